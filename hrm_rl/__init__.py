@@ -1,0 +1,60 @@
+"""hrm_rl: reasoning segments as action steps.
+
+Importing the package registers its Gymnasium environments and loads neither torch nor triton; the
+names below are loaded on first use (PEP 562).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hrm_rl.registration import register_environments
+
+if TYPE_CHECKING:
+    from hrm_rl.agents import HRMAgent, Learner, LearnerConfig
+    from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv
+    from hrm_rl.halting import SegmentFeatures
+    from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "HRM": "hrm_rl.model",
+    "HRMConfig": "hrm_rl.model",
+    "Carry": "hrm_rl.model",
+    "SegmentOutput": "hrm_rl.model",
+    "HRMAgent": "hrm_rl.agents",
+    "Learner": "hrm_rl.agents",
+    "LearnerConfig": "hrm_rl.agents",
+    "PuzzleEnv": "hrm_rl.envs",
+    "PuzzleVectorEnv": "hrm_rl.envs",
+    "SegmentFeatures": "hrm_rl.halting",
+}
+
+__all__ = [
+    "HRM",
+    "Carry",
+    "HRMAgent",
+    "HRMConfig",
+    "Learner",
+    "LearnerConfig",
+    "PuzzleEnv",
+    "PuzzleVectorEnv",
+    "SegmentFeatures",
+    "SegmentOutput",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'hrm_rl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+register_environments()

@@ -1,0 +1,11 @@
+"""What acts and what learns."""
+
+if __name__ != "hrm_rl.agents":
+    raise ImportError(
+        f"import hrm_rl.agents, not {__name__}: a second copy would have other classes"
+    )
+
+from hrm_rl.agents.hrm_agent import AgentState, HRMAgent
+from hrm_rl.agents.learner import Learner, LearnerConfig
+
+__all__ = ["AgentState", "HRMAgent", "Learner", "LearnerConfig"]

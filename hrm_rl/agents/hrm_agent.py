@@ -1,0 +1,119 @@
+"""HRMAgent: a model and a rule for stopping, acting in a puzzle environment."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, parse_rule, segment_features
+from hrm_rl.model import HRM, Carry, SegmentOutput
+
+
+class AgentState(NamedTuple):
+    """What the agent carries from segment to segment: thought, and what its rule compares with."""
+
+    carry: Carry
+    memory: Memory
+
+
+class Decision(NamedTuple):
+    """One segment's outcome."""
+
+    action: dict[str, Tensor]  # answer [B, S] int64, halt [B] bool
+    state: AgentState
+    features: SegmentFeatures
+    out: SegmentOutput
+
+
+class HRMAgent:
+    """Thinks one segment an action and stops by a rule; trains nothing.
+
+    Args:
+        model: the network, on its device.
+        rule: a rule for stopping, or its spec string; `q` is the paper's.
+    """
+
+    def __init__(self, model: HRM, rule: HaltingRule | str = "q") -> None:
+        self.model = model
+        self.rule = parse_rule(rule) if isinstance(rule, str) else rule
+
+    def initial_state(self, batch_size: int) -> AgentState:
+        config = self.model.config
+        return AgentState(
+            self.model.initial_carry(batch_size),
+            Memory.blank(batch_size, config.seq_len, config.vocab_size, self.model.device),
+        )
+
+    @torch.no_grad()
+    def act(
+        self,
+        obs: dict[str, Tensor],
+        state: AgentState | None = None,
+        *,
+        puzzle_key: Tensor | None = None,
+    ) -> Decision:
+        """Run one segment and decide, on tensors.
+
+        Args:
+            obs: a `PuzzleVectorEnv` observation; rows whose `segment` is 0 start afresh.
+            state: the state after the last segment; None starts every row afresh.
+            puzzle_key: info["puzzle_key"], which rules that draw at random count by.
+        """
+        rows = obs["inputs"].shape[0]
+        if state is None:
+            state = self.initial_state(rows)
+        fresh = obs["segment"] == 0
+        carry = self.model.reset(state.carry, fresh)
+        memory = state.memory.reset(fresh)
+        out = self.model(carry, obs["inputs"], obs["puzzle_identifiers"])
+        key = torch.zeros_like(obs["segment"]) if puzzle_key is None else puzzle_key
+        features, memory = segment_features(memory, carry, out, key)
+        action = {"answer": out.logits.argmax(-1), "halt": self.rule(features)}
+        return Decision(action, AgentState(out.carry, memory), features, out)
+
+    def predict(
+        self,
+        observation: dict[str, Any],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, ...]]:
+        """Stable-Baselines3's `predict`: NumPy in, NumPy out, for one environment or a batch.
+
+        Args:
+            observation: of a `PuzzleEnv`, or stacked.
+            state: what the last call returned, None at first.
+            episode_start: bool [B]; rows that begin a new episode. Rows whose observation is at
+                segment 0 do so anyway.
+            deterministic: accepted for the interface; the rule alone decides.
+
+        Returns:
+            The action (`answer` and `halt`, unbatched for an unbatched observation), and the state.
+        """
+        inputs = np.asarray(observation["inputs"])
+        single = inputs.ndim == 1
+        obs = {
+            key: torch.as_tensor(np.atleast_1d(value), device=self.model.device)
+            for key, value in observation.items()
+        }
+        if single:
+            obs["inputs"], obs["draft"] = obs["inputs"][None], obs["draft"][None]
+        if episode_start is not None:
+            starts = torch.as_tensor(np.atleast_1d(episode_start), device=self.model.device)
+            obs["segment"] = torch.where(starts.bool(), 0, obs["segment"])
+        decision = self.act(obs, None if state is None else self._from_numpy(state))
+        action = {k: v.cpu().numpy().astype(np.int64) for k, v in decision.action.items()}
+        if single:
+            action = {key: value[0] for key, value in action.items()}
+        return action, self._to_numpy(decision.state)
+
+    def _to_numpy(self, state: AgentState) -> tuple[np.ndarray, ...]:
+        # NumPy has no bfloat16; float32 holds its values exactly.
+        tensors = (*(z.float() for z in state.carry), *state.memory)
+        return tuple(t.cpu().numpy() for t in tensors)
+
+    def _from_numpy(self, arrays: tuple[np.ndarray, ...]) -> AgentState:
+        z_H, z_L, *memory = (torch.as_tensor(a, device=self.model.device) for a in arrays)
+        dtype = self.model.dtype
+        return AgentState(Carry(z_H.to(dtype), z_L.to(dtype)), Memory(*memory))

@@ -1,0 +1,240 @@
+"""The Q-learning ACT learner: deep supervision on every segment, and Q values for when to stop.
+
+    out, action = learner.act(obs)                                   # one segment for every row
+    next_obs, reward, terminated, truncated, next_info = envs.step(action)
+    learner.learn(out, obs, info["labels"], next_info)               # losses, optimizer, carry
+    obs, info = next_obs, next_info
+
+Source: arXiv 2506.21734, section 2 (deep supervision; adaptive computation time), figure 4.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hrm_rl.agents.losses import TOKEN_LOSSES, TokenLoss, q_loss, token_loss
+from hrm_rl.agents.optim import AdamATan2, SignSGD, learning_rate_factor
+from hrm_rl.agents.q_targets import Q_TARGETS, QTarget, continue_target
+from hrm_rl.model.hrm import GRADIENTS, HRM, Carry, Gradient, SegmentOutput
+from hrm_rl.puzzles.source import IGNORE_LABEL
+
+Exploration = Literal["step", "episode"]
+EXPLORATIONS: tuple[Exploration, ...] = ("step", "episode")
+OptimizerName = Literal["adam-atan2", "adamw"]
+OPTIMIZERS: tuple[OptimizerName, ...] = ("adam-atan2", "adamw")
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How an HRM learns; the defaults are the reference's Sudoku recipe.
+
+    Raises ValueError, naming the field, where a value is none of those accepted.
+    """
+
+    optimizer: OptimizerName = "adam-atan2"
+    lr: float = 1e-4
+    """Learning rate after warm-up."""
+    weight_decay: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.95)
+    puzzle_emb_lr: float = 1e-4
+    """Learning rate of the puzzle embeddings' sign-SGD, on the same schedule."""
+    puzzle_emb_weight_decay: float = 1.0
+    warmup_steps: int = 2000
+    lr_min_ratio: float = 1.0
+    """Where the cosine ends, as a share of lr; 1 keeps lr constant."""
+    total_steps: int | None = None
+    """Length of the cosine, in steps."""
+    token_loss: TokenLoss = "stablemax"
+    q_target: QTarget = "full"
+    """`full` bootstraps from a second, gradient-free segment (the paper); `none` learns only
+    q_halt, and halting is q_halt > 0."""
+    gradient: Gradient = "one-step"
+    """How much of a segment is differentiated: the last L and H call, the last H-cycle, or all."""
+    exploration: Exploration = "step"
+    """Draw the floor under which a row may not halt anew every step (the reference's code) or once
+    an episode (the paper)."""
+    gamma: float = 1.0
+    """Discount of the bootstrap target."""
+    segment_cost: float = 0.0
+    """Price of a segment in the bootstrap target; give the environment the same."""
+    seed: int = 0
+    """Seeds the exploration."""
+
+    def __post_init__(self) -> None:
+        for name, accepted in (
+            ("optimizer", OPTIMIZERS),
+            ("token_loss", TOKEN_LOSSES),
+            ("q_target", Q_TARGETS),
+            ("gradient", GRADIENTS),
+            ("exploration", EXPLORATIONS),
+        ):
+            if getattr(self, name) not in accepted:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(accepted)}; got {getattr(self, name)!r}"
+                )
+        if not 0 < self.gamma <= 1:
+            raise ValueError(f"gamma must lie in (0, 1], got {self.gamma}")
+        for name in ("lr", "weight_decay", "warmup_steps", "segment_cost"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if self.lr_min_ratio != 1.0 and self.total_steps is None:
+            raise ValueError("lr_min_ratio needs total_steps, the length of the cosine")
+
+
+class Learner:
+    """Trains an HRM through a `PuzzleVectorEnv` with SAME_STEP autoreset.
+
+    It owns the optimizers, the exploration and the carry; the environment owns the puzzles and says
+    what was right. All of a step stays on the device.
+    """
+
+    def __init__(self, model: HRM, num_envs: int, config: LearnerConfig | None = None) -> None:
+        self.model = model
+        self.config = config or LearnerConfig()
+        self.num_envs = num_envs
+        self.step = 0
+        dense = [p for n, p in model.named_parameters() if not n.startswith("puzzle_emb.")]
+        self.optimizers = [self._dense_optimizer(dense)]
+        if model.puzzle_emb is not None:
+            c = self.config
+            self.optimizers.append(
+                SignSGD(
+                    model.puzzle_emb.parameters(), c.puzzle_emb_lr, c.puzzle_emb_weight_decay
+                )
+            )
+        self._base_lrs = [o.param_groups[0]["lr"] for o in self.optimizers]
+        self._generator = torch.Generator(model.device).manual_seed(self.config.seed)
+        self._floor = torch.zeros(num_envs, dtype=torch.int64, device=model.device)
+        self.carry: Carry = model.initial_carry(num_envs)
+
+    def _dense_optimizer(self, params: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        c = self.config
+        if c.optimizer == "adam-atan2":
+            return AdamATan2(params, c.lr, c.betas, c.weight_decay)
+        return torch.optim.AdamW(
+            params, c.lr, c.betas, weight_decay=c.weight_decay, fused=params[0].device.type != "mps"
+        )
+
+    # --- acting --------------------------------------------------------------------------------
+
+    def act(self, obs: dict[str, Tensor]) -> tuple[SegmentOutput, dict[str, Tensor]]:
+        """Run one segment on every row: its output, and the action (draft, and halt or think on).
+
+        A row halts where its Q values say so and it has reached its exploration floor; the
+        environment itself ends rows at their limit.
+        """
+        out = self.model(
+            self.carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient
+        )
+        with torch.no_grad():
+            wants = out.q_halt > (0.0 if self.config.q_target == "none" else out.q_continue)
+            halt = wants & (obs["segment"] + 1 >= self._explore(obs["segment"]))
+            return out, {"answer": out.logits.argmax(-1), "halt": halt}
+
+    def _explore(self, segment: Tensor) -> Tensor:
+        """The segment before which a row may not halt: with some probability one of 2..limit."""
+        model = self.model.config
+        if model.halt_exploration_prob == 0 or model.halt_max_steps < 2:
+            return self._floor
+        options = {"generator": self._generator, "device": segment.device}
+        explores = torch.rand(self.num_envs, **options) < model.halt_exploration_prob
+        drawn = torch.randint(2, model.halt_max_steps + 1, (self.num_envs,), **options)
+        floor = torch.where(explores, drawn, 0)
+        if self.config.exploration == "episode":
+            floor = torch.where(segment == 0, floor, self._floor)
+        self._floor = floor
+        return floor
+
+    # --- learning ------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        out: SegmentOutput,
+        obs: dict[str, Tensor],
+        labels: Tensor,
+        next_info: dict[str, Any],
+    ) -> dict[str, Tensor]:
+        """One update from the segment `out`, then the carry of the rows that ended is reset.
+
+        Args:
+            out: what `act` returned for `obs`.
+            obs: the observation the segment ran on.
+            labels: the solutions of those puzzles, [B, S].
+            next_info: what the environment said of the drafts.
+
+        Returns:
+            Metrics, detached tensors: the losses (means over rows), and of every row whether it
+            ended, was right, and its Q values.
+        """
+        c, batch = self.config, labels.shape[0]
+        labelled = (labels != IGNORE_LABEL).any(-1)
+        # A row without labels has nothing to get wrong: halting on it is right.
+        right = next_info["correct"] | ~labelled
+        ce = token_loss(out.logits, labels, c.token_loss)
+        halt_loss = q_loss(out.q_halt, right)
+        loss = ce + 0.5 * halt_loss
+        continue_loss, target = torch.zeros_like(halt_loss), None
+        if c.q_target == "full" and self.model.config.halt_max_steps > 1:
+            target = self._bootstrap(out, obs, next_info["segments"])
+            continue_loss = q_loss(out.q_continue, target)
+            loss = loss + 0.5 * continue_loss
+        # The sum over rows over the global batch: every row counts, halted or thinking on.
+        (loss.sum() / batch).backward()
+        self.apply_gradients()
+        ended = next_info["_episode"]
+        self.carry = self.model.reset(out.carry, ended)
+        return {
+            "loss": loss.detach().mean(),
+            "token_loss": ce.detach().mean(),
+            "q_halt_loss": halt_loss.detach().mean(),
+            "q_continue_loss": continue_loss.detach().mean(),
+            "ended": ended & labelled,
+            "correct": next_info["correct"],
+            "cell_accuracy": next_info["cell_accuracy"],
+            "segments": next_info["segments"],
+            "q_halt": out.q_halt.detach(),
+            "q_continue": out.q_continue.detach(),
+            "q_target": out.q_halt.new_zeros(batch) if target is None else target,
+        }
+
+    @torch.no_grad()
+    def _bootstrap(self, out: SegmentOutput, obs: dict[str, Tensor], segments: Tensor) -> Tensor:
+        """The target from one more segment on the same puzzles, the carry before any reset."""
+        after = self.model(out.carry, obs["inputs"], obs["puzzle_identifiers"])
+        last = segments >= self.model.config.halt_max_steps
+        return continue_target(
+            after.q_halt, after.q_continue, last, self.config.gamma, self.config.segment_cost
+        )
+
+    def apply_gradients(self) -> None:
+        """One optimizer step from the gradients at hand, at this step's learning rate."""
+        c = self.config
+        factor = learning_rate_factor(self.step, c.warmup_steps, c.total_steps, c.lr_min_ratio)
+        for optimizer, base in zip(self.optimizers, self._base_lrs, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = base * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+
+    # --- state ---------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on, the weights left out."""
+        return {
+            "step": self.step,
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "carry": tuple(self.carry),
+            "floor": self._floor,
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.carry = Carry(*state["carry"])
+        self._floor = state["floor"]
+        self._generator.set_state(state["generator"])

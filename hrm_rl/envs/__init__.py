@@ -1,0 +1,23 @@
+"""Gymnasium environments in which one action is the end of one reasoning segment."""
+
+if __name__ != "hrm_rl.envs":
+    raise ImportError(
+        f"import hrm_rl.envs, not {__name__}: a second copy would have other classes"
+    )
+
+from hrm_rl.envs.single import PuzzleEnv
+from hrm_rl.envs.source import PoolSource, Puzzles, SequentialSource, Source
+from hrm_rl.envs.transition import EnvState, Judgement, transition
+from hrm_rl.envs.vector import PuzzleVectorEnv
+
+__all__ = [
+    "EnvState",
+    "Judgement",
+    "PoolSource",
+    "PuzzleEnv",
+    "PuzzleVectorEnv",
+    "Puzzles",
+    "SequentialSource",
+    "Source",
+    "transition",
+]

@@ -1,0 +1,105 @@
+"""One puzzle as an ordinary Gymnasium environment: a NumPy view of the vector core with one row."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from hrm_rl.envs.source import Source
+from hrm_rl.envs.spaces import action_space, observation_space
+from hrm_rl.envs.transition import Checker
+from hrm_rl.envs.vector import PuzzleVectorEnv, to_numpy
+
+Drawer = Callable[..., str]
+"""`drawer(inputs [S], draft=[S], labels=[S]) -> str`."""
+
+
+class PuzzleEnv(gym.Env[dict[str, Any], Any]):
+    """A puzzle whose every step ends one reasoning segment: a draft, and whether to halt.
+
+    Spaces, reward and info are those of `PuzzleVectorEnv`, without its batch dimension and without
+    the entries of automatic resets. Equals row i of a vector environment seeded with `seed`, when
+    seeded with `seed + i`.
+    """
+
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's form)
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        halt_max_steps: int = 16,
+        segment_cost: float = 0.0,
+        checker: Checker = "exact",
+        flat_action: bool = False,
+        drawer: Drawer | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(
+                f"render_mode must be one of {self.metadata['render_modes']}, got {render_mode!r}"
+            )
+        self.render_mode = render_mode
+        self.source = source
+        self.observation_space = observation_space(source, halt_max_steps)
+        self.action_space = action_space(source, flat_action)
+        self._drawer = drawer
+        self._core = PuzzleVectorEnv(
+            1,
+            source,
+            halt_max_steps=halt_max_steps,
+            segment_cost=segment_cost,
+            checker=checker,
+            flat_action=flat_action,
+            autoreset_mode="Disabled",
+        )
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is None and self._core.state is None:
+            # np_random is this environment's own generator, so an unseeded start is a random one.
+            seed = int(self.np_random.integers(1 << 62))
+        obs, info = self._core.reset(seed=seed)
+        return _row(obs), _info(info)
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        if isinstance(action, dict):
+            batched: Any = {key: np.asarray(value)[None] for key, value in action.items()}
+        else:
+            batched = np.asarray(action)[None]
+        obs, reward, terminated, _, info = self._core.step(batched)
+        return _row(obs), float(reward), bool(terminated), False, _info(info)
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """The board with the draft in it, and a line on how far thinking has come."""
+        if self.render_mode is None or self._core.state is None:
+            return None
+        state = self._core.state
+        row = to_numpy(
+            {"inputs": state.puzzles.inputs, "draft": state.draft, "labels": state.puzzles.labels}
+        )
+        board = (
+            self._drawer(row["inputs"][0], draft=row["draft"][0], labels=row["labels"][0])
+            if self._drawer
+            else " ".join(map(str, row["draft"][0]))
+        )
+        wrong = int(((row["draft"] != row["labels"]) & (row["labels"] >= 0)).sum())
+        segment, limit = int(state.segment), self._core.rules.halt_max_steps
+        return f"{board}\nsegment {segment} of {limit}, {wrong} cells to go\n"
+
+
+def _row(obs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    row = {key: value[0] for key, value in to_numpy(obs).items()}
+    return {k: np.array(v) if isinstance(v, np.ndarray) else v for k, v in row.items()}
+
+
+_BATCH_ONLY = ("episode", "final_obs", "final_info")
+
+
+def _info(info: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in info.items() if not k.startswith("_") and k not in _BATCH_ONLY}
+    return {key: value[0] for key, value in to_numpy(kept).items()}

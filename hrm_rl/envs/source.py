@@ -1,0 +1,136 @@
+"""Where puzzles come from: a source maps keys to puzzles, purely, on the device."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from hrm_rl.hashing import below, stream
+from hrm_rl.puzzles.source import IGNORE_LABEL, PuzzleArrays, Symmetry
+
+Validator = Callable[[Tensor, Tensor], Tensor]
+"""`validator(inputs [B, S], answers [B, S]) -> bool [B]`: is this any right answer?"""
+
+
+class Puzzles(NamedTuple):
+    """A batch of puzzles on a device."""
+
+    inputs: Tensor  # [B, S] int32
+    labels: Tensor  # [B, S] int32; IGNORE_LABEL = not judged
+    puzzle_identifiers: Tensor  # [B] int64
+    rating: Tensor  # [B] float32; NaN = unrated
+
+
+class Source(Protocol):
+    """Anything that turns keys into puzzles. The same key always gives the same puzzle."""
+
+    vocab_size: int
+    seq_len: int
+    num_ids: int
+    validator: Validator | None
+
+    def draw(self, keys: Tensor, /) -> Puzzles:
+        """The puzzles of these keys, int64 [B]. Pure, of static shape, no host synchronisation."""
+
+
+class _Arrays:
+    """Puzzle arrays on a device."""
+
+    def __init__(
+        self,
+        arrays: PuzzleArrays,
+        vocab_size: int,
+        device: torch.device | str,
+        validator: Validator | None,
+        num_ids: int | None,
+    ) -> None:
+        if not len(arrays):
+            raise ValueError("a source needs at least one puzzle, got none")
+        top = int(arrays.puzzle_identifiers.max()) + 1
+        if num_ids is not None and num_ids < top:
+            raise ValueError(f"num_ids={num_ids}, but the puzzles name identifier {top - 1}")
+        self.vocab_size = vocab_size
+        self.seq_len = arrays.inputs.shape[1]
+        self.num_ids = top if num_ids is None else num_ids
+        self.validator = validator
+        self.device = torch.device(device)
+        self.count = len(arrays)
+        self.table = Puzzles(
+            torch.as_tensor(arrays.inputs, dtype=torch.int32, device=self.device),
+            torch.as_tensor(arrays.labels, dtype=torch.int32, device=self.device),
+            torch.as_tensor(arrays.puzzle_identifiers, dtype=torch.int64, device=self.device),
+            torch.as_tensor(arrays.rating, dtype=torch.float32, device=self.device),
+        )
+
+    def rows(self, index: Tensor) -> Puzzles:
+        return Puzzles(*(column[index] for column in self.table))
+
+
+class PoolSource(_Arrays):
+    """A pool of puzzles times a symmetry group: a key picks a puzzle and a group element by hash."""
+
+    def __init__(
+        self,
+        arrays: PuzzleArrays,
+        vocab_size: int,
+        *,
+        symmetry: Symmetry | None = None,
+        device: torch.device | str = "cpu",
+        validator: Validator | None = None,
+        num_ids: int | None = None,
+    ) -> None:
+        super().__init__(arrays, vocab_size, device, validator, num_ids)
+        self.permuted_tokens = symmetry.permuted_tokens if symmetry else None
+        self.cell_tables = [
+            torch.as_tensor(table, dtype=torch.int64, device=self.device)
+            for table in (symmetry.cell_tables if symmetry else ())
+        ]
+
+    def draw(self, keys: Tensor) -> Puzzles:
+        puzzles = self.rows(below(stream(keys, 0), self.count))
+        inputs, labels = puzzles.inputs, puzzles.labels
+        positions: Tensor | None = None
+        for number, table in enumerate(self.cell_tables, start=1):
+            chosen = table[below(stream(keys, number), table.shape[0])]  # [B, S]
+            positions = chosen if positions is None else positions.gather(1, chosen)
+        if positions is not None:
+            inputs, labels = inputs.gather(1, positions), labels.gather(1, positions)
+        if self.permuted_tokens is not None:
+            tokens = self._token_map(keys)
+            inputs = tokens.gather(1, inputs.long())
+            labels = torch.where(
+                labels == IGNORE_LABEL, labels, tokens.gather(1, labels.clamp_min(0).long())
+            )
+        return puzzles._replace(inputs=inputs, labels=labels)
+
+    def _token_map(self, keys: Tensor) -> Tensor:
+        """A random permutation of the permuted tokens, the others fixed; int32 [B, V]."""
+        assert self.permuted_tokens is not None
+        low, high = self.permuted_tokens
+        counters = torch.arange(low, high, device=keys.device) + 1000
+        order = stream(keys[:, None], counters).argsort(dim=1)  # ranks of hashes: uniform
+        identity = torch.arange(self.vocab_size, dtype=torch.int32, device=keys.device)
+        tokens = identity.expand(keys.shape[0], -1).clone()
+        tokens[:, low:high] = (order + low).int()
+        return tokens
+
+
+class SequentialSource(_Arrays):
+    """Puzzles in their order, key by index; keys past the end give padded rows without labels."""
+
+    def __init__(
+        self,
+        arrays: PuzzleArrays,
+        vocab_size: int,
+        *,
+        device: torch.device | str = "cpu",
+        validator: Validator | None = None,
+        num_ids: int | None = None,
+    ) -> None:
+        super().__init__(arrays, vocab_size, device, validator, num_ids)
+
+    def draw(self, keys: Tensor) -> Puzzles:
+        puzzles = self.rows(keys.clamp(0, self.count - 1))
+        past = (keys >= self.count)[:, None]
+        return puzzles._replace(labels=torch.where(past, IGNORE_LABEL, puzzles.labels))

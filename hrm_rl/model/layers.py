@@ -1,0 +1,134 @@
+"""The building blocks: RMSNorm, rotary positions, attention, SwiGLU, and a stack of blocks.
+
+Parameters are float32 masters; a segment casts them to `forward_dtype` once and passes them to plain
+functions, so that the gradient-free calls of a segment do not cast again and one compiled block
+serves every layer. Source: reference `models/layers.py`; arXiv 2506.21734, section 2 (Post-Norm).
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hrm_rl.model.config import HRMConfig
+
+# The standard deviation of a unit normal cut at two sigma; dividing by it restores the wanted one.
+_TRUNCATED_STD = 0.87962566103423978
+
+# Up to this many tokens two plain matrix products beat the CPU's fused attention (KERNELS, measured).
+PLAIN_ATTENTION_TOKENS = 128
+
+
+def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
+    """Fill with a normal cut at two sigma whose standard deviation, after the cut, is `std`."""
+    wide = std / _TRUNCATED_STD
+    return nn.init.trunc_normal_(tensor, std=wide, a=-2 * wide, b=2 * wide)
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """A bias-free linear layer with LeCun-normal weights."""
+    layer = nn.Linear(inputs, outputs, bias=False)
+    truncated_normal_(layer.weight, 1.0 / math.sqrt(inputs))
+    return layer
+
+
+class Embedding(nn.Module):
+    """A table of vectors, [count, width]."""
+
+    def __init__(self, count: int, width: int, std: float) -> None:
+        super().__init__()
+        self.embedding_weight = nn.Parameter(truncated_normal_(torch.empty(count, width), std))
+
+
+def rms_norm(x: Tensor, eps: float) -> Tensor:
+    """RMSNorm without a weight, computed in float32 (float64 stays), returned in x's dtype."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
+
+
+def rotary_tables(tokens: int, head_dim: int, theta: float) -> Tensor:
+    """Cosine and sine of every position's angles, [2, tokens, head_dim], in float32."""
+    frequencies = theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    angles = torch.outer(torch.arange(tokens, dtype=torch.float32), frequencies)
+    angles = torch.cat((angles, angles), dim=-1)
+    return torch.stack((angles.cos(), angles.sin()))
+
+
+def rotate(x: Tensor, tables: Tensor) -> Tensor:
+    """Rotary positions, half-split: x is [B, T, heads, head_dim]; computed in the tables' dtype."""
+    cos, sin = tables[0][:, None], tables[1][:, None]  # [T, 1, head_dim]
+    wide = x.to(tables.dtype)
+    first, second = wide.chunk(2, dim=-1)
+    return (wide * cos + torch.cat((-second, first), dim=-1) * sin).to(x.dtype)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Full, non-causal attention; all [B, heads, T, head_dim]."""
+    if q.device.type == "cpu" and q.shape[-2] <= PLAIN_ATTENTION_TOKENS:
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        return scores.softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+class BlockWeights(NamedTuple):
+    """One block's matrices in the compute dtype."""
+
+    qkv: Tensor  # [3 D, D]: all q, all k, all v, head-major
+    o: Tensor  # [D, D]
+    gate_up: Tensor  # [2 W, D]: gate first
+    down: Tensor  # [D, W]
+
+
+def block(x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, eps: float) -> Tensor:
+    """One Transformer block with Post-Norm: `rms(x + attention)`, then `rms(x + swiglu)`. [B, T, D]"""
+    batch, tokens, width = x.shape
+    qkv = F.linear(x, weights.qkv).view(batch, tokens, 3 * heads, width // heads)
+    q, k, v = qkv.split(heads, dim=2)
+    if rotary is not None:
+        q, k = rotate(q, rotary), rotate(k, rotary)
+    mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+    mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
+    x = rms_norm(x + F.linear(mixed, weights.o), eps)
+    gate, up = F.linear(x, weights.gate_up).chunk(2, dim=-1)
+    return rms_norm(x + F.linear(F.silu(gate) * up, weights.down), eps)
+
+
+BlockFunction = Callable[[Tensor, BlockWeights, Tensor | None, int, float], Tensor]
+
+
+class Block(nn.Module):
+    """Holds one block's parameters, under the reference's tensor names."""
+
+    def __init__(self, config: HRMConfig) -> None:
+        super().__init__()
+        width, inner = config.hidden_size, config.swiglu_width
+        self.self_attn = nn.ModuleDict(
+            {"qkv_proj": linear(width, 3 * width), "o_proj": linear(width, width)}
+        )
+        self.mlp = nn.ModuleDict(
+            {"gate_up_proj": linear(width, 2 * inner), "down_proj": linear(inner, width)}
+        )
+
+    def weights(self, dtype: torch.dtype) -> BlockWeights:
+        matrices = (
+            self.self_attn["qkv_proj"],
+            self.self_attn["o_proj"],
+            self.mlp["gate_up_proj"],
+            self.mlp["down_proj"],
+        )
+        return BlockWeights(*(layer.weight.to(dtype) for layer in matrices))
+
+
+class ReasoningModule(nn.Module):
+    """A recurrent module, H or L: a stack of blocks over its state plus what is injected."""
+
+    def __init__(self, config: HRMConfig, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Block(config) for _ in range(layers))
+
+    def weights(self, dtype: torch.dtype) -> list[BlockWeights]:
+        """Every block's matrices, cast once for all calls of a segment."""
+        return [layer.weights(dtype) for layer in self.layers]  # type: ignore[union-attr,operator]

@@ -1,0 +1,155 @@
+"""Weights in and out: our folders (config.json + model.safetensors) and the reference's checkpoints."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hrm_rl.model.config import HRMConfig
+from hrm_rl.model.hrm import HRM
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+# What torch.compile and the reference's wrappers put in front of a tensor's name.
+_WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.", "inner.")
+# Tensors some versions of the reference store that are scratch or can be computed.
+_DERIVED = ("puzzle_emb.local_weights", "puzzle_emb.local_ids", "rotary_emb.")
+
+
+def save_pretrained(model: HRM, directory: str | os.PathLike[str]) -> None:
+    """Write config.json and model.safetensors; each file appears whole or not at all."""
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    weights, config = folder / WEIGHTS_FILE, folder / CONFIG_FILE
+    save_file(tensors, f"{weights}.partial", metadata={"format": "pt"})
+    os.replace(f"{weights}.partial", weights)
+    Path(f"{config}.partial").write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
+    os.replace(f"{config}.partial", config)
+
+
+def load_pretrained(source: str | os.PathLike[str]) -> HRM:
+    """Load a model from a folder, or from the Hugging Face Hub where huggingface_hub is installed.
+
+    Raises:
+        FileNotFoundError: neither such a folder nor a hub id, or a file is missing from the folder.
+        ValueError: a file is damaged, or the tensors do not fit the configuration.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        folder = _download(str(source))
+    config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+    for path in (config_path, weights_path):
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no model: {path.name} is missing")
+    try:
+        config = HRMConfig.from_dict(json.loads(config_path.read_text()))
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise ValueError(f"{config_path} is not a model configuration: {error}") from None
+    try:
+        tensors = load_file(weights_path)
+    except SafetensorError as error:
+        raise ValueError(f"{weights_path} is damaged: {error}") from None
+    return _assemble(config, tensors, str(weights_path))
+
+
+def from_reference(
+    checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
+    arch: HRMConfig | Mapping[str, Any],
+    seq_len: int,
+) -> HRM:
+    """Build a model from a checkpoint of the reference implementation.
+
+    Args:
+        checkpoint: its state dict, or the path of one (read with `weights_only=True`).
+        arch: its `arch` settings (`all_config.yaml` beside the checkpoint), or an HRMConfig.
+            Vocabulary, number of puzzle ids and their width are read off the tensors.
+        seq_len: cells of a puzzle: 81 for Sudoku, 900 for Maze and ARC.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a checkpoint of an HRM, or `arch` / `seq_len` do not fit its tensors.
+    """
+    if isinstance(checkpoint, Mapping):
+        name, tensors = "the state dict", dict(checkpoint)
+    else:
+        name, tensors = str(checkpoint), _read_torch_file(Path(checkpoint))
+    tensors = {_bare_name(key): t for key, t in tensors.items()}
+    tensors = {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
+    if "embed_tokens.embedding_weight" not in tensors:
+        raise ValueError(f"{name} is no HRM checkpoint: it has no embed_tokens.embedding_weight")
+    settings = arch.to_dict() if isinstance(arch, HRMConfig) else dict(arch)
+    settings["vocab_size"] = tensors["embed_tokens.embedding_weight"].shape[0]
+    settings["seq_len"] = seq_len
+    table = tensors.get("puzzle_emb.weights")
+    settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
+    settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
+    return _assemble(HRMConfig.from_dict(settings), tensors, name)
+
+
+def _bare_name(key: str) -> str:
+    while key.startswith(_WRAPPER_PREFIXES):
+        key = key.split(".", 1)[1]
+    return key
+
+
+def _read_torch_file(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is not a PyTorch state dict: {first_line}") from None
+    if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
+        raise ValueError(f"{path} is not a state dict: it holds more than named tensors")
+    return dict(loaded)
+
+
+def _assemble(config: HRMConfig, tensors: Mapping[str, Tensor], name: str) -> HRM:
+    """A model of `config` with exactly these tensors; every misfit is named."""
+    model = HRM(config)
+    wanted = model.state_dict()
+    problems = [f"{key} is missing" for key in wanted if key not in tensors]
+    for key, tensor in tensors.items():
+        if key not in wanted:
+            problems.append(f"{key} has no place in this architecture")
+        elif tensor.shape != wanted[key].shape:
+            problems.append(
+                f"{key} has shape {tuple(tensor.shape)}, the architecture {tuple(wanted[key].shape)}"
+            )
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise ValueError(f"{name} does not fit: " + "; ".join(problems[:3]) + more)
+    model.load_state_dict(dict(tensors))
+    return model
+
+
+def with_forward_dtype(model: HRM, dtype: str) -> HRM:
+    """The same weights computing in another dtype, as a new model."""
+    converted = HRM(dataclasses.replace(model.config, forward_dtype=dtype))
+    converted.load_state_dict(model.state_dict())
+    return converted.to(model.device)
+
+
+def _download(source: str) -> Path:
+    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+        raise FileNotFoundError(f"no model folder at {source}")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise FileNotFoundError(
+            f"no folder {source}; to read it as a Hub id, pip install huggingface_hub"
+        ) from None
+    try:
+        return Path(snapshot_download(source, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
+    except Exception as error:
+        raise FileNotFoundError(f"no folder {source}, and the Hub does not give it: {error}") from None

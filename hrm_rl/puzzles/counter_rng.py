@@ -1,0 +1,49 @@
+"""Counter-based random numbers inside numba: splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
+
+A stream is one uint64; the n-th number of a stream is a pure function of it, in integers only. So what
+is drawn does not depend on the platform, on the number of workers or on what was drawn for others.
+
+Every generated puzzle hangs on these few lines, and numba's on-disk cache does not see a change in an
+imported file: they are not to be changed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FACTOR_1 = np.uint64(0xBF58476D1CE4E5B9)
+_FACTOR_2 = np.uint64(0x94D049BB133111EB)
+_27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+_MASK = (1 << 64) - 1
+
+
+@njit(cache=True)
+def mix64(z):
+    """splitmix64's finaliser: a bijection of uint64 in which every input bit moves every output bit."""
+    z = (z ^ (z >> _30)) * _FACTOR_1
+    z = (z ^ (z >> _27)) * _FACTOR_2
+    return z ^ (z >> _31)
+
+
+@njit(cache=True)
+def below(stream, bound):
+    """Draws an int64 in [0, bound) from `stream`, a uint64 array [1] that it advances.
+
+    By multiplication (Lemire 2019) without rejection: the bias, bound / 2**32, is far below what
+    a puzzle generator could show.
+    """
+    stream[0] += _GOLDEN
+    return np.int64(((mix64(stream[0]) >> _32) * np.uint64(bound)) >> _32)
+
+
+def stream_key(*numbers: int) -> np.uint64:
+    """A stream's start from any integers; their order matters. Plain Python, for outside of kernels."""
+    key = 0
+    for number in numbers:
+        z = (key ^ (number & _MASK)) + int(_GOLDEN) & _MASK
+        z = (z ^ (z >> 30)) * int(_FACTOR_1) & _MASK
+        z = (z ^ (z >> 27)) * int(_FACTOR_2) & _MASK
+        key = z ^ (z >> 31)
+    return np.uint64(key)

@@ -1,0 +1,197 @@
+"""What every puzzle family hands over: a pool of puzzles, and the symmetries that keep them puzzles.
+
+Both are plain frozen records of NumPy arrays. Environments, trainers and files read them and know no
+family by name; a family's file (``sudoku.py``, say) makes them and knows nothing of who reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+IGNORE_LABEL = -100
+"""Label of a cell that is neither learned nor judged (the reference's ``IGNORE_LABEL_ID``)."""
+
+
+def _as_int32(name: str, values: ArrayLike) -> NDArray[np.int32]:
+    array = np.asarray(values)
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} must hold integers, got dtype {array.dtype}")
+    return np.ascontiguousarray(array, dtype=np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class PuzzleArrays:
+    """A pool of N puzzles of one family, S cells each.
+
+    Attributes:
+        inputs: int32 [N, S], the puzzle's tokens.
+        labels: int32 [N, S], the solution's tokens; ``IGNORE_LABEL`` where nothing is asked.
+        puzzle_identifiers: int32 [N], the row of the puzzle embedding; 0 where a family has but one.
+        rating: float32 [N], difficulty in the family's own unit; NaN where a puzzle is unrated.
+        source: where each puzzle came from, one name a puzzle; None where nobody says.
+
+    Raises:
+        ValueError: the shapes do not fit each other, or tokens are no integers.
+    """
+
+    inputs: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    puzzle_identifiers: NDArray[np.int32]
+    rating: NDArray[np.float32]
+    source: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "labels", "puzzle_identifiers"):
+            object.__setattr__(self, name, _as_int32(name, getattr(self, name)))
+        object.__setattr__(self, "rating", np.ascontiguousarray(self.rating, dtype=np.float32))
+        if self.source is not None:
+            object.__setattr__(self, "source", tuple(self.source))
+
+        if self.inputs.ndim != 2:
+            raise ValueError(f"inputs must be [N, S], got shape {self.inputs.shape}")
+        if self.labels.shape != self.inputs.shape:
+            raise ValueError(
+                f"labels must have the shape of inputs {self.inputs.shape}, got {self.labels.shape}"
+            )
+        count = self.inputs.shape[0]
+        for name in ("puzzle_identifiers", "rating"):
+            shape = getattr(self, name).shape
+            if shape != (count,):
+                raise ValueError(f"{name} must be [{count}], one a puzzle, got shape {shape}")
+        if self.source is not None and len(self.source) != count:
+            raise ValueError(f"source must name {count} puzzles, got {len(self.source)} names")
+
+    def __len__(self) -> int:
+        return int(self.inputs.shape[0])
+
+    @property
+    def seq_len(self) -> int:
+        """Cells a puzzle, S."""
+        return int(self.inputs.shape[1])
+
+    def take(self, indices: ArrayLike | slice) -> PuzzleArrays:
+        """The puzzles at `indices`: integers [K], a bool mask [N] or a slice, as NumPy indexes."""
+        rows = np.arange(len(self))[indices if isinstance(indices, slice) else np.asarray(indices)]
+        rows = np.atleast_1d(rows)
+        return PuzzleArrays(
+            inputs=self.inputs[rows],
+            labels=self.labels[rows],
+            puzzle_identifiers=self.puzzle_identifiers[rows],
+            rating=self.rating[rows],
+            source=None if self.source is None else tuple(self.source[row] for row in rows),
+        )
+
+
+def concatenate(pools: Sequence[PuzzleArrays]) -> PuzzleArrays:
+    """One pool of all puzzles, in order.
+
+    Sources are kept where any pool has them; a pool without is then named ``""``.
+
+    Raises:
+        ValueError: no pool at all, or pools of different cell counts.
+    """
+    if not pools:
+        raise ValueError("concatenate needs at least one pool of puzzles, got none")
+    lengths = sorted({pool.seq_len for pool in pools})
+    if len(lengths) > 1:
+        raise ValueError(f"pools must have the same number of cells a puzzle, got {lengths}")
+    source: tuple[str, ...] | None = None
+    if any(pool.source is not None for pool in pools):
+        source = tuple(
+            name
+            for pool in pools
+            for name in (pool.source if pool.source is not None else ("",) * len(pool))
+        )
+    return PuzzleArrays(
+        inputs=np.concatenate([pool.inputs for pool in pools]),
+        labels=np.concatenate([pool.labels for pool in pools]),
+        puzzle_identifiers=np.concatenate([pool.puzzle_identifiers for pool in pools]),
+        rating=np.concatenate([pool.rating for pool in pools]),
+        source=source,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetry:
+    """A family's symmetry group, as tables that any array library can gather from.
+
+    A group element is one index i_k into each cell table and one permutation of the free tokens.
+    It maps a puzzle `old` to ``new[c] = token_map[old[positions[c]]]``, where ``positions`` starts as
+    ``cell_tables[0][i_0]`` and becomes ``positions[cell_tables[k][i_k]]`` for k = 1, 2, ...
+
+    Attributes:
+        cell_tables: each int64 [G_k, S]; every row is a permutation of the S cells.
+        permuted_tokens: half-open range (first, end) of the tokens that may be permuted freely;
+            None where tokens keep their meaning. All other tokens map to themselves.
+
+    Raises:
+        ValueError: a table is no [G, S] array of permutations, or the token range is no range.
+    """
+
+    cell_tables: tuple[NDArray[np.int64], ...]
+    permuted_tokens: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        tables = tuple(np.ascontiguousarray(table, dtype=np.int64) for table in self.cell_tables)
+        object.__setattr__(self, "cell_tables", tables)
+        for k, table in enumerate(tables):
+            if table.ndim != 2 or len(table) == 0 or table.shape[1] != tables[0].shape[1]:
+                raise ValueError(f"cell_tables[{k}] must be [G, S], same S in all: {table.shape}")
+            if not (np.sort(table, axis=1) == np.arange(table.shape[1])).all():
+                raise ValueError(f"cell_tables[{k}] holds a row that is no permutation of the cells")
+        if self.permuted_tokens is not None:
+            first, end = self.permuted_tokens
+            if not 0 <= first < end:
+                raise ValueError(f"permuted_tokens must be 0 <= first < end, got {(first, end)}")
+
+    def apply(
+        self, inputs: ArrayLike, labels: ArrayLike, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Maps each puzzle by its own uniformly drawn group element.
+
+        Args:
+            inputs: int [N, S].
+            labels: int [N, S]; mapped by the same element. Tokens outside ``permuted_tokens``,
+                ``IGNORE_LABEL`` among them, pass unchanged.
+            rng: draws one index a table and row, then one token permutation a row.
+
+        Returns:
+            The mapped inputs and labels, both int32 [N, S]; new arrays.
+
+        Raises:
+            ValueError: the shapes are not both [N, S] with the tables' S.
+        """
+        inputs, labels = _as_int32("inputs", inputs), _as_int32("labels", labels)
+        if inputs.ndim != 2 or inputs.shape != labels.shape:
+            raise ValueError(f"inputs and labels must be [N, S], got {inputs.shape}, {labels.shape}")
+        count, cells = inputs.shape
+        if self.cell_tables and self.cell_tables[0].shape[1] != cells:
+            expected = self.cell_tables[0].shape[1]
+            raise ValueError(f"this symmetry acts on {expected} cells, the puzzles have {cells}")
+
+        positions = np.broadcast_to(np.arange(cells), (count, cells))
+        for table in self.cell_tables:
+            chosen = table[rng.integers(0, len(table), size=count)]
+            positions = np.take_along_axis(positions, chosen, axis=1)
+        inputs = np.take_along_axis(inputs, positions, axis=1)
+        labels = np.take_along_axis(labels, positions, axis=1)
+        if self.permuted_tokens is None:
+            return inputs, labels
+        first, end = self.permuted_tokens
+        token_map = np.broadcast_to(np.arange(first, end, dtype=np.int32), (count, end - first))
+        token_map = rng.permuted(token_map, axis=1)
+        return _map_tokens(inputs, token_map, first), _map_tokens(labels, token_map, first)
+
+
+def _map_tokens(
+    tokens: NDArray[np.int32], token_map: NDArray[np.int32], first: int
+) -> NDArray[np.int32]:
+    """Row i's tokens t in [first, first + K) become token_map[i, t - first]; others stay."""
+    shifted = tokens - first
+    free = (shifted >= 0) & (shifted < token_map.shape[1])
+    mapped = np.take_along_axis(token_map, np.where(free, shifted, 0), axis=1)
+    return np.where(free, mapped, tokens).astype(np.int32)

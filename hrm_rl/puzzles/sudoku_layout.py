@@ -1,0 +1,104 @@
+"""Sudoku's geometry and tokens, for every size: the tables that all other Sudoku files look things up in."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+PAD = 0
+BLANK = 1
+BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
+"""Rows and columns of one box, by size. Tables below have room for boxes of up to 3x3."""
+
+
+class Layout(NamedTuple):
+    """The tables of one size, in a form that numba kernels take as one argument.
+
+    A *chute* is a band (boxes side by side) or a stack (boxes atop each other); its lines (rows of a
+    band, columns of a stack) cross its boxes in *segments*. Bands come first, then stacks. Cell numbers
+    are unsigned, so that compiled look-ups need no test for negative indices.
+    """
+
+    size: int
+    box_rows: int
+    box_columns: int
+    cell_units: NDArray[np.uint8]  # [S, 3]: row, size + column, 2 * size + box
+    units: NDArray[np.uint8]  # [3 * size, size]: the cells of every row, column, box
+    peers: NDArray[np.uint8]  # [S, P]: cells that share a unit with the cell
+    chutes: NDArray[np.uint8]  # [chutes, 3, 3, 3]: chute, line, box, cell; unused entries 0
+    chute_lines: NDArray[np.int64]  # [chutes]: lines, and as many boxes, of the chute
+    chute_width: NDArray[np.int64]  # [chutes]: cells of a segment
+    cell_chutes: NDArray[np.int64]  # [S]: bit mask of the cell's band and stack
+
+
+def check_size(size: int) -> int:
+    """Returns `size` as an int; ValueError unless it is 4, 6 or 9."""
+    if isinstance(size, bool) or size not in BOXES:
+        known = ", ".join(map(str, BOXES))
+        raise ValueError(f"unknown Sudoku size {size!r}; known sizes are {known}")
+    return int(size)
+
+
+@cache
+def layout(size: int) -> Layout:
+    """The tables of a size; ValueError unless it is 4, 6 or 9."""
+    size = check_size(size)
+    box_rows, box_columns = BOXES[size]
+    rows, columns = np.divmod(np.arange(size * size), size)
+    bands, stacks = rows // box_rows, columns // box_columns
+    # A band holds size / box_columns = box_rows boxes.
+    boxes = bands * box_rows + stacks
+    cell_units = np.stack([rows, size + columns, 2 * size + boxes], axis=1)
+    units = np.stack([np.flatnonzero((cell_units == u).any(axis=1)) for u in range(3 * size)])
+    related = (cell_units[:, None, :] == cell_units[None, :, :]).any(axis=2)
+    np.fill_diagonal(related, False)
+    peers = np.stack([np.flatnonzero(row) for row in related])
+
+    # There are box_columns bands of box_rows rows, and box_rows stacks of box_columns columns.
+    chutes = np.zeros((box_columns + box_rows, 3, 3, 3), np.uint8)
+    grid = np.arange(size * size).reshape(box_columns, box_rows, box_rows, box_columns)
+    chutes[:box_columns, :box_rows, :box_rows, :box_columns] = grid  # band, row, stack, column
+    chutes[box_columns:, :box_columns, :box_columns, :box_rows] = grid.transpose(2, 3, 0, 1)
+    of_bands, of_stacks = np.full(box_columns, box_rows), np.full(box_rows, box_columns)
+    return Layout(
+        size=size,
+        box_rows=box_rows,
+        box_columns=box_columns,
+        cell_units=cell_units.astype(np.uint8),
+        units=units.astype(np.uint8),
+        peers=peers.astype(np.uint8),
+        chutes=chutes,
+        chute_lines=np.concatenate([of_bands, of_stacks]),
+        chute_width=np.concatenate([of_stacks, of_bands]),
+        cell_chutes=(1 << bands) | (1 << (box_columns + stacks)),
+    )
+
+
+def cell_name(cell: int, size: int) -> str:
+    """"row 1, column 2": how messages call a cell, counted from 1."""
+    return f"row {cell // size + 1}, column {cell % size + 1}"
+
+
+def unit_name(unit: int, size: int) -> str:
+    """"row 1", "column 2", "box 3": how messages call a unit, counted from 1."""
+    return f"{('row', 'column', 'box')[unit // size]} {unit % size + 1}"
+
+
+def as_tokens(name: str, values: ArrayLike, size: int, low: int = BLANK) -> NDArray[np.int32]:
+    """`values` as int32 [..., size * size]; ValueError for a wrong width, no integers or tokens
+    outside `low` .. size + 1."""
+    array = np.asarray(values)
+    cells = size * size
+    if array.ndim == 0 or array.shape[-1] != cells:
+        raise ValueError(
+            f"{name} must be [..., {cells}] for a {size}x{size} Sudoku, got shape {array.shape}"
+        )
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} must hold integer tokens, got dtype {array.dtype}")
+    if array.size and not (low <= array.min() and array.max() <= size + 1):
+        wrong = array[(array < low) | (array > size + 1)][0]
+        raise ValueError(f"{name} holds token {wrong}; a {size}x{size} Sudoku has {low} to {size + 1}")
+    return np.ascontiguousarray(array, dtype=np.int32)

@@ -1,0 +1,20 @@
+"""Registers the environments with Gymnasium, by string entry points so that nothing heavy loads.
+
+The ids take no `max_episode_steps`: an episode's limit is the environment's own `halt_max_steps`,
+at which the draft is judged (a termination). Truncation only ever comes from outside.
+"""
+
+import gymnasium as gym
+
+_FAMILIES = {"HRM/Sudoku-v0": "hrm_rl.envs.sudoku"}
+
+
+def register_environments() -> None:
+    """Register every id once; importing the package twice changes nothing."""
+    for env_id, module in _FAMILIES.items():
+        if env_id not in gym.registry:
+            gym.register(
+                env_id,
+                entry_point=f"{module}:make_env",
+                vector_entry_point=f"{module}:make_vector_env",
+            )

@@ -1,0 +1,166 @@
+"""The package as a whole: a light import, names that cannot be had twice, floors, and the wheel."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import hrm_rl
+
+ROOT = Path(__file__).resolve().parents[1]
+LINKED = ("envs", "agents")
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "pyproject.toml").is_file(), reason="runs in a checkout of the repository"
+)
+
+
+def python(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a new interpreter whose sys.path starts with `cwd`."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+def pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_import_loads_nothing_heavy() -> None:
+    heavy = ("torch", "triton", "numba", "stable_baselines3", "tensorboard", "matplotlib")
+    result = python(
+        f"import sys, hrm_rl; print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
+
+
+def test_import_is_quick() -> None:
+    """CPU seconds, the best of a few tries: neither a cold disk nor a busy machine counts."""
+    code = (
+        "import time; start = time.process_time(); import hrm_rl; "
+        "print(time.process_time() - start)"
+    )
+    seconds = []
+    for _ in range(5):
+        result = python(code)
+        assert result.returncode == 0, result.stderr
+        seconds.append(float(result.stdout))
+        if seconds[-1] < 0.5:
+            return
+    pytest.fail(f"import hrm_rl took {min(seconds):.2f} s of CPU at best; the limit is 0.5 s")
+
+
+def test_one_version() -> None:
+    assert hrm_rl.__version__ == pyproject()["project"]["version"]
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_root_link_leads_to_the_package(name: str) -> None:
+    link = ROOT / name
+    if not link.is_symlink():
+        pytest.skip("a checkout without symbolic links")
+    assert link.readlink() == Path("hrm_rl") / name  # relative, so that it survives a move
+    assert (link / "__init__.py").samefile(ROOT / "hrm_rl" / name / "__init__.py")
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_package_refuses_its_bare_name(name: str) -> None:
+    """From the root the link would make a second copy of the package, with other classes."""
+    result = python(f"import {name}", cwd=ROOT / "hrm_rl")
+    assert result.returncode != 0
+    last_line = result.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("ImportError"), result.stderr
+    assert f"hrm_rl.{name}" in last_line, result.stderr
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_root_link_refuses_the_bare_name_too(name: str) -> None:
+    if not (ROOT / name).is_symlink():
+        pytest.skip("a checkout without symbolic links")
+    result = python(f"import {name}")
+    assert result.returncode != 0
+    assert f"hrm_rl.{name}" in result.stderr.strip().splitlines()[-1], result.stderr
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_package_answers_to_its_full_name(name: str) -> None:
+    result = python(f"import hrm_rl.{name} as package; print(package.__name__)")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == f"hrm_rl.{name}"
+
+
+def test_floors_hold() -> None:
+    """Nothing imports upward (import-linter's contracts in pyproject.toml)."""
+    pytest.importorskip("importlinter")
+    code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "--no-logo", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel, built without the network from a tree that holds what must stay out of it too."""
+    setuptools = pytest.importorskip("setuptools")
+    if int(setuptools.__version__.split(".")[0]) < 77:
+        pytest.skip("needs setuptools 77 or newer")
+    pytest.importorskip("pip")
+    tree = tmp_path_factory.mktemp("tree")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, tree / name)
+    shutil.copytree(
+        ROOT / "hrm_rl", tree / "hrm_rl", ignore=shutil.ignore_patterns("__pycache__", ".*")
+    )
+    for name in LINKED:
+        if (ROOT / name).is_symlink():
+            (tree / name).symlink_to(Path("hrm_rl") / name, target_is_directory=True)
+    for name in ("tests", "docs", "experiments"):
+        (tree / name).mkdir()
+        (tree / name / "__init__.py").touch()
+    out = tmp_path_factory.mktemp("wheel")
+    words = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(out)]
+    result = subprocess.run(
+        [sys.executable, "-m", "pip", *words, "."],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def test_wheel_holds_the_package_alone(wheel: Path) -> None:
+    """All of hrm_rl, data files too, and nothing called envs, agents or tests beside it."""
+    names = zipfile.ZipFile(wheel).namelist()
+    info = f"hrm_rl-{hrm_rl.__version__}.dist-info"
+    assert {name.split("/")[0] for name in names} == {"hrm_rl", info}
+    here = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "hrm_rl").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+    assert here == {name for name in names if name.startswith("hrm_rl/")}
+
+
+def test_wheel_states_licence_and_command(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    info = f"hrm_rl-{hrm_rl.__version__}.dist-info"
+    assert "License-Expression: Apache-2.0" in archive.read(f"{info}/METADATA").decode()
+    assert f"{info}/licenses/LICENSE" in archive.namelist()
+    entry_points = archive.read(f"{info}/entry_points.txt").decode()
+    assert "hrm-rl = hrm_rl.cli:main" in entry_points
