@@ -128,19 +128,25 @@ class Learner:
         out = self.model(
             self.carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient
         )
-        with torch.no_grad():
-            wants = out.q_halt > (0.0 if self.config.q_target == "none" else out.q_continue)
-            halt = wants & (obs["segment"] + 1 >= self._explore(obs["segment"]))
-            return out, {"answer": out.logits.argmax(-1), "halt": halt}
+        return out, self.decide(out, obs["segment"])
+
+    @torch.no_grad()
+    def decide(self, out: SegmentOutput, segment: Tensor) -> dict[str, Tensor]:
+        """The action after a segment; `segment` [B] counts those run before it."""
+        wants = out.q_halt > (0.0 if self.config.q_target == "none" else out.q_continue)
+        halt = wants & (segment + 1 >= self._explore(segment))
+        return {"answer": out.logits.argmax(-1), "halt": halt}
 
     def _explore(self, segment: Tensor) -> Tensor:
         """The segment before which a row may not halt: with some probability one of 2..limit."""
         model = self.model.config
         if model.halt_exploration_prob == 0 or model.halt_max_steps < 2:
             return self._floor
-        options = {"generator": self._generator, "device": segment.device}
-        explores = torch.rand(self.num_envs, **options) < model.halt_exploration_prob
-        drawn = torch.randint(2, model.halt_max_steps + 1, (self.num_envs,), **options)
+        rows, generator, device = (self.num_envs,), self._generator, segment.device
+        explores = torch.rand(rows, generator=generator, device=device) < model.halt_exploration_prob
+        drawn = torch.randint(
+            2, model.halt_max_steps + 1, rows, generator=generator, device=device
+        )
         floor = torch.where(explores, drawn, 0)
         if self.config.exploration == "episode":
             floor = torch.where(segment == 0, floor, self._floor)
@@ -218,6 +224,11 @@ class Learner:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the network's optimizer, at the last step."""
+        return float(self.optimizers[0].param_groups[0]["lr"])
 
     # --- state ---------------------------------------------------------------------------------
 

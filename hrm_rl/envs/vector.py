@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from hrm_rl.envs.source import Source
+from hrm_rl.envs.source import Puzzles, Source
 from hrm_rl.envs.spaces import action_space, observation_space
 from hrm_rl.envs.transition import (
     Autoreset,
@@ -147,6 +147,44 @@ class PuzzleVectorEnv(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         self.state = None
+
+    def current(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The observation and puzzle info of this moment, as the last reset or step returned them.
+
+        Raises RuntimeError before the first reset.
+        """
+        if self.state is None:
+            raise RuntimeError("call reset() first")
+        return self._observation(self.state), self._puzzle_info(self.state)
+
+    # --- the state, for checkpoints ---------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Puzzles, drafts and counters of every row; with the same source, all a resume needs."""
+        if self.state is None:
+            raise RuntimeError("an environment has no state before its first reset")
+        return {
+            "puzzles": tuple(self.state.puzzles),
+            "rows": tuple(self.state[1:]),
+            "row_seeds": self._row_seeds,
+            "drawn": self._drawn,
+            "cursor": self._cursor,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`; episode times start anew."""
+        on_device = [t.to(self.device) for t in (*state["puzzles"], *state["rows"])]
+        if on_device[0].shape != (self.num_envs, self.source.seq_len):
+            raise ValueError(
+                f"the state is of {tuple(on_device[0].shape)} rows and cells, these environments "
+                f"of ({self.num_envs}, {self.source.seq_len})"
+            )
+        count = len(Puzzles._fields)
+        self.state = EnvState(Puzzles(*on_device[:count]), *on_device[count:])
+        self._row_seeds = state["row_seeds"].to(self.device)
+        self._drawn = state["drawn"].to(self.device)
+        self._cursor = state["cursor"].to(self.device)
+        self._began = torch.full_like(self._began, self._now())
 
     # --- actions, seeds and keys ---------------------------------------------------------------
 

@@ -78,14 +78,8 @@ def from_reference(
         FileNotFoundError: no such file.
         ValueError: not a checkpoint of an HRM, or `arch` / `seq_len` do not fit its tensors.
     """
-    if isinstance(checkpoint, Mapping):
-        name, tensors = "the state dict", dict(checkpoint)
-    else:
-        name, tensors = str(checkpoint), _read_torch_file(Path(checkpoint))
-    tensors = {_bare_name(key): t for key, t in tensors.items()}
-    tensors = {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
-    if "embed_tokens.embedding_weight" not in tensors:
-        raise ValueError(f"{name} is no HRM checkpoint: it has no embed_tokens.embedding_weight")
+    name = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
+    tensors = read_reference_state(checkpoint)
     settings = arch.to_dict() if isinstance(arch, HRMConfig) else dict(arch)
     settings["vocab_size"] = tensors["embed_tokens.embedding_weight"].shape[0]
     settings["seq_len"] = seq_len
@@ -93,6 +87,20 @@ def from_reference(
     settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
     settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
     return _assemble(HRMConfig.from_dict(settings), tensors, name)
+
+
+def read_reference_state(
+    checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
+) -> dict[str, Tensor]:
+    """A reference checkpoint's tensors under their bare names; raises as `from_reference` does."""
+    if isinstance(checkpoint, Mapping):
+        name, tensors = "the state dict", dict(checkpoint)
+    else:
+        name, tensors = str(checkpoint), _read_torch_file(Path(checkpoint))
+    tensors = {_bare_name(key): t for key, t in tensors.items()}
+    if "embed_tokens.embedding_weight" not in tensors:
+        raise ValueError(f"{name} is no HRM checkpoint: it has no embed_tokens.embedding_weight")
+    return {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
 
 
 def _bare_name(key: str) -> str:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FACTOR_1 = np.uint64(0xBF58476D1CE4E5B9)
 _FACTOR_2 = np.uint64(0x94D049BB133111EB)
 _27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
-_MASK = (1 << 64) - 1
 
 
 @njit(cache=True)
@@ -38,12 +38,24 @@ def below(stream, bound):
     return np.int64(((mix64(stream[0]) >> _32) * np.uint64(bound)) >> _32)
 
 
-def stream_key(*numbers: int) -> np.uint64:
-    """A stream's start from any integers; their order matters. Plain Python, for outside of kernels."""
-    key = 0
+def mix64_array(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """`mix64` of every entry, for use outside of kernels; uint64 of any shape, and the same shape."""
+    z = np.array(values, dtype=np.uint64)
+    z = (z ^ (z >> _30)) * _FACTOR_1
+    z = (z ^ (z >> _27)) * _FACTOR_2
+    return z ^ (z >> _31)
+
+
+def stream_keys(*numbers: int | NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Starts of independent streams, one for each tuple of numbers; their order matters.
+
+    Args:
+        numbers: integers in [0, 2**64) and uint64 arrays [N] of them.
+
+    Returns:
+        uint64 [N], or [1] where all are integers.
+    """
+    keys = np.zeros(1, np.uint64)
     for number in numbers:
-        z = (key ^ (number & _MASK)) + int(_GOLDEN) & _MASK
-        z = (z ^ (z >> 30)) * int(_FACTOR_1) & _MASK
-        z = (z ^ (z >> 27)) * int(_FACTOR_2) & _MASK
-        key = z ^ (z >> 31)
-    return np.uint64(key)
+        keys = mix64_array((keys ^ np.asarray(number, np.uint64)) + _GOLDEN)
+    return keys

@@ -142,7 +142,9 @@ class Symmetry:
             if table.ndim != 2 or len(table) == 0 or table.shape[1] != tables[0].shape[1]:
                 raise ValueError(f"cell_tables[{k}] must be [G, S], same S in all: {table.shape}")
             if not (np.sort(table, axis=1) == np.arange(table.shape[1])).all():
-                raise ValueError(f"cell_tables[{k}] holds a row that is no permutation of the cells")
+                raise ValueError(
+                    f"cell_tables[{k}] holds a row that is no permutation of the cells"
+                )
         if self.permuted_tokens is not None:
             first, end = self.permuted_tokens
             if not 0 <= first < end:
@@ -167,7 +169,9 @@ class Symmetry:
         """
         inputs, labels = _as_int32("inputs", inputs), _as_int32("labels", labels)
         if inputs.ndim != 2 or inputs.shape != labels.shape:
-            raise ValueError(f"inputs and labels must be [N, S], got {inputs.shape}, {labels.shape}")
+            raise ValueError(
+                f"inputs and labels must be [N, S], got {inputs.shape}, {labels.shape}"
+            )
         count, cells = inputs.shape
         if self.cell_tables and self.cell_tables[0].shape[1] != cells:
             expected = self.cell_tables[0].shape[1]

@@ -21,7 +21,7 @@ from hrm_rl.puzzles.counter_rng import below, mix64
 from hrm_rl.puzzles.sudoku_layout import Layout
 
 _BITS = np.array([bin(mask).count("1") for mask in range(512)], np.uint8)
-_GIVEN, _UNKNOWN = np.uint64(0x53), np.uint64(0)
+_ONE = np.uint64(1)
 
 
 class Scratch(NamedTuple):
@@ -103,7 +103,7 @@ def _sweep(layout, chute, candidates, queue, dirty, work):
             segment_once, segment_twice = 0, 0
             segment_fixed = 0
             for j in range(width):
-                v = np.int64(candidates[cells[x, y, j]])
+                v = int(candidates[cells[x, y, j]])
                 segment_twice |= segment_once & v
                 segment_once |= v
                 if v & (v - 1) == 0:
@@ -394,3 +394,51 @@ def generate_boards(layout, keys, low, high, boards, solutions, work):
         _shuffle(stream, revealed)
         for cell in revealed[:extra]:
             board[cell] = solution[cell]
+
+
+@njit(cache=True)
+def _shuffle_lines(stream, groups, width, scratch_order, lines):
+    """A random order of groups * width lines that keeps groups together, into lines[:groups * width]."""
+    for group in range(groups):
+        scratch_order[group] = group
+    _shuffle(stream, scratch_order[:groups])
+    for group in range(groups):
+        block = lines[group * width : (group + 1) * width]
+        for i in range(width):
+            block[i] = scratch_order[group] * width + i
+        _shuffle(stream, block)
+
+
+@njit(cache=True, nogil=True)
+def mean_backtracks(layout, boards, copies, max_guesses, ratings, work):
+    """Mean backtracks of proving uniqueness over random symmetric copies: ratings float32 [N].
+
+    The copies of boards int8 [N, S] are drawn by a stream that starts from the board itself. NaN where
+    a board has not exactly one solution, or takes more than `max_guesses` guesses in a copy.
+    """
+    size = layout.size
+    stream = np.zeros(1, np.uint64)
+    copy, solution = np.zeros(size * size, np.int8), np.zeros(size * size, np.int8)
+    order, rows, columns = np.zeros(9, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64)
+    digits = np.arange(size + 1)
+    for k in range(boards.shape[0]):
+        board = boards[k]
+        stream[0] = 0
+        for cell in range(size * size):
+            stream[0] = mix64(stream[0] + np.uint64(board[cell]) + _ONE)
+        total = 0
+        for _ in range(copies):
+            _shuffle_lines(stream, layout.box_columns, layout.box_rows, order, rows)
+            _shuffle_lines(stream, layout.box_rows, layout.box_columns, order, columns)
+            _shuffle(stream, digits[1:])
+            transposed = layout.box_rows == layout.box_columns and below(stream, 2) == 1
+            for i in range(size):
+                for j in range(size):
+                    cell = rows[i] * size + columns[j]
+                    target = j * size + i if transposed else i * size + j
+                    copy[target] = digits[board[cell]]
+            if _search(layout, copy, -1, 0, 2, max_guesses, solution, work) != 1:
+                total = -1
+                break
+            total += work.effort[1]
+        ratings[k] = np.nan if total < 0 else total / copies

@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 PAD = 0
 BLANK = 1
+FIRST_DIGIT = 2
 BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
-"""Rows and columns of one box, by size. Tables below have room for boxes of up to 3x3."""
+"""Rows and columns of one box, by size. The tables below have room for boxes of up to 3x3."""
+SIZES = tuple(BOXES)
 
 
 class Layout(NamedTuple):
@@ -62,7 +64,7 @@ def layout(size: int) -> Layout:
     grid = np.arange(size * size).reshape(box_columns, box_rows, box_rows, box_columns)
     chutes[:box_columns, :box_rows, :box_rows, :box_columns] = grid  # band, row, stack, column
     chutes[box_columns:, :box_columns, :box_columns, :box_rows] = grid.transpose(2, 3, 0, 1)
-    of_bands, of_stacks = np.full(box_columns, box_rows), np.full(box_rows, box_columns)
+    in_band = np.arange(box_columns + box_rows) < box_columns
     return Layout(
         size=size,
         box_rows=box_rows,
@@ -71,19 +73,19 @@ def layout(size: int) -> Layout:
         units=units.astype(np.uint8),
         peers=peers.astype(np.uint8),
         chutes=chutes,
-        chute_lines=np.concatenate([of_bands, of_stacks]),
-        chute_width=np.concatenate([of_stacks, of_bands]),
+        chute_lines=np.where(in_band, box_rows, box_columns),
+        chute_width=np.where(in_band, box_columns, box_rows),
         cell_chutes=(1 << bands) | (1 << (box_columns + stacks)),
     )
 
 
 def cell_name(cell: int, size: int) -> str:
-    """"row 1, column 2": how messages call a cell, counted from 1."""
+    """How messages call a cell, counted from 1: "row 1, column 2" for cell 1."""
     return f"row {cell // size + 1}, column {cell % size + 1}"
 
 
 def unit_name(unit: int, size: int) -> str:
-    """"row 1", "column 2", "box 3": how messages call a unit, counted from 1."""
+    """How messages call a unit, counted from 1: "row 1", "column 2", "box 3"."""
     return f"{('row', 'column', 'box')[unit // size]} {unit % size + 1}"
 
 
@@ -100,5 +102,7 @@ def as_tokens(name: str, values: ArrayLike, size: int, low: int = BLANK) -> NDAr
         raise ValueError(f"{name} must hold integer tokens, got dtype {array.dtype}")
     if array.size and not (low <= array.min() and array.max() <= size + 1):
         wrong = array[(array < low) | (array > size + 1)][0]
-        raise ValueError(f"{name} holds token {wrong}; a {size}x{size} Sudoku has {low} to {size + 1}")
+        raise ValueError(
+            f"{name} holds token {wrong}; a {size}x{size} Sudoku has {low} to {size + 1}"
+        )
     return np.ascontiguousarray(array, dtype=np.int32)

@@ -1,0 +1,1 @@
+"""What a trained model does, segment by segment: recordings, tables, figures."""

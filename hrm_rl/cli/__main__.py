@@ -1,0 +1,6 @@
+import sys
+
+from hrm_rl.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""What commands share: results on stdout, progress on stderr, and opening what was trained."""
+
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hrm_rl.model import HRM
+    from hrm_rl.training.presets import Preset
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """The one JSON object of `--json`."""
+    print(json.dumps(result))
+
+
+def say(message: str) -> None:
+    """Progress, on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def show_log() -> None:
+    """Let the package's log lines appear on stderr."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logging.getLogger("hrm_rl").setLevel(logging.INFO)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """A table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and where it came from; `preset` is None for a bare model folder."""
+
+    model: "HRM"
+    preset: "Preset | None"
+    step: int
+    size: int
+    """Width of the Sudokus it solves."""
+    rule: str
+    """The rule for stopping it was trained with."""
+
+
+def open_trained(path: Path, device: str = "auto") -> Trained:
+    """A run folder, or a folder written by `save_pretrained` / `import-reference`.
+
+    Raises FileNotFoundError or ValueError where it holds no model, or none for Sudoku.
+    """
+    from hrm_rl.model import HRM
+    from hrm_rl.training.compute import pick_device
+    from hrm_rl.training.loop import halting_rule
+    from hrm_rl.training.run_folder import RunFolder
+
+    if not path.is_dir():
+        raise FileNotFoundError(f"no folder at {path}")
+    if (path / "model.safetensors").is_file():
+        model, preset, step, rule = HRM.from_pretrained(path), None, 0, "q"
+    else:
+        run = RunFolder(path)
+        preset, compute = run.config()
+        compute.apply()
+        model, step = run.load_model()
+        rule = halting_rule(preset)
+    size = round(model.config.seq_len**0.5)
+    if size * size != model.config.seq_len or model.config.vocab_size != size + 2:
+        raise ValueError(
+            f"{path} solves no Sudoku: it has {model.config.seq_len} cells and "
+            f"{model.config.vocab_size} tokens"
+        )
+    return Trained(model.to(pick_device(device)).eval(), preset, step, size, rule)

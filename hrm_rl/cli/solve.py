@@ -1,0 +1,70 @@
+"""`hrm-rl solve`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hrm_rl.cli.output import open_trained, print_json
+
+
+@dataclass(frozen=True)
+class Solve:
+    """Solve one Sudoku with a trained model, and show how long it thought.
+
+    The puzzle must have exactly one solution, which the answer is checked against.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")]
+    """A run folder, or a folder with config.json and model.safetensors."""
+    puzzle: Annotated[str, tyro.conf.Positional]
+    """The cells row by row: digits, and . or 0 for a blank."""
+    halting: str | None = None
+    """Rule for stopping; the run's own by default."""
+    max_segments: int | None = None
+    """Limit; the run's halt_max_steps by default."""
+    device: str = "auto"
+    """cpu, cuda, mps; auto takes cuda where there is one."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+    def run(self) -> None:
+        import numpy as np
+
+        from hrm_rl.halting import parse_rule
+        from hrm_rl.puzzles import sudoku
+        from hrm_rl.puzzles.source import PuzzleArrays
+        from hrm_rl.training.evaluate import evaluate
+
+        if self.max_segments is not None and self.max_segments < 1:
+            raise ValueError(f"--max-segments must be >= 1, got {self.max_segments}")
+        parse_rule(self.halting or "q")
+        trained = open_trained(self.run_folder, self.device)
+        question = sudoku.parse(self.puzzle, trained.size)
+        solution = sudoku.check_puzzle(question, trained.size)
+        puzzles = PuzzleArrays(
+            question[None], solution[None], np.zeros(1, np.int32), np.full(1, np.nan, np.float32)
+        )
+        rule = self.halting or trained.rule
+        result = evaluate(trained.model, puzzles, rule, max_segments=self.max_segments)
+        answer, right = result.answers[0], bool(result.correct[0])
+        segments = int(result.segments[0])
+        if self.json:
+            print_json(
+                {
+                    "puzzle": sudoku.to_text(question),
+                    "answer": sudoku.to_text(answer),
+                    "solution": sudoku.to_text(solution),
+                    "correct": right,
+                    "cell_accuracy": float(result.cell_accuracy[0]),
+                    "segments": segments,
+                    "max_segments": result.max_segments,
+                    "halting": rule,
+                }
+            )
+            return
+        print(sudoku.draw(question, trained.size, draft=answer, labels=solution))
+        wrong = int((answer != solution).sum())
+        verdict = "Right" if right else f"Wrong in {wrong} of {len(answer)} cells"
+        print(f"{verdict}, after {segments} of at most {result.max_segments} segments.")

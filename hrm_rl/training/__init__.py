@@ -1,0 +1,1 @@
+"""The loop around a learner: presets, compute, checkpoints, logging, evaluation."""

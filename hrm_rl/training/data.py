@@ -1,0 +1,98 @@
+"""From a preset's data settings to a source to learn from and puzzles to validate on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hrm_rl.envs import PoolSource
+from hrm_rl.envs.source import Validator
+from hrm_rl.envs.sudoku import sudoku_validator
+from hrm_rl.puzzles import sudoku
+from hrm_rl.puzzles.source import PuzzleArrays
+from hrm_rl.training.presets import Preset, SudokuData
+
+# Seeds of the generated pools: another number a split, though their classes differ anyway.
+_VALIDATION_SEED, _TEST_SEED = 1, 2
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from and is validated on."""
+
+    source: PoolSource
+    validation: PuzzleArrays
+    validator: Validator
+    description: str
+
+
+def training_data(data: SudokuData, device: str = "cpu") -> TrainingData:
+    """Puzzles to learn from and puzzles of other classes to validate on.
+
+    A file is divided by class: the test classes in it are never learned from, and validate where
+    there are any; where it has none, generated puzzles of the same size do.
+
+    Raises ValueError or FileNotFoundError naming the file and line, or the setting.
+    """
+    if data.file is None:
+        train = sudoku.generate(
+            data.train_puzzles,
+            data.size,
+            seed=data.seed,
+            extra_givens=data.extra_givens,
+            split="train",
+        )
+        validation = _validation(data)
+        description = f"{len(train):,} generated puzzles"
+    else:
+        train, validation, description = _from_file(data, data.file)
+    validator = sudoku_validator(data.size, device)
+    source = PoolSource(
+        train,
+        sudoku.vocab_size(data.size),
+        symmetry=sudoku.symmetry(data.size),
+        device=device,
+        validator=validator,
+    )
+    return TrainingData(source, validation, validator, description)
+
+
+def _validation(data: SudokuData) -> PuzzleArrays:
+    return sudoku.generate(
+        data.validation_puzzles,
+        data.size,
+        seed=data.seed + _VALIDATION_SEED,
+        extra_givens=data.extra_givens,
+        split="validation",
+    )
+
+
+def _from_file(data: SudokuData, file: str) -> tuple[PuzzleArrays, PuzzleArrays, str]:
+    puzzles = sudoku.read_csv(file, data.size)
+    held_out = sudoku.in_test_split(sudoku.class_key(puzzles.inputs, data.size))
+    train = _sample(puzzles.take(~held_out), data.train_puzzles, data.seed)
+    if not len(train):
+        raise ValueError(f"{file} has no puzzle of a training class among its {len(puzzles)}")
+    validation = _sample(puzzles.take(held_out), data.validation_puzzles, data.seed)
+    origin = f"{len(validation)} of its held-out classes"
+    if not len(validation):
+        validation, origin = _validation(data), f"{data.validation_puzzles} generated ones"
+    return train, validation, f"{len(train):,} puzzles of {file}, validated on {origin}"
+
+
+def _sample(puzzles: PuzzleArrays, count: int, seed: int) -> PuzzleArrays:
+    if len(puzzles) <= count:
+        return puzzles
+    order = np.random.default_rng(seed).permutation(len(puzzles))
+    return puzzles.take(order[:count])
+
+
+def test_puzzles(preset: Preset, count: int, seed: int = 0) -> PuzzleArrays:
+    """Generated puzzles of the run's kind, from classes that no training or validation has seen."""
+    data = preset.data
+    return sudoku.generate(
+        count,
+        data.size,
+        seed=seed + _TEST_SEED,
+        extra_givens=data.extra_givens,
+        split="test",
+    )

@@ -1,0 +1,111 @@
+"""Evaluation that halts: every puzzle once, a row that stops hands its slot to the next puzzle."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hrm_rl.agents import HRMAgent
+from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
+from hrm_rl.envs.source import Validator
+from hrm_rl.halting import HaltingRule
+from hrm_rl.model import HRM
+from hrm_rl.puzzles.source import PuzzleArrays
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model answered, puzzle by puzzle."""
+
+    answers: NDArray[np.int32]  # [N, S]: the draft at the segment the rule stopped
+    correct: NDArray[np.bool_]  # [N]
+    valid: NDArray[np.bool_]  # [N]
+    cell_accuracy: NDArray[np.float32]  # [N]
+    segments: NDArray[np.int64]  # [N]
+    first_correct_segment: NDArray[np.int64]  # [N]; 0 = never up to the stop
+    max_segments: int
+    seconds: float
+
+    def summary(self) -> dict[str, float | int]:
+        """The figures of the command line's JSON."""
+        count = len(self.correct)
+        return {
+            "exact_accuracy": float(self.correct.mean()),
+            "valid_accuracy": float(self.valid.mean()),
+            "cell_accuracy": float(self.cell_accuracy.mean()),
+            "mean_segments": float(self.segments.mean()),
+            "max_segments": self.max_segments,
+            "count": count,
+            "seconds": self.seconds,
+            "puzzles_per_second": count / self.seconds,
+        }
+
+
+def evaluate(
+    model: HRM,
+    puzzles: PuzzleArrays,
+    rule: HaltingRule | str = "q",
+    *,
+    max_segments: int | None = None,
+    batch_size: int = 256,
+    validator: Validator | None = None,
+) -> Evaluation:
+    """Answer every puzzle once, stopping by `rule`, at the latest after `max_segments`.
+
+    Args:
+        model: the network; runs where it is.
+        puzzles: N puzzles of the model's length.
+        rule: a rule for stopping or its spec string.
+        max_segments: the limit; the model's halt_max_steps by default.
+        batch_size: puzzles thought about at once.
+        validator: says whether an answer is any right one; without it valid = correct.
+
+    Raises:
+        ValueError: the puzzles' length or vocabulary is not the model's.
+    """
+    config, count = model.config, len(puzzles)
+    if puzzles.seq_len != config.seq_len:
+        raise ValueError(
+            f"the puzzles have {puzzles.seq_len} cells, the model was made for {config.seq_len}"
+        )
+    limit = max_segments or config.halt_max_steps
+    device = model.device
+    source = SequentialSource(puzzles, config.vocab_size, device=device, validator=validator)
+    rows = min(batch_size, count)
+    envs = PuzzleVectorEnv(rows, source, halt_max_steps=limit, order="epoch", device=device)
+    agent = HRMAgent(model, rule)
+    # One slot more than there are puzzles: padded rows write there.
+    answers = torch.zeros(count + 1, config.seq_len, dtype=torch.int32, device=device)
+    verdicts = torch.zeros(count + 1, 5, dtype=torch.float64, device=device)
+
+    was_training = model.training
+    model.eval()
+    start, finished = time.perf_counter(), 0
+    obs, info = envs.reset(seed=0)
+    state = None
+    while finished < count:
+        key = info["puzzle_key"]
+        decision = agent.act(obs, state, puzzle_key=key)
+        obs, _, terminated, _, info = envs.step(decision.action)
+        state = decision.state
+        slot = torch.where(terminated & (key < count), key, count)
+        answers[slot] = decision.action["answer"].int()
+        judged = ("correct", "valid", "cell_accuracy", "segments", "first_correct_segment")
+        verdicts[slot] = torch.stack([info[name].double() for name in judged], dim=1)
+        finished += int((slot < count).sum())
+    seconds = time.perf_counter() - start
+    model.train(was_training)
+
+    table = verdicts[:count].cpu().numpy()
+    return Evaluation(
+        answers[:count].cpu().numpy(),
+        table[:, 0] > 0,
+        table[:, 1] > 0,
+        table[:, 2].astype(np.float32),
+        table[:, 3].astype(np.int64),
+        table[:, 4].astype(np.int64),
+        limit,
+        seconds,
+    )

@@ -1,0 +1,149 @@
+"""The training loop: reinforcement learning over a vector of puzzles, one segment a step."""
+
+import dataclasses
+import logging
+import time
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from hrm_rl.agents import Learner
+from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.model import HRM
+from hrm_rl.training.average import WeightAverage
+from hrm_rl.training.compute import Compute
+from hrm_rl.training.data import TrainingData, training_data
+from hrm_rl.training.evaluate import evaluate
+from hrm_rl.training.metrics import IntervalMetrics, MetricsLog
+from hrm_rl.training.presets import Preset
+from hrm_rl.training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One run: its environments, learner, weight average and folder."""
+
+    def __init__(self, preset: Preset, compute: Compute, run: RunFolder, seed: int = 0) -> None:
+        compute.apply()
+        self.preset, self.compute, self.run, self.seed = preset, compute, run, seed
+        data = training_data(preset.data, compute.device)
+        self.data: TrainingData = data
+        torch.manual_seed(seed)
+        self.model = HRM(preset.model).to(compute.device)
+        self.learner = Learner(
+            self.model, preset.batch_size, dataclasses.replace(preset.learner, seed=seed)
+        )
+        self.average = WeightAverage(self.model, preset.ema_decay) if preset.ema_decay else None
+        self.envs = PuzzleVectorEnv(
+            preset.batch_size,
+            data.source,
+            halt_max_steps=preset.model.halt_max_steps,
+            segment_cost=preset.learner.segment_cost,
+            device=compute.device,
+        )
+
+    @property
+    def evaluated_model(self) -> HRM:
+        """What is evaluated and saved: the weight average where there is one."""
+        return self.average.model if self.average else self.model
+
+    @property
+    def rule(self) -> str:
+        """The rule for stopping that the run was trained with."""
+        return halting_rule(self.preset)
+
+    def train(self, progress: bool = True) -> dict[str, Any]:
+        """Train to `max_steps`; returns the last validation's figures and the seconds taken."""
+        preset, learner, envs = self.preset, self.learner, self.envs
+        metrics = IntervalMetrics(preset.model.halt_max_steps, envs.device)
+        writer = MetricsLog(self.run, first_step=learner.step)
+        obs, info = envs.reset(seed=self.seed) if learner.step == 0 else envs.current()
+        validation: dict[str, Any] = {}
+        start = time.perf_counter()
+        bar = tqdm(
+            total=preset.max_steps,
+            initial=learner.step,
+            disable=not progress,
+            desc=preset.name,
+            unit="step",
+            dynamic_ncols=True,
+        )
+        try:
+            while learner.step < preset.max_steps:
+                out, action = learner.act(obs)
+                next_obs, _, _, _, next_info = envs.step(action)
+                step_metrics = learner.learn(out, obs, info["labels"], next_info)
+                obs, info = next_obs, next_info
+                if self.average:
+                    self.average.update()
+                metrics.add(step_metrics)
+                step = learner.step
+                bar.update()
+                if step % preset.log_every == 0 or step == preset.max_steps:
+                    figures, histogram = metrics.take()
+                    figures["train/learning_rate"] = learner.learning_rate
+                    writer.write(step, figures, histogram)
+                    _show(bar, figures)
+                if step % preset.validate_every == 0 or step == preset.max_steps:
+                    validation = self.validate()
+                    writer.write(step, {f"eval/{k}": v for k, v in validation.items()})
+                    self.save()
+                    bar.write(
+                        f"step {step}: validation {100 * validation['exact_accuracy']:.1f} % exact "
+                        f"after {validation['mean_segments']:.1f} segments"
+                    ) if progress else None
+        finally:
+            bar.close()
+            writer.close()
+        return {**validation, "steps": learner.step, "seconds": time.perf_counter() - start}
+
+    def validate(self) -> dict[str, Any]:
+        """Halting by the run's own rule on the validation puzzles."""
+        result = evaluate(
+            self.evaluated_model,
+            self.data.validation,
+            self.rule,
+            batch_size=self.preset.batch_size,
+            validator=self.data.validator,
+        )
+        return result.summary()
+
+    def save(self) -> None:
+        """A checkpoint of everything the next step depends on."""
+        state = {
+            "learner": self.learner.state_dict(),
+            "weights": self.model.state_dict(),
+            "envs": self.envs.state_dict(),
+            "seed": self.seed,
+        }
+        self.run.save(self.learner.step, self.evaluated_model, state)
+
+    def restore(self) -> None:
+        """Go on from the folder's newest checkpoint."""
+        state = self.run.load_state()
+        average, _ = self.run.load_model()
+        try:
+            self.model.load_state_dict(state["weights"])
+            self.learner.load_state_dict(state["learner"])
+            self.envs.load_state_dict(state["envs"])
+        except (KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{self.run.latest()} does not fit this run: {reason}") from None
+        self.seed = state["seed"]
+        if self.average:
+            self.average.model.load_state_dict(average.state_dict())
+
+
+def halting_rule(preset: Preset) -> str:
+    """The spec of the rule a run was trained with: q, or q-halt without a bootstrap target."""
+    return "q-halt" if preset.learner.q_target == "none" else "q"
+
+
+def _show(bar: Any, figures: dict[str, float]) -> None:
+    shown = {"loss": f"{figures['train/token_loss']:.3f}"}
+    if "rollout/mean_segments" in figures:
+        shown["exact"] = f"{100 * figures['rollout/exact_accuracy']:.1f}%"
+        shown["segments"] = f"{figures['rollout/mean_segments']:.2f}"
+    bar.set_postfix(shown)

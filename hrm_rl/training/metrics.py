@@ -1,0 +1,90 @@
+"""Averages over log intervals, to TensorBoard and JSON lines. Tensors are read once an interval."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from hrm_rl.training.run_folder import RunFolder
+
+_MEANS = ("loss", "token_loss", "q_halt_loss", "q_continue_loss")
+
+
+class IntervalMetrics:
+    """Sums a learner's metrics on the device until they are asked for."""
+
+    def __init__(self, halt_max_steps: int, device: torch.device) -> None:
+        self.halt_max_steps = halt_max_steps
+        self.device = device
+        self._clear()
+
+    def _clear(self) -> None:
+        self.steps = 0
+        self.means = torch.zeros(len(_MEANS), device=self.device)
+        self.judged = torch.zeros(4, device=self.device)
+        self.histogram = torch.zeros(self.halt_max_steps + 1, device=self.device)
+        self.start = time.perf_counter()
+
+    def add(self, metrics: dict[str, Tensor]) -> None:
+        """Take in one step; only rows whose episode ended are judged, as the reference does."""
+        self.steps += 1
+        self.means += torch.stack([metrics[name] for name in _MEANS])
+        ended = metrics["ended"].float()
+        agrees = (metrics["q_halt"] >= 0) == metrics["correct"]
+        self.judged += torch.stack(
+            [
+                ended.sum(),
+                (ended * metrics["correct"]).sum(),
+                (ended * metrics["cell_accuracy"]).sum(),
+                (ended * agrees).sum(),
+            ]
+        )
+        self.histogram.scatter_add_(0, metrics["segments"], ended)
+
+    def take(self) -> tuple[dict[str, float], Tensor]:
+        """The interval's figures and its histogram of segments (on the CPU), then start anew."""
+        values = (self.means / max(1, self.steps)).tolist()
+        count, *sums = self.judged.tolist()
+        histogram = self.histogram.cpu()
+        seconds = time.perf_counter() - self.start
+        figures = {f"train/{name}": value for name, value in zip(_MEANS, values, strict=True)}
+        figures["rollout/episodes"] = count
+        if count:
+            names = ("exact_accuracy", "cell_accuracy", "q_halt_accuracy")
+            for name, total in zip(names, sums, strict=True):
+                figures[f"rollout/{name}"] = total / count
+            segments = torch.arange(len(histogram), dtype=torch.float32)
+            figures["rollout/mean_segments"] = float((segments * histogram).sum() / count)
+        figures["time/steps_per_second"] = self.steps / seconds
+        self._clear()
+        return figures, histogram
+
+
+class MetricsLog:
+    """Writes figures to metrics.jsonl and TensorBoard, under SB3's names: rollout/ train/ eval/ time/."""
+
+    def __init__(self, run: RunFolder, first_step: int = 0) -> None:
+        self._lines: TextIO = run.metrics_file.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(run.tensorboard), purge_step=first_step or None)
+
+    def write(
+        self, step: int, figures: Mapping[str, Any], histogram: Tensor | None = None
+    ) -> None:
+        for name, value in figures.items():
+            self._board.add_scalar(name, value, step)
+        line: dict[str, Any] = {"step": step, **figures}
+        if histogram is not None and histogram.sum() > 0:
+            counts = histogram.long()
+            segments = torch.arange(len(counts)).repeat_interleave(counts)
+            self._board.add_histogram("rollout/segments", segments, step)
+            line["rollout/segments"] = counts[1:].tolist()
+        self._lines.write(json.dumps(line) + "\n")
+        self._lines.flush()
+
+    def close(self) -> None:
+        self._lines.close()
+        self._board.close()

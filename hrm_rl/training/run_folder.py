@@ -1,0 +1,121 @@
+"""A run on disk: its configuration, its log, and checkpoints that appear whole or not at all.
+
+    RUN/config.json                     the resolved preset and how it computes
+    RUN/metrics.jsonl                   one JSON object a log line
+    RUN/tensorboard/                    event files
+    RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is evaluated)
+                                        and state.pt (what a resume needs)
+"""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hrm_rl.model import HRM
+from hrm_rl.training.compute import Compute
+from hrm_rl.training.presets import Preset
+
+CONFIG_FILE = "config.json"
+STATE_FILE = "state.pt"
+_KEPT = 2
+_CHECKPOINT = re.compile(r"step-(\d+)")
+
+
+class RunFolder:
+    """Paths, and reading and writing, of one run."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    def create(self, preset: Preset, compute: Compute) -> None:
+        """Start a run here. Raises FileExistsError where the folder is in use."""
+        self.refuse_if_used()
+        self.path.mkdir(parents=True, exist_ok=True)
+        config = {"preset": preset.to_dict(), "compute": vars(compute)}
+        _write(self.path / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+
+    def refuse_if_used(self) -> None:
+        """Raises FileExistsError where the folder holds a run, or anything else."""
+        if (self.path / CONFIG_FILE).exists():
+            raise FileExistsError(
+                f"{self.path} holds another run; choose another folder, or --resume to go on with it"
+            )
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise FileExistsError(f"{self.path} exists and is no empty folder; choose another")
+
+    def config(self) -> tuple[Preset, Compute]:
+        """What `create` stored. Raises FileNotFoundError or ValueError where that cannot be."""
+        file = self.path / CONFIG_FILE
+        if not file.is_file():
+            raise FileNotFoundError(f"{self.path} is no run folder: it has no {CONFIG_FILE}")
+        try:
+            stored = json.loads(file.read_text())
+            return Preset.from_dict(stored["preset"]), Compute(**stored["compute"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{file} is damaged: {type(error).__name__} {error}") from None
+
+    # --- checkpoints ---------------------------------------------------------------------------
+
+    def checkpoints(self) -> list[Path]:
+        """Whole checkpoints, oldest first."""
+        found = [p for p in (self.path / "checkpoints").glob("step-*") if _step(p) is not None]
+        return sorted(found, key=lambda p: _step(p) or 0)
+
+    def latest(self) -> Path:
+        """The newest checkpoint. Raises FileNotFoundError where there is none."""
+        checkpoints = self.checkpoints()
+        if not checkpoints:
+            self.config()  # says so where this is no run at all
+            raise FileNotFoundError(f"{self.path} has no checkpoint yet")
+        return checkpoints[-1]
+
+    def save(self, step: int, model: HRM, state: dict[str, Any]) -> Path:
+        """Write a checkpoint beside its name, then rename it; keep the newest two."""
+        folder = self.path / "checkpoints" / f"step-{step:07d}"
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        model.save_pretrained(partial)
+        torch.save(state, partial / STATE_FILE)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+        for old in self.checkpoints()[:-_KEPT]:
+            shutil.rmtree(old)
+        return folder
+
+    def load_model(self) -> tuple[HRM, int]:
+        """The newest checkpoint's model (the weight average, where one is kept), and its step."""
+        folder = self.latest()
+        return HRM.from_pretrained(folder), _step(folder) or 0
+
+    def load_state(self) -> dict[str, Any]:
+        """The newest checkpoint's training state."""
+        file = self.latest() / STATE_FILE
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(f"{file} is damaged: {str(error).splitlines()[0]}") from None
+
+
+def _step(path: Path) -> int | None:
+    match = _CHECKPOINT.fullmatch(path.name)
+    return int(match.group(1)) if match else None
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
