@@ -100,9 +100,7 @@ class Learner:
         if model.puzzle_emb is not None:
             c = self.config
             self.optimizers.append(
-                SignSGD(
-                    model.puzzle_emb.parameters(), c.puzzle_emb_lr, c.puzzle_emb_weight_decay
-                )
+                SignSGD(model.puzzle_emb.parameters(), c.puzzle_emb_lr, c.puzzle_emb_weight_decay)
             )
         self._base_lrs = [o.param_groups[0]["lr"] for o in self.optimizers]
         self._generator = torch.Generator(model.device).manual_seed(self.config.seed)
@@ -143,10 +141,10 @@ class Learner:
         if model.halt_exploration_prob == 0 or model.halt_max_steps < 2:
             return self._floor
         rows, generator, device = (self.num_envs,), self._generator, segment.device
-        explores = torch.rand(rows, generator=generator, device=device) < model.halt_exploration_prob
-        drawn = torch.randint(
-            2, model.halt_max_steps + 1, rows, generator=generator, device=device
+        explores = (
+            torch.rand(rows, generator=generator, device=device) < model.halt_exploration_prob
         )
+        drawn = torch.randint(2, model.halt_max_steps + 1, rows, generator=generator, device=device)
         floor = torch.where(explores, drawn, 0)
         if self.config.exploration == "episode":
             floor = torch.where(segment == 0, floor, self._floor)
@@ -246,6 +244,7 @@ class Learner:
         self.step = state["step"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.carry = Carry(*state["carry"])
-        self._floor = state["floor"]
+        device = self.model.device
+        self.carry = Carry(*(z.to(device) for z in state["carry"]))
+        self._floor = state["floor"].to(device)
         self._generator.set_state(state["generator"])

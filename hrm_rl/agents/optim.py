@@ -47,9 +47,11 @@ class AdamATan2(torch.optim.Optimizer):
         return loss
 
 
-def _adam_atan2(params: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]) -> None:
+def _adam_atan2(
+    params: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]
+) -> None:
     lr, (beta1, beta2) = group["lr"], group["betas"]
-    grads = [p.grad for p in params]
+    grads = [p.grad for p in params if p.grad is not None]
     moments, squares = [s["m"] for s in states], [s["v"] for s in states]
     for state in states:
         state["step"] += 1

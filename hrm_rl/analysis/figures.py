@@ -75,9 +75,7 @@ def _draw_accuracy(
 def _draw_segments(axes: Any, givens: NDArray[np.int64], segments: NDArray[np.int64]) -> None:
     counts = np.unique(givens)
     groups = [segments[givens == count] for count in counts]
-    axes.plot(
-        counts, [g.mean() for g in groups], "s-", color=_ORANGE, markersize=5, label="mean"
-    )
+    axes.plot(counts, [g.mean() for g in groups], "s-", color=_ORANGE, markersize=5, label="mean")
     low, high = zip(*(np.percentile(g, (10, 90)) for g in groups), strict=True)
     axes.fill_between(counts, low, high, color=_ORANGE, alpha=0.2, label="10th to 90th percentile")
     axes.set(xlabel="cells given", ylabel="segments taken by the Q head", ylim=(0, None))

@@ -8,23 +8,22 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code."""
-    import tyro
-
     from hrm_rl.cli.commands import Command
+    from hrm_rl.cli.usage import UsageError, parse
 
-    command = tyro.cli(
-        Command,  # type: ignore[arg-type]
-        prog="hrm-rl",
-        description="Hierarchical reasoning as reinforcement learning: train, halt, evaluate.",
-        args=argv,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
     try:
-        command.run()
-    except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
-        print(f"hrm-rl: {error}", file=sys.stderr)
+        parse(Command, argv).run()
+    except (UsageError, ValueError, OSError) as error:
+        print(f"hrm-rl: {_message(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hrm-rl: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _message(error: Exception) -> str:
+    """The system's errors name the file first; ours say it all."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -20,7 +20,7 @@ class Eval:
     puzzle, so stopping early saves time in proportion.
     """
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")]
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """A run folder, or a folder with config.json and model.safetensors."""
     halting: str | None = None
     """Rule for stopping: q (the paper), q-halt:0, fixed:4, confidence:0.9, margin:0.5, entropy:0.1,

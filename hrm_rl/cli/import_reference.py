@@ -20,7 +20,7 @@ class ImportReference:
     (2 x 2 cycles, heads of 64, 16 segments). Nothing in the file is executed.
     """
 
-    checkpoint: Annotated[Path, tyro.conf.Positional]
+    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CKPT")]
     """The reference's state dict, such as step_26041."""
     out: Path
     """Folder to write config.json and model.safetensors into; new or empty."""

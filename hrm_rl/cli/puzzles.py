@@ -20,7 +20,7 @@ class Puzzles:
     never share a class, that is, are never the same up to relabelling, shuffling or transposing.
     """
 
-    family: Annotated[str, tyro.conf.Positional]
+    family: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FAMILY")]
     """sudoku."""
     out: Path
     """CSV file to write."""

@@ -1,6 +1,5 @@
 """`hrm-rl quickstart`."""
 
-import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +33,8 @@ class Quickstart:
     """Print the result as one JSON object."""
 
     def run(self) -> None:
-        from hrm_rl.training.compute import choose_compute
         from hrm_rl.training.loop import Trainer
+        from hrm_rl.training.prepare import fit_to_machine
         from hrm_rl.training.presets import find_preset
         from hrm_rl.training.run_folder import RunFolder
 
@@ -44,12 +43,8 @@ class Quickstart:
         self._clear(run)
         preset = find_preset("sudoku-4x4")
         if self.max_steps is not None:
-            preset = dataclasses.replace(preset, max_steps=self.max_steps)
-        compute = choose_compute(
-            preset.model, preset.learner, preset.batch_size, device=self.device
-        )
-        model = dataclasses.replace(preset.model, forward_dtype=compute.dtype)
-        preset = dataclasses.replace(preset, model=model)
+            preset = preset.with_max_steps(self.max_steps)
+        preset, compute = fit_to_machine(preset, device=self.device)
         trainer = Trainer(preset, compute, run, self.seed)
         run.create(preset, compute)
         say(

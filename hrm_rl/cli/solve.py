@@ -16,9 +16,9 @@ class Solve:
     The puzzle must have exactly one solution, which the answer is checked against.
     """
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")]
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """A run folder, or a folder with config.json and model.safetensors."""
-    puzzle: Annotated[str, tyro.conf.Positional]
+    puzzle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PUZZLE")]
     """The cells row by row: digits, and . or 0 for a blank."""
     halting: str | None = None
     """Rule for stopping; the run's own by default."""

@@ -19,7 +19,7 @@ class Train:
     `tensorboard --logdir RUN`, judge it with `hrm-rl eval RUN`.
     """
 
-    preset: Annotated[str | None, tyro.conf.Positional] = None
+    preset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")] = None
     """What to train; not needed with --resume."""
     out: Path | None = None
     """Run folder, new or empty; runs/PRESET by default."""
@@ -46,8 +46,8 @@ class Train:
     """Print the result as one JSON object."""
 
     def run(self) -> None:
-        from hrm_rl.training.compute import choose_compute
         from hrm_rl.training.loop import Trainer
+        from hrm_rl.training.prepare import fit_to_machine
         from hrm_rl.training.run_folder import RunFolder
 
         show_log()
@@ -60,15 +60,12 @@ class Train:
             preset = self._override(self._find_preset(), resumed=False)
             run = RunFolder(self.out or Path("runs") / preset.name)
             run.refuse_if_used()
-            compute = choose_compute(
-                preset.model,
-                preset.learner,
-                preset.batch_size,
+            preset, compute = fit_to_machine(
+                preset,
                 device=self.device,
                 dtype=self.dtype,
+                keep_batch_size=self.batch_size is not None,
             )
-            model = dataclasses.replace(preset.model, forward_dtype=compute.dtype)
-            preset = dataclasses.replace(preset, model=model)
         trainer = Trainer(preset, compute, run, self.seed)
         if self.resume:
             trainer.restore()
@@ -97,7 +94,7 @@ class Train:
         """The preset with what the command line changes."""
         changes: dict[str, Any] = {}
         if self.max_steps is not None:
-            changes["max_steps"] = self.max_steps
+            preset = preset.with_max_steps(self.max_steps)
         fixed = {"batch_size": self.batch_size, "data": self.data}
         learner = {"q_target": self.q_target, "gradient": self.gradient}
         given = [name for name, value in (fixed | learner).items() if value is not None]

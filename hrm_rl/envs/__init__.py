@@ -1,9 +1,7 @@
 """Gymnasium environments in which one action is the end of one reasoning segment."""
 
 if __name__ != "hrm_rl.envs":
-    raise ImportError(
-        f"import hrm_rl.envs, not {__name__}: a second copy would have other classes"
-    )
+    raise ImportError(f"import hrm_rl.envs, not {__name__}: a second copy would have other classes")
 
 from hrm_rl.envs.single import PuzzleEnv
 from hrm_rl.envs.source import PoolSource, Puzzles, SequentialSource, Source

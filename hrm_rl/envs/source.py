@@ -19,7 +19,7 @@ class Puzzles(NamedTuple):
     inputs: Tensor  # [B, S] int32
     labels: Tensor  # [B, S] int32; IGNORE_LABEL = not judged
     puzzle_identifiers: Tensor  # [B] int64
-    rating: Tensor  # [B] float32; NaN = unrated
+    rating: Tensor  # [B] float32; -1 = unrated (NaN, unequal to itself, fails Gymnasium's checker)
 
 
 class Source(Protocol):
@@ -56,11 +56,12 @@ class _Arrays:
         self.validator = validator
         self.device = torch.device(device)
         self.count = len(arrays)
+        rating = torch.as_tensor(arrays.rating, dtype=torch.float32, device=self.device)
         self.table = Puzzles(
             torch.as_tensor(arrays.inputs, dtype=torch.int32, device=self.device),
             torch.as_tensor(arrays.labels, dtype=torch.int32, device=self.device),
             torch.as_tensor(arrays.puzzle_identifiers, dtype=torch.int64, device=self.device),
-            torch.as_tensor(arrays.rating, dtype=torch.float32, device=self.device),
+            torch.where(rating.isnan(), -1.0, rating),
         )
 
     def rows(self, index: Tensor) -> Puzzles:

@@ -127,8 +127,9 @@ def transition(
     right = (draft == labels) & judged
     count = judged.sum(-1)
     hits = right.sum(-1)
-    correct = (hits == count) & (count > 0)
-    valid = correct if validator is None else validator(state.puzzles.inputs, draft)
+    asked = count > 0  # a padded row asks nothing: no answer to it is right
+    correct = (hits == count) & asked
+    valid = correct if validator is None else validator(state.puzzles.inputs, draft) & asked
     first = torch.where((state.first_correct == 0) & correct, segment, state.first_correct)
 
     paid = correct if rules.checker == "exact" else valid

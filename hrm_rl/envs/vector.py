@@ -117,7 +117,7 @@ class PuzzleVectorEnv(VectorEnv):
         fresh = self._candidates(where)
         self.state = fresh if self.state is None else select(where, fresh, self.state)
         self._began = torch.where(where, self._now(), self._began)
-        return self._observation(self.state), self._puzzle_info(self.state)
+        return self._observation(self.state), self._puzzle_info(self.state, self._all)
 
     def step(
         self, actions: Any
@@ -155,7 +155,7 @@ class PuzzleVectorEnv(VectorEnv):
         """
         if self.state is None:
             raise RuntimeError("call reset() first")
-        return self._observation(self.state), self._puzzle_info(self.state)
+        return self._observation(self.state), self._puzzle_info(self.state, self._all)
 
     # --- the state, for checkpoints ---------------------------------------------------------------
 
@@ -194,10 +194,12 @@ class PuzzleVectorEnv(VectorEnv):
         Raises ValueError where its form or shape is another.
         """
         if isinstance(actions, Mapping):
+            if not {"answer", "halt"} <= actions.keys():
+                raise ValueError(f"an action needs 'answer' and 'halt', got {list(actions)}")
             answer = torch.as_tensor(actions["answer"], device=self.device)
             halt = torch.as_tensor(actions["halt"], device=self.device)
         elif self.flat_action:
-            flat = torch.as_tensor(actions, device=self.device)
+            flat = torch.atleast_1d(torch.as_tensor(actions, device=self.device))
             answer, halt = flat[..., :-1], flat[..., -1]
         else:
             raise ValueError(
@@ -270,13 +272,13 @@ class PuzzleVectorEnv(VectorEnv):
     def _masked(self, values: dict[str, Any], mask: Tensor) -> dict[str, Any]:
         return values | {f"_{key}": mask for key in values}
 
-    def _puzzle_info(self, state: EnvState) -> dict[str, Any]:
+    def _puzzle_info(self, state: EnvState, mask: Tensor) -> dict[str, Any]:
         puzzle = {
             "labels": state.puzzles.labels,
             "rating": state.puzzles.rating,
             "puzzle_key": state.puzzle_key,
         }
-        return self._masked(puzzle, self._all)
+        return self._masked(puzzle, mask)
 
     def _judgement_info(self, judgement: Judgement, mask: Tensor) -> dict[str, Any]:
         return self._masked(judgement._asdict(), mask)
@@ -289,9 +291,11 @@ class PuzzleVectorEnv(VectorEnv):
             "l": step.final.segment,
             "t": self._now() - self._began,
         }
-        final_info = self._puzzle_info(step.final) | self._judgement_info(step.judgement, ended)
+        final_info = self._puzzle_info(step.final, ended) | self._judgement_info(
+            step.judgement, ended
+        )
         return (
-            self._puzzle_info(self.state)
+            self._puzzle_info(self.state, self._all)
             | self._judgement_info(step.judgement, self._all)
             | self._masked(
                 {
@@ -308,4 +312,4 @@ def to_numpy(value: Any) -> Any:
     """Tensors, and tensors in dicts, as NumPy arrays of their own."""
     if isinstance(value, Mapping):
         return {key: to_numpy(inner) for key, inner in value.items()}
-    return np.array(value.detach().cpu()) if isinstance(value, Tensor) else value
+    return np.array(value.detach().cpu().numpy()) if isinstance(value, Tensor) else value

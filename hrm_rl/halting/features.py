@@ -94,9 +94,7 @@ def segment_features(
         puzzle_key=puzzle_key,
         pooled_z_H=out.carry.z_H.float().mean(1) if pooled else None,
     )
-    memory = Memory(
-        features.segment, log_probs, draft, features.unchanged_for, features.residual_H
-    )
+    memory = Memory(features.segment, log_probs, draft, features.unchanged_for, features.residual_H)
     return features, memory
 
 

@@ -133,7 +133,7 @@ class KL:
         return features.kl <= self.threshold
 
 
-RULES: dict[str, type[HaltingRule]] = {
+RULES: dict[str, Callable[..., HaltingRule]] = {
     "fixed": Fixed,
     "random": Random,
     "q": Q,

@@ -70,8 +70,9 @@ class HRMConfig:
             )
         if self.embedding_width < 0:
             raise ValueError(f"puzzle_emb_ndim must be >= 0, got {self.puzzle_emb_ndim}")
-        if self.expansion <= 0:
-            raise ValueError(f"expansion must be > 0, got {self.expansion}")
+        for name in ("expansion", "rms_norm_eps", "rope_theta"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be a number > 0, got {getattr(self, name)}")
         if not 0.0 <= self.halt_exploration_prob <= 1.0:
             raise ValueError(
                 f"halt_exploration_prob must lie in [0, 1], got {self.halt_exploration_prob}"

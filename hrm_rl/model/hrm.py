@@ -84,7 +84,6 @@ class HRM(nn.Module):
             rotary = rotary.double() if self.dtype == torch.float64 else rotary
         self.register_buffer("rotary", rotary, persistent=False)
         self._block: BlockFunction = block
-        self._block_no_grad: BlockFunction = block
 
     @property
     def device(self) -> torch.device:
@@ -95,10 +94,9 @@ class HRM(nn.Module):
         return sum(p.numel() for n, p in self.named_parameters() if not n.startswith("puzzle_emb."))
 
     def compile_blocks(self, **options: Any) -> None:
-        """Compile the block with torch.compile, once with and once without gradients; every layer
-        of H and L shares the two."""
-        self._block = torch.compile(_with_grad, **options)
-        self._block_no_grad = torch.compile(_without_grad, **options)
+        """Compile the block with torch.compile; every layer of H and L shares it, with and without
+        gradients. Options are torch.compile's; a batch of another size compiles again."""
+        self._block = torch.compile(block, **{"dynamic": False, **options})
 
     # --- the carry ---------------------------------------------------------------------------
 
@@ -165,12 +163,10 @@ class HRM(nn.Module):
     def _reason(self, x: Tensor, weights: list[BlockWeights]) -> Tensor:
         heads, eps = self.config.num_heads, self.config.rms_norm_eps
         for block_weights in weights:
-            if torch.is_grad_enabled():
-                x = self._block(x, block_weights, self.rotary, heads, eps)
-            else:
+            if not torch.is_grad_enabled():
                 # Detached, so that the compiled block sees one kind of weight and compiles once.
-                detached = BlockWeights(*(w.detach() for w in block_weights))
-                x = self._block_no_grad(x, detached, self.rotary, heads, eps)
+                block_weights = BlockWeights(*(w.detach() for w in block_weights))
+            x = self._block(x, block_weights, self.rotary, heads, eps)
         return x
 
     def _embed(self, inputs: Tensor, puzzle_identifiers: Tensor) -> Tensor:
@@ -205,18 +201,6 @@ class HRM(nn.Module):
         from hrm_rl.model.pretrained import from_reference
 
         return from_reference(checkpoint, arch, seq_len)
-
-
-def _with_grad(
-    x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, eps: float
-) -> Tensor:
-    return block(x, weights, rotary, heads, eps)
-
-
-def _without_grad(
-    x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, eps: float
-) -> Tensor:
-    return block(x, weights, rotary, heads, eps)
 
 
 def _differentiates(gradient: Gradient, last_cycle: bool, last_call: bool) -> bool:

@@ -82,7 +82,9 @@ class BlockWeights(NamedTuple):
     down: Tensor  # [D, W]
 
 
-def block(x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, eps: float) -> Tensor:
+def block(
+    x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, eps: float
+) -> Tensor:
     """One Transformer block with Post-Norm: `rms(x + attention)`, then `rms(x + swiglu)`. [B, T, D]"""
     batch, tokens, width = x.shape
     qkv = F.linear(x, weights.qkv).view(batch, tokens, 3 * heads, width // heads)
@@ -99,26 +101,35 @@ def block(x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, e
 BlockFunction = Callable[[Tensor, BlockWeights, Tensor | None, int, float], Tensor]
 
 
+class SelfAttention(nn.Module):
+    """Holds the attention's matrices."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.qkv_proj = linear(width, 3 * width)
+        self.o_proj = linear(width, width)
+
+
+class SwiGLU(nn.Module):
+    """Holds the gated feed-forward's matrices."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.gate_up_proj = linear(width, 2 * inner)
+        self.down_proj = linear(inner, width)
+
+
 class Block(nn.Module):
     """Holds one block's parameters, under the reference's tensor names."""
 
     def __init__(self, config: HRMConfig) -> None:
         super().__init__()
-        width, inner = config.hidden_size, config.swiglu_width
-        self.self_attn = nn.ModuleDict(
-            {"qkv_proj": linear(width, 3 * width), "o_proj": linear(width, width)}
-        )
-        self.mlp = nn.ModuleDict(
-            {"gate_up_proj": linear(width, 2 * inner), "down_proj": linear(inner, width)}
-        )
+        self.self_attn = SelfAttention(config.hidden_size)
+        self.mlp = SwiGLU(config.hidden_size, config.swiglu_width)
 
     def weights(self, dtype: torch.dtype) -> BlockWeights:
-        matrices = (
-            self.self_attn["qkv_proj"],
-            self.self_attn["o_proj"],
-            self.mlp["gate_up_proj"],
-            self.mlp["down_proj"],
-        )
+        attn, mlp = self.self_attn, self.mlp
+        matrices = (attn.qkv_proj, attn.o_proj, mlp.gate_up_proj, mlp.down_proj)
         return BlockWeights(*(layer.weight.to(dtype) for layer in matrices))
 
 

@@ -37,7 +37,8 @@ def save_pretrained(model: HRM, directory: str | os.PathLike[str]) -> None:
 
 
 def load_pretrained(source: str | os.PathLike[str]) -> HRM:
-    """Load a model from a folder, or from the Hugging Face Hub where huggingface_hub is installed.
+    """Load a model from a folder, from a run folder (its newest checkpoint), or from the Hugging Face
+    Hub where huggingface_hub is installed.
 
     Raises:
         FileNotFoundError: neither such a folder nor a hub id, or a file is missing from the folder.
@@ -46,6 +47,9 @@ def load_pretrained(source: str | os.PathLike[str]) -> HRM:
     folder = Path(source)
     if not folder.is_dir():
         folder = _download(str(source))
+    checkpoints = list_checkpoints(folder)
+    if checkpoints and not (folder / WEIGHTS_FILE).exists():
+        folder = checkpoints[-1]
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     for path in (config_path, weights_path):
         if not path.is_file():
@@ -87,6 +91,12 @@ def from_reference(
     settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
     settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
     return _assemble(HRMConfig.from_dict(settings), tensors, name)
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """The whole checkpoints of a run folder, `checkpoints/step-NUMBER`, oldest first."""
+    found = [p for p in (run / "checkpoints").glob("step-*") if p.name[5:].isdigit()]
+    return sorted(found, key=lambda p: int(p.name[5:]))
 
 
 def read_reference_state(
@@ -160,4 +170,6 @@ def _download(source: str) -> Path:
     try:
         return Path(snapshot_download(source, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
     except Exception as error:
-        raise FileNotFoundError(f"no folder {source}, and the Hub does not give it: {error}") from None
+        raise FileNotFoundError(
+            f"no folder {source}, and the Hub does not give it: {error}"
+        ) from None

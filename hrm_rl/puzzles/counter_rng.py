@@ -41,8 +41,9 @@ def below(stream, bound):
 def mix64_array(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """`mix64` of every entry, for use outside of kernels; uint64 of any shape, and the same shape."""
     z = np.array(values, dtype=np.uint64)
-    z = (z ^ (z >> _30)) * _FACTOR_1
-    z = (z ^ (z >> _27)) * _FACTOR_2
+    with np.errstate(over="ignore"):  # NumPy warns where the array is a scalar
+        z = (z ^ (z >> _30)) * _FACTOR_1
+        z = (z ^ (z >> _27)) * _FACTOR_2
     return z ^ (z >> _31)
 
 

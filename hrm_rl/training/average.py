@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch import Tensor
 
 from hrm_rl.model import HRM
 
@@ -15,8 +16,8 @@ class WeightAverage:
             raise ValueError(f"the decay of a weight average must lie in (0, 1), got {decay}")
         self.decay = decay
         self.model = copy.deepcopy(model).requires_grad_(False)
-        self._ours = list(self.model.parameters())
-        self._theirs = list(model.parameters())
+        self._ours: list[Tensor] = list(self.model.parameters())
+        self._theirs: list[Tensor] = list(model.parameters())
 
     @torch.no_grad()
     def update(self) -> None:

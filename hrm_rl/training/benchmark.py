@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ def benchmark(device: str, rounds: int = 5) -> dict[str, Any]:
         matmul_precision=torch.get_float32_matmul_precision(), threads=torch.get_num_threads()
     )
     preset = find_preset("sudoku-4x4")
-    compute = choose_compute(preset.model, preset.learner, preset.batch_size, device=device)
+    choice = choose_compute(preset.model, preset.learner, preset.batch_size, device=device)
+    compute = choice.compute
     try:
         rows = [
             _training_step(preset, compute, before, rounds),
@@ -67,7 +69,10 @@ class _Workload:
         obs, learner = self.obs, self.learner
         marks = [_now(self.compute)]
         out = self.model(
-            learner.carry, obs["inputs"], obs["puzzle_identifiers"], gradient=learner.config.gradient
+            learner.carry,
+            obs["inputs"],
+            obs["puzzle_identifiers"],
+            gradient=learner.config.gradient,
         )
         marks.append(_now(self.compute))
         action = learner.decide(out, obs["segment"])
@@ -82,7 +87,7 @@ class _Workload:
             self.metrics.take()
         marks.append(_now(self.compute))
         self.obs, self.info = next_obs, next_info
-        _, decide, environment, _, log = (b - a for a, b in zip(marks, marks[1:], strict=False))
+        _, decide, environment, _, log = (b - a for a, b in pairwise(marks))
         return {
             "environment": environment,
             "bookkeeping": decide + log,
@@ -111,7 +116,9 @@ def _training_step(
         return run
 
     m = preset.model
-    name = f"train_step.{preset.learner.q_target}.h{m.hidden_size}.s{m.seq_len}.b{preset.batch_size}"
+    name = (
+        f"train_step.{preset.learner.q_target}.h{m.hidden_size}.s{m.seq_len}.b{preset.batch_size}"
+    )
     return _row(name, timed(ours), timed(other), "float32, defaults", rounds)
 
 
@@ -122,7 +129,10 @@ def _shares(preset: Preset, compute: Compute, rounds: int) -> list[dict[str, Any
         work.step()
     samples = [work.step() for _ in range(max(20, 4 * rounds))]
     rows = []
-    for name, parts in (("environment", ("environment",)), ("overhead", ("environment", "bookkeeping"))):
+    for name, parts in (
+        ("environment", ("environment",)),
+        ("overhead", ("environment", "bookkeeping")),
+    ):
         ours = [sum(s[part] for part in parts) for s in samples]
         whole = [s["all"] for s in samples]
         ratios = sorted(a / b for a, b in zip(ours, whole, strict=True))

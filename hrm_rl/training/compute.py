@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-import os
+import shutil
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 _PROBE_FLOPS = 2e10
 # Above this relative error oneDNN has not kept float32 (on AMX it computes in bfloat16).
 _FLOAT32_ERROR = 1e-5
+# On a CPU, a step longer than this many seconds is no use to anybody who did not ask for it.
+LONG_STEP = 20.0
+# Compiling the block takes up to half a minute and saves about a fifth of a step: for long runs only.
+_WORTH_COMPILING = 900.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Compute:
     """torch.set_float32_matmul_precision: `medium` routes a CPU's float32 products to oneDNN."""
     threads: int | None = None
     """Threads of the CPU; None leaves PyTorch's own choice."""
+    compile: bool = False
+    """Compile the model's block with torch.compile."""
 
     def apply(self) -> None:
         """Set PyTorch's process-wide switches."""
@@ -39,11 +45,23 @@ class Compute:
             torch.set_num_threads(self.threads)
 
     def __str__(self) -> str:
-        if self.device != "cpu":
-            return f"{self.device}, {self.dtype}"
-        route = " through oneDNN" if self.matmul_precision == "medium" else ""
-        threads = f", {self.threads} thread{'' if self.threads == 1 else 's'}"
-        return f"cpu, {self.dtype}{route}{threads if self.threads else ''}"
+        words = [self.device, self.dtype]
+        if self.matmul_precision == "medium":
+            words[1] += " through oneDNN"
+        if self.threads:
+            words.append(f"{self.threads} thread{'' if self.threads == 1 else 's'}")
+        if self.compile:
+            words.append("compiled")
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The way chosen, and what a training step costs in it."""
+
+    compute: Compute
+    row_seconds: float | None = None
+    """Measured seconds of a training step, a row; None where nothing was measured (CUDA)."""
 
 
 def pick_device(device: str = "auto") -> str:
@@ -63,70 +81,89 @@ def choose_compute(
     learner: LearnerConfig,
     batch_size: int,
     *,
+    steps: int = 0,
     device: str = "auto",
     dtype: str = "auto",
-) -> Compute:
+) -> Choice:
     """The fastest way to train this model here.
 
     On a CPU a training step is timed in float32 (also through oneDNN, where that keeps float32's
-    precision) and in bfloat16, and then on one thread: beside another busy process one thread can
-    be many times faster than several. Takes about a second for a small model.
+    precision) and in bfloat16, then on one thread: beside another busy process one thread can be
+    many times faster than several; and, for runs of a quarter of an hour and more, compiled. Takes
+    a second or two for a small model.
 
-    Raises ValueError for a device or dtype that cannot be used.
+    Args:
+        model, learner, batch_size, steps: the run to be made.
+        device: `auto`, or a device of PyTorch's.
+        dtype: `auto`, or the dtype to compute in.
+
+    Raises:
+        ValueError: a device or dtype that cannot be used.
     """
     device = pick_device(device)
     if dtype != "auto" and dtype not in FORWARD_DTYPES:
         raise ValueError(f"dtype must be auto or one of {FORWARD_DTYPES}, got {dtype!r}")
     if device != "cpu":
         half = device == "cuda" and torch.cuda.is_bf16_supported()
-        return Compute(device, ("bfloat16" if half else "float32") if dtype == "auto" else dtype)
-    threads = torch.get_num_threads()
-    candidates = []
-    if dtype in ("auto", "float32"):
-        candidates.append(Compute(dtype="float32", threads=threads))
-        if _onednn_keeps_float32():
-            candidates.append(
-                Compute(dtype="float32", matmul_precision="medium", threads=threads)
-            )
-    if dtype == "auto":
-        candidates.append(Compute(dtype="bfloat16", threads=threads))
-    elif dtype != "float32":
-        candidates.append(Compute(dtype=dtype, threads=threads))
-    return _fastest(candidates, model, learner, batch_size)
+        auto = "bfloat16" if half else "float32"
+        return Choice(Compute(device, auto if dtype == "auto" else dtype))
+    before = _switches()
+    candidates = [Compute(dtype=d, threads=before.threads) for d in _dtypes(dtype)]
+    if dtype in ("auto", "float32") and _onednn_keeps_float32():
+        candidates.append(dataclasses.replace(candidates[0], matmul_precision="medium"))
+    seconds: dict[Compute, float] = {}
 
+    def probe(compute: Compute) -> Compute:
+        seconds[compute] = _row_seconds(compute, model, learner, batch_size)
+        log.info("probe: %7.2f ms a row with %s", 1000 * seconds[compute], compute)
+        return min(seconds, key=seconds.__getitem__)
 
-def _fastest(
-    candidates: list[Compute], model: HRMConfig, learner: LearnerConfig, batch_size: int
-) -> Compute:
-    before = Compute(
-        matmul_precision=torch.get_float32_matmul_precision(), threads=torch.get_num_threads()
-    )
     try:
-        seconds = {c: _step_seconds(c, model, learner, batch_size) for c in candidates}
-        best = min(seconds, key=seconds.__getitem__)
+        for candidate in candidates:
+            best = probe(candidate)
         if best.threads and best.threads > 1:
-            alone = dataclasses.replace(best, threads=1)
-            seconds[alone] = _step_seconds(alone, model, learner, batch_size)
-            best = min(seconds, key=seconds.__getitem__)
+            best = probe(dataclasses.replace(best, threads=1))
+        whole_run = steps * min(LONG_STEP, batch_size * seconds[best])
+        if whole_run > _WORTH_COMPILING and _has_compiler():
+            try:
+                best = probe(dataclasses.replace(best, compile=True))
+            except Exception as error:  # any compiler's trouble: there is a way without
+                log.info("probe: torch.compile does not work here (%s)", type(error).__name__)
     finally:
         before.apply()
-    for compute, second in seconds.items():
-        log.info("probe: %6.1f ms a step with %s", 1000 * second, compute)
-    return best
+    return Choice(best, seconds[best])
 
 
-def _step_seconds(
+def _dtypes(dtype: str) -> tuple[str, ...]:
+    return ("float32", "bfloat16") if dtype == "auto" else (dtype,)
+
+
+def _switches() -> Compute:
+    """PyTorch's process-wide switches as they stand."""
+    return Compute(
+        matmul_precision=torch.get_float32_matmul_precision(), threads=torch.get_num_threads()
+    )
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+
+
+def _row_seconds(
     compute: Compute, model: HRMConfig, learner: LearnerConfig, batch_size: int
 ) -> float:
-    """The faster of two training steps, after one to warm up."""
+    """Seconds a row of a training step (the faster of two quick ones), after one to warm up."""
     compute.apply()
     config = dataclasses.replace(model, forward_dtype=compute.dtype)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = HRM(config)
-        # A segment runs every weight of H and L about as often as there are calls; 16 calls a step.
+        if compute.compile:
+            network.compile_blocks()
+        # 16 module calls a step, each running half of the weights at two operations a weight.
         flops = 16 * network.num_parameters() * (config.seq_len + config.prefix_len)
-        rows = int(min(batch_size, max(1, _PROBE_FLOPS / flops)))
+        # Fewer than four rows would time the casting of the weights, not the work.
+        rows = int(min(batch_size, max(4, _PROBE_FLOPS / flops)))
         student = Learner(network, rows, learner)
         inputs = torch.randint(config.vocab_size, (rows, config.seq_len))
         zeros = torch.zeros(rows, dtype=torch.int64)
@@ -137,13 +174,13 @@ def _step_seconds(
             "segments": zeros + 1,
             "cell_accuracy": zeros.float(),
         }
-        times = []
-        for _ in range(3):
+        times: list[float] = []
+        while len(times) < 2 or (len(times) < 3 and times[1] < 1.0):
             start = time.perf_counter()
             out, _ = student.act(obs)
             student.learn(out, obs, inputs, info)
             times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return min(times[1:]) / rows
 
 
 def _onednn_keeps_float32() -> bool:
@@ -159,11 +196,3 @@ def _onednn_keeps_float32() -> bool:
         torch.set_float32_matmul_precision(before)
     exact = a.double() @ b.double()
     return bool((product - exact).abs().max() / exact.abs().max() < _FLOAT32_ERROR)
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS or Windows
-        return os.cpu_count() or 1

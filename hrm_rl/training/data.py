@@ -73,10 +73,10 @@ def _from_file(data: SudokuData, file: str) -> tuple[PuzzleArrays, PuzzleArrays,
     if not len(train):
         raise ValueError(f"{file} has no puzzle of a training class among its {len(puzzles)}")
     validation = _sample(puzzles.take(held_out), data.validation_puzzles, data.seed)
-    origin = f"{len(validation)} of its held-out classes"
+    origin = f"{len(validation)} of the held-out classes in it"
     if not len(validation):
         validation, origin = _validation(data), f"{data.validation_puzzles} generated ones"
-    return train, validation, f"{len(train):,} puzzles of {file}, validated on {origin}"
+    return train, validation, f"{len(train):,} puzzles of {file} (validating on {origin})"
 
 
 def _sample(puzzles: PuzzleArrays, count: int, seed: int) -> PuzzleArrays:

@@ -36,6 +36,8 @@ class Trainer:
             self.model, preset.batch_size, dataclasses.replace(preset.learner, seed=seed)
         )
         self.average = WeightAverage(self.model, preset.ema_decay) if preset.ema_decay else None
+        if compute.compile:
+            self.model.compile_blocks()
         self.envs = PuzzleVectorEnv(
             preset.batch_size,
             data.source,

@@ -69,11 +69,11 @@ class MetricsLog:
 
     def __init__(self, run: RunFolder, first_step: int = 0) -> None:
         self._lines: TextIO = run.metrics_file.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(run.tensorboard), purge_step=first_step or None)
+        # A resumed run repeats what came after its checkpoint: TensorBoard is to forget that.
+        purge = first_step + 1 if first_step else None
+        self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)
 
-    def write(
-        self, step: int, figures: Mapping[str, Any], histogram: Tensor | None = None
-    ) -> None:
+    def write(self, step: int, figures: Mapping[str, Any], histogram: Tensor | None = None) -> None:
         for name, value in figures.items():
             self._board.add_scalar(name, value, step)
         line: dict[str, Any] = {"step": step, **figures}

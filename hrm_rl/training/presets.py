@@ -49,6 +49,13 @@ class Preset:
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
 
+    def with_max_steps(self, max_steps: int) -> "Preset":
+        """The same run, longer or shorter; a learning-rate schedule is stretched with it."""
+        learner = self.learner
+        if learner.total_steps is not None:
+            learner = dataclasses.replace(learner, total_steps=max_steps)
+        return dataclasses.replace(self, max_steps=max_steps, learner=learner)
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -85,7 +92,12 @@ def _small_sudoku(size: int, hidden_size: int, heads: int, limit: int) -> HRMCon
 
 
 _SMALL_LEARNER = LearnerConfig(
-    optimizer="adamw", lr=2e-3, weight_decay=0.1, warmup_steps=100, betas=(0.9, 0.95)
+    optimizer="adamw",
+    lr=2e-3,
+    weight_decay=0.1,
+    warmup_steps=100,
+    lr_min_ratio=0.05,
+    total_steps=1500,
 )
 
 PRESETS: dict[str, Preset] = {
@@ -95,14 +107,14 @@ PRESETS: dict[str, Preset] = {
             name="sudoku-4x4",
             model=_small_sudoku(4, hidden_size=96, heads=4, limit=8),
             learner=_SMALL_LEARNER,
-            data=SudokuData(size=4, extra_givens=(0, 4), train_puzzles=20_000),
-            max_steps=1200,
+            data=SudokuData(size=4, extra_givens=(0, 2), train_puzzles=20_000),
+            max_steps=1500,
             ema_decay=0.98,
         ),
         Preset(
             name="sudoku-6x6",
             model=_small_sudoku(6, hidden_size=128, heads=4, limit=16),
-            learner=dataclasses.replace(_SMALL_LEARNER, lr=1e-3),
+            learner=dataclasses.replace(_SMALL_LEARNER, lr=1e-3, total_steps=3000),
             data=SudokuData(size=6, extra_givens=(0, 8), train_puzzles=20_000),
             max_steps=3000,
             ema_decay=0.99,

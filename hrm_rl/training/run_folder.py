@@ -1,15 +1,14 @@
 """A run on disk: its configuration, its log, and checkpoints that appear whole or not at all.
 
-    RUN/config.json                     the resolved preset and how it computes
-    RUN/metrics.jsonl                   one JSON object a log line
-    RUN/tensorboard/                    event files
-    RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is evaluated)
-                                        and state.pt (what a resume needs)
+RUN/config.json                     the resolved preset and how it computes
+RUN/metrics.jsonl                   one JSON object a log line
+RUN/tensorboard/                    event files
+RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is evaluated)
+                                    and state.pt (what a resume needs)
 """
 
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ from typing import Any
 import torch
 
 from hrm_rl.model import HRM
+from hrm_rl.model.pretrained import list_checkpoints
 from hrm_rl.training.compute import Compute
 from hrm_rl.training.presets import Preset
 
 CONFIG_FILE = "config.json"
 STATE_FILE = "state.pt"
 _KEPT = 2
-_CHECKPOINT = re.compile(r"step-(\d+)")
 
 
 class RunFolder:
@@ -71,8 +70,7 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """Whole checkpoints, oldest first."""
-        found = [p for p in (self.path / "checkpoints").glob("step-*") if _step(p) is not None]
-        return sorted(found, key=lambda p: _step(p) or 0)
+        return list_checkpoints(self.path)
 
     def latest(self) -> Path:
         """The newest checkpoint. Raises FileNotFoundError where there is none."""
@@ -99,7 +97,7 @@ class RunFolder:
     def load_model(self) -> tuple[HRM, int]:
         """The newest checkpoint's model (the weight average, where one is kept), and its step."""
         folder = self.latest()
-        return HRM.from_pretrained(folder), _step(folder) or 0
+        return HRM.from_pretrained(folder), int(folder.name[5:])
 
     def load_state(self) -> dict[str, Any]:
         """The newest checkpoint's training state."""
@@ -108,11 +106,6 @@ class RunFolder:
             return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
             raise ValueError(f"{file} is damaged: {str(error).splitlines()[0]}") from None
-
-
-def _step(path: Path) -> int | None:
-    match = _CHECKPOINT.fullmatch(path.name)
-    return int(match.group(1)) if match else None
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,126 @@
+"""Actions in any accepted form, and a clear refusal of all others."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv
+
+ROWS = 4
+
+
+def outcome(step: tuple) -> list[torch.Tensor]:
+    obs, *rest, info = step
+    keep = ("labels", "correct", "segments", "puzzle_key", "forced")
+    return [*obs.values(), *rest, *(info[key] for key in keep)]
+
+
+def test_numpy_flat_and_lists_act_as_tensors_do(source: Any, play: Any) -> None:
+    forms = {
+        "tensors": lambda a: a,
+        "numpy": lambda a: {k: v.numpy() for k, v in a.items()},
+        "int64 halt": lambda a: {"answer": a["answer"].int(), "halt": a["halt"].long()},
+        "lists": lambda a: {k: v.tolist() for k, v in a.items()},
+        "flat": lambda a: torch.cat([a["answer"], a["halt"][:, None].long()], dim=1),
+        "flat numpy": lambda a: torch.cat([a["answer"], a["halt"][:, None]], dim=1).numpy(),
+    }
+    envs = {
+        name: PuzzleVectorEnv(ROWS, source, halt_max_steps=3, flat_action=name.startswith("flat"))
+        for name in forms
+    }
+    infos = [env.reset(seed=1)[1] for env in envs.values()]
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        action = play(rng, infos[0]["labels"])
+        steps = [env.step(forms[name](action)) for name, env in envs.items()]
+        infos = [step[-1] for step in steps]
+        for other in steps[1:]:
+            for one, two in zip(outcome(steps[0]), outcome(other), strict=True):
+                assert one.dtype == two.dtype and torch.equal(one, two)
+
+
+def test_outputs_are_tensors_of_the_stated_types(source: Any) -> None:
+    envs = PuzzleVectorEnv(ROWS, source)
+    obs, _ = envs.reset(seed=0)
+    step = envs.step({"answer": obs["inputs"], "halt": np.zeros(ROWS)})
+    assert [step[0][k].dtype for k in ("inputs", "draft", "puzzle_identifiers", "segment")] == [
+        torch.int32,
+        torch.int32,
+        torch.int64,
+        torch.int64,
+    ]
+    assert [value.dtype for value in step[1:4]] == [torch.float32, torch.bool, torch.bool]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_spaces_hold_what_is_seen_and_done(source: Any, flat: bool) -> None:
+    envs = PuzzleVectorEnv(ROWS, source, halt_max_steps=5, flat_action=flat)
+    single = envs.single_action_space
+    if flat:
+        assert single == spaces.MultiDiscrete([6] * 16 + [2])
+    else:
+        answer, halt = spaces.MultiDiscrete([6] * 16), spaces.Discrete(2)
+        assert single == spaces.Dict({"answer": answer, "halt": halt})
+    obs, _ = envs.reset(seed=0)
+    envs.action_space.seed(0)
+    for _ in range(6):
+        assert {k: v.numpy() for k, v in obs.items()} in envs.observation_space
+        obs, *_ = envs.step(envs.action_space.sample())
+    assert envs.single_observation_space["segment"] == spaces.Discrete(6)
+    assert envs.single_observation_space["inputs"] == spaces.Box(0, 5, (16,), np.int32)
+
+
+def good() -> dict[str, torch.Tensor]:
+    return {"answer": torch.full((ROWS, 16), 2), "halt": torch.zeros(ROWS, dtype=torch.bool)}
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (good() | {"answer": torch.zeros(ROWS, 15)}, r"\(4, 15\) and \(4,\); wanted \(4, 16\)"),
+        (good() | {"answer": torch.zeros(16)}, r"\(16,\) and \(4,\); wanted \(4, 16\) and \(4,\)"),
+        (good() | {"halt": torch.zeros(3)}, r"\(4, 16\) and \(3,\); wanted \(4, 16\) and \(4,\)"),
+        (good() | {"halt": torch.zeros(ROWS, 1)}, r"\(4, 16\) and \(4, 1\); wanted"),
+        ({"answer": good()["answer"]}, "'answer' and 'halt'.*got .*'answer'"),
+        ({}, "'answer' and 'halt'"),
+        (torch.zeros(ROWS, 17), "only with flat_action=True.*got Tensor"),
+    ],
+)
+def test_bad_actions_are_refused_with_the_shapes(source: Any, action: Any, message: str) -> None:
+    envs = PuzzleVectorEnv(ROWS, source)
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        envs.step(action)
+    envs.step(good())  # and nothing was spoilt
+
+
+@pytest.mark.parametrize("shape", [(ROWS, 16), (ROWS + 1, 17), (17,), ()])
+def test_bad_flat_actions_are_refused(source: Any, shape: tuple) -> None:
+    envs = PuzzleVectorEnv(ROWS, source, flat_action=True)
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match=r"wanted \(4, 16\) and \(4,\)"):
+        envs.step(np.zeros(shape, np.int64))
+
+
+def test_the_single_refuses_bad_actions_too(source: Any) -> None:
+    env = PuzzleEnv(source)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"\(1, 15\) and \(1,\); wanted \(1, 16\) and \(1,\)"):
+        env.step({"answer": np.zeros(15), "halt": 0})
+    with pytest.raises(ValueError, match="flat_action=True"):
+        env.step(np.zeros(17, np.int64))
+
+
+def test_a_wrapped_single_takes_both_forms() -> None:
+    by_dict = gym.make("HRM/Sudoku-v0", size=4, pool_size=20)
+    by_array = gym.make("HRM/Sudoku-v0", size=4, pool_size=20, flat_action=True)
+    _, info = by_dict.reset(seed=2)
+    by_array.reset(seed=2)
+    one = by_dict.step({"answer": info["labels"], "halt": 1})
+    two = by_array.step(np.append(info["labels"], 1))
+    np.testing.assert_equal(one, two)
+    assert one[1] == 1.0 and one[2]

@@ -1,0 +1,113 @@
+"""A step never waits for the device: no operation whose result the host must look at."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hrm_rl.agents import Learner, LearnerConfig
+from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.model import HRM, HRMConfig
+
+WAITING = {
+    "_local_scalar_dense",  # .item(), int(...), a tensor as a condition
+    "is_nonzero",
+    "equal",
+    "nonzero",
+    "nonzero_numpy",
+    "argwhere",
+    "masked_select",
+    "unique",
+    "unique_dim",
+    "unique_consecutive",
+    "_unique",
+    "_unique2",
+    "bincount",
+    "repeat_interleave",
+}
+
+
+class Watch(TorchDispatchMode):
+    """Collects operations that a device could only run by waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.waiting = 0, []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        name = func.overloadpacket.__name__
+        by_mask = name in ("index", "index_put", "index_put_") and any(
+            isinstance(i, torch.Tensor) and i.dtype == torch.bool for i in args[1]
+        )
+        if name in WAITING or by_mask:
+            self.waiting.append(str(func))
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda t: t.sum().item(),
+        lambda t: bool(t.any()),
+        lambda t: t.nonzero(),
+        lambda t: t[t > 0],
+        lambda t: t.unique(),
+        lambda t: t.tolist(),
+    ],
+)
+def test_the_watch_sees_what_waits(wait: Any) -> None:
+    with Watch() as watch:
+        wait(torch.arange(4))
+    assert watch.waiting
+
+
+@pytest.mark.parametrize("checker", ["exact", "valid"])
+@pytest.mark.parametrize("order", ["hash", "epoch"])
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
+def test_a_step_never_waits(source: Any, play: Any, mode: str, order: Any, checker: Any) -> None:
+    envs = PuzzleVectorEnv(
+        8, source, autoreset_mode=mode, order=order, checker=checker, halt_max_steps=3
+    )
+    _, info = envs.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        action = play(rng, info["labels"])
+        with Watch() as watch:
+            *_, info = envs.step(action)
+        assert watch.count > 20 and not watch.waiting
+
+
+def test_a_masked_reset_never_waits(source: Any) -> None:
+    envs = PuzzleVectorEnv(8, source, autoreset_mode="Disabled")
+    envs.reset(seed=0)
+    with Watch() as watch:
+        envs.reset(options={"reset_mask": torch.ones(8, dtype=torch.bool)})
+    assert watch.count > 20 and not watch.waiting
+
+
+@pytest.mark.parametrize("q_target", ["full", "none"])
+def test_a_training_step_never_waits(source: Any, q_target: Any) -> None:
+    torch.manual_seed(0)
+    config = HRMConfig(
+        vocab_size=6,
+        seq_len=16,
+        hidden_size=32,
+        num_heads=2,
+        H_layers=1,
+        L_layers=1,
+        halt_max_steps=3,
+        forward_dtype="float32",
+    )
+    learner = Learner(HRM(config), 4, LearnerConfig(q_target=q_target))
+    envs = PuzzleVectorEnv(4, source, halt_max_steps=3)
+    obs, info = envs.reset(seed=0)
+    for _ in range(4):
+        with Watch() as watch:
+            out, action = learner.act(obs)
+            next_obs, _, _, _, next_info = envs.step(action)
+            learner.learn(out, obs, info["labels"], next_info)
+        assert watch.count > 200 and not watch.waiting
+        obs, info = next_obs, next_info

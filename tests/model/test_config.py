@@ -1,0 +1,108 @@
+import dataclasses
+
+import pytest
+import torch
+
+from hrm_rl.model import HRM, HRMConfig
+
+
+def test_defaults_are_the_reference_ones() -> None:
+    config = HRMConfig(vocab_size=11, seq_len=81)
+    assert config.to_dict() == {
+        "vocab_size": 11,
+        "seq_len": 81,
+        "num_puzzle_identifiers": 1,
+        "puzzle_emb_ndim": 512,
+        "H_cycles": 2,
+        "L_cycles": 2,
+        "H_layers": 4,
+        "L_layers": 4,
+        "hidden_size": 512,
+        "num_heads": 8,
+        "expansion": 4.0,
+        "pos_encodings": "rope",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "halt_max_steps": 16,
+        "halt_exploration_prob": 0.1,
+        "forward_dtype": "bfloat16",
+    }
+
+
+def test_sudoku_model_has_the_papers_parameters() -> None:
+    with torch.device("meta"):
+        model = HRM(HRMConfig(vocab_size=11, seq_len=81))
+    assert model.num_parameters() == 27_275_266
+    assert sum(p.numel() for p in model.parameters()) == 27_275_266 + 512
+
+
+@pytest.mark.parametrize(
+    ("hidden", "expansion", "width"), [(512, 4.0, 1536), (16, 4.0, 256), (128, 4.0, 512)]
+)
+def test_swiglu_width_goes_up_to_a_multiple_of_256(config, hidden, expansion, width) -> None:
+    assert config(hidden_size=hidden, expansion=expansion).swiglu_width == width
+
+
+@pytest.mark.parametrize(("width", "tokens"), [(0, 0), (1, 1), (16, 1), (17, 2), (40, 3)])
+def test_prefix_is_the_embedding_in_tokens_rounded_up(config, width, tokens) -> None:
+    assert config(puzzle_emb_ndim=width).prefix_len == tokens
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("vocab_size", 0),
+        ("seq_len", -1),
+        ("num_puzzle_identifiers", 0),
+        ("H_cycles", 0),
+        ("L_cycles", 1.5),
+        ("H_layers", True),
+        ("L_layers", "4"),
+        ("hidden_size", 0),
+        ("num_heads", 3),
+        ("halt_max_steps", 0),
+        ("puzzle_emb_ndim", -1),
+        ("expansion", 0.0),
+        ("expansion", float("nan")),
+        ("rms_norm_eps", 0.0),
+        ("rope_theta", -1.0),
+        ("pos_encodings", "sinus"),
+        ("halt_exploration_prob", 1.5),
+        ("forward_dtype", "int8"),
+    ],
+)
+def test_bad_value_is_refused_by_name(config, field, value) -> None:
+    with pytest.raises(ValueError, match=field) as error:
+        config(**{field: value})
+    assert str(value) in str(error.value)
+
+
+def test_rope_needs_an_even_head(config) -> None:
+    with pytest.raises(ValueError, match=r"even head size.*num_heads = 3"):
+        config(hidden_size=6, num_heads=2)
+    assert config(hidden_size=6, num_heads=2, pos_encodings="learned").head_dim == 3
+
+
+def test_indivisible_heads_name_both_numbers(config) -> None:
+    with pytest.raises(ValueError, match="hidden_size=16 is not divisible by num_heads=3"):
+        config(num_heads=3)
+
+
+def test_from_dict_is_the_inverse_of_to_dict(config) -> None:
+    built = config(puzzle_emb_ndim=20, pos_encodings="learned")
+    assert HRMConfig.from_dict(built.to_dict()) == built
+
+
+def test_from_dict_names_the_nearest_key(config) -> None:
+    with pytest.raises(ValueError, match="'hiden_size'; did you mean 'hidden_size'"):
+        HRMConfig.from_dict({"vocab_size": 6, "seq_len": 5, "hiden_size": 16})
+
+
+def test_from_dict_reads_the_references_arch_section(config) -> None:
+    extras = {"name": "hrm.hrm_act_v1@HRM", "loss": {"name": "x"}, "batch_size": 8, "causal": False}
+    assert HRMConfig.from_dict({**config().to_dict(), **extras}) == config()
+
+
+def test_config_is_frozen(config) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config().hidden_size = 8

@@ -1,0 +1,244 @@
+import pytest
+import torch
+
+from hrm_rl.model import Carry
+from hrm_rl.model.pretrained import with_forward_dtype
+
+VARIANTS = [
+    {},
+    {"pos_encodings": "learned"},
+    {"puzzle_emb_ndim": 0},
+    {"puzzle_emb_ndim": 20},
+    {"puzzle_emb_ndim": 40, "pos_encodings": "learned"},
+    {"H_cycles": 3, "L_cycles": 1},
+]
+# H_cycles, L_cycles, H_layers and L_layers with all counts different.
+DEEP = {"H_cycles": 2, "L_cycles": 3, "H_layers": 1, "L_layers": 2}
+
+
+def random_carry(model, rows: int) -> Carry:
+    fresh = model.initial_carry(rows)
+    return Carry(torch.randn_like(fresh.z_H), torch.randn_like(fresh.z_L))
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_segment_is_what_the_equations_say(build, naive, batch, changes) -> None:
+    model = build(forward_dtype="float64", **changes).double()
+    carry = random_carry(model, 3)
+    out = model(carry, *batch)
+    state, logits, q = naive(model, carry, *batch)
+    torch.testing.assert_close(out.logits, logits, atol=2e-5, rtol=2e-5)
+    torch.testing.assert_close(out.carry.z_H, state.z_H, atol=2e-5, rtol=2e-5)
+    torch.testing.assert_close(out.carry.z_L, state.z_L, atol=2e-5, rtol=2e-5)
+    found = torch.stack((out.q_halt, out.q_continue), dim=1).double()
+    torch.testing.assert_close(found, q, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_shapes_and_dtypes(build, batch, changes, dtype) -> None:
+    model = build(forward_dtype=dtype, **changes)
+    out = model(model.initial_carry(3), *batch)
+    positions = model.config.prefix_len + 5
+    assert out.logits.shape == (3, 5, 6)
+    for z in out.carry:
+        assert z.shape == (3, positions, 16)
+        assert z.dtype == getattr(torch, dtype)
+        assert not z.requires_grad
+    for q in (out.q_halt, out.q_continue):
+        assert q.shape == (3,) and q.dtype == torch.float32 and q.requires_grad
+    assert out.logits.requires_grad
+
+
+def test_logits_of_a_cell_follow_that_cell(build, batch) -> None:
+    """The prefix is dropped from the front: cell s of the logits is position prefix + s."""
+    model = build(puzzle_emb_ndim=20)
+    out = model(model.initial_carry(3), *batch)
+    wanted = out.carry.z_H[:, 2:] @ model.lm_head.weight.T
+    torch.testing.assert_close(out.logits, wanted)
+
+
+def test_rows_do_not_see_each_other(build, batch) -> None:
+    model = build()
+    inputs, ids = batch
+    carry = random_carry(model, 3)
+    together = model(carry, inputs, ids)
+    alone = model(Carry(carry.z_H[1:2], carry.z_L[1:2]), inputs[1:2], ids[1:2])
+    torch.testing.assert_close(together.logits[1:2], alone.logits)
+    torch.testing.assert_close(together.q_halt[1:2], alone.q_halt)
+
+
+def test_identifier_matters_only_with_an_embedding(build, batch) -> None:
+    inputs, _ = batch
+    first, second = torch.tensor([0, 0, 0]), torch.tensor([1, 1, 1])
+    with_table, without = build(), build(puzzle_emb_ndim=0)
+    for model, same in ((with_table, False), (without, True)):
+        a = model(model.initial_carry(3), inputs, first).logits
+        b = model(model.initial_carry(3), inputs, second).logits
+        assert torch.equal(a, b) == same
+
+
+# --- the carry ------------------------------------------------------------------------------------
+
+
+def test_fresh_carry_is_the_initial_states_everywhere(build) -> None:
+    model = build(puzzle_emb_ndim=20)
+    carry = model.initial_carry(2)
+    assert torch.equal(carry.z_H, model.H_init.expand(2, 7, 16))
+    assert torch.equal(carry.z_L, model.L_init.expand(2, 7, 16))
+    carry.z_H.zero_()
+    assert not (model.H_init == 0).any()
+
+
+def test_reset_touches_its_rows_only(build) -> None:
+    model = build(forward_dtype="bfloat16")
+    carry, fresh = random_carry(model, 3), model.initial_carry(3)
+    after = model.reset(carry, torch.tensor([False, True, False]))
+    for new, old, start in zip(after, carry, fresh, strict=True):
+        assert torch.equal(new[[0, 2]], old[[0, 2]])
+        assert torch.equal(new[1], start[1])
+        assert new.dtype == torch.bfloat16
+
+
+# --- gradients ------------------------------------------------------------------------------------
+
+
+def count_calls(model, batch, gradient) -> tuple[int, int]:
+    """Blocks run with and without a graph."""
+    counts, run = {True: 0, False: 0}, model._block
+
+    def counting(x, *rest):
+        counts[torch.is_grad_enabled()] += 1
+        return run(x, *rest)
+
+    model._block = model._block_no_grad = counting
+    model(model.initial_carry(3), *batch, gradient=gradient)
+    return counts[True], counts[False]
+
+
+@pytest.mark.parametrize(("gradient", "calls"), [("one-step", 3), ("last-cycle", 7), ("full", 14)])
+def test_number_of_differentiated_blocks(build, batch, gradient, calls) -> None:
+    """2 x (3 L calls of 2 blocks + 1 H call of 1 block) = 14 in all."""
+    assert count_calls(build(**DEEP), batch, gradient) == (calls, 14 - calls)
+
+
+# Of the 8 calls, those before the last L call, before the last cycle, none.
+@pytest.mark.parametrize(
+    ("gradient", "without"), [("one-step", 6), ("last-cycle", 4), ("full", 0)]
+)
+def test_gradients_are_those_of_the_calls_that_count(
+    build, naive, batch, gradient, without
+) -> None:
+    model = build(forward_dtype="float64", **DEEP).double()
+    carry = random_carry(model, 3)
+    weights = torch.randn(3, 5, 6, dtype=torch.float64)
+
+    out = model(carry, *batch, gradient=gradient)
+    (out.logits * weights).sum().backward()
+    found = {n: p.grad.to_dense() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    _, logits, _ = naive(model, carry, *batch, detach_before=without)
+    (logits * weights).sum().backward()
+    wanted = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+    assert found.keys() == wanted.keys()
+    for name, grad in found.items():
+        torch.testing.assert_close(grad, wanted[name], atol=2e-5, rtol=2e-5, msg=name)
+
+
+def test_gradient_options_differ(build, batch) -> None:
+    model = build(**DEEP)
+    norms = []
+    for gradient in ("one-step", "last-cycle", "full"):
+        model.zero_grad(set_to_none=True)
+        out = model(random_carry_of_seed(model), *batch, gradient=gradient)
+        out.logits.square().sum().backward()
+        norms.append(model.get_parameter("L_level.layers.0.mlp.down_proj.weight").grad.norm().item())
+    assert len(set(norms)) == 3
+
+
+def random_carry_of_seed(model) -> Carry:
+    torch.manual_seed(5)
+    return random_carry(model, 3)
+
+
+@pytest.mark.parametrize(("gradient", "depends"), [("one-step", False), ("full", True)])
+def test_only_the_full_gradient_reaches_the_incoming_carry(
+    build, batch, gradient, depends
+) -> None:
+    model = build()
+    carry = Carry(*(z.requires_grad_() for z in random_carry(model, 3)))
+    model(carry, *batch, gradient=gradient).logits.sum().backward()
+    for z in carry:
+        assert (z.grad is not None and bool((z.grad != 0).any())) == depends
+
+
+def test_no_grad_stays_without_a_graph(build, batch) -> None:
+    model = build()
+    with torch.no_grad():
+        out = model(model.initial_carry(3), *batch, gradient="full")
+    assert not out.logits.requires_grad
+
+
+def test_puzzle_embedding_gradient_is_one_row_an_example(build, batch) -> None:
+    model = build()
+    model(model.initial_carry(3), *batch).logits.sum().backward()
+    grad = model.puzzle_emb.weights.grad
+    assert grad.is_sparse
+    assert grad._indices()[0].tolist() == [0, 2, 2]
+    assert grad._values().shape == (3, 16)
+
+
+def test_initial_states_get_no_gradient(build, batch) -> None:
+    model = build()
+    model(model.initial_carry(3), *batch, gradient="full").logits.sum().backward()
+    assert model.H_init.grad is None and model.L_init.grad is None
+
+
+# --- precision, compilation, mistakes -------------------------------------------------------------
+
+
+def test_bfloat16_is_close_to_float32(build, batch) -> None:
+    model = build(hidden_size=64, num_heads=4)
+    half = with_forward_dtype(model, "bfloat16")
+    carry = model.initial_carry(3)
+    exact = model(carry, *batch).logits
+    rough = half(Carry(*(z.bfloat16() for z in carry)), *batch).logits
+    assert rough.dtype == torch.bfloat16
+    error = (rough.float() - exact).abs().max() / exact.abs().max()
+    assert 0 < error < 0.1
+
+
+def test_with_forward_dtype_keeps_the_weights(build) -> None:
+    model = build()
+    half = with_forward_dtype(model, "bfloat16")
+    assert half.config.forward_dtype == "bfloat16"
+    for name, p in half.named_parameters():
+        assert torch.equal(p, model.get_parameter(name))
+        assert p is not model.get_parameter(name)
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same(build, batch) -> None:
+    model, compiled = build(), build()
+    compiled.compile_blocks(backend="aot_eager")
+    for m in (model, compiled):
+        m(m.initial_carry(3), *batch).logits.square().sum().backward()
+    for name, p in model.named_parameters():
+        if p.grad is not None:
+            wanted = compiled.get_parameter(name).grad
+            torch.testing.assert_close(p.grad.to_dense(), wanted.to_dense(), msg=name)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 6), (5,), (1, 3, 5)])
+def test_wrong_shape_of_inputs_names_both_shapes(build, shape) -> None:
+    model = build()
+    with pytest.raises(ValueError, match=r"inputs have shape .*takes \[batch, 5\]") as error:
+        model(model.initial_carry(3), torch.zeros(shape, dtype=torch.int64), torch.zeros(3).long())
+    assert str(shape) in str(error.value)
+
+
+def test_unknown_gradient_is_refused(build, batch) -> None:
+    model = build()
+    with pytest.raises(ValueError, match=r"one-step.*last-cycle.*full.*'two'"):
+        model(model.initial_carry(3), *batch, gradient="two")
