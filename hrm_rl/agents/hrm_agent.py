@@ -110,8 +110,8 @@ class HRMAgent:
 
     def _to_numpy(self, state: AgentState) -> tuple[np.ndarray, ...]:
         # NumPy has no bfloat16; float32 holds its values exactly.
-        tensors = (*(z.float() for z in state.carry), *state.memory)
-        return tuple(t.cpu().numpy() for t in tensors)
+        tensors = (*state.carry, *state.memory)
+        return tuple((t.float() if t.dtype == torch.bfloat16 else t).cpu().numpy() for t in tensors)
 
     def _from_numpy(self, arrays: tuple[np.ndarray, ...]) -> AgentState:
         z_H, z_L, *memory = (torch.as_tensor(a, device=self.model.device) for a in arrays)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hrm_rl.agents.losses import TOKEN_LOSSES, TokenLoss, q_loss, token_loss
 from hrm_rl.agents.optim import AdamATan2, SignSGD, learning_rate_factor
-from hrm_rl.agents.q_targets import Q_TARGETS, QTarget, continue_target
+from hrm_rl.agents.q_targets import Experience, target_rule
 from hrm_rl.model.hrm import GRADIENTS, HRM, Carry, Gradient, SegmentOutput
 from hrm_rl.puzzles.source import IGNORE_LABEL
 
@@ -47,9 +47,9 @@ class LearnerConfig:
     total_steps: int | None = None
     """Length of the cosine, in steps."""
     token_loss: TokenLoss = "stablemax"
-    q_target: QTarget = "full"
-    """`full` bootstraps from a second, gradient-free segment (the paper); `none` learns only
-    q_halt, and halting is q_halt > 0."""
+    q_target: str = "full"
+    """What q_continue learns from: `full` (the paper), `every:K`, `subsample:P`, `delayed`, `lambda:L`,
+    or `none`, which learns only q_halt and halts where it is > 0. See `hrm_rl.agents.q_targets`."""
     gradient: Gradient = "one-step"
     """How much of a segment is differentiated: the last L and H call, the last H-cycle, or all."""
     exploration: Exploration = "step"
@@ -66,7 +66,6 @@ class LearnerConfig:
         for name, accepted in (
             ("optimizer", OPTIMIZERS),
             ("token_loss", TOKEN_LOSSES),
-            ("q_target", Q_TARGETS),
             ("gradient", GRADIENTS),
             ("exploration", EXPLORATIONS),
         ):
@@ -74,6 +73,7 @@ class LearnerConfig:
                 raise ValueError(
                     f"{name} must be one of {', '.join(accepted)}; got {getattr(self, name)!r}"
                 )
+        target_rule(self.q_target)
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], got {self.gamma}")
         for name in ("lr", "weight_decay", "warmup_steps", "segment_cost"):
@@ -106,6 +106,10 @@ class Learner:
         self._generator = torch.Generator(model.device).manual_seed(self.config.seed)
         self._floor = torch.zeros(num_envs, dtype=torch.int64, device=model.device)
         self.carry: Carry = model.initial_carry(num_envs)
+        c = self.config
+        # With a limit of one segment there is nothing to go on to.
+        spec = c.q_target if model.config.halt_max_steps > 1 else "none"
+        self._target_rule = target_rule(spec, c.gamma, c.segment_cost)
 
     def _dense_optimizer(self, params: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         c = self.config
@@ -176,18 +180,25 @@ class Learner:
         labelled = (labels != IGNORE_LABEL).any(-1)
         # A row without labels has nothing to get wrong: halting on it is right.
         right = next_info["correct"] | ~labelled
+        ended = next_info["_episode"]
         ce = token_loss(out.logits, labels, c.token_loss)
         halt_loss = q_loss(out.q_halt, right)
-        loss = ce + 0.5 * halt_loss
-        continue_loss, target = torch.zeros_like(halt_loss), None
-        if c.q_target == "full" and self.model.config.halt_max_steps > 1:
-            target = self._bootstrap(out, obs, next_info["segments"])
-            continue_loss = q_loss(out.q_continue, target)
-            loss = loss + 0.5 * continue_loss
+        continue_loss, target = self._target_rule(
+            Experience(
+                self.model,
+                out,
+                obs["inputs"],
+                obs["puzzle_identifiers"],
+                next_info["segments"],
+                ended,
+                right,
+                self.step,
+            )
+        )
+        loss = ce + 0.5 * (halt_loss + continue_loss)
         # The sum over rows over the global batch: every row counts, halted or thinking on.
         (loss.sum() / batch).backward()
         self.apply_gradients()
-        ended = next_info["_episode"]
         self.carry = self.model.reset(out.carry, ended)
         return {
             "loss": loss.detach().mean(),
@@ -200,17 +211,8 @@ class Learner:
             "segments": next_info["segments"],
             "q_halt": out.q_halt.detach(),
             "q_continue": out.q_continue.detach(),
-            "q_target": out.q_halt.new_zeros(batch) if target is None else target,
+            "q_target": target,
         }
-
-    @torch.no_grad()
-    def _bootstrap(self, out: SegmentOutput, obs: dict[str, Tensor], segments: Tensor) -> Tensor:
-        """The target from one more segment on the same puzzles, the carry before any reset."""
-        after = self.model(out.carry, obs["inputs"], obs["puzzle_identifiers"])
-        last = segments >= self.model.config.halt_max_steps
-        return continue_target(
-            after.q_halt, after.q_continue, last, self.config.gamma, self.config.segment_cost
-        )
 
     def apply_gradients(self) -> None:
         """One optimizer step from the gradients at hand, at this step's learning rate."""
@@ -238,6 +240,7 @@ class Learner:
             "carry": tuple(self.carry),
             "floor": self._floor,
             "generator": self._generator.get_state(),
+            "target_memory": self._target_rule.memory,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -248,3 +251,4 @@ class Learner:
         self.carry = Carry(*(z.to(device) for z in state["carry"]))
         self._floor = state["floor"].to(device)
         self._generator.set_state(state["generator"])
+        self._target_rule.memory = state["target_memory"]

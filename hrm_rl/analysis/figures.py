@@ -67,7 +67,7 @@ def _draw_accuracy(
         label="stop by the Q head",
     )
     axes.set(xlabel="segments", ylabel="puzzles solved (%)", ylim=(0, 103))
-    axes.set_title("More segments buy more accuracy", fontsize=10)
+    axes.set_title("Accuracy by number of segments", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
 
@@ -78,8 +78,10 @@ def _draw_segments(axes: Any, givens: NDArray[np.int64], segments: NDArray[np.in
     axes.plot(counts, [g.mean() for g in groups], "s-", color=_ORANGE, markersize=5, label="mean")
     low, high = zip(*(np.percentile(g, (10, 90)) for g in groups), strict=True)
     axes.fill_between(counts, low, high, color=_ORANGE, alpha=0.2, label="10th to 90th percentile")
-    axes.set(xlabel="cells given", ylabel="segments taken by the Q head", ylim=(0, None))
-    axes.set_xticks(counts)
-    axes.set_title("Fewer givens, longer thought", fontsize=10)
+    axes.set(xlabel="cells given (puzzles)", ylabel="segments taken by the Q head", ylim=(0, None))
+    axes.set_xticks(
+        counts, [f"{count}\n({len(g)})" for count, g in zip(counts, groups, strict=True)]
+    )
+    axes.set_title("Thought by number of givens", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend()

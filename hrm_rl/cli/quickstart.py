@@ -112,6 +112,7 @@ class Quickstart:
             )
             return
         self._print(run, figure, training, summaries, limit)
+        print(f"Try:         hrm-rl solve {run.path} {sudoku.to_text(puzzles.inputs[0])}")
 
     def _print(
         self,
@@ -142,4 +143,3 @@ class Quickstart:
         print(f"Trained in {training['seconds']:.0f} s ({training['steps']} steps).")
         print(f"Figure:      {figure}")
         print(f"TensorBoard: tensorboard --logdir {run.path}")
-        print(f'Try:         hrm-rl solve {run.path} "1.......3....2.."')

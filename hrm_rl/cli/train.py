@@ -34,8 +34,9 @@ class Train:
     """Environments side by side; the preset's number by default."""
     seed: int = 0
     """Seeds the weights, the puzzles drawn and the exploration."""
-    q_target: Literal["full", "none"] | None = None
-    """Target of the continue value: bootstrapped from a second segment (the paper), or none."""
+    q_target: str | None = None
+    """What the continue value learns from: full (the paper: a second segment), every:K, subsample:P,
+    delayed, lambda:L, or none (halting is then q_halt > 0)."""
     gradient: Literal["one-step", "last-cycle", "full"] | None = None
     """How much of a segment is differentiated."""
     device: str = "auto"

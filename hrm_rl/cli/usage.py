@@ -56,9 +56,15 @@ def _plainer(complaint: str) -> str:
     """tyro's most common complaints in a user's words; any other stays as it is."""
     for pattern, words in (
         (r"Unrecognized (?:or misplaced )?options: (.*)", r"unknown or misplaced: \1"),
-        (r"Error parsing (\S+): no type matching (\S+) .* from \['(.*)'\]", r"\1 takes \2, not '\3'"),
+        (
+            r"Error parsing (\S+): no type matching (\S+) .* from \['(.*)'\]",
+            r"\1 takes \2, not '\3'",
+        ),
         (r"Error parsing (\S+): invalid literal for int\(\) .*: (.*)", r"\1 takes INT, not \2"),
-        (r"Error parsing (\S+): Could not parse arguments \[(.*)\] into .*", r"\1 does not take \2"),
+        (
+            r"Error parsing (\S+): Could not parse arguments \[(.*)\] into .*",
+            r"\1 does not take \2",
+        ),
         (r"invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)", _choices),
         (r"Missing value for argument '(\S+)'\. Expected 1 values", r"\1 needs a value"),
         (r"Missing value for argument '(\S+)'\. Expected (\d+) values", r"\1 needs \2 values"),

@@ -180,6 +180,8 @@ def parse_rule(spec: str) -> HaltingRule:
 
 
 def _import_rule(module: str, name: str, spec: str) -> HaltingRule:
+    if not module or module.startswith("."):
+        raise ValueError(f"rule {spec!r}: {module!r} is no full name of a module")
     near = difflib.get_close_matches(module, RULES, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     try:
@@ -188,4 +190,11 @@ def _import_rule(module: str, name: str, spec: str) -> HaltingRule:
         raise ValueError(f"rule {spec!r}: {error}{hint}") from None
     except AttributeError:
         raise ValueError(f"rule {spec!r}: module {module!r} has no {name!r}") from None
-    return rule() if isinstance(rule, type) else rule
+    if isinstance(rule, type):
+        try:
+            rule = rule()
+        except TypeError as error:
+            raise ValueError(f"rule {spec!r}: {error}") from None
+    if not callable(rule):
+        raise ValueError(f"rule {spec!r}: {name!r} is {type(rule).__name__}, not a rule to call")
+    return rule

@@ -155,10 +155,14 @@ class HRM(nn.Module):
             with torch.set_grad_enabled(grad_enabled and tracked):
                 z_H = self._reason(z_H + z_L, weights_H)
         logits = F.linear(z_H[:, config.prefix_len :], self.lm_head.weight.to(self.dtype))
-        q = F.linear(
-            z_H[:, 0], self.q_head.weight.to(self.dtype), self.q_head.bias.to(self.dtype)
-        ).float()
-        return SegmentOutput(Carry(z_H.detach(), z_L.detach()), logits, q[:, 0], q[:, 1])
+        q_halt, q_continue = self.q_values(z_H[:, 0])
+        return SegmentOutput(Carry(z_H.detach(), z_L.detach()), logits, q_halt, q_continue)
+
+    def q_values(self, first_position: Tensor) -> tuple[Tensor, Tensor]:
+        """The Q logits (halt, continue) of z_H's first position, [..., D] to two of [...], float32."""
+        weight, bias = self.q_head.weight.to(self.dtype), self.q_head.bias.to(self.dtype)
+        q = F.linear(first_position, weight, bias).float()
+        return q[..., 0], q[..., 1]
 
     def _reason(self, x: Tensor, weights: list[BlockWeights]) -> Tensor:
         heads, eps = self.config.num_heads, self.config.rms_norm_eps

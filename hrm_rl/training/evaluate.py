@@ -70,7 +70,12 @@ def evaluate(
         raise ValueError(
             f"the puzzles have {puzzles.seq_len} cells, the model was made for {config.seq_len}"
         )
-    limit = max_segments or config.halt_max_steps
+    top = max(puzzles.inputs.max(initial=0), puzzles.labels.max(initial=0))
+    if top >= config.vocab_size:
+        raise ValueError(
+            f"the puzzles have token {top}, the model was made for vocab_size {config.vocab_size}"
+        )
+    limit = config.halt_max_steps if max_segments is None else max_segments
     device = model.device
     source = SequentialSource(puzzles, config.vocab_size, device=device, validator=validator)
     rows = min(batch_size, count)

@@ -1,5 +1,6 @@
 """A step never waits for the device: no operation whose result the host must look at."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hrm_rl.agents import Learner, LearnerConfig
-from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.envs import PoolSource, PuzzleVectorEnv
+from hrm_rl.envs.sudoku import sudoku_validator
 from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.puzzles import sudoku
 
 WAITING = {
     "_local_scalar_dense",  # .item(), int(...), a tensor as a condition
@@ -30,11 +33,11 @@ WAITING = {
 
 
 class Watch(TorchDispatchMode):
-    """Collects operations that a device could only run by waiting."""
+    """Collects operations that a device could only run by waiting; none waits for host tensors."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: Callable[[], list[torch.Tensor]] = list) -> None:
         super().__init__()
-        self.count, self.waiting = 0, []
+        self.count, self.waiting, self.host = 0, [], host
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += 1
@@ -42,7 +45,8 @@ class Watch(TorchDispatchMode):
         by_mask = name in ("index", "index_put", "index_put_") and any(
             isinstance(i, torch.Tensor) and i.dtype == torch.bool for i in args[1]
         )
-        if name in WAITING or by_mask:
+        on_host = any(args[0] is tensor for tensor in self.host()) if name in WAITING else False
+        if (name in WAITING and not on_host) or by_mask:
             self.waiting.append(str(func))
         return func(*args, **kwargs or {})
 
@@ -55,7 +59,6 @@ class Watch(TorchDispatchMode):
         lambda t: t.nonzero(),
         lambda t: t[t > 0],
         lambda t: t.unique(),
-        lambda t: t.tolist(),
     ],
 )
 def test_the_watch_sees_what_waits(wait: Any) -> None:
@@ -78,6 +81,29 @@ def test_a_step_never_waits(source: Any, play: Any, mode: str, order: Any, check
         with Watch() as watch:
             *_, info = envs.step(action)
         assert watch.count > 20 and not watch.waiting
+
+
+@pytest.mark.parametrize("order", ["hash", "epoch"])
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
+def test_a_step_runs_where_no_value_can_be_read(pool: Any, mode: str, order: Any) -> None:
+    """On the meta device tensors have shapes and no values: reading or copying one raises."""
+    source = PoolSource(
+        pool,
+        6,
+        symmetry=sudoku.symmetry(4),
+        device="meta",
+        validator=sudoku_validator(4, "meta"),
+    )
+    envs = PuzzleVectorEnv(8, source, autoreset_mode=mode, order=order, device="meta")
+    obs, _ = envs.reset(seed=0)
+    shapes = {key: value.shape for key, value in obs.items()}
+    halt = torch.zeros(8, dtype=torch.bool, device="meta")
+    for _ in range(3):
+        obs, reward, *_, info = envs.step({"answer": obs["draft"], "halt": halt})
+        assert {key: value.shape for key, value in obs.items()} == shapes
+        assert all(value.is_meta for value in (*obs.values(), reward, info["correct"]))
+    with pytest.raises(RuntimeError):
+        reward.sum().item()
 
 
 def test_a_masked_reset_never_waits(source: Any) -> None:
@@ -104,8 +130,13 @@ def test_a_training_step_never_waits(source: Any, q_target: Any) -> None:
     learner = Learner(HRM(config), 4, LearnerConfig(q_target=q_target))
     envs = PuzzleVectorEnv(4, source, halt_max_steps=3)
     obs, info = envs.reset(seed=0)
+
+    def step_counts() -> list[torch.Tensor]:
+        states = [state for o in learner.optimizers for state in o.state.values()]
+        return [state["step"] for state in states if "step" in state]
+
     for _ in range(4):
-        with Watch() as watch:
+        with Watch(step_counts) as watch:
             out, action = learner.act(obs)
             next_obs, _, _, _, next_info = envs.step(action)
             learner.learn(out, obs, info["labels"], next_info)

@@ -121,7 +121,7 @@ def test_token_maps_are_drawn_evenly(sequential: bool) -> None:
 
 
 def test_puzzles_elements_and_tokens_are_drawn_independently() -> None:
-    """Pairs of (puzzle, first table), (tables), (table, token map) fill their squares evenly."""
+    """The table of (puzzle, shift of its cells, swap of two tokens) fills evenly."""
     shifts = np.stack([np.roll(np.arange(5), s) for s in range(5)])
     source = PoolSource(
         markers(5, count=4), 5, symmetry=Symmetry((shifts, shifts), permuted_tokens=(3, 5))

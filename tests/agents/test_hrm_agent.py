@@ -1,0 +1,188 @@
+"""HRMAgent: `act` on tensors, `predict` as Stable-Baselines3 has it, and rules deciding."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from hrm_rl.agents import HRMAgent
+from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.envs.vector import to_numpy
+from hrm_rl.halting import SegmentFeatures
+from hrm_rl.model import HRM, HRMConfig
+
+ROWS, LIMIT = 6, 4
+DTYPES = ["float32", "bfloat16", "float16", "float64"]
+
+
+@pytest.fixture(scope="module")
+def build() -> Callable[..., HRM]:
+    """A tiny model whose rows halt at different segments."""
+
+    def make(forward_dtype: str = "float32") -> HRM:
+        config = HRMConfig(
+            vocab_size=6,
+            seq_len=16,
+            puzzle_emb_ndim=0,
+            hidden_size=32,
+            num_heads=2,
+            H_layers=1,
+            L_layers=1,
+            pos_encodings="learned",
+            halt_max_steps=LIMIT,
+            forward_dtype=forward_dtype,
+        )
+        torch.manual_seed(26)
+        model = HRM(config)
+        torch.nn.init.normal_(model.q_head.weight, std=0.3)
+        model.q_head.bias.data = torch.tensor([-1.0, 0.0])
+        return model
+
+    return make
+
+
+def vector(**options: Any) -> PuzzleVectorEnv:
+    options = {"size": 4, "pool_size": 40, "halt_max_steps": LIMIT} | options
+    return gym.make_vec("HRM/Sudoku-v0", num_envs=ROWS, **options)
+
+
+def segment_two(features: SegmentFeatures) -> torch.Tensor:
+    return features.segment >= 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_predict_equals_act(build: Any, dtype: str) -> None:
+    """The state's way through NumPy loses nothing, in any dtype of the carry."""
+    agent, envs = HRMAgent(build(dtype)), vector()
+    obs, _ = envs.reset(seed=0)
+    state, arrays, episodes = None, None, 0
+    for _ in range(12):
+        decision = agent.act(obs, state)
+        action, arrays = agent.predict(to_numpy(obs), arrays)
+        for key, value in decision.action.items():
+            np.testing.assert_array_equal(action[key], value.numpy())
+        state = decision.state
+        for one, two in zip((*state.carry, *state.memory), arrays, strict=True):
+            np.testing.assert_array_equal(one.double().numpy(), two.astype(np.float64))
+        obs, _, terminated, _, _ = envs.step(action)
+        episodes += int(terminated.sum())
+    assert episodes >= 2 * ROWS
+
+
+def test_the_state_comes_back_in_the_models_dtypes(build: Any) -> None:
+    agent, envs = HRMAgent(build("bfloat16")), vector()
+    obs = envs.reset(seed=0)[0]
+    state = agent.act(obs).state
+    back = agent._from_numpy(agent.predict(to_numpy(obs))[1])
+    for one, two in zip((*state.carry, *state.memory), (*back.carry, *back.memory), strict=True):
+        assert one.dtype == two.dtype and torch.equal(one, two)
+
+
+def test_a_single_observation_is_a_batch_of_one(build: Any) -> None:
+    """Spaces and shapes of a PuzzleEnv in, a PuzzleEnv's action out."""
+    agent = HRMAgent(build())
+    env = gym.make("HRM/Sudoku-v0", size=4, pool_size=40, halt_max_steps=LIMIT)
+    obs, _ = env.reset(seed=1)
+    state = batched_state = None
+    for _ in range(3):
+        action, state = agent.predict(obs, state)
+        assert action in env.action_space
+        stacked = {key: np.asarray(value)[None] for key, value in obs.items()}
+        batched, batched_state = agent.predict(stacked, batched_state)
+        assert batched["answer"].shape == (1, 16) and batched["halt"].shape == (1,)
+        np.testing.assert_array_equal(batched["answer"][0], action["answer"])
+        assert batched["halt"][0] == action["halt"]
+        obs, *_ = env.step(action)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_predict_drives_an_environment_to_the_end(build: Any, flat: bool) -> None:
+    agent = HRMAgent(build(), "fixed:3")
+    env = gym.make("HRM/Sudoku-v0", size=4, pool_size=40, flat_action=flat)
+    obs, _ = env.reset(seed=0)
+    for _ in range(2):  # the second episode from the state of the first
+        state, terminated, steps = None, False, 0
+        while not terminated:
+            action, state = agent.predict(obs, state)
+            form = np.append(action["answer"], action["halt"]) if flat else action
+            obs, _, terminated, _, info = env.step(form)
+            np.testing.assert_array_equal(obs["draft"], action["answer"])
+            steps += 1
+        assert steps == 3 and not info["forced"]
+        obs, _ = env.reset()
+
+
+def test_episode_start_begins_afresh(build: Any) -> None:
+    """Also where the observation does not say so: those rows think as at first."""
+    agent, envs = HRMAgent(build(), "stable:1"), vector(autoreset_mode="Disabled")
+    obs = to_numpy(envs.reset(seed=0)[0])
+    first, state = agent.predict(obs)
+    second, after = agent.predict(obs | {"segment": np.ones(ROWS, int)}, state)
+    assert (second["answer"] != first["answer"]).any(axis=1).all()
+    starts = np.array([True, False, True, False, False, True])
+    mixed, arrays = agent.predict(obs | {"segment": np.ones(ROWS, int)}, state, starts)
+    wanted = np.where(starts[:, None], first["answer"], second["answer"])
+    np.testing.assert_array_equal(mixed["answer"], wanted)
+    for one, fresh, went_on in zip(arrays, state, after, strict=True):
+        where = starts.reshape(-1, *(1,) * (one.ndim - 1))
+        np.testing.assert_allclose(one, np.where(where, fresh, went_on), rtol=1e-5, atol=1e-5)
+
+
+def test_rows_at_segment_zero_begin_afresh(build: Any) -> None:
+    """The vector environment's autoreset needs no more than the observation."""
+    agent, envs = HRMAgent(build(), "fixed:2"), vector()
+    obs, _ = envs.reset(seed=0)
+    state = None
+    for _ in range(4):
+        step = agent.act(obs, state)
+        obs, *_ = envs.step(step.action)
+        state = step.state
+    assert (obs["segment"] == 0).all() and (state.memory.segment == 2).all()
+    used, fresh = agent.act(obs, state), agent.act(obs)
+    assert torch.equal(used.out.logits, fresh.out.logits)
+    assert torch.equal(used.features.segment, torch.ones(ROWS, dtype=torch.int64))
+    for name, value in zip(used.features._fields, used.features, strict=True):
+        assert value is None or torch.equal(value, getattr(fresh.features, name)), name
+
+
+def test_act_answers_with_the_models_draft_and_the_rules_decision(build: Any) -> None:
+    model, envs = build(), vector()
+    obs, _ = envs.reset(seed=0)
+    agent = HRMAgent(model, "q")
+    carry = model.initial_carry(ROWS)
+    state, halts = None, []
+    for _ in range(LIMIT):
+        decision = agent.act(obs, state)
+        with torch.no_grad():
+            out = model(carry, obs["inputs"], obs["puzzle_identifiers"])
+        assert torch.equal(decision.action["answer"], out.logits.argmax(-1))
+        assert torch.equal(decision.action["halt"], out.q_halt > out.q_continue)
+        halts.append(decision.action["halt"])
+        carry, state = out.carry, decision.state
+        obs = obs | {"segment": obs["segment"] + 1}
+    assert torch.stack(halts).any() and not torch.stack(halts).all()
+
+
+def test_act_leaves_no_gradient(build: Any) -> None:
+    obs, _ = vector().reset(seed=0)
+    decision = HRMAgent(build()).act(obs)
+    tensors = (*decision.out[1:], *decision.out.carry, *decision.action.values())
+    assert not any(tensor.requires_grad for tensor in tensors)
+
+
+def test_a_rule_of_ones_own_and_the_puzzle_key(build: Any) -> None:
+    obs, info = vector().reset(seed=0)
+    agent = HRMAgent(build(), segment_two)
+    one = agent.act(obs, puzzle_key=info["puzzle_key"])
+    assert torch.equal(one.features.puzzle_key, info["puzzle_key"])
+    assert not one.action["halt"].any()
+    two = agent.act(obs | {"segment": obs["segment"] + 1}, one.state)
+    assert two.action["halt"].all()
+
+
+def test_an_unknown_rule_is_refused(build: Any) -> None:
+    with pytest.raises(ValueError, match="did you mean 'confidence'"):
+        HRMAgent(build(), "confidense:0.5")
