@@ -42,7 +42,9 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
         table.add_column(name, justify="left" if number == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    # Into a file or a pipe there is no window to fit: do not break lines at 80.
+    Console(width=None if console.is_terminal else 120).print(table)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ def sudoku_source(
 
 @lru_cache(maxsize=8)
 def _pool(size: int, split: Split, extra: int | tuple[int, int], count: int, seed: int) -> Any:
-    return sudoku.generate(count, size, seed=seed, extra_givens=extra, split=split)
+    return sudoku.generate(
+        count, size, seed=seed, extra_givens=extra, split=split, rate=True
+    )
 
 
 def _draw(size: int, inputs: Any, **boards: Any) -> str:

@@ -83,7 +83,7 @@ def evaluate(
     agent = HRMAgent(model, rule)
     # One slot more than there are puzzles: padded rows write there.
     answers = torch.zeros(count + 1, config.seq_len, dtype=torch.int32, device=device)
-    verdicts = torch.zeros(count + 1, 5, dtype=torch.float64, device=device)
+    verdicts = torch.zeros(count + 1, 5, device=device)
 
     was_training = model.training
     model.eval()
@@ -98,7 +98,7 @@ def evaluate(
         slot = torch.where(terminated & (key < count), key, count)
         answers[slot] = decision.action["answer"].int()
         judged = ("correct", "valid", "cell_accuracy", "segments", "first_correct_segment")
-        verdicts[slot] = torch.stack([info[name].double() for name in judged], dim=1)
+        verdicts[slot] = torch.stack([info[name].float() for name in judged], dim=1)
         finished += int((slot < count).sum())
     seconds = time.perf_counter() - start
     model.train(was_training)
