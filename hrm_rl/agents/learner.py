@@ -251,4 +251,5 @@ class Learner:
         self.carry = Carry(*(z.to(device) for z in state["carry"]))
         self._floor = state["floor"].to(device)
         self._generator.set_state(state["generator"])
-        self._target_rule.memory = state["target_memory"]
+        memory = state["target_memory"]
+        self._target_rule.memory = memory and tuple(t.to(device) for t in memory)

@@ -105,7 +105,7 @@ def sudoku_validator(
         in_range = (digits >= 0) & (digits < size)
         # Four bits a digit count up to nine of it, so one sum sees a whole unit.
         counts = torch.where(in_range, 1 << 4 * digits.clamp(0, size - 1), 0)[:, units].sum(-1)
-        kept = (inputs == sudoku.BLANK) | (inputs == answers)
+        kept = (inputs <= sudoku.BLANK) | (inputs == answers)
         return in_range.all(-1) & kept.all(-1) & (counts == every_digit_once).all(-1)
 
     return is_valid

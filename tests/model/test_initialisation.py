@@ -50,13 +50,13 @@ def test_puzzle_embedding_starts_at_zero(config) -> None:
 
 
 def test_initial_states_are_buffers_in_the_forward_dtype(build) -> None:
-    model = build(forward_dtype="bfloat16", hidden_size=1024)
+    model = build(forward_dtype="bfloat16", hidden_size=512, num_heads=8)
     parameters = dict(model.named_parameters())
     for name in ("H_init", "L_init"):
         state = getattr(model, name)
         assert name not in parameters
         assert name in model.state_dict()
-        assert state.shape == (1024,) and state.dtype == torch.bfloat16
+        assert state.shape == (512,) and state.dtype == torch.bfloat16
         assert state.float().std().item() == pytest.approx(1.0, rel=0.1)
     assert not torch.equal(model.H_init, model.L_init)
 

@@ -111,7 +111,7 @@ def count_calls(model, batch, gradient) -> tuple[int, int]:
         counts[torch.is_grad_enabled()] += 1
         return run(x, *rest)
 
-    model._block = model._block_no_grad = counting
+    model._block = counting
     model(model.initial_carry(3), *batch, gradient=gradient)
     return counts[True], counts[False]
 
