@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, parse_rule, segment_features
+from hrm_rl.hashing import mix, stream
 from hrm_rl.model import HRM, Carry, SegmentOutput
 
 
@@ -58,7 +59,8 @@ class HRMAgent:
         Args:
             obs: a `PuzzleVectorEnv` observation; rows whose `segment` is 0 start afresh.
             state: the state after the last segment; None starts every row afresh.
-            puzzle_key: info["puzzle_key"], which rules that draw at random count by.
+            puzzle_key: info["puzzle_key"], by which rules that draw at random count; a hash of the
+                inputs by default.
         """
         rows = obs["inputs"].shape[0]
         if state is None:
@@ -67,7 +69,7 @@ class HRMAgent:
         carry = self.model.reset(state.carry, fresh)
         memory = state.memory.reset(fresh)
         out = self.model(carry, obs["inputs"], obs["puzzle_identifiers"])
-        key = torch.zeros_like(obs["segment"]) if puzzle_key is None else puzzle_key
+        key = _hash_rows(obs["inputs"]) if puzzle_key is None else puzzle_key
         features, memory = segment_features(memory, carry, out, key)
         action = {"answer": out.logits.argmax(-1), "halt": self.rule(features)}
         return Decision(action, AgentState(out.carry, memory), features, out)
@@ -117,3 +119,9 @@ class HRMAgent:
         z_H, z_L, *memory = (torch.as_tensor(a, device=self.model.device) for a in arrays)
         dtype = self.model.dtype
         return AgentState(Carry(z_H.to(dtype), z_L.to(dtype)), Memory(*memory))
+
+
+def _hash_rows(inputs: Tensor) -> Tensor:
+    """A key for each row of tokens, int64 [B]."""
+    places = torch.arange(inputs.shape[1], device=inputs.device)
+    return mix(stream(inputs.long(), places).sum(-1))

@@ -34,19 +34,25 @@ class LearnerConfig:
     """
 
     optimizer: OptimizerName = "adam-atan2"
+    """adam-atan2 (the reference's; no epsilon) or adamw. Puzzle embeddings always take sign-SGD."""
     lr: float = 1e-4
     """Learning rate after warm-up."""
     weight_decay: float = 1.0
+    """Decoupled decay of every weight: each step multiplies it by 1 - lr * weight_decay."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Decay rates of the gradient's running mean and mean square."""
     puzzle_emb_lr: float = 1e-4
     """Learning rate of the puzzle embeddings' sign-SGD, on the same schedule."""
     puzzle_emb_weight_decay: float = 1.0
+    """Decay of the puzzle embeddings, on the rows a batch touches."""
     warmup_steps: int = 2000
+    """Steps in which the learning rate rises linearly to lr."""
     lr_min_ratio: float = 1.0
     """Where the cosine ends, as a share of lr; 1 keeps lr constant."""
     total_steps: int | None = None
-    """Length of the cosine, in steps."""
+    """Length of the cosine, in steps; `hrm-rl train` stretches it with max_steps."""
     token_loss: TokenLoss = "stablemax"
+    """Cross-entropy of the cells by stablemax (the reference) or softmax."""
     q_target: str = "full"
     """What q_continue learns from: `full` (the paper), `every:K`, `subsample:P`, `delayed`, `lambda:L`,
     or `none`, which learns only q_halt and halts where it is > 0. See `hrm_rl.agents.q_targets`."""
@@ -76,9 +82,17 @@ class LearnerConfig:
         target_rule(self.q_target)
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], got {self.gamma}")
-        for name in ("lr", "weight_decay", "warmup_steps", "segment_cost"):
+        for name in (
+            "lr weight_decay puzzle_emb_lr puzzle_emb_weight_decay warmup_steps segment_cost"
+        ).split():
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {self.betas}")
+        if not 0 <= self.lr_min_ratio <= 1:
+            raise ValueError(f"lr_min_ratio must lie in [0, 1], got {self.lr_min_ratio}")
+        if self.total_steps is not None and self.total_steps < 1:
+            raise ValueError(f"total_steps must be >= 1, got {self.total_steps}")
         if self.lr_min_ratio != 1.0 and self.total_steps is None:
             raise ValueError("lr_min_ratio needs total_steps, the length of the cosine")
 

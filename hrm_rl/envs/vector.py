@@ -109,11 +109,11 @@ class PuzzleVectorEnv(VectorEnv):
         Args:
             seed: row i is seeded with `seed + i`, or with the i-th of a list, and starts at its
                 puzzle 0; None goes on with the next puzzles (random ones at first).
-            options: {"reset_mask": bool [num_envs]} resets those rows only.
+            options: {"reset_mask": bool [num_envs]} resets, and seeds, those rows only.
         """
         mask = self._reset_mask(options)
-        self._seed(seed)
         where = self._all if mask is None else mask
+        self._seed(seed, where)
         fresh = self._candidates(where)
         self.state = fresh if self.state is None else select(where, fresh, self.state)
         self._began = torch.where(where, self._now(), self._began)
@@ -213,7 +213,7 @@ class PuzzleVectorEnv(VectorEnv):
             )
         return answer, halt.bool()
 
-    def _seed(self, seed: int | Sequence[int | None] | None) -> None:
+    def _seed(self, seed: int | Sequence[int | None] | None, where: Tensor) -> None:
         rows = range(self.num_envs)
         if isinstance(seed, Sequence):
             if len(seed) != self.num_envs:
@@ -229,9 +229,10 @@ class PuzzleVectorEnv(VectorEnv):
             seeds = [start + i for i in rows]
         else:
             return
-        self._row_seeds = as_keys(seeds, self.device)
-        self._drawn = torch.zeros_like(self._drawn)
-        self._cursor = torch.zeros_like(self._cursor)
+        self._row_seeds = torch.where(where, as_keys(seeds, self.device), self._row_seeds)
+        self._drawn = torch.where(where, 0, self._drawn)
+        if where is self._all:
+            self._cursor = torch.zeros_like(self._cursor)
 
     def _candidates(self, taking: Tensor) -> EnvState:
         """A fresh episode for every row; the rows of `taking` use theirs up."""

@@ -22,24 +22,39 @@ class HRMConfig:
     """
 
     vocab_size: int
+    """Tokens, padding included: 11 for 9x9 Sudoku."""
     seq_len: int
+    """Cells of a puzzle: 81 for 9x9 Sudoku."""
     num_puzzle_identifiers: int = 1
+    """Rows of the puzzle embedding: 1 for Sudoku, one for each task and augmentation in ARC."""
     puzzle_emb_ndim: int | None = None
     """Width of the per-puzzle embedding; None means hidden_size, 0 means no embedding."""
     H_cycles: int = 2
+    """Updates of the slow module H in a segment (the paper's N)."""
     L_cycles: int = 2
+    """Updates of the fast module L before each of H's (the paper's T)."""
     H_layers: int = 4
+    """Transformer blocks of H."""
     L_layers: int = 4
+    """Transformer blocks of L."""
     hidden_size: int = 512
+    """Width of both modules; divisible by num_heads."""
     num_heads: int = 8
+    """Attention heads of a block."""
     expansion: float = 4.0
+    """Inner width of the SwiGLU over hidden_size, before the factor 2/3 and rounding up to 256s."""
     pos_encodings: str = "rope"
+    """rope (rotary) or learned (a table, which small models need)."""
     rms_norm_eps: float = 1e-5
+    """Added to the mean square in RMSNorm."""
     rope_theta: float = 10000.0
+    """Base of the rotary wavelengths."""
     halt_max_steps: int = 16
     """Segments after which the draft is submitted (the paper's M_max)."""
     halt_exploration_prob: float = 0.1
+    """Probability that a row may not halt before a segment drawn from 2..halt_max_steps."""
     forward_dtype: str = "bfloat16"
+    """What a forward pass computes in; weights stay float32. `hrm-rl train` sets it by --dtype."""
 
     def __post_init__(self) -> None:
         if self.puzzle_emb_ndim is None:

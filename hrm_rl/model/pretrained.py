@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,8 @@ def load_pretrained(source: str | os.PathLike[str]) -> HRM:
             raise FileNotFoundError(f"{folder} holds no model: {path.name} is missing")
     try:
         config = HRMConfig.from_dict(json.loads(config_path.read_text()))
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
-        raise ValueError(f"{config_path} is not a model configuration: {error}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{config_path} is no model configuration: {error}") from None
     try:
         tensors = load_file(weights_path)
     except SafetensorError as error:
@@ -123,12 +124,15 @@ def _read_torch_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's protocol, before it is refused
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a PyTorch state dict: {first_line}") from None
+        raise ValueError(
+            f"{path} is no PyTorch state dict: it is damaged, or holds objects, which are not loaded"
+        ) from error
     if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
-        raise ValueError(f"{path} is not a state dict: it holds more than named tensors")
+        raise ValueError(f"{path} is no PyTorch state dict: it holds more than named tensors")
     return dict(loaded)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRMConfig
+from hrm_rl.puzzles import sudoku
 
 
 @dataclass(frozen=True)
@@ -15,14 +16,40 @@ class SudokuData:
     """Which Sudokus to learn from, and which to validate on."""
 
     size: int = 9
+    """Width of the board: 4, 6 or 9. The model's vocab_size and seq_len follow it."""
     extra_givens: tuple[int, int] = (0, 0)
     """Givens beyond a minimal puzzle, an inclusive range."""
     train_puzzles: int = 1000
     """Distinct puzzles; every time one is drawn, a random symmetry is applied."""
     validation_puzzles: int = 256
+    """Puzzles of classes held out of training and test, judged at every validation."""
     seed: int = 0
+    """Which generated puzzles."""
     file: str | None = None
-    """A CSV of puzzles to use instead of generated ones."""
+    """CSV of puzzles (source,question,answer,rating) to learn from instead of generated ones. Those
+    of held-out classes in it only validate."""
+
+    def __post_init__(self) -> None:
+        sudoku.seq_len(self.size)
+        low, high = self.extra_givens
+        if not 0 <= low <= high <= self.seq_len:
+            raise ValueError(
+                f"extra_givens must be two numbers, 0 <= least <= most <= {self.seq_len}, "
+                f"got {[low, high]}"
+            )
+        for name in ("train_puzzles", "validation_puzzles"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of these puzzles: what the model's vocab_size has to be."""
+        return sudoku.vocab_size(self.size)
+
+    @property
+    def seq_len(self) -> int:
+        """Cells of these puzzles: what the model's seq_len has to be."""
+        return sudoku.seq_len(self.size)
 
 
 @dataclass(frozen=True)
@@ -36,11 +63,13 @@ class Preset:
     batch_size: int = 256
     """Environments side by side; each step trains on one segment of every one."""
     max_steps: int = 1000
+    """Optimizer steps in all."""
     ema_decay: float = 0.0
-    """Weight average that is evaluated and saved; 0 = none."""
+    """Decay of the weight average that is evaluated and saved; 0 = none."""
     validate_every: int = 250
     """Steps between validations and checkpoints."""
     log_every: int = 10
+    """Steps between two lines of the log."""
 
     def __post_init__(self) -> None:
         for field in ("batch_size", "max_steps", "validate_every", "log_every"):

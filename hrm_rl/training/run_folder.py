@@ -105,7 +105,7 @@ class RunFolder:
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise ValueError(f"{file} is damaged: {str(error).splitlines()[0]}") from None
+            raise ValueError(f"{file} is damaged or missing; the run cannot go on") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -110,3 +110,17 @@ def test_a_made_environment_reseeds_as_a_fresh_one() -> None:
     fresh = gym.make("HRM/Sudoku-v0", size=4, pool_size=20)
     np.testing.assert_equal(used.reset(seed=2), fresh.reset(seed=2))
     np.testing.assert_equal(used.reset(), fresh.reset())
+
+
+def test_seeding_under_a_reset_mask_leaves_the_other_rows_alone():
+    envs = gym.make_vec(
+        "HRM/Sudoku-v0", num_envs=4, size=4, pool_size=50, autoreset_mode="Disabled"
+    )
+    obs, _ = envs.reset(seed=0)
+    mask = np.array([True, False, False, True])
+    masked, info = envs.reset(seed=70, options={"reset_mask": mask})
+    assert (masked["inputs"][1:3] == obs["inputs"][1:3]).all()
+    again, after = envs.reset(seed=70)
+    assert (again["inputs"][[0, 3]] == masked["inputs"][[0, 3]]).all()
+    assert (after["puzzle_key"][[0, 3]] == info["puzzle_key"][[0, 3]]).all()
+    assert (after["puzzle_key"][1:3] != info["puzzle_key"][1:3]).all()
