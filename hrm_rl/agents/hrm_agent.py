@@ -17,6 +17,11 @@ class AgentState(NamedTuple):
     carry: Carry
     memory: Memory
 
+    def take_rows(self, rows: Tensor) -> "AgentState":
+        """The state of these rows, int64 [K]."""
+        carry = Carry(*(z[rows] for z in self.carry))
+        return AgentState(carry, Memory(*(t[rows] for t in self.memory)))
+
 
 class Decision(NamedTuple):
     """One segment's outcome."""

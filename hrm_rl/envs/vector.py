@@ -1,5 +1,6 @@
 """The torch-native vector environment: a batch of puzzles, tensors out, tensors or NumPy in."""
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -156,6 +157,23 @@ class PuzzleVectorEnv(VectorEnv):
         if self.state is None:
             raise RuntimeError("call reset() first")
         return self._observation(self.state), self._puzzle_info(self.state, self._all)
+
+    def take_rows(self, rows: Tensor) -> "PuzzleVectorEnv":
+        """These environments in their present state, as fewer: rows int64 [K], each once.
+
+        Their seeds, counters and episodes go with them; this object is not to be stepped on with.
+        """
+        if self.state is None:
+            raise RuntimeError("call reset() first")
+        fewer = copy.copy(self)
+        fewer.num_envs = len(rows)
+        fewer.observation_space = batch_space(self.single_observation_space, fewer.num_envs)
+        fewer.action_space = batch_space(self.single_action_space, fewer.num_envs)
+        puzzles = Puzzles(*(t[rows] for t in self.state.puzzles))
+        fewer.state = EnvState(puzzles, *(t[rows] for t in self.state[1:]))
+        for name in ("_all", "_row_seeds", "_drawn", "_began"):
+            setattr(fewer, name, getattr(self, name)[rows])
+        return fewer
 
     # --- the state, for checkpoints ---------------------------------------------------------------
 

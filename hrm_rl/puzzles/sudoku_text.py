@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -70,6 +72,47 @@ def to_text(tokens: ArrayLike) -> str:
     return "".join("." if token <= BLANK else str(token - BLANK) for token in row)
 
 
+class Marks(NamedTuple):
+    """What a board shows, cell by cell."""
+
+    shown: NDArray[np.int32]  # [S]: the draft's token, the given where the draft has none
+    from_draft: NDArray[np.bool_]  # [S]: no given, or a given that the draft overwrites
+    wrong: NDArray[np.bool_]  # [S]: a mistake, or with labels a cell still to fill
+
+
+def marks(
+    inputs: ArrayLike,
+    size: int,
+    draft: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+) -> Marks:
+    """Which cells of a board are given, which come from the draft, which are wrong: see `draw`.
+
+    Arguments and ValueErrors are those of `draw`.
+    """
+    tables = layout(size)
+    given = as_tokens("inputs", inputs, tables.size, low=0)
+    if given.ndim != 1:
+        raise ValueError(f"a board is drawn of one puzzle [S], got shape {given.shape}")
+    shown = given if draft is None else as_tokens("draft", draft, tables.size, low=0)
+    if shown.shape != given.shape:
+        raise ValueError(f"draft must be [S] as inputs {given.shape}, got {shown.shape}")
+    overwritten = (given > BLANK) & (shown > BLANK) & (shown != given)
+    # A draft that leaves a given cell empty still stands on that given.
+    shown = np.where(shown > BLANK, shown, given)
+    from_draft = (given <= BLANK) | overwritten
+    wrong = overwritten.copy()
+    if labels is None:
+        for cell in np.flatnonzero(from_draft & (shown > BLANK)):
+            wrong[cell] |= (shown[tables.peers[cell]] == shown[cell]).any()
+    else:
+        solution = np.asarray(labels)
+        if solution.shape != given.shape:
+            raise ValueError(f"labels must be [S] as inputs {given.shape}, got {solution.shape}")
+        wrong |= from_draft & (solution != IGNORE_LABEL) & (shown != solution)
+    return Marks(shown, from_draft, wrong)
+
+
 def draw(
     inputs: ArrayLike,
     size: int = 9,
@@ -99,25 +142,7 @@ def draw(
     """
     tables = layout(size)
     size = tables.size
-    given = as_tokens("inputs", inputs, size, low=0)
-    if given.ndim != 1:
-        raise ValueError(f"draw takes one puzzle [S], got shape {given.shape}")
-    shown = given if draft is None else as_tokens("draft", draft, size, low=0)
-    if shown.shape != given.shape:
-        raise ValueError(f"draft must be [S] as inputs {given.shape}, got {shown.shape}")
-    overwritten = (given > BLANK) & (shown > BLANK) & (shown != given)
-    # A draft that leaves a given cell empty still stands on that given.
-    shown = np.where(shown > BLANK, shown, given)
-    from_draft = (given <= BLANK) | overwritten
-    wrong = overwritten.copy()
-    if labels is None:
-        for cell in np.flatnonzero(from_draft & (shown > BLANK)):
-            wrong[cell] |= (shown[tables.peers[cell]] == shown[cell]).any()
-    else:
-        solution = np.asarray(labels)
-        if solution.shape != given.shape:
-            raise ValueError(f"labels must be [S] as inputs {given.shape}, got {solution.shape}")
-        wrong |= from_draft & (solution != IGNORE_LABEL) & (shown != solution)
+    shown, from_draft, wrong = marks(inputs, size, draft, labels)
 
     rule = "+".join(["-" * (3 * tables.box_columns + 2)] * tables.box_rows)
     rule = f"+{rule}+"

@@ -100,6 +100,12 @@ def evaluate(
         judged = ("correct", "valid", "cell_accuracy", "segments", "first_correct_segment")
         verdicts[slot] = torch.stack([info[name].float() for name in judged], dim=1)
         finished += int((slot < count).sum())
+        if count - finished <= envs.num_envs // 2:
+            # The puzzles are all handed out and half of the rows are idle: go on with the others.
+            busy = (info["puzzle_key"] < count).nonzero().squeeze(1)
+            if 0 < len(busy) <= envs.num_envs // 2:
+                envs, state = envs.take_rows(busy), state.take_rows(busy)
+                obs, info = envs.current()
     seconds = time.perf_counter() - start
     model.train(was_training)
 
