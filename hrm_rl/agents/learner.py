@@ -82,9 +82,8 @@ class LearnerConfig:
         target_rule(self.q_target)
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], got {self.gamma}")
-        for name in (
-            "lr weight_decay puzzle_emb_lr puzzle_emb_weight_decay warmup_steps segment_cost"
-        ).split():
+        rates = ("lr", "weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay")
+        for name in (*rates, "warmup_steps", "segment_cost"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):

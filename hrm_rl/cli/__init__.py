@@ -8,11 +8,12 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code."""
-    from hrm_rl.cli.commands import Command
+    from hrm_rl.cli.commands import commands
     from hrm_rl.cli.usage import UsageError, parse
 
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        parse(Command, argv).run()
+        parse(commands(words), words).run()
     except (UsageError, ValueError, OSError) as error:
         print(f"hrm-rl: {_message(error)}", file=sys.stderr)
         return 2

@@ -21,7 +21,7 @@ class Eval:
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
-    """A run folder, or a folder with config.json and model.safetensors."""
+    """A run folder, a folder with config.json and model.safetensors, or a Hub id, owner/name."""
     halting: str | None = None
     """Rule for stopping: q (the paper), q-halt:0, fixed:4, confidence:0.9, margin:0.5, entropy:0.1,
     stable:2, residual:0.01, kl:5e-4, random:0.2, or module:Class. The run's own rule by default."""

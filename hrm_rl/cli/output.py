@@ -61,19 +61,22 @@ class Trained:
 
 
 def open_trained(path: Path, device: str = "auto") -> Trained:
-    """A run folder, or a folder written by `save_pretrained` / `import-reference`.
+    """A run folder, a folder written by `save_pretrained` / `import-reference`, or a Hub id.
 
     Raises FileNotFoundError or ValueError where it holds no model, or none for Sudoku.
     """
     from hrm_rl.model import HRM
+    from hrm_rl.model.pretrained import RUN_FILE, fetch_pretrained
     from hrm_rl.training.compute import pick_device
     from hrm_rl.training.loop import halting_rule
-    from hrm_rl.training.run_folder import RunFolder
+    from hrm_rl.training.run_folder import RunFolder, read_config_json
 
-    if not path.is_dir():
-        raise FileNotFoundError(f"no folder at {path}")
+    path = fetch_pretrained(path)
     if (path / "model.safetensors").is_file():
         model, preset, step, rule = HRM.from_pretrained(path), None, 0, "q"
+        if (path / RUN_FILE).is_file():
+            preset, _ = read_config_json(path / RUN_FILE)
+            rule = halting_rule(preset)
     else:
         run = RunFolder(path)
         preset, compute = run.config()

@@ -46,7 +46,7 @@ class Quickstart:
             preset = preset.with_max_steps(self.max_steps)
         preset, compute = fit_to_machine(preset, device=self.device)
         trainer = Trainer(preset, compute, run, self.seed)
-        run.create(preset, compute)
+        run.create(trainer.preset, compute)
         say(
             f"Training an HRM of {trainer.model.num_parameters():,} parameters on {compute}, from "
             f"{trainer.data.description}, one reasoning segment a step."

@@ -17,7 +17,7 @@ class Solve:
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
-    """A run folder, or a folder with config.json and model.safetensors."""
+    """A run folder, a folder with config.json and model.safetensors, or a Hub id, owner/name."""
     puzzle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PUZZLE")]
     """The cells row by row: digits, and . or 0 for a blank."""
     halting: str | None = None

@@ -1,13 +1,19 @@
 """`hrm-rl train`."""
 
-import dataclasses
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from hrm_rl.cli.output import percent, print_json, say, show_log
+
+_HEADINGS = {
+    "model": "The network: [model] in a config file (HRMConfig).",
+    "learner": "How it learns: [learner] in a config file (LearnerConfig).",
+    "data": "Which puzzles: [data] in a config file.",
+}
 
 
 @dataclass(frozen=True)
@@ -15,63 +21,53 @@ class Train:
     """Train an HRM on puzzles, one segment an environment step, and let its Q head learn to stop.
 
     Presets: sudoku-4x4 (minutes on a laptop), sudoku-6x6, sudoku-extreme (the paper's 27M-parameter
-    model on 9x9 puzzles). Everything goes into a run folder; watch it with
-    `tensorboard --logdir RUN`, judge it with `hrm-rl eval RUN`.
+    model on 9x9 puzzles). The preset is the base, a config file changes it, options change both. All
+    goes into a run folder; watch it with `tensorboard --logdir RUN`, judge it with `hrm-rl eval RUN`.
     """
 
     preset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")] = None
-    """What to train; not needed with --resume."""
-    out: Path | None = None
+    """What to train; not needed with --resume, or where the config file says it."""
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    """Config file: keys as below without the dashes, tables [model], [learner] and [data]."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder, new or empty; runs/PRESET by default."""
     resume: bool = False
-    """Go on with the run in --out from its newest checkpoint."""
-    data: Path | None = None
-    """CSV of puzzles (source,question,answer,rating) to learn from. Puzzles of held-out classes in
-    it only validate."""
-    max_steps: int | None = None
-    """Optimizer steps in all; the preset's number by default."""
-    batch_size: int | None = None
-    """Environments side by side; the preset's number by default."""
-    seed: int = 0
-    """Seeds the weights, the puzzles drawn and the exploration."""
-    q_target: str | None = None
-    """What the continue value learns from: full (the paper: a second segment), every:K, subsample:P,
-    delayed, lambda:L, or none (halting is then q_halt > 0)."""
-    gradient: Literal["one-step", "last-cycle", "full"] | None = None
-    """How much of a segment is differentiated."""
-    device: str = "auto"
-    """cpu, cuda, mps; auto takes cuda where there is one."""
-    dtype: str = "auto"
-    """float32 or bfloat16; auto measures which is faster."""
+    """Go on with the run in --out from its newest checkpoint. Only max_steps, validate_every and
+    log_every may change."""
     json: bool = False
     """Print the result as one JSON object."""
 
     def run(self) -> None:
+        from hrm_rl.training.config import resolve, resume, to_toml
         from hrm_rl.training.loop import Trainer
         from hrm_rl.training.prepare import fit_to_machine
         from hrm_rl.training.run_folder import RunFolder
 
         show_log()
+        layers = self._layers()
         if self.resume:
-            run = RunFolder(self._resumed_folder())
+            run = RunFolder(self._resumed_folder(layers))
             preset, compute = run.config()
             run.latest()
-            preset = self._override(preset, resumed=True)
+            asked = resume(preset, compute, run.path, *layers)
+            preset = asked.preset
         else:
-            preset = self._override(self._find_preset(), resumed=False)
-            run = RunFolder(self.out or Path("runs") / preset.name)
+            asked = resolve(*layers)
+            run = RunFolder(self.out or Path("runs") / asked.preset.name)
             run.refuse_if_used()
             preset, compute = fit_to_machine(
-                preset,
-                device=self.device,
-                dtype=self.dtype,
-                keep_batch_size=self.batch_size is not None,
+                asked.preset,
+                device=asked.settings.device,
+                dtype=asked.settings.dtype,
+                keep_batch_size="batch_size" in asked.given,
             )
-        trainer = Trainer(preset, compute, run, self.seed)
+        trainer = Trainer(preset, compute, run, asked.settings.seed)
         if self.resume:
             trainer.restore()
+            run.store(preset, compute)
         else:
             run.create(preset, compute)
+        say(to_toml(preset, compute))
         say(
             f"{preset.name}: {trainer.model.num_parameters():,} parameters on {compute}; learning "
             f"from {trainer.data.description}; {preset.max_steps} steps of {preset.batch_size} segments"
@@ -79,39 +75,23 @@ class Train:
         result = trainer.train()
         self._report(run.path, preset.name, result)
 
-    def _find_preset(self) -> Any:
-        from hrm_rl.training.presets import PRESETS, find_preset
+    def _layers(self) -> list[Any]:
+        """The config file's settings, then the options'."""
+        from hrm_rl.training.config import command_line, read_config
+        from hrm_rl.training.knobs import knobs
 
-        if self.preset is None:
-            raise ValueError(f"which preset? Known: {', '.join(PRESETS)}")
-        return find_preset(self.preset)
+        options: dict[str, Any] = {}
+        for key, knob in knobs().items():
+            holder = getattr(self, knob.table, None) if knob.table else self
+            options[key] = getattr(holder, knob.name, None)
+        spoken = command_line(options, self.preset)
+        return [spoken] if self.config is None else [read_config(self.config), spoken]
 
-    def _resumed_folder(self) -> Path:
-        if self.out is None and self.preset is None:
+    def _resumed_folder(self, layers: Sequence[Any]) -> Path:
+        names = [layer.preset for layer in layers if layer.preset is not None]
+        if self.out is None and not names:
             raise ValueError("--resume needs the run folder: --out RUN")
-        return self.out or Path("runs") / str(self.preset)
-
-    def _override(self, preset: Any, resumed: bool) -> Any:
-        """The preset with what the command line changes."""
-        changes: dict[str, Any] = {}
-        if self.max_steps is not None:
-            preset = preset.with_max_steps(self.max_steps)
-        fixed = {"batch_size": self.batch_size, "data": self.data}
-        learner = {"q_target": self.q_target, "gradient": self.gradient}
-        given = [name for name, value in (fixed | learner).items() if value is not None]
-        if resumed and given:
-            option = given[0].replace("_", "-")
-            raise ValueError(f"--{option} cannot change in a resumed run; leave it out")
-        if self.batch_size is not None:
-            changes["batch_size"] = self.batch_size
-        if self.data is not None:
-            if not self.data.is_file():
-                raise FileNotFoundError(f"no file at {self.data}")
-            changes["data"] = dataclasses.replace(preset.data, file=str(self.data))
-        chosen = {name: value for name, value in learner.items() if value is not None}
-        if chosen:
-            changes["learner"] = dataclasses.replace(preset.learner, **chosen)
-        return dataclasses.replace(preset, **changes)
+        return self.out or Path("runs") / str(names[-1])
 
     def _report(self, folder: Path, name: str, result: dict[str, Any]) -> None:
         if self.json:
@@ -124,3 +104,41 @@ class Train:
                 f"{result['mean_segments']:.2f} segments on average."
             )
         print(f"Next: hrm-rl eval {folder}    tensorboard --logdir {folder}")
+
+
+def train_with_knobs() -> type[Train]:
+    """`Train` with an option for every knob. Loads the training package, so only when asked for."""
+    from hrm_rl.training.knobs import TABLES, knobs
+
+    found = knobs().values()
+    fields: list[Any] = [_field(knob) for knob in found if not knob.table]
+    for table in TABLES:
+        inner = [_field(knob) for knob in found if knob.table == table]
+        kind = make_dataclass(table.capitalize(), inner, frozen=True)
+        kind.__doc__ = _HEADINGS[table]
+        fields.append((table, kind, field(default_factory=kind)))
+    return make_dataclass(
+        "Train", fields, bases=(Train,), frozen=True, namespace={"__doc__": Train.__doc__}
+    )
+
+
+def _field(knob: Any) -> tuple[str, Any, None]:
+    """An option that is None until it is given; the help shows what the presets have."""
+    from hrm_rl.training.config import option
+
+    short = option(knob.key)
+    plain = "--" + knob.key.replace("_", "-")
+    help_text = tyro.conf.arg(
+        help=knob.meaning,
+        help_behavior_hint=f"(default: {knob.default})",
+        metavar=_metavar(knob.kind),
+        aliases=None if short == plain else [short],
+    )
+    return knob.name, Annotated[knob.kind | None, help_text], None
+
+
+def _metavar(kind: Any) -> str:
+    parts = getattr(kind, "__args__", ())
+    if parts and isinstance(parts[0], str):
+        return "{" + ",".join(parts) + "}"
+    return " ".join(part.__name__.upper() for part in parts or (kind,))

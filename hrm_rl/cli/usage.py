@@ -25,7 +25,7 @@ def parse(command: Any, argv: Sequence[str] | None) -> Any:
                 description="Hierarchical reasoning as reinforcement learning: "
                 "train, halt, evaluate.",
                 args=argv,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
             )
     except SystemExit as stop:
         if not stop.code:
@@ -42,7 +42,7 @@ def one_message(box: str) -> str:
     complaint = _plainer(complaint.removesuffix("."))
     for section in sections[1:]:
         if section.startswith("Perhaps you meant:"):
-            near = re.search(r"--[\w-]+", section)
+            near = re.search(r"--[\w.-]+", section)
             if near and near[0] not in re.split(r"[\s,]+", complaint):
                 complaint += f"; did you mean {near[0]}?"
         elif section.startswith("Available subcommands:"):
@@ -57,8 +57,8 @@ def _plainer(complaint: str) -> str:
     for pattern, words in (
         (r"Unrecognized (?:or misplaced )?options: (.*)", r"unknown or misplaced: \1"),
         (
-            r"Error parsing (\S+): no type matching (\S+) .* from \['(.*)'\]",
-            r"\1 takes \2, not '\3'",
+            r"Error parsing (\S+): no type matching (.*) could be instantiated from \[(.*)\]",
+            r"\1 takes \2, not \3",
         ),
         (r"Error parsing (\S+): invalid literal for int\(\) .*: (.*)", r"\1 takes INT, not \2"),
         (
@@ -74,6 +74,7 @@ def _plainer(complaint: str) -> str:
         match = re.fullmatch(pattern, complaint)
         if match:
             text = words(match) if callable(words) else match.expand(words)
+            text = re.sub(r"\{(\w+(?: \w+)+)\}", r"\1", text)  # a tuple's {INT INT}
             return text.replace("{None}|", "").replace(" (required)", "").removesuffix(".")
     return complaint
 

@@ -41,7 +41,12 @@ def make_env(
         options: those of PuzzleEnv: halt_max_steps, segment_cost, checker, flat_action, render_mode.
     """
     source = sudoku_source(size, split, extra_givens, pool_size, pool_seed, augment)
-    return PuzzleEnv(source, drawer=partial(_draw, size), **options)
+    return PuzzleEnv(
+        source,
+        drawer=partial(sudoku.draw, size=size),
+        picture=partial(sudoku.picture, size=size),
+        **options,
+    )
 
 
 def make_vector_env(
@@ -84,13 +89,7 @@ def sudoku_source(
 
 @lru_cache(maxsize=8)
 def _pool(size: int, split: Split, extra: int | tuple[int, int], count: int, seed: int) -> Any:
-    return sudoku.generate(
-        count, size, seed=seed, extra_givens=extra, split=split, rate=True
-    )
-
-
-def _draw(size: int, inputs: Any, **boards: Any) -> str:
-    return sudoku.draw(inputs, size, **boards)
+    return sudoku.generate(count, size, seed=seed, extra_givens=extra, split=split, rate=True)
 
 
 def sudoku_validator(

@@ -193,11 +193,20 @@ class HRM(nn.Module):
         save_pretrained(self, directory)
 
     @classmethod
-    def from_pretrained(cls, source: Any) -> "HRM":
-        """Load what `save_pretrained` wrote, from a folder or a Hugging Face Hub id."""
+    def from_pretrained(cls, source: Any, *, revision: str | None = None) -> "HRM":
+        """Load what `save_pretrained` wrote, from a folder or a Hugging Face Hub id.
+
+        Raises FileNotFoundError (nothing there, or the Hub cannot be reached) or ValueError (damaged).
+        """
         from hrm_rl.model.pretrained import load_pretrained
 
-        return load_pretrained(source)
+        return load_pretrained(source, revision)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload the model to the Hugging Face Hub; returns its address. See `hrm_rl.model.hub.push`."""
+        from hrm_rl.model.hub import push
+
+        return push(self, repo_id, **options)
 
     @classmethod
     def from_reference(cls, checkpoint: Any, arch: Any, seq_len: int) -> "HRM":

@@ -15,9 +15,12 @@ from torch import Tensor
 
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.hrm import HRM
+from hrm_rl.model.hub import resolve
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+# How the model was trained, beside the two where it was pushed from a run.
+RUN_FILE = "run.json"
 
 # What torch.compile and the reference's wrappers put in front of a tensor's name.
 _WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.", "inner.")
@@ -37,7 +40,7 @@ def save_pretrained(model: HRM, directory: str | os.PathLike[str]) -> None:
     os.replace(f"{config}.partial", config)
 
 
-def load_pretrained(source: str | os.PathLike[str]) -> HRM:
+def load_pretrained(source: str | os.PathLike[str], revision: str | None = None) -> HRM:
     """Load a model from a folder, from a run folder (its newest checkpoint), or from the Hugging Face
     Hub where huggingface_hub is installed.
 
@@ -45,9 +48,7 @@ def load_pretrained(source: str | os.PathLike[str]) -> HRM:
         FileNotFoundError: neither such a folder nor a hub id, or a file is missing from the folder.
         ValueError: a file is damaged, or the tensors do not fit the configuration.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        folder = _download(str(source))
+    folder = resolve(source, (CONFIG_FILE, WEIGHTS_FILE), revision)
     checkpoints = list_checkpoints(folder)
     if checkpoints and not (folder / WEIGHTS_FILE).exists():
         folder = checkpoints[-1]
@@ -64,6 +65,14 @@ def load_pretrained(source: str | os.PathLike[str]) -> HRM:
     except SafetensorError as error:
         raise ValueError(f"{weights_path} is damaged: {error}") from None
     return _assemble(config, tensors, str(weights_path))
+
+
+def fetch_pretrained(source: str | os.PathLike[str], revision: str | None = None) -> Path:
+    """The folder of a model: as given, or the cached copy of one on the Hub, RUN_FILE with it.
+
+    Raises FileNotFoundError where it is neither.
+    """
+    return resolve(source, (CONFIG_FILE, WEIGHTS_FILE, RUN_FILE), revision)
 
 
 def from_reference(
@@ -160,20 +169,3 @@ def with_forward_dtype(model: HRM, dtype: str) -> HRM:
     converted = HRM(dataclasses.replace(model.config, forward_dtype=dtype))
     converted.load_state_dict(model.state_dict())
     return converted.to(model.device)
-
-
-def _download(source: str) -> Path:
-    if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        raise FileNotFoundError(f"no model folder at {source}")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise FileNotFoundError(
-            f"no folder {source}; to read it as a Hub id, pip install huggingface_hub"
-        ) from None
-    try:
-        return Path(snapshot_download(source, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
-    except Exception as error:
-        raise FileNotFoundError(
-            f"no folder {source}, and the Hub does not give it: {error}"
-        ) from None

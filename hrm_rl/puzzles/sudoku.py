@@ -10,7 +10,7 @@ has size + 2 tokens, 11 for 9x9, as in the reference's Sudoku dataset.
 
 This module only gathers; each idea has its file: `sudoku_layout` (geometry), `sudoku_kernels` (compiled
 core), `sudoku_solver`, `sudoku_generate`, `sudoku_classes` (symmetry, class key, split), `sudoku_check`,
-`sudoku_text` and `sudoku_csv`.
+`sudoku_text`, `sudoku_picture` and `sudoku_csv`.
 """
 
 import numpy as np
@@ -28,6 +28,7 @@ from hrm_rl.puzzles.sudoku_classes import (
 from hrm_rl.puzzles.sudoku_csv import read_csv, write_csv
 from hrm_rl.puzzles.sudoku_generate import generate
 from hrm_rl.puzzles.sudoku_layout import BLANK, FIRST_DIGIT, PAD, SIZES, check_size, layout
+from hrm_rl.puzzles.sudoku_picture import picture
 from hrm_rl.puzzles.sudoku_solver import Effort, Solved, rate, search_effort, solve
 from hrm_rl.puzzles.sudoku_text import draw, parse, to_text
 
@@ -49,6 +50,7 @@ __all__ = [
     "is_exact",
     "is_valid",
     "parse",
+    "picture",
     "rate",
     "read_csv",
     "search_effort",

@@ -131,7 +131,8 @@ def _caption_strip(caption: str, width: int, text: float, cell: int) -> Image.Im
     line = _text(caption, text)
     room = width - 2 * _margin(cell)
     if line.width > room:
-        line = _text(caption, text * room / line.width)
+        line = line.copy()
+        line.thumbnail((room, line.height))
     image.paste(
         _CAPTION, ((width - line.width) // 2, (math.ceil(1.15 * text) - line.height) // 2), line
     )

@@ -101,7 +101,7 @@ def read_config(path: str | os.PathLike[str]) -> Layer:
                 raise ValueError(f"{file}: {key} must be a table, [{key}], got {value!r}")
             flat |= {f"{key}.{name}": inner for name, inner in value.items()}
         elif isinstance(value, dict):
-            raise ValueError(f"{file}: unknown table [{key}]{_nearest(key, TABLES)}")
+            raise ValueError(f"{file}: unknown table [{key}]{_nearest(key, TABLES, '[{}]')}")
         else:
             flat[key] = value
     layer = Layer(preset=preset, file=file)
@@ -118,7 +118,8 @@ def _checked(values: Mapping[str, Any], layer: Layer) -> dict[str, Any]:
         try:
             checked = knobs()[name].check(value)
         except ValueError as error:
-            raise ValueError(_placed(str(error).removeprefix(name), layer.named(key))) from None
+            words = str(error).removeprefix(name)
+            raise ValueError(f"{layer.named(key)}{words}") from None
         if found.setdefault(name, checked) != checked:
             raise ValueError(f"{layer.named(key)} is {value!r}, but {name} is {found[name]!r}")
     return found
@@ -126,8 +127,11 @@ def _checked(values: Mapping[str, Any], layer: Layer) -> dict[str, Any]:
 
 def _unknown(key: str, layer: Layer) -> str:
     table, _, name = key.rpartition(".")
-    beside = [k.rpartition(".")[2] for k in knobs() if k.rpartition(".")[0] == table]
-    hint = _nearest(name, beside + ([] if table else [*TABLES, "preset"]), f"{table}." * bool(table))
+    beside = [knob.name for knob in knobs().values() if knob.table == table]
+    if table:
+        hint = _nearest(name, beside, f"{table}.{{}}")
+    else:
+        hint = _nearest(name, [*beside, *TABLES, "preset"])
     if not hint:  # the right name in another place, perhaps
         places = {k.rpartition(".")[2]: k for k in reversed(knobs())}
         near = difflib.get_close_matches(name, places, n=1)
@@ -135,9 +139,9 @@ def _unknown(key: str, layer: Layer) -> str:
     return f"{layer.file}: unknown key {key}{hint}"
 
 
-def _nearest(name: str, known: Sequence[str], prefix: str = "") -> str:
+def _nearest(name: str, known: Sequence[str], form: str = "{}") -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {prefix}{near[0]}?" if near else ""
+    return f"; did you mean {form.format(near[0])}?" if near else ""
 
 
 def _syntax_error(file: str, text: str, message: str) -> str:
@@ -172,7 +176,7 @@ def resolve(*layers: Layer) -> Run:
     values, origins = _merge(layers)
 
     def table(name: str) -> dict[str, Any]:
-        return {k.removeprefix(f"{name}."): v for k, v in values.items() if k.startswith(f"{name}.")}
+        return {k[len(name) + 1 :]: v for k, v in values.items() if k.startswith(f"{name}.")}
 
     plain = {k: v for k, v in values.items() if "." not in k}
     told = {f.name: plain.pop(f.name) for f in dataclasses.fields(RunSettings) if f.name in plain}
@@ -182,11 +186,13 @@ def resolve(*layers: Layer) -> Run:
         preset = _build(lambda: base.with_max_steps(plain["max_steps"]), "", origins)
     data = _build(lambda: dataclasses.replace(preset.data, **table("data")), "data", origins)
     if data.file is not None and not Path(data.file).is_file():
-        raise FileNotFoundError(_placed(f"no file at {data.file}", origins["data.file"].file))
+        raise FileNotFoundError(
+            f"{origins['data.file'].named('data.file')}: no file at {data.file}"
+        )
     model = _build(lambda: _model(preset.model, table("model"), data), "model", origins)
     learner = {**table("learner"), "seed": settings.seed}
     built = _build(lambda: dataclasses.replace(preset.learner, **learner), "learner", origins)
-    parts = {"data": data, "model": model, "learner": built}
+    parts: dict[str, Any] = {"data": data, "model": model, "learner": built}
     preset = _build(lambda: dataclasses.replace(preset, **parts, **plain), "", origins)
     return Run(preset, settings, frozenset(values))
 
@@ -250,15 +256,11 @@ def _build(make: Callable[[], Built], table: str, origins: Mapping[str, Layer]) 
     key = max(blamed, key=lambda k: (message.startswith(k.rpartition(".")[2]), not ours[k].file))
     if ours[key].file is None:
         raise ValueError(f"{option(key)}: {message}")
-    name = key.rpartition(".")[2]
-    words = f"{table}.{message}" if message.startswith(name) and table else message
-    raise ValueError(_placed(words if key in words or not table else f"{key}: {words}", ours[key].file))
-
-
-def _placed(message: str, place: str | None) -> str:
-    if place is None:
-        return message
-    return f"{place}{message}" if message.startswith(" ") else f"{place}: {message}"
+    if table and message.startswith(key.rpartition(".")[2]):
+        message = f"{table}.{message}"
+    elif table:
+        message = f"{key}: {message}"
+    raise ValueError(f"{ours[key].file}: {message}")
 
 
 def _fixed(named: str, where: object, stored: Any, given: Any) -> str:

@@ -1,10 +1,12 @@
 """From a preset's data settings to a source to learn from and puzzles to validate on."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from hrm_rl.envs import PoolSource
+from hrm_rl.envs.single import PictureDrawer
 from hrm_rl.envs.source import Validator
 from hrm_rl.envs.sudoku import sudoku_validator
 from hrm_rl.puzzles import sudoku
@@ -23,6 +25,8 @@ class TrainingData:
     validation: PuzzleArrays
     validator: Validator
     description: str
+    picture: PictureDrawer | None = None
+    """Draws one puzzle; None where its kind has no picture."""
 
 
 def training_data(data: SudokuData, device: str = "cpu") -> TrainingData:
@@ -53,7 +57,8 @@ def training_data(data: SudokuData, device: str = "cpu") -> TrainingData:
         device=device,
         validator=validator,
     )
-    return TrainingData(source, validation, validator, description)
+    picture = partial(sudoku.picture, size=data.size)
+    return TrainingData(source, validation, validator, description, picture)
 
 
 def _validation(data: SudokuData) -> PuzzleArrays:

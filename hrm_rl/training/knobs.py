@@ -38,7 +38,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.dtype != "auto" and self.dtype not in FORWARD_DTYPES:
-            raise ValueError(f"dtype must be auto or one of {FORWARD_DTYPES}, got {self.dtype!r}")
+            accepted = ", ".join(("auto", *FORWARD_DTYPES))
+            raise ValueError(f"dtype must be one of {accepted}; got {self.dtype!r}")
 
 
 @dataclass(frozen=True)

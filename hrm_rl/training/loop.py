@@ -12,6 +12,7 @@ from hrm_rl.agents import Learner
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.model import HRM
 from hrm_rl.training.average import WeightAverage
+from hrm_rl.training.boards import write_boards
 from hrm_rl.training.compute import Compute
 from hrm_rl.training.data import TrainingData, training_data
 from hrm_rl.training.evaluate import evaluate
@@ -27,14 +28,14 @@ class Trainer:
 
     def __init__(self, preset: Preset, compute: Compute, run: RunFolder, seed: int = 0) -> None:
         compute.apply()
+        learner = dataclasses.replace(preset.learner, seed=seed)
+        preset = dataclasses.replace(preset, learner=learner)
         self.preset, self.compute, self.run, self.seed = preset, compute, run, seed
         data = training_data(preset.data, compute.device)
         self.data: TrainingData = data
         torch.manual_seed(seed)
         self.model = HRM(preset.model).to(compute.device)
-        self.learner = Learner(
-            self.model, preset.batch_size, dataclasses.replace(preset.learner, seed=seed)
-        )
+        self.learner = Learner(self.model, preset.batch_size, preset.learner)
         self.average = WeightAverage(self.model, preset.ema_decay) if preset.ema_decay else None
         if compute.compile:
             self.model.compile_blocks()
@@ -91,6 +92,7 @@ class Trainer:
                 if step % preset.validate_every == 0 or step == preset.max_steps:
                     validation = self.validate()
                     writer.write(step, {f"eval/{k}": v for k, v in validation.items()})
+                    write_boards(writer, step, self.evaluated_model, self.data)
                     self.save()
                     bar.write(
                         f"step {step}: validation {100 * validation['exact_accuracy']:.1f} % exact "
@@ -130,10 +132,10 @@ class Trainer:
             self.model.load_state_dict(state["weights"])
             self.learner.load_state_dict(state["learner"])
             self.envs.load_state_dict(state["envs"])
-        except (KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+            self.seed = state["seed"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{self.run.latest()} does not fit this run: {reason}") from None
-        self.seed = state["seed"]
         if self.average:
             self.average.model.load_state_dict(average.state_dict())
 

@@ -5,11 +5,13 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from hrm_rl.training.run_folder import RunFolder
+from hrm_rl.training.run_folder import RunFolder, write_whole
 
 _MEANS = ("loss", "token_loss", "q_halt_loss", "q_continue_loss")
 
@@ -68,8 +70,9 @@ class MetricsLog:
     """Writes figures to metrics.jsonl and TensorBoard, under SB3's names: rollout/ train/ eval/ time/."""
 
     def __init__(self, run: RunFolder, first_step: int = 0) -> None:
+        # A resumed run repeats what came after its checkpoint: both logs are to forget that.
+        _forget(run, after=first_step)
         self._lines: TextIO = run.metrics_file.open("a", encoding="utf-8")
-        # A resumed run repeats what came after its checkpoint: TensorBoard is to forget that.
         purge = first_step + 1 if first_step else None
         self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)
 
@@ -85,6 +88,24 @@ class MetricsLog:
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
 
+    def image(self, step: int, name: str, array: NDArray[np.uint8]) -> None:
+        """An RGB picture uint8 [H, W, 3], to TensorBoard alone."""
+        self._board.add_image(name, array, step, dataformats="HWC")
+
     def close(self) -> None:
         self._lines.close()
         self._board.close()
+
+
+def _forget(run: RunFolder, after: int) -> None:
+    """Drop the lines of later steps, and one that was cut off, from metrics.jsonl."""
+    if not run.metrics_file.exists():
+        return
+    kept = []
+    for line in run.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            if line.endswith("\n") and json.loads(line)["step"] <= after:
+                kept.append(line)
+        except (ValueError, TypeError, KeyError):
+            continue
+    write_whole(run.metrics_file, "".join(kept))

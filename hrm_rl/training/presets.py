@@ -80,6 +80,8 @@ class Preset:
 
     def with_max_steps(self, max_steps: int) -> "Preset":
         """The same run, longer or shorter; a learning-rate schedule is stretched with it."""
+        if max_steps < 1:
+            raise ValueError(f"max_steps must be >= 1, got {max_steps}")
         learner = self.learner
         if learner.total_steps is not None:
             learner = dataclasses.replace(learner, total_steps=max_steps)
@@ -104,7 +106,9 @@ class Preset:
         )
 
 
-def _small_sudoku(size: int, hidden_size: int, heads: int, limit: int) -> HRMConfig:
+def _small_sudoku(
+    size: int, hidden_size: int, heads: int, limit: int, expansion: float = 4.0
+) -> HRMConfig:
     """A model of a few hundred thousand parameters. One-dimensional RoPE learns nothing at these
     sizes, so positions are learned; there is one kind of puzzle, so no puzzle embedding."""
     return HRMConfig(
@@ -115,6 +119,7 @@ def _small_sudoku(size: int, hidden_size: int, heads: int, limit: int) -> HRMCon
         num_heads=heads,
         H_layers=1,
         L_layers=1,
+        expansion=expansion,
         pos_encodings="learned",
         halt_max_steps=limit,
     )
@@ -127,6 +132,16 @@ _SMALL_LEARNER = LearnerConfig(
     warmup_steps=100,
     lr_min_ratio=0.05,
     total_steps=1500,
+)
+# Larger boards: easy puzzles in the mix teach the rules of the game, and a longer gradient makes that
+# happen sooner; a quarter of the bootstrap targets does.
+_LONGER_LEARNER = dataclasses.replace(
+    _SMALL_LEARNER,
+    lr=1.5e-3,
+    warmup_steps=200,
+    total_steps=4000,
+    gradient="last-cycle",
+    q_target="subsample:0.25",
 )
 
 PRESETS: dict[str, Preset] = {
@@ -142,10 +157,11 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="sudoku-6x6",
-            model=_small_sudoku(6, hidden_size=128, heads=4, limit=16),
-            learner=dataclasses.replace(_SMALL_LEARNER, lr=1e-3, total_steps=3000),
-            data=SudokuData(size=6, extra_givens=(0, 8), train_puzzles=20_000),
-            max_steps=3000,
+            model=_small_sudoku(6, hidden_size=128, heads=4, limit=16, expansion=2.0),
+            learner=_LONGER_LEARNER,
+            data=SudokuData(size=6, extra_givens=(0, 20), train_puzzles=20_000),
+            batch_size=128,
+            max_steps=4000,
             ema_decay=0.99,
         ),
         Preset(

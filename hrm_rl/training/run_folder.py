@@ -1,6 +1,7 @@
 """A run on disk: its configuration, its log, and checkpoints that appear whole or not at all.
 
 RUN/config.json                     the resolved preset and how it computes
+RUN/config.toml                     the same, as a file for `hrm-rl train --config`
 RUN/metrics.jsonl                   one JSON object a log line
 RUN/tensorboard/                    event files
 RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is evaluated)
@@ -18,6 +19,7 @@ import torch
 from hrm_rl.model import HRM
 from hrm_rl.model.pretrained import list_checkpoints
 from hrm_rl.training.compute import Compute
+from hrm_rl.training.config import to_toml
 from hrm_rl.training.presets import Preset
 
 CONFIG_FILE = "config.json"
@@ -42,9 +44,14 @@ class RunFolder:
     def create(self, preset: Preset, compute: Compute) -> None:
         """Start a run here. Raises FileExistsError where the folder is in use."""
         self.refuse_if_used()
+        self.store(preset, compute)
+
+    def store(self, preset: Preset, compute: Compute) -> None:
+        """Write the resolved configuration, over an earlier one."""
         self.path.mkdir(parents=True, exist_ok=True)
         config = {"preset": preset.to_dict(), "compute": vars(compute)}
-        _write(self.path / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+        write_whole(self.path / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+        write_whole(self.path / "config.toml", to_toml(preset, compute))
 
     def refuse_if_used(self) -> None:
         """Raises FileExistsError where the folder holds a run, or anything else."""
@@ -60,11 +67,7 @@ class RunFolder:
         file = self.path / CONFIG_FILE
         if not file.is_file():
             raise FileNotFoundError(f"{self.path} is no run folder: it has no {CONFIG_FILE}")
-        try:
-            stored = json.loads(file.read_text())
-            return Preset.from_dict(stored["preset"]), Compute(**stored["compute"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{file} is damaged: {type(error).__name__} {error}") from None
+        return read_config_json(file)
 
     # --- checkpoints ---------------------------------------------------------------------------
 
@@ -108,7 +111,19 @@ class RunFolder:
             raise ValueError(f"{file} is damaged or missing; the run cannot go on") from error
 
 
-def _write(path: Path, text: str) -> None:
+def read_config_json(file: Path) -> tuple[Preset, Compute]:
+    """What `RunFolder.store` wrote. Raises ValueError where it is damaged."""
+    try:
+        stored = json.loads(file.read_text())
+        return Preset.from_dict(stored["preset"]), Compute(**stored["compute"])
+    except KeyError as error:
+        raise ValueError(f"{file} is damaged: it lacks {error}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is damaged: {error}") from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
     os.replace(partial, path)

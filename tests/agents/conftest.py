@@ -64,6 +64,11 @@ def hrm() -> Callable[..., HRM]:
 
 
 @pytest.fixture
+def play() -> type[Loop]:
+    return Loop
+
+
+@pytest.fixture
 def loop(easy_source) -> Callable[..., Loop]:
     def make(model: HRM | None = None, rows: int = 8, **learner: Any) -> Loop:
         return Loop(model or tiny_hrm(), easy_source, rows, **learner)

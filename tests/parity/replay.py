@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hrm_rl.agents import HRMAgent, Learner, LearnerConfig
@@ -34,7 +34,7 @@ class Fixture:
     @classmethod
     def load(cls, path: str | Path) -> "Fixture":
         with safe_open(path, "pt") as file:
-            meta = json.loads(file.metadata()["meta"])
+            meta = json.loads((file.metadata() or {})["meta"])
             return cls({key: file.get_tensor(key) for key in file.keys()}, meta)  # noqa: SIM118
 
     def __getitem__(self, key: str) -> Tensor:
@@ -227,8 +227,8 @@ def evaluate(fixture: Fixture, final: dict[str, Tensor], errors: Errors) -> None
 def main(path: str) -> int:
     try:
         errors = replay(Fixture.load(path))
-    except (KeyError, ValueError, OSError) as error:
-        print(f"{path}: the replay cannot run: {error}", file=sys.stderr)
+    except (KeyError, ValueError, OSError, RuntimeError, IndexError, SafetensorError) as error:
+        print(f"{path}: the replay cannot run: {type(error).__name__} {error}", file=sys.stderr)
         return 1
     for quantity, (_, _, tolerance) in sorted(errors.rows.items()):
         relative = errors.relative(quantity)

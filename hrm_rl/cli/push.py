@@ -1,0 +1,47 @@
+"""`hrm-rl push`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hrm_rl.cli.output import print_json
+
+
+@dataclass(frozen=True)
+class Push:
+    """Upload a run's newest checkpoint to the Hugging Face Hub, with a model card written from the run.
+
+    Needs huggingface_hub, and a token: `hf auth login`. The card states what the run has recorded;
+    the licence is the author's to add.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """A run folder."""
+    repo_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REPO_ID")]
+    """The repository, owner/name; made if missing."""
+    private: bool = False
+    """Make it private, where it is made now."""
+    dry_run: bool = False
+    """Upload nothing; print the card."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+    def run(self) -> None:
+        from hrm_rl.training.model_card import model_card, push_run
+        from hrm_rl.training.run_folder import RunFolder
+
+        folder = RunFolder(self.run_folder)
+        if self.dry_run:
+            card = model_card(folder, self.repo_id)
+            if self.json:
+                print_json({"repo_id": self.repo_id, "card": card})
+            else:
+                print(card, end="")
+            return
+        address = push_run(folder, self.repo_id, private=self.private)
+        if self.json:
+            print_json({"repo_id": self.repo_id, "url": address})
+            return
+        print(f"{address}    Next: hrm-rl eval {self.repo_id}")

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+
+from hrm_rl.puzzles import sudoku
+from hrm_rl.training.data import test_puzzles as held_out_puzzles
+from hrm_rl.training.data import training_data
+from hrm_rl.training.presets import SudokuData
+
+EASY = {"size": 4, "extra_givens": (4, 8)}
+
+
+def classes(inputs) -> set:
+    return {key.item() for key in sudoku.class_key(inputs, 4)}
+
+
+def split_of(inputs, name) -> np.ndarray:
+    return sudoku.in_split(sudoku.class_key(inputs, 4), name)
+
+
+@pytest.fixture
+def file(tmp_path):
+    puzzles = sudoku.generate(60, 4, seed=3, extra_givens=(4, 8))
+    sudoku.write_csv(tmp_path / "puzzles.csv", puzzles, 4)
+    return tmp_path / "puzzles.csv"
+
+
+def test_no_class_of_puzzles_is_in_two_splits(preset) -> None:
+    data = training_data(SudokuData(**EASY, train_puzzles=60, validation_puzzles=30))
+    train = data.source.table.inputs.numpy()
+    test = held_out_puzzles(preset(), 30).inputs
+    parts = [classes(part) for part in (train, data.validation.inputs, test)]
+    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+    assert (len(train), len(data.validation)) == (60, 30)
+
+
+def test_what_is_drawn_stays_in_the_training_split() -> None:
+    """A symmetry moves a puzzle within its class."""
+    data = training_data(SudokuData(**EASY, train_puzzles=20, validation_puzzles=5))
+    drawn = data.source.draw(torch.arange(50))
+    assert split_of(drawn.inputs.numpy(), "train").all()
+    assert data.validator(drawn.inputs, drawn.labels).all()
+
+
+def test_a_file_is_divided_by_class(file) -> None:
+    data = training_data(SudokuData(size=4, file=str(file)))
+    whole = sudoku.read_csv(file, 4)
+    held_out = split_of(whole.inputs, "test")
+    assert data.source.count == (~held_out).sum() > 0
+    assert np.array_equal(data.validation.inputs, whole.inputs[held_out])
+    assert str(file) in data.description
+
+
+def test_a_file_is_sampled_down(file) -> None:
+    small = SudokuData(size=4, file=str(file), train_puzzles=5, validation_puzzles=2)
+    data = training_data(small)
+    assert (data.source.count, len(data.validation)) == (5, 2)
+    again = training_data(small)
+    assert torch.equal(data.source.table.inputs, again.source.table.inputs)
+
+
+def test_a_file_without_held_out_classes_is_validated_on_generated_puzzles(tmp_path) -> None:
+    puzzles = sudoku.generate(10, 4, seed=3, extra_givens=(4, 8), split="train")
+    sudoku.write_csv(tmp_path / "train.csv", puzzles, 4)
+    data = training_data(SudokuData(**EASY, file=str(tmp_path / "train.csv"), validation_puzzles=7))
+    assert len(data.validation) == 7 and "generated" in data.description
+    assert split_of(data.validation.inputs, "validation").all()
+
+
+def test_a_file_with_nothing_to_learn_from_is_refused(tmp_path) -> None:
+    puzzles = sudoku.generate(10, 4, seed=3, extra_givens=(4, 8), split="test")
+    sudoku.write_csv(tmp_path / "test.csv", puzzles, 4)
+    with pytest.raises(ValueError, match=r"test.csv has no puzzle of a training class among its 10"):
+        training_data(SudokuData(size=4, file=str(tmp_path / "test.csv")))

@@ -1,0 +1,110 @@
+"""A run from beginning to end, and interrupted."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from hrm_rl.agents import LearnerConfig
+from hrm_rl.model import HRM
+from hrm_rl.training.average import WeightAverage
+from hrm_rl.training.loop import halting_rule
+from hrm_rl.training.run_folder import RunFolder
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_run_reports_its_validation(tmp_path, start) -> None:
+    result = start(tmp_path / "run").train(progress=False)
+    assert result["steps"] == 6 and result["count"] == 10
+    assert 0 <= result["exact_accuracy"] <= 1 and 1 <= result["mean_segments"] <= 3
+
+
+def test_checkpoint_is_the_weight_average(finished, start, tmp_path) -> None:
+    trainer = start(tmp_path / "run")
+    trainer.train(progress=False)
+    model, step = RunFolder(tmp_path / "run").load_model()
+    assert step == 6
+    assert same(model.state_dict(), trainer.average.model.state_dict())
+    assert not same(model.state_dict(), trainer.model.state_dict())
+
+
+def test_without_an_average_the_weights_are_saved(tmp_path, start) -> None:
+    trainer = start(tmp_path / "run", ema_decay=0.0, max_steps=1)
+    trainer.train(progress=False)
+    model, _ = RunFolder(tmp_path / "run").load_model()
+    assert same(model.state_dict(), trainer.model.state_dict())
+
+
+@pytest.mark.parametrize("q_target", ["full", "delayed", "none"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam-atan2"])
+def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(
+    tmp_path, start, q_target, optimizer
+) -> None:
+    learner = LearnerConfig(optimizer=optimizer, lr=1e-3, warmup_steps=5, q_target=q_target)
+    changes = {"learner": learner, "validate_every": 4}
+    whole = start(tmp_path / "whole", max_steps=9, seed=5, **changes)
+    whole.train(progress=False)
+    start(tmp_path / "parts", max_steps=4, seed=5, **changes).train(progress=False)
+    torch.manual_seed(99)  # nothing hangs on the process's own random state
+    resumed = start(tmp_path / "parts", resume=True, max_steps=9, seed=5, **changes)
+    assert resumed.learner.step == 4
+    resumed.train(progress=False)
+
+    assert same(resumed.model.state_dict(), whole.model.state_dict())
+    assert same(resumed.average.model.state_dict(), whole.average.model.state_dict())
+    for a, b in zip(resumed.learner.carry, whole.learner.carry, strict=True):
+        assert torch.equal(a, b)
+    a, b = (t.envs.current() for t in (resumed, whole))
+    assert all(torch.equal(a[0][name], b[0][name]) for name in a[0])
+    assert torch.equal(a[1]["puzzle_key"], b[1]["puzzle_key"])
+
+
+def test_seeds_decide_the_run(tmp_path, start) -> None:
+    weights = []
+    for number, seed in enumerate((1, 1, 2)):
+        trainer = start(tmp_path / str(number), seed=seed, max_steps=2)
+        trainer.train(progress=False)
+        weights.append(trainer.model.state_dict())
+    assert same(weights[0], weights[1])
+    assert not same(weights[0], weights[2])
+
+
+def test_a_run_at_its_end_has_nothing_left_to_do(tmp_path, start) -> None:
+    start(tmp_path / "run", max_steps=2).train(progress=False)
+    resumed = start(tmp_path / "run", resume=True, max_steps=2)
+    before = {k: v.clone() for k, v in resumed.model.state_dict().items()}
+    assert resumed.train(progress=False)["steps"] == 2
+    assert same(before, resumed.model.state_dict())
+
+
+def test_halting_rule_follows_the_target(preset) -> None:
+    assert halting_rule(preset()) == "q"
+    learner = dataclasses.replace(preset().learner, q_target="none")
+    assert halting_rule(preset(learner=learner)) == "q-halt"
+
+
+# --- the weight average ---------------------------------------------------------------------------
+
+
+def test_average_by_hand(preset) -> None:
+    model = HRM(preset().model)
+    average = WeightAverage(model, 0.75)
+    first = model.lm_head.weight.detach().clone()
+    expected = first.clone()
+    for shift in (1.0, -3.0):
+        with torch.no_grad():
+            model.lm_head.weight.add_(shift)
+        average.update()
+        expected = 0.75 * expected + 0.25 * model.lm_head.weight.detach()
+    torch.testing.assert_close(average.model.lm_head.weight, expected)
+    assert not average.model.lm_head.weight.requires_grad
+    assert torch.equal(model.lm_head.weight, first - 2)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0, -0.1, float("nan")])
+def test_bad_decay_is_refused(preset, decay) -> None:
+    with pytest.raises(ValueError, match=r"must lie in \(0, 1\)"):
+        WeightAverage(HRM(preset().model), decay)

@@ -1,0 +1,149 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from hrm_rl.model import HRM
+from hrm_rl.training.compute import Compute
+from hrm_rl.training.run_folder import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path, preset) -> RunFolder:
+    run = RunFolder(tmp_path / "run")
+    run.create(preset(), Compute())
+    return run
+
+
+@pytest.fixture
+def model(preset) -> HRM:
+    return HRM(preset().model)
+
+
+def names(run) -> list[str]:
+    return [path.name for path in run.checkpoints()]
+
+
+def test_config_is_read_back(tmp_path, preset) -> None:
+    run, compute = RunFolder(tmp_path / "a" / "b"), Compute(dtype="bfloat16", threads=2)
+    run.create(preset(), compute)
+    assert run.config() == (preset(), compute)
+
+
+def test_the_two_newest_checkpoints_are_kept(run, model) -> None:
+    for step in (9, 10, 1000):
+        run.save(step, model, {})
+    assert names(run) == ["step-0000010", "step-0001000"]
+    assert run.latest().name == "step-0001000"
+    assert len(list((run.path / "checkpoints").iterdir())) == 2
+
+
+def test_checkpoints_are_ordered_by_number(run, model) -> None:
+    for step in (9_999_999, 10_000_001):
+        run.save(step, model, {})
+    assert run.load_model()[1] == 10_000_001
+
+
+def test_half_written_checkpoint_is_passed_over(run, model) -> None:
+    run.save(3, model, {"step": 3})
+    (run.path / "checkpoints" / "step-0000006.partial").mkdir()
+    assert names(run) == ["step-0000003"]
+    assert run.load_state() == {"step": 3}
+    run.save(6, model, {"step": 6})
+    assert names(run) == ["step-0000003", "step-0000006"]
+    assert run.load_state() == {"step": 6}
+    assert not list(run.path.rglob("*.partial"))
+
+
+def test_stopped_while_writing_leaves_the_older_checkpoint(run, model, monkeypatch) -> None:
+    run.save(3, model, {"step": 3})
+
+    def stop(state, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run.save(6, model, {"step": 6})
+    assert names(run) == ["step-0000003"]
+    assert run.load_state() == {"step": 3}
+
+
+def test_saving_a_step_again_replaces_it(run, model) -> None:
+    run.save(3, model, {"value": 1})
+    run.save(3, model, {"value": 2})
+    assert run.load_state() == {"value": 2}
+
+
+def test_checkpoint_holds_the_model(run, model) -> None:
+    run.save(3, model, {})
+    loaded, step = run.load_model()
+    assert step == 3 and loaded.config == model.config
+    assert torch.equal(loaded.lm_head.weight, model.lm_head.weight)
+    assert torch.equal(HRM.from_pretrained(run.path).lm_head.weight, model.lm_head.weight)
+
+
+def test_a_folder_in_use_is_refused(run, preset) -> None:
+    with pytest.raises(FileExistsError, match=r"holds another run.*--resume"):
+        run.create(preset(), Compute())
+
+
+def test_a_folder_with_anything_in_it_is_refused(tmp_path, preset) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(FileExistsError, match="no empty folder"):
+        RunFolder(tmp_path).create(preset(), Compute())
+    with pytest.raises(FileExistsError, match="no empty folder"):
+        RunFolder(tmp_path / "thesis.tex").create(preset(), Compute())
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_empty_folder_will_do(tmp_path, preset) -> None:
+    RunFolder(tmp_path).create(preset(), Compute())
+    assert RunFolder(tmp_path).config()[0] == preset()
+
+
+def test_no_run_and_no_checkpoint_are_told_apart(tmp_path, run) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no run folder: it has no config.json"):
+        RunFolder(tmp_path / "elsewhere").latest()
+    with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
+        run.latest()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"preset": {}}', '{"preset": 3}', "\xff", '"x"']
+)
+def test_damaged_config_is_named(run, text) -> None:
+    (run.path / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"config.json is damaged"):
+        run.config()
+
+
+def test_bad_value_in_a_config_names_the_file_and_the_field(run) -> None:
+    file = run.path / "config.json"
+    stored = json.loads(file.read_text())
+    stored["preset"]["model"]["num_heads"] = 3
+    file.write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match=r"config.json.*hidden_size=16.*num_heads=3"):
+        run.config()
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "text"])
+def test_damaged_state_is_named(run, model, damage) -> None:
+    file = run.save(3, model, {"a": torch.zeros(1000)}) / "state.pt"
+    whole = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes({"empty": b"", "cut": whole[:500], "text": b"hello"}[damage])
+    with pytest.raises(ValueError, match=r"state.pt is damaged or missing"):
+        run.load_state()
+
+
+def test_state_of_another_run_does_not_fit(finished, start, tmp_path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    other = RunFolder(tmp_path / "run")
+    for state in ([], {}, {"weights": {"a": torch.zeros(1)}}):
+        torch.save(state, other.latest() / "state.pt")
+        with pytest.raises(ValueError, match="does not fit this run"):
+            start(tmp_path / "run", resume=True)
