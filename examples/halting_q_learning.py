@@ -177,11 +177,7 @@ def train(args: Args) -> dict[str, float]:
     ).to(args.device)
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=args.lr,
-        betas=(0.9, 0.95),
-        weight_decay=args.weight_decay,
-        fused=True,
+        model.parameters(), args.lr, (0.9, 0.95), weight_decay=args.weight_decay, fused=True
     )
     writer = SummaryWriter(args.tensorboard) if args.tensorboard else None
     envs = make_envs(args, "train", args.num_envs, pool_size=args.train_puzzles)
@@ -231,11 +227,12 @@ def train(args: Args) -> dict[str, float]:
                 "token_loss": float(cells.detach().mean()),
                 "q_halt_loss": float(halt_loss.detach()),
                 "q_continue_loss": float(continue_loss.detach()),
-                "train_accuracy": float((ended * right).sum()) / max(1.0, done),
+                "exact_accuracy": float((ended * right).sum()) / max(1.0, done),
             }
             print(f"step {step + 1:5d}  " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
-            if writer:
-                writer.add_scalars("train", figures, step + 1)
+            for name, value in figures.items():
+                if writer:
+                    writer.add_scalar(f"train/{name}", value, step + 1)
 
     result = evaluate(average, args)
     print(
@@ -243,7 +240,7 @@ def train(args: Args) -> dict[str, float]:
         f"after {result['segments']:.2f} of at most {args.halt_max_steps} segments"
     )
     if writer:
-        writer.add_scalars("test", result, args.steps)
+        writer.add_scalar("test/exact_accuracy", result["exact_accuracy"], args.steps)
         writer.close()
     return figures | result
 

@@ -40,7 +40,7 @@ class ImportReference:
         state = read_reference_state(self.checkpoint)
         settings = self._settings(state)
         vocabulary = state["embed_tokens.embedding_weight"].shape[0]
-        seq_len = self.seq_len or _CELLS.get(vocabulary)
+        seq_len = _CELLS.get(vocabulary) if self.seq_len is None else self.seq_len
         if seq_len is None:
             raise ValueError(
                 f"{self.checkpoint} has a vocabulary of {vocabulary}; say --seq-len, its cells"

@@ -76,6 +76,7 @@ def open_trained(path: Path, device: str = "auto") -> Trained:
         model, preset, step, rule = HRM.from_pretrained(path), None, 0, "q"
         if (path / RUN_FILE).is_file():
             preset, _ = read_config_json(path / RUN_FILE)
+            step = int(json.loads((path / RUN_FILE).read_text()).get("step", 0))
             rule = halting_rule(preset)
     else:
         run = RunFolder(path)

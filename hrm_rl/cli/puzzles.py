@@ -44,12 +44,14 @@ class Puzzles:
 
         if self.family not in FAMILIES:
             near = difflib.get_close_matches(self.family, FAMILIES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"unknown family {self.family!r}{hint} Known: {', '.join(FAMILIES)}")
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"unknown family {self.family!r}; {hint}known: {', '.join(FAMILIES)}")
         if self.n < 1:
             raise ValueError(f"-n must be >= 1, got {self.n}")
         if not self.out.parent.is_dir():
             raise FileNotFoundError(f"no folder {self.out.parent} to write {self.out.name} in")
+        if self.out.is_dir():
+            raise ValueError(f"{self.out} is a folder; --out names the CSV file to write")
         arrays = sudoku.generate(
             self.n,
             self.size,

@@ -1,5 +1,6 @@
 """`hrm-rl quickstart`."""
 
+import importlib.util
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from hrm_rl.cli.output import percent, print_json, print_table, say, show_log
 if TYPE_CHECKING:
     from hrm_rl.training.loop import Trainer
     from hrm_rl.training.run_folder import RunFolder
+
+# In the folder of a quickstart; the next one may replace it.
+_MARK = ".quickstart"
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,17 @@ class Quickstart:
         from hrm_rl.training.presets import find_preset
         from hrm_rl.training.run_folder import RunFolder
 
-        show_log()
-        run = RunFolder(self.out)
-        self._clear(run)
         preset = find_preset("sudoku-4x4")
         if self.max_steps is not None:
             preset = preset.with_max_steps(self.max_steps)
+        self._check()
+        show_log()
+        run = RunFolder(self.out)
+        self._clear(run)
         preset, compute = fit_to_machine(preset, device=self.device)
         trainer = Trainer(preset, compute, run, self.seed)
         run.create(trainer.preset, compute)
+        (run.path / _MARK).touch()
         say(
             f"Training an HRM of {trainer.model.num_parameters():,} parameters on {compute}, from "
             f"{trainer.data.description}, one reasoning segment a step."
@@ -54,18 +60,21 @@ class Quickstart:
         training = trainer.train()
         self._report(run, trainer, training)
 
+    def _check(self) -> None:
+        """What would otherwise be noticed after the training."""
+        if self.puzzles < 1:
+            raise ValueError(f"--puzzles must be >= 1, got {self.puzzles}")
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ValueError("quickstart draws a figure: pip install matplotlib")
+
     def _clear(self, run: "RunFolder") -> None:
         """Remove an earlier quickstart; refuse to remove anything else."""
         if not run.path.exists():
             return
-        try:
-            ours = run.config()[0].name == "sudoku-4x4"
-        except (FileNotFoundError, ValueError):
-            ours = False
-        if not ours:
+        if (run.path / _MARK).exists():
+            shutil.rmtree(run.path)
+        else:
             run.refuse_if_used()
-            return
-        shutil.rmtree(run.path)
 
     def _report(self, run: "RunFolder", trainer: "Trainer", training: dict[str, Any]) -> None:
         import numpy as np

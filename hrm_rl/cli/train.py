@@ -54,7 +54,7 @@ class Train:
         else:
             asked = resolve(*layers)
             run = RunFolder(self.out or Path("runs") / asked.preset.name)
-            run.refuse_if_used()
+            run.refuse_if_used(", or --resume to go on with it")
             preset, compute = fit_to_machine(
                 asked.preset,
                 device=asked.settings.device,

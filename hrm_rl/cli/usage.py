@@ -36,8 +36,11 @@ def parse(command: Any, argv: Sequence[str] | None) -> Any:
 
 def one_message(box: str) -> str:
     """What the box says, on one line: the complaint, the near match, and where more is said."""
-    rows = [line.strip("│").strip() for line in box.splitlines() if line[:1] not in "╭╰"]
-    sections = [s.strip() for s in re.split(r"\n─+\n", "\n".join(rows))]
+    lines = box.splitlines()
+    if not box.startswith("╭"):  # an output without UTF-8: the title and a rule stand on top
+        lines = lines[2:]
+    rows = [line.strip("│").strip() for line in lines if line[:1] not in "╭╰"]
+    sections = [s.strip() for s in re.split(r"\n(?:─|-){9,}\n", "\n".join(rows))]
     complaint = " ".join(sections[0].split("\n\n")[0].split())
     complaint = _plainer(complaint.removesuffix("."))
     for section in sections[1:]:

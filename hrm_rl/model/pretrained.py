@@ -100,7 +100,11 @@ def from_reference(
     table = tensors.get("puzzle_emb.weights")
     settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
     settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
-    return _assemble(HRMConfig.from_dict(settings), tensors, name)
+    try:
+        config = HRMConfig.from_dict(settings)
+    except ValueError as error:
+        raise ValueError(f"the settings for {name} do not do: {error}") from None
+    return _assemble(config, tensors, name)
 
 
 def list_checkpoints(run: Path) -> list[Path]:

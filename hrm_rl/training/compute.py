@@ -72,6 +72,8 @@ def pick_device(device: str = "auto") -> str:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):
+            reason = "there is no such kind; cpu, cuda and mps are the usual ones"
         raise ValueError(f"device {device!r} cannot be used here: {reason}") from None
     return device
 

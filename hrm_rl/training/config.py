@@ -252,8 +252,8 @@ def _build(make: Callable[[], Built], table: str, origins: Mapping[str, Layer]) 
     blamed = [k for k in ours if re.search(rf"\b{k.rpartition('.')[2]}\b", message)]
     if not blamed:
         raise ValueError(f"{table}: {message}" if table else message)
-    # Of several the one said last is the likelier slip; a field at the start likelier still.
-    key = max(blamed, key=lambda k: (message.startswith(k.rpartition(".")[2]), not ours[k].file))
+    # Of several the one said last is the likelier slip, then the one that the message begins with.
+    key = max(blamed, key=lambda k: (not ours[k].file, message.startswith(k.rpartition(".")[2])))
     if ours[key].file is None:
         raise ValueError(f"{option(key)}: {message}")
     if table and message.startswith(key.rpartition(".")[2]):

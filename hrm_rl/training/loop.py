@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import sys
 import time
 from typing import Any
 
@@ -96,7 +97,8 @@ class Trainer:
                     self.save()
                     bar.write(
                         f"step {step}: validation {100 * validation['exact_accuracy']:.1f} % exact "
-                        f"after {validation['mean_segments']:.1f} segments"
+                        f"after {validation['mean_segments']:.1f} segments",
+                        file=sys.stderr,
                     ) if progress else None
         finally:
             bar.close()

@@ -182,5 +182,5 @@ def find_preset(name: str) -> Preset:
     if name in PRESETS:
         return PRESETS[name]
     near = difflib.get_close_matches(name, PRESETS, n=2, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise ValueError(f"unknown preset {name!r}{hint} Known: {', '.join(PRESETS)}")
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ValueError(f"unknown preset {name!r}; {hint}known: {', '.join(PRESETS)}")

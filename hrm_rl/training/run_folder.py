@@ -53,11 +53,12 @@ class RunFolder:
         write_whole(self.path / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
         write_whole(self.path / "config.toml", to_toml(preset, compute))
 
-    def refuse_if_used(self) -> None:
-        """Raises FileExistsError where the folder holds a run, or anything else."""
+    def refuse_if_used(self, otherwise: str = "") -> None:
+        """Raises FileExistsError where the folder holds a run (`otherwise`: what one may do with
+        it), or anything else."""
         if (self.path / CONFIG_FILE).exists():
             raise FileExistsError(
-                f"{self.path} holds another run; choose another folder, or --resume to go on with it"
+                f"{self.path} holds a run or a model already; choose another folder{otherwise}"
             )
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise FileExistsError(f"{self.path} exists and is no empty folder; choose another")
@@ -117,9 +118,9 @@ def read_config_json(file: Path) -> tuple[Preset, Compute]:
         stored = json.loads(file.read_text())
         return Preset.from_dict(stored["preset"]), Compute(**stored["compute"])
     except KeyError as error:
-        raise ValueError(f"{file} is damaged: it lacks {error}") from None
+        raise ValueError(f"{file} is no run configuration: it lacks {error}") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is damaged: {error}") from None
+        raise ValueError(f"{file} is no run configuration: {error}") from None
 
 
 def write_whole(path: Path, text: str) -> None:

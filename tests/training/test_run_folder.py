@@ -85,7 +85,7 @@ def test_checkpoint_holds_the_model(run, model) -> None:
 
 
 def test_a_folder_in_use_is_refused(run, preset) -> None:
-    with pytest.raises(FileExistsError, match=r"holds another run.*--resume"):
+    with pytest.raises(FileExistsError, match="holds a run or a model already; choose another"):
         run.create(preset(), Compute())
 
 
@@ -115,7 +115,7 @@ def test_no_run_and_no_checkpoint_are_told_apart(tmp_path, run) -> None:
 )
 def test_damaged_config_is_named(run, text) -> None:
     (run.path / "config.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ValueError, match=r"config.json is damaged"):
+    with pytest.raises(ValueError, match=r"config.json is no run configuration"):
         run.config()
 
 
