@@ -32,8 +32,8 @@ class TrainingData:
 def training_data(data: SudokuData, device: str = "cpu") -> TrainingData:
     """Puzzles to learn from and puzzles of other classes to validate on.
 
-    A file is divided by class: the test classes in it are never learned from, and validate where
-    there are any; where it has none, generated puzzles of the same size do.
+    A file is divided by class, as generated puzzles are: its training classes are learned from, its
+    validation classes validate (generated puzzles where it has none), its test classes are left alone.
 
     Raises ValueError or FileNotFoundError naming the file and line, or the setting.
     """
@@ -73,12 +73,16 @@ def _validation(data: SudokuData) -> PuzzleArrays:
 
 def _from_file(data: SudokuData, file: str) -> tuple[PuzzleArrays, PuzzleArrays, str]:
     puzzles = sudoku.read_csv(file, data.size)
-    held_out = sudoku.in_test_split(sudoku.class_key(puzzles.inputs, data.size))
-    train = _sample(puzzles.take(~held_out), data.train_puzzles, data.seed)
+    keys = sudoku.class_key(puzzles.inputs, data.size)
+
+    def sample(split: str, count: int) -> PuzzleArrays:
+        return _sample(puzzles.take(sudoku.in_split(keys, split)), count, data.seed)
+
+    train = sample("train", data.train_puzzles)
     if not len(train):
         raise ValueError(f"{file} has no puzzle of a training class among its {len(puzzles)}")
-    validation = _sample(puzzles.take(held_out), data.validation_puzzles, data.seed)
-    origin = f"{len(validation)} of the held-out classes in it"
+    validation = sample("validation", data.validation_puzzles)
+    origin = f"{len(validation)} of the validation classes in it"
     if not len(validation):
         validation, origin = _validation(data), f"{data.validation_puzzles} generated ones"
     return train, validation, f"{len(train):,} puzzles of {file} (validating on {origin})"

@@ -27,7 +27,7 @@ class SudokuData:
     """Which generated puzzles."""
     file: str | None = None
     """CSV of puzzles (source,question,answer,rating) to learn from instead of generated ones. Those
-    of held-out classes in it only validate."""
+    of validation classes in it only validate, those of test classes are left alone."""
 
     def __post_init__(self) -> None:
         sudoku.seq_len(self.size)

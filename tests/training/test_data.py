@@ -45,9 +45,9 @@ def test_what_is_drawn_stays_in_the_training_split() -> None:
 def test_a_file_is_divided_by_class(file) -> None:
     data = training_data(SudokuData(size=4, file=str(file)))
     whole = sudoku.read_csv(file, 4)
-    held_out = split_of(whole.inputs, "test")
-    assert data.source.count == (~held_out).sum() > 0
-    assert np.array_equal(data.validation.inputs, whole.inputs[held_out])
+    assert data.source.count == split_of(whole.inputs, "train").sum() > 0
+    validating = split_of(whole.inputs, "validation")
+    assert validating.any() and np.array_equal(data.validation.inputs, whole.inputs[validating])
     assert str(file) in data.description
 
 
