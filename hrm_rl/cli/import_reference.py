@@ -46,7 +46,10 @@ class ImportReference:
                 f"{self.checkpoint} has a vocabulary of {vocabulary}; say --seq-len, its cells"
             )
         with torch.random.fork_rng(devices=[]):
-            model = HRM.from_reference(state, settings, seq_len)
+            try:
+                model = HRM.from_reference(state, settings, seq_len)
+            except ValueError as error:
+                raise ValueError(f"{self.checkpoint}: {error}") from None
         model.save_pretrained(self.out)
         result = {"out": str(self.out), "parameters": model.num_parameters()}
         if self.json:

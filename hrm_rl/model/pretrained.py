@@ -103,7 +103,7 @@ def from_reference(
     try:
         config = HRMConfig.from_dict(settings)
     except ValueError as error:
-        raise ValueError(f"the settings for {name} do not do: {error}") from None
+        raise ValueError(f"the settings given for {name} do not do: {error}") from None
     return _assemble(config, tensors, name)
 
 

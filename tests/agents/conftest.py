@@ -37,7 +37,10 @@ class Loop:
         config = LearnerConfig(**({"warmup_steps": 0, "lr": 1e-3} | learner))
         self.model, self.learner = model, Learner(model, rows, config)
         self.envs = PuzzleVectorEnv(
-            rows, source, halt_max_steps=model.config.halt_max_steps, segment_cost=config.segment_cost
+            rows,
+            source,
+            halt_max_steps=model.config.halt_max_steps,
+            segment_cost=config.segment_cost,
         )
         self.obs, self.info = self.envs.reset(seed=0)
         self.halts: list[torch.Tensor] = []

@@ -147,7 +147,9 @@ def test_lambda_returns_equal_the_recursion_by_hand(model, mix):
         q_halt.append(now.out.q_halt.detach())
         q_continue.append(now.out.q_continue)
         assert bool(loss.any()) == (segment == 3)
-    better = [torch.maximum(h, c.detach()).sigmoid() for h, c in zip(q_halt, q_continue)]
+    better = [
+        torch.maximum(h, c.detach()).sigmoid() for h, c in zip(q_halt, q_continue, strict=False)
+    ]
     value = (1 - mix) * better[2] + mix * torch.tensor(right).float()
     late = (gamma * value - cost).clamp(0, 1)
     early = (gamma * ((1 - mix) * better[1] + mix * late) - cost).clamp(0, 1)

@@ -62,9 +62,7 @@ def naive_segment(
             w = {k: p[f"{level}.layers.{n}.{k}.weight"] for k in _MATRICES}
             z = _norm(z + _mix(z, w, c), c.rms_norm_eps)
             gate, up = (z @ w["mlp.gate_up_proj"].T).tensor_split(2, dim=-1)
-            z = _norm(
-                z + (gate * torch.sigmoid(gate) * up) @ w["mlp.down_proj"].T, c.rms_norm_eps
-            )
+            z = _norm(z + (gate * torch.sigmoid(gate) * up) @ w["mlp.down_proj"].T, c.rms_norm_eps)
         return z
 
     (z_H, z_L), call = carry, 0

@@ -40,7 +40,9 @@ def test_rms_norm_gives_unit_mean_square() -> None:
 
 
 def test_rms_norm_of_small_values_feels_eps() -> None:
-    torch.testing.assert_close(rms_norm(torch.full((1, 4), 1e-3), 1e-6), torch.full((1, 4), 0.5**0.5))
+    torch.testing.assert_close(
+        rms_norm(torch.full((1, 4), 1e-3), 1e-6), torch.full((1, 4), 0.5**0.5)
+    )
 
 
 def test_rms_norm_of_bfloat16_is_computed_in_float32() -> None:

@@ -20,7 +20,10 @@ def folder(build, tmp_path):
 def reference_state(model, prefix="_orig_mod.model.inner."):
     """A state dict as the reference saves it, with its scratch tensors."""
     state = {prefix + name: t.clone() for name, t in model.state_dict().items()}
-    scratch = {"puzzle_emb.local_weights": torch.zeros(8, 20), "puzzle_emb.local_ids": torch.zeros(8)}
+    scratch = {
+        "puzzle_emb.local_weights": torch.zeros(8, 20),
+        "puzzle_emb.local_ids": torch.zeros(8),
+    }
     return state | {prefix + name: t for name, t in scratch.items()}
 
 
@@ -76,7 +79,7 @@ def test_truncated_weights_are_damaged(folder, keep) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"vocab_size": 6}', "\xff\xfe"])
 def test_damaged_config_is_named(folder, text) -> None:
     (folder / "config.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ValueError, match="config.json is no model configuration"):
+    with pytest.raises(ValueError, match=r"config.json is no model configuration"):
         HRM.from_pretrained(folder)
 
 
@@ -115,7 +118,7 @@ def test_missing_tensor_is_named(folder) -> None:
     tensors = load_file(folder / "model.safetensors")
     del tensors["lm_head.weight"]
     save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(ValueError, match="lm_head.weight is missing"):
+    with pytest.raises(ValueError, match=r"lm_head.weight is missing"):
         HRM.from_pretrained(folder)
 
 
@@ -124,7 +127,9 @@ def test_missing_tensor_is_named(folder) -> None:
 
 def test_hub_id_without_huggingface_hub_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(FileNotFoundError, match=r"no folder someone/model.*install huggingface_hub"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no folder someone/model.*install huggingface_hub"
+    ):
         HRM.from_pretrained("someone/model")
 
 

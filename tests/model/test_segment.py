@@ -123,9 +123,7 @@ def test_number_of_differentiated_blocks(build, batch, gradient, calls) -> None:
 
 
 # Of the 8 calls, those before the last L call, before the last cycle, none.
-@pytest.mark.parametrize(
-    ("gradient", "without"), [("one-step", 6), ("last-cycle", 4), ("full", 0)]
-)
+@pytest.mark.parametrize(("gradient", "without"), [("one-step", 6), ("last-cycle", 4), ("full", 0)])
 def test_gradients_are_those_of_the_calls_that_count(
     build, naive, batch, gradient, without
 ) -> None:
@@ -153,7 +151,9 @@ def test_gradient_options_differ(build, batch) -> None:
         model.zero_grad(set_to_none=True)
         out = model(random_carry_of_seed(model), *batch, gradient=gradient)
         out.logits.square().sum().backward()
-        norms.append(model.get_parameter("L_level.layers.0.mlp.down_proj.weight").grad.norm().item())
+        norms.append(
+            model.get_parameter("L_level.layers.0.mlp.down_proj.weight").grad.norm().item()
+        )
     assert len(set(norms)) == 3
 
 
@@ -163,9 +163,7 @@ def random_carry_of_seed(model) -> Carry:
 
 
 @pytest.mark.parametrize(("gradient", "depends"), [("one-step", False), ("full", True)])
-def test_only_the_full_gradient_reaches_the_incoming_carry(
-    build, batch, gradient, depends
-) -> None:
+def test_only_the_full_gradient_reaches_the_incoming_carry(build, batch, gradient, depends) -> None:
     model = build()
     carry = Carry(*(z.requires_grad_() for z in random_carry(model, 3)))
     model(carry, *batch, gradient=gradient).logits.sum().backward()

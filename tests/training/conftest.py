@@ -32,9 +32,7 @@ def tiny_preset(**changes: Any) -> Preset:
         "name": "tiny",
         "model": model,
         "learner": LearnerConfig(optimizer="adamw", lr=1e-3, warmup_steps=3),
-        "data": SudokuData(
-            size=4, extra_givens=(4, 8), train_puzzles=40, validation_puzzles=10
-        ),
+        "data": SudokuData(size=4, extra_givens=(4, 8), train_puzzles=40, validation_puzzles=10),
         "batch_size": 8,
         "max_steps": 6,
         "ema_decay": 0.9,

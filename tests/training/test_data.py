@@ -70,5 +70,7 @@ def test_a_file_without_held_out_classes_is_validated_on_generated_puzzles(tmp_p
 def test_a_file_with_nothing_to_learn_from_is_refused(tmp_path) -> None:
     puzzles = sudoku.generate(10, 4, seed=3, extra_givens=(4, 8), split="test")
     sudoku.write_csv(tmp_path / "test.csv", puzzles, 4)
-    with pytest.raises(ValueError, match=r"test.csv has no puzzle of a training class among its 10"):
+    with pytest.raises(
+        ValueError, match=r"test.csv has no puzzle of a training class among its 10"
+    ):
         training_data(SudokuData(size=4, file=str(tmp_path / "test.csv")))

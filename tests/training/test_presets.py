@@ -41,7 +41,13 @@ def test_unknown_preset_lists_all_of_them() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("batch_size", 0), ("max_steps", -1), ("validate_every", 0), ("log_every", 0), ("ema_decay", 1)],
+    [
+        ("batch_size", 0),
+        ("max_steps", -1),
+        ("validate_every", 0),
+        ("log_every", 0),
+        ("ema_decay", 1),
+    ],
 )
 def test_bad_setting_is_refused_by_name(preset, field, value) -> None:
     with pytest.raises(ValueError, match=field):

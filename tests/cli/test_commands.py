@@ -1,0 +1,254 @@
+"""Every command on good input: what it writes and prints."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from hrm_rl.model import HRM
+from hrm_rl.puzzles import sudoku
+from hrm_rl.training.run_folder import RunFolder
+
+EVAL_KEYS = {
+    "exact_accuracy",
+    "valid_accuracy",
+    "cell_accuracy",
+    "mean_segments",
+    "max_segments",
+    "count",
+    "puzzles_per_second",
+}
+
+
+# --- train ----------------------------------------------------------------------------------------
+
+
+def test_train_writes_a_run_and_says_so(hrm_rl, tmp_path) -> None:
+    out = tmp_path / "run"
+    said = hrm_rl("train", "tiny", "--out", out, "--seed", 3, "--dtype", "float32")
+    assert said.code == 0
+    assert "Trained tiny for 2 steps" in said.out and f"hrm-rl eval {out}" in said.out
+    run = RunFolder(out)
+    assert [p.name for p in run.checkpoints()] == ["step-0000002"]
+    assert run.config()[0].name == "tiny"
+    assert run.metrics_file.exists() and run.tensorboard.is_dir()
+
+
+def test_train_json_is_one_object(hrm_rl, tmp_path) -> None:
+    said = hrm_rl("train", "tiny", "--out", tmp_path / "run", "--json", "--batch-size", 4)
+    assert said.json["run"] == str(tmp_path / "run") and said.json["preset"] == "tiny"
+    assert said.json["steps"] == 2 and said.json["count"] == 8
+    assert "tiny" in said.err  # progress
+    assert RunFolder(tmp_path / "run").config()[0].batch_size == 4
+
+
+def test_train_goes_on_where_it_stopped(hrm_rl, tmp_path) -> None:
+    words = ("--dtype", "float32", "--device", "cpu", "--json")
+    hrm_rl("train", "tiny", "--out", tmp_path / "whole", "--max-steps", 4, *words)
+    hrm_rl("train", "tiny", "--out", tmp_path / "parts", *words)
+    said = hrm_rl("train", "--resume", "--out", tmp_path / "parts", "--max-steps", 4, "--json")
+    assert said.json["steps"] == 4
+    whole, parts = (RunFolder(tmp_path / name).load_model() for name in ("whole", "parts"))
+    assert whole[1] == parts[1] == 4
+    for name, tensor in whole[0].state_dict().items():
+        assert torch.equal(parts[0].state_dict()[name], tensor), name
+    steps = [json.loads(x)["step"] for x in (tmp_path / "parts/metrics.jsonl").open()]
+    assert steps == [1, 2, 2, 3, 4, 4]  # a line a step, one more at each validation
+
+
+def test_train_learns_from_a_file(hrm_rl, tmp_path) -> None:
+    puzzles = sudoku.generate(40, 4, seed=1)
+    sudoku.write_csv(tmp_path / "mine.csv", puzzles, 4)
+    words = ("--out", tmp_path / "run", "--data", tmp_path / "mine.csv")
+    said = hrm_rl("train", "tiny", *words, "--json")
+    assert said.json["steps"] == 2
+    assert "mine.csv" in said.err
+    assert RunFolder(tmp_path / "run").config()[0].data.file == str(tmp_path / "mine.csv")
+
+
+# --- eval -----------------------------------------------------------------------------------------
+
+
+def test_eval_of_a_run(hrm_rl, made) -> None:
+    found = hrm_rl("eval", made / "run", "--puzzles", 12, "--json").json
+    assert found.keys() >= EVAL_KEYS
+    assert (found["count"], found["max_segments"], found["step"]) == (12, 3, 2)
+    assert found["halting"] == "q" and found["data"] == "generated"
+
+
+def test_eval_by_another_rule_and_beyond_the_limit(hrm_rl, made) -> None:
+    words = ("--halting", "fixed:5", "--max-segments", 7, "--puzzles", 3, "--json")
+    found = hrm_rl("eval", made / "run", *words).json
+    assert (found["mean_segments"], found["max_segments"]) == (5, 7)
+
+
+def test_eval_of_a_file(hrm_rl, made) -> None:
+    data = made / "puzzles9.csv"
+    assert hrm_rl("eval", made / "model9", "--data", data, "--json").json["count"] == 6
+    found = hrm_rl("eval", made / "model9", "--data", data, "--puzzles", 2, "--json").json
+    assert found["count"] == 2 and found["data"] == str(data)
+
+
+def test_eval_is_repeatable_and_its_seed_counts(hrm_rl, made) -> None:
+    def cells(seed):
+        words = ("--puzzles", 20, "--seed", seed, "--json")
+        return hrm_rl("eval", made / "model4", *words).json["cell_accuracy"]
+
+    assert cells(0) == cells(0) != cells(1)
+
+
+def test_eval_says_it_in_a_sentence(hrm_rl, made) -> None:
+    said = hrm_rl("eval", made / "run", "--puzzles", 2)
+    assert said.code == 0 and "of 2 puzzles solved" in said.out
+
+
+# --- solve ----------------------------------------------------------------------------------------
+
+
+def test_solve_json(hrm_rl, nine, question) -> None:
+    found = hrm_rl("solve", nine, question, "--json").json
+    tokens = sudoku.check_puzzle(sudoku.parse(question), 9)
+    assert found["puzzle"] == question and found["solution"] == sudoku.to_text(tokens)
+    assert len(found["answer"]) == 81 and found["correct"] == (found["answer"] == found["solution"])
+    assert found["cell_accuracy"] == pytest.approx(
+        np.mean([a == b for a, b in zip(found["answer"], found["solution"], strict=True)])
+    )
+    assert 1 <= found["segments"] <= found["max_segments"] == 3 and found["halting"] == "q"
+
+
+def test_solve_draws_the_board_and_the_verdict(hrm_rl, nine, question) -> None:
+    said = hrm_rl("solve", nine, question.replace(".", "0"), "--halting", "fixed:2")
+    assert said.code == 0
+    assert said.out.count("+---") >= 4
+    assert "after 2 of at most 3 segments." in said.out
+
+
+# --- puzzles --------------------------------------------------------------------------------------
+
+
+def test_puzzles_writes_a_file_that_reads_back(hrm_rl, tmp_path) -> None:
+    out = tmp_path / "p.csv"
+    words = ("--size", 4, "-n", 7, "--seed", 5, "--split", "test", "--extra-givens", 1, 2)
+    found = hrm_rl("puzzles", "sudoku", "--out", out, *words, "--json").json
+    assert found == {"out": str(out), "count": 7, "size": 4}
+    puzzles = sudoku.read_csv(out)
+    wanted = sudoku.generate(7, 4, seed=5, split="test", extra_givens=(1, 2), rate=True)
+    assert np.array_equal(puzzles.inputs, wanted.inputs)
+    assert np.array_equal(puzzles.labels, wanted.labels)
+    assert np.array_equal(puzzles.rating, wanted.rating)
+
+
+def test_puzzles_shows_the_first(hrm_rl, tmp_path) -> None:
+    said = hrm_rl("puzzles", "sudoku", "--out", tmp_path / "p.csv", "-n", 2, "--size", 4)
+    assert said.code == 0 and "2 puzzles of 4x4" in said.out and "+---" in said.out
+
+
+# --- import-reference -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reference(tmp_path, config_of):
+    """A checkpoint with the reference's names, and the model in it."""
+    config = config_of(9, hidden_size=128, pos_encodings="rope", puzzle_emb_ndim=128)
+    model = HRM(config)
+    state = {f"_orig_mod.model.inner.{name}": t for name, t in model.state_dict().items()}
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    torch.save(state, folder / "step_1")
+    return folder / "step_1", model
+
+
+def test_import_without_settings_takes_the_papers(hrm_rl, tmp_path, reference) -> None:
+    checkpoint, model = reference
+    found = hrm_rl("import-reference", checkpoint, "--out", tmp_path / "ours", "--json").json
+    assert found["parameters"] == model.num_parameters()
+    loaded = HRM.from_pretrained(tmp_path / "ours")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name].to(tensor.dtype), tensor) or "init" in name
+    config = loaded.config
+    assert (config.num_heads, config.seq_len, config.halt_max_steps) == (2, 81, 16)
+    assert found["config"] == config.to_dict()
+
+
+def test_import_reads_the_settings_beside_it(hrm_rl, tmp_path, reference) -> None:
+    pytest.importorskip("yaml")
+    checkpoint, model = reference
+    arch = {k: getattr(model.config, k) for k in ("hidden_size", "num_heads", "H_layers")}
+    arch |= {"L_layers": 1, "halt_max_steps": 5, "name": "hrm.hrm_act_v1@HRM", "H_cycles": 3}
+    lines = "".join(f"  {key}: {value}\n" for key, value in arch.items())
+    (checkpoint.parent / "all_config.yaml").write_text(f"arch:\n{lines}lr: 1e-4\n")
+    hrm_rl("import-reference", checkpoint, "--out", tmp_path / "ours")
+    config = HRM.from_pretrained(tmp_path / "ours").config
+    assert (config.halt_max_steps, config.H_cycles, config.puzzle_emb_ndim) == (5, 3, 128)
+
+
+def test_what_was_imported_evaluates(hrm_rl, tmp_path, reference) -> None:
+    hrm_rl("import-reference", reference[0], "--out", tmp_path / "ours")
+    words = ("--puzzles", 2, "--max-segments", 1, "--json")
+    assert hrm_rl("eval", tmp_path / "ours", *words).json["count"] == 2
+
+
+# --- quickstart -----------------------------------------------------------------------------------
+
+
+def test_quickstart_trains_compares_and_draws(hrm_rl, tmp_path) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "quickstart"
+    words = ("--max-steps", 2, "--puzzles", 20, "--device", "cpu")
+    found = hrm_rl("quickstart", "--out", out, *words, "--json").json
+    assert (out / "quickstart.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert found["figure"] == str(out / "quickstart.png")
+    assert found["training"]["steps"] == 2
+    assert len(found["accuracy_by_segment"]) == 6  # twice the limit
+    assert {"q", "fixed:1", "fixed:3"} <= found["rules"].keys()
+    assert all(rule.keys() >= EVAL_KEYS and rule["count"] == 20 for rule in found["rules"].values())
+
+    again = hrm_rl("quickstart", "--out", out, *words)
+    assert again.code == 0 and "solved" in again.out and f"hrm-rl solve {out}" in again.out
+    puzzle = again.out.split(f"hrm-rl solve {out} ")[1].split()[0]
+    assert hrm_rl("solve", out, puzzle, "--json").json["puzzle"] == puzzle
+
+
+def test_quickstart_leaves_other_runs_alone(hrm_rl, made, tmp_path) -> None:
+    """Also one of the preset that it trains."""
+    shutil.copytree(made / "run", tmp_path / "run")
+    file = tmp_path / "run" / "config.json"
+    file.write_text(file.read_text().replace('"tiny"', '"sudoku-4x4"'))
+    said = hrm_rl("quickstart", "--out", tmp_path / "run", "--max-steps", 1)
+    assert "holds a run" in said.refusal
+    assert RunFolder(tmp_path / "run").load_model()[1] == 2
+
+
+# --- as a program ---------------------------------------------------------------------------------
+
+
+def program(*words: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "hrm_rl.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_program_prints_json_alone_on_stdout(made) -> None:
+    result = program("eval", made / "run", "--puzzles", 2, "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["count"] == 2
+
+
+def test_program_exits_with_two(made) -> None:
+    result = program("eval", made / "nothing")
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.startswith("hrm-rl: ") and result.stderr.count("\n") == 1
+
+
+def test_help_names_every_command(capsys) -> None:
+    from hrm_rl.cli import main
+
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert not stop.value.code
+    shown = capsys.readouterr().out
+    for command in ("train", "eval", "solve", "puzzles", "import-reference", "quickstart", "bench"):
+        assert command in shown
