@@ -133,14 +133,14 @@ def learning_rate(args: Args, step: int) -> float:
 
 @torch.no_grad()
 def evaluate(model: HRM, args: Args) -> dict[str, float]:
-    """Answer every test puzzle once, stopping where q_halt > q_continue, at the latest at the limit.
+    """Answer one test puzzle a row, stopping where q_halt > q_continue, at the latest at the limit.
 
-    Nothing is explored. `order="epoch"` gives row i puzzle i, and without autoreset a row that has ended
-    keeps its verdict, so `halt_max_steps` steps are enough for all.
+    Nothing is explored. Without autoreset a row that has ended keeps its verdict, so `halt_max_steps`
+    steps are enough for all.
     """
     n = args.test_puzzles
-    options = {"order": "epoch", "autoreset_mode": gym.vector.AutoresetMode.DISABLED}
-    envs = make_envs(args, "test", n, pool_size=n, pool_seed=2, augment=False, **options)
+    options = {"autoreset_mode": gym.vector.AutoresetMode.DISABLED}
+    envs = make_envs(args, "test", n, pool_size=10 * n, pool_seed=2, **options)
     obs, _ = envs.reset(seed=0)
     carry = model.initial_carry(n)
     correct = torch.zeros(n, dtype=torch.bool, device=args.device)

@@ -147,3 +147,18 @@ def test_state_of_another_run_does_not_fit(finished, start, tmp_path) -> None:
         torch.save(state, other.latest() / "state.pt")
         with pytest.raises(ValueError, match="does not fit this run"):
             start(tmp_path / "run", resume=True)
+
+
+class Trap:
+    def __init__(self, path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_code_in_a_state_is_not_run(run, model, tmp_path) -> None:
+    run.save(3, model, {"a": Trap(str(tmp_path / "trap"))})
+    with pytest.raises(ValueError, match=r"state.pt is damaged"):
+        run.load_state()
+    assert not (tmp_path / "trap").exists()
