@@ -126,7 +126,7 @@ def learning_rate(args: Args, step: int) -> float:
     """Linear warm-up, then a cosine down to lr_min_ratio."""
     if step < args.warmup_steps:
         return args.lr * (step + 1) / args.warmup_steps
-    progress = (step - args.warmup_steps) / max(1, args.steps - args.warmup_steps)
+    progress = (step + 1 - args.warmup_steps) / max(1, args.steps - args.warmup_steps)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return args.lr * (args.lr_min_ratio + (1 - args.lr_min_ratio) * cosine)
 

@@ -38,10 +38,15 @@ class HRMAgent:
     Args:
         model: the network, on its device.
         rule: a rule for stopping, or its spec string; `q` is the paper's.
+        flat_action: `predict` returns the actions of environments made with `flat_action=True`, as
+            tools that take no Dict actions want them (Stable-Baselines3's `evaluate_policy`, say).
     """
 
-    def __init__(self, model: HRM, rule: HaltingRule | str = "q") -> None:
+    def __init__(
+        self, model: HRM, rule: HaltingRule | str = "q", *, flat_action: bool = False
+    ) -> None:
         self.model = model
+        self.flat_action = flat_action
         self.rule = parse_rule(rule) if isinstance(rule, str) else rule
 
     def initial_state(self, batch_size: int) -> AgentState:
@@ -85,7 +90,7 @@ class HRMAgent:
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
-    ) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, ...]]:
+    ) -> tuple[dict[str, np.ndarray] | np.ndarray, tuple[np.ndarray, ...]]:
         """Stable-Baselines3's `predict`: NumPy in, NumPy out, for one environment or a batch.
 
         Args:
@@ -96,7 +101,8 @@ class HRMAgent:
             deterministic: accepted for the interface; the rule alone decides.
 
         Returns:
-            The action (`answer` and `halt`, unbatched for an unbatched observation), and the state.
+            The action (`answer` and `halt`, or one array [B, S + 1] with `flat_action`; unbatched for an
+            unbatched observation), and the state.
         """
         inputs = np.asarray(observation["inputs"])
         single = inputs.ndim == 1
@@ -111,9 +117,13 @@ class HRMAgent:
             obs["segment"] = torch.where(starts.bool(), 0, obs["segment"])
         decision = self.act(obs, None if state is None else self._from_numpy(state))
         action = {k: v.cpu().numpy().astype(np.int64) for k, v in decision.action.items()}
+        memory = self._to_numpy(decision.state)
+        if self.flat_action:
+            flat = np.concatenate([action["answer"], action["halt"][:, None]], axis=1)
+            return (flat[0] if single else flat), memory
         if single:
             action = {key: value[0] for key, value in action.items()}
-        return action, self._to_numpy(decision.state)
+        return action, memory
 
     def _to_numpy(self, state: AgentState) -> tuple[np.ndarray, ...]:
         # NumPy has no bfloat16; float32 holds its values exactly.

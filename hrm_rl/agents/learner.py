@@ -97,7 +97,8 @@ class LearnerConfig:
 
 
 class Learner:
-    """Trains an HRM through a `PuzzleVectorEnv` with SAME_STEP autoreset.
+    """Trains an HRM through a `PuzzleVectorEnv` with SAME_STEP autoreset and the model's own
+    `halt_max_steps` as its limit.
 
     It owns the optimizers, the exploration and the carry; the environment owns the puzzles and says
     what was right. All of a step stays on the device.
@@ -140,8 +141,10 @@ class Learner:
         A row halts where its Q values say so and it has reached its exploration floor; the
         environment itself ends rows at their limit.
         """
+        # Rows that start afresh, whoever reset them; after `learn` that changes nothing.
+        carry = self.model.reset(self.carry, obs["segment"] == 0)
         out = self.model(
-            self.carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient
+            carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient
         )
         return out, self.decide(out, obs["segment"])
 

@@ -99,12 +99,12 @@ def learning_rate_factor(
 ) -> float:
     """What to multiply the base learning rate by at `step` (0-based).
 
-    Linear warm-up whose first step is 1 / warmup_steps, then a cosine from 1 to `min_ratio` at
-    `total_steps` (constant with min_ratio 1). Source: reference `pretrain.py`.
+    Linear warm-up whose first step is 1 / warmup_steps, then a cosine from 1 to `min_ratio` at the
+    last of `total_steps` (constant with min_ratio 1). Source: reference `pretrain.py`.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     if min_ratio == 1.0 or total_steps is None:
         return 1.0
-    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    progress = min(1.0, (step + 1 - warmup_steps) / max(1, total_steps - warmup_steps))
     return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * progress))

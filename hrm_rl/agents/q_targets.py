@@ -169,7 +169,7 @@ class LambdaReturn:
                 now.out.q_halt.new_zeros(limit, batch),
             )
         rows = torch.arange(batch, device=state.device)
-        at = now.segments - 1
+        at = (now.segments - 1).clamp(max=limit - 1)
         better = torch.maximum(now.out.q_halt, now.out.q_continue).detach()
         better = torch.where(now.segments >= limit, now.out.q_halt.detach(), better).sigmoid()
         states = self.memory[0].index_put((at, rows), state)

@@ -77,8 +77,7 @@ class Eval:
         from hrm_rl.training.data import test_puzzles
 
         if self.data is not None:
-            puzzles = sudoku.read_csv(self.data, trained.size)
-            return puzzles.take(slice(0, self.puzzles)) if self.puzzles else puzzles
+            return sudoku.read_csv(self.data, trained.size, limit=self.puzzles, unique=True)
         count = self.puzzles or 1000
         if trained.preset is None:
             return sudoku.generate(count, trained.size, seed=self.seed, split="test")

@@ -38,7 +38,9 @@ class Train:
     """Print the result as one JSON object."""
 
     def run(self) -> None:
+        from hrm_rl.training.compute import pick_device
         from hrm_rl.training.config import resolve, resume, to_toml
+        from hrm_rl.training.data import training_data
         from hrm_rl.training.loop import Trainer
         from hrm_rl.training.prepare import fit_to_machine
         from hrm_rl.training.run_folder import RunFolder
@@ -50,18 +52,21 @@ class Train:
             preset, compute = run.config()
             run.latest()
             asked = resume(preset, compute, run.path, *layers)
-            preset = asked.preset
+            preset, data = asked.preset, None
         else:
             asked = resolve(*layers)
             run = RunFolder(self.out or Path("runs") / asked.preset.name)
             run.refuse_if_used(", or --resume to go on with it")
+            # The data first: a mistake in it should not wait for the probe.
+            device = pick_device(asked.settings.device)
+            data = training_data(asked.preset.data, device)
             preset, compute = fit_to_machine(
                 asked.preset,
-                device=asked.settings.device,
+                device=device,
                 dtype=asked.settings.dtype,
                 keep_batch_size="batch_size" in asked.given,
             )
-        trainer = Trainer(preset, compute, run, asked.settings.seed)
+        trainer = Trainer(preset, compute, run, asked.settings.seed, data)
         if self.resume:
             trainer.restore()
             run.store(preset, compute)

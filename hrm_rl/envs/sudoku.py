@@ -96,15 +96,17 @@ def sudoku_validator(
     size: int, device: torch.device | str = "cpu"
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Any right answer: the givens stand, and every row, column and box holds every digit once."""
-    units = torch.as_tensor(sudoku.units(size), dtype=torch.int64, device=device)  # [3 n, n]
+    units = torch.as_tensor(sudoku.units(size), dtype=torch.int64, device=device)
+    return partial(_is_valid, units)
+
+
+def _is_valid(units: Tensor, inputs: Tensor, answers: Tensor) -> Tensor:
+    """units [3 n, n]: the cells of every row, column and box; inputs and answers [B, S]."""
+    size = units.shape[1]
+    digits = answers.long() - sudoku.FIRST_DIGIT
+    in_range = (digits >= 0) & (digits < size)
+    # Four bits a digit count up to nine of it, so one sum sees a whole unit.
+    counts = torch.where(in_range, 1 << 4 * digits.clamp(0, size - 1), 0)[:, units].sum(-1)
+    kept = (inputs <= sudoku.BLANK) | (inputs == answers)
     every_digit_once = sum(1 << 4 * d for d in range(size))
-
-    def is_valid(inputs: Tensor, answers: Tensor) -> Tensor:
-        digits = answers.long() - sudoku.FIRST_DIGIT
-        in_range = (digits >= 0) & (digits < size)
-        # Four bits a digit count up to nine of it, so one sum sees a whole unit.
-        counts = torch.where(in_range, 1 << 4 * digits.clamp(0, size - 1), 0)[:, units].sum(-1)
-        kept = (inputs <= sudoku.BLANK) | (inputs == answers)
-        return in_range.all(-1) & kept.all(-1) & (counts == every_digit_once).all(-1)
-
-    return is_valid
+    return in_range.all(-1) & kept.all(-1) & (counts == every_digit_once).all(-1)

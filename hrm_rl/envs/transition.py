@@ -75,7 +75,13 @@ def begin(puzzles: Puzzles, keys: Tensor) -> EnvState:
     """Fresh episodes on these puzzles: the draft is the question, no segment has run."""
     zeros = torch.zeros_like(keys)
     return EnvState(
-        puzzles, keys, puzzles.inputs, zeros, zeros, zeros.float(), torch.zeros_like(keys).bool()
+        puzzles,
+        keys,
+        puzzles.inputs.clone(),
+        zeros,
+        zeros,
+        zeros.float(),
+        torch.zeros_like(keys).bool(),
     )
 
 

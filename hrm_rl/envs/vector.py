@@ -38,6 +38,8 @@ _MODES: dict[AutoresetMode, Autoreset] = {
 class PuzzleVectorEnv(VectorEnv):
     """`num_envs` puzzles side by side; an action ends a reasoning segment on each.
 
+    Tensors returned are the environment's own: clone before writing into them.
+
     Observation (Dict): `inputs` and `draft` [B, S] int32 tokens, `puzzle_identifiers` and `segment`
     [B] int64. Action (Dict): `answer` [B, S] tokens and `halt` [B] in {0, 1}; with
     `flat_action=True` one array [B, S + 1]. Reward: right - segment_cost on the last step,
@@ -81,7 +83,7 @@ class PuzzleVectorEnv(VectorEnv):
         self.flat_action = flat_action
         self.order = order
         self.device = torch.device(device)
-        mode = AutoresetMode(autoreset_mode)
+        mode = _read_mode(autoreset_mode)
         self._autoreset = _MODES[mode]
         self.metadata = {"render_modes": [], "autoreset_mode": mode}
         self.render_mode = None
@@ -325,6 +327,15 @@ class PuzzleVectorEnv(VectorEnv):
                 ended,
             )
         )
+
+
+def _read_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """Gymnasium's mode, from itself, its name (SAME_STEP) or its value (SameStep)."""
+    for known in AutoresetMode:
+        if mode in (known, known.name, known.value):
+            return known
+    names = ", ".join(known.name for known in AutoresetMode)
+    raise ValueError(f"autoreset_mode must be one of {names}; got {mode!r}")
 
 
 def to_numpy(value: Any) -> Any:

@@ -172,7 +172,7 @@ def parse_rule(spec: str) -> HaltingRule:
         if value != value:
             raise ValueError(f"rule {spec!r}: the threshold is not a number")
         return kind(value)
-    if argument:
+    if argument and all(part.isidentifier() for part in name.lstrip(".").split(".")):
         return _import_rule(name, argument, spec)
     near = difflib.get_close_matches(name, RULES, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""

@@ -98,6 +98,10 @@ class HRM(nn.Module):
         gradients. Options are torch.compile's; a batch of another size compiles again."""
         self._block = torch.compile(block, **{"dynamic": False, **options})
 
+    @property
+    def is_compiled(self) -> bool:
+        return self._block is not block
+
     # --- the carry ---------------------------------------------------------------------------
 
     def initial_carry(self, batch_size: int) -> Carry:

@@ -21,13 +21,18 @@ _REASONS = {
     "LocalTokenNotFoundError": "{} needs a token: hf auth login",
 }
 
+# Where runs and models are kept: a mistyped path in one is no question for the Hub.
+_OUR_FOLDERS = ("runs", "models", "checkpoints")
+
 Answer = TypeVar("Answer")
 
 
 def is_hub_id(source: str) -> bool:
     """Does it read as `owner/name`, and not as a path in a folder that is here?"""
     match = re.fullmatch(r"([A-Za-z0-9][\w.-]*)/[\w.-]+", source)
-    return match is not None and not Path(match[1]).is_dir()
+    if match is None or match[1] in _OUR_FOLDERS:
+        return False
+    return not Path(match[1]).is_dir()
 
 
 def download(repo_id: str, files: Sequence[str], revision: str | None = None) -> Path:

@@ -1,6 +1,5 @@
 """Weights in and out: our folders (config.json + model.safetensors) and the reference's checkpoints."""
 
-import dataclasses
 import json
 import os
 import warnings
@@ -166,10 +165,3 @@ def _assemble(config: HRMConfig, tensors: Mapping[str, Tensor], name: str) -> HR
         raise ValueError(f"{name} does not fit: " + "; ".join(problems[:3]) + more)
     model.load_state_dict(dict(tensors))
     return model
-
-
-def with_forward_dtype(model: HRM, dtype: str) -> HRM:
-    """The same weights computing in another dtype, as a new model."""
-    converted = HRM(dataclasses.replace(model.config, forward_dtype=dtype))
-    converted.load_state_dict(model.state_dict())
-    return converted.to(model.device)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hrm_rl.puzzles.source import PuzzleArrays
 from hrm_rl.puzzles.sudoku_check import broken_units, find_clash, is_valid
 from hrm_rl.puzzles.sudoku_layout import BLANK, as_tokens, cell_name, check_size, layout, unit_name
+from hrm_rl.puzzles.sudoku_solver import solve
 from hrm_rl.puzzles.sudoku_text import parse, parse_cells
 
 COLUMNS = ("source", "question", "answer", "rating")
@@ -28,16 +29,23 @@ _TOKEN_OF_BYTE[[ord("."), ord("0")]] = BLANK
 _TOKEN_OF_BYTE[ord("1") : ord("9") + 1] = np.arange(1, 10) + BLANK
 
 
-def read_csv(path: str | os.PathLike[str], size: int | None = None) -> PuzzleArrays:
+def read_csv(
+    path: str | os.PathLike[str],
+    size: int | None = None,
+    *,
+    limit: int | None = None,
+    unique: bool = False,
+) -> PuzzleArrays:
     """Reads and checks a file of puzzles.
 
-    Every answer must be a right grid that keeps its question's givens. Whether a question has a second
-    solution is not looked into; `sudoku.solve` counts them.
+    Every answer must be a right grid that keeps its question's givens.
 
     Args:
         path: a CSV file with the columns source, question, answer, rating in any order; further ones
             are passed over. Blanks are '.' or '0'. A blank rating is NaN. Empty lines do not count.
         size: 4, 6 or 9; None infers it from the first question.
+        limit: keep the first so many puzzles; None keeps all. All lines are checked for form.
+        unique: solve every puzzle kept, and refuse one with several solutions.
 
     Returns:
         The puzzles in file order, identifiers 0; ``source`` is None where the column is blank
@@ -63,13 +71,23 @@ def read_csv(path: str | os.PathLike[str], size: int | None = None) -> PuzzleArr
     if not right.all():
         row = int(np.argmin(right))
         _refuse(path, lines[row], "answer", _what_is_wrong(inputs[row], labels[row], size))
-    return PuzzleArrays(
+    arrays = PuzzleArrays(
         inputs=inputs,
         labels=labels,
         puzzle_identifiers=np.zeros(len(lines), np.int32),
         rating=_ratings(path, lines, fields["rating"]),
         source=tuple(fields["source"]) if any(fields["source"]) else None,
-    )
+    ).take(slice(0, limit))
+    if unique:
+        several = solve(arrays.inputs, size).solutions_found > 1
+        if several.any():
+            _refuse(
+                path,
+                lines[int(np.argmax(several))],
+                "question",
+                "this puzzle has several solutions",
+            )
+    return arrays
 
 
 def _refuse(path: Path, line: int, field: str, reason: str) -> NoReturn:

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 _PROBE_FLOPS = 2e10
 # Above this relative error oneDNN has not kept float32 (on AMX it computes in bfloat16).
 _FLOAT32_ERROR = 1e-5
+# A coarser dtype has to be this many times faster to be chosen.
+_ROUNDING_HANDICAP = 1.25
 # On a CPU, a step longer than this many seconds is no use to anybody who did not ask for it.
 LONG_STEP = 20.0
 # Compiling the block takes up to half a minute and saves about a fifth of a step: for long runs only.
@@ -91,8 +93,9 @@ def choose_compute(
 
     On a CPU a training step is timed in float32 (also through oneDNN, where that keeps float32's
     precision) and in bfloat16, then on one thread: beside another busy process one thread can be
-    many times faster than several; and, for runs of a quarter of an hour and more, compiled. Takes
-    a second or two for a small model.
+    many times faster than several; and, for runs of a quarter of an hour and more, compiled. Takes a
+    few seconds. bfloat16 is taken only where it saves a fifth or more, so that noise does not choose
+    how a run is rounded; the run stores what was chosen, and `dtype` fixes it.
 
     Args:
         model, learner, batch_size, steps: the run to be made.
@@ -118,7 +121,7 @@ def choose_compute(
     def probe(compute: Compute) -> Compute:
         seconds[compute] = _row_seconds(compute, model, learner, batch_size)
         log.info("probe: %7.2f ms a row with %s", 1000 * seconds[compute], compute)
-        return min(seconds, key=seconds.__getitem__)
+        return min(seconds, key=lambda way: seconds[way] * _handicap(way.dtype))
 
     try:
         for candidate in candidates:
@@ -134,6 +137,10 @@ def choose_compute(
     finally:
         before.apply()
     return Choice(best, seconds[best])
+
+
+def _handicap(dtype: str) -> float:
+    return 1.0 if dtype == "float32" else _ROUNDING_HANDICAP
 
 
 def _dtypes(dtype: str) -> tuple[str, ...]:

@@ -79,13 +79,22 @@ def _from_file(data: SudokuData, file: str) -> tuple[PuzzleArrays, PuzzleArrays,
         return _sample(puzzles.take(sudoku.in_split(keys, split)), count, data.seed)
 
     train = sample("train", data.train_puzzles)
+    _refuse_ambiguous(train, data.size, file)
     if not len(train):
         raise ValueError(f"{file} has no puzzle of a training class among its {len(puzzles)}")
     validation = sample("validation", data.validation_puzzles)
+    _refuse_ambiguous(validation, data.size, file)
     origin = f"{len(validation)} of the validation classes in it"
     if not len(validation):
         validation, origin = _validation(data), f"{data.validation_puzzles} generated ones"
     return train, validation, f"{len(train):,} puzzles of {file} (validating on {origin})"
+
+
+def _refuse_ambiguous(puzzles: PuzzleArrays, size: int, file: str) -> None:
+    """ValueError where a puzzle that was taken has several solutions; the file is read again to say
+    which line that is."""
+    if len(puzzles) and (sudoku.solve(puzzles.inputs, size).solutions_found > 1).any():
+        sudoku.read_csv(file, size, unique=True)
 
 
 def _sample(puzzles: PuzzleArrays, count: int, seed: int) -> PuzzleArrays:

@@ -100,8 +100,9 @@ def evaluate(
         judged = ("correct", "valid", "cell_accuracy", "segments", "first_correct_segment")
         verdicts[slot] = torch.stack([info[name].float() for name in judged], dim=1)
         finished += int((slot < count).sum())
-        if count - finished <= envs.num_envs // 2:
+        if count - finished <= envs.num_envs // 2 and not model.is_compiled:
             # The puzzles are all handed out and half of the rows are idle: go on with the others.
+            # (A compiled model would be compiled again for every number of rows.)
             busy = (info["puzzle_key"] < count).nonzero().squeeze(1)
             if 0 < len(busy) <= envs.num_envs // 2:
                 envs, state = envs.take_rows(busy), state.take_rows(busy)

@@ -27,13 +27,23 @@ log = logging.getLogger(__name__)
 class Trainer:
     """One run: its environments, learner, weight average and folder."""
 
-    def __init__(self, preset: Preset, compute: Compute, run: RunFolder, seed: int = 0) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        compute: Compute,
+        run: RunFolder,
+        seed: int = 0,
+        data: TrainingData | None = None,
+    ) -> None:
+        """`data` is what `training_data` made of the preset's, where that has been done already."""
         compute.apply()
         learner = dataclasses.replace(preset.learner, seed=seed)
         preset = dataclasses.replace(preset, learner=learner)
         self.preset, self.compute, self.run, self.seed = preset, compute, run, seed
-        data = training_data(preset.data, compute.device)
-        self.data: TrainingData = data
+        data = data or training_data(preset.data, compute.device)
+        # Fitting a run to a machine may have cut its validation.
+        few = data.validation.take(slice(0, preset.data.validation_puzzles))
+        self.data: TrainingData = dataclasses.replace(data, validation=few)
         torch.manual_seed(seed)
         self.model = HRM(preset.model).to(compute.device)
         self.learner = Learner(self.model, preset.batch_size, preset.learner)
@@ -144,7 +154,7 @@ class Trainer:
 
 def halting_rule(preset: Preset) -> str:
     """The spec of the rule a run was trained with: q, or q-halt without a bootstrap target."""
-    return "q-halt" if preset.learner.q_target == "none" else "q"
+    return "q-halt:0" if preset.learner.q_target == "none" else "q"
 
 
 def _show(bar: Any, figures: dict[str, float]) -> None:

@@ -28,7 +28,7 @@ _FIGURES = {
 }
 _RULES = {
     "q": "`q`, the paper's: stop when q_halt > q_continue",
-    "q-halt": "`q-halt`: stop when q_halt > 0; q_continue was not trained",
+    "q-halt:0": "`q-halt:0`: stop when q_halt > 0; q_continue was not trained",
 }
 
 

@@ -13,6 +13,7 @@ from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.envs.vector import to_numpy
 from hrm_rl.halting import SegmentFeatures
 from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.training.presets import find_preset
 
 ROWS, LIMIT = 6, 4
 DTYPES = ["float32", "bfloat16", "float16", "float64"]
@@ -186,3 +187,18 @@ def test_a_rule_of_ones_own_and_the_puzzle_key(build: Any) -> None:
 def test_an_unknown_rule_is_refused(build: Any) -> None:
     with pytest.raises(ValueError, match="did you mean 'confidence'"):
         HRMAgent(build(), "confidense:0.5")
+
+
+def test_stable_baselines_evaluates_the_agent() -> None:
+    """SB3's own loop: batched observations, states and episode starts, flat actions."""
+    from stable_baselines3.common.evaluation import evaluate_policy
+
+    torch.manual_seed(0)
+    model = HRM(find_preset("sudoku-4x4").model)
+    agent = HRMAgent(model, "fixed:3", flat_action=True)
+    env = gym.make("HRM/Sudoku-v0", size=4, pool_size=50, flat_action=True, segment_cost=0.125)
+    returns, lengths = evaluate_policy(
+        agent, env, n_eval_episodes=3, warn=False, return_episode_rewards=True
+    )
+    assert lengths == [3, 3, 3]
+    assert all(value in (-0.375, 0.625) for value in returns)

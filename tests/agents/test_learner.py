@@ -311,3 +311,14 @@ def test_defaults_are_the_references_sudoku_recipe() -> None:
         "segment_cost": 0.0,
     }
     assert {name: settings[name] for name in wanted} == wanted
+
+
+def test_rows_that_somebody_else_reset_start_on_a_fresh_carry(loop) -> None:
+    run = loop()
+    run.step()
+    run.step()
+    obs, _ = run.envs.reset(seed=5)
+    out, _ = run.learner.act(obs)
+    run.learner.carry = run.model.initial_carry(run.learner.num_envs)
+    fresh, _ = run.learner.act(obs)
+    assert torch.equal(out.logits, fresh.logits)

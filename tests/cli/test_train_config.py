@@ -163,7 +163,7 @@ def test_push_and_eval_by_hub_id(config, tmp_path, capsys, monkeypatch) -> None:
     for where in ("some-one/small", str(run)):
         assert main(["eval", where, "--puzzles", "5", "--device", "cpu", "--json"]) == 0
         evaluated.append(json.loads(capsys.readouterr().out))
-    assert evaluated[0]["halting"] == "q-halt"  # the rule it was trained with went along
+    assert evaluated[0]["halting"] == "q-halt:0"  # the rule it was trained with went along
     for name in ("cell_accuracy", "mean_segments", "count", "step"):
         assert evaluated[0][name] == evaluated[1][name], name
 

@@ -86,3 +86,22 @@ def test_registering_twice_changes_nothing() -> None:
     before = gym.registry[ID]
     hrm_rl.register_environments()
     assert gym.registry[ID] is before
+
+
+def test_environments_pickle_and_go_on_alike() -> None:
+    env = gym.make("HRM/Sudoku-v0", size=4, pool_size=20).unwrapped
+    env.reset(seed=3)
+    twin = pickle.loads(pickle.dumps(env))
+    for one, other in ((env.reset()[0], twin.reset()[0]),):
+        assert (one["inputs"] == other["inputs"]).all()
+
+
+@pytest.mark.parametrize("mode", ["SAME_STEP", "SameStep", gym.vector.AutoresetMode.SAME_STEP])
+def test_an_autoreset_mode_goes_by_its_name_too(mode) -> None:
+    envs = gym.make_vec("HRM/Sudoku-v0", num_envs=2, size=4, pool_size=20, autoreset_mode=mode)
+    assert envs.unwrapped.metadata["autoreset_mode"] is gym.vector.AutoresetMode.SAME_STEP
+
+
+def test_an_unknown_autoreset_mode_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"SAME_STEP.*got .never."):
+        gym.make_vec("HRM/Sudoku-v0", num_envs=2, size=4, pool_size=20, autoreset_mode="never")

@@ -129,7 +129,8 @@ def test_without_huggingface_hub(monkeypatch, model) -> None:
 
 def test_a_path_in_a_folder_that_is_here_is_no_hub_id(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert is_hub_id("runs/mine")
-    (tmp_path / "runs").mkdir()
-    assert not is_hub_id("runs/mine")
+    assert is_hub_id("owner/mine")
+    (tmp_path / "owner").mkdir()
+    assert not is_hub_id("owner/mine")
+    assert not is_hub_id("runs/mistyped")  # nobody's name there: the Hub is not asked
     assert not any(is_hub_id(name) for name in ("mine", "./a/b", "/a/b", "a/b/c", "~/a", "../a"))

@@ -74,3 +74,12 @@ def test_a_file_with_nothing_to_learn_from_is_refused(tmp_path) -> None:
         ValueError, match=r"test.csv has no puzzle of a training class among its 10"
     ):
         training_data(SudokuData(size=4, file=str(tmp_path / "test.csv")))
+
+
+def test_a_puzzle_with_several_solutions_is_refused_with_its_line(tmp_path) -> None:
+    path = tmp_path / "several.csv"
+    path.write_text("source,question,answer,rating\nx,1...............,1234341221434321,0\n")
+    with pytest.raises(ValueError, match=r"several.csv, line 2, question: .* several solutions"):
+        sudoku.read_csv(path, 4, unique=True)
+    with pytest.raises(ValueError, match=r"several.csv, (line 2, .* several|has no puzzle)"):
+        training_data(SudokuData(size=4, file=str(path)))

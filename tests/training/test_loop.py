@@ -83,7 +83,7 @@ def test_a_run_at_its_end_has_nothing_left_to_do(tmp_path, start) -> None:
 def test_halting_rule_follows_the_target(preset) -> None:
     assert halting_rule(preset()) == "q"
     learner = dataclasses.replace(preset().learner, q_target="none")
-    assert halting_rule(preset(learner=learner)) == "q-halt"
+    assert halting_rule(preset(learner=learner)) == "q-halt:0"
 
 
 # --- the weight average ---------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_figures_belong_to_the_checkpoint(tmp_path) -> None:
 
 def test_a_run_without_a_target_halts_otherwise(tmp_path) -> None:
     card = model_card(make_run(tmp_path / "run", validation(40, 0.5), q_target="none"), "a/b")
-    assert 'rule="q-halt"' in card and "stop when q_halt > 0" in card
+    assert 'rule="q-halt:0"' in card and "stop when q_halt > 0" in card
 
 
 def test_a_file_of_puzzles_goes_by_its_name(tmp_path, monkeypatch) -> None:
