@@ -84,9 +84,9 @@ def _from_file(data: SudokuData, file: str) -> tuple[PuzzleArrays, PuzzleArrays,
         raise ValueError(f"{file} has no puzzle of a training class among its {len(puzzles)}")
     validation = sample("validation", data.validation_puzzles)
     _refuse_ambiguous(validation, data.size, file)
-    origin = f"{len(validation)} of the validation classes in it"
+    origin = "the validation classes in it"
     if not len(validation):
-        validation, origin = _validation(data), f"{data.validation_puzzles} generated ones"
+        validation, origin = _validation(data), "generated ones"
     return train, validation, f"{len(train):,} puzzles of {file} (validating on {origin})"
 
 

@@ -10,7 +10,7 @@ from hrm_rl.training.presets import PRESETS
 from hrm_rl.training.run_folder import RunFolder
 
 
-def says(message: str, *words: object) -> None:
+def assert_says(message: str, *words: object) -> None:
     for word in words:
         assert str(word) in message, message
 
@@ -19,24 +19,26 @@ def says(message: str, *words: object) -> None:
 
 
 def test_one_character_short(hrm_rl, nine, question) -> None:
-    says(hrm_rl("solve", nine, question[:80]).refusal, "80 characters", "81")
-    says(hrm_rl("solve", nine, question + "1", "--json").refusal, "82 characters", "81")
+    assert_says(hrm_rl("solve", nine, question[:80]).refusal, "80 characters", "81")
+    assert_says(hrm_rl("solve", nine, question + "1", "--json").refusal, "82 characters", "81")
 
 
 def test_puzzle_of_another_size(hrm_rl, made, question) -> None:
-    says(hrm_rl("solve", made / "model4", question).refusal, "81 characters", "4x4", "16")
+    assert_says(hrm_rl("solve", made / "model4", question).refusal, "81 characters", "4x4", "16")
 
 
 def test_contradicting_clues(hrm_rl, nine, question) -> None:
-    says(hrm_rl("solve", nine, "55" + question[2:]).refusal, "two 5s in row 1", "column 2")
+    assert_says(hrm_rl("solve", nine, "55" + question[2:]).refusal, "two 5s in row 1", "column 2")
 
 
 def test_several_solutions(hrm_rl, nine) -> None:
-    says(hrm_rl("solve", nine, "1" + "." * 80).refusal, "several solutions", "1 clues")
+    assert_says(hrm_rl("solve", nine, "1" + "." * 80).refusal, "several solutions", "1 clues")
 
 
 def test_letters(hrm_rl, nine, question) -> None:
-    says(hrm_rl("solve", nine, question[:40] + "x" + question[41:]).refusal, "'x'", "character 41")
+    assert_says(
+        hrm_rl("solve", nine, question[:40] + "x" + question[41:]).refusal, "'x'", "character 41"
+    )
 
 
 # --- files of puzzles -----------------------------------------------------------------------------
@@ -59,19 +61,23 @@ def test_damaged_files_name_file_and_line(hrm_rl, made, tmp_path, command) -> No
             said = hrm_rl("eval", made / "model4", *data)
         else:
             said = hrm_rl("train", "tiny", "--out", tmp_path / "run", *data)
-        says(said.refusal, "bad.csv", word)
+        assert_says(said.refusal, "bad.csv", word)
         assert not (tmp_path / "run").exists()
 
 
 def test_file_of_another_size_than_the_model(hrm_rl, made, nine) -> None:
     data = made / "puzzles4.csv"
-    says(hrm_rl("eval", nine, "--data", data).refusal, data, "line 2", "16 characters", "9x9", "81")
+    assert_says(
+        hrm_rl("eval", nine, "--data", data).refusal, data, "line 2", "16 characters", "9x9", "81"
+    )
 
 
 def test_missing_file(hrm_rl, made, tmp_path) -> None:
     missing = tmp_path / "none.csv"
-    says(hrm_rl("eval", made / "run", "--data", missing).refusal, missing)
-    says(hrm_rl("train", "tiny", "--out", tmp_path / "run", "--data", missing).refusal, missing)
+    assert_says(hrm_rl("eval", made / "run", "--data", missing).refusal, missing)
+    assert_says(
+        hrm_rl("train", "tiny", "--out", tmp_path / "run", "--data", missing).refusal, missing
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -81,27 +87,29 @@ def test_missing_file(hrm_rl, made, tmp_path) -> None:
 def test_no_such_folder(hrm_rl, tmp_path, question) -> None:
     for words in (["eval"], ["solve"]):
         arguments = [question] if words == ["solve"] else []
-        says(hrm_rl(*words, tmp_path / "none", *arguments).refusal, tmp_path / "none")
+        assert_says(hrm_rl(*words, tmp_path / "none", *arguments).refusal, tmp_path / "none")
 
 
 def test_folder_that_is_no_run(hrm_rl, tmp_path) -> None:
-    says(hrm_rl("eval", tmp_path).refusal, tmp_path, "config.json")
-    says(hrm_rl("train", "--resume", "--out", tmp_path).refusal, tmp_path, "no run folder")
+    assert_says(hrm_rl("eval", tmp_path).refusal, tmp_path, "config.json")
+    assert_says(hrm_rl("train", "--resume", "--out", tmp_path).refusal, tmp_path, "no run folder")
 
 
 def test_run_without_a_checkpoint(hrm_rl, made, tmp_path) -> None:
     shutil.copytree(made / "run", tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     for words in (("eval", tmp_path / "run"), ("train", "--resume", "--out", tmp_path / "run")):
-        says(hrm_rl(*words).refusal, tmp_path / "run", "no checkpoint")
+        assert_says(hrm_rl(*words).refusal, tmp_path / "run", "no checkpoint")
 
 
 def test_output_folder_in_use(hrm_rl, made, tmp_path) -> None:
     before = sorted(p.name for p in made.joinpath("run").rglob("*"))
-    says(hrm_rl("train", "tiny", "--out", made / "run").refusal, made / "run", "--resume")
+    assert_says(hrm_rl("train", "tiny", "--out", made / "run").refusal, made / "run", "--resume")
     (tmp_path / "file").touch()
-    says(hrm_rl("train", "tiny", "--out", tmp_path).refusal, "no empty folder")
-    says(hrm_rl("import-reference", made / "run", "--out", made / "run").refusal, "holds a run")
+    assert_says(hrm_rl("train", "tiny", "--out", tmp_path).refusal, "no empty folder")
+    assert_says(
+        hrm_rl("import-reference", made / "run", "--out", made / "run").refusal, "holds a run"
+    )
     assert sorted(p.name for p in made.joinpath("run").rglob("*")) == before
 
 
@@ -109,7 +117,7 @@ def test_indivisible_heads_in_a_models_config(hrm_rl, nine, tmp_path) -> None:
     shutil.copytree(nine, tmp_path / "model")
     file = tmp_path / "model" / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"num_heads": 3}))
-    says(hrm_rl("eval", tmp_path / "model").refusal, file, "hidden_size=16", "num_heads=3")
+    assert_says(hrm_rl("eval", tmp_path / "model").refusal, file, "hidden_size=16", "num_heads=3")
 
 
 def test_indivisible_heads_in_a_runs_config(hrm_rl, made, tmp_path) -> None:
@@ -119,7 +127,7 @@ def test_indivisible_heads_in_a_runs_config(hrm_rl, made, tmp_path) -> None:
     stored["preset"]["model"]["num_heads"] = 3
     file.write_text(json.dumps(stored))
     message = hrm_rl("train", "--resume", "--out", tmp_path / "run").refusal
-    says(message, file, "hidden_size=16", "num_heads=3")
+    assert_says(message, file, "hidden_size=16", "num_heads=3")
 
 
 def test_damaged_checkpoint(hrm_rl, made, tmp_path) -> None:
@@ -127,17 +135,17 @@ def test_damaged_checkpoint(hrm_rl, made, tmp_path) -> None:
     latest = RunFolder(tmp_path / "run").latest()
     state = latest / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    says(hrm_rl("train", "--resume", "--out", tmp_path / "run").refusal, state)
+    assert_says(hrm_rl("train", "--resume", "--out", tmp_path / "run").refusal, state)
     weights = latest / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    says(hrm_rl("eval", tmp_path / "run").refusal, weights, "damaged")
+    assert_says(hrm_rl("eval", tmp_path / "run").refusal, weights, "damaged")
 
 
 def test_model_that_solves_no_sudoku(hrm_rl, tmp_path, config_of) -> None:
     from hrm_rl.model import HRM
 
     HRM(config_of(4, seq_len=10)).save_pretrained(tmp_path)
-    says(hrm_rl("eval", tmp_path).refusal, tmp_path, "no Sudoku", "10 cells")
+    assert_says(hrm_rl("eval", tmp_path).refusal, tmp_path, "no Sudoku", "10 cells")
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -154,8 +162,8 @@ def test_model_that_solves_no_sudoku(hrm_rl, tmp_path, config_of) -> None:
     ],
 )
 def test_halting_rules(hrm_rl, made, question, spec, word) -> None:
-    says(hrm_rl("eval", made / "run", "--halting", spec).refusal, spec, word)
-    says(hrm_rl("solve", made / "model9", question, "--halting", spec).refusal, spec, word)
+    assert_says(hrm_rl("eval", made / "run", "--halting", spec).refusal, spec, word)
+    assert_says(hrm_rl("solve", made / "model9", question, "--halting", spec).refusal, spec, word)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +191,7 @@ def test_numbers_out_of_range(hrm_rl, made, tmp_path, command, option, value) ->
         "bench": [],
     }[command]
     message = hrm_rl(command, *words, option, value).refusal
-    says(message, option.strip("-").replace("max-steps", "max"), value)
+    assert_says(message, option.strip("-").replace("max-steps", "max"), value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -197,21 +205,23 @@ def test_quickstart_keeps_the_earlier_one_when_it_cannot_run(hrm_rl, made, tmp_p
 
 def test_unknown_preset_with_near_matches(hrm_rl, tmp_path) -> None:
     message = hrm_rl("train", "sudoku-4x", "--out", tmp_path / "run").refusal
-    says(message, "'sudoku-4x'", "did you mean sudoku-4x4", *PRESETS)
+    assert_says(message, "'sudoku-4x'", "did you mean sudoku-4x4", *PRESETS)
     assert not (tmp_path / "run").exists()
 
 
 def test_no_preset_at_all(hrm_rl) -> None:
-    says(hrm_rl("train").refusal, "which preset", *PRESETS)
+    assert_says(hrm_rl("train").refusal, "which preset", *PRESETS)
 
 
 def test_unknown_family(hrm_rl, tmp_path) -> None:
-    says(hrm_rl("puzzles", "sudoko", "--out", tmp_path / "p").refusal, "'sudoko'", "'sudoku'")
+    assert_says(
+        hrm_rl("puzzles", "sudoko", "--out", tmp_path / "p").refusal, "'sudoko'", "'sudoku'"
+    )
 
 
 @pytest.mark.parametrize("device", ["cube", "cpu:x"])
 def test_unknown_device(hrm_rl, made, device) -> None:
-    says(hrm_rl("eval", made / "run", "--device", device).refusal, repr(device))
+    assert_says(hrm_rl("eval", made / "run", "--device", device).refusal, repr(device))
 
 
 @pytest.mark.parametrize(
@@ -236,15 +246,19 @@ def test_unknown_device(hrm_rl, made, device) -> None:
     ],
 )
 def test_command_lines_that_cannot_be_parsed(hrm_rl, words, expected) -> None:
-    says(hrm_rl(*words).refusal, *expected)
+    assert_says(hrm_rl(*words).refusal, *expected)
 
 
 # --- writing --------------------------------------------------------------------------------------
 
 
 def test_puzzles_to_nowhere(hrm_rl, tmp_path) -> None:
-    says(hrm_rl("puzzles", "sudoku", "--out", tmp_path / "no" / "p.csv").refusal, tmp_path / "no")
-    says(hrm_rl("puzzles", "sudoku", "--out", tmp_path, "-n", 1).refusal, tmp_path, "is a folder")
+    assert_says(
+        hrm_rl("puzzles", "sudoku", "--out", tmp_path / "no" / "p.csv").refusal, tmp_path / "no"
+    )
+    assert_says(
+        hrm_rl("puzzles", "sudoku", "--out", tmp_path, "-n", 1).refusal, tmp_path, "is a folder"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -256,7 +270,7 @@ def test_imports_that_are_none(hrm_rl, made, tmp_path) -> None:
         (tmp_path / "none", ["no checkpoint at"]),
     ):
         message = hrm_rl("import-reference", name, "--out", tmp_path / "out").refusal
-        says(message, name, *words)
+        assert_says(message, name, *words)
     assert not (tmp_path / "out").exists()
 
 
@@ -279,7 +293,7 @@ def test_settings_beside_a_checkpoint_that_do_not_do(
     (tmp_path / "all_config.yaml").write_text(text)
     words = [*words, "step_1"] if "arch: {" in text else words
     said = hrm_rl("import-reference", tmp_path / "step_1", "--out", tmp_path / "out")
-    says(said.refusal, *words)
+    assert_says(said.refusal, *words)
     assert not (tmp_path / "out").exists()
 
 
@@ -288,6 +302,8 @@ def test_import_of_another_length(hrm_rl, made, tmp_path, config_of) -> None:
 
     torch.save(HRM(config_of(9)).state_dict(), tmp_path / "step_1")
     words = ("import-reference", tmp_path / "step_1", "--out", tmp_path / "out")
-    says(hrm_rl(*words, "--seq-len", 80).refusal, "step_1", "embed_pos", "(81, 16)", "(80, 16)")
-    says(hrm_rl(*words, "--seq-len", 0).refusal, "seq_len must be an integer >= 1, got 0")
+    assert_says(
+        hrm_rl(*words, "--seq-len", 80).refusal, "step_1", "embed_pos", "(81, 16)", "(80, 16)"
+    )
+    assert_says(hrm_rl(*words, "--seq-len", 0).refusal, "seq_len must be an integer >= 1, got 0")
     assert not (tmp_path / "out").exists()
