@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ log = logging.getLogger(__name__)
 _PROBE_FLOPS = 2e10
 # Above this relative error oneDNN has not kept float32 (on AMX it computes in bfloat16).
 _FLOAT32_ERROR = 1e-5
-# A coarser dtype has to be this many times faster to be chosen.
-_ROUNDING_HANDICAP = 1.25
+# How many times faster a way has to be than plain float32 on all threads for each thing it changes.
+_WORTH_CHANGING = {"dtype": 1.25, "matmul_precision": 1.25, "threads": 1.25, "compile": 1.05}
 # On a CPU, a step longer than this many seconds is no use to anybody who did not ask for it.
 LONG_STEP = 20.0
 # Compiling the block takes up to half a minute and saves about a fifth of a step: for long runs only.
@@ -94,8 +95,8 @@ def choose_compute(
     On a CPU a training step is timed in float32 (also through oneDNN, where that keeps float32's
     precision) and in bfloat16, then on one thread: beside another busy process one thread can be
     many times faster than several; and, for runs of a quarter of an hour and more, compiled. Takes a
-    few seconds. bfloat16 is taken only where it saves a fifth or more, so that noise does not choose
-    how a run is rounded; the run stores what was chosen, and `dtype` fixes it.
+    few seconds. What rounds otherwise than plain float32 is taken only where it saves a fifth or more,
+    so that noise does not choose how a run is rounded; the run stores what was chosen.
 
     Args:
         model, learner, batch_size, steps: the run to be made.
@@ -121,7 +122,7 @@ def choose_compute(
     def probe(compute: Compute) -> Compute:
         seconds[compute] = _row_seconds(compute, model, learner, batch_size)
         log.info("probe: %7.2f ms a row with %s", 1000 * seconds[compute], compute)
-        return min(seconds, key=lambda way: seconds[way] * _handicap(way.dtype))
+        return min(seconds, key=lambda way: seconds[way] * _handicap(way, candidates[0]))
 
     try:
         for candidate in candidates:
@@ -139,8 +140,11 @@ def choose_compute(
     return Choice(best, seconds[best])
 
 
-def _handicap(dtype: str) -> float:
-    return 1.0 if dtype == "float32" else _ROUNDING_HANDICAP
+def _handicap(way: Compute, plain: Compute) -> float:
+    factors = (
+        f for name, f in _WORTH_CHANGING.items() if getattr(way, name) != getattr(plain, name)
+    )
+    return math.prod(factors)
 
 
 def _dtypes(dtype: str) -> tuple[str, ...]:
