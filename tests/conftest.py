@@ -7,6 +7,8 @@ A value already in the environment wins.
 """
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 for _variable in (
     "OMP_NUM_THREADS",
@@ -27,6 +29,46 @@ else:
     # A loaded machine is no failing example.
     settings.register_profile("hrm_rl", parent=settings(), deadline=None)
     settings.load_profile("hrm_rl")
+
+
+@pytest.fixture(scope="session")
+def tiny_hrm() -> Callable[..., Any]:
+    """Makes a tiny HRM for 4x4 Sudoku, the same for the same changes to its configuration."""
+    import torch
+
+    from hrm_rl.model import HRM, HRMConfig
+
+    def make(seed: int = 0, **changes: Any) -> HRM:
+        settings: dict[str, Any] = {
+            "vocab_size": 6,
+            "seq_len": 16,
+            "puzzle_emb_ndim": 0,
+            "hidden_size": 32,
+            "num_heads": 2,
+            "H_layers": 1,
+            "L_layers": 1,
+            "pos_encodings": "learned",
+            "halt_max_steps": 4,
+            "forward_dtype": "float32",
+        }
+        torch.manual_seed(seed)
+        return HRM(HRMConfig(**(settings | changes)))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def restless_hrm(tiny_hrm) -> Callable[..., Any]:
+    """Makes a tiny HRM whose rows halt at different segments; the seed was searched for that."""
+    import torch
+
+    def make(**changes: Any) -> Any:
+        model = tiny_hrm(seed=26, **changes)
+        torch.nn.init.normal_(model.q_head.weight, std=0.3)
+        model.q_head.bias.data = torch.tensor([-1.0, 0.0])
+        return model
+
+    return make
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -46,10 +46,10 @@ class PuzzleVectorEnv(VectorEnv):
     -segment_cost before. An episode terminates when it halts or reaches `halt_max_steps`; the
     environment itself never truncates.
 
-    Info, all tensors on the device and always present: `labels`, `rating`, `puzzle_key` of the
-    puzzle in the returned observation; `correct`, `valid`, `cell_accuracy`, `segments`,
-    `first_correct_segment`, `forced` of the answer just given; `episode` {r, l, t}, `final_obs` and
-    `final_info` with their masks. Every key has its `_key` mask.
+    Info, all tensors on the device: `labels`, `rating`, `puzzle_key` of the puzzle in the returned
+    observation, from reset and step; and from every step, whether or not a row ended, `correct`,
+    `valid`, `cell_accuracy`, `segments`, `first_correct_segment`, `forced` of the answer just given,
+    `episode` {r, l, t}, and `final_obs` and `final_info`. Every key has its `_key` mask.
 
     Row i's k-th puzzle is a pure hash of (seed + i, k). With `order="epoch"` the rows instead walk
     the source's keys 0, 1, 2, ... together, each key once: evaluation with slot refill.

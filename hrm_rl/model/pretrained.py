@@ -32,11 +32,10 @@ def save_pretrained(model: HRM, directory: str | os.PathLike[str]) -> None:
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    weights, config = folder / WEIGHTS_FILE, folder / CONFIG_FILE
+    weights = folder / WEIGHTS_FILE
     save_file(tensors, f"{weights}.partial", metadata={"format": "pt"})
     os.replace(f"{weights}.partial", weights)
-    Path(f"{config}.partial").write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
-    os.replace(f"{config}.partial", config)
+    write_whole(folder / CONFIG_FILE, json.dumps(model.config.to_dict(), indent=2) + "\n")
 
 
 def load_pretrained(source: str | os.PathLike[str], revision: str | None = None) -> HRM:
@@ -104,6 +103,13 @@ def from_reference(
     except ValueError as error:
         raise ValueError(f"the settings given for {name} do not do: {error}") from None
     return _assemble(config, tensors, name)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
 
 
 def list_checkpoints(run: Path) -> list[Path]:

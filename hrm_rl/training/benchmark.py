@@ -10,21 +10,16 @@ from typing import Any
 
 import torch
 
-from hrm_rl.agents import Learner
-from hrm_rl.envs import PuzzleVectorEnv
-from hrm_rl.model import HRM
-from hrm_rl.training.average import WeightAverage
-from hrm_rl.training.compute import Compute, choose_compute
-from hrm_rl.training.data import training_data
+from hrm_rl.training.compute import Compute, choose_compute, current_switches
+from hrm_rl.training.loop import Trainer
 from hrm_rl.training.metrics import IntervalMetrics
 from hrm_rl.training.presets import Preset, find_preset
+from hrm_rl.training.run_folder import RunFolder
 
 
 def benchmark(device: str, rounds: int = 5) -> dict[str, Any]:
     """The rows of `hrm-rl bench`: seconds (medians), ratios, and their spread over rounds."""
-    before = Compute(
-        matmul_precision=torch.get_float32_matmul_precision(), threads=torch.get_num_threads()
-    )
+    before = current_switches()
     preset = find_preset("sudoku-4x4")
     choice = choose_compute(preset.model, preset.learner, preset.batch_size, device=device)
     compute = choice.compute
@@ -48,27 +43,19 @@ class _Workload:
 
     def __init__(self, preset: Preset, compute: Compute) -> None:
         self.compute = compute
-        compute.apply()
         model = dataclasses.replace(preset.model, forward_dtype=compute.dtype)
-        torch.manual_seed(0)
-        self.model = HRM(model).to(compute.device)
-        self.learner = Learner(self.model, preset.batch_size, preset.learner)
-        self.average = WeightAverage(self.model, preset.ema_decay or 0.9)
         data = dataclasses.replace(preset.data, train_puzzles=2000, validation_puzzles=1)
-        self.envs = PuzzleVectorEnv(
-            preset.batch_size,
-            training_data(data, compute.device).source,
-            halt_max_steps=model.halt_max_steps,
-            device=compute.device,
-        )
-        self.metrics = IntervalMetrics(model.halt_max_steps, self.model.device)
-        self.obs, self.info = self.envs.reset(seed=0)
+        preset = dataclasses.replace(preset, model=model, data=data)
+        # Nothing is trained to the end or saved: the folder stays unmade.
+        self.trainer = Trainer(preset, compute, RunFolder("unused"))
+        self.metrics = IntervalMetrics(model.halt_max_steps, self.trainer.envs.device)
+        self.obs, self.info = self.trainer.envs.reset(seed=0)
 
     def step(self) -> dict[str, float]:
         """One training step; seconds of all, the environment, and the agent's and log's bookkeeping."""
-        obs, learner = self.obs, self.learner
+        obs, learner, average = self.obs, self.trainer.learner, self.trainer.average
         marks = [_now(self.compute)]
-        out = self.model(
+        out = learner.model(
             learner.carry,
             obs["inputs"],
             obs["puzzle_identifiers"],
@@ -77,11 +64,12 @@ class _Workload:
         marks.append(_now(self.compute))
         action = learner.decide(out, obs["segment"])
         marks.append(_now(self.compute))
-        next_obs, _, _, _, next_info = self.envs.step(action)
+        next_obs, _, _, _, next_info = self.trainer.envs.step(action)
         marks.append(_now(self.compute))
         metrics = learner.learn(out, obs, self.info["labels"], next_info)
         marks.append(_now(self.compute))
-        self.average.update()
+        if average:
+            average.update()
         self.metrics.add(metrics)
         if learner.step % 10 == 0:
             self.metrics.take()

@@ -113,7 +113,7 @@ def choose_compute(
         half = device == "cuda" and torch.cuda.is_bf16_supported()
         auto = "bfloat16" if half else "float32"
         return Choice(Compute(device, auto if dtype == "auto" else dtype))
-    before = _switches()
+    before = current_switches()
     candidates = [Compute(dtype=d, threads=before.threads) for d in _dtypes(dtype)]
     if dtype in ("auto", "float32") and _onednn_keeps_float32():
         candidates.append(dataclasses.replace(candidates[0], matmul_precision="medium"))
@@ -151,7 +151,7 @@ def _dtypes(dtype: str) -> tuple[str, ...]:
     return ("float32", "bfloat16") if dtype == "auto" else (dtype,)
 
 
-def _switches() -> Compute:
+def current_switches() -> Compute:
     """PyTorch's process-wide switches as they stand."""
     return Compute(
         matmul_precision=torch.get_float32_matmul_precision(), threads=torch.get_num_threads()

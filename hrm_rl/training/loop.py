@@ -1,7 +1,6 @@
 """The training loop: reinforcement learning over a vector of puzzles, one segment a step."""
 
 import dataclasses
-import logging
 import sys
 import time
 from typing import Any
@@ -20,8 +19,6 @@ from hrm_rl.training.evaluate import evaluate
 from hrm_rl.training.metrics import IntervalMetrics, MetricsLog
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder
-
-log = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -105,11 +102,12 @@ class Trainer:
                     writer.write(step, {f"eval/{k}": v for k, v in validation.items()})
                     write_boards(writer, step, self.evaluated_model, self.data)
                     self.save()
-                    bar.write(
-                        f"step {step}: validation {100 * validation['exact_accuracy']:.1f} % exact "
-                        f"after {validation['mean_segments']:.1f} segments",
-                        file=sys.stderr,
-                    ) if progress else None
+                    if progress:
+                        bar.write(
+                            f"step {step}: validation {100 * validation['exact_accuracy']:.1f} % "
+                            f"exact after {validation['mean_segments']:.1f} segments",
+                            file=sys.stderr,
+                        )
         finally:
             bar.close()
             writer.close()

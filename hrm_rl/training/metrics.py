@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from hrm_rl.training.run_folder import RunFolder, write_whole
+from hrm_rl.model.pretrained import write_whole
+from hrm_rl.training.run_folder import RunFolder
 
 _MEANS = ("loss", "token_loss", "q_halt_loss", "q_continue_loss")
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from hrm_rl.model import HRM
-from hrm_rl.model.pretrained import list_checkpoints
+from hrm_rl.model.pretrained import list_checkpoints, write_whole
 from hrm_rl.training.compute import Compute
 from hrm_rl.training.config import to_toml
 from hrm_rl.training.presets import Preset
@@ -121,10 +121,3 @@ def read_config_json(file: Path) -> tuple[Preset, Compute]:
         raise ValueError(f"{file} is no run configuration: it lacks {error}") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} is no run configuration: {error}") from None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -12,7 +12,7 @@ from hrm_rl.agents import HRMAgent
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.envs.vector import to_numpy
 from hrm_rl.halting import SegmentFeatures
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRM
 from hrm_rl.training.presets import find_preset
 
 ROWS, LIMIT = 6, 4
@@ -20,29 +20,9 @@ DTYPES = ["float32", "bfloat16", "float16", "float64"]
 
 
 @pytest.fixture(scope="module")
-def build() -> Callable[..., HRM]:
+def build(restless_hrm: Any) -> Callable[..., HRM]:
     """A tiny model whose rows halt at different segments."""
-
-    def make(forward_dtype: str = "float32") -> HRM:
-        config = HRMConfig(
-            vocab_size=6,
-            seq_len=16,
-            puzzle_emb_ndim=0,
-            hidden_size=32,
-            num_heads=2,
-            H_layers=1,
-            L_layers=1,
-            pos_encodings="learned",
-            halt_max_steps=LIMIT,
-            forward_dtype=forward_dtype,
-        )
-        torch.manual_seed(26)
-        model = HRM(config)
-        torch.nn.init.normal_(model.q_head.weight, std=0.3)
-        model.q_head.bias.data = torch.tensor([-1.0, 0.0])
-        return model
-
-    return make
+    return lambda forward_dtype="float32": restless_hrm(forward_dtype=forward_dtype)
 
 
 def vector(**options: Any) -> PuzzleVectorEnv:

@@ -5,28 +5,13 @@ import torch
 
 from hrm_rl.agents.losses import q_loss
 from hrm_rl.agents.q_targets import Experience, target_rule
-from hrm_rl.model import HRM, HRMConfig
 
 BATCH, LIMIT = 8, 4
 
 
 @pytest.fixture
-def model():
-    torch.manual_seed(0)
-    model = HRM(
-        HRMConfig(
-            vocab_size=6,
-            seq_len=9,
-            puzzle_emb_ndim=0,
-            hidden_size=16,
-            num_heads=2,
-            H_layers=1,
-            L_layers=1,
-            pos_encodings="learned",
-            halt_max_steps=LIMIT,
-            forward_dtype="float32",
-        )
-    )
+def model(tiny_hrm):
+    model = tiny_hrm(seq_len=9, hidden_size=16)
     torch.nn.init.normal_(model.q_head.weight, std=0.5)
     torch.nn.init.zeros_(model.q_head.bias)
     return model

@@ -11,7 +11,7 @@ from hrm_rl.analysis.recorder import Recording, record
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.sudoku import sudoku_validator
 from hrm_rl.halting import SegmentFeatures, parse_rule
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRM
 from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.source import PuzzleArrays
 from hrm_rl.training.evaluate import evaluate
@@ -49,23 +49,8 @@ class Known(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def known() -> Known:
-    config = HRMConfig(
-        vocab_size=6,
-        seq_len=16,
-        puzzle_emb_ndim=0,
-        hidden_size=32,
-        num_heads=2,
-        H_layers=1,
-        L_layers=1,
-        pos_encodings="learned",
-        halt_max_steps=LIMIT,
-        forward_dtype="float32",
-    )
-    torch.manual_seed(26)
-    model = HRM(config)
-    torch.nn.init.normal_(model.q_head.weight, std=0.3)
-    model.q_head.bias.data = torch.tensor([-1.0, 0.0])
+def known(restless_hrm: Any) -> Known:
+    model = restless_hrm()
     puzzles = sudoku.generate(COUNT, 4, seed=0)
     # Some puzzles become right at some segment: their solution is what the model then says.
     recording = record(model, puzzles, BEYOND)
