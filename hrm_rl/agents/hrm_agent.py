@@ -7,8 +7,16 @@ import torch
 from torch import Tensor
 
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, parse_rule, segment_features
+from hrm_rl.halting.rules import needs_of, spec_of
 from hrm_rl.hashing import mix, stream
 from hrm_rl.model import HRM, Carry, SegmentOutput
+
+
+class Best(NamedTuple):
+    """The best-scored draft so far, for rules that recall."""
+
+    score: Tensor  # [B] float32; -inf at segment 0
+    draft: Tensor  # [B, S] int64
 
 
 class AgentState(NamedTuple):
@@ -16,11 +24,14 @@ class AgentState(NamedTuple):
 
     carry: Carry
     memory: Memory
+    best: Best | None = None
+    """None unless the rule recalls."""
 
     def take_rows(self, rows: Tensor) -> "AgentState":
         """The state of these rows, int64 [K]."""
         carry = Carry(*(z[rows] for z in self.carry))
-        return AgentState(carry, Memory(*(t[rows] for t in self.memory)))
+        best = None if self.best is None else Best(*(t[rows] for t in self.best))
+        return AgentState(carry, Memory(*(t[rows] for t in self.memory)), best)
 
 
 class Decision(NamedTuple):
@@ -37,7 +48,8 @@ class HRMAgent:
 
     Args:
         model: the network, on its device.
-        rule: a rule for stopping, or its spec string; `q` is the paper's.
+        rule: a rule for stopping, or its spec string; `q` is the paper's. With one that recalls
+            (`recall(q)`) the answer is at every segment the draft of the largest score so far.
         flat_action: `predict` returns the actions of environments made with `flat_action=True`, as
             tools that take no Dict actions want them (Stable-Baselines3's `evaluate_policy`, say).
     """
@@ -47,13 +59,27 @@ class HRMAgent:
     ) -> None:
         self.model = model
         self.flat_action = flat_action
-        self.rule = parse_rule(rule) if isinstance(rule, str) else rule
+        self.rule: HaltingRule = parse_rule(rule) if isinstance(rule, str) else rule
+        needs = needs_of(self.rule)
+        if "future" in needs:
+            raise ValueError(
+                f"rule {spec_of(self.rule)!r} decides in hindsight: it runs on a trace bank "
+                "(`hrm-rl compare`), not live"
+            )
+        self._pooled = "pooled_z_H" in needs
+        self._recalls = bool(getattr(self.rule, "recalls", False))
 
     def initial_state(self, batch_size: int) -> AgentState:
-        config = self.model.config
+        config, device = self.model.config, self.model.device
+        best = None
+        if self._recalls:
+            score = torch.full((batch_size,), -torch.inf, device=device)
+            draft = torch.zeros(batch_size, config.seq_len, dtype=torch.int64, device=device)
+            best = Best(score, draft)
         return AgentState(
             self.model.initial_carry(batch_size),
-            Memory.blank(batch_size, config.seq_len, config.vocab_size, self.model.device),
+            Memory.blank(batch_size, config.seq_len, config.vocab_size, device),
+            best,
         )
 
     @torch.no_grad()
@@ -80,9 +106,19 @@ class HRMAgent:
         memory = state.memory.reset(fresh)
         out = self.model(carry, obs["inputs"], obs["puzzle_identifiers"])
         key = _hash_rows(obs["inputs"]) if puzzle_key is None else puzzle_key
-        features, memory = segment_features(memory, carry, out, key)
-        action = {"answer": out.logits.argmax(-1), "halt": self.rule(features)}
-        return Decision(action, AgentState(out.carry, memory), features, out)
+        features, memory = segment_features(memory, carry, out, key, pooled=self._pooled)
+        answer, best = out.logits.argmax(-1), None
+        if self._recalls:
+            assert state.best is not None
+            score: Tensor = self.rule.score(features).float()  # type: ignore[attr-defined]
+            better = fresh | (score > state.best.score)
+            best = Best(
+                torch.where(better, score, state.best.score),
+                torch.where(better[:, None], answer, state.best.draft),
+            )
+            answer = best.draft
+        action = {"answer": answer, "halt": self.rule(features)}
+        return Decision(action, AgentState(out.carry, memory, best), features, out)
 
     def predict(
         self,
@@ -127,13 +163,14 @@ class HRMAgent:
 
     def _to_numpy(self, state: AgentState) -> tuple[np.ndarray, ...]:
         # NumPy has no bfloat16; float32 holds its values exactly.
-        tensors = (*state.carry, *state.memory)
+        tensors = (*state.carry, *state.memory, *(state.best or ()))
         return tuple((t.float() if t.dtype == torch.bfloat16 else t).cpu().numpy() for t in tensors)
 
     def _from_numpy(self, arrays: tuple[np.ndarray, ...]) -> AgentState:
-        z_H, z_L, *memory = (torch.as_tensor(a, device=self.model.device) for a in arrays)
-        dtype = self.model.dtype
-        return AgentState(Carry(z_H.to(dtype), z_L.to(dtype)), Memory(*memory))
+        z_H, z_L, *others = (torch.as_tensor(a, device=self.model.device) for a in arrays)
+        dtype, split = self.model.dtype, len(Memory._fields)
+        best = Best(*others[split:]) if self._recalls else None
+        return AgentState(Carry(z_H.to(dtype), z_L.to(dtype)), Memory(*others[:split]), best)
 
 
 def _hash_rows(inputs: Tensor) -> Tensor:

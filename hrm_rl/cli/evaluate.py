@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from hrm_rl.cli.output import Trained, open_trained, percent, print_json
 
 if TYPE_CHECKING:
+    from hrm_rl.halting import TraceBank
     from hrm_rl.puzzles.source import PuzzleArrays
 
 
@@ -17,60 +18,116 @@ class Eval:
     """Answer puzzles, stopping by a rule, and count how many are right and how long it thought.
 
     Every puzzle is answered once. A row that stops keeps its draft and hands its place to the next
-    puzzle, so stopping early saves time in proportion.
+    puzzle, so stopping early saves time in proportion. With --bank the puzzles are a trace bank's, and
+    what happens is compared with what the bank says, puzzle by puzzle.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """A run folder, a folder with config.json and model.safetensors, or a Hub id, owner/name."""
     halting: str | None = None
     """Rule for stopping: q (the paper), q-halt:0, fixed:4, confidence:0.9, margin:0.5, entropy:0.1,
-    stable:2, residual:0.01, kl:5e-4, random:0.2, or module:Class. The run's own rule by default."""
+    stable:2, residual:0.01, kl:5e-4, random:0.2, recall(q), min(2, q), any(q, stable:2), or
+    module:Class. The run's own rule by default."""
     data: Path | None = None
     """CSV of puzzles (source,question,answer,rating); generated test puzzles by default."""
+    bank: Path | None = None
+    """A trace bank of this run (`hrm-rl trace`), whose puzzles to answer and outcomes to compare."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Of a bank, the puzzles of this split only."""
+    allow_mismatch: bool = False
+    """Take a bank that was recorded from another model all the same."""
     puzzles: int | None = None
-    """How many: 1000 generated ones, or all of the file, by default."""
+    """How many: 1000 generated ones, or all of the file or bank, by default."""
     seed: int = 0
     """Which generated puzzles."""
     max_segments: int | None = None
     """Limit; the run's halt_max_steps by default. May be larger."""
     batch_size: int = 256
     """Puzzles thought about side by side."""
+    speedup: bool = False
+    """Also time the rule against running every puzzle to the limit, three times each by turns."""
     device: str = "auto"
     """cpu, cuda, mps; auto takes cuda where there is one."""
     json: bool = False
     """Print the result as one JSON object."""
 
     def run(self) -> None:
+        from hrm_rl.analysis.confirm import check_bank, measure_speedup
         from hrm_rl.envs.sudoku import sudoku_validator
         from hrm_rl.halting import parse_rule
+        from hrm_rl.halting.replay import replay
         from hrm_rl.training.evaluate import evaluate
 
-        for name in ("puzzles", "max_segments", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must be >= 1, got {value}")
+        self._check()
         parse_rule(self.halting or "q")
+        bank = self._bank()
         trained = open_trained(self.run_folder, self.device)
-        rule = self.halting or trained.rule
-        puzzles = self._puzzles(trained)
-        result = evaluate(
-            trained.model,
-            puzzles,
-            rule,
-            max_segments=self.max_segments,
-            batch_size=self.batch_size,
-            validator=sudoku_validator(trained.size, trained.model.device),
-        ).summary()
+        model = trained.model
+        name = self.halting or trained.rule
+        rule = parse_rule(name)
+        limit = self.max_segments or model.config.halt_max_steps
+        options: dict[str, Any] = {"batch_size": self.batch_size}
+        if bank is None:
+            puzzles, replayed = self._puzzles(trained), None
+        else:
+            check_bank(model, bank, rule, allow_mismatch=self.allow_mismatch)
+            if self.max_segments is None:
+                limit = min(limit, bank.num_segments)
+            replayed = replay(bank, rule, max_segments=limit)
+            puzzles, options["puzzle_keys"] = bank.puzzles, bank.puzzle_key
+        options["max_segments"] = limit
+        validator = sudoku_validator(trained.size, model.device)
+        found = evaluate(model, puzzles, rule, validator=validator, **options)
+        result: dict[str, Any] = found.summary()
+        if replayed is not None:
+            result["agree_segments"] = float((found.segments == replayed.stopped).mean())
+            result["agree_correct"] = float((found.correct == replayed.correct).mean())
+        if self.speedup:
+            result |= measure_speedup(model, puzzles, rule, **options)
         if self.json:
-            where = {"run": str(self.run_folder), "step": trained.step, "halting": rule}
-            print_json({**result, **where, "data": str(self.data) if self.data else "generated"})
+            where = {"run": str(self.run_folder), "step": trained.step, "halting": name}
+            print_json({**result, **where, "data": str(self.bank or self.data or "generated")})
             return
+        self._print(result, name)
+
+    def _print(self, result: dict[str, Any], rule: str) -> None:
         print(
             f"{percent(result['exact_accuracy'])} of {result['count']} puzzles solved "
             f"({percent(result['cell_accuracy'])} of the cells), stopping by {rule} after "
             f"{result['mean_segments']:.2f} of at most {result['max_segments']} segments; "
             f"{result['puzzles_per_second']:.0f} puzzles a second."
         )
+        if self.bank is not None:
+            alike = [round(result[f"agree_{x}"] * result["count"]) for x in ("segments", "correct")]
+            print(
+                f"As {self.bank} says: {alike[0]} of {result['count']} puzzles stop at its segment, "
+                f"{alike[1]} are right or wrong as in it."
+            )
+        if self.speedup:
+            print(
+                f"{result['speedup']:.2f} times as fast as running to the limit; "
+                f"{result['promised_speedup']:.2f} times fewer segments."
+            )
+
+    def _check(self) -> None:
+        for name in ("puzzles", "max_segments", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be >= 1, got {value}")
+        if self.bank is not None and self.data is not None:
+            raise ValueError(f"--bank {self.bank} and --data {self.data}: choose one of the two")
+        if self.bank is None and (self.split is not None or self.allow_mismatch):
+            option = "--split" if self.split is not None else "--allow-mismatch"
+            raise ValueError(f"{option} goes with --bank")
+
+    def _bank(self) -> "TraceBank | None":
+        from hrm_rl.halting import TraceBank
+
+        if self.bank is None:
+            return None
+        bank = TraceBank.load(self.bank)
+        bank = bank if self.split is None else bank.in_split(self.split)
+        return bank.take(slice(self.puzzles))
 
     def _puzzles(self, trained: Trained) -> "PuzzleArrays":
         from hrm_rl.puzzles import sudoku

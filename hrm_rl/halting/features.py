@@ -1,11 +1,32 @@
 """What a segment shows to a rule for stopping, and the little state needed to see change."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from hrm_rl.model import Carry, SegmentOutput
+
+class States(Protocol):
+    """The latent states before or after a segment, both [B, P+S, D]: a `Carry`, say."""
+
+    @property
+    def z_H(self) -> Tensor: ...
+    @property
+    def z_L(self) -> Tensor: ...
+
+
+class Segment(Protocol):
+    """What a segment put out: a `SegmentOutput`, say."""
+
+    @property
+    def carry(self) -> States: ...
+    @property
+    def logits(self) -> Tensor: ...  # [B, S, V]
+    @property
+    def q_halt(self) -> Tensor: ...  # [B]
+    @property
+    def q_continue(self) -> Tensor: ...  # [B]
 
 
 class SegmentFeatures(NamedTuple):
@@ -41,6 +62,10 @@ class SegmentFeatures(NamedTuple):
     """int64, constant over a puzzle: the counter of rules that draw at random."""
     pooled_z_H: Tensor | None = None
     """Mean of z_H over positions, float32 [B, D], where it was asked for."""
+    halt_sum: Tensor | None = None
+    """Sum of sigmoid(q_halt) over the segments run so far (what Graves' ACT adds up)."""
+    log_survival: Tensor | None = None
+    """Sum of log(1 - sigmoid(q_halt)): log probability of not having halted yet (PonderNet)."""
 
 
 class Memory(NamedTuple):
@@ -51,12 +76,15 @@ class Memory(NamedTuple):
     draft: Tensor  # [B, S] int64
     unchanged_for: Tensor  # [B] int64
     residual_H: Tensor  # [B] float32
+    halt_sum: Tensor  # [B] float32
+    log_survival: Tensor  # [B] float32
 
     @classmethod
     def blank(cls, batch: int, seq_len: int, vocab_size: int, device: torch.device) -> "Memory":
         counts = torch.zeros(batch, dtype=torch.int64, device=device)
         log_probs = torch.zeros(batch, seq_len, vocab_size, device=device)
-        return cls(counts, log_probs, log_probs[..., 0].long(), counts, counts.float())
+        zeros = counts.float()
+        return cls(counts, log_probs, log_probs[..., 0].long(), counts, zeros, zeros, zeros)
 
     def reset(self, where: Tensor) -> "Memory":
         """Forget the rows of `where` (bool [B]): their next segment is their first."""
@@ -64,12 +92,13 @@ class Memory(NamedTuple):
 
 
 def segment_features(
-    last: Memory, before: Carry, out: SegmentOutput, puzzle_key: Tensor, *, pooled: bool = False
+    last: Memory, before: States, out: Segment, puzzle_key: Tensor, *, pooled: bool = False
 ) -> tuple[SegmentFeatures, Memory]:
     """The features of the segment that led from carry `before` to `out`, and the new memory.
 
     Probabilities are softmax over the logits, in float32. No host synchronisation.
     """
+    q_halt = out.q_halt.detach()
     log_probs = out.logits.float().log_softmax(-1)  # [B, S, V]
     probs = log_probs.exp()
     draft = out.logits.argmax(-1)
@@ -79,7 +108,7 @@ def segment_features(
     kl = (probs * (log_probs - last.log_probs)).sum(-1).mean(-1)
     features = SegmentFeatures(
         segment=last.segment + 1,
-        q_halt=out.q_halt.detach(),
+        q_halt=q_halt,
         q_continue=out.q_continue.detach(),
         confidence=top[..., 0].mean(-1),
         confidence_min=top[..., 0].amin(-1),
@@ -93,8 +122,19 @@ def segment_features(
         unchanged_for=torch.where(seen & (differs == 0), last.unchanged_for + 1, 0),
         puzzle_key=puzzle_key,
         pooled_z_H=out.carry.z_H.float().mean(1) if pooled else None,
+        halt_sum=torch.where(seen, last.halt_sum, 0.0) + q_halt.float().sigmoid(),
+        log_survival=torch.where(seen, last.log_survival, 0.0) + logsigmoid(-q_halt.float()),
     )
-    memory = Memory(features.segment, log_probs, draft, features.unchanged_for, features.residual_H)
+    assert features.halt_sum is not None and features.log_survival is not None
+    memory = Memory(
+        segment=features.segment,
+        log_probs=log_probs,
+        draft=draft,
+        unchanged_for=features.unchanged_for,
+        residual_H=features.residual_H,
+        halt_sum=features.halt_sum,
+        log_survival=features.log_survival,
+    )
     return features, memory
 
 

@@ -1,16 +1,19 @@
 """Rules for stopping. A rule is `rule(features) -> bool [B]`: which rows stop after this segment.
 
-A rule is a frozen dataclass of its thresholds with a `__call__` of a line or two; its spec string
+A rule is a frozen dataclass of its threshold with a `__call__` of a line or two; its spec string
 (`confidence:0.9`) is its name and its field. The same object serves the live loop and recordings.
 Your own: any callable of that form, given to `HRMAgent(rule=...)` or named `module:Class`.
+
+Rules that wrap others are in combinators.py, rules that are fitted in fitted.py and calm.py, and
+the reading of spec strings in spec.py.
 """
 
-import difflib
-import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hrm_rl.halting.features import SegmentFeatures
@@ -18,15 +21,31 @@ from hrm_rl.hashing import mix, uniform
 
 
 class HaltingRule(Protocol):
-    """Anything that says, after a segment, which rows stop."""
+    """Anything that says, after a segment, which rows stop.
+
+    It may have `needs: frozenset[str]`, the optional features that it reads, or "future" where it
+    decides in hindsight and so on recordings only.
+    """
 
     def __call__(self, features: SegmentFeatures, /) -> Tensor: ...
 
 
+class Named:
+    """Prints as its spec string: the name, and the field's value if there is one."""
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __str__(self) -> str:
+        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+        return f"{self.name}:{values[0]}" if values else self.name
+
+
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(Named):
     """Stop after n segments."""
 
+    name = "fixed"
     n: int
 
     def __post_init__(self) -> None:
@@ -38,9 +57,10 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(Named):
     """Stop after any segment with probability p, drawn from the puzzle's key: repeatable."""
 
+    name = "random"
     p: float
 
     def __post_init__(self) -> None:
@@ -52,17 +72,20 @@ class Random:
 
 
 @dataclass(frozen=True)
-class Q:
+class Q(Named):
     """The paper's rule: stop where halting is worth more than thinking on."""
+
+    name = "q"
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
         return features.q_halt > features.q_continue
 
 
 @dataclass(frozen=True)
-class QHalt:
+class QHalt(Named):
     """Stop where the halt logit exceeds a threshold (halt-only training; TRM, arXiv 2510.04871)."""
 
+    name = "q-halt"
     threshold: float = 0.0
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
@@ -70,9 +93,10 @@ class QHalt:
 
 
 @dataclass(frozen=True)
-class Confidence:
+class Confidence(Named):
     """Stop where the mean over cells of the largest probability reaches a threshold."""
 
+    name = "confidence"
     threshold: float
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
@@ -80,9 +104,10 @@ class Confidence:
 
 
 @dataclass(frozen=True)
-class Margin:
+class Margin(Named):
     """Stop where the mean gap of the two largest probabilities reaches a threshold."""
 
+    name = "margin"
     threshold: float
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
@@ -90,9 +115,10 @@ class Margin:
 
 
 @dataclass(frozen=True)
-class Entropy:
+class Entropy(Named):
     """Stop where the mean entropy over cells, in nats, falls to a threshold."""
 
+    name = "entropy"
     threshold: float
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
@@ -100,9 +126,10 @@ class Entropy:
 
 
 @dataclass(frozen=True)
-class Stable:
+class Stable(Named):
     """Stop where the draft has stayed the same k segments in a row (PABEE, arXiv 2006.04152)."""
 
+    name = "stable"
     k: int
 
     def __post_init__(self) -> None:
@@ -114,87 +141,171 @@ class Stable:
 
 
 @dataclass(frozen=True)
-class Residual:
+class Residual(Named):
     """Stop where z_H has come to rest: its relative change falls to a threshold."""
 
+    name = "residual"
     threshold: float
+
+    def __post_init__(self) -> None:
+        _below_infinity(self.name, self.threshold)
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
         return features.residual_H <= self.threshold
 
 
 @dataclass(frozen=True)
-class KL:
+class SecondOrder(Named):
+    """Stop where the relative change of z_H no longer changes itself (after arXiv 2509.23314)."""
+
+    name = "second-order"
+    threshold: float
+
+    def __post_init__(self) -> None:
+        _below_infinity(self.name, self.threshold)
+
+    def __call__(self, features: SegmentFeatures) -> Tensor:
+        # Up to segment 2 the difference is infinite or NaN, and no threshold reaches it.
+        return (features.residual_H - features.previous_residual_H).abs() <= self.threshold
+
+
+@dataclass(frozen=True)
+class KL(Named):
     """Stop where a segment hardly moved the predictions (arXiv 2502.05171)."""
 
+    name = "kl"
     threshold: float
+
+    def __post_init__(self) -> None:
+        _below_infinity(self.name, self.threshold)
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
         return features.kl <= self.threshold
 
 
-RULES: dict[str, Callable[..., HaltingRule]] = {
-    "fixed": Fixed,
-    "random": Random,
-    "q": Q,
-    "q-halt": QHalt,
-    "confidence": Confidence,
-    "margin": Margin,
-    "entropy": Entropy,
-    "stable": Stable,
-    "residual": Residual,
-    "kl": KL,
-}
+@dataclass(frozen=True)
+class Act(Named):
+    """Stop where the halting probabilities add up to a threshold (Graves' ACT, arXiv 1603.08983)."""
+
+    name = "act"
+    needs = frozenset({"halt_sum"})
+    threshold: float = 0.99
+
+    def __call__(self, features: SegmentFeatures) -> Tensor:
+        return required(features, "halt_sum") >= self.threshold
 
 
-def parse_rule(spec: str) -> HaltingRule:
-    """The rule of a spec string such as `q`, `fixed:4`, `confidence:0.9` or `my.module:MyRule`.
+@dataclass(frozen=True)
+class Ponder(Named):
+    """Stop where the probability of having halted reaches a threshold (PonderNet, arXiv 2107.05407)."""
 
-    Raises ValueError naming the spec and what is accepted.
+    name = "ponder"
+    needs = frozenset({"log_survival"})
+    threshold: float = 0.5
+
+    def __call__(self, features: SegmentFeatures) -> Tensor:
+        return -required(features, "log_survival").expm1() >= self.threshold
+
+
+class _Hindsight(Named):
+    """A rule that is told which drafts are right: an upper bound, for recordings only."""
+
+    needs = frozenset({"future"})
+
+    def __call__(self, features: SegmentFeatures) -> Tensor:
+        raise ValueError(f"rule {self} knows the future: it runs on a trace bank only")
+
+
+@dataclass(frozen=True)
+class Oracle(_Hindsight):
+    """Hindsight: stop where correct - cost * segments is largest, at the first such segment."""
+
+    name = "oracle"
+    cost: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cost < np.inf:
+            raise ValueError(f"oracle:COST needs a COST >= 0 per segment, got {self.cost}")
+
+    def __str__(self) -> str:
+        return f"oracle:{self.cost}" if self.cost else "oracle"
+
+    def stop_segments(self, correct: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """1-based, int64 [N], of `correct` [N, M]."""
+        # Only two segments can be best: the first right one, and the first of all.
+        first = correct.argmax(axis=1)  # 0 where none is right
+        return np.where(1 - self.cost * first > correct[:, 0], first, 0).astype(np.int64) + 1
+
+
+@dataclass(frozen=True)
+class FirstCorrect(_Hindsight):
+    """Hindsight: stop at the first right draft; where none is, run to the limit."""
+
+    name = "first-correct"
+
+    def stop_segments(self, correct: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """1-based, int64 [N], of `correct` [N, M]."""
+        stops = np.where(correct.any(axis=1), correct.argmax(axis=1) + 1, correct.shape[1])
+        return stops.astype(np.int64)
+
+
+_ALL: tuple[Callable[..., HaltingRule], ...] = (
+    Fixed,
+    Random,
+    Q,
+    QHalt,
+    Confidence,
+    Margin,
+    Entropy,
+    Stable,
+    Residual,
+    SecondOrder,
+    KL,
+    Act,
+    Ponder,
+    Oracle,
+    FirstCorrect,
+)
+RULES: dict[str, Callable[..., HaltingRule]] = {rule.name: rule for rule in _ALL}  # type: ignore[attr-defined]
+"""The rules of one name and at most one value, by name."""
+
+
+def needs_of(rule: HaltingRule) -> frozenset[str]:
+    """Optional features that a rule reads, and "future" where it decides in hindsight."""
+    return frozenset(getattr(rule, "needs", ()))
+
+
+def parts_of(rule: HaltingRule) -> Iterator[HaltingRule]:
+    """The rule and all rules wrapped in it."""
+    yield rule
+    for part in getattr(rule, "rules", ()):
+        yield from parts_of(part)
+
+
+def spec_of(rule: HaltingRule) -> str:
+    """The spec string of a rule, which `parse_rule` reads back.
+
+    A rule of your own is `module:Class`, or `module:function`.
     """
-    name, _, argument = spec.partition(":")
-    if name in RULES:
-        kind = RULES[name]
-        parameters = fields(kind)  # type: ignore[arg-type]
-        if not argument:
-            try:
-                return kind()
-            except TypeError:
-                raise ValueError(f"rule {spec!r} needs a value, as in {name}:VALUE") from None
-        if not parameters:
-            raise ValueError(f"rule {name!r} takes no value, got {spec!r}")
-        convert: Callable[[str], float] = int if parameters[0].type is int else float
-        try:
-            value = convert(argument)
-        except ValueError:
-            wanted = "a whole number" if convert is int else "a number"
-            raise ValueError(f"rule {spec!r}: {argument!r} is not {wanted}") from None
-        if value != value:
-            raise ValueError(f"rule {spec!r}: the threshold is not a number")
-        return kind(value)
-    if argument and all(part.isidentifier() for part in name.lstrip(".").split(".")):
-        return _import_rule(name, argument, spec)
-    near = difflib.get_close_matches(name, RULES, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"unknown rule {spec!r}; {hint}known: {', '.join(RULES)}, or module:Class")
+    if isinstance(rule, Named):
+        return str(rule)
+    named: Any = rule if hasattr(rule, "__qualname__") else type(rule)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
-def _import_rule(module: str, name: str, spec: str) -> HaltingRule:
-    if not module or module.startswith("."):
-        raise ValueError(f"rule {spec!r}: {module!r} is no full name of a module")
-    near = difflib.get_close_matches(module, RULES, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    try:
-        rule = getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        raise ValueError(f"rule {spec!r}: {error}{hint}") from None
-    except AttributeError:
-        raise ValueError(f"rule {spec!r}: module {module!r} has no {name!r}") from None
-    if isinstance(rule, type):
-        try:
-            rule = rule()
-        except TypeError as error:
-            raise ValueError(f"rule {spec!r}: {error}") from None
-    if not callable(rule):
-        raise ValueError(f"rule {spec!r}: {name!r} is {type(rule).__name__}, not a rule to call")
-    return rule
+def required(features: SegmentFeatures, name: str) -> Tensor:
+    """An optional feature. Raises ValueError saying how to come by it where it is missing."""
+    value = getattr(features, name)
+    if value is None:
+        raise ValueError(
+            f"the rule needs feature {name}, which these features lack; segment_features gives it live"
+            f"{' with pooled=True' if name == 'pooled_z_H' else ''}, and on a trace bank "
+            f"bank_features(bank, needs={{'{name}'}}) does"
+        )
+    return value
+
+
+def _below_infinity(name: str, threshold: float) -> None:
+    # At segment 1 there is nothing to compare with; an infinite threshold would take that for rest.
+    if threshold == np.inf:
+        raise ValueError(f"{name}:EPSILON needs a finite EPSILON, got {threshold}")

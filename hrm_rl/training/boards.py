@@ -42,16 +42,18 @@ def board_sheet(model: HRM, puzzles: PuzzleArrays, picture: PictureDrawer) -> ND
     columns = sorted({segment for segment in (*_SEGMENTS, limit) if segment <= limit})
     # A few rows are not worth compiling for: a compiled model would compile again for their number.
     with torch.compiler.set_stance("force_eager"):
-        recording = record(model, puzzles, limit)
+        bank = record(model, puzzles, limit, drafts=True)
+    assert bank.drafts is not None
+    q_halt, q_continue = bank.features["q_halt"], bank.features["q_continue"]
     rows = []
     for n in range(len(puzzles)):
         tiles = [
             picture(
                 puzzles.inputs[n],
-                draft=recording.drafts[n, segment - 1],
+                draft=bank.drafts[n, segment - 1],
                 labels=puzzles.labels[n],
                 caption=f"segment {segment} of {limit}",
-                q=(recording.q_halt[n, segment - 1], recording.q_continue[n, segment - 1]),
+                q=(q_halt[n, segment - 1], q_continue[n, segment - 1]),
                 cell=_CELL,
             )
             for segment in columns

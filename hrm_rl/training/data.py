@@ -14,7 +14,7 @@ from hrm_rl.puzzles.source import PuzzleArrays
 from hrm_rl.training.presets import Preset, SudokuData
 
 # Seeds of the generated pools: another number a split, though their classes differ anyway.
-_VALIDATION_SEED, _TEST_SEED = 1, 2
+_SEEDS = {"train": 0, "validation": 1, "test": 2}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _validation(data: SudokuData) -> PuzzleArrays:
     return sudoku.generate(
         data.validation_puzzles,
         data.size,
-        seed=data.seed + _VALIDATION_SEED,
+        seed=data.seed + _SEEDS["validation"],
         extra_givens=data.extra_givens,
         split="validation",
     )
@@ -106,11 +106,21 @@ def _sample(puzzles: PuzzleArrays, count: int, seed: int) -> PuzzleArrays:
 
 def test_puzzles(preset: Preset, count: int, seed: int = 0) -> PuzzleArrays:
     """Generated puzzles of the run's kind, from classes that no training or validation has seen."""
-    data = preset.data
+    return generated_puzzles(preset.data, "test", count, seed)
+
+
+def generated_puzzles(
+    data: SudokuData, split: str, count: int, seed: int = 0, *, rate: bool = False
+) -> PuzzleArrays:
+    """Generated puzzles of the run's kind, from classes of a split; with `rate`, rated.
+
+    Raises ValueError for a split that is none of `sudoku.SPLITS`, or a seed out of range.
+    """
     return sudoku.generate(
         count,
         data.size,
-        seed=seed + _TEST_SEED,
+        seed=seed + _SEEDS.get(split, 0),
         extra_givens=data.extra_givens,
-        split="test",
+        split=split,
+        rate=rate,
     )

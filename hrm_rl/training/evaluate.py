@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.agents import HRMAgent
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
@@ -51,6 +51,7 @@ def evaluate(
     max_segments: int | None = None,
     batch_size: int = 256,
     validator: Validator | None = None,
+    puzzle_keys: ArrayLike | None = None,
 ) -> Evaluation:
     """Answer every puzzle once, stopping by `rule`, at the latest after `max_segments`.
 
@@ -61,6 +62,7 @@ def evaluate(
         max_segments: the limit; the model's halt_max_steps by default.
         batch_size: puzzles thought about at once.
         validator: says whether an answer is any right one; without it valid = correct.
+        puzzle_keys: int64 [N], by which rules that draw at random count; 0, 1, 2, ... by default.
 
     Raises:
         ValueError: the puzzles' length or vocabulary is not the model's.
@@ -81,6 +83,9 @@ def evaluate(
     rows = min(batch_size, count)
     envs = PuzzleVectorEnv(rows, source, halt_max_steps=limit, order="epoch", device=device)
     agent = HRMAgent(model, rule)
+    # Padded rows, whose key is past the end, take the last one's.
+    counters = np.arange(count) if puzzle_keys is None else np.asarray(puzzle_keys)
+    keys = torch.as_tensor(np.append(counters, counters[-1]).astype(np.int64), device=device)
     # One slot more than there are puzzles: padded rows write there.
     answers = torch.zeros(count + 1, config.seq_len, dtype=torch.int32, device=device)
     verdicts = torch.zeros(count + 1, 5, device=device)
@@ -92,7 +97,7 @@ def evaluate(
     state = None
     while finished < count:
         key = info["puzzle_key"]
-        decision = agent.act(obs, state, puzzle_key=key)
+        decision = agent.act(obs, state, puzzle_key=keys[key.clamp_max(count)])
         obs, _, terminated, _, info = envs.step(decision.action)
         state = decision.state
         slot = torch.where(terminated & (key < count), key, count)
@@ -100,11 +105,12 @@ def evaluate(
         judged = ("correct", "valid", "cell_accuracy", "segments", "first_correct_segment")
         verdicts[slot] = torch.stack([info[name].float() for name in judged], dim=1)
         finished += int((slot < count).sum())
-        if count - finished <= envs.num_envs // 2 and not model.is_compiled:
-            # The puzzles are all handed out and half of the rows are idle: go on with the others.
+        worth_it = 3 * envs.num_envs // 4
+        if count - finished <= worth_it and not model.is_compiled:
+            # The puzzles are all handed out and a quarter of the rows idle: go on with the others.
             # (A compiled model would be compiled again for every number of rows.)
             busy = (info["puzzle_key"] < count).nonzero().squeeze(1)
-            if 0 < len(busy) <= envs.num_envs // 2:
+            if 0 < len(busy) <= worth_it:
                 envs, state = envs.take_rows(busy), state.take_rows(busy)
                 obs, info = envs.current()
     seconds = time.perf_counter() - start

@@ -1,6 +1,7 @@
 """HRMAgent: `act` on tensors, `predict` as Stable-Baselines3 has it, and rules deciding."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from hrm_rl.agents import HRMAgent
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.envs.vector import to_numpy
 from hrm_rl.halting import SegmentFeatures
+from hrm_rl.halting.combinators import Recall
 from hrm_rl.model import HRM
 from hrm_rl.training.presets import find_preset
 
@@ -34,10 +36,12 @@ def segment_two(features: SegmentFeatures) -> torch.Tensor:
     return features.segment >= 2
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_predict_equals_act(build: Any, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "rule"), [*((dtype, "q") for dtype in DTYPES), ("bfloat16", "recall(q)")]
+)
+def test_predict_equals_act(build: Any, dtype: str, rule: str) -> None:
     """The state's way through NumPy loses nothing, in any dtype of the carry."""
-    agent, envs = HRMAgent(build(dtype)), vector()
+    agent, envs = HRMAgent(build(dtype), rule), vector()
     obs, _ = envs.reset(seed=0)
     state, arrays, episodes = None, None, 0
     for _ in range(12):
@@ -46,7 +50,9 @@ def test_predict_equals_act(build: Any, dtype: str) -> None:
         for key, value in decision.action.items():
             np.testing.assert_array_equal(action[key], value.numpy())
         state = decision.state
-        for one, two in zip((*state.carry, *state.memory), arrays, strict=True):
+        for one, two in zip(
+            (*state.carry, *state.memory, *(state.best or ())), arrays, strict=True
+        ):
             np.testing.assert_array_equal(one.double().numpy(), two.astype(np.float64))
         obs, _, terminated, _, _ = envs.step(action)
         episodes += int(terminated.sum())
@@ -162,6 +168,108 @@ def test_a_rule_of_ones_own_and_the_puzzle_key(build: Any) -> None:
     assert not one.action["halt"].any()
     two = agent.act(obs | {"segment": obs["segment"] + 1}, one.state)
     assert two.action["halt"].all()
+
+
+def test_a_rule_that_recalls_answers_with_the_best_scored_draft(build: Any) -> None:
+    """Against the record of all drafts and scores, over resets; ties keep the earlier."""
+    agent, envs = HRMAgent(build(), "recall(fixed:9)"), vector()
+    obs, _ = envs.reset(seed=0)
+    state, drafts, scores, later = None, [], [], 0
+    for step in range(2 * LIMIT):
+        decision = agent.act(obs, state)
+        if step % LIMIT == 0:  # the limit has ended every row
+            drafts, scores = [], []
+        drafts.append(decision.out.logits.argmax(-1))
+        scores.append(decision.out.q_halt)
+        best = torch.stack(scores).argmax(0)
+        rows = torch.arange(ROWS)
+        assert torch.equal(decision.action["answer"], torch.stack(drafts)[best, rows])
+        later += int((best < len(scores) - 1).sum())
+        obs, *_ = envs.step(decision.action)
+        state = decision.state
+    assert later > 0
+
+
+@dataclass(frozen=True)
+class AllEqual:
+    """A rule of somebody else's that recalls, by a score that says nothing."""
+
+    recalls = True
+
+    def score(self, features: SegmentFeatures) -> torch.Tensor:
+        return torch.ones_like(features.confidence)
+
+    def __call__(self, features: SegmentFeatures) -> torch.Tensor:
+        return features.segment >= 3
+
+
+def test_of_equal_scores_the_earlier_draft_stays(build: Any) -> None:
+    agent, envs = HRMAgent(build(), AllEqual()), vector(autoreset_mode="Disabled")
+    obs, _ = envs.reset(seed=0)
+    first = agent.act(obs)
+    second = agent.act(obs | {"segment": obs["segment"] + 1}, first.state)
+    assert (second.out.logits.argmax(-1) != first.out.logits.argmax(-1)).any()
+    assert torch.equal(second.action["answer"], first.action["answer"])
+
+
+def test_the_state_of_some_rows_goes_on_alike(build: Any) -> None:
+    agent, envs = HRMAgent(build(), "recall(q)"), vector(autoreset_mode="Disabled")
+    obs, _ = envs.reset(seed=0)
+    state = agent.act(agent_obs := obs).state
+    rows = torch.tensor([4, 1])
+    obs = {key: value + (key == "segment") for key, value in agent_obs.items()}
+    some = agent.act({key: value[rows] for key, value in obs.items()}, state.take_rows(rows))
+    together = agent.act(obs, state)
+    assert torch.equal(some.action["answer"], together.action["answer"][rows])
+    torch.testing.assert_close(some.state.best.score, together.state.best.score[rows])
+
+
+def test_rules_that_look_back_see_their_episode_only(build: Any) -> None:
+    agent, envs = HRMAgent(build(), "any(act:1.2, ponder:0.95)"), vector()
+    obs, _ = envs.reset(seed=0)
+    state, halts = None, []
+    total, alive = torch.zeros(ROWS), torch.ones(ROWS)
+    for _ in range(12):
+        fresh = obs["segment"] == 0
+        decision = agent.act(obs, state)
+        chance = decision.out.q_halt.sigmoid()
+        total = torch.where(fresh, 0, total) + chance
+        alive = torch.where(fresh, 1, alive) * (1 - chance)
+        torch.testing.assert_close(decision.features.halt_sum, total)
+        torch.testing.assert_close(decision.features.log_survival.exp(), alive)
+        halts.append(decision.action["halt"])
+        assert torch.equal(halts[-1], (total >= 1.2) | (1 - alive >= 0.95))
+        obs, *_ = envs.step(decision.action)
+        state = decision.state
+    assert 0 < torch.stack(halts).float().mean() < 1
+
+
+@dataclass(frozen=True)
+class ByState:
+    """A rule that looks at the pooled states."""
+
+    needs = frozenset({"pooled_z_H"})
+
+    def __call__(self, features: SegmentFeatures) -> torch.Tensor:
+        assert features.pooled_z_H is not None
+        return features.pooled_z_H[:, 0] > 0
+
+
+def test_a_rule_gets_the_pooled_states_it_needs(build: Any) -> None:
+    obs, _ = vector().reset(seed=0)
+    model = build()
+    decision = HRMAgent(model, ByState()).act(obs)
+    pooled = decision.out.carry.z_H.mean(1)
+    torch.testing.assert_close(decision.features.pooled_z_H, pooled)
+    assert HRMAgent(model, "q").act(obs).features.pooled_z_H is None
+    wrapped = HRMAgent(model, Recall(ByState())).act(obs)
+    assert torch.equal(wrapped.action["halt"], pooled[:, 0] > 0)
+
+
+@pytest.mark.parametrize("spec", ["oracle", "oracle:0.01", "first-correct"])
+def test_a_rule_of_hindsight_is_refused(build: Any, spec: str) -> None:
+    with pytest.raises(ValueError, match=f"'{spec}' decides in hindsight: it runs on a trace bank"):
+        HRMAgent(build(), spec)
 
 
 def test_an_unknown_rule_is_refused(build: Any) -> None:

@@ -250,5 +250,14 @@ def test_help_names_every_command(capsys) -> None:
         main(["--help"])
     assert not stop.value.code
     shown = capsys.readouterr().out
-    for command in ("train", "eval", "solve", "puzzles", "import-reference", "quickstart", "bench"):
+    for command in (
+        "train",
+        "eval",
+        "trace",
+        "solve",
+        "puzzles",
+        "import-reference",
+        "quickstart",
+        "bench",
+    ):
         assert command in shown

@@ -11,6 +11,7 @@ from hrm_rl.model import Carry, SegmentOutput
 
 ROWS, CELLS, VOCAB, TOKENS, WIDTH, SEGMENTS = 5, 7, 6, 8, 4, 6
 CPU = torch.device("cpu")
+FIELDS = [name for name in SegmentFeatures._fields if name != "pooled_z_H"]
 
 
 class Run(NamedTuple):
@@ -60,9 +61,11 @@ def expected(record: Run, row: int) -> list[dict[str, float]]:
     """One row's features by their definitions, a loop over segments."""
     result: list[dict[str, float]] = []
     segment, last_p, last_draft, unchanged, last_residual = 0, None, None, 0, np.inf
+    halt_sum, log_survival = 0.0, 0.0
     for before, out, where in zip(record.before, record.outputs, record.resets, strict=True):
         if where[row]:
             segment, unchanged, last_residual = 0, 0, np.inf
+            halt_sum, log_survival = 0.0, 0.0
         segment += 1
         p = softmax(out.logits[row].double().numpy())
         draft, ranked = p.argmax(-1), np.sort(p, axis=-1)
@@ -76,6 +79,10 @@ def expected(record: Run, row: int) -> list[dict[str, float]]:
             "entropy": -(p * np.log(p)).sum(-1).mean(),
             "puzzle_key": row * 1_000_003,
             "previous_residual_H": last_residual,
+            "halt_sum": (
+                halt_sum := halt_sum + (halt := 1 / (1 + np.exp(-float(out.q_halt[row]))))
+            ),
+            "log_survival": (log_survival := log_survival + np.log1p(-halt)),
         }
         if segment == 1:
             values |= dict.fromkeys(("kl", "residual_H", "residual_L"), np.inf)
@@ -127,7 +134,7 @@ def test_what_compares_is_infinite_at_segment_one_only() -> None:
 def test_types() -> None:
     f = run(torch.bfloat16).features[-1]
     integers = {"segment", "unchanged_for", "puzzle_key"}
-    for name in SegmentFeatures._fields[:-1]:
+    for name in FIELDS:
         wanted = torch.int64 if name in integers else torch.float32
         value = getattr(f, name)
         assert value.dtype == wanted and value.shape == (ROWS,), name
@@ -156,7 +163,7 @@ def test_rows_do_not_touch_one_another() -> None:
             alone, memory = segment_features(
                 memory, Carry(*(z[pick] for z in before)), one, together.puzzle_key[pick]
             )
-            for name in SegmentFeatures._fields[:-1]:
+            for name in FIELDS:
                 value = getattr(together, name)[pick]
                 torch.testing.assert_close(getattr(alone, name), value, msg=name)
 

@@ -74,15 +74,17 @@ def test_rows_are_puzzles_and_columns_segments(model: HRM) -> None:
     random = torch.get_rng_state()
     sheet = board_sheet(model, puzzles, DRAW)
     assert torch.equal(torch.get_rng_state(), random)
-    recording = record(model, puzzles, LIMIT)
+    bank = record(model, puzzles, LIMIT, drafts=True)
+    q_halt, q_continue = bank.features["q_halt"], bank.features["q_continue"]
+    assert bank.drafts is not None
     for n in range(3):
         for column, segment in enumerate((1, 2, 4, LIMIT)):
             tile = DRAW(
                 puzzles.inputs[n],
-                draft=recording.drafts[n, segment - 1],
+                draft=bank.drafts[n, segment - 1],
                 labels=puzzles.labels[n],
                 caption=f"segment {segment} of {LIMIT}",
-                q=(recording.q_halt[n, segment - 1], recording.q_continue[n, segment - 1]),
+                q=(q_halt[n, segment - 1], q_continue[n, segment - 1]),
                 cell=28,
             )
             height, width, _ = tile.shape

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hrm_rl.agents import LearnerConfig
+from hrm_rl.halting import parse_rule
 from hrm_rl.model import HRM
 from hrm_rl.training.average import WeightAverage
 from hrm_rl.training.loop import halting_rule
@@ -38,12 +39,22 @@ def test_without_an_average_the_weights_are_saved(tmp_path, start) -> None:
     assert same(model.state_dict(), trainer.model.state_dict())
 
 
-@pytest.mark.parametrize("q_target", ["full", "delayed", "none"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"q_target": "full"},
+        {"q_target": "delayed"},
+        {"q_target": "none"},
+        # Four steps are an episode of three segments and the first of another.
+        {"halting": "act"},
+        {"halting": "ponder"},
+    ],
+)
 @pytest.mark.parametrize("optimizer", ["adamw", "adam-atan2"])
 def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(
-    tmp_path, start, q_target, optimizer
+    tmp_path, start, kind, optimizer
 ) -> None:
-    learner = LearnerConfig(optimizer=optimizer, lr=1e-3, warmup_steps=5, q_target=q_target)
+    learner = LearnerConfig(optimizer=optimizer, lr=1e-3, warmup_steps=5, **kind)
     changes = {"learner": learner, "validate_every": 4}
     whole = start(tmp_path / "whole", max_steps=9, seed=5, **changes)
     whole.train(progress=False)
@@ -84,6 +95,19 @@ def test_halting_rule_follows_the_target(preset) -> None:
     assert halting_rule(preset()) == "q"
     learner = dataclasses.replace(preset().learner, q_target="none")
     assert halting_rule(preset(learner=learner)) == "q-halt:0"
+
+
+@pytest.mark.parametrize(
+    ("learner", "rule"),
+    [
+        ({"halting": "act"}, "act:0.99"),
+        ({"halting": "act", "act_epsilon": 0.25}, "act:0.75"),
+        ({"halting": "ponder"}, "ponder:0.5"),
+    ],
+)
+def test_jointly_trained_halting_has_its_rule(preset, learner, rule) -> None:
+    spec = halting_rule(preset(learner=LearnerConfig(**learner)))
+    assert spec == str(parse_rule(spec)) == rule
 
 
 # --- the weight average ---------------------------------------------------------------------------

@@ -56,6 +56,18 @@ def test_interval_by_hand() -> None:
     assert histogram.tolist() == [0, 1, 1, 0, 1]
 
 
+def test_jointly_trained_halting_has_two_figures_more() -> None:
+    metrics = IntervalMetrics(4, torch.device("cpu"))
+    step = step_metrics([True], [True], [4], [1.0])
+    for price, segments in ((0.5, 3.0), (0.25, 2.0)):
+        joint = {"halting_loss": torch.tensor(price), "expected_segments": torch.tensor(segments)}
+        metrics.add(step | joint)
+    figures, _ = metrics.take()
+    assert figures["train/halting_loss"] == 0.375 and figures["train/expected_segments"] == 2.5
+    assert figures["train/loss"] == 1.0
+    assert "train/halting_loss" not in metrics.take()[0]
+
+
 def test_an_interval_starts_anew_and_may_hold_no_episode() -> None:
     metrics = IntervalMetrics(4, torch.device("cpu"))
     metrics.add(step_metrics([True], [True], [1], [1.0]))

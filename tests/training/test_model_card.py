@@ -86,6 +86,21 @@ def test_a_run_without_a_target_halts_otherwise(tmp_path) -> None:
     assert 'rule="q-halt:0"' in card and "stop when q_halt > 0" in card
 
 
+@pytest.mark.parametrize(
+    ("halting", "rule", "words"),
+    [
+        ("act", "act:0.99", ["Graves' adaptive computation time", "| ponder cost | 0.03 |"]),
+        ("ponder", "ponder:0.5", ["PonderNet's loss", "| halting prior | 0.4 |"]),
+    ],
+)
+def test_a_run_with_jointly_trained_halting_says_so(tmp_path, halting, rule, words) -> None:
+    learner = {"halting": halting, "act_cost": 0.03, "ponder_prior": 0.4}
+    card = model_card(make_run(tmp_path / "run", validation(40, 0.5), **learner), "a/b")
+    for text in (f'rule="{rule}"', f"Halting: `{rule}`, stop when", *words):
+        assert text in card, text
+    assert "Q-learning" not in card and "Q target" not in card
+
+
 def test_a_file_of_puzzles_goes_by_its_name(tmp_path, monkeypatch) -> None:
     run = make_run(tmp_path / "run", validation(40, 0.5))
     preset, compute = run.config()

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -65,3 +66,12 @@ def test_another_length_stretches_the_cosine() -> None:
     assert (longer.max_steps, longer.learner.total_steps) == (10_000, 10_000)
     constant = find_preset("sudoku-extreme").with_max_steps(10)
     assert (constant.max_steps, constant.learner.total_steps) == (10, None)
+
+
+def test_jointly_trained_halting_needs_something_to_decide() -> None:
+    preset = find_preset("sudoku-4x4")
+    model = dataclasses.replace(preset.model, halt_max_steps=1)
+    dataclasses.replace(preset, model=model)
+    learner = dataclasses.replace(preset.learner, halting="ponder")
+    with pytest.raises(ValueError, match="halting 'ponder' needs halt_max_steps of 2 or more"):
+        dataclasses.replace(preset, model=model, learner=learner)

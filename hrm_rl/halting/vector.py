@@ -1,0 +1,60 @@
+"""SegmentFeatures as one flat, bounded vector: what learned rules and HRM/Halting-v0 look at."""
+
+import torch
+from torch import Tensor
+
+from hrm_rl.halting.features import SegmentFeatures
+
+FEATURE_NAMES: tuple[str, ...] = (
+    "segment",
+    "q_halt",
+    "q_continue",
+    "confidence",
+    "confidence_min",
+    "margin",
+    "entropy",
+    "kl",
+    "residual_H",
+    "residual_L",
+    "previous_residual_H",
+    "changed",
+    "unchanged_for",
+)
+"""The columns of `feature_vector`, in order; pooled states follow where they were asked for."""
+
+FEATURE_LOW, FEATURE_HIGH = -10.0, 10.0
+"""Bounds of every column."""
+
+_DECADES = ("kl", "residual_H", "residual_L", "previous_residual_H")  # log10 of [1e-6, 10]
+
+
+def feature_vector(features: SegmentFeatures, *, pooled: bool = False) -> Tensor:
+    """float32 [B, F], F = len(FEATURE_NAMES), or F + D with `pooled` states; |x| <= 10, finite.
+
+    Segments and counts are in units of 16; Q logits are clipped to +-20 and divided by 5; what
+    compares with the segment before is log10 of its value clipped to [1e-6, 10], infinity included;
+    the others stand as they are. No host synchronisation.
+
+    Raises:
+        ValueError: `pooled` without pooled_z_H.
+    """
+    columns = [_scaled(name, getattr(features, name).float()) for name in FEATURE_NAMES]
+    flat = torch.stack(columns, dim=-1)  # [B, F]
+    if pooled:
+        if features.pooled_z_H is None:
+            raise ValueError(
+                "these features hold no pooled_z_H: record a bank with `hrm-rl trace ... --pooled`, "
+                "or call segment_features(..., pooled=True)"
+            )
+        flat = torch.cat([flat, features.pooled_z_H.float()], dim=-1)
+    return flat.clamp(FEATURE_LOW, FEATURE_HIGH)
+
+
+def _scaled(name: str, value: Tensor) -> Tensor:
+    if name in ("segment", "unchanged_for"):
+        return value / 16
+    if name in ("q_halt", "q_continue"):
+        return value.clamp(-20, 20) / 5
+    if name in _DECADES:
+        return value.clamp(1e-6, 10).log10()
+    return value

@@ -1,0 +1,153 @@
+"""`hrm-rl trace`, and `hrm-rl eval --bank`."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrm_rl.halting import TraceBank
+from hrm_rl.halting.replay import replay
+from hrm_rl.puzzles import sudoku
+
+
+@pytest.fixture(scope="module")
+def bank_file(made, tmp_path_factory) -> Path:
+    """A bank of the tiny run; to be read only."""
+    from hrm_rl.cli import main
+
+    file = tmp_path_factory.mktemp("banks") / "bank.safetensors"
+    words = ["trace", made / "run", "--out", file, "--puzzles", 6, "--batch-size", 5]
+    assert main([str(word) for word in words]) == 0
+    return file
+
+
+def test_a_bank_of_the_runs_kind(hrm_rl, made, tmp_path) -> None:
+    words = ("trace", made / "run", "--puzzles", 7, "--seed", 3, "--json")
+    found = hrm_rl(*words, "--out", tmp_path / "bank").json
+    bank = TraceBank.load(tmp_path / "bank")
+    assert found["puzzles"] == bank.counts() == {"validation": 7, "test": 7}
+    assert found["max_segments"] == bank.num_segments == 3
+    assert found["model_hash"] == bank.header.model_hash
+    assert found["puzzles_hash"] == bank.header.puzzles_hash
+    assert found["bytes"] == (tmp_path / "bank").stat().st_size
+    for split, share in found["exact_accuracy"].items():
+        assert share == bank.in_split(split).correct[:, -1].mean()
+    header = bank.header
+    assert (header.preset, header.step, header.trained_rule) == ("tiny", 2, "q")
+    assert set(header.seconds_per_segment) == {"1", "14"}
+    assert set(bank.source) == {"sudoku-4x4+4..8"} and np.isfinite(bank.rating).all()
+    assert bank.pooled_z_H is None and bank.drafts is None
+    keys = sudoku.class_key(bank.inputs, 4)
+    for split in ("validation", "test"):
+        assert sudoku.in_split(keys[bank.split == split], split).all()
+        wanted = sudoku.generate(
+            7, 4, seed=3 + (2 if split == "test" else 1), extra_givens=(4, 8), split=split
+        )
+        np.testing.assert_array_equal(bank.in_split(split).inputs, wanted.inputs)
+
+
+def test_options(hrm_rl, made, tmp_path) -> None:
+    words = ["--puzzles", 2, "--max-segments", 5, "--splits", "train", "--pooled", "--drafts"]
+    said = hrm_rl("trace", made / "model4", "--out", tmp_path / "bank", *words)
+    assert said.code == 0 and "2 train" in said.out and str(tmp_path / "bank") in said.out
+    bank = TraceBank.load(tmp_path / "bank")
+    assert bank.counts() == {"train": 2} and bank.num_segments == 5
+    assert bank.pooled_z_H is not None and bank.pooled_z_H.shape == (2, 5, 16)
+    assert bank.drafts is not None and bank.drafts.shape == (2, 5, 16)
+    assert bank.header.preset is None and set(bank.source) == {"sudoku-4x4+0"}
+
+
+def test_a_files_puzzles_go_where_their_classes_go(hrm_rl, made, tmp_path) -> None:
+    puzzles = sudoku.generate(40, 4, seed=5, extra_givens=(0, 8))
+    sudoku.write_csv(tmp_path / "some.csv", puzzles, 4)
+    keys = sudoku.class_key(puzzles.inputs, 4)
+    wanted = {split: sudoku.in_split(keys, split) for split in sudoku.SPLITS}
+    assert all(where.any() for where in wanted.values())
+    words = ("trace", made / "model4", "--data", tmp_path / "some.csv", "--json")
+    for splits in (("validation", "test"), ("train", "validation", "test")):
+        out = tmp_path / "bank"
+        found = hrm_rl(*words, "--out", out, "--splits", *splits).json
+        assert found["puzzles"] == {s: int(wanted[s].sum()) for s in sudoku.SPLITS if s in splits}
+        bank = TraceBank.load(out)
+        for split in splits:
+            np.testing.assert_array_equal(
+                bank.in_split(split).inputs, puzzles.inputs[wanted[split]]
+            )
+    assert set(bank.source) == {"some"} and np.isnan(bank.rating).all()
+    few = hrm_rl(*words, "--out", out, "--puzzles", 1).json
+    assert few["puzzles"] == {"validation": 1, "test": 1}
+
+
+@pytest.mark.parametrize("extra", [(), ("--max-segments", 2), ("--split", "test", "--puzzles", 4)])
+def test_live_is_as_the_bank_says(hrm_rl, made, bank_file, extra) -> None:
+    for rule in ("q", "random:0.5", "recall(fixed:3)"):
+        words = ("--bank", bank_file, "--halting", rule, "--json")
+        found = hrm_rl("eval", made / "run", *words, *extra).json
+        bank = TraceBank.load(bank_file)
+        bank = bank.in_split("test").take(slice(4)) if "--split" in extra else bank
+        replayed = replay(bank, rule, max_segments=2 if "--max-segments" in extra else None)
+        assert found["agree_segments"] == found["agree_correct"] == 1
+        assert found["count"] == len(bank) and found["data"] == str(bank_file)
+        assert found["max_segments"] == replayed.max_segments
+        assert found["mean_segments"] == replayed.stopped.mean()
+
+
+def test_speedup(hrm_rl, made, bank_file) -> None:
+    words = ("--bank", bank_file, "--halting", "fixed:1", "--speedup")
+    found = hrm_rl("eval", made / "run", *words, "--json").json
+    assert found["promised_speedup"] == 3 and found["speedup"] > 0
+    said = hrm_rl("eval", made / "run", *words).out
+    assert "12 of 12 puzzles stop" in said and "3.00 times fewer segments" in said
+    without = hrm_rl("eval", made / "run", "--puzzles", 3, "--speedup", "--json").json
+    assert "agree_segments" not in without and without["promised_speedup"] >= 1
+
+
+def test_another_models_bank_is_refused(hrm_rl, made, bank_file) -> None:
+    words = ("eval", made / "model4", "--bank", bank_file)
+    message = hrm_rl(*words).refusal
+    assert TraceBank.load(bank_file).header.model_hash[:12] in message
+    assert "--allow-mismatch" in message
+    assert hrm_rl(*words, "--allow-mismatch", "--json").json["count"] == 12
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--puzzles", "0"], "--puzzles must be >= 1, got 0"),
+        (["--max-segments", "-1"], "--max-segments must be >= 1"),
+        (["--splits", "test", "test"], "each once; got test test"),
+        (["--splits", "dev"], "dev"),
+        (["--out", "{}/none/bank"], "there is no folder {}/none"),
+        (["--out", "{}"], "{} is a folder"),
+        (["--data", "{}/none.csv"], "{}/none.csv"),
+        (["--data", "{}/train.csv"], "no puzzle of a class for validation or test among its 3"),
+        (["--device", "abacus"], "abacus"),
+    ],
+)
+def test_trace_names_what_is_wrong(hrm_rl, made, tmp_path, words, message) -> None:
+    sudoku.write_csv(tmp_path / "train.csv", sudoku.generate(3, 4, split="train"), 4)
+    before = sorted(tmp_path.iterdir())
+    words = [word.format(tmp_path) for word in words]
+    out = [] if "--out" in words else ["--out", tmp_path / "bank"]
+    assert message.format(tmp_path) in hrm_rl("trace", made / "run", *out, *words).refusal
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_eval_names_what_is_wrong_with_a_bank(hrm_rl, made, bank_file, tmp_path) -> None:
+    def refusal(*words: object) -> str:
+        return hrm_rl("eval", made / "run", *words).refusal
+
+    (tmp_path / "cut").write_bytes(bank_file.read_bytes()[:-100])
+    shutil.copy(made / "model4" / "model.safetensors", tmp_path / "weights")
+    assert "cut is no trace bank, or is cut short" in refusal("--bank", tmp_path / "cut")
+    assert "weights: a safetensors file, but no" in refusal("--bank", tmp_path / "weights")
+    assert "no bank at" in refusal("--bank", tmp_path / "none")
+    assert "is a folder" in refusal("--bank", tmp_path)
+    bank = ("--bank", bank_file)
+    assert "it has validation, test" in refusal(*bank, "--split", "train")
+    assert "1..3" in refusal(*bank, "--max-segments", 4)
+    assert "choose one" in refusal(*bank, "--data", made / "puzzles4.csv")
+    assert "hindsight" in refusal(*bank, "--halting", "oracle")
+    assert "--split goes with --bank" in refusal("--split", "test")
+    assert "--allow-mismatch goes with --bank" in refusal("--allow-mismatch")
