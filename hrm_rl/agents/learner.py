@@ -24,6 +24,10 @@ Exploration = Literal["step", "episode"]
 EXPLORATIONS: tuple[Exploration, ...] = ("step", "episode")
 OptimizerName = Literal["adam-atan2", "adamw"]
 OPTIMIZERS: tuple[OptimizerName, ...] = ("adam-atan2", "adamw")
+Halting = Literal["q", "act", "ponder"]
+HALTINGS: tuple[Halting, ...] = ("q", "act", "ponder")
+# What only Q-learning reads.
+_Q_SETTINGS = ("q_target", "exploration", "gamma", "segment_cost")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,17 @@ class LearnerConfig:
     """Discount of the bootstrap target."""
     segment_cost: float = 0.0
     """Price of a segment in the bootstrap target; give the environment the same."""
+    halting: Halting = "q"
+    """How stopping is learned: by Q-learning (the paper), or jointly with the answers: `act` (Graves) or
+    `ponder` (PonderNet), where episodes run to the limit and each gives one update."""
+    ponder_prior: float = 0.2
+    """ponder: the prior's probability of halting at a segment; higher stops earlier."""
+    ponder_weight: float = 0.1
+    """ponder: weight of the divergence from the prior."""
+    act_cost: float = 0.001
+    """act: price of a segment in the loss; higher stops earlier."""
+    act_epsilon: float = 0.01
+    """act: an episode is over where the halting units' sum reaches 1 - act_epsilon."""
     seed: int = 0
     """Seeds the exploration."""
 
@@ -74,6 +89,7 @@ class LearnerConfig:
             ("token_loss", TOKEN_LOSSES),
             ("gradient", GRADIENTS),
             ("exploration", EXPLORATIONS),
+            ("halting", HALTINGS),
         ):
             if getattr(self, name) not in accepted:
                 raise ValueError(
@@ -83,9 +99,12 @@ class LearnerConfig:
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], got {self.gamma}")
         rates = ("lr", "weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay")
-        for name in (*rates, "warmup_steps", "segment_cost"):
+        for name in (*rates, "warmup_steps", "segment_cost", "ponder_weight", "act_cost"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        for name in ("ponder_prior", "act_epsilon"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers in [0, 1), got {self.betas}")
         if not 0 <= self.lr_min_ratio <= 1:
@@ -94,6 +113,23 @@ class LearnerConfig:
             raise ValueError(f"total_steps must be >= 1, got {self.total_steps}")
         if self.lr_min_ratio != 1.0 and self.total_steps is None:
             raise ValueError("lr_min_ratio needs total_steps, the length of the cosine")
+        if self.halting != "q":
+            for name in _Q_SETTINGS:
+                value, default = getattr(self, name), getattr(LearnerConfig, name)
+                if value != default:
+                    raise ValueError(
+                        f"{name} {value!r} is for halting 'q'; with halting {self.halting!r} there is no "
+                        f"Q-learning, and {name} has to be {default!r}"
+                    )
+
+    def check_limit(self, halt_max_steps: int) -> None:
+        """Raises ValueError where the model's limit of segments leaves jointly trained halting nothing
+        to decide."""
+        if self.halting != "q" and halt_max_steps < 2:
+            raise ValueError(
+                f"halting {self.halting!r} needs halt_max_steps of 2 or more, got {halt_max_steps}: "
+                "there is nothing to decide"
+            )
 
 
 class Learner:
@@ -102,11 +138,20 @@ class Learner:
 
     It owns the optimizers, the exploration and the carry; the environment owns the puzzles and says
     what was right. All of a step stays on the device.
+
+    Raises ValueError for a config of jointly trained halting: `make_learner` gives its learner.
     """
+
+    kinds: tuple[Halting, ...] = ("q",)
 
     def __init__(self, model: HRM, num_envs: int, config: LearnerConfig | None = None) -> None:
         self.model = model
         self.config = config or LearnerConfig()
+        if self.config.halting not in self.kinds:
+            raise ValueError(
+                f"{type(self).__name__} learns halting {' or '.join(self.kinds)}, not "
+                f"{self.config.halting!r}; make_learner gives the right learner"
+            )
         self.num_envs = num_envs
         self.step = 0
         dense = [p for n, p in model.named_parameters() if not n.startswith("puzzle_emb.")]
@@ -221,13 +266,21 @@ class Learner:
             "token_loss": ce.detach().mean(),
             "q_halt_loss": halt_loss.detach().mean(),
             "q_continue_loss": continue_loss.detach().mean(),
-            "ended": ended & labelled,
+            "q_target": target,
+            **self._outcome(out, labelled, next_info),
+        }
+
+    def _outcome(
+        self, out: SegmentOutput, labelled: Tensor, next_info: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """The metrics that are one number a row, [B]."""
+        return {
+            "ended": next_info["_episode"] & labelled,
             "correct": next_info["correct"],
             "cell_accuracy": next_info["cell_accuracy"],
             "segments": next_info["segments"],
             "q_halt": out.q_halt.detach(),
             "q_continue": out.q_continue.detach(),
-            "q_target": target,
         }
 
     def apply_gradients(self) -> None:

@@ -177,7 +177,8 @@ def _row_seconds(
         flops = 16 * network.num_parameters() * (config.seq_len + config.prefix_len)
         # Fewer than four rows would time the casting of the weights, not the work.
         rows = int(min(batch_size, max(4, _PROBE_FLOPS / flops)))
-        student = Learner(network, rows, learner)
+        # Jointly trained halting runs a segment twice as `full` does, but spread over an episode.
+        student = Learner(network, rows, dataclasses.replace(learner, halting="q"))
         inputs = torch.randint(config.vocab_size, (rows, config.seq_len))
         zeros = torch.zeros(rows, dtype=torch.int64)
         obs = {"inputs": inputs, "puzzle_identifiers": zeros, "segment": zeros}

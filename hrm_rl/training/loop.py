@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from hrm_rl.agents import Learner
+from hrm_rl.agents import make_learner
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.model import HRM
 from hrm_rl.training.average import WeightAverage
@@ -43,7 +43,7 @@ class Trainer:
         self.data: TrainingData = dataclasses.replace(data, validation=few)
         torch.manual_seed(seed)
         self.model = HRM(preset.model).to(compute.device)
-        self.learner = Learner(self.model, preset.batch_size, preset.learner)
+        self.learner = make_learner(self.model, preset.batch_size, preset.learner)
         self.average = WeightAverage(self.model, preset.ema_decay) if preset.ema_decay else None
         if compute.compile:
             self.model.compile_blocks()
@@ -151,7 +151,15 @@ class Trainer:
 
 
 def halting_rule(preset: Preset) -> str:
-    """The spec of the rule a run was trained with: q, or q-halt without a bootstrap target."""
+    """The spec of the rule a run was trained with.
+
+    q, or q-halt without a bootstrap target; with jointly trained halting where the sum of the halting
+    units reaches 1 - act_epsilon, or where having halted has become likelier than not.
+    """
+    if preset.learner.halting == "act":
+        return f"act:{1 - preset.learner.act_epsilon:g}"
+    if preset.learner.halting == "ponder":
+        return "ponder:0.5"
     return "q-halt:0" if preset.learner.q_target == "none" else "q"
 
 

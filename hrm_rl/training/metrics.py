@@ -15,6 +15,8 @@ from hrm_rl.model.pretrained import write_whole
 from hrm_rl.training.run_folder import RunFolder
 
 _MEANS = ("loss", "token_loss", "q_halt_loss", "q_continue_loss")
+# Of jointly trained halting; a learner has all of these or none.
+_JOINT_MEANS = ("halting_loss", "expected_segments")
 
 
 class IntervalMetrics:
@@ -27,6 +29,7 @@ class IntervalMetrics:
 
     def _clear(self) -> None:
         self.steps = 0
+        self.names: tuple[str, ...] = _MEANS
         self.means = torch.zeros(len(_MEANS), device=self.device)
         self.judged = torch.zeros(4, device=self.device)
         self.histogram = torch.zeros(self.halt_max_steps + 1, device=self.device)
@@ -34,8 +37,11 @@ class IntervalMetrics:
 
     def add(self, metrics: dict[str, Tensor]) -> None:
         """Take in one step; only rows whose episode ended are judged, as the reference does."""
+        if self.steps == 0 and _JOINT_MEANS[0] in metrics:
+            self.names = _MEANS + _JOINT_MEANS
+            self.means = torch.zeros(len(self.names), device=self.device)
         self.steps += 1
-        self.means += torch.stack([metrics[name] for name in _MEANS])
+        self.means += torch.stack([metrics[name] for name in self.names])
         ended = metrics["ended"].float()
         agrees = (metrics["q_halt"] >= 0) == metrics["correct"]
         self.judged += torch.stack(
@@ -54,7 +60,7 @@ class IntervalMetrics:
         count, *sums = self.judged.tolist()
         histogram = self.histogram.cpu()
         seconds = time.perf_counter() - self.start
-        figures = {f"train/{name}": value for name, value in zip(_MEANS, values, strict=True)}
+        figures = {f"train/{name}": value for name, value in zip(self.names, values, strict=True)}
         figures["rollout/episodes"] = count
         if count:
             names = ("exact_accuracy", "cell_accuracy", "q_halt_accuracy")

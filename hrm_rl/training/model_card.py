@@ -26,9 +26,19 @@ _FIGURES = {
     "max_segments": "segments allowed",
     "count": "puzzles",
 }
+# By a rule's name, the part of its spec before the colon.
 _RULES = {
-    "q": "`q`, the paper's: stop when q_halt > q_continue",
-    "q-halt:0": "`q-halt:0`: stop when q_halt > 0; q_continue was not trained",
+    "q": "the paper's: stop when q_halt > q_continue",
+    "q-halt": "stop when q_halt > 0; q_continue was not trained",
+    "act": "stop when the sum of sigmoid(q_halt) over the segments run reaches it; trained by Graves' "
+    "adaptive computation time",
+    "ponder": "stop when having halted, with probability sigmoid(q_halt) after each segment, is that "
+    "likely; trained by PonderNet's loss",
+}
+_LEARNED = {
+    "q": "by Q-learning when to stop",
+    "act": "when to stop jointly with the answers, by Graves' adaptive computation time",
+    "ponder": "when to stop jointly with the answers, by PonderNet's loss",
 }
 
 
@@ -91,8 +101,8 @@ def _card(
         f"A [Hierarchical Reasoning Model](https://arxiv.org/abs/2506.21734) of "
         f"{model.num_parameters():,} parameters for {kind}, trained from hrm_rl's preset "
         f"`{preset.name}` (settings below) for {step:,} steps. It thinks one *segment* at a time "
-        "and learned by Q-learning when to stop. This card was written from the run's own records "
-        f"by hrm_rl {hrm_rl.__version__}.",
+        f"and learned {_LEARNED[preset.learner.halting]}. This card was written from the run's own "
+        f"records by hrm_rl {hrm_rl.__version__}.",
         _use(repo_id, halting_rule(preset)),
     ]
     if validation is not None:
@@ -126,10 +136,11 @@ def _figures(preset: Preset, validation: dict[str, Any]) -> str:
     }
     if "segments taken, mean" in rows:
         rows["segments taken, mean"] = f"{validation['mean_segments']:.2f}"
+    rule = halting_rule(preset)
     unseen = "" if preset.data.file else ", on puzzles of classes that training never saw"
     return (
         f"## Figures\n\nThe run's last validation, after {validation['step']:,} steps{unseen}.\n"
-        f"Halting: {_RULES[halting_rule(preset)]}.\n\n{_table(rows)}"
+        f"Halting: `{rule}`, {_RULES[rule.partition(':')[0]]}.\n\n{_table(rows)}"
     )
 
 
@@ -172,9 +183,8 @@ def _training(preset: Preset, step: int) -> dict[str, Any]:
         "warm-up, steps": learner.warmup_steps,
         "weight decay": f"{learner.weight_decay:g}",
         "token loss": learner.token_loss,
-        "Q target": f"`{learner.q_target}`",
+        **_stopping(learner),
         "gradient": learner.gradient,
-        "segment cost": f"{learner.segment_cost:g}",
         "seed": learner.seed,
     }
     if learner.lr_min_ratio != 1.0:
@@ -182,6 +192,16 @@ def _training(preset: Preset, step: int) -> dict[str, Any]:
     if preset.ema_decay:
         rows["weights"] = f"an average of decay {preset.ema_decay:g}"
     return rows
+
+
+def _stopping(learner: LearnerConfig) -> dict[str, Any]:
+    """What stopping was learned from."""
+    if learner.halting == "act":
+        return {"ponder cost": f"{learner.act_cost:g}", "epsilon": f"{learner.act_epsilon:g}"}
+    if learner.halting == "ponder":
+        price = {"halting prior": f"{learner.ponder_prior:g}"}
+        return price | {"weight of its divergence": f"{learner.ponder_weight:g}"}
+    return {"Q target": f"`{learner.q_target}`", "segment cost": f"{learner.segment_cost:g}"}
 
 
 def _base_name(file: str) -> str:

@@ -63,7 +63,7 @@ class Preset:
     batch_size: int = 256
     """Environments side by side; each step trains on one segment of every one."""
     max_steps: int = 1000
-    """Optimizer steps in all."""
+    """Steps in all, each a segment of every environment; with halting q each is one of the optimizer's."""
     ema_decay: float = 0.0
     """Decay of the weight average that is evaluated and saved; 0 = none."""
     validate_every: int = 250
@@ -77,6 +77,7 @@ class Preset:
                 raise ValueError(f"{field} must be >= 1, got {getattr(self, field)}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
+        self.learner.check_limit(self.model.halt_max_steps)
 
     def with_max_steps(self, max_steps: int) -> "Preset":
         """The same run, longer or shorter; a learning-rate schedule is stretched with it."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from hrm_rl.agents import Learner, LearnerConfig
+from hrm_rl.agents import LearnerConfig, make_learner
 from hrm_rl.envs import PoolSource, PuzzleVectorEnv
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
@@ -35,7 +35,7 @@ class Loop:
 
     def __init__(self, model: HRM, source: PoolSource, rows: int = 8, **learner: Any) -> None:
         config = LearnerConfig(**({"warmup_steps": 0, "lr": 1e-3} | learner))
-        self.model, self.learner = model, Learner(model, rows, config)
+        self.model, self.learner = model, make_learner(model, rows, config)
         self.envs = PuzzleVectorEnv(
             rows,
             source,
