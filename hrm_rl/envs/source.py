@@ -9,8 +9,12 @@ from torch import Tensor
 from hrm_rl.hashing import below, stream
 from hrm_rl.puzzles.source import IGNORE_LABEL, PuzzleArrays, Symmetry
 
-Validator = Callable[[Tensor, Tensor], Tensor]
-"""`validator(inputs [B, S], answers [B, S]) -> bool [B]`: is this any right answer?"""
+Validator = Callable[..., Tensor]
+"""`validator(inputs [B, S], answers [B, S]) -> bool [B]`: is this any right answer?
+
+Two attributes are optional. `needs_labels`, where true, has it called with labels [B, S] as well, to know
+how long a shortest path is, say. `metrics(inputs, answers, labels) -> dict` of tensors [B] says more about
+the answers, in the info of every step, under names of its own; always the same ones."""
 
 
 class Puzzles(NamedTuple):
@@ -65,7 +69,7 @@ class _Arrays:
         )
 
     def rows(self, index: Tensor) -> Puzzles:
-        return Puzzles(*(column[index] for column in self.table))
+        return Puzzles(*(column.index_select(0, index) for column in self.table))
 
 
 class PoolSource(_Arrays):
@@ -93,7 +97,7 @@ class PoolSource(_Arrays):
         inputs, labels = puzzles.inputs, puzzles.labels
         positions: Tensor | None = None
         for number, table in enumerate(self.cell_tables, start=1):
-            chosen = table[below(stream(keys, number), table.shape[0])]  # [B, S]
+            chosen = table.index_select(0, below(stream(keys, number), table.shape[0]))  # [B, S]
             positions = chosen if positions is None else positions.gather(1, chosen)
         if positions is not None:
             inputs, labels = inputs.gather(1, positions), labels.gather(1, positions)

@@ -101,6 +101,12 @@ def will_end(state: EnvState, halt: Tensor, rules: Rules) -> Tensor:
     return ~state.ended & (halt | (state.segment + 1 >= rules.halt_max_steps))
 
 
+def _is_valid(validator: Validator, puzzles: Puzzles, draft: Tensor) -> Tensor:
+    if getattr(validator, "needs_labels", False):
+        return validator(puzzles.inputs, draft, puzzles.labels)
+    return validator(puzzles.inputs, draft)
+
+
 def transition(
     state: EnvState,
     answer: Tensor,
@@ -135,7 +141,7 @@ def transition(
     hits = right.sum(-1)
     asked = count > 0  # a padded row asks nothing: no answer to it is right
     correct = (hits == count) & asked
-    valid = correct if validator is None else validator(state.puzzles.inputs, draft) & asked
+    valid = correct if validator is None else _is_valid(validator, state.puzzles, draft) & asked
     first = torch.where((state.first_correct == 0) & correct, segment, state.first_correct)
 
     paid = correct if rules.checker == "exact" else valid

@@ -70,7 +70,7 @@ def read_csv(
     right = is_valid(inputs, labels, size)
     if not right.all():
         row = int(np.argmin(right))
-        _refuse(path, lines[row], "answer", _what_is_wrong(inputs[row], labels[row], size))
+        _refuse(path, lines[row], "answer", what_is_wrong(inputs[row], labels[row], size))
     arrays = PuzzleArrays(
         inputs=inputs,
         labels=labels,
@@ -154,7 +154,7 @@ def _tokens(
     return tokens.astype(np.int32)
 
 
-def _what_is_wrong(question: NDArray[np.int32], answer: NDArray[np.int32], size: int) -> str:
+def what_is_wrong(question: NDArray[np.int32], answer: NDArray[np.int32], size: int) -> str:
     """Says why an answer is not the right grid for its question."""
     clash = find_clash(question, size)
     if clash:

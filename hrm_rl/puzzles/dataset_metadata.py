@@ -1,0 +1,78 @@
+"""The numbers of a dataset folder, as the reference's dataset.json has them (`dataset/common.py`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What dataset.json says."""
+
+    seq_len: int
+    """Cells a puzzle, S."""
+    vocab_size: int
+    """Tokens are 0 .. vocab_size - 1."""
+    pad_id: int
+    """Token of cells that are not there."""
+    ignore_label_id: int | None
+    """Label of cells that are not asked; None where all are."""
+    blank_identifier_id: int
+    """Identifier of padded rows."""
+    num_puzzle_identifiers: int
+    """Identifiers are 0 .. num_puzzle_identifiers - 1."""
+    total_groups: int
+    """Groups, of all sets together."""
+    mean_puzzle_examples: float
+    """Examples a puzzle."""
+    sets: tuple[str, ...]
+    """Names of the sets, mostly ("all",)."""
+
+
+def refuse(file: Path, reason: str) -> NoReturn:
+    raise ValueError(f"{file}: {reason}")
+
+
+def read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        refuse(file, "is missing")
+    except (OSError, ValueError, RecursionError) as error:
+        refuse(file, f"cannot be read as JSON: {str(error).splitlines()[0]}")
+
+
+def read_metadata(file: Path) -> Metadata:
+    given = read_json(file)
+    if not isinstance(given, dict):
+        refuse(file, f"should be an object, is a {type(given).__name__}")
+    known = [field.name for field in fields(Metadata)]
+    missing = [name for name in known if name not in given]
+    if missing:
+        refuse(file, f"lacks {', '.join(missing)}")
+    values = {name: given[name] for name in known}
+    low = {"seq_len": 1, "vocab_size": 1, "num_puzzle_identifiers": 1, "total_groups": 1}
+    for name in known[:-2]:
+        if name == "ignore_label_id" and values[name] is None:
+            continue
+        number = values[name]
+        least = low.get(name, -(1 << 31) if name == "ignore_label_id" else 0)
+        if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 1 << 31:
+            refuse(file, f"{name} should be an integer of {least} or more, is {number!r:.40}")
+    for name, end in (("pad_id", "vocab_size"), ("blank_identifier_id", "num_puzzle_identifiers")):
+        if values[name] >= values[end]:
+            refuse(file, f"{name} {values[name]} is beyond {end} {values[end]}")
+    mean = values["mean_puzzle_examples"]
+    if isinstance(mean, bool) or not isinstance(mean, (int, float)) or not 0 < mean < float("inf"):
+        refuse(file, f"mean_puzzle_examples should be a number above 0, is {mean!r:.40}")
+    sets = values["sets"]
+    if not isinstance(sets, list) or not sets or not all(map(_is_set_name, sets)):
+        refuse(file, f"sets should be a list of names, is {sets!r:.40}")
+    return Metadata(**(values | {"sets": tuple(sets)}))
+
+
+def _is_set_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(name) and not set(name) & set("/\\\0")

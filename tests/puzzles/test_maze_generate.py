@@ -1,0 +1,132 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from hrm_rl.puzzles import maze
+
+KINDS = [{}, {"perfect": True}, {"perfect": True, "braid": 0.5}]
+
+
+def open_around(grid: np.ndarray) -> np.ndarray:
+    """How many of a cell's four neighbours hold: int [n, n] for bool [n, n]."""
+    wide = np.pad(grid, 1).astype(int)
+    return wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
+
+
+@pytest.mark.parametrize("dials", KINDS)
+@pytest.mark.parametrize("size", [3, 6, 13])
+def test_every_maze_has_the_solution_it_claims(size, dials):
+    puzzles = maze.generate(20, size, seed=1, rate=True, **dials)
+    for token in (maze.START, maze.GOAL):
+        assert ((puzzles.inputs == token).sum(axis=1) == 1).all()
+    assert np.isin(puzzles.inputs, [maze.WALL, maze.SPACE, maze.START, maze.GOAL]).all()
+    assert maze.is_valid(puzzles.inputs, puzzles.labels, size).all()
+    moves = (puzzles.labels == maze.PATH).sum(axis=1) + 1
+    np.testing.assert_array_equal(puzzles.rating, moves)
+    np.testing.assert_array_equal(maze.solve(puzzles.inputs, size).solution, puzzles.labels)
+    if not dials:
+        assert moves.min() >= 4 * size - 9
+    assert len({row.tobytes() for row in puzzles.inputs}) > (2 if size == 3 else 18)
+
+
+def test_thirty_by_thirty_is_as_hard_as_maze_hard():
+    puzzles = maze.generate(4, seed=3, rate=True)
+    assert puzzles.inputs.shape == (4, 900) and puzzles.rating.min() > 110
+    walls = (puzzles.inputs == maze.WALL).mean(axis=1)
+    assert walls.min() > 0.33 and walls.max() < 0.45
+
+
+@pytest.mark.parametrize("size", [3, 4, 9, 12])
+def test_a_perfect_maze_is_a_tree(size):
+    for row in maze.generate(5, size, seed=2, perfect=True).inputs:
+        grid = (row != maze.WALL).reshape(size, size)
+        cells = 2 * ((size + 1) // 2) ** 2 - 1  # every second one, and the doors between them
+        assert grid.sum() == cells and open_around(grid)[grid].sum() == 2 * (cells - 1)
+        reached = (row == maze.START).reshape(size, size)
+        for _ in range(cells):
+            reached = reached | (grid & (open_around(reached) > 0))
+        assert (reached == grid).all()
+
+
+@pytest.mark.parametrize("size", [7, 10])
+def test_braid_opens_dead_ends(size):
+    def dead_ends(braid: float) -> int:
+        rows = maze.generate(10, size, seed=4, perfect=True, braid=braid).inputs != maze.WALL
+        grids = rows.reshape(-1, size, size)
+        return sum(int((grid & (open_around(grid) == 1)).sum()) for grid in grids)
+
+    few, half, all_of_them = dead_ends(0), dead_ends(0.5), dead_ends(1)
+    assert few > half > all_of_them == 0
+    assert (maze.solve(maze.generate(20, 15, perfect=True).inputs, 15).paths == 1).all()
+
+
+@pytest.mark.parametrize("dials", KINDS)
+def test_a_maze_hangs_on_its_seed_and_number_alone(dials):
+    many = maze.generate(6, 8, seed=5, split="train", **dials)
+    few = maze.generate(3, 8, seed=5, split="train", **dials)
+    np.testing.assert_array_equal(few.inputs, many.inputs[:3])
+    np.testing.assert_array_equal(few.labels, many.labels[:3])
+    other = maze.generate(6, 8, seed=6, split="train", **dials)
+    assert (other.inputs != many.inputs).any(axis=1).all()
+    assert many.source is not None and len(set(many.source)) == 6
+    assert many.source[2].startswith(f"maze-v{maze.GENERATOR_VERSION}/size=8/")
+
+
+def test_the_generator_of_this_version_makes_these_mazes():
+    """Another digest needs another GENERATOR_VERSION: results name the version they come from."""
+    digest = hashlib.sha256()
+    for dials in KINDS:
+        puzzles = maze.generate(3, 11, seed=2026, split="test", **dials)
+        digest.update(puzzles.inputs.astype("<i4").tobytes())
+        digest.update(puzzles.labels.astype("<i4").tobytes())
+    assert maze.GENERATOR_VERSION == 1
+    assert digest.hexdigest()[:16] == "30e3faea42f92bf0"
+
+
+def test_splits_share_no_class():
+    keys = {}
+    for split in maze.SPLITS:
+        puzzles = maze.generate(40, 9, seed=0, split=split, perfect=True)
+        keys[split] = set(maze.class_key(puzzles.inputs, 9).tolist())
+        assert maze.in_split(maze.class_key(puzzles.inputs, 9), split).all()
+    assert not keys["train"] & keys["test"] and not keys["train"] & keys["validation"]
+
+
+@pytest.mark.parametrize(
+    ("dials", "message"),
+    [
+        ({"size": 2}, "size must be 3 to 100, got 2"),
+        ({"size": 101}, "size must be 3 to 100, got 101"),
+        ({"size": 9.0}, "size must be 3 to 100, got 9.0"),
+        ({"perfect": 1}, "perfect must be True or False, got 1"),
+        ({"perfect": True, "braid": 1.5}, "braid must be 0.0 to 1.0, got 1.5"),
+        ({"braid": 0.5}, "braid is for perfect mazes; got braid=0.5 with perfect=False"),
+        ({"min_path": 0}, "min_path must be 1 to 7499, got 0"),
+        ({"size": 5, "min_path": 27}, "min_path must be 1 to 26 in a 5x5 maze, got 27"),
+        ({"seed": -1}, "seed must lie in 0 .. "),
+        ({"count": -1}, "count must be 0 or more, got -1"),
+        ({"split": "dev"}, "split must be one of train, validation, test"),
+        ({"size": 4, "min_path": 11}, "200,000 mazes of 4x4 had no shortest path of min_path=11"),
+    ],
+)
+def test_bad_dials_are_refused(dials, message):
+    with pytest.raises(ValueError, match=message):
+        maze.generate(**{"count": 2, "size": 5} | dials)
+
+
+def test_all_functions_take_all_dials():
+    dials = {"size": 6, "perfect": True, "braid": 0.25, "min_path": 3}
+    puzzles = maze.generate(2, **dials)
+    row = puzzles.inputs[0]
+    assert maze.seq_len(**dials) == 36 and maze.vocab_size(**dials) == len(maze.CHARACTERS) == 6
+    assert maze.is_valid(puzzles.inputs, puzzles.labels, **dials).all()
+    assert maze.symmetry(**dials).cell_tables[0].shape == (8, 36)
+    for function in (maze.rate, maze.class_key):
+        np.testing.assert_array_equal(function(row, **dials), function(row, 6))
+    assert maze.draw(row, **dials) == maze.draw(row, size=6)
+    assert maze.picture(row, **dials).shape == maze.picture(row, size=6).shape
+    with pytest.raises(TypeError, match="brade"):
+        maze.rate(row, size=6, brade=0.5)
+    with pytest.raises(ValueError, match="braid must be"):
+        maze.rate(row, size=6, perfect=True, braid=-1.0)
