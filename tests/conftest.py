@@ -71,6 +71,57 @@ def restless_hrm(tiny_hrm) -> Callable[..., Any]:
     return make
 
 
+@pytest.fixture(scope="session")
+def maze_cases() -> Callable[[int, int], list[tuple[Any, Any]]]:
+    """Makes a maze and answers to it: right, nearly right, long ways round, and with rings beside them."""
+    return _maze_cases
+
+
+def _maze_cases(seed: int, size: int) -> list[tuple[Any, Any]]:
+    import numpy as np
+
+    from hrm_rl.puzzles.maze import GOAL, PATH, SPACE, START, WALL, solve
+
+    rng = np.random.default_rng(seed)
+    row = np.where(rng.random(size**2) < rng.choice([0.0, 0.1, 0.3]), WALL, SPACE)
+    start, goal = rng.choice(size**2, 2, replace=False)
+    row[[start, goal]] = START, GOAL
+    solution, moves, _ = solve(row, size)
+    if moves < 0:
+        return []
+
+    def near(cell: int) -> list[int]:
+        steps = ((-1, 0), (0, -1), (0, 1), (1, 0))
+        around = [(cell // size + down, cell % size + right) for down, right in steps]
+        return [r * size + c for r, c in around if 0 <= r < size and 0 <= c < size]
+
+    drawn = [np.flatnonzero(solution == PATH)]
+    for _ in range(4):  # walks that never touch themselves
+        walk = [int(start)]
+        while walk[-1] != goal:
+            ways = [
+                cell
+                for cell in near(walk[-1])
+                if row[cell] != WALL and sum(n in walk for n in near(cell)) == 1
+            ]
+            ways = [cell for cell in ways if cell not in walk]
+            if not ways:
+                break
+            walk.append(int(rng.choice(ways)))
+        drawn.append(np.array(walk[1:], int))
+    cases = []
+    for path in drawn:
+        answer = np.where(np.isin(np.arange(size**2), path) & (row == SPACE), PATH, row)
+        top, left = rng.integers(0, size - 2, 2)
+        ring = [(top + i // 3) * size + left + i % 3 for i in range(9) if i != 4]
+        ringed = answer.copy()
+        ringed[[cell for cell in ring if row[cell] == SPACE]] = PATH
+        changed = answer.copy()
+        changed[rng.integers(size**2)] = rng.integers(-100, 7)
+        cases += [(row, answer), (row, ringed), (row, changed)]
+    return cases
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what is marked gpu where there is no CUDA device; torch loads only if something is."""
     marked = [item for item in items if item.get_closest_marker("gpu")]

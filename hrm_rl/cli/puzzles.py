@@ -2,67 +2,221 @@
 
 import difflib
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from hrm_rl.cli.output import print_json
 
-FAMILIES = ("sudoku",)
+if TYPE_CHECKING:
+    from hrm_rl.puzzles.source import PuzzleArrays
+
+FAMILIES = (
+    "sudoku",
+    "maze",
+    "prefix-parity",
+    "pointer-chase",
+    "life",
+    "lights-out",
+    "unique-sat",
+)
+_SUDOKU_DIALS = {"size": "4, 6, 9", "extra_givens": "two numbers of 0 or more"}
+_PICTURES_A_ROW = 4
 
 
 @dataclass(frozen=True)
 class Puzzles:
-    """Generate puzzles with one solution each, as CSV: source,question,answer,rating.
+    """Generate puzzles, as CSV (source,question,answer,rating) or to look at.
 
     The same seed gives the same puzzles on every machine. Training, validation and test puzzles
-    never share a class, that is, are never the same up to relabelling, shuffling or transposing.
+    never share a class, that is, are never the same up to the symmetries of their family.
+    Dials and file formats of every family: docs/worlds.md.
     """
 
     family: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FAMILY")]
-    """sudoku."""
-    out: Path
+    """sudoku, maze, prefix-parity, pointer-chase, life, lights-out or unique-sat."""
+    out: Path | None = None
     """CSV file to write."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1000
     """How many."""
-    size: int = 9
-    """Width of the board: 4, 6 or 9."""
-    extra_givens: tuple[int, int] = (0, 0)
-    """Least and most givens beyond a minimal puzzle: 0 0 is hardest."""
+    show: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="[N]")] = None
+    """Show the first puzzle, or the first N, with answers."""
+    picture: Path | None = None
+    """Show them in this picture (.png) instead of as text."""
     seed: int = 0
     """Which puzzles."""
     split: Literal["train", "validation", "test"] | None = None
     """Only puzzles of these classes; all by default."""
     rate: bool = True
-    """Rate each puzzle by what a solver does to it."""
+    """Rate each puzzle, in the unit of its family."""
     json: bool = False
     """Print the result as one JSON object."""
 
-    def run(self) -> None:
-        from hrm_rl.puzzles import sudoku
+    size: int | None = None
+    """Dial of sudoku (4, 6, 9), maze (3 to 100), life (4 to 32), lights-out (2, 3, 6, 7, 8, 10)."""
+    extra_givens: tuple[int, int] = (0, 0)
+    """Dial of sudoku: least and most givens beyond a minimal puzzle; 0 0 is hardest."""
+    perfect: bool = False
+    """Dial of maze: corridors, instead of random walls."""
+    braid: float | None = None
+    """Dial of maze: share of a perfect maze's dead ends that are opened (0 to 1)."""
+    min_path: int | None = None
+    """Dial of maze: least moves."""
+    length: int | None = None
+    """Dial of prefix-parity: bits (4 to 1024)."""
+    min_length: int | None = None
+    """Dial of prefix-parity: least bits, for rows of random lengths."""
+    nodes: int | None = None
+    """Dial of pointer-chase: nodes of the map (2 to 512)."""
+    hops: int | None = None
+    """Dial of pointer-chase: hops (1 to nodes - 1)."""
+    min_hops: int | None = None
+    """Dial of pointer-chase: least hops, for chases of random lengths."""
+    trajectory: bool = False
+    """Dial of pointer-chase: ask for every node on the way."""
+    steps: int | None = None
+    """Dial of life: steps to look ahead (1 to 64)."""
+    presses: int | None = None
+    """Dial of lights-out: buttons of the answer (1 to size x size); any number by default."""
+    variables: int | None = None
+    """Dial of unique-sat: variables (4 to 20)."""
+    extra_clauses: int | None = None
+    """Dial of unique-sat: redundant clauses (0 to 200)."""
 
+    def run(self) -> None:
         if self.family not in FAMILIES:
             near = difflib.get_close_matches(self.family, FAMILIES, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(f"unknown family {self.family!r}; {hint}known: {', '.join(FAMILIES)}")
+        module = import_module(f"hrm_rl.puzzles.{self.family.replace('-', '_')}")
+        shown = self._check()
+        dials = self._dials(module)
+        count = self.n if self.out is not None else shown
+        # A drawing needs no rating, which may take longer than all the rest.
+        rate = self.rate and self.out is not None
+        if self.family == "sudoku":
+            dials.setdefault("extra_givens", (0, 0))
+        arrays = module.generate(count, seed=self.seed, split=self.split, rate=rate, **dials)
+        result: dict[str, Any] = {"count": count, **dials}
+        if self.family == "sudoku":
+            result = {"count": count, "size": dials.get("size", 9)}
+        if self.out is not None:
+            self._write(module, arrays, dials)
+            result = {"out": str(self.out), **result}
+        if self.picture is not None:
+            _save_picture(self.picture, module, arrays.take(slice(shown)), dials)
+            result["picture"] = str(self.picture)
+        if self.json:
+            print_json(result)
+            return
+        if self.out is not None:
+            size = dials.get("size", 9) if self.family == "sudoku" else None
+            kind = f"puzzles of {size}x{size}" if size else f"{self.family} puzzles"
+            print(f"{count} {kind} in {self.out}." + ("" if self.show else " The first:"))
+        if self.picture is not None:
+            print(f"{shown} drawn in {self.picture}")
+        elif self.show is not None:
+            for puzzle in range(shown):
+                print(_solved_drawing(module.draw, arrays, puzzle, dials) + "\n")
+        else:
+            print(module.draw(arrays.inputs[0], **_drawn(dials)))
+
+    def _check(self) -> int:
+        """How many to show; ValueError or FileNotFoundError for options that ask for nothing."""
+        if self.out is None and self.show is None and self.picture is None:
+            raise ValueError("puzzles needs --out FILE.csv, or --show, or --picture FILE.png")
         if self.n < 1:
             raise ValueError(f"-n must be >= 1, got {self.n}")
-        if not self.out.parent.is_dir():
-            raise FileNotFoundError(f"no folder {self.out.parent} to write {self.out.name} in")
-        if self.out.is_dir():
-            raise ValueError(f"{self.out} is a folder; --out names the CSV file to write")
-        arrays = sudoku.generate(
-            self.n,
-            self.size,
-            seed=self.seed,
-            extra_givens=self.extra_givens,
-            split=self.split,
-            rate=self.rate,
-        )
-        sudoku.write_csv(self.out, arrays, self.size)
-        if self.json:
-            print_json({"out": str(self.out), "count": len(arrays), "size": self.size})
-            return
-        print(f"{len(arrays)} puzzles of {self.size}x{self.size} in {self.out}. The first:")
-        print(sudoku.draw(arrays.inputs[0], self.size))
+        if self.show is not None and (len(self.show) > 1 or min(self.show, default=1) < 1):
+            given = " ".join(map(str, self.show))
+            raise ValueError(f"--show takes one number of 1 or more, or none; got {given}")
+        for option, path in (("--out", self.out), ("--picture", self.picture)):
+            if path is None:
+                continue
+            if not path.parent.is_dir():
+                raise FileNotFoundError(f"no folder {path.parent} to write {path.name} in")
+            if path.is_dir():
+                kind = "CSV file" if option == "--out" else "picture"
+                raise ValueError(f"{path} is a folder; {option} names the {kind} to write")
+        if self.picture is not None and self.picture.suffix.lower() != ".png":
+            raise ValueError(f"--picture must end in .png, got {self.picture.name}")
+        shown = self.show[0] if self.show else 1
+        return min(shown, self.n) if self.out is not None else shown
+
+    def _dials(self, module: Any) -> dict[str, Any]:
+        """The dials given, by name; ValueError for one of another family."""
+        given = {
+            "size": self.size,
+            "extra_givens": None if self.extra_givens == (0, 0) else self.extra_givens,
+            "perfect": self.perfect or None,
+            "braid": self.braid,
+            "min_path": self.min_path,
+            "length": self.length,
+            "min_length": self.min_length,
+            "nodes": self.nodes,
+            "hops": self.hops,
+            "min_hops": self.min_hops,
+            "trajectory": self.trajectory or None,
+            "steps": self.steps,
+            "presses": self.presses,
+            "variables": self.variables,
+            "extra_clauses": self.extra_clauses,
+        }
+        dials = {name: value for name, value in given.items() if value is not None}
+        known = _SUDOKU_DIALS
+        if self.family != "sudoku":
+            known = {dial.name: dial.values for dial in module.DIALS}
+        for name in dials:
+            if name not in known:
+                has = ", ".join(f"{_option(dial)} ({values})" for dial, values in known.items())
+                raise ValueError(f"{_option(name)} is no dial of {self.family}; it has {has}")
+        return dials
+
+    def _write(self, module: Any, arrays: "PuzzleArrays", dials: dict[str, Any]) -> None:
+        from hrm_rl.puzzles import family_csv
+
+        if self.family in ("sudoku", "maze"):
+            size = {"size": dials["size"]} if "size" in dials else {}
+            module.write_csv(self.out, arrays, **size)
+        else:
+            assert self.out is not None
+            family_csv.write_csv(self.out, arrays, module.CHARACTERS)
+
+
+def _option(dial: str) -> str:
+    return "--" + dial.replace("_", "-")
+
+
+def _drawn(dials: dict[str, Any]) -> dict[str, Any]:
+    """The dials that a drawing takes: a Sudoku's givens are in the puzzle."""
+    return {name: value for name, value in dials.items() if name != "extra_givens"}
+
+
+def _solved_drawing(draw: Any, arrays: "PuzzleArrays", puzzle: int, dials: dict[str, Any]) -> Any:
+    """A puzzle with its answer, by the family's `draw` or `picture`."""
+    import numpy as np
+
+    from hrm_rl.puzzles.source import IGNORE_LABEL
+
+    inputs, labels = arrays.inputs[puzzle], arrays.labels[puzzle]
+    answer = np.where(labels == IGNORE_LABEL, inputs, labels)
+    return draw(inputs, draft=answer, labels=labels, **_drawn(dials))
+
+
+def _save_picture(path: Path, module: Any, arrays: "PuzzleArrays", dials: dict[str, Any]) -> None:
+    """The puzzles side by side, four a row."""
+    from PIL import Image
+
+    pictures = [
+        Image.fromarray(_solved_drawing(module.picture, arrays, puzzle, dials))
+        for puzzle in range(len(arrays))
+    ]
+    width, height = pictures[0].size
+    columns = min(len(pictures), _PICTURES_A_ROW)
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), (255, 255, 255))
+    for number, picture in enumerate(pictures):
+        sheet.paste(picture, (number % columns * width, number // columns * height))
+    sheet.save(path)

@@ -6,8 +6,9 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.envs.own import POOL_SETTINGS, source_from_arrays
 from hrm_rl.envs.source import Source
 from hrm_rl.envs.spaces import action_space, observation_space
 from hrm_rl.envs.transition import Checker
@@ -70,6 +71,22 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
             autoreset_mode="Disabled",
         )
 
+    @classmethod
+    def from_arrays(cls, inputs: ArrayLike, labels: ArrayLike, **settings: Any) -> "PuzzleEnv":
+        """An environment over your own puzzles, integers [N, S]; a label -100 asks for nothing.
+
+        Args:
+            inputs: tokens of the questions.
+            labels: tokens of the answers.
+            settings: those of `hrm_rl.envs.own.source_from_arrays` (vocab_size, puzzle_identifiers,
+                rating, symmetry, validator, ...), and of this class.
+
+        Raises:
+            ValueError: an array of another form, naming the field and the row.
+        """
+        pool = {key: settings.pop(key) for key in POOL_SETTINGS if key in settings}
+        return cls(source_from_arrays(inputs, labels, **pool), **settings)
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -79,7 +96,7 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
             seed = int(self.np_random.integers(1 << 62))
         obs, info = self._core.reset(seed=seed)
         self._q = _UNKNOWN_Q
-        return _row(obs), _info(info)
+        return _row(obs), unbatched_info(info)
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         if isinstance(action, dict):
@@ -87,7 +104,7 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
         else:
             batched = np.asarray(action)[None]
         obs, reward, terminated, _, info = self._core.step(batched)
-        return _row(obs), float(reward), bool(terminated), False, _info(info)
+        return _row(obs), float(reward), bool(terminated), False, unbatched_info(info)
 
     def show_q(self, q_halt: SupportsFloat, q_continue: SupportsFloat) -> None:
         """Have these Q values in the picture, until the next call or reset. Changes nothing else.
@@ -140,6 +157,7 @@ def _row(obs: dict[str, torch.Tensor]) -> dict[str, Any]:
 _BATCH_ONLY = ("episode", "final_obs", "final_info")
 
 
-def _info(info: dict[str, Any]) -> dict[str, Any]:
+def unbatched_info(info: dict[str, Any]) -> dict[str, Any]:
+    """A vector environment's info of one row: NumPy, no masks, nothing of automatic resets."""
     kept = {k: v for k, v in info.items() if not k.startswith("_") and k not in _BATCH_ONLY}
     return {key: value[0] for key, value in to_numpy(kept).items()}

@@ -15,6 +15,7 @@ from hrm_rl.envs.single import PuzzleEnv
 from hrm_rl.envs.source import PoolSource
 from hrm_rl.envs.vector import PuzzleVectorEnv
 from hrm_rl.puzzles import sudoku
+from hrm_rl.puzzles.sudoku_layout import BOXES, check_size
 
 Split = Literal["train", "validation", "test"]
 
@@ -96,17 +97,20 @@ def sudoku_validator(
     size: int, device: torch.device | str = "cpu"
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Any right answer: the givens stand, and every row, column and box holds every digit once."""
-    units = torch.as_tensor(sudoku.units(size), dtype=torch.int64, device=device)
-    return partial(_is_valid, units)
+    return partial(_is_valid, *BOXES[check_size(size)])
 
 
-def _is_valid(units: Tensor, inputs: Tensor, answers: Tensor) -> Tensor:
-    """units [3 n, n]: the cells of every row, column and box; inputs and answers [B, S]."""
-    size = units.shape[1]
+def _is_valid(box_rows: int, box_columns: int, inputs: Tensor, answers: Tensor) -> Tensor:
+    """Boxes of so many rows and columns; inputs and answers [B, S]."""
+    size = box_rows * box_columns
     digits = answers.long() - sudoku.FIRST_DIGIT
     in_range = (digits >= 0) & (digits < size)
     # Four bits a digit count up to nine of it, so one sum sees a whole unit.
-    counts = torch.where(in_range, 1 << 4 * digits.clamp(0, size - 1), 0)[:, units].sum(-1)
+    counts = torch.where(in_range, 1 << 4 * digits.clamp(0, size - 1), 0).view(-1, size, size)
+    boxes = counts.view(-1, box_columns, box_rows, box_rows, box_columns)
+    units = torch.cat([counts.sum(2), counts.sum(1), boxes.sum((2, 4)).flatten(1)], 1)
     kept = (inputs <= sudoku.BLANK) | (inputs == answers)
     every_digit_once = sum(1 << 4 * d for d in range(size))
-    return in_range.all(-1) & kept.all(-1) & (counts == every_digit_once).all(-1)
+    # Counting them is several times faster than .all(-1).
+    mistakes = (~(in_range & kept)).sum(-1) + (units != every_digit_once).sum(-1)
+    return mistakes == 0

@@ -3,14 +3,17 @@
 import copy
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from hrm_rl.envs.own import POOL_SETTINGS, source_from_arrays
+from hrm_rl.envs.row_keys import Order, RowKeys, read_reset_mask, spread_seeds
 from hrm_rl.envs.source import Puzzles, Source
 from hrm_rl.envs.spaces import action_space, observation_space
 from hrm_rl.envs.transition import (
@@ -25,9 +28,7 @@ from hrm_rl.envs.transition import (
     transition,
     will_end,
 )
-from hrm_rl.hashing import as_keys, mix
 
-Order = Literal["hash", "epoch"]
 _MODES: dict[AutoresetMode, Autoreset] = {
     AutoresetMode.SAME_STEP: "same-step",
     AutoresetMode.NEXT_STEP: "next-step",
@@ -49,7 +50,8 @@ class PuzzleVectorEnv(VectorEnv):
     Info, all tensors on the device: `labels`, `rating`, `puzzle_key` of the puzzle in the returned
     observation, from reset and step; and from every step, whether or not a row ended, `correct`,
     `valid`, `cell_accuracy`, `segments`, `first_correct_segment`, `forced` of the answer just given,
-    `episode` {r, l, t}, and `final_obs` and `final_info`. Every key has its `_key` mask.
+    `episode` {r, l, t}, and `final_obs` and `final_info`, and the metrics of the source's validator where
+    it has some. Every key has its `_key` mask.
 
     Row i's k-th puzzle is a pure hash of (seed + i, k). With `order="epoch"` the rows instead walk
     the source's keys 0, 1, 2, ... together, each key once: evaluation with slot refill.
@@ -73,17 +75,15 @@ class PuzzleVectorEnv(VectorEnv):
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be >= 1, got {num_envs}")
-        if order not in ("hash", "epoch"):
-            raise ValueError(f"order must be 'hash' or 'epoch', got {order!r}")
         if checker == "valid" and source.validator is None:
             raise ValueError("checker='valid' needs a source with a validator; this one has none")
         self.num_envs = num_envs
         self.source = source
         self.rules = Rules(halt_max_steps, segment_cost, checker)
         self.flat_action = flat_action
-        self.order = order
         self.device = torch.device(device)
-        mode = _read_mode(autoreset_mode)
+        self._keys = RowKeys(num_envs, order, self.device)
+        mode = read_autoreset_mode(autoreset_mode)
         self._autoreset = _MODES[mode]
         self.metadata = {"render_modes": [], "autoreset_mode": mode}
         self.render_mode = None
@@ -93,11 +93,28 @@ class PuzzleVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.state: EnvState | None = None
         self._all = torch.ones(num_envs, dtype=torch.bool, device=self.device)
-        self._row_seeds = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
-        self._drawn = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
-        self._cursor = torch.zeros((), dtype=torch.int64, device=self.device)
         self._began = torch.zeros(num_envs, device=self.device)
         self._clock_start = time.perf_counter()
+
+    @classmethod
+    def from_arrays(
+        cls, num_envs: int, inputs: ArrayLike, labels: ArrayLike, **settings: Any
+    ) -> "PuzzleVectorEnv":
+        """Environments over your own puzzles, integers [N, S]; a label -100 asks for nothing.
+
+        Args:
+            num_envs: environments side by side.
+            inputs: tokens of the questions.
+            labels: tokens of the answers.
+            settings: those of `hrm_rl.envs.own.source_from_arrays` (vocab_size, puzzle_identifiers,
+                rating, symmetry, validator, ...), and of this class.
+
+        Raises:
+            ValueError: an array of another form, naming the field and the row.
+        """
+        pool = {key: settings.pop(key) for key in POOL_SETTINGS if key in settings}
+        device = settings.get("device", "cpu")
+        return cls(num_envs, source_from_arrays(inputs, labels, device=device, **pool), **settings)
 
     # --- Gymnasium's interface ---------------------------------------------------------------
 
@@ -114,9 +131,10 @@ class PuzzleVectorEnv(VectorEnv):
                 puzzle 0; None goes on with the next puzzles (random ones at first).
             options: {"reset_mask": bool [num_envs]} resets, and seeds, those rows only.
         """
-        mask = self._reset_mask(options)
+        started = self.state is not None
+        mask = read_reset_mask(options, self.num_envs, self.device, started)
         where = self._all if mask is None else mask
-        self._seed(seed, where)
+        self._seed(seed, mask)
         fresh = self._candidates(where)
         self.state = fresh if self.state is None else select(where, fresh, self.state)
         self._began = torch.where(where, self._now(), self._began)
@@ -173,7 +191,8 @@ class PuzzleVectorEnv(VectorEnv):
         fewer.action_space = batch_space(self.single_action_space, fewer.num_envs)
         puzzles = Puzzles(*(t[rows] for t in self.state.puzzles))
         fewer.state = EnvState(puzzles, *(t[rows] for t in self.state[1:]))
-        for name in ("_all", "_row_seeds", "_drawn", "_began"):
+        fewer._keys = self._keys.take(rows)
+        for name in ("_all", "_began"):
             setattr(fewer, name, getattr(self, name)[rows])
         return fewer
 
@@ -186,9 +205,9 @@ class PuzzleVectorEnv(VectorEnv):
         return {
             "puzzles": tuple(self.state.puzzles),
             "rows": tuple(self.state[1:]),
-            "row_seeds": self._row_seeds,
-            "drawn": self._drawn,
-            "cursor": self._cursor,
+            "row_seeds": self._keys.seeds,
+            "drawn": self._keys.drawn,
+            "cursor": self._keys.cursor,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -201,9 +220,9 @@ class PuzzleVectorEnv(VectorEnv):
             )
         count = len(Puzzles._fields)
         self.state = EnvState(Puzzles(*on_device[:count]), *on_device[count:])
-        self._row_seeds = state["row_seeds"].to(self.device)
-        self._drawn = state["drawn"].to(self.device)
-        self._cursor = state["cursor"].to(self.device)
+        self._keys.seeds = state["row_seeds"].to(self.device)
+        self._keys.drawn = state["drawn"].to(self.device)
+        self._keys.cursor = state["cursor"].to(self.device)
         self._began = torch.full_like(self._began, self._now())
 
     # --- actions, seeds and keys ---------------------------------------------------------------
@@ -233,49 +252,21 @@ class PuzzleVectorEnv(VectorEnv):
             )
         return answer, halt.bool()
 
-    def _seed(self, seed: int | Sequence[int | None] | None, where: Tensor) -> None:
-        rows = range(self.num_envs)
-        if isinstance(seed, Sequence):
-            if len(seed) != self.num_envs:
-                raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments")
-            super().reset(seed=seed[0])
-            fill = iter(self.np_random.integers(1 << 62, size=self.num_envs).tolist())
-            seeds = [next(fill) if s is None else int(s) for s in seed]
-        elif seed is not None:
-            super().reset(seed=seed)
-            seeds = [int(seed) + i for i in rows]
+    def _seed(self, seed: int | Sequence[int | None] | None, mask: Tensor | None) -> None:
+        if seed is not None:
+            # np_random fills in for what a list leaves open, and hangs on its first seed.
+            first = next(iter(seed), None) if isinstance(seed, Sequence) else seed
+            super().reset(seed=first)
         elif self.state is None:
-            start = int(self.np_random.integers(1 << 62))
-            seeds = [start + i for i in rows]
+            seed = int(self.np_random.integers(1 << 62))
         else:
             return
-        self._row_seeds = torch.where(where, as_keys(seeds, self.device), self._row_seeds)
-        self._drawn = torch.where(where, 0, self._drawn)
-        if where is self._all:
-            self._cursor = torch.zeros_like(self._cursor)
+        self._keys.seed(spread_seeds(seed, self.num_envs, self.np_random), mask)
 
     def _candidates(self, taking: Tensor) -> EnvState:
         """A fresh episode for every row; the rows of `taking` use theirs up."""
-        if self.order == "hash":
-            keys = mix(mix(self._row_seeds) + self._drawn)
-            self._drawn = self._drawn + taking
-        else:
-            keys = self._cursor + taking.cumsum(0) - 1
-            self._cursor = self._cursor + taking.sum()
+        keys = self._keys.draw(taking)
         return begin(self.source.draw(keys), keys)
-
-    def _reset_mask(self, options: dict[str, Any] | None) -> Tensor | None:
-        if not options or options.get("reset_mask") is None:
-            return None
-        if self.state is None:
-            raise RuntimeError("the first reset resets every row; reset_mask comes later")
-        mask = torch.as_tensor(options["reset_mask"], device=self.device)
-        if mask.shape != (self.num_envs,) or mask.dtype != torch.bool:
-            raise ValueError(
-                f"reset_mask is {mask.dtype} of shape {tuple(mask.shape)}; wanted bool "
-                f"({self.num_envs},)"
-            )
-        return mask
 
     def _now(self) -> float:
         return time.perf_counter() - self._clock_start
@@ -304,6 +295,13 @@ class PuzzleVectorEnv(VectorEnv):
     def _judgement_info(self, judgement: Judgement, mask: Tensor) -> dict[str, Any]:
         return self._masked(judgement._asdict(), mask)
 
+    def _metrics(self, state: EnvState) -> dict[str, Any]:
+        """What else the source's validator says of the answers just given; mostly nothing."""
+        metrics = getattr(self.source.validator, "metrics", None)
+        if metrics is None:
+            return {}
+        return metrics(state.puzzles.inputs, state.draft, state.puzzles.labels)
+
     def _step_info(self, step: Step) -> dict[str, Any]:
         assert self.state is not None
         ended = step.ended_now
@@ -312,12 +310,16 @@ class PuzzleVectorEnv(VectorEnv):
             "l": step.final.segment,
             "t": self._now() - self._began,
         }
-        final_info = self._puzzle_info(step.final, ended) | self._judgement_info(
-            step.judgement, ended
+        metrics = self._metrics(step.final)
+        final_info = (
+            self._puzzle_info(step.final, ended)
+            | self._judgement_info(step.judgement, ended)
+            | self._masked(metrics, ended)
         )
         return (
             self._puzzle_info(self.state, self._all)
             | self._judgement_info(step.judgement, self._all)
+            | self._masked(metrics, self._all)
             | self._masked(
                 {
                     "episode": episode,
@@ -329,7 +331,7 @@ class PuzzleVectorEnv(VectorEnv):
         )
 
 
-def _read_mode(mode: AutoresetMode | str) -> AutoresetMode:
+def read_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     """Gymnasium's mode, from itself, its name (SAME_STEP) or its value (SameStep)."""
     for known in AutoresetMode:
         if mode in (known, known.name, known.value):

@@ -16,7 +16,8 @@ core), `sudoku_solver`, `sudoku_generate`, `sudoku_classes` (symmetry, class key
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.puzzles.sudoku_check import check_puzzle, is_exact, is_valid
+from hrm_rl.puzzles.family import is_exact
+from hrm_rl.puzzles.sudoku_check import check_puzzle, is_valid
 from hrm_rl.puzzles.sudoku_classes import (
     SPLIT_VERSION,
     SPLITS,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.source import IGNORE_LABEL
 from hrm_rl.puzzles.sudoku_layout import BLANK, as_tokens, cell_name, layout, unit_name
 from hrm_rl.puzzles.sudoku_solver import MAX_GUESSES, solve
 
@@ -45,16 +44,6 @@ def broken_units(answers: ArrayLike, size: int) -> NDArray[np.bool_]:
     for place in range(size):  # one cell of every unit at a time keeps the temporaries small
         seen |= bits[..., tables.units[:, place]]
     return seen != (1 << (size + 1)) - 2
-
-
-def is_exact(labels: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:
-    """Whether answers equal the stored solution wherever it says anything: bool [...] for [..., S]."""
-    labels, answers = np.asarray(labels), np.asarray(answers)
-    if labels.shape != answers.shape:
-        raise ValueError(
-            f"answers must have the shape of labels {labels.shape}, got {answers.shape}"
-        )
-    return ((labels == IGNORE_LABEL) | (labels == answers)).all(axis=-1)
 
 
 def find_clash(tokens: ArrayLike, size: int) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.puzzles import family
 from hrm_rl.puzzles.counter_rng import mix64, mix64_array
 from hrm_rl.puzzles.source import Symmetry
 from hrm_rl.puzzles.sudoku_layout import BLANK, FIRST_DIGIT, as_tokens, layout
@@ -21,11 +22,11 @@ from hrm_rl.puzzles.sudoku_layout import BLANK, FIRST_DIGIT, as_tokens, layout
 SPLIT_VERSION = 1
 """Version of the splits. Another rule or salt, or another `class_key`, would be another version."""
 
-SPLITS = ("train", "validation", "test")
+SPLITS = family.SPLITS
 
 # Chosen so that few classes split evenly too: of the 36 of minimal 4x4 puzzles, 9 are for testing (25.1 %
 # of the 85,632 puzzles) and 3 for validation (6.3 %).
-_SPLIT_SALT = np.uint64(12)
+_SPLIT_SALT = 12
 _ROUNDS = 8
 _KIND_COLORS = mix64_array(np.arange(1, 7, dtype=np.uint64))
 _SELF = np.uint64(0xA0761D6478BD642F)
@@ -152,12 +153,7 @@ def in_split(keys: ArrayLike, split: str) -> NDArray[np.bool_]:
     the rest for training; with extra givens too, a puzzle goes where its own class goes. The rule is
     fixed for good per ``SPLIT_VERSION``. ValueError for a split that is none of ``SPLITS``.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-    sixteenth = mix64_array(np.asarray(keys, np.uint64) ^ _SPLIT_SALT) >> np.uint64(60)
-    if split == "test":
-        return sixteenth < 4
-    return sixteenth == 4 if split == "validation" else sixteenth > 4
+    return family.in_split(keys, split, _SPLIT_SALT)
 
 
 def in_test_split(keys: ArrayLike) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hrm_rl.puzzles import IGNORE_LABEL, sudoku
-from hrm_rl.puzzles.sudoku_picture import CONTINUE, DRAFT, GIVEN, HALT, MISTAKE, MISTAKE_CELL
+from hrm_rl.puzzles.picture import CONTINUE, DRAFT, GIVEN, HALT, MISTAKE, MISTAKE_CELL
 
 CELL = 32
 MARGIN = CELL // 4

@@ -1,0 +1,91 @@
+"""Which puzzle each row of a vector environment meets next: seeds and counters, no state besides."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrm_rl.hashing import as_keys, mix
+
+Order = Literal["hash", "epoch"]
+ORDERS: tuple[Order, ...] = ("hash", "epoch")
+
+
+class RowKeys:
+    """Keys of puzzles, one row an environment.
+
+    In order "hash" row i's k-th key is a pure hash of (seed_i, k); in order "epoch" the rows walk
+    the keys 0, 1, 2, ... together, each key once. No host synchronisation.
+    """
+
+    def __init__(self, rows: int, order: Order, device: torch.device) -> None:
+        if order not in ORDERS:
+            raise ValueError(f"order must be 'hash' or 'epoch', got {order!r}")
+        self.order = order
+        self.device = device
+        self.seeds = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.drawn = torch.zeros_like(self.seeds)
+        self.cursor = torch.zeros((), dtype=torch.int64, device=device)
+
+    def seed(self, seeds: list[int], where: Tensor | None = None) -> None:
+        """Rows of `where` (bool [B]; all by default) start over at their key 0, with these seeds."""
+        new = as_keys(seeds, self.device)
+        if where is None:
+            self.seeds, self.drawn = new, torch.zeros_like(self.drawn)
+            self.cursor = torch.zeros_like(self.cursor)
+        else:
+            self.seeds = torch.where(where, new, self.seeds)
+            self.drawn = torch.where(where, 0, self.drawn)
+
+    def draw(self, taking: Tensor) -> Tensor:
+        """A key for every row, int64 [B]; the rows of `taking` (bool [B]) use theirs up."""
+        if self.order == "hash":
+            keys = mix(mix(self.seeds) + self.drawn)
+            self.drawn = self.drawn + taking
+        else:
+            keys = self.cursor + taking.cumsum(0) - 1
+            self.cursor = self.cursor + taking.sum()
+        return keys
+
+    def take(self, rows: Tensor) -> "RowKeys":
+        """The keys of these rows only, int64 [K]."""
+        fewer = copy.copy(self)
+        fewer.seeds, fewer.drawn = self.seeds[rows], self.drawn[rows]
+        return fewer
+
+
+def spread_seeds(
+    seed: int | Sequence[int | None], rows: int, np_random: np.random.Generator
+) -> list[int]:
+    """A seed a row: `seed + i`, or the i-th of a list, in which None is any.
+
+    Raises ValueError where the list has another length.
+    """
+    if not isinstance(seed, Sequence):
+        return [int(seed) + i for i in range(rows)]
+    if len(seed) != rows:
+        raise ValueError(f"{len(seed)} seeds for {rows} environments")
+    fill = np_random.integers(1 << 62, size=rows).tolist()
+    return [f if s is None else int(s) for s, f in zip(seed, fill, strict=True)]
+
+
+def read_reset_mask(
+    options: dict[str, Any] | None, rows: int, device: torch.device, started: bool
+) -> Tensor | None:
+    """options["reset_mask"] as bool [B] on the device, or None where it is not given.
+
+    Raises ValueError for another form, RuntimeError where nothing has started yet.
+    """
+    if not options or options.get("reset_mask") is None:
+        return None
+    if not started:
+        raise RuntimeError("the first reset resets every row; reset_mask comes later")
+    mask = torch.as_tensor(options["reset_mask"], device=device)
+    if mask.shape != (rows,) or mask.dtype != torch.bool:
+        raise ValueError(
+            f"reset_mask is {mask.dtype} of shape {tuple(mask.shape)}; wanted bool ({rows},)"
+        )
+    return mask

@@ -1,0 +1,245 @@
+"""What the pictures of all families share: colors, smooth text, and the frame around a board.
+
+A family draws its board, with a margin around it, as a Pillow image and hands it to `frame`, which puts
+the caption and two bars of probability below. Lines and cells lie on whole pixels; characters are drawn
+several times too large and scaled down, so they are smooth at every size. The same arguments always
+give the same pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Color = tuple[int, int, int]
+
+PAPER: Color = (255, 255, 255)
+GIVEN: Color = (23, 28, 38)
+GIVEN_CELL: Color = (238, 241, 245)
+DRAFT: Color = (29, 90, 204)
+DRAFT_CELL: Color = (221, 232, 251)
+MISTAKE: Color = (193, 32, 38)
+MISTAKE_CELL: Color = (253, 222, 220)
+HALT: Color = (14, 124, 112)
+CONTINUE: Color = (217, 129, 22)
+CAPTION: Color = (75, 83, 97)
+THIN_LINE: Color = (196, 202, 212)
+THICK_LINE: Color = (47, 54, 66)
+_TRACK: Color = (229, 233, 239)
+
+_SMALLEST_CELL = 16
+_OVERSAMPLING = 4
+_CAPTION_WIDTH = 10.5  # of a board, in heights of its caption's text
+
+
+class Tile(NamedTuple):
+    """A cell of a board of tiles."""
+
+    text: str = ""
+    color: Color = GIVEN
+    ground: Color | None = None  # None leaves the paper
+    weight: float = 0.0  # of the text, as in `text_mask`
+
+
+GIVEN_WEIGHT, DRAFT_WEIGHT, MISTAKE_WEIGHT = 0.042, 0.012, 0.025
+"""How bold a given, a digit of the draft and a mistake are."""
+
+
+def check_cell(cell: int) -> int:
+    """Returns `cell`, pixels from one cell to the next; ValueError where it is too small to read."""
+    if cell < _SMALLEST_CELL:
+        raise ValueError(f"cell must be >= {_SMALLEST_CELL} pixels, got {cell}")
+    return cell
+
+
+def margin(cell: int) -> int:
+    """Pixels of paper around a board."""
+    return max(5, round(cell / 4))
+
+
+def frame(
+    board: Image.Image,
+    cell: int,
+    caption: str | None = None,
+    q: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """A board with, below it if asked for, a caption and two bars of probability.
+
+    Height and width depend on those of the board, on `cell`, and on whether there are a caption and a
+    `q`; on nothing else.
+
+    Args:
+        board: a family's own drawing, its margin included.
+        cell: pixels from one cell to the next.
+        caption: one line; it is written smaller where it would be too long. "" keeps its place empty.
+        q: logits (q_halt, q_continue), drawn as their sigmoids; NaN for one not known, an empty bar.
+
+    Returns:
+        A new array uint8 [H, W, 3].
+    """
+    # As wide as the board, so that captions and bars of all sizes of board find room.
+    text = min(max(10.0, 0.34 * cell), board.width / _CAPTION_WIDTH)
+    parts = [board]
+    if caption is not None:
+        parts.append(_caption_strip(caption, board.width, text, cell))
+    if q is not None:
+        parts.append(_q_strip(q, board.width, text, cell))
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+def tiles(rows: list[list[Tile]], cell: int, *, text: float = 0.65) -> Image.Image:
+    """A board of equal square cells with thin lines between them, and a margin.
+
+    Args:
+        rows: the cells, row by row, all rows of one length.
+        cell: pixels from one cell to the next.
+        text: height of the font, as a share of the cell.
+    """
+    edge = margin(cell)
+    height, width = len(rows) * cell, len(rows[0]) * cell
+    image = Image.new("RGB", (width + 2 * edge, height + 2 * edge), PAPER)
+    pen = ImageDraw.Draw(image)
+    for row, line in enumerate(rows):
+        for column, tile in enumerate(line):
+            x, y = edge + column * cell, edge + row * cell
+            if tile.ground is not None:
+                pen.rectangle((x, y, x + cell - 1, y + cell - 1), fill=tile.ground)
+            if tile.text:
+                write(image, tile.text, (x + 1, y + 1, cell - 1), tile.color, text, tile.weight)
+    for x in range(edge, edge + width + 1, cell):
+        pen.line((x, edge, x, edge + height), fill=THIN_LINE)
+    for y in range(edge, edge + height + 1, cell):
+        pen.line((edge, y, edge + width, y), fill=THIN_LINE)
+    return image
+
+
+def side_by_side(boards: list[Image.Image]) -> Image.Image:
+    """Boards of one height in a row."""
+    whole = Image.new("RGB", (sum(b.width for b in boards), boards[0].height), PAPER)
+    left = 0
+    for board in boards:
+        whole.paste(board, (left, 0))
+        left += board.width
+    return whole
+
+
+def on_top(boards: list[Image.Image]) -> Image.Image:
+    """Boards one below the other, each in the middle."""
+    width = max(board.width for board in boards)
+    whole = Image.new("RGB", (width, sum(b.height for b in boards)), PAPER)
+    top = 0
+    for board in boards:
+        whole.paste(board, ((width - board.width) // 2, top))
+        top += board.height
+    return whole
+
+
+@lru_cache(maxsize=64)
+def disc_mask(diameter: float, hole: float = 0.0) -> Image.Image:
+    """A disc as a mask to paste, with a hole of that share of its diameter."""
+    side = math.ceil(diameter)
+    mask = Image.new("L", (side * _OVERSAMPLING,) * 2)
+    pen = ImageDraw.Draw(mask)
+    for size, value in ((diameter, 255), (hole * diameter, 0)):
+        first = (side - size) / 2 * _OVERSAMPLING
+        if size:
+            pen.ellipse((first, first, *(mask.width - 1 - first,) * 2), fill=value)
+    return mask.reduce(_OVERSAMPLING)
+
+
+def write(
+    image: Image.Image,
+    text: str,
+    square: tuple[int, int, int],
+    color: Color,
+    size: float = 0.65,
+    weight: float = 0.0,
+) -> None:
+    """Writes `text` in the middle of a square (left, top, side), smaller where it would not fit.
+
+    `size` is the height of the font as a share of the side, `weight` as in `text_mask`.
+    """
+    left, top, side = square
+    mask = text_mask(text, size * side, weight)
+    if mask.width > side - 2:
+        mask = text_mask(text, size * side * (side - 2) / mask.width, weight)
+    image.paste(color, (left + (side - mask.width) // 2, top + (side - mask.height) // 2), mask)
+
+
+def _caption_strip(caption: str, width: int, text: float, cell: int) -> Image.Image:
+    """One centred line."""
+    image = Image.new("RGB", (width, math.ceil(1.15 * text) + margin(cell) // 2), PAPER)
+    line = text_mask(caption, text)
+    room = width - 2 * margin(cell)
+    if line.width > room:
+        line = line.copy()
+        line.thumbnail((room, line.height))
+    image.paste(
+        CAPTION, ((width - line.width) // 2, (math.ceil(1.15 * text) - line.height) // 2), line
+    )
+    return image
+
+
+def _q_strip(q: tuple[float, float], width: int, text: float, cell: int) -> Image.Image:
+    """A bar each for halting and going on: name, bar from 0 to 1, number."""
+    edge, pitch = margin(cell), math.ceil(1.4 * text)
+    image = Image.new("RGB", (width, 2 * pitch + edge), PAPER)
+    pen = ImageDraw.Draw(image)
+    names = ("halt", "continue")
+    left = edge + max(text_mask(name, text).width for name in names) + round(0.5 * text)
+    right = width - edge - text_mask("0.00", text).width - round(0.5 * text)
+    for number, (name, logit, color) in enumerate(zip(names, q, (HALT, CONTINUE), strict=True)):
+        middle = number * pitch + pitch // 2
+        half = max(2, round(0.28 * text))
+        label = text_mask(name, text)
+        image.paste(CAPTION, (edge, middle - label.height // 2), label)
+        pen.rectangle((left, middle - half, right, middle + half), fill=_TRACK)
+        if math.isnan(logit):
+            continue
+        probability = 0.5 * (1 + math.tanh(logit / 2))
+        length = round(probability * (right - left + 1))
+        if length:
+            pen.rectangle((left, middle - half, left + length - 1, middle + half), fill=color)
+        value = text_mask(f"{probability:.2f}", text)
+        image.paste(CAPTION, (width - edge - value.width, middle - value.height // 2), value)
+    return image
+
+
+@lru_cache(maxsize=512)
+def text_mask(text: str, size: float, weight: float = 0.0) -> Image.Image:
+    """A line of text as a mask, as high as the font's digits and capitals need and below.
+
+    Args:
+        text: what to write.
+        size: of the font, in pixels.
+        weight: added to every edge, as a share of the size.
+
+    Returns:
+        A Pillow image of mode "L", shared between callers: to be pasted, not written into.
+    """
+    big = max(1.0, size * _OVERSAMPLING)
+    font = _font(big)
+    stroke = round(weight * big)
+    left, _, right, _ = font.getbbox(text or " ", anchor="ls")
+    top, bottom = -font.getbbox("0", anchor="ls")[1], 0.0
+    if not text.isdigit():
+        bottom = top * 0.3  # room for the tails of g, p, q; as much above keeps the line centred
+        top += bottom
+    width = math.ceil((right - left + 2 * stroke) / _OVERSAMPLING)
+    height = math.ceil((top + bottom + 2 * stroke) / _OVERSAMPLING)
+    mask = Image.new("L", (width * _OVERSAMPLING, height * _OVERSAMPLING))
+    # Centred in the whole pixels that it takes.
+    x = (mask.width - (right - left)) / 2 - left
+    y = (mask.height + top - bottom) / 2
+    ImageDraw.Draw(mask).text((x, y), text, 255, font, "ls", stroke_width=stroke)
+    return mask.reduce(_OVERSAMPLING)
+
+
+@lru_cache(maxsize=64)
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size)
