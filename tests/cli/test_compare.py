@@ -1,0 +1,134 @@
+"""`hrm-rl compare`: of banks and of runs, what it writes, what it refuses."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+
+from hrm_rl.cli.compare import Compare
+from hrm_rl.halting import TraceBank
+from hrm_rl.halting.toy import toy_bank
+from hrm_rl.model import HRM
+
+FEW = ("--draws", "50", "--costs", "0.01", "--policies")
+
+
+@pytest.fixture(scope="module")
+def banks(tmp_path_factory) -> dict[str, str]:
+    """Toy banks of two models, in files."""
+    folder = tmp_path_factory.mktemp("banks")
+    files = {}
+    for seed, name in enumerate(("one", "two")):
+        bank = toy_bank(60, seed)
+        header = dataclasses.replace(
+            bank.header, model_hash=name, seconds_per_segment={"1": 0.01, "32": 0.04}
+        )
+        files[name] = str(folder / f"{name}.safetensors")
+        dataclasses.replace(bank, header=header).save(files[name])
+    untuned = TraceBank.load(files["one"]).in_split("test")
+    files["untuned"] = str(folder / "untuned.safetensors")
+    untuned.save(files["untuned"])
+    whole = (folder / "one.safetensors").read_bytes()
+    files["cut"] = str(folder / "cut.safetensors")
+    (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    return files
+
+
+@pytest.fixture
+def no_figures(monkeypatch) -> None:
+    """They take most of the time."""
+    monkeypatch.setattr(Compare, "_draw", lambda self, report: [])
+
+
+def test_banks_are_compared_and_written(hrm_rl, banks, tmp_path) -> None:
+    out = tmp_path / "new" / "folder"
+    words = (banks["one"], banks["two"], "--out", out, "--json", *FEW, "q", "lsm:auto", "oracle")
+    said = hrm_rl("compare", *words).json
+    assert [row["policy"] for row in said["policies"]] == ["q", "lsm:auto", "oracle"]
+    assert [bank["name"] for bank in said["banks"]] == ["one", "two"]
+    assert json.loads((out / "compare.json").read_text()) == said
+    assert "| lsm:auto |" in (out / "compare.md").read_text()
+    assert len(list((out / "rules").iterdir())) == 2
+    for figure in said["files"]["figures"]:
+        assert (out / figure.rsplit("/")[-1]).is_file()
+    row = said["policies"][0]
+    assert {"exact_accuracy", "mean_segments", "ci95", "adaptive_gain", "wall_clock"} <= set(row)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_table_fits_120_columns_and_shortens_nothing(hrm_rl, banks, tmp_path) -> None:
+    said = hrm_rl("compare", banks["one"], "--out", tmp_path, "--draws", 50, "--costs", 0.01)
+    assert said.code == 0, said.err
+    table = said.out.split("Chosen on")[0]
+    assert max(map(len, table.splitlines())) <= 120 and "…" not in table
+    for policy in ("second-order:auto", "calm(confidence)", "recall(q)", "fixed:8"):
+        assert f"\n {policy} " in table
+    assert "confidence:0." in said.out and "compare.md" in said.out
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_is_recorded_once_and_its_rules_work_live(hrm_rl, made, tmp_path) -> None:
+    words = ("compare", made / "run", "--out", tmp_path, "--puzzles", 20, "--json", *FEW)
+    first = hrm_rl(*words, "q", "lsm:auto", "fixed:LIMIT")
+    again = hrm_rl(*words, "q", "lsm:auto", "fixed:LIMIT")
+    assert "Recording 40 puzzles" in first.err and "Recording" not in again.err
+    assert again.json["policies"] == first.json["policies"]
+    (bank,) = first.json["banks"]
+    assert bank["file"] == str(tmp_path / "bank-run.safetensors") and bank["test_puzzles"] == 20
+    learned = first.json["policies"][1]
+    spec = learned["spec"][0]
+    live = hrm_rl("eval", made / "run", "--halting", spec, "--puzzles", 20, "--json").json
+    assert live["mean_segments"] == pytest.approx(learned["mean_segments"])
+    assert live["exact_accuracy"] == pytest.approx(learned["exact_accuracy"])
+    other = hrm_rl(*words, "q", "--max-segments", 2)
+    assert "Recording 40 puzzles, 2 segments" in other.err
+    assert other.json["settings"]["max_segments"] == 2
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_recording_of_another_model_is_refused(hrm_rl, made, config_of, tmp_path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(made / "model4", model)
+    words = ("compare", model, "--out", tmp_path / "out", "--puzzles", 5, *FEW, "q")
+    assert hrm_rl(*words).code == 0
+    torch.manual_seed(1)
+    HRM(config_of(4)).save_pretrained(model)
+    message = hrm_rl(*words).refusal
+    assert "bank-model.safetensors records another model" in message and "--out" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("one", "--policies", "confidense:0.5"), ("confidense:0.5", "did you mean 'confidence'")),
+        (("one", "--policies", "margin:much"), ("margin:much", "not a number")),
+        (("one", "--baseline", "qq"), ("'qq'", "known")),
+        (("one", "one"), ("given twice",)),
+        (("cut",), ("cut.safetensors", "cut short")),
+        (
+            ("untuned", "--policies", "kl:auto"),
+            ("kl:auto on untuned", "validation", "hrm-rl trace"),
+        ),
+        (("one", "--cost", "1.5"), ("--cost", "[0, 1)", "1.5")),
+        (("one", "--costs", "0.1", "-1"), ("--costs", "-1")),
+        (("one", "--draws", "0"), ("--draws", ">= 1")),
+        (("one", "--puzzles", "0"), ("--puzzles", ">= 1")),
+        (("one", "--max-segments", "9"), ("one", "8 segments", "--max-segments is 9")),
+        (("none.safetensors",), ("none.safetensors", "hrm-rl trace")),
+        ((), ("give a run or a bank",)),
+    ],
+)
+def test_refusals_write_nothing(hrm_rl, banks, tmp_path, words, said) -> None:
+    given = [banks.get(word, word) for word in words]
+    message = hrm_rl("compare", *given, "--out", tmp_path / "out").refusal
+    assert all(word in message for word in said), message
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_that_will_not_do(hrm_rl, banks, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    assert "is a file" in hrm_rl("compare", banks["one"], "--out", tmp_path / "file").refusal
+    message = hrm_rl("compare", banks["one"], "--out", tmp_path / "a, b").refusal
+    assert "no comma" in message
