@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hrm_rl.halting.bank import TraceBank, puzzle_ids
+from hrm_rl.puzzles.source import IGNORE_LABEL
+
+# Where one rating holds more than this share of the puzzles, ratings hardly tell them apart.
+_ONE_RATING = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +78,38 @@ def _first(bank: TraceBank, puzzles: int | None) -> TraceBank:
     if puzzles is None or puzzles >= bank.num_puzzles:
         return bank
     return bank.take(slice(puzzles))
+
+
+class Difficulty(NamedTuple):
+    """How hard the test puzzles of all runs are."""
+
+    by: str
+    """rating, or cells to fill."""
+    values: NDArray[np.float64]  # [N]; NaN = unknown
+
+
+def difficulty_of(cases: Sequence[Case]) -> Difficulty:
+    """The puzzles' ratings, or the number of cells to fill where ratings hardly tell them apart.
+
+    (Most 6x6 Sudokus, say, need no guess: all rated 0 by backtracks.)
+    """
+    rating = np.concatenate([case.test.rating for case in cases]).astype(np.float64)
+    known = rating[~np.isnan(rating)]
+    most_alike = np.unique(known, return_counts=True)[1].max(initial=0)
+    asked = [
+        (case.test.labels != IGNORE_LABEL) & (case.test.labels != case.test.inputs)
+        for case in cases
+    ]
+    to_fill = np.concatenate([cells.sum(1) for cells in asked]).astype(np.float64)
+    if 0 < most_alike <= _ONE_RATING * len(known) or np.ptp(to_fill) == 0:
+        return Difficulty("rating", rating)
+    return Difficulty("cells to fill", to_fill)
+
+
+def on_same_puzzles(cases: Sequence[Case]) -> bool:
+    """Whether every run is judged on the same test puzzles, in the same order."""
+    ids = [puzzle_ids(case.test.inputs, case.test.labels) for case in cases]
+    return all(np.array_equal(ids[0], other) for other in ids[1:])
 
 
 def check_poolable(cases: Sequence[Case]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from hrm_rl.analysis.calibration import halt_calibration
-from hrm_rl.analysis.cases import Case, check_poolable
+from hrm_rl.analysis.cases import Case, check_poolable, on_same_puzzles
 from hrm_rl.analysis.compare_curves import difficulty, policy_curve, reference_curves
 from hrm_rl.analysis.compare_rows import (
     AtCosts,
@@ -88,7 +88,8 @@ def compare(
             quantities.add(several, "correct", "segments")
     for policy in policies:
         quantities.add(trials[policy][cost], "valid")
-    quantities.draw(settings.draws, settings.seed)
+    shared = on_same_puzzles(cases)
+    quantities.draw(settings.draws, settings.seed, shared_puzzles=shared)
     clock.append(time.perf_counter())
 
     curves = reference_curves(cases)
@@ -126,6 +127,7 @@ def compare(
             "baseline": baseline,
             "costs": costs,
             "max_segments": limit,
+            "shared_puzzles": shared,
         },
         "seconds": dict(zip(("choosing", "bootstrap", "summary"), np.diff(clock), strict=True)),
     }

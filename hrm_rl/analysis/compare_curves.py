@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.analysis.cases import Case
+from hrm_rl.analysis.cases import Case, difficulty_of
 from hrm_rl.analysis.curves import Curve, area_under_hull, curve, upper_hull
 from hrm_rl.analysis.judging import judge_oracle
 from hrm_rl.analysis.trials import Trial
@@ -73,13 +73,13 @@ def _lists(points: Curve) -> dict[str, list[float]]:
 def difficulty(
     cases: Sequence[Case], policies: Mapping[str, Sequence[Trial]]
 ) -> dict[str, Any] | None:
-    """Mean segments and accuracy of every policy in bins of the puzzles' rating.
+    """Mean segments and accuracy of every policy in bins of the puzzles' difficulty.
 
-    Bins hold about equally many puzzles, as far as equal ratings allow. None where fewer than two
-    different ratings are known.
+    Bins hold about equally many puzzles, as far as equal difficulties allow. None where fewer than two
+    are known.
     """
-    rating = np.concatenate([case.test.rating for case in cases])
-    where = _bins(rating)
+    by, hard = difficulty_of(cases)
+    where = _bins(hard)
     if where is None:
         return None
     names = range(int(where.max()) + 1)
@@ -89,10 +89,11 @@ def difficulty(
         return [float(values[where == number].mean()) for number in names]
 
     return {
+        "by": by,
         "bins": [
             {
-                "low": float(rating[where == number].min()),
-                "high": float(rating[where == number].max()),
+                "low": float(hard[where == number].min()),
+                "high": float(hard[where == number].max()),
                 "count": int((where == number).sum()),
             }
             for number in names
@@ -108,7 +109,7 @@ def difficulty(
     }
 
 
-def _bins(rating: NDArray[np.float32]) -> NDArray[np.int64] | None:
+def _bins(rating: NDArray[np.float64]) -> NDArray[np.int64] | None:
     """The bin of each puzzle, [N]; -1 where it is unrated."""
     rated = rating[~np.isnan(rating)]
     if len(np.unique(rated)) < 2:

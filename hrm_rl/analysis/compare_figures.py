@@ -127,7 +127,7 @@ def _padded(values: Sequence[float], least: float) -> tuple[float, float]:
 
 
 def difficulty_figure(report: Report, path: Path) -> Path:
-    """Two tables of colours, policies by bins of rating: mean segments, and puzzles solved."""
+    """Two tables of colours, policies by bins of difficulty: mean segments, and puzzles solved."""
     from matplotlib import pyplot as plt
 
     bins, policies = report["difficulty"]["bins"], report["difficulty"]["policies"]
@@ -143,7 +143,7 @@ def difficulty_figure(report: Report, path: Path) -> Path:
     _draw_table(left, segments, labels, names, "Mean segments", "{:.1f}", 1, None)
     _draw_table(right, solved, labels, names, "Puzzles solved (%)", "{:.0f}", 0, 100)
     figure.suptitle(f"By difficulty: {_count(report)}", fontsize=10)
-    figure.supxlabel("rating (puzzles)", fontsize=9)
+    figure.supxlabel(f"{report['difficulty']['by']} (puzzles)", fontsize=9)
     return _save(figure, path)
 
 

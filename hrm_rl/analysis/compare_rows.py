@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hrm_rl.analysis.bootstrap import percentile_interval, two_sided_p
-from hrm_rl.analysis.cases import Case
+from hrm_rl.analysis.cases import Case, difficulty_of
 from hrm_rl.analysis.curves import nearest_compute
 from hrm_rl.analysis.judging import adaptive_gain, iso_accuracy
 from hrm_rl.analysis.quantities import Quantities
@@ -120,11 +120,11 @@ def matched_compute(trials: Sequence[Trial], cases: Sequence[Case]) -> dict[str,
 
 
 def rank_correlation(trials: Sequence[Trial], cases: Sequence[Case]) -> float:
-    """Spearman's correlation of segments with rating, within each source of each run."""
+    """Spearman's correlation of segments with difficulty, within each source of each run."""
     segments = np.concatenate([trial.judgement.segments for trial in trials])
-    rating = np.concatenate([case.test.rating for case in cases])
+    hard = difficulty_of(cases).values
     source = [f"{number}/{name}" for number, case in enumerate(cases) for name in case.test.source]
-    return stratified_spearman(segments, rating, source, permutations=0).rho
+    return stratified_spearman(segments, hard, source, permutations=0).rho
 
 
 def iso_accuracy_segments(

@@ -70,7 +70,7 @@ def legend(report: Report) -> list[str]:
         "right draft.",
     ]
     if report["difficulty"]:
-        lines.append("rho: rank correlation of segments with the puzzles' rating, within source.")
+        lines.append(f"rho: rank correlation of segments with {report['difficulty']['by']}, within source.")
     batches = {policy["wall_clock"]["batch"] for policy in report["policies"]}
     if any(policy["wall_clock"]["refilled"] for policy in report["policies"]):
         (batch,) = batches

@@ -38,13 +38,14 @@ class Quantities:
                 for trial in trials
             ]
 
-    def draw(self, draws: int, seed: int) -> None:
-        """Bootstrap what was added."""
+    def draw(self, draws: int, seed: int, *, shared_puzzles: bool = False) -> None:
+        """Bootstrap what was added; `shared_puzzles` where all runs answered the same ones in order."""
         keys = list(self._values)
         runs = range(len(self._values[keys[0]]))
         groups = [np.stack([self._values[key][run] for key in keys], axis=1) for run in runs]
         self._means = dict(zip(keys, nested_means(groups).tolist(), strict=True))
-        self._draws = dict(zip(keys, nested_bootstrap(groups, draws, seed).T, strict=True))
+        drawn = nested_bootstrap(groups, draws, seed, shared_puzzles=shared_puzzles)
+        self._draws = dict(zip(keys, drawn.T, strict=True))
 
     def get(self, trials: Sequence[Trial], name: str) -> Estimate:
         key = specs_of(trials), name

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hrm_rl.analysis.cases import Case, make_case
+from hrm_rl.analysis.cases import Case, difficulty_of, make_case
 from hrm_rl.analysis.compare import compare
 from hrm_rl.analysis.compare_curves import reference_curves
 from hrm_rl.analysis.compare_settings import DEFAULT_POLICIES, Settings
@@ -188,6 +188,18 @@ def test_unrated_puzzles_have_no_difficulty() -> None:
     assert "rho" not in table_cells(found)[0]
 
 
+def test_ratings_that_hardly_differ_give_way_to_the_cells_to_fill() -> None:
+    bank = bank_of()
+    rng = np.random.default_rng(0)
+    labels = bank.inputs + (rng.random(bank.inputs.shape) < rng.random((len(bank), 1)))
+    rating = np.where(np.arange(len(bank)) < 3, 1, 0).astype(np.float32)
+    case = make_case("run", dataclasses.replace(bank, labels=labels, rating=rating))
+    by, values = difficulty_of([case])
+    assert by == "cells to fill"
+    np.testing.assert_array_equal(values, (case.test.labels != case.test.inputs).sum(1))
+    assert compare([case], settings("q"))["difficulty"]["by"] == by
+
+
 def test_difficulty_divides_all_rated_puzzles(report) -> None:
     bins = report["difficulty"]["bins"]
     assert sum(b["count"] for b in bins) == 200
@@ -236,6 +248,19 @@ def test_the_reference_curves_of_one_run_are_its_own() -> None:
 
 
 # --- refusals -------------------------------------------------------------------------------------
+
+
+def test_runs_on_the_same_puzzles_share_their_luck() -> None:
+    # Two models that do the same on the same puzzles are, for luck with puzzles, one run, not two.
+    once = case_of(0)
+    twin = make_case("twin", dataclasses.replace(bank_of(0), header=bank_of(1).header))
+    settings_ = settings("fixed:2", baseline="fixed:2")
+    alone = by_name(compare([once], settings_))["fixed:2"]["ci95"]["exact_accuracy"]
+    report = compare([once, twin], settings_)
+    assert report["settings"]["shared_puzzles"]
+    low, high = by_name(report)["fixed:2"]["ci95"]["exact_accuracy"]
+    assert high - low > 0.85 * (alone[1] - alone[0])
+    assert not compare([once, case_of(1)], settings_)["settings"]["shared_puzzles"]
 
 
 def test_what_cannot_be_pooled() -> None:
