@@ -132,3 +132,69 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture
+def fake_reasoning_gym(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Stands in for the package reasoning-gym, with its n_queens in small: several answers are right."""
+    import itertools
+    import random
+    import sys
+    from dataclasses import dataclass
+    from types import ModuleType
+
+    from hrm_rl.envs import reasoning_gym
+
+    @dataclass
+    class Config:
+        n: int = 5
+        min_remove: int = 1
+        max_remove: int = 5
+        seed: int = 0
+        size: int = 500
+
+        def validate(self) -> None:
+            assert self.min_remove <= self.max_remove <= self.n, "max_remove must be at most n"
+
+    class NQueens:
+        def __init__(self, config: Config) -> None:
+            config.validate()
+            self.config = config
+            self.boards = [
+                order
+                for order in itertools.permutations(range(config.n))
+                if all(abs(order[i] - order[j]) != j - i for j in range(config.n) for i in range(j))
+            ]
+
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            rng = random.Random(self.config.seed + index)
+            board = rng.choice(self.boards)
+            removed = rng.sample(
+                range(self.config.n), rng.randint(self.config.min_remove, self.config.max_remove)
+            )
+            kept = [-1 if row in removed else place for row, place in enumerate(board)]
+            right = [
+                b for b in self.boards if all(k in (-1, c) for k, c in zip(kept, b, strict=True))
+            ]
+            told = {"puzzle": self.rows(kept), "valid_answers": [self.text(b) for b in right]}
+            return {"question": "?", "answer": rng.choice(told["valid_answers"]), "metadata": told}
+
+        def rows(self, board: Any) -> list[list[str]]:
+            return [["Q" if c == place else "_" for c in range(self.config.n)] for place in board]
+
+        def text(self, board: Any) -> str:
+            return "\n".join(" ".join(row) for row in self.rows(board))
+
+        def score_answer(self, answer: str, entry: dict[str, Any]) -> float:
+            return float(answer in entry["metadata"]["valid_answers"])
+
+    def create_dataset(name: str, **config: Any) -> NQueens:
+        assert name == "n_queens"
+        return NQueens(Config(**config))
+
+    module = ModuleType("reasoning_gym")
+    module.create_dataset = create_dataset  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "reasoning_gym", module)
+    reasoning_gym._pool.cache_clear()
+    yield module
+    reasoning_gym._pool.cache_clear()

@@ -12,9 +12,12 @@ from hrm_rl.puzzles.source import IGNORE_LABEL, PuzzleArrays, Symmetry
 Validator = Callable[..., Tensor]
 """`validator(inputs [B, S], answers [B, S]) -> bool [B]`: is this any right answer?
 
-Two attributes are optional. `needs_labels`, where true, has it called with labels [B, S] as well, to know
+Three attributes are optional. `needs_labels`, where true, has it called with labels [B, S] as well, to know
 how long a shortest path is, say. `metrics(inputs, answers, labels) -> dict` of tensors [B] says more about
-the answers, in the info of every step, under names of its own; always the same ones."""
+the answers, in the info of every step, under names of its own; always the same ones. `on_host`, where
+true, is for what no device can check: it is called with labels and with rows (bool [B]), which are those
+that end at this step with another answer than the stored one; it may wait for the device, and says False
+elsewhere. Rows that go on are then valid where they are correct."""
 
 
 class Puzzles(NamedTuple):

@@ -1,7 +1,8 @@
 """The pure core of every puzzle environment: `transition(state, action, candidates)`.
 
 Static shapes, `torch.where` resets, no host synchronisation: it runs unchanged on one row or ten
-thousand, on any device, and inside a captured graph.
+thousand, on any device, and inside a captured graph. The one exception is asked for by name: a
+validator that is `on_host`.
 """
 
 from dataclasses import dataclass
@@ -101,7 +102,12 @@ def will_end(state: EnvState, halt: Tensor, rules: Rules) -> Tensor:
     return ~state.ended & (halt | (state.segment + 1 >= rules.halt_max_steps))
 
 
-def _is_valid(validator: Validator, puzzles: Puzzles, draft: Tensor) -> Tensor:
+def _is_valid(
+    validator: Validator, puzzles: Puzzles, draft: Tensor, correct: Tensor, terminated: Tensor
+) -> Tensor:
+    if getattr(validator, "on_host", False):  # asked of as few rows as possible
+        asked = terminated & ~correct
+        return correct | validator(puzzles.inputs, draft, puzzles.labels, asked)
     if getattr(validator, "needs_labels", False):
         return validator(puzzles.inputs, draft, puzzles.labels)
     return validator(puzzles.inputs, draft)
@@ -141,7 +147,9 @@ def transition(
     hits = right.sum(-1)
     asked = count > 0  # a padded row asks nothing: no answer to it is right
     correct = (hits == count) & asked
-    valid = correct if validator is None else _is_valid(validator, state.puzzles, draft) & asked
+    valid = correct
+    if validator is not None:
+        valid = _is_valid(validator, state.puzzles, draft, correct, terminated) & asked
     first = torch.where((state.first_correct == 0) & correct, segment, state.first_correct)
 
     paid = correct if rules.checker == "exact" else valid

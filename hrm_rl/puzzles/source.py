@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,12 @@ def _as_int32(name: str, values: ArrayLike) -> NDArray[np.int32]:
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"{name} must hold integers, got dtype {array.dtype}")
     return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def row_indices(indices: ArrayLike) -> NDArray[Any]:
+    """`indices` as an array to index with; an empty list, of floats to NumPy, names no row."""
+    array = np.asarray(indices)
+    return array.astype(np.int64) if array.size == 0 and array.dtype == np.float64 else array
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +82,8 @@ class PuzzleArrays:
 
     def take(self, indices: ArrayLike | slice) -> PuzzleArrays:
         """The puzzles at `indices`: integers [K], a bool mask [N] or a slice, as NumPy indexes."""
-        rows = np.arange(len(self))[indices if isinstance(indices, slice) else np.asarray(indices)]
-        rows = np.atleast_1d(rows)
+        chosen = indices if isinstance(indices, slice) else row_indices(indices)
+        rows = np.atleast_1d(np.arange(len(self))[chosen])
         return PuzzleArrays(
             inputs=self.inputs[rows],
             labels=self.labels[rows],

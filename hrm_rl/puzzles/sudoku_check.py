@@ -38,8 +38,11 @@ def broken_units(answers: ArrayLike, size: int) -> NDArray[np.bool_]:
     """Which rows, columns and boxes lack a digit: bool [..., 3 * size] for answers int [..., S]."""
     tables = layout(size)
     answers = np.asarray(answers)
-    digits = np.where((answers > BLANK) & (answers <= size + 1), answers - BLANK, 0)
-    bits = (1 << digits).astype(np.int16) & ~1
+    # Of the answers' own dtype a shift overflows silently: 1 << 9 is 0 in uint8.
+    digits = np.where((answers > BLANK) & (answers <= size + 1), answers - BLANK, 0).astype(
+        np.int16
+    )
+    bits = (np.int16(1) << digits) & ~1
     seen = np.zeros((*answers.shape[:-1], 3 * size), np.int16)
     for place in range(size):  # one cell of every unit at a time keeps the temporaries small
         seen |= bits[..., tables.units[:, place]]

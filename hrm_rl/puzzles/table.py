@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.source import IGNORE_LABEL, PuzzleArrays
+from hrm_rl.puzzles.source import IGNORE_LABEL, PuzzleArrays, row_indices
 
 _CHUNK = 1 << 16
 
@@ -52,7 +52,7 @@ class PuzzleTable:
         """The puzzles at `indices`, in memory: integers [K], a bool mask [N] or a slice."""
         rows: Any = indices
         if not isinstance(indices, slice):
-            rows = np.asarray(indices)
+            rows = row_indices(indices)
             rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else np.atleast_1d(rows)
         labels = np.array(self.labels[rows], dtype=np.int32)
         if self.ignore_label is not None:

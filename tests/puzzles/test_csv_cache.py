@@ -55,7 +55,7 @@ def test_read_as_by_the_familys_reader(tmp_path: Path, monkeypatch, quoted: bool
 def test_takes_rows_in_every_way(sudokus: Path) -> None:
     table, whole = read_csv_cached(sudokus), sudoku.read_csv(sudokus)
     mask = np.arange(300) % 7 == 0
-    for rows in ([5, 1, 1, -1], 3, slice(10, 40, 3), mask):
+    for rows in ([5, 1, 1, -1], 3, slice(10, 40, 3), mask, []):
         part, wanted = table.take(rows), whole.take(rows)
         np.testing.assert_array_equal(part.inputs, wanted.inputs)
         np.testing.assert_array_equal(part.labels, wanted.labels)

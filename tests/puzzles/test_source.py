@@ -54,6 +54,12 @@ def test_take_indexes_every_field_alike(indices):
     assert taken.source == tuple("abc"[row] for row in rows)
 
 
+@pytest.mark.parametrize("nothing", [[], np.zeros(0, int), np.zeros(3, bool), slice(0)])
+def test_take_of_nothing_is_an_empty_pool(nothing):
+    taken = pool().take(nothing)
+    assert taken.inputs.shape == (0, 4) and taken.source == ()
+
+
 def test_concatenate():
     both = concatenate([pool(2), pool(1, source=None)])
     np.testing.assert_array_equal(both.puzzle_identifiers, [0, 1, 0])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hrm_rl.puzzles import IGNORE_LABEL, sudoku
+from hrm_rl.puzzles.sudoku_check import broken_units
 
 sizes = pytest.mark.parametrize("size", sudoku.SIZES)
 
@@ -42,6 +43,19 @@ def test_rows_and_columns_are_not_enough():
     assert not sudoku.is_valid(blank, latin, 9).any()
     boxes = np.tile((np.arange(9).reshape(3, 3) + 2), (3, 3)).reshape(1, 81)
     assert not sudoku.is_valid(blank, boxes, 9).any()
+
+
+@sizes
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int64])
+def test_answers_of_any_integers_are_judged_alike(size, dtype):
+    """A 9 is bit 9 of a unit, which a byte has not."""
+    puzzles = sudoku.generate(3, size)
+    answers = puzzles.labels.astype(dtype)
+    assert sudoku.is_valid(puzzles.inputs, answers, size).all()
+    assert not broken_units(answers, size).any()
+    answers[:, 0] = answers[:, 1]
+    assert broken_units(answers, size)[:, 0].all()
+    assert not sudoku.is_valid(puzzles.inputs, answers, size).any()
 
 
 def test_wild_tokens_are_wrong_and_no_error():
