@@ -5,6 +5,7 @@ import pickle
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -26,6 +27,7 @@ from hrm_rl.puzzles import IGNORE_LABEL
 SMALL: dict[str, dict[str, Any]] = {
     "HRM/Sudoku-v0": {"size": 4},
     "HRM/Maze-v0": {"size": 6, "min_path": 5},
+    "HRM/Arc-v0": {"folder": str(Path(__file__).parents[1] / "puzzles" / "arc_tasks")},
     "HRM/PrefixParity-v0": {"length": 8, "min_length": 5},
     "HRM/PointerChase-v0": {"nodes": 7, "hops": 4, "min_hops": 2},
     "HRM/Life-v0": {"size": 5, "steps": 2},
