@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from hrm_rl.cli.trace import Trace
 if TYPE_CHECKING:
     from hrm_rl.halting import TraceBank
     from hrm_rl.puzzles.source import PuzzleArrays
+
+WIDE = 250
+"""Columns of a table that nobody looks at in a window."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Compare:
     allow_mismatch: bool = False
     """Judge learned rules given as files on other models than they were fitted on."""
     data: Path | None = None
-    """CSV of puzzles for runs (source,question,answer,rating); generated ones by default."""
+    """CSV of puzzles (source,question,answer,rating) or dataset folder for runs; generated puzzles by
+    default."""
     device: str = "auto"
     """For recording: cpu, cuda, mps; auto takes cuda where there is one."""
     json: bool = False
@@ -226,17 +231,22 @@ def _show(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from hrm_rl.analysis.compare_table import legend, resolved, table_cells, title
+    from hrm_rl.analysis.compare_table import fitting, legend, resolved, table_cells, title
 
     header, rows = table_cells(report)
+    window = Console().width if sys.stdout.isatty() else WIDE
+    fit = fitting(header, rows, window)
+    header, missing = header[:fit], header[fit:]
     table = Table(title=title(report), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     table.pad_edge, table.collapse_padding = False, True
     for number, name in enumerate(header):
         table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
-    # In a window that is too narrow lines wrap; nothing is cut off.
-    Console(width=max(Console().width, 250), highlight=False).print(table)
+        table.add_row(*row[:fit])
+    # Wider than any table, so that no cell is shortened.
+    Console(width=max(window, WIDE), highlight=False).print(table)
+    if missing:
+        print(f"This window is too narrow for: {', '.join(missing)}. They are in compare.md.\n")
     for line in legend(report):
         print(line)
     print()

@@ -29,15 +29,16 @@ class Eval:
     stable:2, residual:0.01, kl:5e-4, random:0.2, recall(q), min(2, q), any(q, stable:2), or
     module:Class. The run's own rule by default."""
     data: Path | None = None
-    """CSV of puzzles (source,question,answer,rating); generated test puzzles by default."""
+    """CSV of puzzles (source,question,answer,rating), or a dataset folder, whose test/ is asked;
+    generated test puzzles by default."""
     bank: Path | None = None
     """A trace bank of this run (`hrm-rl trace`), whose puzzles to answer and outcomes to compare."""
     split: Literal["train", "validation", "test"] | None = None
-    """Of a bank, the puzzles of this split only."""
+    """Of a bank, the puzzles of this split only; of a dataset folder, test by default."""
     allow_mismatch: bool = False
     """Take a bank that was recorded from another model all the same."""
     puzzles: int | None = None
-    """How many: 1000 generated ones, or all of the file or bank, by default."""
+    """How many: 1000 generated ones, or all of the file, folder or bank, by default."""
     seed: int = 0
     """Which generated puzzles."""
     max_segments: int | None = None
@@ -53,7 +54,6 @@ class Eval:
 
     def run(self) -> None:
         from hrm_rl.analysis.confirm import check_bank, measure_speedup
-        from hrm_rl.envs.sudoku import sudoku_validator
         from hrm_rl.halting import parse_rule
         from hrm_rl.halting.replay import replay
         from hrm_rl.training.evaluate import evaluate
@@ -76,7 +76,7 @@ class Eval:
             replayed = replay(bank, rule, max_segments=limit)
             puzzles, options["puzzle_keys"] = bank.puzzles, bank.puzzle_key
         options["max_segments"] = limit
-        validator = sudoku_validator(trained.size, model.device)
+        validator = trained.kind.validator(model.device)
         found = evaluate(model, puzzles, rule, validator=validator, **options)
         result: dict[str, Any] = found.summary()
         if replayed is not None:
@@ -116,9 +116,10 @@ class Eval:
                 raise ValueError(f"--{name.replace('_', '-')} must be >= 1, got {value}")
         if self.bank is not None and self.data is not None:
             raise ValueError(f"--bank {self.bank} and --data {self.data}: choose one of the two")
-        if self.bank is None and (self.split is not None or self.allow_mismatch):
-            option = "--split" if self.split is not None else "--allow-mismatch"
-            raise ValueError(f"{option} goes with --bank")
+        if self.bank is None and self.allow_mismatch:
+            raise ValueError("--allow-mismatch goes with --bank")
+        if self.split is not None and not (self.bank or (self.data and self.data.is_dir())):
+            raise ValueError("--split goes with --bank, or with --data FOLDER")
 
     def _bank(self) -> "TraceBank | None":
         from hrm_rl.halting import TraceBank
@@ -130,12 +131,17 @@ class Eval:
         return bank.take(slice(self.puzzles))
 
     def _puzzles(self, trained: Trained) -> "PuzzleArrays":
-        from hrm_rl.puzzles import sudoku
-        from hrm_rl.training.data import test_puzzles
+        from hrm_rl.training.data import generated_puzzles
+        from hrm_rl.training.puzzle_files import CsvFile, open_stored
 
-        if self.data is not None:
-            return sudoku.read_csv(self.data, trained.size, limit=self.puzzles, unique=True)
-        count = self.puzzles or 1000
-        if trained.preset is None:
-            return sudoku.generate(count, trained.size, seed=self.seed, split="test")
-        return test_puzzles(trained.preset, count, self.seed)
+        if self.data is None:
+            trained.refuse_if_own(self.run_folder)
+            return generated_puzzles(trained.kind, "test", self.puzzles or 1000, self.seed)
+        stored = open_stored(self.data, trained.kind)
+        if isinstance(stored, CsvFile):
+            return stored.first(self.puzzles)
+        split = self.split or "test"
+        rows = stored.rows(split)[: self.puzzles]
+        if not len(rows):
+            raise ValueError(f"{self.data} has no puzzle of the split {split}")
+        return stored.take(split, rows)

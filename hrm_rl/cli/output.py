@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hrm_rl.model import HRM
+    from hrm_rl.training.kind import PuzzleKind
     from hrm_rl.training.presets import Preset
 
 
@@ -54,20 +55,35 @@ class Trained:
     model: "HRM"
     preset: "Preset | None"
     step: int
-    size: int
-    """Width of the Sudokus it solves."""
+    kind: "PuzzleKind"
+    """The puzzles it solves."""
     rule: str
     """The rule for stopping it was trained with."""
+
+    def refuse_if_own(self, path: Path) -> None:
+        """Raises ValueError where puzzles would have to be generated that nobody can generate."""
+        from hrm_rl.training.kind import OWN
+
+        if self.kind.family == OWN:
+            cells, tokens = self.kind.seq_len, self.kind.vocab_size
+            solves = "its own puzzles" if self.preset else "no Sudoku and no maze"
+            raise ValueError(
+                f"{path} solves {solves}, of {cells} cells and {tokens} tokens: name their dataset "
+                "folder with --data"
+            )
 
 
 def open_trained(path: Path, device: str = "auto") -> Trained:
     """A run folder, a folder written by `save_pretrained` / `import-reference`, or a Hub id.
 
-    Raises FileNotFoundError or ValueError where it holds no model, or none for Sudoku.
+    What a bare model solves is told from its shape: Sudoku, mazes, or puzzles of family own.
+
+    Raises FileNotFoundError or ValueError where it holds no model.
     """
     from hrm_rl.model import HRM
     from hrm_rl.model.pretrained import RUN_FILE, fetch_pretrained
     from hrm_rl.training.compute import pick_device
+    from hrm_rl.training.kind import OWN, kind_of_shape, own_kind
     from hrm_rl.training.loop import halting_rule
     from hrm_rl.training.run_folder import RunFolder, read_config_json
 
@@ -84,10 +100,9 @@ def open_trained(path: Path, device: str = "auto") -> Trained:
         compute.apply()
         model, step = run.load_model()
         rule = halting_rule(preset)
-    size = round(model.config.seq_len**0.5)
-    if size * size != model.config.seq_len or model.config.vocab_size != size + 2:
-        raise ValueError(
-            f"{path} solves no Sudoku: it has {model.config.seq_len} cells and "
-            f"{model.config.vocab_size} tokens"
-        )
-    return Trained(model.to(pick_device(device)).eval(), preset, step, size, rule)
+    shape = model.config.vocab_size, model.config.seq_len
+    if preset is None:
+        kind = kind_of_shape(*shape)
+    else:
+        kind = own_kind(*shape) if preset.data.family == OWN else preset.data.kind
+    return Trained(model.to(pick_device(device)).eval(), preset, step, kind, rule)

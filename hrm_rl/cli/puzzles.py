@@ -1,27 +1,17 @@
 """`hrm-rl puzzles`."""
 
-import difflib
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from hrm_rl.cli.output import print_json
+from hrm_rl.puzzles import find_family
 
 if TYPE_CHECKING:
     from hrm_rl.puzzles.source import PuzzleArrays
 
-FAMILIES = (
-    "sudoku",
-    "maze",
-    "prefix-parity",
-    "pointer-chase",
-    "life",
-    "lights-out",
-    "unique-sat",
-)
 _SUDOKU_DIALS = {"size": "4, 6, 9", "extra_givens": "two numbers of 0 or more"}
 _PICTURES_A_ROW = 4
 
@@ -86,11 +76,7 @@ class Puzzles:
     """Dial of unique-sat: redundant clauses (0 to 200)."""
 
     def run(self) -> None:
-        if self.family not in FAMILIES:
-            near = difflib.get_close_matches(self.family, FAMILIES, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"unknown family {self.family!r}; {hint}known: {', '.join(FAMILIES)}")
-        module = import_module(f"hrm_rl.puzzles.{self.family.replace('-', '_')}")
+        module = find_family(self.family)
         shown = self._check()
         dials = self._dials(module)
         count = self.n if self.out is not None else shown

@@ -11,15 +11,16 @@ from hrm_rl.cli.output import open_trained, print_json
 
 @dataclass(frozen=True)
 class Solve:
-    """Solve one Sudoku with a trained model, and show how long it thought.
+    """Solve one Sudoku or maze with a trained model, and show how long it thought.
 
-    The puzzle must have exactly one solution, which the answer is checked against.
+    A Sudoku must have exactly one solution, which the answer is checked against; of a maze any
+    shortest path is right.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """A run folder, a folder with config.json and model.safetensors, or a Hub id, owner/name."""
     puzzle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PUZZLE")]
-    """The cells row by row: digits, and . or 0 for a blank."""
+    """The cells row by row: of a Sudoku digits, and . or 0 for a blank; of a maze # S G and spaces."""
     halting: str | None = None
     """Rule for stopping; the run's own by default."""
     max_segments: int | None = None
@@ -33,7 +34,6 @@ class Solve:
         import numpy as np
 
         from hrm_rl.halting import parse_rule
-        from hrm_rl.puzzles import sudoku
         from hrm_rl.puzzles.source import PuzzleArrays
         from hrm_rl.training.evaluate import evaluate
 
@@ -41,21 +41,31 @@ class Solve:
             raise ValueError(f"--max-segments must be >= 1, got {self.max_segments}")
         parse_rule(self.halting or "q")
         trained = open_trained(self.run_folder, self.device)
-        question = sudoku.parse(self.puzzle, trained.size)
-        solution = sudoku.check_puzzle(question, trained.size)
+        kind = trained.kind
+        if kind.family not in ("sudoku", "maze"):
+            raise ValueError(
+                f"solve takes a Sudoku or a maze, and {self.run_folder} solves {kind.words}; "
+                "hrm-rl eval judges it"
+            )
+        family, size = kind.module, kind.dials["size"]
+        question = family.parse(self.puzzle, size)
+        solution = family.check_puzzle(question, size)
         puzzles = PuzzleArrays(
             question[None], solution[None], np.zeros(1, np.int32), np.full(1, np.nan, np.float32)
         )
         rule = self.halting or trained.rule
-        result = evaluate(trained.model, puzzles, rule, max_segments=self.max_segments)
-        answer, right = result.answers[0], bool(result.correct[0])
+        validator = kind.validator(trained.model.device)
+        result = evaluate(
+            trained.model, puzzles, rule, max_segments=self.max_segments, validator=validator
+        )
+        answer, right = result.answers[0], bool(result.valid[0])
         segments = int(result.segments[0])
         if self.json:
             print_json(
                 {
-                    "puzzle": sudoku.to_text(question),
-                    "answer": sudoku.to_text(answer),
-                    "solution": sudoku.to_text(solution),
+                    "puzzle": family.to_text(question),
+                    "answer": family.to_text(answer),
+                    "solution": family.to_text(solution),
                     "correct": right,
                     "cell_accuracy": float(result.cell_accuracy[0]),
                     "segments": segments,
@@ -64,7 +74,7 @@ class Solve:
                 }
             )
             return
-        print(sudoku.draw(question, trained.size, draft=answer, labels=solution))
+        print(family.draw(question, size=size, draft=answer, labels=solution))
         wrong = int((answer != solution).sum())
         verdict = "Right" if right else f"Wrong in {wrong} of {len(answer)} cells"
         print(f"{verdict}, after {segments} of at most {result.max_segments} segments.")

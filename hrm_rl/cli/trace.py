@@ -1,5 +1,6 @@
 """`hrm-rl trace`."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class Trace:
     out: Path
     """The file to write, such as bank.safetensors; an earlier one is replaced."""
     puzzles: int | None = None
-    """How many of each split: 1000 generated ones, or all of the file, by default."""
+    """How many of each split: 1000 generated ones, or all of the file or folder, by default."""
     max_segments: int | None = None
     """Segments of every puzzle; the run's halt_max_steps by default. May be larger."""
     splits: tuple[Split, ...] = ("validation", "test")
@@ -39,7 +40,7 @@ class Trace:
     """Which generated puzzles."""
     data: Path | None = None
     """CSV of puzzles (source,question,answer,rating) instead of generated ones; each belongs to the
-    split of its class."""
+    split of its class. Or a dataset folder: test is its test/, the others divide its train/."""
     pooled: bool = False
     """Keep the mean of z_H over positions too, for rules that look at it."""
     drafts: bool = False
@@ -88,16 +89,20 @@ class Trace:
 
     def pools(self, trained: Trained) -> dict[str, "PuzzleArrays"]:
         """The puzzles to record, by split."""
-        return self._from_file(trained) if self.data else self._generated(trained)
+        if self.data is not None:
+            return self._stored(trained, self.data)
+        trained.refuse_if_own(self.run_folder)
+        return self._generated(trained)
 
     def record(self, trained: Trained, pools: dict[str, "PuzzleArrays"]) -> "TraceBank":
         """What the model does on these puzzles, with segments timed."""
         from hrm_rl.analysis.recorder import record, segment_seconds
-        from hrm_rl.envs.sudoku import sudoku_validator
         from hrm_rl.halting import BankHeader
         from hrm_rl.puzzles.source import concatenate
+        from hrm_rl.training.evaluate import check_fits
 
         model, puzzles = trained.model, concatenate(list(pools.values()))
+        check_fits(model.config, puzzles)
         limit = self.max_segments or model.config.halt_max_steps
         say(f"Recording {len(puzzles):,} puzzles, {limit} segments each.")
         rows = min(self.batch_size, len(puzzles))
@@ -108,7 +113,7 @@ class Trace:
             limit,
             split=[name for name, pool in pools.items() for _ in range(len(pool))],
             batch_size=self.batch_size,
-            validator=sudoku_validator(trained.size, model.device),
+            validator=trained.kind.validator(model.device),
             pooled=self.pooled,
             drafts=self.drafts,
             header=BankHeader(
@@ -135,39 +140,25 @@ class Trace:
 
     def _generated(self, trained: Trained) -> dict[str, "PuzzleArrays"]:
         """Puzzles of the run's kind by split, rated and named after their kind."""
-        import dataclasses
-
         from hrm_rl.training.data import generated_puzzles
-        from hrm_rl.training.presets import SudokuData
 
-        data = trained.preset.data if trained.preset else SudokuData(size=trained.size)
-        low, high = data.extra_givens
-        name = f"sudoku-{data.size}x{data.size}+{low}" + (f"..{high}" if high > low else "")
         count = self.puzzles or 1000
         pools: dict[str, PuzzleArrays] = {}
         for split in self.splits:
-            pool = generated_puzzles(data, split, count, self.seed, rate=True)
+            pool = generated_puzzles(trained.kind, split, count, self.seed, rate=True)
+            name = trained.kind.source_name(pool)
             pools[split] = dataclasses.replace(pool, source=(name,) * count)
         return pools
 
-    def _from_file(self, trained: Trained) -> dict[str, "PuzzleArrays"]:
-        """The file's puzzles by the split of their class."""
-        import dataclasses
+    def _stored(self, trained: Trained, data: Path) -> dict[str, "PuzzleArrays"]:
+        """The file's or folder's puzzles by split."""
+        from hrm_rl.training.puzzle_files import open_stored
 
-        from hrm_rl.puzzles import sudoku
-
-        assert self.data is not None
-        puzzles = sudoku.read_csv(self.data, trained.size, unique=True)
-        if puzzles.source is None:
-            puzzles = dataclasses.replace(puzzles, source=(self.data.stem,) * len(puzzles))
-        keys = sudoku.class_key(puzzles.inputs, trained.size)
-        pools: dict[str, PuzzleArrays] = {
-            split: puzzles.take(sudoku.in_split(keys, split)).take(slice(self.puzzles))
-            for split in self.splits
-        }
-        if not any(len(pool) for pool in pools.values()):
+        stored = open_stored(data, trained.kind)
+        rows = {split: stored.rows(split)[: self.puzzles] for split in self.splits}
+        if not any(len(found) for found in rows.values()):
             raise ValueError(
-                f"{self.data} has no puzzle of a class for {' or '.join(self.splits)} "
-                f"among its {len(puzzles)}"
+                f"{data} has no puzzle of a class for {' or '.join(self.splits)} "
+                f"among its {len(stored)}"
             )
-        return pools
+        return {split: stored.take(split, found) for split, found in rows.items()}

@@ -1,6 +1,6 @@
 """`hrm-rl train`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +20,11 @@ _HEADINGS = {
 class Train:
     """Train an HRM on puzzles, one segment an environment step, and let its Q head learn to stop.
 
-    Presets: sudoku-4x4 (minutes on a laptop), sudoku-6x6, sudoku-extreme (the paper's 27M-parameter
-    model on 9x9 puzzles). The preset is the base, a config file changes it, options change both. All
-    goes into a run folder; watch it with `tensorboard --logdir RUN`, judge it with `hrm-rl eval RUN`.
+    Presets: sudoku-4x4 and prefix-parity (minutes on a laptop), sudoku-6x6, sudoku-extreme (the paper's
+    27M-parameter model on 9x9 puzzles). Any of them learns puzzles of another family (--data.family,
+    --data.dials) or from a file or dataset folder (--data). The preset is the base, a config file changes
+    it, options change both. All goes into a run folder; watch it with `tensorboard --logdir RUN`, judge
+    it with `hrm-rl eval RUN`.
     """
 
     preset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")] = None
@@ -139,11 +141,14 @@ def _field(knob: Any) -> tuple[str, Any, None]:
         metavar=_metavar(knob.kind),
         aliases=None if short == plain else [short],
     )
-    return knob.name, Annotated[knob.kind | None, help_text], None
+    kind = str if getattr(knob.kind, "__origin__", None) is Mapping else knob.kind
+    return knob.name, Annotated[kind | None, help_text], None
 
 
 def _metavar(kind: Any) -> str:
     parts = getattr(kind, "__args__", ())
     if parts and isinstance(parts[0], str):
         return "{" + ",".join(parts) + "}"
+    if getattr(kind, "__origin__", None) is Mapping:
+        return '"NAME=VALUE ..."'
     return " ".join(part.__name__.upper() for part in parts or (kind,))

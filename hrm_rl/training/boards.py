@@ -14,7 +14,8 @@ from hrm_rl.training.metrics import MetricsLog
 TAG = "boards/validation"
 _PUZZLES = 4
 _SEGMENTS = (1, 2, 4)
-_CELL = 28
+# Pixels of a cell, and of a side of the largest board that has such cells.
+_CELL, _LEAST_CELL, _SIDE = 28, 16, 336
 
 
 def write_boards(writer: MetricsLog, step: int, model: HRM, data: TrainingData) -> None:
@@ -39,6 +40,7 @@ def board_sheet(model: HRM, puzzles: PuzzleArrays, picture: PictureDrawer) -> ND
         uint8 [N * H, columns * W, 3].
     """
     limit = model.config.halt_max_steps
+    cell = min(_CELL, max(_LEAST_CELL, int(_SIDE / puzzles.seq_len**0.5)))
     columns = sorted({segment for segment in (*_SEGMENTS, limit) if segment <= limit})
     # A few rows are not worth compiling for: a compiled model would compile again for their number.
     with torch.compiler.set_stance("force_eager"):
@@ -54,7 +56,7 @@ def board_sheet(model: HRM, puzzles: PuzzleArrays, picture: PictureDrawer) -> ND
                 labels=puzzles.labels[n],
                 caption=f"segment {segment} of {limit}",
                 q=(q_halt[n, segment - 1], q_continue[n, segment - 1]),
-                cell=_CELL,
+                cell=cell,
             )
             for segment in columns
         ]

@@ -6,8 +6,9 @@
     [model]
     hidden_size = 128
 
-The file's tables are `[model]` (HRMConfig), `[learner]` (LearnerConfig) and `[data]` (SudokuData); the
-top level has the rest. A later layer wins over an earlier one. `hrm_rl.training.knobs` has them all.
+The file's tables are `[model]` (HRMConfig), `[learner]` (LearnerConfig) and `[data]` (SudokuData, or
+FamilyData with a table `[data.dials]`); the top level has the rest. A later layer wins over an earlier
+one. `hrm_rl.training.knobs` has them all.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 
 from hrm_rl.model import HRMConfig
 from hrm_rl.training.compute import Compute
+from hrm_rl.training.data_settings import change_data, model_needs
 from hrm_rl.training.knobs import TABLES, RunSettings, knobs, setting
 from hrm_rl.training.presets import PRESETS, Preset, find_preset
 
@@ -159,7 +161,8 @@ def resolve(*layers: Layer) -> Run:
     """The run that these layers ask for, the last one winning.
 
     What hangs together follows what was given, unless it was given too: vocab_size and seq_len the
-    puzzles' size, puzzle_emb_ndim a changed hidden_size, total_steps max_steps.
+    puzzles (num_puzzle_identifiers their dataset folder), puzzle_emb_ndim a changed hidden_size,
+    total_steps max_steps.
 
     Raises:
         FileNotFoundError: no file of puzzles at data.file.
@@ -184,12 +187,13 @@ def resolve(*layers: Layer) -> Run:
     preset = base
     if "max_steps" in plain:
         preset = _build(lambda: base.with_max_steps(plain["max_steps"]), "", origins)
-    data = _build(lambda: dataclasses.replace(preset.data, **table("data")), "data", origins)
-    if data.file is not None and not Path(data.file).is_file():
+    data = _build(lambda: change_data(preset.data, table("data")), "data", origins)
+    if data.file is not None and not Path(data.file).exists():
         raise FileNotFoundError(
             f"{origins['data.file'].named('data.file')}: no file at {data.file}"
         )
-    model = _build(lambda: _model(preset.model, table("model"), data), "model", origins)
+    needs = _build(lambda: model_needs(data), "data", origins)
+    model = _build(lambda: _model(preset.model, table("model"), needs), "model", origins)
     learner = {**table("learner"), "seed": settings.seed}
     built = _build(lambda: dataclasses.replace(preset.learner, **learner), "learner", origins)
     parts: dict[str, Any] = {"data": data, "model": model, "learner": built}
@@ -212,6 +216,8 @@ def resume(stored: Preset, compute: Compute, where: object, *layers: Layer) -> R
         if key in FREE_ON_RESUME or (key in computing and value == "auto"):
             continue
         was = computing[key] if key in computing else setting(stored, key)
+        if isinstance(value, Mapping) and isinstance(was, Mapping):
+            value = {**was, **value}
         if was != value:
             raise ValueError(_fixed(origins[key].named(key), where, was, value))
     preset = stored
@@ -226,17 +232,19 @@ def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:
     values: dict[str, Any] = {}
     origins: dict[str, Layer] = {}
     for layer in layers:
-        values |= layer.values
+        for key, value in layer.values.items():
+            # Of a table of dials those that a later layer does not say stay.
+            before = values.get(key) if isinstance(value, Mapping) else None
+            values[key] = {**before, **value} if before else value
         origins |= dict.fromkeys(layer.values, layer)
     return values, origins
 
 
-def _model(base: HRMConfig, given: dict[str, Any], data: Any) -> HRMConfig:
+def _model(base: HRMConfig, given: dict[str, Any], needs: dict[str, int]) -> HRMConfig:
     changes = dict(given)
     if base.puzzle_emb_ndim == base.hidden_size:
         changes.setdefault("puzzle_emb_ndim", None)
-    for name in ("vocab_size", "seq_len"):
-        wanted = getattr(data, name)
+    for name, wanted in needs.items():
         if changes.setdefault(name, wanted) != wanted:
             raise ValueError(f"{name} must be {wanted} for these puzzles, got {changes[name]}")
     return dataclasses.replace(base, **changes)
@@ -278,7 +286,8 @@ def to_toml(preset: Preset, compute: Compute) -> str:
     tables: dict[str, list[str]] = {"": [f"preset = {_literal(preset.name)}"]}
     computing = {"device": compute.device, "dtype": compute.dtype}
     for key, knob in knobs().items():
-        if knob.table and not hasattr(getattr(preset, knob.table), knob.name):
+        holder = getattr(preset, knob.table) if knob.table else None
+        if holder is not None and knob.name not in {f.name for f in dataclasses.fields(holder)}:
             continue  # of another family's data
         value = computing[key] if key in computing else setting(preset, key)
         if value is not None:
@@ -288,6 +297,11 @@ def to_toml(preset: Preset, compute: Compute) -> str:
 
 
 def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{name} = {_literal(part)}" for name, part in value.items())
+        return "{ " + inner + " }" if inner else "{}"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple):

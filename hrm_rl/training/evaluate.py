@@ -11,7 +11,7 @@ from hrm_rl.agents import HRMAgent
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.source import Validator
 from hrm_rl.halting import HaltingRule
-from hrm_rl.model import HRM
+from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles.source import PuzzleArrays
 
 
@@ -65,18 +65,10 @@ def evaluate(
         puzzle_keys: int64 [N], by which rules that draw at random count; 0, 1, 2, ... by default.
 
     Raises:
-        ValueError: the puzzles' length or vocabulary is not the model's.
+        ValueError: as `check_fits`.
     """
     config, count = model.config, len(puzzles)
-    if puzzles.seq_len != config.seq_len:
-        raise ValueError(
-            f"the puzzles have {puzzles.seq_len} cells, the model was made for {config.seq_len}"
-        )
-    top = max(puzzles.inputs.max(initial=0), puzzles.labels.max(initial=0))
-    if top >= config.vocab_size:
-        raise ValueError(
-            f"the puzzles have token {top}, the model was made for vocab_size {config.vocab_size}"
-        )
+    check_fits(config, puzzles)
     limit = config.halt_max_steps if max_segments is None else max_segments
     device = model.device
     source = SequentialSource(puzzles, config.vocab_size, device=device, validator=validator)
@@ -127,3 +119,22 @@ def evaluate(
         limit,
         seconds,
     )
+
+
+def check_fits(config: HRMConfig, puzzles: PuzzleArrays) -> None:
+    """Raises ValueError where the puzzles' length, vocabulary or identifiers are not the model's."""
+    if puzzles.seq_len != config.seq_len:
+        raise ValueError(
+            f"the puzzles have {puzzles.seq_len} cells, the model was made for {config.seq_len}"
+        )
+    top = max(puzzles.inputs.max(initial=0), puzzles.labels.max(initial=0))
+    if top >= config.vocab_size:
+        raise ValueError(
+            f"the puzzles have token {top}, the model was made for vocab_size {config.vocab_size}"
+        )
+    last = puzzles.puzzle_identifiers.max(initial=0)
+    if config.puzzle_emb_ndim and last >= config.num_puzzle_identifiers:
+        raise ValueError(
+            f"the puzzles name identifier {last}, the model was made for num_puzzle_identifiers "
+            f"{config.num_puzzle_identifiers}"
+        )

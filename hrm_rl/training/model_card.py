@@ -8,6 +8,7 @@ import hrm_rl
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.pretrained import CONFIG_FILE, RUN_FILE
+from hrm_rl.training.kind import OWN
 from hrm_rl.training.loop import halting_rule
 from hrm_rl.training.presets import Preset, SudokuData
 from hrm_rl.training.run_folder import RunFolder
@@ -93,8 +94,8 @@ def _card(
 ) -> str:
     kind = _kind(preset)
     front = ["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in TAGS)]
-    if isinstance(preset.data, SudokuData):
-        front.append("- sudoku")
+    if preset.data.family != OWN:
+        front.append(f"- {preset.data.family}")
     parts = [
         "\n".join([*front, "---"]),
         f"# {repo_id.rpartition('/')[2]}",
@@ -103,7 +104,7 @@ def _card(
         f"`{preset.name}` (settings below) for {step:,} steps. It thinks one *segment* at a time "
         f"and learned {_LEARNED[preset.learner.halting]}. This card was written from the run's own "
         f"records by hrm_rl {hrm_rl.__version__}.",
-        _use(repo_id, halting_rule(preset)),
+        _use(preset, repo_id),
     ]
     if validation is not None:
         parts.append(_figures(preset, validation))
@@ -116,7 +117,13 @@ def _card(
     return "\n\n".join(parts) + "\n"
 
 
-def _use(repo_id: str, rule: str) -> str:
+def _use(preset: Preset, repo_id: str) -> str:
+    rule = halting_rule(preset)
+    judged = f"`hrm-rl eval {repo_id}` judges it on puzzles of classes held out of training."
+    if preset.data.family == OWN:
+        judged = (
+            f"`hrm-rl eval {repo_id} --data FOLDER` judges it on a dataset folder's test puzzles."
+        )
     return f"""## Use
 
 ```python
@@ -125,7 +132,7 @@ model = HRM.from_pretrained("{repo_id}")
 agent = HRMAgent(model, rule="{rule}")
 ```
 
-`hrm-rl eval {repo_id}` judges it on puzzles of classes held out of training."""
+{judged}"""
 
 
 def _figures(preset: Preset, validation: dict[str, Any]) -> str:
@@ -146,13 +153,18 @@ def _figures(preset: Preset, validation: dict[str, Any]) -> str:
 
 def _kind(preset: Preset) -> str:
     data = preset.data
-    return f"{data.size}x{data.size} Sudoku" if isinstance(data, SudokuData) else "puzzles"
+    return "puzzles" if data.family == OWN else data.kind.words
 
 
 def _data(preset: Preset) -> str:
     data = preset.data
-    low, high = data.extra_givens
-    if data.file is not None:
+    if data.file is not None and _is_folder(data.file):
+        origin = (
+            f"Puzzles of the dataset folder `{_base_name(data.file)}`, at most "
+            f"{data.train_puzzles:,} groups of its training set."
+        )
+        apart = "Validation puzzles never share a class with those learned from."
+    elif data.file is not None:
         origin = (
             f"Puzzles of the file `{_base_name(data.file)}`, at most {data.train_puzzles:,}, those "
             "of test classes left out."
@@ -160,13 +172,29 @@ def _data(preset: Preset) -> str:
         apart = "Test puzzles never share a class with those learned from."
     else:
         apart = "Training, validation and test puzzles never share a class."
-        extra = f"{low} to {high} extra givens" if high else "no extra givens"
-        origin = f"{data.train_puzzles:,} generated puzzles (seed {data.seed}), minimal ones with {extra}."
-    return (
-        f"{origin} Every time one is drawn, a random symmetry is applied.\n\n"
-        "Two Sudokus are of one class if relabelling digits, permuting rows, columns, bands or "
-        f"stacks, or transposing turns one into the other. {apart}"
-    )
+        origin = f"{data.train_puzzles:,} generated puzzles (seed {data.seed})"
+        if isinstance(data, SudokuData):
+            low, high = data.extra_givens
+            extra = f"{low} to {high} extra givens" if high else "no extra givens"
+            origin += f", minimal ones with {extra}"
+        origin += "."
+    if data.family == OWN:
+        return origin
+    if data.kind.symmetry is not None:
+        origin += " Every time one is drawn, a random symmetry is applied."
+    if isinstance(data, SudokuData):
+        alike = (
+            "Two Sudokus are of one class if relabelling digits, permuting rows, columns, bands or "
+            "stacks, or transposing turns one into the other."
+        )
+    else:
+        alike = "Two puzzles are of one class if they are the same up to the symmetries of their family."
+    return f"{origin}\n\n{alike} {apart}"
+
+
+def _is_folder(file: str) -> bool:
+    """Of puzzles that may be gone by now, or lie on another machine, the name has to tell."""
+    return Path(file).is_dir() or not Path(file).suffix
 
 
 def _architecture(config: HRMConfig) -> dict[str, Any]:

@@ -8,48 +8,7 @@ from typing import Any
 
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRMConfig
-from hrm_rl.puzzles import sudoku
-
-
-@dataclass(frozen=True)
-class SudokuData:
-    """Which Sudokus to learn from, and which to validate on."""
-
-    size: int = 9
-    """Width of the board: 4, 6 or 9. The model's vocab_size and seq_len follow it."""
-    extra_givens: tuple[int, int] = (0, 0)
-    """Givens beyond a minimal puzzle, an inclusive range."""
-    train_puzzles: int = 1000
-    """Distinct puzzles; every time one is drawn, a random symmetry is applied."""
-    validation_puzzles: int = 256
-    """Puzzles of classes held out of training and test, judged at every validation."""
-    seed: int = 0
-    """Which generated puzzles."""
-    file: str | None = None
-    """CSV of puzzles (source,question,answer,rating) to learn from instead of generated ones. Those
-    of validation classes in it only validate, those of test classes are left alone."""
-
-    def __post_init__(self) -> None:
-        sudoku.seq_len(self.size)
-        low, high = self.extra_givens
-        if not 0 <= low <= high <= self.seq_len:
-            raise ValueError(
-                f"extra_givens must be two numbers, 0 <= least <= most <= {self.seq_len}, "
-                f"got {[low, high]}"
-            )
-        for name in ("train_puzzles", "validation_puzzles"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-
-    @property
-    def vocab_size(self) -> int:
-        """Tokens of these puzzles: what the model's vocab_size has to be."""
-        return sudoku.vocab_size(self.size)
-
-    @property
-    def seq_len(self) -> int:
-        """Cells of these puzzles: what the model's seq_len has to be."""
-        return sudoku.seq_len(self.size)
+from hrm_rl.training.data_settings import FamilyData, PuzzleData, SudokuData, data_from_dict
 
 
 @dataclass(frozen=True)
@@ -59,7 +18,7 @@ class Preset:
     name: str
     model: HRMConfig
     learner: LearnerConfig
-    data: SudokuData
+    data: PuzzleData
     batch_size: int = 256
     """Environments side by side; each step trains on one segment of every one."""
     max_steps: int = 1000
@@ -96,13 +55,11 @@ class Preset:
         """The run that `to_dict` wrote."""
         rest = {k: v for k, v in values.items() if k not in ("model", "learner", "data")}
         learner = dict(values["learner"])
-        data = dict(values["data"])
         learner["betas"] = tuple(learner["betas"])
-        data["extra_givens"] = tuple(data["extra_givens"])
         return cls(
             model=HRMConfig.from_dict(values["model"]),
             learner=LearnerConfig(**learner),
-            data=SudokuData(**data),
+            data=data_from_dict(values["data"]),
             **rest,
         )
 
@@ -110,19 +67,27 @@ class Preset:
 def _small_sudoku(
     size: int, hidden_size: int, heads: int, limit: int, expansion: float = 4.0
 ) -> HRMConfig:
-    """A model of a few hundred thousand parameters. One-dimensional RoPE learns nothing at these
-    sizes, so positions are learned; there is one kind of puzzle, so no puzzle embedding."""
-    return HRMConfig(
-        vocab_size=size + 2,
-        seq_len=size * size,
-        puzzle_emb_ndim=0,
+    """A model of a few hundred thousand parameters."""
+    return _small_model(
+        SudokuData(size=size),
         hidden_size=hidden_size,
         num_heads=heads,
+        expansion=expansion,
+        halt_max_steps=limit,
+    )
+
+
+def _small_model(data: PuzzleData, **settings: Any) -> HRMConfig:
+    """One block a module. One-dimensional RoPE learns nothing of boards at these sizes, so positions
+    are learned; there is one kind of puzzle, so no puzzle embedding."""
+    return HRMConfig(
+        vocab_size=data.kind.vocab_size,
+        seq_len=data.kind.seq_len,
+        puzzle_emb_ndim=0,
         H_layers=1,
         L_layers=1,
-        expansion=expansion,
         pos_encodings="learned",
-        halt_max_steps=limit,
+        **settings,
     )
 
 
@@ -145,6 +110,12 @@ _LONGER_LEARNER = dataclasses.replace(
     q_target="subsample:0.25",
 )
 
+# One short cycle a segment: a segment is cheap, so its gradient may be whole.
+_SHORT_LEARNER = dataclasses.replace(_SMALL_LEARNER, gradient="full", q_target="subsample:0.25")
+_PARITY = FamilyData("prefix-parity", {"length": 16, "min_length": 4}, train_puzzles=20_000)
+
+__all__ = ["PRESETS", "FamilyData", "Preset", "PuzzleData", "SudokuData", "find_preset"]
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -163,6 +134,15 @@ PRESETS: dict[str, Preset] = {
             data=SudokuData(size=6, extra_givens=(0, 20), train_puzzles=20_000),
             batch_size=128,
             max_steps=4000,
+            ema_decay=0.99,
+        ),
+        Preset(
+            name="prefix-parity",
+            # Sixteen bits are more than one segment sees: what it knows it carries on.
+            model=_small_model(_PARITY, hidden_size=64, num_heads=4, H_cycles=1, halt_max_steps=8),
+            learner=_SHORT_LEARNER,
+            data=_PARITY,
+            max_steps=1500,
             ema_decay=0.99,
         ),
         Preset(

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hrm_rl.cli.puzzles import FAMILIES
-from hrm_rl.puzzles import family_csv
+from hrm_rl.puzzles import FAMILIES, family_csv
 
 DIALS = {
     "prefix-parity": ("--length", 9, "--min-length", 5),

@@ -10,8 +10,14 @@ from hrm_rl.model import HRMConfig
 from hrm_rl.training.compute import Compute
 from hrm_rl.training.config import command_line, option, read_config, resolve, resume, to_toml
 from hrm_rl.training.knobs import knobs
-from hrm_rl.training.presets import PRESETS, Preset, SudokuData, find_preset
+from hrm_rl.training.presets import PRESETS, FamilyData, Preset, SudokuData, find_preset
 
+TABLES = (
+    ("model", HRMConfig),
+    ("learner", LearnerConfig),
+    ("data", SudokuData),
+    ("data", FamilyData),
+)
 BASE = 'preset = "sudoku-4x4"\n'
 
 
@@ -31,7 +37,7 @@ def write(tmp_path):
 def test_every_field_is_a_knob_with_a_meaning() -> None:
     named = {"seed", "device", "dtype"}
     named |= {f.name for f in dataclasses.fields(Preset)} - {"name", "model", "learner", "data"}
-    for table, kind in (("model", HRMConfig), ("learner", LearnerConfig), ("data", SudokuData)):
+    for table, kind in TABLES:
         named |= {f"{table}.{f.name}" for f in dataclasses.fields(kind)}
     named -= {"model.forward_dtype", "learner.seed"}  # --dtype and --seed
     assert set(knobs()) == named
@@ -78,6 +84,28 @@ def test_what_hangs_together_follows() -> None:
     assert narrow.model.puzzle_emb_ndim == 256
 
 
+def test_a_model_follows_the_family_and_its_dials(write) -> None:
+    words = {"data.family": "maze", "data.dials": "size=5 perfect=true"}
+    preset = resolve(command_line(words, "sudoku-4x4")).preset
+    assert preset.data == FamilyData("maze", {"size": 5, "perfect": True}, train_puzzles=20_000)
+    assert (preset.model.vocab_size, preset.model.seq_len) == (6, 25)
+    back = resolve(command_line({"data.family": "sudoku", "data.size": 6}, "prefix-parity")).preset
+    assert back.data == SudokuData(size=6, train_puzzles=20_000) and back.model.seq_len == 36
+
+
+def test_dials_that_are_not_said_stay(write) -> None:
+    """The preset's, a file's and an option's are one table."""
+    file = read_config(write('preset = "prefix-parity"\n[data.dials]\nlength = 20\n'))
+    run = resolve(file, command_line({"data.dials": "min_length=5"}))
+    assert run.preset.data.dials == {"length": 20, "min_length": 5}
+    again = resolve(read_config(write(to_toml(run.preset, Compute()))))
+    assert again.preset.data == run.preset.data and again.preset.model.seq_len == 20
+    words = command_line({"data.dials": "length=20"})
+    assert resume(run.preset, Compute(), "here", words).preset == run.preset
+    with pytest.raises(ValueError, match=r"--data.dials cannot change in a resumed run: here has"):
+        resume(run.preset, Compute(), "here", command_line({"data.dials": "length=21"}))
+
+
 def test_what_is_given_does_not_follow() -> None:
     values = {"model.hidden_size": 256, "model.puzzle_emb_ndim": 64, "max_steps": 7}
     preset = resolve(command_line(values | {"learner.total_steps": 9}, "sudoku-extreme")).preset
@@ -96,7 +124,9 @@ def test_the_references_names_for_dtype_and_seed_are_read(write) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_what_is_written_resolves_to_the_same(write, name) -> None:
-    values = {"data.size": 6, "learner.lr": 1e-5, "seed": 3, "learner.q_target": "lambda:0.9"}
+    values = {"learner.lr": 1e-5, "seed": 3, "learner.q_target": "lambda:0.9"}
+    sudoku = isinstance(find_preset(name).data, SudokuData)
+    values |= {"data.size": 6} if sudoku else {"data.train_puzzles": 7}
     preset = resolve(command_line(values, name)).preset
     again = resolve(read_config(write(to_toml(preset, Compute()))))
     model = dataclasses.replace(preset.model, forward_dtype=again.preset.model.forward_dtype)
@@ -143,6 +173,14 @@ def test_strings_survive_writing(write, tmp_path) -> None:
         ("[learner]\noptimizer = 'sgd'", "learner.optimizer must be one of adam-atan2, adamw"),
         ("[learner]\nq_target = 'some'", "learner.q_target 'some' is none of full, none, every:K"),
         ("[data]\nsize = 5", "data.size: unknown Sudoku size 5; known sizes are 4, 6, 9"),
+        ("[data]\ndials = {size = 6}", "data.dials are not for sudoku; it has size"),
+        ("[data]\nfamily = 'maze'\ndials = {sise = 6}", "data.dials: sise is no dial of maze; it"),
+        ("[data]\nfamily = 'maze'\ndials = {size = 2}", "data.dials: size must be 3 to 100, got 2"),
+        ("[data]\nfamily = 'maze'\nsize = 6", "data.size is a setting of sudoku; say dials"),
+        ("[data]\nfamily = 'maize'", "data.family: unknown family 'maize'; did you mean 'maze'?"),
+        ("[data]\nfamily = 'own'", "data.family own needs the dataset folder that has the puzzles"),
+        ("[data]\ndials = 'size'", "data.dials must be a table such as {size = 12}"),
+        ("[data]\ndials = {size = 'big'}", "data.dials must be a table such as {size = 12}"),
         ("[data]\nextra_givens = [3, 1]", "data.extra_givens must be two numbers, 0 <= least"),
         ("dtype='float32'\n[model]\nforward_dtype='bfloat16'", "model.forward_dtype is 'bfloat16'"),
     ],

@@ -11,10 +11,10 @@ from hrm_rl.analysis.recorder import record
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.sudoku import sudoku_validator
 from hrm_rl.halting import SegmentFeatures, TraceBank, parse_rule
-from hrm_rl.model import HRM
+from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.source import PuzzleArrays
-from hrm_rl.training.evaluate import evaluate
+from hrm_rl.training.evaluate import check_fits, evaluate
 
 COUNT, LIMIT, BEYOND = 24, 4, 7
 SPECS = ["q", "fixed:1", "fixed:3", "fixed:6", "q-halt:{}", "confidence:{}", "margin:{}"]
@@ -201,3 +201,13 @@ def test_freezing_ended_rows_gives_the_same_answers(known: Known) -> None:
     np.testing.assert_array_equal(obs["draft"].numpy(), result.answers)
     np.testing.assert_array_equal(info["segments"].numpy(), result.segments)
     np.testing.assert_array_equal(info["correct"].numpy(), result.correct)
+
+
+def test_identifiers_beyond_the_models_are_refused() -> None:
+    tokens = np.ones((3, 4), int)
+    puzzles = PuzzleArrays(tokens, tokens, np.array([0, 5, 2]), np.zeros(3))
+    shape = {"vocab_size": 3, "seq_len": 4, "hidden_size": 16, "num_heads": 2}
+    for width, count in ((0, 1), (16, 6)):
+        check_fits(HRMConfig(**shape, puzzle_emb_ndim=width, num_puzzle_identifiers=count), puzzles)
+    with pytest.raises(ValueError, match="name identifier 5, the model was made for num_puzzle"):
+        check_fits(HRMConfig(**shape, puzzle_emb_ndim=16, num_puzzle_identifiers=5), puzzles)

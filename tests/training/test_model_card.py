@@ -3,25 +3,37 @@
 import dataclasses
 import json
 import re
+import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from hrm_rl.model import HRM
+from hrm_rl.puzzles import PuzzleArrays
+from hrm_rl.puzzles.dataset_folder import write_dataset
 from hrm_rl.training.compute import Compute
 from hrm_rl.training.config import command_line, resolve
 from hrm_rl.training.model_card import last_validation, model_card, push_run
 from hrm_rl.training.run_folder import RunFolder
 
 
-def make_run(path, *lines: dict, step: int = 40, **learner) -> RunFolder:
+def make_run(
+    path,
+    *lines: dict,
+    step: int = 40,
+    preset: str = "sudoku-4x4",
+    data: dict | None = None,
+    **learner,
+) -> RunFolder:
     values = {"model.hidden_size": 32, "batch_size": 8, "max_steps": 50}
     values |= {f"learner.{name}": value for name, value in learner.items()}
-    preset = resolve(command_line(values, "sudoku-4x4")).preset
-    model = dataclasses.replace(preset.model, forward_dtype="float32")
-    preset = dataclasses.replace(preset, model=model)
+    values |= {f"data.{name}": value for name, value in (data or {}).items()}
+    found = resolve(command_line(values, preset)).preset
+    model = dataclasses.replace(found.model, forward_dtype="float32")
+    found = dataclasses.replace(found, model=model)
     run = RunFolder(path)
-    run.create(preset, Compute())
+    run.create(found, Compute())
     torch.manual_seed(0)
     run.save(step, HRM(model), {})
     run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -116,6 +128,31 @@ def test_a_file_of_puzzles_goes_by_its_name(tmp_path, monkeypatch) -> None:
     assert pushed["private"] and pushed["files"]["README.md"] == card
     stored = json.loads(pushed["files"]["run.json"])
     assert (stored["preset"]["data"]["file"], stored["step"]) == ("mine.csv", 40)
+
+
+def test_other_families_say_what_they_are(tmp_path) -> None:
+    run = make_run(tmp_path / "run", validation(40, 0.5), preset="prefix-parity")
+    card = model_card(run, "a/b")
+    for text in (
+        "- prefix-parity\n",
+        "parameters for prefix-parity (length=16 min_length=4), trained",
+        "20,000 generated puzzles (seed 0).\n\nTwo puzzles are of one class",
+    ):
+        assert text in card, text
+    assert "udoku" not in card and "symmetry is applied" not in card
+
+
+def test_puzzles_of_no_family_need_no_folder_any_more(tmp_path) -> None:
+    tokens = np.arange(1, 9).repeat(3).reshape(8, 3)
+    pool = PuzzleArrays(tokens, tokens, np.arange(8), np.zeros(8))
+    write_dataset(tmp_path / "tokens", pool, vocab_size=9)
+    folder = {"family": "own", "file": str(tmp_path / "tokens")}
+    run = make_run(tmp_path / "run", validation(40, 0.5), data=folder)
+    shutil.rmtree(tmp_path / "tokens")
+    card = model_card(run, "a/b")
+    assert "parameters for puzzles, trained" in card and "dataset folder `tokens`" in card
+    assert "tokens`, at most 20,000 groups" in card and "--data FOLDER" in card
+    assert f"{tmp_path}" not in card and "- own" not in card and "symmetr" not in card
 
 
 def test_no_run_no_card(tmp_path) -> None:

@@ -16,8 +16,25 @@ def test_preset_survives_json(name) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_fits_its_puzzles(name) -> None:
     preset = find_preset(name)
-    assert preset.model.seq_len == preset.data.size**2
-    assert preset.model.vocab_size == preset.data.size + 2
+    assert preset.model.seq_len == preset.data.kind.seq_len
+    assert preset.model.vocab_size == preset.data.kind.vocab_size
+
+
+def test_settings_of_before_there_were_families_load() -> None:
+    """As version 0.1 wrote them; Sudoku's are still written so."""
+    written = find_preset("sudoku-6x6").to_dict()
+    assert written["data"] == {
+        "size": 6,
+        "extra_givens": (0, 20),
+        "train_puzzles": 20_000,
+        "validation_puzzles": 256,
+        "seed": 0,
+        "file": None,
+    }
+    later = ("halting", "act_cost", "act_epsilon", "ponder_prior", "ponder_weight")
+    learner = {name: value for name, value in written["learner"].items() if name not in later}
+    old = json.loads(json.dumps(written | {"learner": learner}))
+    assert Preset.from_dict(old) == find_preset("sudoku-6x6")
 
 
 def test_the_papers_sudoku_run() -> None:

@@ -1,0 +1,157 @@
+"""The data settings of a preset: which puzzles to learn from, and which to validate on."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hrm_rl.puzzles import FAMILIES, find_family, sudoku
+from hrm_rl.puzzles.dataset_metadata import Metadata, read_metadata
+from hrm_rl.training.kind import OWN, PuzzleKind, own_kind, puzzle_kind
+
+
+@dataclass(frozen=True)
+class SudokuData:
+    """Which Sudokus to learn from, and which to validate on."""
+
+    family: ClassVar[str] = "sudoku"
+
+    size: int = 9
+    """Width of the board: 4, 6 or 9. The model's vocab_size and seq_len follow it."""
+    extra_givens: tuple[int, int] = (0, 0)
+    """Givens beyond a minimal puzzle, an inclusive range."""
+    train_puzzles: int = 1000
+    """Distinct puzzles, of a dataset folder groups; every time one is drawn, a random symmetry of its
+    family is applied, where it has any."""
+    validation_puzzles: int = 256
+    """Puzzles of classes held out of training and test, judged at every validation."""
+    seed: int = 0
+    """Which generated puzzles."""
+    file: str | None = None
+    """What to learn from instead of generated puzzles. A CSV (source,question,answer,rating): puzzles of
+    validation classes in it only validate, those of test classes are left alone. Or a dataset folder
+    of the reference's format: validation classes of its train/ validate, its test/ is left alone."""
+
+    def __post_init__(self) -> None:
+        seq_len = sudoku.seq_len(self.size)
+        low, high = self.extra_givens
+        if not 0 <= low <= high <= seq_len:
+            raise ValueError(
+                f"extra_givens must be two numbers, 0 <= least <= most <= {seq_len}, "
+                f"got {[low, high]}"
+            )
+        _check_counts(self)
+
+    @property
+    def kind(self) -> PuzzleKind:
+        """What these puzzles are."""
+        return puzzle_kind("sudoku", {"size": self.size}, {"extra_givens": self.extra_givens})
+
+
+@dataclass(frozen=True)
+class FamilyData:
+    """Which puzzles of another family to learn from, and which to validate on."""
+
+    family: str
+    """What the puzzles are: sudoku (with size and extra_givens), maze, prefix-parity, pointer-chase,
+    life, lights-out, unique-sat (with dials); or own, any puzzles in a dataset folder (data.file)."""
+    dials: Mapping[str, Any] = field(default_factory=dict)
+    """Dials of any family but sudoku, by name, as docs/worlds.md has them; the others keep their
+    defaults. The model's vocab_size and seq_len follow."""
+    train_puzzles: int = 1000
+    validation_puzzles: int = 256
+    seed: int = 0
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.family == OWN:
+            if self.dials:
+                raise ValueError(f"dials: puzzles of family own have none, got {dict(self.dials)}")
+            if self.file is None:
+                raise ValueError("family own needs the dataset folder that has the puzzles: file")
+        elif self.family == "sudoku":
+            raise ValueError("family sudoku is SudokuData")
+        else:
+            find_family(self.family)
+            try:
+                _ = self.kind
+            except ValueError as error:
+                raise ValueError(f"dials: {error}") from None
+        _check_counts(self)
+
+    @property
+    def kind(self) -> PuzzleKind:
+        """What these puzzles are; of family own, as their folder says."""
+        if self.family == OWN:
+            metadata = folder_metadata(self)
+            if metadata is None:
+                raise ValueError(f"family own needs a dataset folder; {self.file} is none")
+            return own_kind(metadata.vocab_size, metadata.seq_len)
+        return puzzle_kind(self.family, self.dials)
+
+
+PuzzleData = SudokuData | FamilyData
+
+
+def data_from_dict(values: Mapping[str, Any]) -> PuzzleData:
+    """The settings that `dataclasses.asdict` wrote; without a family it is Sudoku's."""
+    given = dict(values)
+    if given.get("family", "sudoku") == "sudoku":
+        given.pop("family", None)
+        given["extra_givens"] = tuple(given["extra_givens"])
+        return SudokuData(**given)
+    return FamilyData(**given)
+
+
+def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
+    """The settings with what was given; dials that were not keep theirs. Of another family only
+    what all have is kept.
+
+    Raises ValueError for a setting of another family, or out of range.
+    """
+    changes = dict(given)
+    family = changes.pop("family", data.family)
+    if family not in (*FAMILIES, OWN):
+        find_family(family)  # says so
+    if family == "sudoku" and "dials" in changes:
+        raise ValueError("dials are not for sudoku; it has size and extra_givens")
+    if family != "sudoku":
+        foreign = [name for name in ("size", "extra_givens") if name in changes]
+        if foreign:
+            raise ValueError(f"{foreign[0]} is a setting of sudoku; say dials for {family}")
+        changes["dials"] = {**_kept_dials(data, family), **changes.get("dials", {})}
+    if family == data.family:
+        return dataclasses.replace(data, **changes)
+    shared = ("train_puzzles", "validation_puzzles", "seed", "file")
+    changes = {name: getattr(data, name) for name in shared} | changes
+    return SudokuData(**changes) if family == "sudoku" else FamilyData(family, **changes)
+
+
+def folder_metadata(data: PuzzleData) -> Metadata | None:
+    """What the dataset folder says that a run learns from; None where it learns from none.
+
+    Raises ValueError where the folder is none of the format.
+    """
+    if data.file is None or not Path(data.file).is_dir():
+        return None
+    return read_metadata(Path(data.file) / "train" / "dataset.json")
+
+
+def model_needs(data: PuzzleData) -> dict[str, int]:
+    """The settings of a model that these puzzles fix. Raises ValueError as `folder_metadata`."""
+    kind, folder = data.kind, folder_metadata(data)
+    needs = {"vocab_size": kind.vocab_size, "seq_len": kind.seq_len}
+    if folder is not None:
+        needs["num_puzzle_identifiers"] = folder.num_puzzle_identifiers
+    return needs
+
+
+def _kept_dials(data: PuzzleData, family: str) -> Mapping[str, Any]:
+    return data.dials if isinstance(data, FamilyData) and data.family == family else {}
+
+
+def _check_counts(data: PuzzleData) -> None:
+    for name in ("train_puzzles", "validation_puzzles"):
+        if getattr(data, name) < 1:
+            raise ValueError(f"{name} must be >= 1, got {getattr(data, name)}")

@@ -1,0 +1,160 @@
+"""Training, judging and recording puzzles that are no Sudokus, generated and from dataset folders."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrm_rl.cli import main
+from hrm_rl.halting import TraceBank
+from hrm_rl.puzzles import PuzzleArrays, maze, prefix_parity
+from hrm_rl.puzzles.dataset_folder import write_dataset
+from hrm_rl.training.run_folder import RunFolder
+
+SMALL = """\
+preset = "prefix-parity"
+batch_size = 4
+max_steps = 2
+device = "cpu"
+dtype = "float32"
+ema_decay = 0
+
+[model]
+hidden_size = 16
+num_heads = 2
+halt_max_steps = 2
+
+[data]
+train_puzzles = 20
+validation_puzzles = 4
+"""
+DIALS = {
+    "prefix-parity": "length=10",
+    "maze": "size=7 perfect=true",
+    "pointer-chase": "nodes=6 hops=3",
+    "life": "size=6 steps=2",
+    "lights-out": "size=3",
+    "unique-sat": "variables=5",
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("config") / "small.toml"
+    file.write_text(SMALL)
+    return file
+
+
+@pytest.fixture(scope="module")
+def parity(small) -> Path:
+    """A run on prefix parity; to be read only."""
+    words = ["train", "--config", small, "--out", small.parent / "run", "--json"]
+    assert main([str(word) for word in words]) == 0
+    return small.parent / "run"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A dataset folder of tokens of no family, with identifiers."""
+    rng = np.random.default_rng(0)
+    pools = []
+    for first in (1, 31):
+        ids = np.repeat(np.arange(first, first + 30), 2)
+        tokens = rng.integers(1, 9, (60, 7))
+        pools.append(PuzzleArrays(tokens, tokens, ids, rng.random(60)))
+    path = tmp_path_factory.mktemp("folders") / "tokens"
+    write_dataset(path, *pools, vocab_size=9)
+    return path
+
+
+@pytest.mark.parametrize("family", DIALS)
+def test_every_family_trains_is_judged_and_recorded(hrm_rl, small, tmp_path, family) -> None:
+    run, words = tmp_path / "run", ("--data.family", family, "--data.dials", DIALS[family])
+    assert hrm_rl("train", "--config", small, "--out", run, *words, "--json").json["steps"] == 2
+    resumed = hrm_rl("train", "--out", run, "--resume", "--max-steps", 3, "--json").json
+    assert resumed["steps"] == 3
+    found = hrm_rl("eval", run, "--puzzles", 5, "--json").json
+    assert found["count"] == 5 and found["valid_accuracy"] >= found["exact_accuracy"]
+    hrm_rl("trace", run, "--puzzles", 3, "--out", tmp_path / "bank", "--json").json  # noqa: B018
+    bank = TraceBank.load(tmp_path / "bank")
+    assert bank.counts() == {"validation": 3, "test": 3} and np.isfinite(bank.rating).all()
+    (source,) = set(bank.source)
+    assert source.startswith(family.replace("-", "_") + "-v") and "seed" not in source
+    replayed = hrm_rl("eval", run, "--bank", tmp_path / "bank", "--json").json
+    assert replayed["agree_segments"] == replayed["agree_correct"] == 1
+    kind = RunFolder(run).config()[0].data.kind
+    for split in ("validation", "test"):
+        inputs = bank.in_split(split).inputs
+        assert len(kind.rows_of(inputs, split)) == len(inputs)
+
+
+def test_a_run_of_another_family_is_compared(hrm_rl, parity, tmp_path) -> None:
+    words = ("--puzzles", 12, "--draws", 20, "--policies", "q", "fixed:auto", "--json")
+    found = hrm_rl("compare", parity, "--out", tmp_path / "out", *words).json
+    assert {row["policy"] for row in found["policies"]} == {"q", "fixed:auto"}
+
+
+def test_solve_takes_a_maze_and_no_bits(hrm_rl, parity, config_of, tmp_path) -> None:
+    from hrm_rl.model import HRM
+
+    HRM(config_of(4, vocab_size=6, seq_len=25)).save_pretrained(tmp_path / "maze")
+    question = maze.to_text(maze.generate(1, 5, perfect=True).inputs[0])
+    found = hrm_rl("solve", tmp_path / "maze", question, "--json").json
+    solution = maze.check_puzzle(maze.parse(question), 5)
+    assert (found["puzzle"], found["solution"]) == (question, maze.to_text(solution))
+    answer = maze.parse(found["answer"].replace(".", " "))
+    assert found["correct"] == maze.is_valid(maze.parse(question), answer, 5)
+    assert "segments." in hrm_rl("solve", tmp_path / "maze", question).out
+    refusal = hrm_rl("solve", parity, "0101").refusal
+    assert f"{parity} solves prefix-parity (length=16 min_length=4)" in refusal
+
+
+def test_a_folder_of_a_family_is_learned_from_and_asked(hrm_rl, small, tmp_path) -> None:
+    made = [
+        prefix_parity.generate(count, seed=count, split=split, length=10)
+        for count, split in ((50, None), (6, "test"))
+    ]
+    write_dataset(tmp_path / "bits", *made, vocab_size=3)
+    data = ("--data", tmp_path / "bits")
+    run = tmp_path / "run"
+    words = ("--data.dials", "length=10 min_length=10", *data)
+    hrm_rl("train", "--config", small, "--out", run, *words, "--json").json  # noqa: B018
+    assert RunFolder(run).config()[0].data.file == str(tmp_path / "bits")
+    assert hrm_rl("eval", run, *data, "--json").json["count"] == 6
+    key = prefix_parity.class_key(made[0].inputs, 10)
+    held_out = prefix_parity.in_split(key, "validation")
+    asked = hrm_rl("eval", run, *data, "--split", "validation", "--json").json
+    assert asked["count"] == held_out.sum()
+    bank = tmp_path / "bank"
+    found = hrm_rl("trace", run, *data, "--out", bank, "--json").json
+    assert found["puzzles"] == {"validation": held_out.sum(), "test": 6}
+    assert set(TraceBank.load(bank).source) == {"bits"}
+    assert hrm_rl("eval", run, "--puzzles", 3, "--json").json["count"] == 3  # generated
+
+
+def test_puzzles_of_no_family_from_start_to_end(hrm_rl, small, folder, tmp_path) -> None:
+    run, data = tmp_path / "run", ("--data", folder)
+    words = ("--data.family", "own", *data, "--model.puzzle-emb-ndim", 16)
+    hrm_rl("train", "--config", small, "--out", run, *words, "--json").json  # noqa: B018
+    model = RunFolder(run).load_model()[0].config
+    assert (model.vocab_size, model.seq_len, model.num_puzzle_identifiers) == (9, 7, 61)
+    assert hrm_rl("eval", run, *data, "--json").json["count"] == 60
+    found = hrm_rl("trace", run, *data, "--out", tmp_path / "bank", "--json").json
+    bank = TraceBank.load(tmp_path / "bank")
+    assert found["puzzles"]["test"] == 60 and 0 < found["puzzles"]["validation"] < 60
+    assert bank.puzzle_identifiers.max() == 60 and np.isfinite(bank.rating).all()
+    for command in (("eval", run), ("trace", run, "--out", tmp_path / "b")):
+        assert "its own puzzles, of 7 cells and 9 tokens" in hrm_rl(*command).refusal
+    assert hrm_rl("train", "--resume", "--out", run, "--max-steps", 3, "--json").json["steps"] == 3
+
+
+def test_what_does_not_fit_is_said(hrm_rl, small, parity, folder, made, tmp_path) -> None:
+    out = ("--out", tmp_path / "run")
+    words = ("train", "--config", small, *out)
+    assert "tokens/train has 7 cells and 9 tokens" in hrm_rl(*words, "--data", folder).refusal
+    assert "--data.family own" in hrm_rl("eval", parity, "--data", folder).refusal
+    assert "puzzles4.csv" in hrm_rl("eval", parity, "--data", made / "puzzles4.csv").refusal
+    assert "no dial of prefix-parity" in hrm_rl(*words, "--data.dials", "size=3").refusal
+    assert "--data.dials must be a table" in hrm_rl(*words, "--data.dials", "size").refusal
+    assert "--split goes with" in hrm_rl("eval", parity, "--split", "test").refusal
+    assert not (tmp_path / "run").exists()
