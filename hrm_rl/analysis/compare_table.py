@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 Report = Mapping[str, Any]
@@ -41,6 +42,15 @@ def table_cells(report: Report) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def fitting(header: list[str], rows: list[list[str]], width: int) -> int:
+    """How many columns, from the left, fit a window: each is as wide as its longest cell and a gap of two.
+
+    At least one; the last columns are the ones to miss least.
+    """
+    sizes = [max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)]
+    return max(1, sum(total <= width for total in accumulate(sizes)))
+
+
 def label(policy: str) -> str:
     """A policy's name with its files named by the last part of their paths."""
     return re.sub(r"[^(),:\s]*/", "", policy)
@@ -70,7 +80,9 @@ def legend(report: Report) -> list[str]:
         "right draft.",
     ]
     if report["difficulty"]:
-        lines.append(f"rho: rank correlation of segments with {report['difficulty']['by']}, within source.")
+        lines.append(
+            f"rho: rank correlation of segments with {report['difficulty']['by']}, within source."
+        )
     batches = {policy["wall_clock"]["batch"] for policy in report["policies"]}
     if any(policy["wall_clock"]["refilled"] for policy in report["policies"]):
         (batch,) = batches

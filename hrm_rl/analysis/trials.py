@@ -127,8 +127,10 @@ class Trials:
 
 
 def _save_parts(rule: Any, path: str) -> Any:
-    """The rule with every learned rule in it saved, and named by its file."""
+    """The rule with every rule in it that was learned here saved, and named by its file."""
     if getattr(rule, "fitted_on", None) is not None:
+        if rule.path is not None:  # given as a file; beside it stands what was learned
+            return rule
         # SB3's rules are zips, as SB3 writes them.
         return rule.save(f"{path}.{'zip' if rule.name == 'sb3' else 'safetensors'}")
     if hasattr(rule, "rule"):

@@ -79,9 +79,13 @@ class Family:
         return self.make(int(threshold) if self.whole else float(str(np.float32(threshold))))
 
 
-def _near_one(smallest: float) -> tuple[float, ...]:
-    """Thresholds of a share: 1 - gap, for gaps that grow from `smallest` to 1."""
-    return tuple(1 - float(gap) for gap in np.geomspace(smallest, 1, 60))
+def _near_one() -> tuple[float, ...]:
+    """Thresholds of a share: 1 - gap, for gaps that grow by a quarter each from float32's finest to 1.
+
+    Trained models are that sure of most drafts that are right, and a search that starts at a laxer
+    threshold may end there, with nothing promised.
+    """
+    return tuple(1 - float(gap) for gap in np.geomspace(2.0**-24, 1, 75))
 
 
 def _grown(low: float, high: float) -> tuple[float, ...]:
@@ -114,8 +118,8 @@ FAMILIES: dict[str, Family] = {
         tuple(float(x) for x in np.linspace(15, -15, 61)),
         strict=True,
     ),
-    "confidence": Family(rules.Confidence, lambda f: f.confidence, 0, INF, _near_one(1e-6)),
-    "margin": Family(rules.Margin, lambda f: f.margin, 0, INF, _near_one(1e-6)),
+    "confidence": Family(rules.Confidence, lambda f: f.confidence, 0, INF, _near_one()),
+    "margin": Family(rules.Margin, lambda f: f.margin, 0, INF, _near_one()),
     "entropy": Family(
         rules.Entropy, lambda f: f.entropy, _HUGE, -INF, _grown(1e-6, 10), rises=False
     ),
@@ -128,7 +132,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "kl": Family(rules.KL, lambda f: f.kl, _HUGE, -INF, _grown(1e-7, 10), rises=False),
     "act": Family(rules.Act, lambda f: required(f, "halt_sum"), 0, INF, _grown(1e-3, 16)[::-1]),
-    "ponder": Family(rules.Ponder, _halted, 0, INF, _near_one(1e-6)),
+    "ponder": Family(rules.Ponder, _halted, 0, INF, _near_one()),
 }
 """Families by the name of their rules."""
 

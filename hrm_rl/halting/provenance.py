@@ -65,5 +65,6 @@ def check_fitted(rule: HaltingRule, bank: TraceBank, allow_mismatch: bool = Fals
         if fitted_on.model_hash != bank.header.model_hash and not allow_mismatch:
             raise ValueError(
                 f"rule {spec_of(part)!r} was fitted for model {fitted_on.model_hash[:12]!r}, and this "
-                f"bank records {bank.header.model_hash[:12]!r}; allow the mismatch to see it all the same"
+                f"bank records {bank.header.model_hash[:12]!r}; --allow-mismatch (allow_mismatch=True in "
+                "Python) judges it all the same"
             )

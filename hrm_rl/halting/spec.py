@@ -193,11 +193,14 @@ def _import_rule(module: str, name: str) -> HaltingRule:
     spec = f"{module}:{name}"
     if not module or module.startswith("."):
         raise ValueError(f"rule {spec!r}: {module!r} is no full name of a module")
-    near = difflib.get_close_matches(module, _KNOWN, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
     try:
         rule = getattr(importlib.import_module(module), name)
     except ImportError as error:
+        hint = ""
+        if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+            near = difflib.get_close_matches(module, _KNOWN, n=1)
+            finds = "a module of this folder is found with PYTHONPATH=."
+            hint = f"; did you mean {near[0]!r}?" if near else f"; {finds}"
         raise ValueError(f"rule {spec!r}: {error}{hint}") from None
     except AttributeError:
         raise ValueError(f"rule {spec!r}: module {module!r} has no {name!r}") from None

@@ -88,6 +88,18 @@ def test_defaults_come_near_the_optimum(bank: TraceBank, algo: str, seed: int) -
     assert share_of_optimum(rule, bank) >= 0.95
 
 
+@pytest.mark.parametrize("kind", ["pqn", "ppo"])
+def test_the_price_of_a_segment_counts(kind: str, bank: TraceBank) -> None:
+    """Where a segment costs nearly a right answer, nobody thinks on."""
+    validation = bank.in_split("validation")
+    if kind == "pqn":
+        config = PQNConfig(total_steps=40_000)
+        rule: Any = train_pqn(validation, 0.9, config=config)
+    else:
+        rule = train_sb3(validation, 0.9, algo=kind, total_steps=8_192)
+    assert replay(validation, rule).stopped.mean() < 1.1
+
+
 # --- rules as rules -------------------------------------------------------------------------------
 
 

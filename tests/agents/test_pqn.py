@@ -11,8 +11,9 @@ from gymnasium.vector.utils import batch_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrm_rl.agents.pqn import PQNConfig, Rollout, explore, lambda_returns, train
+from hrm_rl.agents.pqn import PQNConfig, Rollout, _play, explore, lambda_returns, train
 from hrm_rl.envs.halting import make_vector_env
+from hrm_rl.halting.network import QNetwork
 
 SHORT = PQNConfig(total_steps=1024, rollout=4, hidden=(8,))
 
@@ -110,6 +111,24 @@ def test_truncated_episodes_keep_their_value() -> None:
     with torch.no_grad():
         values = network(torch.eye(2))
     assert torch.allclose(values, torch.tensor([[2.0, 1.0], [1.0, 2.0]]), atol=0.15)
+
+
+def test_what_follows_a_cut_is_seen_in_the_final_observation() -> None:
+    """Not in the observation returned, which is of the next episode."""
+
+    class Elsewhere(Corridor):
+        def step(self, actions: Any) -> Any:
+            obs, *others, info = super().step(actions)
+            return obs, *others, info | {"final_obs": -obs}
+
+    envs, network = Elsewhere(6), QNetwork(2, 2, (8,))
+    obs, _ = envs.reset(seed=0)
+    played, _ = _play(envs, network, obs, 7, 0.5, torch.Generator().manual_seed(0))
+    cut, later = played.cut[:-1], played.obs[1:]
+    assert 0 < cut.float().mean() < 1
+    with torch.no_grad():
+        expected = network(torch.where(cut[..., None], -later, later)).amax(-1)
+    assert torch.allclose(played.next_value[:-1], expected)
 
 
 @pytest.mark.parametrize(

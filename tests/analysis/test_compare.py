@@ -11,8 +11,9 @@ from hrm_rl.analysis.cases import Case, difficulty_of, make_case
 from hrm_rl.analysis.compare import compare
 from hrm_rl.analysis.compare_curves import reference_curves
 from hrm_rl.analysis.compare_settings import DEFAULT_POLICIES, Settings
-from hrm_rl.analysis.compare_table import markdown, resolved, table_cells
+from hrm_rl.analysis.compare_table import fitting, markdown, resolved, table_cells
 from hrm_rl.analysis.curves import oracle_curve
+from hrm_rl.analysis.stats import holm
 from hrm_rl.analysis.wall_clock import expected_maximum, wall_clock
 from hrm_rl.halting import TraceBank
 from hrm_rl.halting.fitted import fit_lsm
@@ -106,6 +107,16 @@ def test_curves_hold_what_was_chosen_and_iso_accuracy(report) -> None:
     assert rows["q"]["curve"] is None and rows["calm(confidence)"]["curve"] is None
 
 
+def test_hulls_are_concave_and_above_their_points(report) -> None:
+    drawn = [row["curve"] for row in report["policies"] if row["curve"]]
+    assert len(drawn) >= 10
+    for curve in drawn:
+        slopes = np.diff(curve["hull_accuracy"]) / np.diff(curve["hull_segments"])
+        assert (np.diff(slopes) < 1e-9).all() and (slopes > 0).all()
+        height = np.interp(curve["segments"], curve["hull_segments"], curve["hull_accuracy"])
+        assert (height >= np.array(curve["accuracy"]) - 1e-9).all()
+
+
 def test_p_values_leave_out_the_baseline_and_bounds(report) -> None:
     rows = by_name(report)
     assert {name for name, row in rows.items() if row["p_value"] is None} == {
@@ -113,6 +124,15 @@ def test_p_values_leave_out_the_baseline_and_bounds(report) -> None:
         "first-correct",
         "oracle",
     }
+
+
+def test_p_values_are_adjusted_for_how_many_rivals_there_are() -> None:
+    rivals = ("q-halt:-1", "stable:1", "confidence:0.8")
+    # One rival leaves nothing to adjust.
+    raw = [by_name(compare([case_of()], settings("q", one)))[one]["p_value"] for one in rivals]
+    found = by_name(compare([case_of()], settings("q", *rivals)))
+    assert [found[one]["p_value"] for one in rivals] == pytest.approx(holm(raw).tolist())
+    assert holm(raw).tolist() != raw
 
 
 def test_the_same_rule_under_another_name_is_no_different() -> None:
@@ -155,6 +175,20 @@ def test_learned_rules_are_saved_and_their_specs_work(tmp_path) -> None:
     assert len(list((tmp_path / "rules").iterdir())) == 5
 
 
+def test_a_rule_given_as_a_file_stays_in_its_file_beside_one_learned_here(tmp_path) -> None:
+    given = fit_lsm(bank_of().in_split("validation"), 0.03).save(tmp_path / "given.safetensors")
+    before = (tmp_path / "given.safetensors").read_bytes()
+    policy = f"any({given}, voc:auto)"
+    (row,) = compare([case_of()], settings(policy, baseline=policy, costs=()), tmp_path / "rules")[
+        "policies"
+    ]
+    (saved,) = (tmp_path / "rules").iterdir()
+    assert row["spec"] == [f"any({given}, voc:{saved})"]
+    assert (tmp_path / "given.safetensors").read_bytes() == before
+    outcome = replay(bank_of().in_split("test"), row["spec"][0])
+    assert outcome.stopped.mean() == row["mean_segments"]
+
+
 def test_rules_without_a_file_are_kept_apart_by_cost() -> None:
     found = compare([case_of()], settings("lsm:auto", costs=(0.001, 0.3)))
     by_cost = by_name(found)["lsm:auto"]["spec_by_cost"]
@@ -178,6 +212,25 @@ def test_rank_correlation_is_within_source() -> None:
     plain = dataclasses.replace(bank, source=("all",) * len(bank))
     found = compare([make_case("run", plain)], settings("first-correct"))
     assert by_name(found)["first-correct"]["rank_correlation"] > 0.2
+
+
+def test_runs_are_ranked_each_for_itself() -> None:
+    # A run that is slower and whose puzzles are rated higher makes no correlation of its own.
+    fast, slow = bank_of(0), bank_of(1)
+    slow = dataclasses.replace(
+        slow,
+        rating=slow.rating + 10,
+        features=slow.features | {"q_halt": slow.features["q_halt"] - 3},
+    )
+    cases = [make_case("fast", fast), make_case("slow", slow)]
+    (both,) = compare(cases, settings("q-halt:0", baseline="q-halt:0"))["policies"]
+    alone = [
+        compare([case], settings("q-halt:0", baseline="q-halt:0"))["policies"][0][
+            "rank_correlation"
+        ]
+        for case in cases
+    ]
+    assert both["rank_correlation"] == pytest.approx(np.mean(alone))  # as many puzzles in both
 
 
 def test_unrated_puzzles_have_no_difficulty() -> None:
@@ -236,6 +289,14 @@ def test_runs_are_tuned_each_for_itself_and_weigh_the_same() -> None:
         assert both[policy]["spec"] == [rows[policy]["spec"][0] for rows in alone]
 
 
+def test_mcnemar_is_of_one_run_and_never_of_several() -> None:
+    (alone,) = compare([case_of(0)], settings("q"))["policies"]
+    (both,) = compare([case_of(0), case_of(1)], settings("q"))["policies"]
+    assert 0 < alone["matched_compute"]["p_value"] <= 1
+    assert both["matched_compute"]["p_value"] is None
+    assert both["matched_compute"]["only_policy_right"] > 0
+
+
 def test_the_reference_curves_of_one_run_are_its_own() -> None:
     case = case_of()
     curves = reference_curves([case])
@@ -245,9 +306,6 @@ def test_the_reference_curves_of_one_run_are_its_own() -> None:
         nearest = np.abs(np.array(curves["oracle"]["segments"]) - segments).argmin()
         assert curves["oracle"]["segments"][nearest] == pytest.approx(segments)
         assert curves["oracle"]["accuracy"][nearest] == pytest.approx(accuracy)
-
-
-# --- refusals -------------------------------------------------------------------------------------
 
 
 def test_runs_on_the_same_puzzles_share_their_luck() -> None:
@@ -261,6 +319,9 @@ def test_runs_on_the_same_puzzles_share_their_luck() -> None:
     low, high = by_name(report)["fixed:2"]["ci95"]["exact_accuracy"]
     assert high - low > 0.85 * (alone[1] - alone[0])
     assert not compare([once, case_of(1)], settings_)["settings"]["shared_puzzles"]
+
+
+# --- refusals -------------------------------------------------------------------------------------
 
 
 def test_what_cannot_be_pooled() -> None:
@@ -349,6 +410,12 @@ def test_refilling_pays_and_a_static_batch_waits_for_its_last(report) -> None:
 
 
 # --- tables ---------------------------------------------------------------------------------------
+
+
+def test_a_narrow_window_loses_the_last_columns() -> None:
+    header, rows = ["policy", "solved", "/ s"], [["q", "95.9 ±0.9", "1"]]  # 6, 9 and 3 wide
+    fits = [fitting(header, rows, width) for width in (0, 8, 18, 19, 23, 24, 250)]
+    assert fits == [1, 1, 1, 2, 2, 3, 3]
 
 
 def test_tables_have_a_row_a_policy_and_all_columns(report) -> None:

@@ -190,6 +190,9 @@ def test_seeds_none_and_lists(bank: TraceBank) -> None:
 @pytest.mark.parametrize("rows", [3, 7, 32])
 def test_an_epoch_walks_every_puzzle_once(bank: TraceBank, rows: int) -> None:
     """The sum of its episodes is what the replay of the same rule says; past the end nothing is right."""
+    correct = bank.correct.copy()
+    correct[-1] = True  # the puzzle shown past the end would always pay
+    bank = dataclasses.replace(bank, correct=correct)
     rule_stops = replay(bank, "q-halt:0.5")
     envs = HaltingVectorEnv(rows, bank, order="epoch", segment_cost=0.0)
     obs, info = envs.reset(seed=0)

@@ -58,6 +58,16 @@ def test_the_last_threshold_before_the_first_failure(random_bank: Any, family: s
     assert family in ("second-order", "fixed") or replay(bank, found).stopped.mean() < 6
 
 
+def test_after_a_failure_nothing_laxer_is_taken(random_bank: Any) -> None:
+    """Right, wrong, wrong, right: stopping at once loses nothing, but the search never comes so far."""
+    shape = (60, 4)
+    correct = np.broadcast_to([True, False, False, True], shape)
+    features = random_bank(*shape).features
+    sure = np.broadcast_to([0.5, 0.9, 0.99, 0.999], shape)
+    bank = random_bank(*shape, correct=correct, features=features | {"confidence": sure})
+    assert (replay(bank, calibrate(bank, "confidence", 0.3, 0.1)).stopped == 4).all()
+
+
 @pytest.mark.parametrize("risk", ["accuracy", "consistency"])
 def test_the_promise_holds(random_bank: Any, risk: Any) -> None:
     """The true risk exceeds delta in no more calibrations than epsilon says.
@@ -89,10 +99,11 @@ def test_the_promise_holds(random_bank: Any, risk: Any) -> None:
 
 def test_without_the_correction_the_promise_would_fail(random_bank: Any) -> None:
     """Taking the empirical risk at its word breaks it: the simulation above can fail."""
-    delta, draws, size = 0.1, 150, 100
+    draws, size = 150, 100
     population, rng, failures = random_bank(4000, 4, seed=11), np.random.default_rng(0), 0
     grid = [FAMILIES["confidence"].rule(np.float32(x)) for x in FAMILIES["confidence"].grid]
     true = np.array([lost(population, rule) for rule in grid])
+    delta = true[np.abs(true - 0.1).argmin()] - 0.002  # some threshold breaks it, narrowly
     stops = np.stack([replay(population, rule).stopped for rule in grid])
     wrong = population.correct[:, -1] & ~population.correct[np.arange(4000), stops - 1]
     for _ in range(draws):
@@ -122,6 +133,13 @@ def test_a_calibrated_rule_is_its_rule_with_provenance(random_bank: Any, tmp_pat
     )
     with pytest.raises(ValueError, match="kind 'calm', not 'lsm'"):
         parse_rule(f"lsm:{tmp_path / 'rule'}")
+
+
+@pytest.mark.parametrize("family", ["confidence", "margin"])
+def test_the_strictest_threshold_is_the_strictest_of_float32(family: str) -> None:
+    """A model sure of all its drafts to one part in ten million can be vouched for too."""
+    strictest = np.float32(FAMILIES[family].grid[0])
+    assert strictest < 1 and np.nextafter(strictest, np.float32(2)) == 1
 
 
 def test_refusals(random_bank: Any) -> None:

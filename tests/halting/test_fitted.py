@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hrm_rl.halting import BankHeader, TraceBank, parse_rule, spec_of
-from hrm_rl.halting.combinators import Recall
+from hrm_rl.halting.combinators import AtLeast, Recall
 from hrm_rl.halting.fitted import check_fitted, fit_lsm, fit_voc, load_fitted
 from hrm_rl.halting.regression import Design, designs
 from hrm_rl.halting.replay import bank_features, replay
@@ -94,6 +94,17 @@ def test_the_values_of_least_squares_stopping(random_bank: Any) -> None:
         p, value = rule.values(first_segment(bank, segment))
         np.testing.assert_allclose(p, right, atol=1e-5)
         np.testing.assert_allclose(value, later, atol=1e-5)
+
+
+def test_what_lies_ahead_is_worth_what_the_rule_gets_there(random_bank: Any) -> None:
+    """Not what hindsight would get: on average over the puzzles fitted on, at every segment."""
+    bank, cost = random_bank(200), 0.02
+    rule = fit_lsm(bank, cost)
+    for t in range(1, 6):
+        later = replay(bank, AtLeast(t + 1, rule))
+        got = later.correct - cost * later.stopped
+        _, value = rule.values(first_segment(bank, t))
+        assert float(value.mean()) == pytest.approx(got.mean(), abs=1e-5)
 
 
 def test_ridge_regression_against_its_normal_equations() -> None:

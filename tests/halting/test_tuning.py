@@ -41,6 +41,14 @@ def test_a_curve_is_what_replays_of_its_rules_give(random_bank: Any, spec: str) 
         assert parse_rule(spec_of(rule)) == rule
 
 
+def test_a_curve_recalls_the_earlier_of_equals(random_bank: Any) -> None:
+    bank = random_bank()
+    alike = np.zeros(bank.correct.shape)
+    bank = random_bank(features=bank.features | {"q_halt": alike})
+    curve = threshold_curve("recall(fixed:auto)", bank)
+    assert curve.accuracy == pytest.approx([bank.correct[:, 0].mean()] * 6)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_sweep_goes_from_stopping_at_once_to_never(random_bank: Any, name: str) -> None:
     bank = random_bank(seed=1)
