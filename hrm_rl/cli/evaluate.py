@@ -36,7 +36,7 @@ class Eval:
     split: Literal["train", "validation", "test"] | None = None
     """Of a bank, the puzzles of this split only; of a dataset folder, test by default."""
     allow_mismatch: bool = False
-    """Take a bank that was recorded from another model all the same."""
+    """Take a bank that was recorded from another model, or a rule fitted for one, all the same."""
     puzzles: int | None = None
     """How many: 1000 generated ones, or all of the file, folder or bank, by default."""
     seed: int = 0
@@ -55,11 +55,14 @@ class Eval:
     def run(self) -> None:
         from hrm_rl.analysis.confirm import check_bank, measure_speedup
         from hrm_rl.halting import parse_rule
+        from hrm_rl.halting.provenance import check_may_judge, is_fitted
         from hrm_rl.halting.replay import replay
+        from hrm_rl.model.fingerprint import model_hash
         from hrm_rl.training.evaluate import evaluate
 
         self._check()
-        parse_rule(self.halting or "q")
+        if not is_fitted(parse_rule(self.halting or "q")) and self.allow_mismatch and not self.bank:
+            raise ValueError("--allow-mismatch goes with --bank, or with a rule that was fitted")
         bank = self._bank()
         trained = open_trained(self.run_folder, self.device)
         model = trained.model
@@ -69,6 +72,9 @@ class Eval:
         options: dict[str, Any] = {"batch_size": self.batch_size}
         if bank is None:
             puzzles, replayed = self._puzzles(trained), None
+            check_may_judge(
+                rule, model_hash(model), puzzles.inputs, puzzles.labels, self.allow_mismatch
+            )
         else:
             check_bank(model, bank, rule, allow_mismatch=self.allow_mismatch)
             if self.max_segments is None:
@@ -116,8 +122,6 @@ class Eval:
                 raise ValueError(f"--{name.replace('_', '-')} must be >= 1, got {value}")
         if self.bank is not None and self.data is not None:
             raise ValueError(f"--bank {self.bank} and --data {self.data}: choose one of the two")
-        if self.bank is None and self.allow_mismatch:
-            raise ValueError("--allow-mismatch goes with --bank")
         if self.split is not None and not (self.bank or (self.data and self.data.is_dir())):
             raise ValueError("--split goes with --bank, or with --data FOLDER")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.halting.bank import TraceBank, puzzle_ids
 from hrm_rl.halting.rules import HaltingRule, parts_of, spec_of
@@ -52,19 +52,37 @@ def check_fitted(rule: HaltingRule, bank: TraceBank, allow_mismatch: bool = Fals
     That is where the bank holds puzzles that the rule was fitted on, or records another model than the
     one it was fitted for. `allow_mismatch` lets the other model pass, to see how a rule travels.
     """
-    for part in parts_of(rule):
-        fitted_on = getattr(part, "fitted_on", None)
-        if fitted_on is None:
-            continue
-        shared = np.isin(puzzle_ids(bank.inputs, bank.labels), fitted_on.puzzle_ids)
+    check_may_judge(rule, bank.header.model_hash, bank.inputs, bank.labels, allow_mismatch)
+
+
+def check_may_judge(
+    rule: HaltingRule,
+    model_hash: str,
+    inputs: ArrayLike,
+    labels: ArrayLike,
+    allow_mismatch: bool = False,
+) -> None:
+    """The same for the puzzles (inputs and labels, [N, S]) that a model is about to answer live."""
+    for part, fitted_on in _fitted_parts(rule):
+        shared = np.isin(puzzle_ids(inputs, labels), fitted_on.puzzle_ids)
         if shared.any():
             raise ValueError(
                 f"rule {spec_of(part)!r} was fitted on {int(shared.sum())} of these "
-                f"{bank.num_puzzles} puzzles (split {fitted_on.split!r}); judge it on others"
+                f"{len(shared)} puzzles (split {fitted_on.split!r}); judge it on others"
             )
-        if fitted_on.model_hash != bank.header.model_hash and not allow_mismatch:
+        if fitted_on.model_hash != model_hash and not allow_mismatch:
             raise ValueError(
-                f"rule {spec_of(part)!r} was fitted for model {fitted_on.model_hash[:12]!r}, and this "
-                f"bank records {bank.header.model_hash[:12]!r}; --allow-mismatch (allow_mismatch=True in "
+                f"rule {spec_of(part)!r} was fitted for model {fitted_on.model_hash[:12]!r}, and these "
+                f"are segments of {model_hash[:12]!r}; --allow-mismatch (allow_mismatch=True in "
                 "Python) judges it all the same"
             )
+
+
+def is_fitted(rule: HaltingRule) -> bool:
+    """Whether a rule, or one wrapped in it, knows what it was fitted on."""
+    return bool(_fitted_parts(rule))
+
+
+def _fitted_parts(rule: HaltingRule) -> list[tuple[HaltingRule, FittedOn]]:
+    parts = [(part, getattr(part, "fitted_on", None)) for part in parts_of(rule)]
+    return [(part, fitted_on) for part, fitted_on in parts if fitted_on is not None]

@@ -1,5 +1,6 @@
 """`hrm-rl trace`, and `hrm-rl eval --bank`."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from hrm_rl.halting import TraceBank
+from hrm_rl.halting.fitted import fit_lsm
 from hrm_rl.halting.replay import replay
 from hrm_rl.puzzles import sudoku
 
@@ -101,6 +103,18 @@ def test_speedup(hrm_rl, made, bank_file) -> None:
     assert "12 of 12 puzzles stop" in said and "3.00 times fewer segments" in said
     without = hrm_rl("eval", made / "run", "--puzzles", 3, "--speedup", "--json").json
     assert "agree_segments" not in without and without["promised_speedup"] >= 1
+
+
+def test_a_rule_fitted_for_another_model_is_refused_live(hrm_rl, made, bank_file, tmp_path) -> None:
+    bank = TraceBank.load(bank_file)
+    header = dataclasses.replace(bank.header, model_hash="of another model")
+    for name, origin in (("own", bank), ("other", dataclasses.replace(bank, header=header))):
+        fit_lsm(origin.in_split("validation"), 0.01).save(tmp_path / name)
+    words = ("eval", made / "run", "--puzzles", 3, "--json", "--halting")
+    assert hrm_rl(*words, f"lsm:{tmp_path / 'own'}").json["count"] == 3
+    assert "fitted for model 'of another m'" in hrm_rl(*words, f"lsm:{tmp_path / 'other'}").refusal
+    allowed = hrm_rl(*words, f"lsm:{tmp_path / 'other'}", "--allow-mismatch")
+    assert allowed.json["count"] == 3
 
 
 def test_another_models_bank_is_refused(hrm_rl, made, bank_file) -> None:

@@ -233,7 +233,7 @@ def test_judging_on_the_fitting_puzzles_is_refused(random_bank: Any, tmp_path: P
 def test_another_model_is_refused_unless_allowed(random_bank: Any) -> None:
     rule = fit_voc(random_bank(), 0.01)
     other = random_bank(seed=1, header=BankHeader(model_hash="xyz"))
-    with pytest.raises(ValueError, match="fitted for model 'abc', and this bank records 'xyz'"):
+    with pytest.raises(ValueError, match="fitted for model 'abc', and these are segments of 'xyz'"):
         check_fitted(rule, other)
     check_fitted(rule, other, allow_mismatch=True)
 
