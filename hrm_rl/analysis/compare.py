@@ -21,6 +21,7 @@ from hrm_rl.analysis.cases import Case, check_poolable, on_same_puzzles
 from hrm_rl.analysis.compare_curves import difficulty, policy_curve, reference_curves
 from hrm_rl.analysis.compare_rows import (
     AtCosts,
+    gain_over,
     iso_accuracy_segments,
     matched_compute,
     p_values,
@@ -105,6 +106,9 @@ def compare(
         )
         row["rank_correlation"] = rank_correlation(at_costs[cost], cases)
         row["matched_compute"] = matched_compute(at_costs[cost], cases)
+        row["gain_over_baseline"] = gain_over(
+            at_costs[cost], headline[baseline], fixed[cost], oracle[cost], cost, quantities
+        )
         row["p_value"] = p_value[policy]
         row["wall_clock"] = pooled_wall_clock(at_costs[cost], cases)
         rows.append(row)

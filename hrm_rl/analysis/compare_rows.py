@@ -78,6 +78,20 @@ def _gain(
     return float(adaptive_gain(*estimates)), adaptive_gain(*draws)
 
 
+def gain_over(
+    trials: Sequence[Trial],
+    reference: Sequence[Trial],
+    fixed: Sequence[Trial],
+    oracle: Sequence[Trial],
+    cost: float,
+    quantities: Quantities,
+) -> dict[str, Any]:
+    """By how much a policy's adaptive gain exceeds the baseline's, with its paired 95 % interval."""
+    mine, draws = _gain(trials, fixed, oracle, cost, quantities)
+    other, other_draws = _gain(reference, fixed, oracle, cost, quantities)
+    return {"mean": mine - other, "ci95": _interval(draws - other_draws)}
+
+
 def _interval(draws: np.ndarray) -> list[float]:
     return percentile_interval(draws).tolist()
 

@@ -117,6 +117,20 @@ def test_hulls_are_concave_and_above_their_points(report) -> None:
         assert (height >= np.array(curve["accuracy"]) - 1e-9).all()
 
 
+def test_gain_over_the_baseline(report) -> None:
+    rows = by_name(report)
+    for row in report["policies"]:
+        over = row["gain_over_baseline"]
+        gains = row["adaptive_gain"]["0.01"], rows["q"]["adaptive_gain"]["0.01"]
+        assert over["mean"] == pytest.approx(gains[0] - gains[1])
+        assert over["ci95"][0] <= over["mean"] <= over["ci95"][1]
+    assert rows["q"]["gain_over_baseline"] == {"mean": 0, "ci95": [0, 0]}
+    # Paired: far narrower than the two gains' own intervals would say.
+    low, high = rows["recall(q)"]["gain_over_baseline"]["ci95"]
+    alone = rows["q"]["ci95"]["adaptive_gain"]["0.01"]
+    assert high - low < 0.5 * (alone[1] - alone[0])
+
+
 def test_p_values_leave_out_the_baseline_and_bounds(report) -> None:
     rows = by_name(report)
     assert {name for name, row in rows.items() if row["p_value"] is None} == {
