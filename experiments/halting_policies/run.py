@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 import tyro
+from PIL import Image
 
 HERE = Path(__file__).parent
 # Training steps of the short study; None is the preset's own number.
@@ -52,7 +53,6 @@ class Study:
 
 def main(study: Study) -> None:
     seeds = range(5 if study.full else study.seeds)
-    started = time.perf_counter()
     with ThreadPoolExecutor(study.workers) as pool:
         jobs = [
             pool.submit(train, study, world, None if study.full else steps, seed)
@@ -74,7 +74,6 @@ def main(study: Study) -> None:
             world: [training_seconds(folder(study, world, seed)) for seed in seeds]
             for world in WORLDS
         },
-        "seconds_in_training": trained - started,
         "seconds_in_comparing": time.perf_counter() - trained,
     }
     (study.results / "machine.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -112,8 +111,9 @@ def compare(study: Study, world: str, runs: list[Path]) -> None:
     hrm_rl("compare", *map(str, runs), *words, "--policies", *policies)
     kept = study.results / world
     kept.mkdir(parents=True, exist_ok=True)
-    for file in (*out.glob("*.png"), out / "compare.md"):
-        shutil.copy(file, kept)
+    shutil.copy(out / "compare.md", kept)
+    for file in out.glob("*.png"):
+        Image.open(file).convert("RGB").quantize(128).save(kept / file.name, optimize=True)
     report: dict[str, Any] = json.loads((out / "compare.json").read_text())
     for long in ("curves", "difficulty"):
         report.pop(long, None)
