@@ -26,7 +26,7 @@ class Puzzles:
     """
 
     family: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FAMILY")]
-    """sudoku, maze, prefix-parity, pointer-chase, life, lights-out or unique-sat."""
+    """sudoku, maze, prefix-parity, pointer-chase, life, lights-out or unique-sat; arc to look at."""
     out: Path | None = None
     """CSV file to write."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1000
@@ -41,6 +41,8 @@ class Puzzles:
     """Only puzzles of these classes; all by default."""
     rate: bool = True
     """Rate each puzzle, in the unit of its family."""
+    data_set: Annotated[str, tyro.conf.arg(metavar="NAME|FOLDER")] = "arc-agi-1"
+    """Of arc: arc-agi-1, arc-agi-2 or a folder of task files. `--split test` is what is asked."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -76,6 +78,11 @@ class Puzzles:
     """Dial of unique-sat: redundant clauses (0 to 200)."""
 
     def run(self) -> None:
+        if self.family == "arc":
+            self._show_arc()
+            return
+        if self.data_set != "arc-agi-1":
+            raise ValueError(f"--data-set is of arc; {self.family} puzzles are generated")
         module = find_family(self.family)
         shown = self._check()
         dials = self._dials(module)
@@ -108,6 +115,34 @@ class Puzzles:
                 print(_solved_drawing(module.draw, arrays, puzzle, dials) + "\n")
         else:
             print(module.draw(arrays.inputs[0], **_drawn(dials)))
+
+    def _show_arc(self) -> None:
+        """Pairs of ARC tasks, in the order of the tasks: they are read, not generated."""
+        from hrm_rl.puzzles import arc
+
+        shown = self._check()
+        if self.out is not None:
+            raise ValueError("arc's tasks are files already; it has --show and --picture, no --out")
+        self._dials(None)
+        if self.data_set in arc.DATASETS:
+            tasks = arc.load(self.data_set)
+        elif Path(self.data_set).is_dir():
+            tasks = arc.read_folder(self.data_set)
+        else:
+            known = ", ".join(arc.DATASETS)
+            raise FileNotFoundError(f"--data-set is {known} or a folder; no folder {self.data_set}")
+        table = arc.ArcTable(arc.augment(tasks, 0), self.split or "train")
+        arrays = table.take(slice(shown))
+        assert arrays.source is not None
+        if self.json:
+            print_json({"count": len(arrays), "source": list(arrays.source)})
+        if self.picture is not None:
+            _save_picture(self.picture, arc, arrays, {}, arc.PAD)
+            if not self.json:
+                print(f"{len(arrays)} drawn in {self.picture}")
+        elif not self.json:
+            for puzzle, source in enumerate(arrays.source):
+                print(f"{source}\n{_solved_drawing(arc.draw, arrays, puzzle, {}, arc.PAD)}\n")
 
     def _check(self) -> int:
         """How many to show; ValueError or FileNotFoundError for options that ask for nothing."""
@@ -152,12 +187,16 @@ class Puzzles:
         }
         dials = {name: value for name, value in given.items() if value is not None}
         known = _SUDOKU_DIALS
-        if self.family != "sudoku":
+        if self.family == "arc":
+            known = {}
+        elif self.family != "sudoku":
             known = {dial.name: dial.values for dial in module.DIALS}
         for name in dials:
             if name not in known:
                 has = ", ".join(f"{_option(dial)} ({values})" for dial, values in known.items())
-                raise ValueError(f"{_option(name)} is no dial of {self.family}; it has {has}")
+                raise ValueError(
+                    f"{_option(name)} is no dial of {self.family}; it has {has or 'none'}"
+                )
         return dials
 
     def _write(self, module: Any, arrays: "PuzzleArrays", dials: dict[str, Any]) -> None:
@@ -180,23 +219,38 @@ def _drawn(dials: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in dials.items() if name != "extra_givens"}
 
 
-def _solved_drawing(draw: Any, arrays: "PuzzleArrays", puzzle: int, dials: dict[str, Any]) -> Any:
-    """A puzzle with its answer, by the family's `draw` or `picture`."""
+def _solved_drawing(
+    draw: Any,
+    arrays: "PuzzleArrays",
+    puzzle: int,
+    dials: dict[str, Any],
+    unasked: int | None = None,
+) -> Any:
+    """A puzzle with its answer, by the family's `draw` or `picture`.
+
+    What is not asked for is as in the question, or has the token `unasked`.
+    """
     import numpy as np
 
     from hrm_rl.puzzles.source import IGNORE_LABEL
 
     inputs, labels = arrays.inputs[puzzle], arrays.labels[puzzle]
-    answer = np.where(labels == IGNORE_LABEL, inputs, labels)
+    answer = np.where(labels == IGNORE_LABEL, inputs if unasked is None else unasked, labels)
     return draw(inputs, draft=answer, labels=labels, **_drawn(dials))
 
 
-def _save_picture(path: Path, module: Any, arrays: "PuzzleArrays", dials: dict[str, Any]) -> None:
+def _save_picture(
+    path: Path,
+    module: Any,
+    arrays: "PuzzleArrays",
+    dials: dict[str, Any],
+    unasked: int | None = None,
+) -> None:
     """The puzzles side by side, four a row."""
     from PIL import Image
 
     pictures = [
-        Image.fromarray(_solved_drawing(module.picture, arrays, puzzle, dials))
+        Image.fromarray(_solved_drawing(module.picture, arrays, puzzle, dials, unasked))
         for puzzle in range(len(arrays))
     ]
     width, height = pictures[0].size

@@ -3,7 +3,8 @@
     from hrm_rl.envs import reasoning_gym
 
     env = reasoning_gym.make_env("mini_sudoku", size=1000, seed=0)
-    envs = reasoning_gym.make_vector_env(64, "n_queens", config={"n": 6}, checker="valid")
+    config = {"n": 6, "max_remove": 6}
+    envs = reasoning_gym.make_vector_env(64, "n_queens", config=config, checker="valid")
 
 Observation, action and reward are those of every puzzle environment; tokens, datasets and splits those of
 `hrm_rl.puzzles.reasoning_gym`. `checker="exact"` pays for the stored answer alone, `checker="valid"` for

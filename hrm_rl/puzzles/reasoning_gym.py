@@ -2,7 +2,7 @@
 
     from hrm_rl.puzzles import reasoning_gym
 
-    pool = reasoning_gym.load("n_queens", size=100, seed=0, config={"n": 6})
+    pool = reasoning_gym.load("n_queens", size=100, seed=0, config={"n": 6, "max_remove": 6})
     pool.arrays.inputs  # int32 [100, 36]
     pool.scores(pool.arrays.inputs, pool.arrays.labels, pool.arrays.labels)  # float32 [100], all 1
 

@@ -1,12 +1,15 @@
 """`hrm-rl puzzles` for the families beside Sudoku: files, drawings, and what it refuses."""
 
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from hrm_rl.puzzles import FAMILIES, family_csv
+
+ARC_TASKS = Path(__file__).parents[1] / "puzzles" / "arc_tasks"
 
 DIALS = {
     "prefix-parity": ("--length", 9, "--min-length", 5),
@@ -75,3 +78,35 @@ def test_what_cannot_be_is_said_with_its_range(hrm_rl, words, said: str) -> None
 
 def test_neither_file_nor_drawing(hrm_rl) -> None:
     assert "puzzles needs --out FILE.csv, or --show" in hrm_rl("puzzles", "life").refusal
+
+
+def test_pairs_of_arc_tasks_are_shown_or_drawn(hrm_rl, tmp_path) -> None:
+    words = ("puzzles", "arc", "--data-set", ARC_TASKS)
+    assert hrm_rl(*words, "--show", 2, "--json").json["source"] == [
+        "arc_tasks/mirror/0",
+        "arc_tasks/mirror/1",
+    ]
+    asked = hrm_rl(*words, "--show", 99, "--split", "test").out
+    names = [line for line in asked.splitlines() if line.startswith("arc_tasks/")]
+    assert len(names) == 4  # the test pairs of the evaluation tasks, however many are wanted
+    assert "!" not in asked and "." not in asked  # right answers, and nothing beside them
+    drawn = tmp_path / "p.png"
+    assert hrm_rl(*words, "--show", 2, "--picture", drawn).out == f"2 drawn in {drawn}\n"
+    assert Image.open(drawn).size[0] > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("arc", "--data-set", "arc-agi-3"), "--data-set is arc-agi-1, arc-agi-2 or a folder"),
+        (
+            ("arc", "--data-set", ARC_TASKS, "--out", "p.csv"),
+            "it has --show and --picture, no --out",
+        ),
+        (("arc", "--size", 9), "--size is no dial of arc; it has none"),
+        (("arc", "--data-set", ARC_TASKS, "--split", "validation"), "training or evaluation"),
+        (("life", "--data-set", ARC_TASKS), "--data-set is of arc; life puzzles are generated"),
+    ],
+)
+def test_what_arc_has_not_is_said(hrm_rl, words, said: str) -> None:
+    assert said in hrm_rl("puzzles", *words, "--show").refusal
