@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,16 +43,27 @@ def write_csv(
     write_rows(path, sources, questions, answers, arrays.rating)
 
 
-def read_csv(path: str | os.PathLike[str], characters: str | None = None) -> PuzzleArrays:
-    """Reads what `write_csv` wrote; whether answers are right is for the family's `is_valid` to say.
+def read_csv(
+    path: str | os.PathLike[str],
+    characters: str | None = None,
+    check: Callable[[PuzzleArrays], NDArray[np.bool_]] | None = None,
+) -> PuzzleArrays:
+    """Reads what `write_csv` wrote.
+
+    Args:
+        path: the file.
+        characters: the family's, one a token; None reads numbers.
+        check: says of each puzzle whether its answer is right, bool [N]: mostly the family's `is_valid`,
+            `lambda p: life.is_valid(p.inputs, p.labels, size=10, steps=4)`. Without it any answer passes.
 
     Raises:
-        ValueError: anything wrong in the form; the message names file, line and field.
+        ValueError: anything wrong in the form, or an answer that `check` refuses; the message names
+            file, line and field.
         OSError: the file cannot be read.
     """
     path = Path(path)
     both: tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]] = ([], [])
-    sources, ratings = [], []
+    sources, ratings, lines = [], [], []
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
@@ -74,19 +86,23 @@ def read_csv(path: str | os.PathLike[str], characters: str | None = None) -> Puz
             if (both[0][-1] == IGNORE_LABEL).any():
                 refuse(path, reader.line_num, "question", f"{UNASKED!r} is for answers only")
             sources.append(row["source"])
+            lines.append(reader.line_num)
             try:
                 ratings.append(float(row["rating"] or "nan"))
             except ValueError:
                 refuse(path, reader.line_num, "rating", f"{row['rating']!r} is no number")
     if not sources:
         raise ValueError(f"{path} has no puzzle")
-    return PuzzleArrays(
+    puzzles = PuzzleArrays(
         inputs=np.stack(both[0]),
         labels=np.stack(both[1]),
         puzzle_identifiers=np.zeros(len(sources), np.int32),
         rating=np.array(ratings, np.float32),
         source=tuple(sources) if any(sources) else None,
     )
+    if check is not None and not (right := check(puzzles)).all():
+        refuse(path, lines[int(np.argmin(right))], "answer", "it does not solve its question")
+    return puzzles
 
 
 def to_text(tokens: NDArray[np.int32], characters: str | None = None) -> str:

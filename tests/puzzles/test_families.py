@@ -1,5 +1,6 @@
 """What holds for every family of puzzles, whatever it asks: the promises of `hrm_rl.puzzles.family`."""
 
+import dataclasses
 from importlib import import_module
 from typing import Any
 
@@ -149,6 +150,18 @@ def test_files_read_back(name: str, dials: dict[str, Any], tmp_path: Any) -> Non
     for field in ("inputs", "labels", "rating"):
         np.testing.assert_array_equal(getattr(back, field), getattr(puzzles, field))
     assert back.source == puzzles.source
+    wrong = dataclasses.replace(puzzles, labels=np.roll(puzzles.labels, 1, axis=0))
+
+    def are_right(read: Any) -> Any:
+        return family.is_valid(read.inputs, read.labels, **dials)
+
+    right = are_right(wrong)
+    assert not right.all()
+    family_csv.write_csv(tmp_path / "w.csv", wrong, family.CHARACTERS)
+    assert len(family_csv.read_csv(tmp_path / "p.csv", family.CHARACTERS, are_right)) == 4
+    line = 2 + int(np.argmin(right))
+    with pytest.raises(ValueError, match=rf"w.csv, line {line}, answer: it does not solve"):
+        family_csv.read_csv(tmp_path / "w.csv", family.CHARACTERS, are_right)
 
 
 @families

@@ -106,7 +106,7 @@ def test_a_csv_of_another_family(tmp_path) -> None:
         puzzles.inputs[prefix_parity.in_split(keys, "validation")]
     )
     file.write_text(file.read_text().replace(",1", ",0", 1))
-    with pytest.raises(ValueError, match=r"bits.csv: the answer of its puzzle \d+ is wrong"):
+    with pytest.raises(ValueError, match=r"bits.csv, line \d+, answer: it does not solve"):
         open_stored(file, puzzle_kind("prefix-parity", {"length": 9}))
 
 
