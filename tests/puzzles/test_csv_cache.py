@@ -14,7 +14,7 @@ from hrm_rl.puzzles.csv_cache import read_csv_cached
 from hrm_rl.puzzles.table import PuzzleTable, check_disjoint
 
 
-def same(table: PuzzleTable, arrays: PuzzleArrays) -> None:
+def assert_same(table: PuzzleTable, arrays: PuzzleArrays) -> None:
     read = table.arrays()
     for name in ("inputs", "labels", "puzzle_identifiers", "rating"):
         np.testing.assert_array_equal(getattr(read, name), getattr(arrays, name))
@@ -46,8 +46,8 @@ def test_read_as_by_the_familys_reader(tmp_path: Path, monkeypatch, quoted: bool
         family.write_csv(path, made, size)
         for _ in range(2):
             table = read_csv_cached(path)
-            same(table, made)
-            same(table, family.read_csv(path))
+            assert_same(table, made)
+            assert_same(table, family.read_csv(path))
             assert table.place(60) == f"{path}, line 62"
         assert isinstance(table.inputs, np.memmap)
 
@@ -66,20 +66,20 @@ def test_takes_rows_in_every_way(sudokus: Path) -> None:
 def test_the_second_reading_looks_at_the_arrays_alone(sudokus: Path, monkeypatch) -> None:
     first = read_csv_cached(sudokus).arrays()
     monkeypatch.setattr("hrm_rl.puzzles.csv_cache.read_rows", None)
-    same(read_csv_cached(sudokus), first)
-    same(read_csv_cached(sudokus, "sudoku", 4), first)
+    assert_same(read_csv_cached(sudokus), first)
+    assert_same(read_csv_cached(sudokus, "sudoku", 4), first)
 
 
 def test_a_changed_file_is_read_again(sudokus: Path) -> None:
     read_csv_cached(sudokus)
     other = sudoku.generate(20, 4, seed=9)
     sudoku.write_csv(sudokus, other, 4)
-    same(read_csv_cached(sudokus), other)
+    assert_same(read_csv_cached(sudokus), other)
     # Of the same size, changed a moment later.
     third = sudoku.generate(20, 4, seed=10)
     sudoku.write_csv(sudokus, third, 4)
     os.utime(sudokus, ns=(time.time_ns(), time.time_ns() + 10**9))
-    same(read_csv_cached(sudokus), third)
+    assert_same(read_csv_cached(sudokus), third)
     assert sorted(os.listdir(sudokus.parent)) == [".sudokus.csv.cache", "sudokus.csv"]
 
 
@@ -98,7 +98,7 @@ def test_a_damaged_cache_is_made_anew(sudokus: Path, harm: str) -> None:
         about |= {"format": {"format": 0}, "count": {"count": 7}}.get(harm, {})
         text = json.dumps(about)
         (cache / "about.json").write_text(text[:-5] if harm == "json" else text)
-    same(read_csv_cached(sudokus), whole)
+    assert_same(read_csv_cached(sudokus), whole)
 
 
 def test_a_bad_file_leaves_no_cache(sudokus: Path) -> None:
@@ -145,7 +145,7 @@ def test_caches_go_where_they_can(sudokus: Path, tmp_path: Path, monkeypatch) ->
     # A file stands where the cache beside the puzzles would be built: the user's folder takes it.
     (tmp_path / f".sudokus.csv.cache.{os.getpid()}.tmp").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    same(read_csv_cached(sudokus), whole.arrays())
+    assert_same(read_csv_cached(sudokus), whole.arrays())
     assert len(os.listdir(tmp_path / "home" / "hrm_rl")) == 1
 
 
