@@ -63,7 +63,7 @@ def make_env(
 
     Args:
         dataset: a name in reasoning-gym; one of `hrm_rl.puzzles.reasoning_gym.FORMATS`.
-        size: distinct puzzles in the pool.
+        size: puzzles in the pool.
         seed: of reasoning-gym: which pool. Close seeds share puzzles; hold puzzles out by split.
         split: puzzles for training, or those held out; None mixes them.
         config: settings of the dataset that are not its defaults.

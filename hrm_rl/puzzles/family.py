@@ -164,6 +164,16 @@ Made = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
 """Inputs [K, S], labels [K, S] and which are puzzles [K]; the others are drawn again."""
 
 
+def check_request(count: int, seed: int, split: str | None) -> None:
+    """Raises ValueError where no generator can make so many puzzles of this seed and split."""
+    if operator.index(count) < 0:
+        raise ValueError(f"count must be 0 or more, got {count}")
+    if not 0 <= operator.index(seed) < 1 << 64:
+        raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)} or None; got {split!r}")
+
+
 def make_puzzles(
     make: Callable[[NDArray[np.uint64]], Made],
     class_key: Callable[[NDArray[np.int32]], NDArray[np.uint64]],
@@ -198,12 +208,7 @@ def make_puzzles(
     Raises:
         ValueError: a bad argument, or no such puzzle in 10,000 attempts.
     """
-    if operator.index(count) < 0:
-        raise ValueError(f"count must be 0 or more, got {count}")
-    if not 0 <= operator.index(seed) < 1 << 64:
-        raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)} or None; got {split!r}")
+    check_request(count, seed, split)
     wanted = np.arange(count, dtype=np.uint64)
     inputs, labels = np.empty((count, cells), np.int32), np.empty((count, cells), np.int32)
     for attempt in range(_MAX_ATTEMPTS if count else 0):

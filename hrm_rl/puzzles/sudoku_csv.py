@@ -15,13 +15,12 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from hrm_rl.puzzles.csv_stream import COLUMNS, write_rows
 from hrm_rl.puzzles.source import PuzzleArrays
 from hrm_rl.puzzles.sudoku_check import broken_units, find_clash, is_valid
 from hrm_rl.puzzles.sudoku_layout import BLANK, as_tokens, cell_name, check_size, layout, unit_name
 from hrm_rl.puzzles.sudoku_solver import solve
 from hrm_rl.puzzles.sudoku_text import parse, parse_cells
-
-COLUMNS = ("source", "question", "answer", "rating")
 
 # Token of each byte; 0 is "no such character", and "beyond the size" is seen by the number.
 _TOKEN_OF_BYTE = np.zeros(256, np.uint8)
@@ -209,28 +208,10 @@ def write_csv(path: str | os.PathLike[str], arrays: PuzzleArrays, size: int = 9)
             f"labels of puzzle {int(np.argmin(right))} are no right grid for its inputs"
         )
     sources = arrays.source if arrays.source is not None else ("",) * len(arrays)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            ratings = map(_rating_text, arrays.rating)
-            texts = _texts(inputs), _texts(arrays.labels)
-            writer.writerows(zip(sources, *texts, ratings, strict=True))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_rows(path, sources, _texts(inputs), _texts(arrays.labels), arrays.rating)
 
 
 def _texts(tokens: NDArray[np.int32]) -> list[str]:
     """`to_text` of every row of tokens [N, S]."""
     characters = np.frombuffer(b"..123456789", np.uint8)[tokens]
     return [row.tobytes().decode("ascii") for row in characters]
-
-
-def _rating_text(rating: np.float32) -> str:
-    """Shortest text that reads back as the same float32; whole numbers without a point."""
-    if np.isnan(rating):
-        return ""
-    return str(int(rating)) if rating == np.floor(rating) else str(rating)

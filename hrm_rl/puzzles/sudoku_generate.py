@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from hrm_rl.puzzles import sudoku_kernels as kernels
 from hrm_rl.puzzles.counter_rng import stream_keys
+from hrm_rl.puzzles.family import check_request
 from hrm_rl.puzzles.source import PuzzleArrays
-from hrm_rl.puzzles.sudoku_classes import SPLITS, class_key, in_split
+from hrm_rl.puzzles.sudoku_classes import class_key, in_split
 from hrm_rl.puzzles.sudoku_layout import BLANK, Layout, layout
 from hrm_rl.puzzles.sudoku_solver import rate as rate_puzzles
 
@@ -52,12 +53,7 @@ def generate(
         ValueError: a bad argument, or a split that seems to have no puzzles with so many givens.
     """
     tables = layout(size)
-    if operator.index(count) < 0:
-        raise ValueError(f"count must be 0 or more, got {count}")
-    if not 0 <= operator.index(seed) < 1 << 64:
-        raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)} or None; got {split!r}")
+    check_request(count, seed, split)
     low, high = _givens_range(extra_givens)
 
     inputs = np.empty((count, tables.size**2), np.int32)
