@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from hrm_rl.envs.row_keys import Order, RowKeys, read_reset_mask, spread_seeds
+from hrm_rl.envs.row_keys import Order, RowKeys, read_reset_mask, reseed
 from hrm_rl.envs.transition import Checker, Rules
 from hrm_rl.envs.vector import read_autoreset_mode
 from hrm_rl.halting.bank import TraceBank
@@ -131,14 +131,7 @@ class HaltingVectorEnv(VectorEnv):
         """Start new episodes, their first segment run. Arguments as in `PuzzleVectorEnv.reset`."""
         started = self.state is not None
         mask = read_reset_mask(options, self.num_envs, self.device, started)
-        if isinstance(seed, Sequence):
-            super().reset(seed=seed[0] if seed else None)
-        elif seed is not None:
-            super().reset(seed=seed)
-        elif self.state is None:
-            seed = int(self.np_random.integers(1 << 62))
-        if seed is not None:
-            self._keys.seed(spread_seeds(seed, self.num_envs, self.np_random), mask)
+        reseed(self, self._keys, seed, mask, started)
         where = self._all if mask is None else mask
         fresh = self._fresh(where)
         self.state = fresh if self.state is None else _select(where, fresh, self.state)

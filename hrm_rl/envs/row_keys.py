@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from hrm_rl.hashing import as_keys, mix
@@ -55,6 +56,29 @@ class RowKeys:
         fewer = copy.copy(self)
         fewer.seeds, fewer.drawn = self.seeds[rows], self.drawn[rows]
         return fewer
+
+
+def reseed(
+    env: VectorEnv,
+    keys: RowKeys,
+    seed: int | Sequence[int | None] | None,
+    mask: Tensor | None,
+    started: bool,
+) -> None:
+    """Seed the rows of `mask` (all by default) as `env.reset(seed=...)` was asked to.
+
+    None goes on with the next puzzles, and starts with random ones. Raises ValueError where a list has
+    another length than there are rows.
+    """
+    if seed is not None:
+        # np_random fills in for what a list leaves open, and hangs on its first seed.
+        first = next(iter(seed), None) if isinstance(seed, Sequence) else seed
+        VectorEnv.reset(env, seed=first)
+    elif not started:
+        seed = int(env.np_random.integers(1 << 62))
+    else:
+        return
+    keys.seed(spread_seeds(seed, env.num_envs, env.np_random), mask)
 
 
 def spread_seeds(

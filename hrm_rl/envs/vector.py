@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hrm_rl.envs.own import POOL_SETTINGS, source_from_arrays
-from hrm_rl.envs.row_keys import Order, RowKeys, read_reset_mask, spread_seeds
+from hrm_rl.envs.row_keys import Order, RowKeys, read_reset_mask, reseed
 from hrm_rl.envs.source import Puzzles, Source
 from hrm_rl.envs.spaces import action_space, observation_space
 from hrm_rl.envs.transition import (
@@ -134,7 +134,7 @@ class PuzzleVectorEnv(VectorEnv):
         started = self.state is not None
         mask = read_reset_mask(options, self.num_envs, self.device, started)
         where = self._all if mask is None else mask
-        self._seed(seed, mask)
+        reseed(self, self._keys, seed, mask, started)
         fresh = self._candidates(where)
         self.state = fresh if self.state is None else select(where, fresh, self.state)
         self._began = torch.where(where, self._now(), self._began)
@@ -251,17 +251,6 @@ class PuzzleVectorEnv(VectorEnv):
                 f"({self.num_envs}, {self.source.seq_len}) and ({self.num_envs},)"
             )
         return answer, halt.bool()
-
-    def _seed(self, seed: int | Sequence[int | None] | None, mask: Tensor | None) -> None:
-        if seed is not None:
-            # np_random fills in for what a list leaves open, and hangs on its first seed.
-            first = next(iter(seed), None) if isinstance(seed, Sequence) else seed
-            super().reset(seed=first)
-        elif self.state is None:
-            seed = int(self.np_random.integers(1 << 62))
-        else:
-            return
-        self._keys.seed(spread_seeds(seed, self.num_envs, self.np_random), mask)
 
     def _candidates(self, taking: Tensor) -> EnvState:
         """A fresh episode for every row; the rows of `taking` use theirs up."""
