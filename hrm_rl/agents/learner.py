@@ -17,7 +17,8 @@ from torch import Tensor
 from hrm_rl.agents.losses import TOKEN_LOSSES, TokenLoss, q_loss, token_loss
 from hrm_rl.agents.optim import AdamATan2, SignSGD, learning_rate_factor
 from hrm_rl.agents.q_targets import Experience, target_rule
-from hrm_rl.model.hrm import GRADIENTS, HRM, Carry, Gradient, SegmentOutput
+from hrm_rl.model.hrm import HRM, SegmentOutput
+from hrm_rl.model.recurrence import GRADIENTS, Carry, Gradient
 from hrm_rl.puzzles.source import IGNORE_LABEL
 
 Exploration = Literal["step", "episode"]

@@ -1,6 +1,16 @@
 """The network: one call is one reasoning segment for a batch. It knows no puzzle and no reward."""
 
 from hrm_rl.model.config import HRMConfig
-from hrm_rl.model.hrm import HRM, Carry, SegmentOutput
+from hrm_rl.model.core import CoreConfig, CoreOutput, HRMCore
+from hrm_rl.model.hrm import HRM, SegmentOutput
+from hrm_rl.model.recurrence import Carry
 
-__all__ = ["HRM", "Carry", "HRMConfig", "SegmentOutput"]
+__all__ = [
+    "HRM",
+    "Carry",
+    "CoreConfig",
+    "CoreOutput",
+    "HRMConfig",
+    "HRMCore",
+    "SegmentOutput",
+]

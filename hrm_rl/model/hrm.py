@@ -1,7 +1,7 @@
 """The Hierarchical Reasoning Model. Source: arXiv 2506.21734; reference `models/hrm/hrm_act_v1.py`."""
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.layers import (
     BlockFunction,
-    BlockWeights,
     Embedding,
     ReasoningModule,
     block,
@@ -19,19 +18,10 @@ from hrm_rl.model.layers import (
     truncated_normal_,
 )
 from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
-
-Gradient = Literal["one-step", "last-cycle", "full"]
-GRADIENTS: tuple[Gradient, ...] = ("one-step", "last-cycle", "full")
+from hrm_rl.model.recurrence import Carry, Gradient, Weights, run_segment
 
 # sqrt(1/2): keeps the variance of a token embedding plus a position embedding at that of one.
 _SUM_OF_TWO = 0.707106781
-
-
-class Carry(NamedTuple):
-    """The latent state between segments; both [B, prefix + S, D] in `forward_dtype`, detached."""
-
-    z_H: Tensor
-    z_L: Tensor
 
 
 class SegmentOutput(NamedTuple):
@@ -145,19 +135,8 @@ class HRM(nn.Module):
                 f"inputs have shape {tuple(inputs.shape)}; this model takes [batch, {config.seq_len}]"
             )
         x = self._embed(inputs, puzzle_identifiers)
-        weights_H, weights_L = self.H_level.weights(self.dtype), self.L_level.weights(self.dtype)
-        z_H, z_L = carry
-        grad_enabled = torch.is_grad_enabled()
-        for h in range(config.H_cycles):
-            last_cycle = h == config.H_cycles - 1
-            for l in range(config.L_cycles):  # noqa: E741 (the paper's letter)
-                last_call = last_cycle and l == config.L_cycles - 1
-                tracked = _differentiates(gradient, last_cycle, last_call)
-                with torch.set_grad_enabled(grad_enabled and tracked):
-                    z_L = self._reason(z_L + (z_H + x), weights_L)
-            tracked = _differentiates(gradient, last_cycle, last_cycle)
-            with torch.set_grad_enabled(grad_enabled and tracked):
-                z_H = self._reason(z_H + z_L, weights_H)
+        weights = Weights(self.H_level.weights(self.dtype), self.L_level.weights(self.dtype))
+        z_H, z_L = run_segment(config, weights, self._block, carry, x, self.rotary, gradient)
         logits = F.linear(z_H[:, config.prefix_len :], self.lm_head.weight.to(self.dtype))
         q_halt, q_continue = self.q_values(z_H[:, 0])
         return SegmentOutput(Carry(z_H.detach(), z_L.detach()), logits, q_halt, q_continue)
@@ -167,15 +146,6 @@ class HRM(nn.Module):
         weight, bias = self.q_head.weight.to(self.dtype), self.q_head.bias.to(self.dtype)
         q = F.linear(first_position, weight, bias).float()
         return q[..., 0], q[..., 1]
-
-    def _reason(self, x: Tensor, weights: list[BlockWeights]) -> Tensor:
-        heads, eps = self.config.num_heads, self.config.rms_norm_eps
-        for block_weights in weights:
-            if not torch.is_grad_enabled():
-                # Detached, so that the compiled block sees one kind of weight and compiles once.
-                block_weights = BlockWeights(*(w.detach() for w in block_weights))
-            x = self._block(x, block_weights, self.rotary, heads, eps)
-        return x
 
     def _embed(self, inputs: Tensor, puzzle_identifiers: Tensor) -> Tensor:
         config = self.config
@@ -218,13 +188,3 @@ class HRM(nn.Module):
         from hrm_rl.model.pretrained import from_reference
 
         return from_reference(checkpoint, arch, seq_len)
-
-
-def _differentiates(gradient: Gradient, last_cycle: bool, last_call: bool) -> bool:
-    if gradient == "one-step":
-        return last_call
-    if gradient == "last-cycle":
-        return last_cycle
-    if gradient == "full":
-        return True
-    raise ValueError(f"gradient must be one of {GRADIENTS}, got {gradient!r}")

@@ -7,13 +7,11 @@ serves every layer. Source: reference `models/layers.py`; arXiv 2506.21734, sect
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from hrm_rl.model.config import HRMConfig
 
 # The standard deviation of a unit normal cut at two sigma; dividing by it restores the wanted one.
 _TRUNCATED_STD = 0.87962566103423978
@@ -101,6 +99,15 @@ def block(
 BlockFunction = Callable[[Tensor, BlockWeights, Tensor | None, int, float], Tensor]
 
 
+class Widths(Protocol):
+    """What a block reads of a configuration."""
+
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def swiglu_width(self) -> int: ...
+
+
 class SelfAttention(nn.Module):
     """Holds the attention's matrices."""
 
@@ -122,7 +129,7 @@ class SwiGLU(nn.Module):
 class Block(nn.Module):
     """Holds one block's parameters, under the reference's tensor names."""
 
-    def __init__(self, config: HRMConfig) -> None:
+    def __init__(self, config: Widths) -> None:
         super().__init__()
         self.self_attn = SelfAttention(config.hidden_size)
         self.mlp = SwiGLU(config.hidden_size, config.swiglu_width)
@@ -136,7 +143,7 @@ class Block(nn.Module):
 class ReasoningModule(nn.Module):
     """A recurrent module, H or L: a stack of blocks over its state plus what is injected."""
 
-    def __init__(self, config: HRMConfig, layers: int) -> None:
+    def __init__(self, config: Widths, layers: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Block(config) for _ in range(layers))
 
