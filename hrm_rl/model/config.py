@@ -2,12 +2,13 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 FORWARD_DTYPES = ("float32", "bfloat16", "float16", "float64")
-POSITION_ENCODINGS = ("rope", "learned")
+POSITION_ENCODINGS = ("rope", "learned", "rope-2d")
 
 # Entries of the reference's `arch` section that say nothing about the network itself.
 _REFERENCE_EXTRAS = frozenset({"name", "loss", "batch_size", "causal"})
@@ -44,11 +45,12 @@ class HRMConfig:
     expansion: float = 4.0
     """Inner width of the SwiGLU over hidden_size, before the factor 2/3 and rounding up to 256s."""
     pos_encodings: str = "rope"
-    """rope (rotary) or learned (a table, which small models need)."""
+    """rope (rotary, the reference's), learned (a table, which small models need), or rope-2d: rotary by
+    row and by column of a square board, which small models learn large boards with."""
     rms_norm_eps: float = 1e-5
     """Added to the mean square in RMSNorm."""
     rope_theta: float = 10000.0
-    """Base of the rotary wavelengths."""
+    """Base of the rotary wavelengths; on boards of rope-2d a few times their width does."""
     halt_max_steps: int = 16
     """Segments after which the draft is submitted (the paper's M_max)."""
     halt_exploration_prob: float = 0.1
@@ -79,6 +81,14 @@ class HRMConfig:
             raise ValueError(
                 f"rope needs an even head size, got hidden_size / num_heads = {self.head_dim}"
             )
+        if self.pos_encodings == "rope-2d":
+            if self.head_dim % 4:
+                raise ValueError(
+                    f"rope-2d needs a head size divisible by 4, got hidden_size / num_heads = "
+                    f"{self.head_dim}"
+                )
+            if math.isqrt(self.seq_len) ** 2 != self.seq_len:
+                raise ValueError(f"rope-2d needs a square board, got seq_len={self.seq_len}")
         if self.forward_dtype not in FORWARD_DTYPES:
             raise ValueError(
                 f"forward_dtype must be one of {FORWARD_DTYPES}, got {self.forward_dtype!r}"

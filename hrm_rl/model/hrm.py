@@ -13,6 +13,7 @@ from hrm_rl.model.layers import (
     Embedding,
     ReasoningModule,
     block,
+    board_rotary_tables,
     linear,
     rotary_tables,
     truncated_normal_,
@@ -68,12 +69,19 @@ class HRM(nn.Module):
         nn.init.constant_(self.q_head.bias, -5.0)
         for name in ("H_init", "L_init"):
             self.register_buffer(name, truncated_normal_(torch.empty(width), 1.0).to(self.dtype))
-        rotary = None
-        if config.pos_encodings == "rope":
-            rotary = rotary_tables(tokens, config.head_dim, config.rope_theta)
-            rotary = rotary.double() if self.dtype == torch.float64 else rotary
-        self.register_buffer("rotary", rotary, persistent=False)
+        self.register_buffer("rotary", self._rotary_tables(), persistent=False)
         self._block: BlockFunction = block
+
+    def _rotary_tables(self) -> Tensor | None:
+        c = self.config
+        if c.pos_encodings == "learned":
+            return None
+        if c.pos_encodings == "rope":
+            tables = rotary_tables(c.prefix_len + c.seq_len, c.head_dim, c.rope_theta)
+        else:
+            width = math.isqrt(c.seq_len)
+            tables = board_rotary_tables(width, c.prefix_len, c.head_dim, c.rope_theta)
+        return tables.double() if self.dtype == torch.float64 else tables
 
     @property
     def device(self) -> torch.device:

@@ -55,6 +55,20 @@ def rotary_tables(tokens: int, head_dim: int, theta: float) -> Tensor:
     return torch.stack((angles.cos(), angles.sin()))
 
 
+def board_rotary_tables(width: int, prefix: int, head_dim: int, theta: float) -> Tensor:
+    """Cosine and sine for a square board, [2, prefix + width**2, head_dim], in float32.
+
+    Half of the pairs turn with a cell's row, half with its column, so that attention can tell "same
+    row" and "same column" whatever the distance along it. Prefix tokens stand at (0, 0).
+    Axial rotary positions: arXiv 2403.13298, section 3.
+    """
+    frequencies = theta ** -(torch.arange(0, head_dim, 4, dtype=torch.float32) / head_dim)
+    cell = torch.arange(-prefix, width * width).clamp_min(0)
+    row, column = (torch.outer(p.float(), frequencies) for p in (cell // width, cell % width))
+    angles = torch.cat((row, column, row, column), dim=-1)
+    return torch.stack((angles.cos(), angles.sin()))
+
+
 def rotate(x: Tensor, tables: Tensor) -> Tensor:
     """Rotary positions, half-split: x is [B, T, heads, head_dim]; computed in the tables' dtype."""
     cos, sin = tables[0][:, None], tables[1][:, None]  # [T, 1, head_dim]

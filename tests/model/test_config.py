@@ -83,6 +83,13 @@ def test_rope_needs_an_even_head(config) -> None:
     assert config(hidden_size=6, num_heads=2, pos_encodings="learned").head_dim == 3
 
 
+def test_rope_2d_needs_a_square_board_and_quarters_of_a_head(config) -> None:
+    with pytest.raises(ValueError, match=r"rope-2d needs a square board, got seq_len=5"):
+        config(pos_encodings="rope-2d", seq_len=5)
+    with pytest.raises(ValueError, match=r"divisible by 4.*num_heads = 2"):
+        config(pos_encodings="rope-2d", seq_len=9, hidden_size=8, num_heads=4)
+
+
 def test_indivisible_heads_name_both_numbers(config) -> None:
     with pytest.raises(ValueError, match="hidden_size=16 is not divisible by num_heads=3"):
         config(num_heads=3)

@@ -2,7 +2,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hrm_rl.model.layers import attention, rms_norm, rotary_tables, rotate
+from hrm_rl.model.layers import (
+    attention,
+    board_rotary_tables,
+    rms_norm,
+    rotary_tables,
+    rotate,
+)
 
 
 def test_rotation_is_a_turn_of_complex_numbers(turn) -> None:
@@ -20,6 +26,21 @@ def test_rotated_scores_hang_on_the_distance_only() -> None:
     scores = qs @ ks.T
     torch.testing.assert_close(scores[:-3, 3:].diagonal(), scores[0, 3].expand(9))
     torch.testing.assert_close(qs.norm(dim=-1), q.norm().expand(12))
+
+
+def test_scores_on_a_board_hang_on_the_steps_down_and_across_only() -> None:
+    q, k = torch.randn(8), torch.randn(8)
+    tables = board_rotary_tables(4, 1, 8, 30.0)
+    qs = rotate(q.expand(1, 17, 1, 8), tables)[0, 1:, 0].view(4, 4, 8)
+    ks = rotate(k.expand(1, 17, 1, 8), tables)[0, 1:, 0].view(4, 4, 8)
+    scores = torch.einsum("ijd,kld->ijkl", qs, ks)  # from (i, j) to (k, l)
+    torch.testing.assert_close(scores[0, 0, 2, 1], scores[1, 2, 3, 3])
+    assert not torch.isclose(scores[0, 0, 2, 1], scores[0, 0, 1, 2])  # down is not across
+    assert not torch.isclose(scores[0, 3, 1, 0], scores[0, 0, 0, 1])  # rows do not run on
+    # A row as one line: its first pairs turn as `rope` of the half size does.
+    line = rotary_tables(4, 4, 30.0)
+    torch.testing.assert_close(tables[:, 1:5, 2:4], line[:, :, :2])
+    assert torch.equal(tables[:, 1:5, :2], tables[:, :1, :2].expand(2, 4, 2))
 
 
 def test_rotation_in_bfloat16_is_computed_in_float32() -> None:
