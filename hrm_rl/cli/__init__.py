@@ -1,4 +1,5 @@
-"""`hrm-rl`: one file a command, each thin. Bad input ends in one short message and exit code 2."""
+"""`hrm-rl`: one file a command, each thin. Bad input ends in one short message and exit code 2;
+a training that diverged in one and 1."""
 
 import sys
 from collections.abc import Sequence
@@ -14,9 +15,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         parse(commands(words), words).run()
-    except (UsageError, ValueError, OSError) as error:
+    except (UsageError, ValueError, OSError, MemoryError) as error:
         print(f"hrm-rl: {_message(error)}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"hrm-rl: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("hrm-rl: stopped", file=sys.stderr)
         return 130

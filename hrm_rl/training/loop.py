@@ -16,6 +16,7 @@ from hrm_rl.training.boards import write_boards
 from hrm_rl.training.compute import Compute
 from hrm_rl.training.data import TrainingData, training_data
 from hrm_rl.training.evaluate import evaluate
+from hrm_rl.training.memory import is_out_of_memory, step_memory, too_large, total_memory
 from hrm_rl.training.metrics import IntervalMetrics, MetricsLog
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder
@@ -66,7 +67,22 @@ class Trainer:
         return halting_rule(self.preset)
 
     def train(self, progress: bool = True) -> dict[str, Any]:
-        """Train to `max_steps`; returns the last validation's figures and the seconds taken."""
+        """Train to `max_steps`; returns the last validation's figures and the seconds taken.
+
+        Raises FloatingPointError where a loss stops being a number, MemoryError where the batch does
+        not fit; the checkpoints made before stay.
+        """
+        try:
+            return self._train(progress)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            memory = step_memory(self.preset.model, self.preset.learner)
+            device = self.compute.device
+            # From None: the traceback holds the tensors that did not fit.
+            raise too_large(self.preset.batch_size, device, memory, total_memory(device)) from None
+
+    def _train(self, progress: bool) -> dict[str, Any]:
         preset, learner, envs = self.preset, self.learner, self.envs
         metrics = IntervalMetrics(preset.model.halt_max_steps, envs.device)
         writer = MetricsLog(self.run, first_step=learner.step)
@@ -89,15 +105,17 @@ class Trainer:
                 obs, info = next_obs, next_info
                 if self.average:
                     self.average.update()
-                metrics.add(step_metrics)
                 step = learner.step
+                metrics.add(step_metrics, step)
                 bar.update()
                 if step % preset.log_every == 0 or step == preset.max_steps:
+                    self._refuse_nonsense(metrics)
                     figures, histogram = metrics.take()
                     figures["train/learning_rate"] = learner.learning_rate
                     writer.write(step, figures, histogram)
                     _show(bar, figures)
                 if step % preset.validate_every == 0 or step == preset.max_steps:
+                    self._refuse_nonsense(metrics)
                     validation = self.validate()
                     writer.write(step, {f"eval/{k}": v for k, v in validation.items()})
                     write_boards(writer, step, self.evaluated_model, self.data)
@@ -112,6 +130,24 @@ class Trainer:
             bar.close()
             writer.close()
         return {**validation, "steps": learner.step, "seconds": time.perf_counter() - start}
+
+    def _refuse_nonsense(self, metrics: IntervalMetrics) -> None:
+        """Raises FloatingPointError, before anything is saved, where a loss was no number."""
+        broken = metrics.first_broken()
+        if broken is None:
+            return
+        name, step = broken
+        weights = [n for n, p in self.model.named_parameters() if not p.isfinite().all()]
+        tensors = f"; weights no longer finite: {', '.join(weights[:3])}" if weights else ""
+        more = f" and {len(weights) - 3} more" if len(weights) > 3 else ""
+        kept = self.run.checkpoints()
+        last = (
+            f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was made before"
+        )
+        raise FloatingPointError(
+            f"{name} is not a number at step {step}{tensors}{more}. Training stops; {last}. A lower "
+            "learner.lr, or --dtype float32, may help"
+        )
 
     def validate(self) -> dict[str, Any]:
         """Halting by the run's own rule on the validation puzzles."""

@@ -33,15 +33,19 @@ class IntervalMetrics:
         self.means = torch.zeros(len(_MEANS), device=self.device)
         self.judged = torch.zeros(4, device=self.device)
         self.histogram = torch.zeros(self.halt_max_steps + 1, device=self.device)
+        self.broken = torch.zeros(len(_MEANS), dtype=torch.int64, device=self.device)
         self.start = time.perf_counter()
 
-    def add(self, metrics: dict[str, Tensor]) -> None:
-        """Take in one step; only rows whose episode ended are judged, as the reference does."""
+    def add(self, metrics: dict[str, Tensor], step: int = 1) -> None:
+        """Take in step number `step`; only rows whose episode ended are judged, as the reference does."""
         if self.steps == 0 and _JOINT_MEANS[0] in metrics:
             self.names = _MEANS + _JOINT_MEANS
             self.means = torch.zeros(len(self.names), device=self.device)
+            self.broken = torch.zeros(len(self.names), dtype=torch.int64, device=self.device)
         self.steps += 1
-        self.means += torch.stack([metrics[name] for name in self.names])
+        means = torch.stack([metrics[name] for name in self.names])
+        self.means += means
+        self.broken = torch.where((self.broken == 0) & ~means.isfinite(), step, self.broken)
         ended = metrics["ended"].float()
         agrees = (metrics["q_halt"] >= 0) == metrics["correct"]
         self.judged += torch.stack(
@@ -53,6 +57,16 @@ class IntervalMetrics:
             ]
         )
         self.histogram.scatter_add_(0, metrics["segments"], ended)
+
+    def first_broken(self) -> tuple[str, int] | None:
+        """Which loss was first no finite number, and at which step; None if all were."""
+        found = [
+            (s, i) for i, s in enumerate(self.broken.tolist()) if s and self.names[i] != "loss"
+        ]
+        if not found:
+            return None
+        step, index = min(found)
+        return self.names[index], step
 
     def take(self) -> tuple[dict[str, float], Tensor]:
         """The interval's figures and its histogram of segments (on the CPU), then start anew."""

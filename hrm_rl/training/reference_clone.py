@@ -91,9 +91,7 @@ def _load(directory: Path) -> dict[str, types.ModuleType]:
     """The clone's modules, imported once; its top-level name is `models`."""
     for file in _FILES:
         if not (directory / file).is_file():
-            raise FileNotFoundError(
-                f"{directory} is no clone of sapientinc/HRM: {file} is missing"
-            )
+            raise FileNotFoundError(f"{directory} is no clone of sapientinc/HRM: {file} is missing")
     with _importable(directory):
         try:
             return {
