@@ -33,8 +33,8 @@ class StepMemory:
 def step_memory(model: HRMConfig, learner: LearnerConfig) -> StepMemory:
     """The memory of a training step, counted on meta tensors.
 
-    Close to what autograd keeps on a GPU; without the scratch space of kernels, the allocator's waste, and the
-    puzzle embedding's table.
+    Close to what autograd keeps with fused attention; without the scratch space of kernels, the
+    allocator's waste, and the puzzle embedding's table.
     """
     with torch.device("meta"):
         network = HRM(model)
