@@ -1,9 +1,12 @@
 """`hrm-rl bench`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from hrm_rl.cli.output import print_json, print_table
+import tyro
+
+from hrm_rl.cli.output import print_json, print_table, say, show_log
 
 
 @dataclass(frozen=True)
@@ -11,11 +14,15 @@ class Bench:
     """Time a training step on this machine, side by side in one run; ratios with their spread.
 
     `train_step.*` sets the way `train` would compute against float32 with PyTorch's defaults;
-    `environment.*` and `overhead.*` give the share of a training step that is not the model.
+    `environment.*` and `overhead.*` give the share of a training step that is not the model. With
+    --reference the 27M-parameter model's training step, and a smaller one's, are set against the
+    reference's own code, eager and with its torch.compile.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes cuda where there is one."""
+    reference: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """A local clone of sapientinc/HRM to measure in the same run; takes a few minutes."""
     rounds: int = 5
     """Interleaved rounds a row; the median is given."""
     json: bool = False
@@ -27,12 +34,17 @@ class Bench:
 
         if self.rounds < 3:
             raise ValueError(f"--rounds must be >= 3, got {self.rounds}")
-        result = benchmark(pick_device(self.device), self.rounds)
+        show_log()
+        measured = benchmark(pick_device(self.device), self.rounds, self.reference)
+        rows = []
+        for row in measured.rows:
+            say(f"{row['name']} against {row['against']}: {row['ratio']:.3f}")
+            rows.append(row)
         if self.json:
-            print_json(result)
+            print_json({**measured.about, "rows": rows})
             return
         print_table(
-            f"{result['device']}, torch {result['torch']}",
+            f"{measured.about['machine']}; {measured.about['device']}; torch {measured.about['torch']}",
             ["what", "ours (ms)", "other (ms)", "against", "ratio", "spread"],
             [
                 [
@@ -43,6 +55,6 @@ class Bench:
                     f"{row['ratio']:.3f}",
                     f"{row['spread'][0]:.3f} to {row['spread'][1]:.3f}",
                 ]
-                for row in result["rows"]
+                for row in rows
             ],
         )

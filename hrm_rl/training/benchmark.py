@@ -1,41 +1,83 @@
 """Side-by-side timing of the training step, in one process, rounds interleaved."""
 
 import dataclasses
+import os
 import platform
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from hrm_rl.training.benchmark_reference import reference_rows
 from hrm_rl.training.compute import Compute, choose_compute, current_switches
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.metrics import IntervalMetrics
 from hrm_rl.training.presets import Preset, find_preset
+from hrm_rl.training.reference_clone import check_clone
 from hrm_rl.training.run_folder import RunFolder
+from hrm_rl.training.timing import Way, interleaved, now, ratio_row
 
 
-def benchmark(device: str, rounds: int = 5) -> dict[str, Any]:
-    """The rows of `hrm-rl bench`: seconds (medians), ratios, and their spread over rounds."""
-    before = current_switches()
+@dataclass(frozen=True)
+class Benchmark:
+    """What is measured on, and the rows, each measured when it is asked for."""
+
+    about: dict[str, Any]
+    rows: Iterator[dict[str, Any]]
+
+
+def benchmark(device: str, rounds: int = 5, reference: Path | None = None) -> Benchmark:
+    """The rows of `hrm-rl bench`: seconds (medians), ratios, and their spread over rounds.
+
+    `reference` is a local clone of sapientinc/HRM to be measured beside ours.
+    Raises FileNotFoundError or ValueError where that is no clone, or does not run here.
+    """
+    if reference is not None:
+        check_clone(reference)
     preset = find_preset("sudoku-4x4")
     choice = choose_compute(preset.model, preset.learner, preset.batch_size, device=device)
-    compute = choice.compute
+    about = {
+        "device": str(choice.compute),
+        "machine": machine(device),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load": os.getloadavg()[0],
+        "rounds": rounds,
+    }
+    return Benchmark(about, _rows(preset, choice.compute, device, rounds, reference))
+
+
+def machine(device: str) -> str:
+    """What the figures were measured on."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
     try:
-        rows = [
-            _training_step(preset, compute, before, rounds),
-            *_shares(preset, compute, rounds),
-        ]
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def _rows(
+    preset: Preset, compute: Compute, device: str, rounds: int, reference: Path | None
+) -> Iterator[dict[str, Any]]:
+    before = current_switches()
+    try:
+        yield _training_step(preset, compute, before, rounds)
+        yield from _shares(preset, compute, rounds)
+        if reference is not None:
+            before.apply()
+            yield from reference_rows(reference, device, rounds)
     finally:
         before.apply()
-    return {
-        "rows": rows,
-        "device": str(compute),
-        "machine": platform.machine(),
-        "torch": torch.__version__,
-    }
 
 
 class _Workload:
@@ -54,26 +96,26 @@ class _Workload:
     def step(self) -> dict[str, float]:
         """One training step; seconds of all, the environment, and the agent's and log's bookkeeping."""
         obs, learner, average = self.obs, self.trainer.learner, self.trainer.average
-        marks = [_now(self.compute)]
+        marks = [now(self.compute)]
         out = learner.model(
             learner.carry,
             obs["inputs"],
             obs["puzzle_identifiers"],
             gradient=learner.config.gradient,
         )
-        marks.append(_now(self.compute))
+        marks.append(now(self.compute))
         action = learner.decide(out, obs["segment"])
-        marks.append(_now(self.compute))
+        marks.append(now(self.compute))
         next_obs, _, _, _, next_info = self.trainer.envs.step(action)
-        marks.append(_now(self.compute))
+        marks.append(now(self.compute))
         metrics = learner.learn(out, obs, self.info["labels"], next_info)
-        marks.append(_now(self.compute))
+        marks.append(now(self.compute))
         if average:
             average.update()
         self.metrics.add(metrics)
         if learner.step % 10 == 0:
             self.metrics.take()
-        marks.append(_now(self.compute))
+        marks.append(now(self.compute))
         self.obs, self.info = next_obs, next_info
         _, decide, environment, _, log = (b - a for a, b in pairwise(marks))
         return {
@@ -83,31 +125,19 @@ class _Workload:
         }
 
 
-def _now(compute: Compute) -> float:
-    if compute.device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def _training_step(
     preset: Preset, compute: Compute, defaults: Compute, rounds: int
 ) -> dict[str, Any]:
     """A step as `train` computes it, against PyTorch's defaults in float32."""
     plain = dataclasses.replace(defaults, device=compute.device, dtype="float32")
-    ours, other = _Workload(preset, compute), _Workload(preset, plain)
-
-    def timed(work: _Workload) -> Callable[[], float]:
-        def run() -> float:
-            work.compute.apply()
-            return work.step()["all"]
-
-        return run
-
+    ways = {"ours": Way(_Workload(preset, compute).step, compute)}
+    ways["plain"] = Way(_Workload(preset, plain).step, plain)
+    seconds = interleaved(ways, rounds)
     m = preset.model
     name = (
         f"train_step.{preset.learner.q_target}.h{m.hidden_size}.s{m.seq_len}.b{preset.batch_size}"
     )
-    return _row(name, timed(ours), timed(other), "float32, defaults", rounds)
+    return ratio_row(name, seconds["ours"], seconds["plain"], "float32, defaults")
 
 
 def _shares(preset: Preset, compute: Compute, rounds: int) -> list[dict[str, Any]]:
@@ -135,20 +165,3 @@ def _shares(preset: Preset, compute: Compute, rounds: int) -> list[dict[str, Any
             }
         )
     return rows
-
-
-def _row(
-    name: str, ours: Callable[[], float], other: Callable[[], float], against: str, rounds: int
-) -> dict[str, Any]:
-    """Time two things in turns; the ratio is how many times faster ours is."""
-    ours(), other()
-    pairs = [(ours(), other()) for _ in range(rounds)]
-    ratios = sorted(b / a for a, b in pairs)
-    return {
-        "name": name,
-        "ours": statistics.median(a for a, _ in pairs),
-        "other": statistics.median(b for _, b in pairs),
-        "against": against,
-        "ratio": statistics.median(ratios),
-        "spread": [ratios[0], ratios[-1]],
-    }

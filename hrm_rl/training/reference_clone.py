@@ -62,7 +62,8 @@ class ReferenceStep:
             sparse = modules["sparse_embedding"].CastedSparseEmbeddingSignSGD_Distributed
             table = sparse(model.puzzle_emb.buffers(), world_size=1, lr=1e-4, weight_decay=1.0)
             self.optimizers.insert(0, table)
-        self.head = torch.compile(head, dynamic=False) if compile else head
+        self._head = head
+        self.head: Any = torch.compile(head, dynamic=False) if compile else head
         with torch.device(device):
             self.carry = head.initial_carry(self.batch)
 
@@ -77,21 +78,26 @@ class ReferenceStep:
             optimizer.zero_grad()
         # Its trainer brings the metrics to the host each step.
         torch.stack([metrics[name].float() for name in sorted(metrics)]).cpu()
-        return float(loss)
+        return float(loss.detach())
 
     @torch.no_grad()
     def segment(self) -> None:
-        """One segment as its evaluation runs it: no target, nothing halts early."""
-        self.head.eval()
+        """One segment as its evaluation runs it: no target, and nothing halts."""
+        self._head.eval()
         self.carry, *_ = self.head(carry=self.carry, batch=self.batch, return_keys=[])
-        self.head.train()
+        self._head.train()
+
+
+def check_clone(directory: Path) -> None:
+    """Raises FileNotFoundError where `directory` is no clone of the reference."""
+    for file in _FILES:
+        if not (directory / file).is_file():
+            raise FileNotFoundError(f"{directory} is no clone of sapientinc/HRM: {file} is missing")
 
 
 def _load(directory: Path) -> dict[str, types.ModuleType]:
     """The clone's modules, imported once; its top-level name is `models`."""
-    for file in _FILES:
-        if not (directory / file).is_file():
-            raise FileNotFoundError(f"{directory} is no clone of sapientinc/HRM: {file} is missing")
+    check_clone(directory)
     with _importable(directory):
         try:
             return {
