@@ -11,6 +11,7 @@ VENV ?= .venv
 EXTRAS ?= arc,dev,hub,plot,reference,sb3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+GPU_ARGS ?=
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --quiet --disable-pip-version-check --no-input -c constraints.txt
 
@@ -19,7 +20,7 @@ HERE := $(shell pwd -P | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(HERE)
 READY_DOCS := $(VENV)/.ready-docs-$(HERE)
 
-.PHONY: help setup quickstart test lint format docs bench clean
+.PHONY: help setup quickstart test lint format docs bench gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -48,6 +49,9 @@ docs: $(READY_DOCS) ## build the site into site/
 
 bench: $(READY) ## time the kernels and a training step on this machine
 	@$(PY) -m hrm_rl.cli bench $(BENCH_ARGS)
+
+gpu: $(READY) ## on a GPU: test, time and train for ten minutes; again goes on (GPU_ARGS="--minutes 60")
+	@$(PY) benchmarks/gpu.py $(GPU_ARGS)
 
 clean: ## remove the virtual environment, builds and caches; runs/ stays
 	if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
