@@ -1,0 +1,244 @@
+"""Observations as tools without Tuples, strings or nesting take them, Stable-Baselines3 for one.
+
+env = PlainObservation(gym.make("MiniGrid-MemoryS7-v0"), drop=("mission",))
+model = PPO("MultiInputPolicy", env, ...)
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+PICTURE_SIDE = 32
+"""A uint8 Box whose sides are both at least this long is taken for a picture; a smaller for a grid."""
+UNDECLARED_TEXT_LENGTH = 128
+"""Bytes read of strings whose space does not say how long they get."""
+
+Convert = Callable[[Any], Any]
+
+
+class PlainObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """An environment whose observation is one array, or one Dict of arrays, and no string.
+
+    - Dicts inside Dicts, and Tuples, become one Dict; a part's name is its path: "camera/front", "0".
+    - A string becomes a uint8 Box of its UTF-8 bytes, each plus 1, and zeros behind them.
+    - Discrete and MultiDiscrete start at 0, MultiDiscrete has one axis, and so has a Box of none.
+    - A small uint8 grid [rows, columns, channels] becomes int16, as SB3 takes uint8 from 0 to 255 for
+      a picture, moves its channels first and divides it by 255. Of MiniGrid's symbolic image the
+      Box then also declares the ids that there are, so that tables of them stay small.
+
+    Everything else passes as it is.
+
+    Args:
+        env: a single environment.
+        drop: names of parts to leave out, or of Dicts and Tuples to leave out whole.
+
+    Raises:
+        ValueError: a name in `drop` that no part has, nothing left, a space that has no fixed shape
+            (drop it), or two parts of one name.
+    """
+
+    def __init__(self, env: gym.Env, drop: Sequence[str] | str = ()) -> None:
+        drop = (drop,) if isinstance(drop, str) else tuple(drop)
+        gym.utils.RecordConstructorArgs.__init__(self, drop=drop)
+        gym.ObservationWrapper.__init__(self, env)
+        found = list(leaves(env.observation_space))
+        within = {
+            "/".join(map(str, path[:n])) for path, _ in found for n in range(1, len(path) + 1)
+        }
+        for name in drop:
+            if name not in within:
+                raise ValueError(f"drop names part {name!r}; the parts are {sorted(within)}")
+        kept = [
+            (path, space)
+            for path, space in found
+            if not any(part_name(path[:n]) in drop for n in range(1, len(path) + 1))
+        ]
+        if not kept:
+            raise ValueError(f"nothing is left of {env.observation_space} without {list(drop)}")
+        self._ids = _minigrid_ids(env)
+        self._parts: dict[str, tuple[tuple[Any, ...], Convert]] = {}
+        plain: dict[str, spaces.Space] = {}
+        for path, space in kept:
+            name = part_name(path)
+            if name in plain:
+                raise ValueError(f"two parts are named {name!r}: rename one in a wrapper")
+            plain[name], convert = self._plain(name, space)
+            self._parts[name] = (path, convert)
+        self._bare = not isinstance(env.observation_space, spaces.Dict | spaces.Tuple)
+        self.observation_space = plain[""] if self._bare else spaces.Dict(plain)
+
+    def observation(self, observation: Any) -> Any:
+        """The environment's observation, as the space here has it."""
+        told = {}
+        for name, (path, convert) in self._parts.items():
+            value = observation
+            for key in path:
+                value = value[key]
+            told[name] = convert(value)
+        return told[""] if self._bare else told
+
+    def _plain(self, name: str, space: spaces.Space) -> tuple[spaces.Space, Convert]:
+        """What a part becomes, and how its values do."""
+        if is_text(space):
+            length = text_length(space)
+            return spaces.Box(0, 255, (length,), np.uint8), partial(text_to_bytes, length=length)
+        if isinstance(space, spaces.Discrete):
+            if space.start == 0:
+                return space, _same
+            return spaces.Discrete(int(space.n)), partial(_shifted, start=space.start)
+        if isinstance(space, spaces.MultiDiscrete):
+            if space.nvec.ndim == 1 and not space.start.any():
+                return space, _same
+            plain = spaces.MultiDiscrete(space.nvec.ravel(), dtype=space.dtype.type)
+            return plain, partial(_flat_shifted, start=space.start)
+        if isinstance(space, spaces.Box):
+            return self._plain_box(space)
+        if isinstance(space, spaces.MultiBinary):
+            return space, _same
+        where = f"part {name!r}, {space}," if name else f"the observation, {space},"
+        raise ValueError(
+            f"{where} has no fixed shape: pad it to a Box in a wrapper"
+            + (f", or drop it with drop=({name!r},)" if name else "")
+        )
+
+    def _plain_box(self, space: spaces.Box) -> tuple[spaces.Space, Convert]:
+        if not space.shape:
+            low, high = space.low.reshape(1), space.high.reshape(1)
+            return spaces.Box(low, high, dtype=space.dtype.type), partial(np.reshape, shape=(1,))
+        if space.dtype != np.uint8 or len(space.shape) != 3 or is_picture(space.shape):
+            return space, _same
+        high = space.high.astype(np.int16)
+        if self._ids is not None and space.shape[-1] == len(self._ids):
+            high = np.minimum(high, self._ids)
+        low = space.low.astype(np.int16)
+        return spaces.Box(low, high.astype(np.int16), dtype=np.int16), _to_int16
+
+
+# --- strings ------------------------------------------------------------------------------------
+
+
+def is_text(space: spaces.Space) -> bool:
+    """Whether observations are strings: Text, or a space like MiniGrid's MissionSpace."""
+    return isinstance(space, spaces.Text) or (space.dtype is not None and space.dtype.kind == "U")
+
+
+def text_length(space: spaces.Space) -> int:
+    """Bytes to read of a space's strings: all of them where it says how long they get, else 128."""
+    if isinstance(space, spaces.Text):
+        widest = max((_byte_count(letter) for letter in space.character_set), default=1)
+        return int(space.max_length) * widest
+    # MiniGrid's says what its sentences are made of. BabyAI's subclass does not, so only the class
+    # itself is believed, by name: MiniGrid need not be installed.
+    if type(space).__name__ == "MissionSpace":
+        words: Any = getattr(space, "ordered_placeholders", None) or []
+        mission: Any = getattr(space, "mission_func", None)
+        return _byte_count(mission(*(max(choices, key=_byte_count) for choices in words)))
+    return UNDECLARED_TEXT_LENGTH
+
+
+def text_to_bytes(text: str, length: int) -> np.ndarray:
+    """The UTF-8 bytes of a string, each plus 1, then zeros; uint8 [length], the rest cut off.
+
+    UTF-8 has no byte above 0xF4, so no sum leaves uint8, and padding is told from every character.
+    """
+    encoded = np.frombuffer(text.encode("utf-8", "replace")[:length], np.uint8)
+    array = np.zeros(length, np.uint8)
+    array[: len(encoded)] = encoded + 1
+    return array
+
+
+def _byte_count(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+# --- spaces and their parts ---------------------------------------------------------------------
+
+
+def leaves(space: spaces.Space, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple, Any]]:
+    """The spaces inside Dicts and Tuples, in order, each with the keys that lead to it."""
+    if isinstance(space, spaces.Dict):
+        for key, inner in space.spaces.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(space, spaces.Tuple):
+        for index, inner in enumerate(space.spaces):
+            yield from leaves(inner, (*path, index))
+    else:
+        yield path, space
+
+
+def part_name(path: tuple[Any, ...]) -> str:
+    """The name of a part: its keys with slashes between; "" for a space without parts."""
+    return "/".join(map(str, path))
+
+
+def grid_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of 2, 3 or 4 as rows, columns, channels; of four, the first is a stack of frames.
+
+    SB3 moves the channels of pictures first, so they may be on either of the outer axes: on the one
+    that leaves a square, else on the smaller, else on the last.
+    """
+    if len(shape) == 2:
+        return (0, 1)
+    first, middle, last = shape[-3:]
+    square_if_first, square_if_last = middle == last, first == middle
+    channels_first = first < last if square_if_first == square_if_last else square_if_first
+    if len(shape) == 3:
+        return (1, 2, 0) if channels_first else (0, 1, 2)
+    return (2, 3, 0, 1) if channels_first else (1, 2, 0, 3)
+
+
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape has the sides of a picture, rather than of a grid."""
+    if len(shape) not in (2, 3, 4) or not math.prod(shape):
+        return False
+    rows, columns = grid_axes(shape)[:2]
+    return min(shape[rows], shape[columns]) >= PICTURE_SIDE
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _shifted(value: Any, start: int) -> int:
+    return int(value) - int(start)
+
+
+def _flat_shifted(value: np.ndarray, start: np.ndarray) -> np.ndarray:
+    return (value - start).ravel().astype(start.dtype)
+
+
+def _to_int16(value: np.ndarray) -> np.ndarray:
+    return value.astype(np.int16)
+
+
+_KEEPS_IDS = (
+    *("ActionBonus", "DirectionObsWrapper", "FullyObsWrapper", "ImgObsWrapper", "NoDeath"),
+    *("PositionBonus", "ReseedWrapper", "StochasticActionWrapper", "ViewSizeWrapper"),
+)
+"""MiniGrid's wrappers after which an image is still of object, colour and state ids."""
+
+
+def _minigrid_ids(env: gym.Env) -> np.ndarray | None:
+    """The largest object, colour and state id of MiniGrid's image; None for other environments."""
+    if not any(base.__module__.startswith("minigrid.") for base in type(env.unwrapped).__mro__):
+        return None
+    layer: Any = env
+    while isinstance(layer, gym.Wrapper):
+        made_by_minigrid = type(layer).__module__.startswith("minigrid.")
+        if made_by_minigrid and type(layer).__name__ not in _KEEPS_IDS:
+            return None
+        layer = layer.env
+    from minigrid.core import constants
+
+    # The agent's own cell has its direction, 0 to 3, for a state.
+    states = max(3, *constants.STATE_TO_IDX.values())
+    largest = [max(constants.OBJECT_TO_IDX.values()), max(constants.COLOR_TO_IDX.values()), states]
+    return np.array(largest, np.int16)
