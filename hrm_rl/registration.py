@@ -18,6 +18,12 @@ _FAMILIES = {
     "HRM/Halting-v0": "hrm_rl.envs.halting",
 }
 
+# Ordinary environments, not of puzzles: Gymnasium makes vectors of them by itself.
+_ORDINARY = {
+    "HRM/CueRecall-v0": "hrm_rl.envs.cue_recall:CueRecallEnv",
+    "HRM/OneWayMaze-v0": "hrm_rl.envs.one_way_maze:OneWayMaze",
+}
+
 
 def register_environments() -> None:
     """Register every id once; importing the package twice changes nothing."""
@@ -28,3 +34,6 @@ def register_environments() -> None:
                 entry_point=f"{module}:make_env",
                 vector_entry_point=f"{module}:make_vector_env",
             )
+    for env_id, entry_point in _ORDINARY.items():
+        if env_id not in gym.registry:
+            gym.register(env_id, entry_point=entry_point)

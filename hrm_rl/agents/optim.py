@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hrm_rl.kernels.adam_atan2 import adam_atan2_, step_device
+
 
 class AdamATan2(torch.optim.Optimizer):
     """Adam with atan2 in place of division: scale-free, no epsilon.
@@ -14,12 +16,15 @@ class AdamATan2(torch.optim.Optimizer):
     `p *= 1 - lr wd`, then `p -= lr / (1 - b1^t) * atan2(m, sqrt(v) / sqrt(1 - b2^t))`: the first
     bias correction outside atan2, as in the published PyPI package `adam-atan2` that the reference
     trains with. Decay applies to every parameter. Source: arXiv 2407.05872, section 5.
+
+    `lr` may be a tensor. On a GPU it is read there, so that a CUDA graph of the step follows what is
+    written into it; see `hrm_rl.kernels.adam_atan2`.
     """
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-4,
+        lr: float | Tensor = 1e-4,
         betas: tuple[float, float] = (0.9, 0.95),
         weight_decay: float = 0.0,
     ) -> None:
@@ -35,35 +40,28 @@ class AdamATan2(torch.optim.Optimizer):
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
                 continue
+            where = step_device(params)
             for p in params:
                 if not self.state[p]:
                     self.state[p] = {
-                        "step": torch.zeros(()),
+                        "step": torch.zeros((), device=where),
                         "m": torch.zeros_like(p),
                         "v": torch.zeros_like(p),
                     }
+                elif self.state[p]["step"].device != where:  # from a checkpoint
+                    self.state[p]["step"] = self.state[p]["step"].to(where)
             states = [self.state[p] for p in params]
-            _adam_atan2(params, states, group)
+            adam_atan2_(
+                params,
+                [p.grad for p in params],
+                [state["m"] for state in states],
+                [state["v"] for state in states],
+                [state["step"] for state in states],
+                lr=group["lr"],
+                betas=group["betas"],
+                weight_decay=group["weight_decay"],
+            )
         return loss
-
-
-def _adam_atan2(
-    params: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]
-) -> None:
-    lr, (beta1, beta2) = group["lr"], group["betas"]
-    grads = [p.grad for p in params if p.grad is not None]
-    moments, squares = [s["m"] for s in states], [s["v"] for s in states]
-    for state in states:
-        state["step"] += 1
-    t = float(states[0]["step"])  # a host tensor: no synchronisation
-    torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
-    torch._foreach_lerp_(moments, grads, 1 - beta1)
-    torch._foreach_mul_(squares, beta2)
-    torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
-    scales = torch._foreach_sqrt(squares)
-    torch._foreach_div_(scales, math.sqrt(1 - beta2**t))
-    updates = [torch.atan2(m, s) for m, s in zip(moments, scales, strict=True)]
-    torch._foreach_add_(params, updates, alpha=-lr / (1 - beta1**t))
 
 
 class SignSGD(torch.optim.Optimizer):

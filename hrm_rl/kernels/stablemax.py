@@ -5,34 +5,18 @@ y the label, the loss is -log(s_y / sum s) = log1p(sum of the others / s_y): no 
 the label dominates, and with |x| in place of the branches nothing divides by zero at x = 1.
 """
 
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from hrm_rl.kernels import dispatch
+from hrm_rl.kernels.precision import wide
 
-class _StablemaxCrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        x = logits if logits.dtype == torch.float64 else logits.float()
-        grown = 1 + x.abs()
-        negative = x < 0
-        s = torch.where(negative, grown.reciprocal(), grown)
-        chosen = torch.zeros_like(negative).scatter_(-1, labels[..., None], True)
-        others = s.masked_fill(chosen, 0.0).sum(-1, keepdim=True)
-        own = s.gather(-1, labels[..., None])
-        # ds/dx is 1 above zero and s**2 below; kept for the backward instead of the logits.
-        slope = torch.where(negative, s.square(), 1.0)
-        ctx.save_for_backward(slope, chosen, others, own)
-        ctx.dtype = logits.dtype
-        return torch.log1p(others / own).squeeze(-1)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        slope, chosen, others, own = ctx.saved_tensors
-        total = others + own
-        factor = torch.where(chosen, -others / (own * total), 1 / total)
-        return (grads[0][..., None] * slope * factor).to(ctx.dtype), None
+# The largest vocabulary whose row one program holds.
+WIDEST = 16384
 
 
 def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -45,4 +29,97 @@ def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Losses in nats, [...], float32 or float64.
     """
+    if torch.compiler.is_compiling() and _runs_triton(logits):
+        return forward_op(logits, labels)[0]
     return _StablemaxCrossEntropy.apply(logits, labels)
+
+
+class _StablemaxCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        ctx.triton = _runs_triton(logits)
+        loss, others, own = (_triton().forward if ctx.triton else _forward)(logits, labels)
+        ctx.save_for_backward(logits, labels, others, own)
+        return loss
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return (_triton().backward if ctx.triton else _backward)(grad, *ctx.saved_tensors), None
+
+
+def _runs_triton(logits: Tensor) -> bool:
+    return dispatch.uses_triton(logits.device) and logits.shape[-1] <= WIDEST
+
+
+def _forward(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss and, for the backward, s summed over the other classes and s of the label; all [...]."""
+    x = logits.to(wide(logits.dtype))
+    grown = 1 + x.abs()
+    s = torch.where(x < 0, grown.reciprocal(), grown)
+    others = s.masked_fill(_chosen(s, labels), 0.0).sum(-1)
+    own = s.gather(-1, labels[..., None]).squeeze(-1)
+    return torch.log1p(others / own), others, own
+
+
+def _backward(grad: Tensor, logits: Tensor, labels: Tensor, others: Tensor, own: Tensor) -> Tensor:
+    x = logits.to(own.dtype)
+    negative = x < 0
+    # ds/dx is 1 above zero and s**2 below.
+    slope = torch.where(negative, (1 + x.abs()).reciprocal().square(), 1.0)
+    others, own = others[..., None], own[..., None]
+    total = others + own
+    factor = torch.where(_chosen(x, labels), -others / (own * total), 1 / total)
+    return (grad[..., None] * slope * factor).to(logits.dtype)
+
+
+def _chosen(x: Tensor, labels: Tensor) -> Tensor:
+    return torch.zeros_like(x, dtype=torch.bool).scatter_(-1, labels[..., None], True)
+
+
+def _triton() -> ModuleType:
+    """The Triton form; imported where it runs, since it needs triton."""
+    from hrm_rl.kernels import stablemax_triton
+
+    return stablemax_triton
+
+
+# --- what torch.compile sees: one opaque operator, whose eager twin runs on a CPU -----------------
+
+
+@torch.library.custom_op("hrm_rl::stablemax_cross_entropy", mutates_args=())
+def forward_op(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss and the two sums that the backward needs."""
+    triton = dispatch.backend(logits.device) == "triton"
+    return (_triton().forward if triton else _forward)(logits, labels)
+
+
+@forward_op.register_fake
+def _(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    loss = logits.new_empty(logits.shape[:-1], dtype=wide(logits.dtype))
+    return loss, torch.empty_like(loss), torch.empty_like(loss)
+
+
+@torch.library.custom_op("hrm_rl::stablemax_cross_entropy_backward", mutates_args=())
+def backward_op(
+    grad: Tensor, logits: Tensor, labels: Tensor, others: Tensor, own: Tensor
+) -> Tensor:
+    """The gradient of the logits."""
+    triton = dispatch.backend(logits.device) == "triton"
+    return (_triton().backward if triton else _backward)(grad, logits, labels, others, own)
+
+
+@backward_op.register_fake
+def _(grad: Tensor, logits: Tensor, labels: Tensor, others: Tensor, own: Tensor) -> Tensor:
+    return torch.empty_like(logits, memory_format=torch.contiguous_format)
+
+
+def _setup(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, *output[1:])
+
+
+def _op_backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+    return backward_op(grad, *ctx.saved_tensors), None
+
+
+forward_op.register_autograd(_op_backward, setup_context=_setup)

@@ -13,6 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrm_rl.kernels.rms_norm import add_rms_norm
+from hrm_rl.kernels.rms_norm import rms_norm as rms_norm
+from hrm_rl.kernels.rope import rope
+from hrm_rl.kernels.rope import rotate as rotate
+from hrm_rl.kernels.swiglu import swiglu
+
 # The standard deviation of a unit normal cut at two sigma; dividing by it restores the wanted one.
 _TRUNCATED_STD = 0.87962566103423978
 
@@ -41,12 +47,6 @@ class Embedding(nn.Module):
         self.embedding_weight = nn.Parameter(truncated_normal_(torch.empty(count, width), std))
 
 
-def rms_norm(x: Tensor, eps: float) -> Tensor:
-    """RMSNorm without a weight, computed in float32 (float64 stays), returned in x's dtype."""
-    wide = x if x.dtype == torch.float64 else x.float()
-    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
-
-
 def rotary_tables(tokens: int, head_dim: int, theta: float) -> Tensor:
     """Cosine and sine of every position's angles, [2, tokens, head_dim], in float32."""
     frequencies = theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
@@ -67,14 +67,6 @@ def board_rotary_tables(width: int, prefix: int, head_dim: int, theta: float) ->
     row, column = (torch.outer(p.float(), frequencies) for p in (cell // width, cell % width))
     angles = torch.cat((row, column, row, column), dim=-1)
     return torch.stack((angles.cos(), angles.sin()))
-
-
-def rotate(x: Tensor, tables: Tensor) -> Tensor:
-    """Rotary positions, half-split: x is [B, T, heads, head_dim]; computed in the tables' dtype."""
-    cos, sin = tables[0][:, None], tables[1][:, None]  # [T, 1, head_dim]
-    wide = x.to(tables.dtype)
-    first, second = wide.chunk(2, dim=-1)
-    return (wide * cos + torch.cat((-second, first), dim=-1) * sin).to(x.dtype)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -102,12 +94,11 @@ def block(
     qkv = F.linear(x, weights.qkv).view(batch, tokens, 3 * heads, width // heads)
     q, k, v = qkv.split(heads, dim=2)
     if rotary is not None:
-        q, k = rotate(q, rotary), rotate(k, rotary)
+        q, k = rope(q, k, rotary)
     mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
     mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
-    x = rms_norm(x + F.linear(mixed, weights.o), eps)
-    gate, up = F.linear(x, weights.gate_up).chunk(2, dim=-1)
-    return rms_norm(x + F.linear(F.silu(gate) * up, weights.down), eps)
+    x = add_rms_norm(x, F.linear(mixed, weights.o), eps)
+    return add_rms_norm(x, F.linear(swiglu(F.linear(x, weights.gate_up)), weights.down), eps)
 
 
 BlockFunction = Callable[[Tensor, BlockWeights, Tensor | None, int, float], Tensor]

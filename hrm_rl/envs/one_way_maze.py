@@ -1,0 +1,77 @@
+"""A maze of one-way passages, seen whole and walked fork by fork: the smallest world where planning pays."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+
+class OneWayMaze(gym.Env[NDArray[np.int64], Any]):
+    """Two one-way passages of `depth` rooms each, their 2 * depth rooms scattered over the plan.
+
+    The exit is the last room of one of them. At every fork one door leads to the next room of the one
+    passage, one to that of the other, in random order; behind the wrong door there is no way out. The plan
+    shows where each room leads, the rooms behind the two doors, and the exit. Which door is right is
+    found by following the passages, from the doors or from the exit. The walk begins anywhere on the
+    way, so that the exit is 0 to depth - 1 look-ups behind the right door, and nearer with every door.
+
+    Observation: `Box(int64, [2 * depth, 1, 2])`, for each room the number of the room that it leads to (at
+    the end of a passage, its own) and its mark: 0 none, 1 behind the left door, 2 behind the right one,
+    and 3 more for the exit. Action: `Discrete(2)`, the left door or the right one. Reward: 1 for a right
+    door, 0 for a wrong one. It ends in the exit or behind a wrong door; `info["is_success"]` says which.
+    Until then `info["look_ups"]` says how far the exit is behind the right door.
+
+    Raises ValueError for a depth below 1 or above 100.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's form)
+
+    def __init__(self, depth: int = 3) -> None:
+        if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 100:
+            raise ValueError(f"depth must be an integer in 1..100, got {depth!r}")
+        self.depth, self.rooms = depth, 2 * depth
+        highest = np.empty((self.rooms, 1, 2), np.int64)
+        highest[..., 0], highest[..., 1] = self.rooms - 1, 5
+        self.observation_space = spaces.Box(np.zeros_like(highest), highest, dtype=np.int64)
+        self.action_space = spaces.Discrete(2)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.int64], dict[str, Any]]:
+        """Draw a plan, and a fork to begin at."""
+        super().reset(seed=seed)
+        # Row 0 is the passage to the exit, row 1 the other.
+        self._passages = self.np_random.permutation(self.rooms).reshape(2, self.depth)
+        self._leads_to = np.empty(self.rooms, np.int64)
+        self._leads_to[self._passages[:, :-1]] = self._passages[:, 1:]
+        self._leads_to[self._passages[:, -1]] = self._passages[:, -1]
+        self._walked = int(self.np_random.integers(self.depth))
+        self._doors = self.np_random.permutation(2)
+        return self._plan(), self._tell()
+
+    def step(self, action: Any) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
+        """Go through a door. Raises ValueError where the action is neither 0 nor 1."""
+        if action not in (0, 1):
+            raise ValueError(f"there are two doors, 0 and 1; got {action}")
+        right = bool(self._doors[action] == 0)
+        self._walked += 1
+        out = right and self._walked == self.depth
+        if out or not right:
+            plan = self._plan(at_a_fork=False)
+            return plan, float(right), True, False, {"is_success": out}
+        self._doors = self.np_random.permutation(2)
+        return self._plan(), 1.0, False, False, self._tell()
+
+    def _tell(self) -> dict[str, Any]:
+        return {"look_ups": self.depth - 1 - self._walked}
+
+    def _plan(self, at_a_fork: bool = True) -> NDArray[np.int64]:
+        plan = np.zeros((self.rooms, 1, 2), np.int64)
+        plan[:, 0, 0] = self._leads_to
+        if at_a_fork:
+            # Entry i of _doors says which passage is behind door i.
+            plan[self._passages[self._doors, self._walked], 0, 1] = (1, 2)
+        plan[self._passages[0, -1], 0, 1] += 3
+        return plan

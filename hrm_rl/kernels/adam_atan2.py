@@ -1,0 +1,114 @@
+"""One step of AdamATan2 on a list of parameters, in place.
+
+`p *= 1 - lr wd`, then `p -= lr / (1 - b1^t) * atan2(m, sqrt(v) / sqrt(1 - b2^t))`: the first bias
+correction outside atan2, as in the published PyPI package `adam-atan2`. Source: arXiv 2407.05872,
+section 5.
+"""
+
+import math
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from hrm_rl.kernels import dispatch
+
+
+def step_device(params: list[Tensor]) -> torch.device:
+    """Where the step counters are read: beside the parameters in Triton, so that a CUDA graph may hold
+    a step; on the host in eager, which needs the number."""
+    return params[0].device if _runs_triton(params) else torch.device("cpu")
+
+
+def adam_atan2_(
+    params: list[Tensor],
+    grads: list[Tensor],
+    moments: list[Tensor],
+    squares: list[Tensor],
+    steps: list[Tensor],
+    *,
+    lr: float | Tensor,
+    betas: tuple[float, float],
+    weight_decay: float,
+) -> None:
+    """Step every parameter in place, and its moments; the counters go up by one first.
+
+    Args:
+        params: all on one device; call under `torch.no_grad`.
+        grads: of the parameters' shapes.
+        moments: running means of the gradients.
+        squares: running means of their squares.
+        steps: scalar tensors on `step_device(params)`, all of one value.
+        lr: learning rate. A tensor on the parameters' device is read there, without a wait for it.
+        betas: decay of the two running means.
+        weight_decay: in units of the learning rate.
+    """
+    torch._foreach_add_(steps, 1)
+    if not _runs_triton(params):
+        _eager(params, grads, moments, squares, float(steps[0]), float(lr), betas, weight_decay)
+        return
+    device = params[0].device
+    if isinstance(lr, Tensor):
+        rate = lr.to(device, non_blocking=True)
+    else:
+        rate = torch.full((), lr, dtype=torch.float64, device=device)
+    step = step_op if torch.compiler.is_compiling() else _triton().step_
+    for p, grad, m, v, t in zip(params, grads, moments, squares, steps, strict=True):
+        step(p, grad, m, v, t, rate, *betas, weight_decay)
+
+
+def _runs_triton(params: list[Tensor]) -> bool:
+    return dispatch.uses_triton(params[0].device) and all(p.is_contiguous() for p in params)
+
+
+def _eager(
+    params: list[Tensor],
+    grads: list[Tensor],
+    moments: list[Tensor],
+    squares: list[Tensor],
+    t: float,
+    lr: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+) -> None:
+    beta1, beta2 = betas
+    torch._foreach_mul_(params, 1 - lr * weight_decay)
+    torch._foreach_lerp_(moments, grads, 1 - beta1)
+    torch._foreach_mul_(squares, beta2)
+    torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
+    scales = torch._foreach_sqrt(squares)
+    torch._foreach_div_(scales, math.sqrt(1 - beta2**t))
+    updates = [torch.atan2(m, s) for m, s in zip(moments, scales, strict=True)]
+    torch._foreach_add_(params, updates, alpha=-lr / (1 - beta1**t))
+
+
+def _triton() -> ModuleType:
+    """The Triton form; imported where it runs, since it needs triton."""
+    from hrm_rl.kernels import adam_atan2_triton
+
+    return adam_atan2_triton
+
+
+@torch.library.custom_op("hrm_rl::adam_atan2", mutates_args=("p", "moment", "square"))
+def step_op(
+    p: Tensor,
+    grad: Tensor,
+    moment: Tensor,
+    square: Tensor,
+    step: Tensor,
+    lr: Tensor,
+    beta1: float,
+    beta2: float,
+    weight_decay: float,
+) -> None:
+    """One parameter's step as torch.compile sees it; `step` is counted up already."""
+    if dispatch.backend(p.device) == "triton":
+        _triton().step_(p, grad, moment, square, step, lr, beta1, beta2, weight_decay)
+    else:
+        t, rate = float(step), float(lr)
+        _eager([p], [grad], [moment], [square], t, rate, (beta1, beta2), weight_decay)
+
+
+@step_op.register_fake
+def _(*_: object) -> None:
+    pass

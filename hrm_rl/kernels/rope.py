@@ -1,0 +1,90 @@
+"""Rotary positions, half-split, on queries and keys at once. Source: arXiv 2104.09864."""
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hrm_rl.kernels import dispatch
+
+# The widest head that one program holds.
+WIDEST = 512
+
+
+def rotate(x: Tensor, tables: Tensor) -> Tensor:
+    """Rotary positions, half-split: x is [B, T, heads, head_dim]; computed in the tables' dtype."""
+    cos, sin = tables[0][:, None], tables[1][:, None]  # [T, 1, head_dim]
+    wide = x.to(tables.dtype)
+    first, second = wide.chunk(2, dim=-1)
+    return (wide * cos + torch.cat((-second, first), dim=-1) * sin).to(x.dtype)
+
+
+def rope(q: Tensor, k: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
+    """`rotate` of queries and keys.
+
+    Args:
+        q: [B, T, heads, head_dim], any strides: a slice of the joint projection need not be copied.
+        k: the same shape and dtype.
+        tables: cosines and sines, [2, T, head_dim], a position's two halves alike; no gradient.
+    """
+    if not dispatch.uses_triton(q.device) or not _fits(q, k, tables):
+        return rotate(q, tables), rotate(k, tables)
+    if torch.compiler.is_compiling():
+        return rope_op(q, k, tables, False)
+    return _Rope.apply(q, k, tables)
+
+
+def _fits(q: Tensor, k: Tensor, tables: Tensor) -> bool:
+    alike = q.shape == k.shape and q.dtype == k.dtype and tables.shape[1] == q.shape[1]
+    return alike and q.shape[-1] == tables.shape[2] <= WIDEST and q.shape[-1] % 2 == 0
+
+
+class _Rope(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(tables)
+        return _triton().turn(q, k, tables, inverse=False)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        (tables,) = ctx.saved_tensors
+        return *_triton().turn(grads[0], grads[1], tables, inverse=True), None
+
+
+def _triton() -> ModuleType:
+    """The Triton form; imported where it runs, since it needs triton."""
+    from hrm_rl.kernels import rope_triton
+
+    return rope_triton
+
+
+# --- what torch.compile sees: one opaque operator, whose eager twin runs on a CPU -----------------
+
+
+@torch.library.custom_op("hrm_rl::rope", mutates_args=())
+def rope_op(q: Tensor, k: Tensor, tables: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    """Queries and keys turned by their positions' angles, or back: the backward is the inverse."""
+    if dispatch.backend(q.device) == "triton":
+        return _triton().turn(q, k, tables, inverse)
+    signed = torch.stack((tables[0], -tables[1] if inverse else tables[1]))
+    return rotate(q, signed).contiguous(), rotate(k, signed).contiguous()
+
+
+@rope_op.register_fake
+def _(q: Tensor, k: Tensor, tables: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(inputs[2])
+    ctx.inverse = inputs[3]
+
+
+def _backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    return *rope_op(*grads, *ctx.saved_tensors, not ctx.inverse), None, None
+
+
+rope_op.register_autograd(_backward, setup_context=_setup)
