@@ -1,6 +1,35 @@
-"""The bridge to Stable-Baselines3: our vector environments to it, its policies to us."""
+"""The bridge to Stable-Baselines3: an HRM inside its policies, our vector environments to it, and its
+policies to us."""
 
+from typing import TYPE_CHECKING, Any
+
+from hrm_rl.agents.sb3.extractor import HRMFeaturesExtractor, hrm_policy_kwargs
+from hrm_rl.agents.sb3.files import load_weights, read_weights
 from hrm_rl.agents.sb3.rule import Sb3Rule, load_rule
 from hrm_rl.agents.sb3.vec_env import TorchVecEnv
 
-__all__ = ["Sb3Rule", "TorchVecEnv", "load_rule"]
+if TYPE_CHECKING:
+    from hrm_rl.agents.sb3.recurrent import HRMRecurrentPolicy
+
+__all__ = [
+    "HRMFeaturesExtractor",
+    "HRMRecurrentPolicy",
+    "Sb3Rule",
+    "TorchVecEnv",
+    "hrm_policy_kwargs",
+    "load_rule",
+    "load_weights",
+    "read_weights",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "HRMRecurrentPolicy":  # only this one needs sb3-contrib, the extra "sb3"
+        try:
+            from hrm_rl.agents.sb3.recurrent import HRMRecurrentPolicy
+        except ModuleNotFoundError as error:
+            if error.name and error.name.partition(".")[0] == "sb3_contrib":
+                raise ImportError(f"{name} needs sb3-contrib: pip install 'hrm_rl[sb3]'") from None
+            raise
+        return HRMRecurrentPolicy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
