@@ -5,15 +5,19 @@ if __name__ != "hrm_rl.agents":
         f"import hrm_rl.agents, not {__name__}: a second copy would have other classes"
     )
 
+from hrm_rl.agents.cell import HRMCell
 from hrm_rl.agents.episode_learner import EpisodeLearner, make_learner
 from hrm_rl.agents.hrm_agent import AgentState, HRMAgent
 from hrm_rl.agents.learner import Learner, LearnerConfig
+from hrm_rl.agents.tokenizer import ObsTokenizer
 
 __all__ = [
     "AgentState",
     "EpisodeLearner",
     "HRMAgent",
+    "HRMCell",
     "Learner",
     "LearnerConfig",
+    "ObsTokenizer",
     "make_learner",
 ]

@@ -11,6 +11,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
+from hrm_rl.envs.vector import to_numpy
+
 
 class TorchVecEnv(VecEnv):
     """What SB3 trains on and evaluates, over one of our vector environments.
@@ -19,7 +21,11 @@ class TorchVecEnv(VecEnv):
     rows step as one batch, without subprocesses. As SB3's own environments do, it resets by itself
     and says of rows that ended, in their info: `terminal_observation`, `TimeLimit.truncated`,
     `is_success` (the draft is right, as the environment's checker has it) and `episode` {r, l, t}.
-    It therefore counts as wrapped in `Monitor`.
+    It therefore counts as wrapped in `Monitor`. Infos of other rows are empty; `reset_infos` say of
+    every row what the environment's `reset` told.
+
+    Tensors stay on their device until SB3 needs them: of a step those are observation, reward and
+    ends, and of rows that ended their figures and last observations.
 
     Args:
         envs: a vector environment of SAME_STEP autoreset that returns tensors.
@@ -44,39 +50,41 @@ class TorchVecEnv(VecEnv):
     def reset(self) -> VecEnvObs:
         seeded = any(seed is not None for seed in self._seeds)
         seed: Any = list(self._seeds) if seeded else None
-        obs, _ = self.envs.reset(seed=seed)
+        obs, info = self.envs.reset(seed=seed)
         self._reset_seeds()
-        self._reset_options()
-        return _to_numpy(obs)
+        told = {key: to_numpy(value) for key, value in info.items() if not key.startswith("_")}
+        self.reset_infos = [
+            {key: value[row] for key, value in told.items()} for row in range(self.num_envs)
+        ]
+        return to_numpy(obs)
+
+    def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
+        if any(options if isinstance(options, list) else [options]):
+            raise ValueError(f"these environments have no options of a reset, got {options}")
 
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
         obs, reward, terminated, truncated, info = self.envs.step(self._actions)
-        done = (terminated | truncated).cpu().numpy()
+        ended, cut = _host(terminated), _host(truncated)
+        done = ended | cut
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         rows = np.flatnonzero(done)
         if len(rows):
-            self._tell_ended(infos, rows, info, truncated & ~terminated)
-        return _to_numpy(obs), reward.float().cpu().numpy().copy(), done, infos
-
-    def _tell_ended(
-        self, infos: list[dict[str, Any]], rows: np.ndarray, info: dict[str, Any], cut: Tensor
-    ) -> None:
-        """Fill in the infos of `rows`, whose episodes ended; the others stay empty."""
-        index = torch.as_tensor(rows, device=cut.device)
-        final = _to_numpy(_take(info["final_obs"], index))
-        episode = {key: value[index].tolist() for key, value in info["episode"].items()}
-        success = info["final_info"][self._success][index].tolist()
-        cut_rows = cut[index].tolist()
-        for place, row in enumerate(rows):
-            infos[row] = {
-                "episode": {key: values[place] for key, values in episode.items()},
-                "is_success": success[place],
-                "terminal_observation": _take(final, place),
-                "TimeLimit.truncated": cut_rows[place],
-            }
+            episode = info["episode"]
+            columns = (info["final_info"][self._success], episode["r"], episode["l"], episode["t"])
+            told = (_host(column)[rows].tolist() for column in columns)
+            ends = zip(rows.tolist(), (cut & ~ended)[rows].tolist(), *told, strict=True)
+            final = _rows(info["final_obs"], rows)
+            for place, (row, was_cut, right, r, length, t) in enumerate(ends):
+                infos[row] = {
+                    "episode": {"r": r, "l": length, "t": t},
+                    "is_success": right,
+                    "terminal_observation": _at(final, place),
+                    "TimeLimit.truncated": was_cut,
+                }
+        return to_numpy(obs), to_numpy(reward.float()), done, infos
 
     def close(self) -> None:
         self.envs.close()
@@ -112,12 +120,19 @@ class TorchVecEnv(VecEnv):
             raise ValueError(f"the rows are one object: their {what} cannot be had one by one")
 
 
-def _take(obs: Any, index: Any) -> Any:
-    return {k: v[index] for k, v in obs.items()} if isinstance(obs, dict) else obs[index]
+def _host(value: Tensor) -> np.ndarray:
+    """To be read, not kept: on the CPU it is the tensor's own memory."""
+    return value.detach().cpu().numpy()
 
 
-def _to_numpy(obs: Any) -> Any:
-    """Arrays of SB3's own: the environment's tensors may be written again."""
+def _rows(obs: Any, rows: np.ndarray) -> Any:
+    """Those rows of an observation, in NumPy; other rows stay on the device."""
     if isinstance(obs, dict):
-        return {key: _to_numpy(value) for key, value in obs.items()}
-    return np.array(obs.cpu().numpy())
+        return {key: _rows(value, rows) for key, value in obs.items()}
+    if obs.device.type == "cpu":
+        return _host(obs)[rows]
+    return _host(obs[torch.from_numpy(rows).to(obs.device)])
+
+
+def _at(obs: Any, place: int) -> Any:
+    return {k: v[place] for k, v in obs.items()} if isinstance(obs, dict) else obs[place]

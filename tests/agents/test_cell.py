@@ -1,0 +1,262 @@
+"""HRMCell: nn.LSTM's interface, what a state is, and where gradients pass."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
+
+from hrm_rl.agents.cell import HRMCell
+from hrm_rl.model import CoreConfig
+
+SMALL = CoreConfig(hidden_size=16, num_heads=2)
+every_kind = pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"segments": 3},
+        {"through_time": True, "segments": 2},
+        {"carry": "reset"},
+        {"embedded": True, "tokens": None},
+        {"embedded": True, "tokens": 2},
+    ],
+    ids=lambda settings: "-".join(settings) or "default",
+)
+
+
+def cell(seed: int = 0, **settings) -> HRMCell:
+    torch.manual_seed(seed)
+    features = 48 if settings.get("embedded") else 5
+    return HRMCell(features, **{"tokens": 3, "config": SMALL} | settings)
+
+
+def sequence(of: HRMCell, steps: int = 4, rows: int = 3) -> Tensor:
+    return torch.randn(steps, rows, of.input_size)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("shape", [(4, 3, 5), (1, 3, 5), (4, 5), (4, 1, 5)])
+@pytest.mark.parametrize("with_state", [False, True])
+def test_shapes_are_those_of_nn_lstm(batch_first, shape, with_state) -> None:
+    ours = cell(batch_first=batch_first)
+    lstm = nn.LSTM(5, 16, num_layers=3, batch_first=batch_first)
+    for name in ("input_size", "hidden_size", "num_layers", "batch_first", "bidirectional"):
+        assert getattr(ours, name) == getattr(lstm, name), name
+    x, hx = torch.randn(shape), None
+    if with_state:
+        rows = () if len(shape) == 2 else (shape[0 if batch_first else 1],)
+        hx = (torch.randn(3, *rows, 16), torch.randn(3, *rows, 16))
+    out, (h, c) = ours(x, hx)
+    their_out, (their_h, their_c) = lstm(x, hx)
+    assert out.shape == their_out.shape
+    assert h.shape == their_h.shape and c.shape == their_c.shape
+    ours.flatten_parameters()
+
+
+def test_batch_first_and_no_batch_are_views_of_the_same() -> None:
+    plain, first = cell(), cell(batch_first=True)
+    x = sequence(plain)
+    out, (h, c) = plain(x)
+    out_first, state_first = first(x.transpose(0, 1))
+    torch.testing.assert_close(out_first.transpose(0, 1), out)
+    torch.testing.assert_close(state_first, (h, c))
+    out_alone, (h_alone, c_alone) = plain(x[:, 1])
+    torch.testing.assert_close(out_alone, out[:, 1])
+    torch.testing.assert_close((h_alone, c_alone), (h[:, 1], c[:, 1]))
+
+
+@every_kind
+def test_a_sequence_is_its_steps_one_by_one(settings) -> None:
+    ours = cell(**settings)
+    x = sequence(ours)
+    out, state = ours(x)
+    hx, outs = None, []
+    for step in x:
+        one, hx = ours(step[None], hx)
+        outs.append(one)
+    torch.testing.assert_close(torch.cat(outs), out)
+    torch.testing.assert_close(hx, state)
+
+
+@every_kind
+def test_zero_is_a_fresh_state(settings) -> None:
+    ours = cell(**settings)
+    x = sequence(ours)
+    zero = torch.zeros(ours.num_layers, 3, ours.hidden_size)
+    torch.testing.assert_close(ours(x, (zero, zero)), ours(x))
+
+
+@every_kind
+def test_a_row_times_zero_starts_afresh_and_the_others_go_on(settings) -> None:
+    ours = cell(**settings)
+    _, (h, c) = ours(sequence(ours))
+    x = sequence(ours)
+    keep = torch.tensor([1.0, 0.0, 1.0]).view(1, 3, 1)
+    out, _ = ours(x, (keep * h, keep * c))
+    torch.testing.assert_close(out[:, 1], ours(x)[0][:, 1])
+    torch.testing.assert_close(out[:, ::2], ours(x, (h, c))[0][:, ::2])
+
+
+def test_the_state_is_the_carry_of_the_core() -> None:
+    """Two steps by hand, two segments each."""
+    ours = cell(embedded=True, tokens=None, segments=2)
+    x = sequence(ours, steps=2)
+    carry = ours.core.initial_carry(3, 3)
+    for step in x:
+        for _ in range(2):
+            result = ours.core(carry, step.view(3, 3, 16))
+            carry = result.carry
+    out, (h, c) = ours(x)
+    torch.testing.assert_close(out[-1], result.z_H[:, 0])
+    torch.testing.assert_close(h.transpose(0, 1) + ours.core.H_init, carry.z_H)
+    torch.testing.assert_close(c.transpose(0, 1) + ours.core.L_init, carry.z_L)
+
+
+def test_added_tokens_are_all_that_is_carried_beside_the_first() -> None:
+    """By hand: the input's other tokens start every step at H_init and L_init."""
+    ours = cell(embedded=True, tokens=2)
+    x = sequence(ours, steps=2)
+    carry = ours.core.initial_carry(3, 4)  # first, added, and the input's other two
+    for step in x:
+        tokens = step.view(3, 3, 16)
+        added = ours.added_tokens.expand(3, 1, 16)
+        result = ours.core(carry, torch.cat((tokens[:, :1], added, tokens[:, 1:]), 1))
+        fresh = ours.core.initial_carry(3, 4)
+        carry = type(fresh)(
+            *(torch.cat((z[:, :2], f[:, 2:]), 1) for z, f in zip(result.carry, fresh, strict=True))
+        )
+    out, (h, _) = ours(x)
+    torch.testing.assert_close(out[-1], result.z_H[:, 0])
+    torch.testing.assert_close(h.transpose(0, 1) + ours.core.H_init, carry.z_H[:, :2])
+
+
+def test_a_kept_carry_depends_on_history_and_a_reset_one_does_not() -> None:
+    for settings, alike in (({}, False), ({"carry": "reset"}, True)):
+        ours = cell(**settings)
+        x = sequence(ours)
+        other = x.clone()
+        other[0] += 1
+        assert torch.equal(ours(x)[0][1:], ours(other)[0][1:]) == alike
+        state = torch.randn(3, 3, 16), torch.randn(3, 3, 16)
+        assert torch.equal(ours(x)[0], ours(x, state)[0]) == alike
+    _, (h, c) = ours(x, state)
+    assert not h.any() and not c.any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "passes"),
+    [
+        ({}, False),
+        ({"segments": 2}, False),
+        ({"through_time": True}, True),
+        ({"through_time": True, "segments": 2}, True),
+        ({"through_time": True, "embedded": True, "tokens": 2}, True),
+        ({"carry": "reset", "through_time": True}, False),
+    ],
+)
+def test_gradients_pass_between_steps_only_through_time(settings, passes) -> None:
+    ours = cell(**settings)
+    x = sequence(ours).requires_grad_()
+    out, (h, c) = ours(x)
+    out[2].sum().backward()
+    assert x.grad is not None
+    assert x.grad[2].any() and not x.grad[3].any()
+    assert bool(x.grad[:2].any()) == passes
+    assert h.requires_grad == c.requires_grad == (passes)
+
+
+def test_through_time_the_gradient_is_that_of_the_unrolled_core() -> None:
+    """With gradient="full" it is exact: finite differences in float64 agree."""
+    config = CoreConfig(hidden_size=4, num_heads=2, gradient="full", H_cycles=2)
+    ours = cell(through_time=True, tokens=2, segments=2, config=config).double()
+    x = torch.randn(2, 1, 5, dtype=torch.float64, requires_grad=True)
+    state = tuple(torch.randn(2, 1, 4, dtype=torch.float64, requires_grad=True) for _ in "hc")
+    assert torch.autograd.gradcheck(lambda x, h, c: ours(x, (h, c))[0], (x, *state), atol=1e-6)
+
+
+def test_by_default_parameters_get_the_sum_of_the_steps_own_gradients() -> None:
+    ours = cell()
+    x = sequence(ours)
+    together, apart = [], []
+    for grads, parts in ((together, [x]), (apart, x.split(1))):
+        ours.zero_grad()
+        hx = None
+        for part in parts:
+            out, hx = ours(part, hx)
+            out[..., 0].sum().backward()
+        grads.extend(p.grad.clone() for p in ours.parameters())
+    torch.testing.assert_close(together, apart)
+
+
+@every_kind
+def test_state_dicts_carry_everything(settings) -> None:
+    one, other = cell(0, **settings), cell(1, **settings)
+    x = sequence(one)
+    assert not torch.equal(one(x)[0], other(x)[0])
+    other.load_state_dict(one.state_dict())
+    torch.testing.assert_close(other(x), one(x), rtol=0, atol=0)
+
+
+def test_in_a_cleanrl_loop() -> None:
+    """As ppo_atari_lstm.py has it: done rows start afresh in the middle of a sequence."""
+    lstm = cell()
+    hidden, done = sequence(lstm, 6), torch.zeros(6, 3)
+    done[3, 1] = 1
+    state = tuple(torch.zeros(lstm.num_layers, 3, lstm.hidden_size) for _ in range(2))
+    outs = []
+    for h, d in zip(hidden, done, strict=True):
+        keep = (1.0 - d).view(1, -1, 1)
+        out, state = lstm(h.unsqueeze(0), (keep * state[0], keep * state[1]))
+        outs.append(out)
+    played = torch.cat(outs)
+    torch.testing.assert_close(played[:, ::2], lstm(hidden)[0][:, ::2])
+    torch.testing.assert_close(played[3:, 1], lstm(hidden[3:, 1])[0])
+
+
+def test_outputs_and_embeddings_have_unit_variance() -> None:
+    ours = HRMCell(10, 64)
+    x = torch.randn(50, 100, 10)
+    with torch.no_grad():
+        out, embedded = ours(x)[0], ours._embed(x)
+    assert out.square().mean().sqrt() == pytest.approx(1, abs=0.01)
+    assert embedded.square().mean().sqrt() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"carry": "hold"}, "carry must be 'keep' or 'reset', got 'hold'"),
+        ({"segments": 0}, "segments must be >= 1, got 0"),
+        ({"tokens": 0}, "tokens must be >= 1, got 0"),
+        ({"tokens": None}, "tokens=None needs embedded=True"),
+        ({"hidden_size": 32}, "hidden_size=32, but config.hidden_size=16"),
+        ({"input_size": 40, "embedded": True}, "input_size=40 is no number of tokens of width 16"),
+        (
+            {"through_time": True, "config": CoreConfig(16, 2, H_cycles=2)},
+            "use H_cycles=1 or gradient='full'",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        HRMCell(**{"input_size": 5, "config": SMALL} | settings)
+
+
+@pytest.mark.parametrize(
+    ("x", "hx", "said"),
+    [
+        (torch.zeros(2, 3, 4), None, r"takes \[L, N, F\] or \[L, F\] with F = 5"),
+        (torch.zeros(5), None, r"the input has shape \(5,\)"),
+        (torch.zeros(2, 3, 5), 4, "h is the state of 4 sequences, the input holds 3"),
+        (torch.zeros(2, 5), 4, r"h has shape \(3, 4, 16\), \(3, 16\) is needed"),
+        (pack_sequence([torch.zeros(2, 5)]), None, "takes no PackedSequence"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(x, hx, said) -> None:
+    state = None if hx is None else (torch.zeros(3, hx, 16), torch.zeros(3, hx, 16))
+    with pytest.raises(ValueError, match=said):
+        cell()(x, state)
+
+
+def test_a_state_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"c has shape \(2, 3, 16\), \(3, 3, 16\) is needed"):
+        cell()(torch.zeros(2, 3, 5), (torch.zeros(3, 3, 16), torch.zeros(2, 3, 16)))
