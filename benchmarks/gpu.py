@@ -76,8 +76,10 @@ def main() -> int:
         start = time.monotonic()
         try:
             result = part(job)
-        except subprocess.TimeoutExpired:
-            result = {"unfinished": "out of time"}
+        except subprocess.TimeoutExpired as error:
+            # Bytes, even with text=True.
+            said = (error.stdout or b"").decode(errors="replace")
+            result = {"unfinished": "out of time", "rows": json_lines(said)}
         if result is None:
             continue
         result["seconds"] = round(time.monotonic() - start, 1)
@@ -159,7 +161,8 @@ PARTS: dict[str, Callable[[Job], dict[str, Any] | None]] = {
 
 
 def run(job: Job, words: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command for the time left at most. Raises subprocess.TimeoutExpired."""
+    """Run a command for the time left at most. Raises subprocess.TimeoutExpired, whose stdout is what
+    it had said by then."""
     return subprocess.run(
         words, capture_output=True, text=True, timeout=max(1, job.left()), cwd=HERE.parent
     )

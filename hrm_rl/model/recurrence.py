@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from hrm_rl.kernels.fused_block import fused_blocks, wanted
 from hrm_rl.model.layers import BlockFunction, BlockWeights
 
 Gradient = Literal["one-step", "last-cycle", "full"]
@@ -50,6 +51,8 @@ def run_segment(
 ) -> Carry:
     """H_cycles times L_cycles calls of L and one of H; the calls under `gradient` keep their graph.
 
+    Where HRM_KERNELS=triton asks for Triton, calls without a gradient run `kernels.fused_block`.
+
     Args:
         config: cycles, heads and the norm's epsilon.
         weights: of both modules, cast.
@@ -63,14 +66,15 @@ def run_segment(
     """
     z_H, z_L = carry
     grad_enabled = torch.is_grad_enabled()
+    fused = wanted(x, weights.L[0], rotary, config.num_heads)
     for h in range(config.H_cycles):
         last_cycle = h == config.H_cycles - 1
         for l in range(config.L_cycles):  # noqa: E741 (the paper's letter)
             last_call = last_cycle and l == config.L_cycles - 1
             with torch.set_grad_enabled(grad_enabled and _tracked(gradient, last_cycle, last_call)):
-                z_L = _reason(config, block, z_L + (z_H + x), weights.L, rotary)
+                z_L = _reason(config, block, z_L + (z_H + x), weights.L, rotary, fused)
         with torch.set_grad_enabled(grad_enabled and _tracked(gradient, last_cycle, last_cycle)):
-            z_H = _reason(config, block, z_H + z_L, weights.H, rotary)
+            z_H = _reason(config, block, z_H + z_L, weights.H, rotary, fused)
     return Carry(z_H, z_L)
 
 
@@ -80,7 +84,10 @@ def _reason(
     x: Tensor,
     weights: list[BlockWeights],
     rotary: Tensor | None,
+    fused: bool,
 ) -> Tensor:
+    if fused and not torch.is_grad_enabled():
+        return fused_blocks(x, weights, rotary, config.num_heads, config.rms_norm_eps)
     for block_weights in weights:
         if not torch.is_grad_enabled():
             # Detached, so that the compiled block sees one kind of weight and compiles once.

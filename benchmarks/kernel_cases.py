@@ -1,0 +1,188 @@
+"""What `benchmarks/kernels.py` times: each kernel, and the same work in PyTorch's own operations."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hrm_rl.kernels import dispatch, fused_linear
+from hrm_rl.kernels.fused_block import fused_blocks
+from hrm_rl.kernels.fused_linear import Deferred
+from hrm_rl.kernels.rms_norm import add_rms_norm, rms_norm
+from hrm_rl.kernels.rope import rope
+from hrm_rl.kernels.stablemax import stablemax_cross_entropy
+from hrm_rl.kernels.swiglu import swiglu
+from hrm_rl.model.layers import BlockWeights, block, rotary_tables, rotate
+
+EPS = 1e-5
+LAYERS = 4
+VOCABULARY = 11
+
+Work = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A module's sizes and its weights."""
+
+    batch: int
+    tokens: int
+    heads: int
+    weights: BlockWeights
+    rotary: Tensor
+
+    @property
+    def width(self) -> int:
+        return self.weights.o.shape[0]
+
+    @property
+    def inner(self) -> int:
+        return self.weights.down.shape[1]
+
+    @property
+    def name(self) -> str:
+        return f"h{self.width}.s{self.tokens}.b{self.batch}"
+
+    def random(self, *width: int) -> Tensor:
+        """[batch * tokens, *width] in the compute dtype."""
+        shape = (self.batch * self.tokens, *width)
+        return torch.randn(shape, device=self.rotary.device).to(self.weights.o.dtype)
+
+
+def make_case(batch: int, tokens: int, width: int, device: str, dtype: torch.dtype) -> Case:
+    def matrix(outputs: int, inputs: int) -> Tensor:
+        return (torch.randn(outputs, inputs, device=device) * inputs**-0.5).to(dtype)
+
+    inner = -(-round(width * 8 / 3) // 256) * 256
+    weights = BlockWeights(
+        matrix(3 * width, width),
+        matrix(width, width),
+        matrix(2 * inner, width),
+        matrix(width, inner),
+    )
+    rotary = rotary_tables(tokens, 64, 10000.0).to(device)
+    return Case(batch, tokens, width // 64, weights, rotary)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One kernel and the same work without it."""
+
+    name: str
+    ours: Callable[..., Any]
+    """Takes `tile` where there is a `matmul`."""
+    other: Work
+    matmul: Work | None = None
+    """The bare product."""
+
+
+def products(case: Case) -> Iterator[Pair]:
+    """The three kernels that end a product, one of them at two shapes. Forward only."""
+    module, w, tokens, heads = _launches(case.rotary.device), case.weights, case.tokens, case.heads
+    h = case.random(case.width)
+    squares = h.float().square().sum(-1)[None]
+    normed = rms_norm(h, EPS)
+
+    def qkv() -> tuple[Tensor, ...]:
+        together = F.linear(normed, w.qkv).view(case.batch, tokens, 3 * heads, -1)
+        q, k, v = together.split(heads, dim=2)
+        return rotate(q, case.rotary), rotate(k, case.rotary), v
+
+    def gated() -> Tensor:
+        gate, up = F.linear(normed, w.gate_up).chunk(2, dim=-1)
+        return F.silu(gate) * up
+
+    def added(a: Tensor, weight: Tensor) -> Tensor:
+        return rms_norm(normed + F.linear(a, weight), EPS)
+
+    yield Pair(
+        "qkv_rope",
+        partial(module.qkv_rope, h, squares, w.qkv, case.rotary, tokens, heads, EPS),
+        qkv,
+        partial(F.linear, normed, w.qkv),
+    )
+    yield Pair(
+        "gate_up_swiglu",
+        partial(module.gate_up_swiglu, h, squares, w.gate_up, EPS),
+        gated,
+        partial(F.linear, normed, w.gate_up),
+    )
+    for name, weight in (("o_residual", w.o), ("down_residual", w.down)):
+        a = case.random(weight.shape[1])
+        yield Pair(
+            name,
+            partial(module.linear_residual, a, weight, h, squares, EPS),
+            partial(added, a, weight),
+            partial(F.linear, a, weight),
+        )
+
+
+def row_kernels(case: Case) -> Iterator[Pair]:
+    """The row kernels, forward and backward. HRM_KERNELS decides which one a front runs, so both
+    sides are the same function."""
+    rows = case.batch * case.tokens
+    labels = torch.randint(VOCABULARY, (rows,), device=case.rotary.device)
+    q, k = (case.random(case.width).view(case.batch, case.tokens, case.heads, -1) for _ in range(2))
+    for name, run, inputs in (
+        ("add_rms_norm", partial(add_rms_norm, eps=EPS), [case.random(case.width) for _ in "ab"]),
+        ("swiglu", swiglu, [case.random(2 * case.inner)]),
+        ("rope", partial(rope, tables=case.rotary), [q, k]),
+        ("stablemax", partial(stablemax_cross_entropy, labels=labels), [case.random(VOCABULARY)]),
+    ):
+        leaves = [x.requires_grad_() for x in inputs]
+        grads = [torch.ones_like(y) for y in _tuple(run(*leaves))]
+
+        def both(run: Any = run, leaves: Any = leaves, grads: Any = grads) -> Any:
+            return torch.autograd.grad(_tuple(run(*leaves)), leaves, grads)
+
+        yield Pair(name, both, both)
+
+
+def module_call(case: Case, one: Callable[..., Tensor]) -> tuple[Work, Work]:
+    """A whole gradient-free call of `LAYERS` blocks: fused, and with the block function `one`."""
+    x = case.random(case.width).view(case.batch, case.tokens, case.width)
+    blocks = [case.weights] * LAYERS
+
+    def stacked() -> Tensor:
+        y = x
+        for weights in blocks:
+            y = one(y, weights, case.rotary, case.heads, EPS)
+        return y
+
+    return partial(fused_blocks, x, blocks, case.rotary, case.heads, EPS), stacked
+
+
+plain_block = block
+
+
+def _tuple(y: Any) -> tuple[Tensor, ...]:
+    return y if isinstance(y, tuple) else (y,)
+
+
+def _launches(device: torch.device) -> Any:
+    """Where the kernels are; on a device without Triton, their eager twins under the same arguments."""
+    if dispatch.backend(device) == "triton":
+        from hrm_rl.kernels import fused_launch
+
+        return fused_launch
+    return _Twins
+
+
+class _Twins:
+    @staticmethod
+    def qkv_rope(h: Tensor, squares: Tensor, *rest: Any, tile: Any = None) -> Tensor:
+        return fused_linear.qkv_rope_eager(Deferred(h, squares), *rest)
+
+    @staticmethod
+    def gate_up_swiglu(h: Tensor, squares: Tensor, *rest: Any, tile: Any = None) -> Tensor:
+        return fused_linear.gate_up_swiglu_eager(Deferred(h, squares), *rest)
+
+    @staticmethod
+    def linear_residual(
+        a: Tensor, weight: Tensor, h: Tensor, squares: Tensor, eps: float, tile: Any = None
+    ) -> Deferred:
+        return fused_linear.linear_residual_eager(a, weight, Deferred(h, squares), eps)
