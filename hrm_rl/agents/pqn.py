@@ -24,8 +24,9 @@ from hrm_rl.halting.network import QNetwork
 
 
 @dataclass(frozen=True)
-class PQNConfig:
-    """Settings. The paper's own vary by benchmark; these suit short episodes on few features."""
+class QLearningConfig:
+    """Settings of the algorithm, whatever the network. The paper's own vary by benchmark; these suit
+    short episodes on few features."""
 
     total_steps: int = 400_000
     """Steps of the environments, all rows counted."""
@@ -46,8 +47,7 @@ class PQNConfig:
     epsilon_fraction: float = 0.5
     """Share of the training over which epsilon falls, linearly."""
     max_grad_norm: float = 10.0
-    hidden: tuple[int, ...] = (64, 64)
-    """Widths of the network's layers."""
+    """Gradients longer than this are cut to it."""
 
     def __post_init__(self) -> None:
         for name in ("total_steps", "rollout", "epochs", "minibatches"):
@@ -57,11 +57,24 @@ class PQNConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0..1, got {getattr(self, name)}")
 
+    def epsilon(self, progress: float) -> float:
+        """The share of random actions at `progress`, 0..1 of the training."""
+        share = 1.0 if not self.epsilon_fraction else min(1.0, progress / self.epsilon_fraction)
+        return self.epsilon_start + share * (self.epsilon_end - self.epsilon_start)
+
+
+@dataclass(frozen=True)
+class PQNConfig(QLearningConfig):
+    """Settings of PQN with a plain network."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the network's layers."""
+
 
 class Rollout(NamedTuple):
     """T steps of B environments."""
 
-    obs: Tensor  # [T, B, F]
+    obs: Any  # [T, B, F], or nested tensors [T, B, ...]
     action: Tensor  # [T, B] int64
     reward: Tensor  # [T, B] float32
     over: Tensor  # [T, B] bool: the episode ended with this step, for good
@@ -99,7 +112,7 @@ def train(
     updates = max(1, config.total_steps // steps_an_update)
     for update in range(updates):
         optimizer.param_groups[0]["lr"] = config.lr * (1 - update / updates)
-        epsilon = _epsilon(config, update / updates)
+        epsilon = config.epsilon(update / updates)
         rollout, obs = _play(envs, network, obs, config.rollout, epsilon, generator)
         target = lambda_returns(rollout, config.gamma, config.trace)
         loss = _learn(network, optimizer, rollout, target, config, generator)
@@ -111,17 +124,34 @@ def train(
 
 def explore(values: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
     """Epsilon-greedy, each row for itself: values [B, A] -> actions [B]."""
+    return explore_and_tell(values, epsilon, generator)[0]
+
+
+def explore_and_tell(
+    values: Tensor, epsilon: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """As `explore`, with the rows, bool [B], whose action was drawn at random."""
     rows, actions = values.shape
     draws = torch.rand(rows, 2, generator=generator, device=values.device)
     anything = (draws[:, 1] * actions).long().clamp_max(actions - 1)
-    return torch.where(draws[:, 0] < epsilon, anything, values.argmax(-1))
+    drawn = draws[:, 0] < epsilon
+    return torch.where(drawn, anything, values.argmax(-1)), drawn
 
 
-def lambda_returns(rollout: Rollout, gamma: float, trace: float) -> Tensor:
+def lambda_returns(
+    rollout: Rollout,
+    gamma: float,
+    trace: float,
+    toll: Tensor | None = None,
+    shrink: Tensor | None = None,
+) -> Tensor:
     """Q(lambda) targets [T, B] (arXiv 2407.04811, section 4.3).
 
     G_t = r_t + gamma * (trace * G_{t+1} + (1 - trace) * max Q(s_{t+1})), where the episode goes on;
     r_t where it is over; and r_t + gamma * max Q(s_{t+1}) where it was cut or the rollout stops.
+
+    Whoever thinks before it acts arrives at observation t, pays `toll` [T, B] and discounts by
+    `shrink` [T, B] what comes after: shrink_{t+1} G_{t+1} - toll_{t+1} then stands for G_{t+1}.
     """
     target = torch.empty_like(rollout.reward)
     following = rollout.next_value[-1]
@@ -131,6 +161,10 @@ def lambda_returns(rollout: Rollout, gamma: float, trace: float) -> Tensor:
         beyond = torch.where(rollout.cut[t], value, mixed)
         following = rollout.reward[t] + gamma * torch.where(rollout.over[t], 0.0, beyond)
         target[t] = following
+        if shrink is not None:
+            following = shrink[t] * following
+        if toll is not None:
+            following = following - toll[t]
     return target
 
 
@@ -183,19 +217,22 @@ def _learn(
     return torch.stack(losses).mean()
 
 
-def _epsilon(config: PQNConfig, progress: float) -> float:
-    share = 1.0 if not config.epsilon_fraction else min(1.0, progress / config.epsilon_fraction)
-    return config.epsilon_start + share * (config.epsilon_end - config.epsilon_start)
+def count_actions(envs: VectorEnv) -> int:
+    """How many actions these environments have.
+
+    Raises ValueError where they are not Discrete from 0, or the autoreset mode is not SAME_STEP.
+    """
+    acted, mode = envs.single_action_space, envs.metadata.get("autoreset_mode")
+    if not isinstance(acted, spaces.Discrete) or acted.start != 0:
+        raise ValueError(f"PQN wants Discrete actions from 0, got {acted}")
+    if mode != AutoresetMode.SAME_STEP:
+        raise ValueError(f"PQN wants environments of autoreset_mode SAME_STEP, got {mode}")
+    return int(acted.n)
 
 
 def _sizes(envs: VectorEnv) -> tuple[int, int]:
     """Features observed and actions. Raises ValueError for other kinds of environments."""
-    observed, acted = envs.single_observation_space, envs.single_action_space
-    if not isinstance(acted, spaces.Discrete) or acted.start != 0:
-        raise ValueError(f"PQN wants Discrete actions from 0, got {acted}")
+    observed = envs.single_observation_space
     if not isinstance(observed, spaces.Box) or len(observed.shape) != 1:
         raise ValueError(f"PQN wants a Box of one axis observed, got {observed}")
-    mode: Any = envs.metadata.get("autoreset_mode")
-    if mode != AutoresetMode.SAME_STEP:
-        raise ValueError(f"PQN wants environments of autoreset_mode SAME_STEP, got {mode}")
-    return int(observed.shape[0]), int(acted.n)
+    return int(observed.shape[0]), count_actions(envs)

@@ -1,21 +1,29 @@
-"""Gymnasium environments in which one action is the end of one reasoning segment."""
+"""Gymnasium environments in which one action is the end of one reasoning segment, and wrappers that bring
+thinking to any other."""
 
 if __name__ != "hrm_rl.envs":
     raise ImportError(f"import hrm_rl.envs, not {__name__}: a second copy would have other classes")
 
+from hrm_rl.envs.plain import PlainObservation
 from hrm_rl.envs.single import PuzzleEnv
 from hrm_rl.envs.source import PoolSource, Puzzles, SequentialSource, Source
+from hrm_rl.envs.thinking import HaltedThinking, ThinkingWrapper
+from hrm_rl.envs.to_torch import ToTorch
 from hrm_rl.envs.transition import EnvState, Judgement, transition
 from hrm_rl.envs.vector import PuzzleVectorEnv
 
 __all__ = [
     "EnvState",
+    "HaltedThinking",
     "Judgement",
+    "PlainObservation",
     "PoolSource",
     "PuzzleEnv",
     "PuzzleVectorEnv",
     "Puzzles",
     "SequentialSource",
     "Source",
+    "ThinkingWrapper",
+    "ToTorch",
     "transition",
 ]

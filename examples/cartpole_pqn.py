@@ -1,0 +1,148 @@
+"""PQN with an HRM on CartPole-v1: what to do and how long to think, both learned from rewards.
+
+    python examples/cartpole_pqn.py                                 # about a minute on one core
+    python examples/cartpole_pqn.py --seeds 0 1 2 --plot curve.png  # three runs and their learning curves
+
+An HRM reads each observation as a few tokens, thinks about it for one or two segments, and does the
+action of the highest value. Whether the second segment is worth its cost is one of the things it learns.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tyro
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from hrm_rl.agents.hrm_pqn import Evaluation, HRMPQNConfig, evaluate, train_hrm
+from hrm_rl.agents.hrm_q_network import HRMQNetwork, ThinkingConfig
+from hrm_rl.envs.to_torch import ToTorch
+from hrm_rl.model import CoreConfig
+
+
+@dataclass
+class Args:
+    seeds: tuple[int, ...] = (0,)
+    """One run each."""
+    steps: int = 90_000
+    """Steps of training, all environments counted."""
+    num_envs: int = 32
+    """CartPoles side by side."""
+    max_segments: int = 2
+    """Most segments of thinking about an observation."""
+    segment_cost: float = 0.01
+    """What the second segment costs; a step pays 1."""
+    episodes: int = 100
+    """Played greedily after training."""
+    plot: str | None = None
+    """Where to draw the learning curves (needs matplotlib)."""
+    save: str | None = None
+    """Folder to keep the last network in."""
+
+
+def make_envs(count: int) -> ToTorch:
+    """CartPoles that reset in the step that ends an episode, as tensors."""
+    return ToTorch(
+        gym.make_vec(
+            "CartPole-v1",
+            num_envs=count,
+            vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+        )
+    )
+
+
+def settings(args: Args) -> HRMPQNConfig:
+    """Chosen on seeds from 100 on, so that those from 0 on are new."""
+    return HRMPQNConfig(
+        total_steps=args.steps,
+        rollout=32,
+        epochs=4,
+        minibatches=8,
+        lr=5e-4,
+        gamma=0.98,
+        trace=0.9,
+        epsilon_fraction=0.5,
+        max_grad_norm=1.0,
+        value_scale=50.0,  # 1 / (1 - gamma): the return of an episode without end
+        core=CoreConfig(hidden_size=64, L_cycles=1),
+        thinking=ThinkingConfig(max_segments=args.max_segments, segment_cost=args.segment_cost),
+    )
+
+
+def train(args: Args, seed: int) -> tuple[HRMQNetwork, Evaluation, np.ndarray]:
+    """A trained network, its evaluation, and [updates, 3]: steps, return, segments."""
+    curve: list[tuple[int, Tensor, Tensor]] = []
+    every = max(1, args.steps // (32 * args.num_envs) // 10)
+
+    def report(steps: int, network: HRMQNetwork, metrics: dict[str, Tensor]) -> None:
+        curve.append((steps, metrics["episode_return"], metrics["segments"]))
+        if len(curve) % every == 0:
+            recent = mean(np.array([float(point[1]) for point in curve[-every:]]))
+            print(
+                f"seed {seed}  step {steps:7,}  return {recent:6.1f}  "
+                f"segments {float(metrics['segments']):.2f}",
+                flush=True,
+            )
+
+    network = train_hrm(make_envs(args.num_envs), settings(args), seed=seed, report=report)
+    result = evaluate(network, make_envs(20), args.episodes, seed=10_000 + seed)
+    return network, result, np.array([[float(x) for x in point] for point in curve])
+
+
+def mean(values: np.ndarray) -> float:
+    """Of those that are there: updates in which no episode ended have no return."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else float("nan")
+
+
+def smooth(steps: np.ndarray, values: np.ndarray, width: int = 4000) -> np.ndarray:
+    """Means over the last `width` steps."""
+    return np.array([mean(values[(steps > s - width) & (steps <= s)]) for s in steps])
+
+
+def draw(curves: dict[int, np.ndarray], path: str) -> None:
+    """Returns of episodes, and segments a step, over training."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    for seed, curve in curves.items():
+        for axis, column in zip(axes, (1, 2), strict=True):
+            axis.plot(curve[:, 0], smooth(curve[:, 0], curve[:, column]), label=f"seed {seed}")
+    for axis, name in zip(axes, ("return of an episode", "segments a step"), strict=True):
+        axis.set(xlabel="steps of the environments", title=name)
+        axis.grid(alpha=0.3)
+    axes[0].axhline(475, color="gray", linestyle="--", linewidth=1)
+    axes[0].legend()
+    figure.savefig(path, dpi=120)
+
+
+def main(args: Args) -> dict[int, Any]:
+    torch.set_num_threads(1)  # the network is too small for more
+    curves, results = {}, {}
+    for seed in args.seeds:
+        began = time.process_time()
+        network, result, curves[seed] = train(args, seed)
+        results[seed] = result
+        print(
+            f"seed {seed}: return {result.returns.mean():.1f} (lowest {result.returns.min():.0f}) in "
+            f"{len(result.returns)} episodes, {result.mean_segments:.2f} segments a step; "
+            f"{time.process_time() - began:.0f} seconds of CPU",
+            flush=True,
+        )
+        if args.save:
+            network.save(args.save)
+    if args.plot:
+        draw(curves, args.plot)
+    return results
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))

@@ -1,0 +1,192 @@
+"""Gymnasium's NumPy vector environments with tensors out and in, as our own have them."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import concatenate, create_empty_array
+from torch import Tensor
+
+from hrm_rl.envs.plain import is_text, text_length, text_to_bytes
+
+
+class ToTorch(VectorWrapper):
+    """A NumPy vector environment that returns and takes tensors.
+
+        envs = gym.make_vec(
+            "CartPole-v1", 32, vectorization_mode="sync", vector_kwargs={"autoreset_mode": "SameStep"}
+        )
+        envs = ToTorch(envs, device="cpu")
+
+    Observations are nested as the space is, strings as bytes (see `to_tensors`); rewards are float32,
+    `terminated` and `truncated` bool, all [B] on the device. After every step, whether or not a row
+    ended, info has `final_obs`, of the observations' shapes (rows whose episode goes on hold
+    anything), and `episode` {r float32, l int64, t float32 seconds}, the running totals; both with their
+    masks `_final_obs`, `_episode`. Everything else in info stays as the environments give it.
+
+    Gymnasium's own `NumpyToTorch` (1.4) cannot take SAME_STEP: `final_obs` is an array of objects then,
+    and the conversion fails at the first episode's end.
+
+    Args:
+        envs: of SAME_STEP autoreset.
+        device: where the tensors live.
+
+    Raises:
+        ValueError: another autoreset mode.
+    """
+
+    def __init__(self, envs: VectorEnv, device: torch.device | str = "cpu") -> None:
+        mode = envs.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"ToTorch wants environments of autoreset_mode SAME_STEP, got {mode}; make them with "
+                'gym.make_vec(..., vectorization_mode="sync" or "async", '
+                'vector_kwargs={"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP})'
+            )
+        super().__init__(envs)
+        self.device = torch.device(device)
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, np.int64)
+        self._began = np.zeros(self.num_envs)
+
+    def reset(
+        self, *, seed: Any = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start new episodes in all environments, from a seed, or one for each.
+
+        Raises ValueError for a `reset_mask`: environments that reset by themselves need none.
+        """
+        if options and "reset_mask" in options:
+            raise ValueError("ToTorch resets all rows or none: leave reset_mask out of the options")
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._restart(np.ones(self.num_envs, bool))
+        return self._tensors(obs), info
+
+    def step(self, actions: Any) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Do the actions: tensors or NumPy, batched like `action_space`."""
+        obs, reward, terminated, truncated, info = self.env.step(
+            to_actions(self.action_space, actions)
+        )
+        ended = np.logical_or(terminated, truncated)
+        self._returns += reward
+        self._lengths += 1
+        episode = {
+            "r": self._send(self._returns, torch.float32),
+            "l": self._send(self._lengths, torch.int64),
+            "t": self._send(time.perf_counter() - self._began, torch.float32),
+        }
+        self._restart(ended)
+        seen, over = self._tensors(obs), self._send(ended, torch.bool)
+        final = self._final_obs(seen, np.flatnonzero(ended), info)
+        info = info | {
+            "final_obs": final,
+            "_final_obs": over,
+            "episode": episode,
+            "_episode": over,
+        }
+        return (
+            seen,
+            self._send(reward, torch.float32),
+            self._send(terminated, torch.bool),
+            self._send(truncated, torch.bool),
+            info,
+        )
+
+    def _final_obs(self, seen: Any, rows: np.ndarray, info: dict[str, Any]) -> Any:
+        """The last observations of the episodes that ended in `rows`, in a batch of all rows."""
+        if not len(rows):
+            return seen
+        if "final_obs" not in info:
+            raise ValueError(f"{self.env} says SAME_STEP, but gives no info['final_obs']")
+        space, final = self.single_observation_space, info["final_obs"]
+        if not isinstance(final, np.ndarray) or final.dtype != object:
+            return self._tensors(final)  # batched like the observations already
+        empty: Any = create_empty_array(space, n=len(rows))
+        ended = self._tensors(concatenate(space, [final[row] for row in rows], empty))
+        index = torch.as_tensor(rows, device=self.device)
+        return map_tensors(lambda all_rows, some: all_rows.index_copy(0, index, some), seen, ended)
+
+    def _restart(self, where: np.ndarray) -> None:
+        self._returns[where] = 0
+        self._lengths[where] = 0
+        self._began[where] = time.perf_counter()
+
+    def _tensors(self, obs: Any) -> Any:
+        return to_tensors(self.single_observation_space, obs, self.device)
+
+    def _send(self, array: Any, dtype: torch.dtype) -> Tensor:
+        return torch.tensor(array, dtype=dtype, device=self.device)  # a copy
+
+
+def to_tensors(space: spaces.Space, obs: Any, device: torch.device | str = "cpu") -> Any:
+    """A batch of observations as tensors, nested like the space.
+
+    Args:
+        space: of one observation.
+        obs: batched as Gymnasium's vector environments do: arrays [B, ...], dicts and tuples of them,
+            sequences of B strings, which become their UTF-8 bytes, [B, length] (see
+            `hrm_rl.envs.plain.text_to_bytes`). Tensors are only moved.
+        device: where to.
+
+    Raises:
+        ValueError: obs is not nested like the space.
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(obs, dict) or not obs.keys() >= space.spaces.keys():
+            raise ValueError(f"the space is a Dict of {list(space.spaces)}, got {_told(obs)}")
+        return {key: to_tensors(part, obs[key], device) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        if not isinstance(obs, tuple | list) or len(obs) != len(space.spaces):
+            raise ValueError(f"the space is a Tuple of {len(space.spaces)}, got {_told(obs)}")
+        return tuple(to_tensors(part, o, device) for part, o in zip(space, obs, strict=True))
+    if isinstance(obs, Tensor):
+        return obs.to(device)
+    if is_text(space) and not (isinstance(obs, np.ndarray) and obs.dtype.kind in "iu"):
+        if isinstance(obs, str):
+            raise ValueError(f"{space} wants a batch of strings, got the one string {obs!r}")
+        obs = np.stack([text_to_bytes(text, text_length(space)) for text in obs])
+    array = np.asarray(obs)
+    if array.dtype.kind == "u" and array.dtype != np.uint8:
+        array = array.astype(np.int64)  # torch computes in few unsigned types
+    return torch.tensor(array, device=device)  # a copy: environments write into their arrays again
+
+
+def to_actions(space: spaces.Space, actions: Any) -> Any:
+    """Tensors, or what NumPy takes, as actions of a batched space.
+
+    Raises:
+        ValueError: they are of another shape, or not nested like the space.
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(actions, dict) or actions.keys() != space.spaces.keys():
+            raise ValueError(f"actions are a dict of {list(space.spaces)}, got {_told(actions)}")
+        return {key: to_actions(part, actions[key]) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        if not isinstance(actions, tuple | list) or len(actions) != len(space.spaces):
+            raise ValueError(f"actions are a tuple of {len(space.spaces)}, got {_told(actions)}")
+        return tuple(to_actions(part, a) for part, a in zip(space, actions, strict=True))
+    if isinstance(actions, Tensor):
+        actions = actions.detach().cpu().numpy()
+    array = np.asarray(actions, dtype=space.dtype)
+    if array.shape != space.shape:
+        raise ValueError(f"actions have shape {array.shape}; wanted {space.shape}")
+    return array
+
+
+def map_tensors(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """`function` of the tensors of one or several alike nested dicts and tuples, nested as they are."""
+    if isinstance(tree, dict):
+        return {key: map_tensors(function, tree[key], *(o[key] for o in others)) for key in tree}
+    if isinstance(tree, tuple):
+        return tuple(map_tensors(function, *parts) for parts in zip(tree, *others, strict=True))
+    return function(tree, *others)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"a dict of {list(value)}"
+    return f"{len(value)} parts" if isinstance(value, tuple | list) else type(value).__name__
