@@ -8,7 +8,7 @@
 SHELL := /bin/sh
 
 VENV ?= .venv
-EXTRAS ?= arc,dev,hub,plot,reference,sb3
+EXTRAS ?= arc,dev,hub,minigrid,plot,popgym,reference,sb3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 GPU_ARGS ?=

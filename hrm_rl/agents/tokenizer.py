@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from hrm_rl.agents.tokenizer_embed import tokens_of
 from hrm_rl.agents.tokenizer_plan import Part, plan
-from hrm_rl.agents.tokenizer_tensors import from_sb3, item, to_tensors
+from hrm_rl.agents.tokenizer_tensors import from_sb3, item
+from hrm_rl.envs.to_torch import to_tensors
 from hrm_rl.model.layers import truncated_normal_
 
 __all__ = ["ObsTokenizer", "to_tensors"]
@@ -93,7 +94,8 @@ class ObsTokenizer(nn.Module):
         Raises ValueError where obs is not built like the space.
         """
         named = zip(self.plan, self.parts, strict=True)
-        said = torch.cat([module(self._value(obs, part)) for part, module in named], 1)
+        each = [module(self._value(obs, part)) for part, module in named]
+        said = each[0] if len(each) == 1 else torch.cat(each, 1)
         places = self.places.weight
         summed = said + places[1:]
         if self.part_table is not None:

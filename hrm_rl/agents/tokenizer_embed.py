@@ -108,8 +108,10 @@ class FeatureTokens(nn.Module):
         self.weight = nn.Parameter(truncated_normal_(torch.empty(shape), std))
 
     def forward(self, value: Tensor) -> Tensor:
-        value = F.pad(self.scale(value.reshape(len(value), self.count)), (0, self.padding))
-        value = value.view(len(value), self.tokens, self.group)
+        value = self.scale(value.reshape(len(value), self.count))
+        if self.group == 1:  # the same; on a CPU, einsum and pad are felt at this size
+            return value[..., None] * self.weight[:, 0]
+        value = F.pad(value, (0, self.padding)).view(len(value), self.tokens, self.group)
         return torch.einsum("btg,tgd->btd", value, self.weight)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hrm_rl.envs.halting_bank import HaltingVectorEnv
 from hrm_rl.envs.halting_live import LiveHaltingVectorEnv
-from hrm_rl.envs.single import unbatched_info
+from hrm_rl.envs.single import judged_info, unbatched_info
 from hrm_rl.envs.vector import to_numpy
 
 
@@ -47,4 +47,5 @@ class HaltingEnv(gym.Env[NDArray[np.float32], np.int64]):
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         obs, reward, terminated, _, info = self.core.step(np.asarray(action).reshape(1))
-        return to_numpy(obs[0]), float(reward), bool(terminated), False, unbatched_info(info)
+        told = judged_info(info, self.core.rules.checker)
+        return to_numpy(obs[0]), float(reward), bool(terminated), False, told

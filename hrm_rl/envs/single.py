@@ -104,7 +104,8 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
         else:
             batched = np.asarray(action)[None]
         obs, reward, terminated, _, info = self._core.step(batched)
-        return _row(obs), float(reward), bool(terminated), False, unbatched_info(info)
+        told = judged_info(info, self._core.rules.checker)
+        return _row(obs), float(reward), bool(terminated), False, told
 
     def show_q(self, q_halt: SupportsFloat, q_continue: SupportsFloat) -> None:
         """Have these Q values in the picture, until the next call or reset. Changes nothing else.
@@ -161,3 +162,11 @@ def unbatched_info(info: dict[str, Any]) -> dict[str, Any]:
     """A vector environment's info of one row: NumPy, no masks, nothing of automatic resets."""
     kept = {k: v for k, v in info.items() if not k.startswith("_") and k not in _BATCH_ONLY}
     return {key: value[0] for key, value in to_numpy(kept).items()}
+
+
+def judged_info(info: dict[str, Any], checker: Checker) -> dict[str, Any]:
+    """The info of a step, with `is_success`, by which SB3, its Monitor and rl-zoo3 know success: what the
+    checker pays for."""
+    told = unbatched_info(info)
+    told["is_success"] = bool(told["valid" if checker == "valid" else "correct"])
+    return told

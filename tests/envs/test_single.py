@@ -73,8 +73,20 @@ def test_info_of_a_single_has_no_batch_entries() -> None:
     assert set(info) == {"labels", "rating", "puzzle_key"}
     info = env.step(env.action_space.sample())[-1]
     judged = {"correct", "valid", "cell_accuracy", "segments", "first_correct_segment", "forced"}
+    judged |= {"is_success"}
     assert set(info) == {"labels", "rating", "puzzle_key"} | judged
     assert all(np.ndim(info[key]) == 0 for key in judged)
+
+
+def test_success_is_what_the_checker_pays_for() -> None:
+    for checker in ("exact", "valid"):
+        env = make(checker=checker)
+        _, info = env.reset(seed=0)
+        right = {"answer": info["labels"].astype(np.int64), "halt": 1}
+        for action, success in ((right, True), ({**right, "answer": right["answer"] * 0}, False)):
+            env.reset(seed=0)
+            reward, *_, info = env.step(action)[1:]
+            assert info["is_success"] is success and reward == success
 
 
 def test_unseeded_starts_differ() -> None:

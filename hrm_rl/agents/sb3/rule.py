@@ -20,6 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
+from hrm_rl.agents.sb3.files import WEIGHTS, read_weights
 from hrm_rl.envs.halting_bank import halting_observation_space
 from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.provenance import FittedOn
@@ -34,7 +35,7 @@ ALGORITHMS = {
 }
 """Name in a spec -> where the algorithm is."""
 
-_NOTE, _IDS, _WEIGHTS = "hrm_rl.json", "hrm_rl_puzzle_ids.npy", "policy.pth"
+_NOTE, _IDS = "hrm_rl.json", "hrm_rl_puzzle_ids.npy"
 
 
 def algorithm(name: str) -> type[BaseAlgorithm]:
@@ -112,7 +113,7 @@ class Sb3Rule(Named):
             os.makedirs(directory, exist_ok=True)
         temporary = f"{path}.{os.getpid()}.tmp"
         with zipfile.ZipFile(temporary, "w") as archive:
-            archive.writestr(_WEIGHTS, weights.getvalue())
+            archive.writestr(WEIGHTS, weights.getvalue())
             archive.writestr(_NOTE, json.dumps(note))
             if self.fitted_on is not None:
                 archive.writestr(_IDS, ids.getvalue())
@@ -127,20 +128,18 @@ def load_rule(algo: str, path: str | os.PathLike[str]) -> Sb3Rule:
     """
     path = os.fspath(path)
     kind = algorithm(algo)
+    state = read_weights(path)
     note: dict[str, Any] = {}
     fitted_on = None
     try:
         with zipfile.ZipFile(path) as archive:
-            state = torch.load(io.BytesIO(archive.read(_WEIGHTS)), "cpu", weights_only=True)
             if _NOTE in archive.namelist():
                 note = json.loads(archive.read(_NOTE))
             if _IDS in archive.namelist():
                 ids = np.load(io.BytesIO(archive.read(_IDS)), allow_pickle=False)
                 fitted_on = FittedOn(note["model_hash"], ids, note["split"], note["cost"])
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
+    except Exception as error:  # zip, JSON and NumPy raise errors of many kinds
         raise ValueError(f"{path} is no file of an SB3 policy ({error})") from None
-    except Exception as error:  # torch raises pickle's errors, of many kinds
-        raise ValueError(f"{path} holds no plain weights ({type(error).__name__})") from None
     if note and note["algo"] != algo:
         raise ValueError(
             f"{path} holds a policy of {note['algo']!r}; ask for sb3:{note['algo']}:{path}"

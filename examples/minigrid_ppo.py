@@ -1,0 +1,149 @@
+"""PPO with an HRM inside, on MiniGrid.
+
+    pip install "hrm_rl[minigrid]"
+    python examples/minigrid_ppo.py --env MiniGrid-Empty-8x8-v0
+    python examples/minigrid_ppo.py --env MiniGrid-DoorKey-5x5-v0
+    python examples/minigrid_ppo.py --env MiniGrid-DoorKey-5x5-v0 --policy default   # SB3's own network
+    python examples/minigrid_ppo.py --plot curves.png          # draws every run under --out
+
+The agent sees 7x7 cells of three ids (object, colour, state) and where it faces. `PlainObservation`
+keeps SB3 from taking them for a picture; the tokenizer makes one token of every cell, and one of the
+direction; HRM thinks about them and its summary token is what PPO's heads see. Training stops at the
+first evaluation (50 episodes, actions drawn as in training) whose mean return reaches --goal.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import minigrid  # noqa: F401 (registers the environments)
+import numpy as np
+import torch
+import tyro
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnRewardThreshold
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
+
+from hrm_rl.agents.sb3 import hrm_policy_kwargs
+from hrm_rl.envs.plain import PlainObservation
+
+
+@dataclass(frozen=True)
+class Args:
+    """Settings."""
+
+    env: str = "MiniGrid-Empty-8x8-v0"
+    policy: Literal["hrm", "default"] = "hrm"
+    """default: SB3's MultiInputPolicy, two layers of 64 on the same observations."""
+    seed: int = 0
+    steps: int = 150_000
+    """At most so many steps of the environments, all rows counted."""
+    goal: float = 0.9
+    """Mean return at which to stop; MiniGrid pays 1 - 0.9 * steps / limit at the goal, else 0."""
+    hidden_size: int = 32
+    num_heads: int = 2
+    segments: int = 1
+    """Reasoning segments for each observation."""
+    L_cycles: int = 1
+    """Updates of L before H's; one of each suffices here, and all of it carries gradient."""
+    n_envs: int = 16
+    n_steps: int = 64
+    n_epochs: int = 4
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    ent_coef: float = 0.01
+    eval_every: int = 4096
+    eval_episodes: int = 50
+    out: Path = Path("runs/minigrid")
+    plot: Path | None = None
+    """Draw the runs under `out` into this file instead of training."""
+
+
+def make_envs(args: Args, count: int, seed: int) -> VecEnv:
+    """Environments without the mission, which says the same in every episode of these."""
+    return make_vec_env(
+        args.env,
+        count,
+        seed=seed,
+        wrapper_class=PlainObservation,
+        wrapper_kwargs={"drop": ("mission",)},
+    )
+
+
+def train(args: Args) -> Path:
+    """The whole run; gives its folder: evaluations.npz (the learning curve), model, TensorBoard."""
+    folder = args.out / args.env / f"{args.policy}-{args.seed}"
+    kwargs = None
+    if args.policy == "hrm":
+        kwargs = hrm_policy_kwargs(
+            hidden_size=args.hidden_size,
+            segments=args.segments,
+            num_heads=args.num_heads,
+            L_cycles=args.L_cycles,
+        )
+    model = PPO(
+        "MultiInputPolicy",
+        make_envs(args, args.n_envs, args.seed),
+        policy_kwargs=kwargs,
+        n_steps=args.n_steps,
+        n_epochs=args.n_epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        ent_coef=args.ent_coef,
+        seed=args.seed,
+        tensorboard_log=str(folder),
+        device="cpu",
+    )
+    evaluation = EvalCallback(
+        make_envs(args, args.eval_episodes, args.seed + 10_000),  # other layouts than training's
+        callback_on_new_best=StopTrainingOnRewardThreshold(args.goal, verbose=1),
+        n_eval_episodes=args.eval_episodes,
+        eval_freq=args.eval_every // args.n_envs,
+        deterministic=False,
+        log_path=str(folder),
+        verbose=1,
+    )
+    parameters = sum(p.numel() for p in model.policy.parameters())
+    print(f"{args.env}, {args.policy}, seed {args.seed}: {parameters:,} parameters")
+    model.learn(args.steps, callback=evaluation)
+    model.save(folder / "model")
+    return folder
+
+
+def plot(args: Args) -> None:
+    """A panel for every environment, a line for every run."""
+    import matplotlib.pyplot as plt
+
+    envs = sorted(folder for folder in args.out.iterdir() if folder.is_dir())
+    figure, panels = plt.subplots(1, len(envs), figsize=(6 * len(envs), 3.2), squeeze=False)
+    for panel, folder in zip(panels[0], envs, strict=True):
+        for run in sorted(folder.glob("*/evaluations.npz")):
+            policy = run.parent.name.rpartition("-")[0]
+            told = np.load(run)
+            style = {"color": "C0" if policy == "hrm" else "C1", "alpha": 0.8}
+            seen = {line.get_label() for line in panel.get_lines()}
+            label = "_" if policy in seen else policy
+            panel.plot(told["timesteps"], told["results"].mean(1), label=label, **style)
+        panel.axhline(args.goal, color="grey", linewidth=0.8, linestyle=":")
+        panel.set(title=folder.name, xlabel="steps", ylabel="mean return, 50 episodes", ylim=(0, 1))
+        panel.legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(args.plot, dpi=110)
+
+
+def main(args: Args) -> None:
+    if args.plot is not None:
+        plot(args)
+        return
+    folder = train(args)
+    told = np.load(folder / "evaluations.npz")
+    mean, steps = told["results"].mean(1), told["timesteps"]
+    solved = np.flatnonzero(mean >= args.goal)
+    verdict = f"{steps[solved[0]]:,} steps" if len(solved) else f"not within {steps[-1]:,} steps"
+    print(f"mean return {args.goal} reached: {verdict} (last {mean[-1]:.3f}); {folder}")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # the tensors are small
+    main(tyro.cli(Args, description=__doc__))

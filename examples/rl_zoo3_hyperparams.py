@@ -1,0 +1,37 @@
+"""Hyperparameters for rl-zoo3, in its own form; `-conf` takes this file.
+
+    pip install rl_zoo3 hrm_rl
+    python -m rl_zoo3.train --algo ppo --env HRM/Halting-v0 --gym-packages hrm_rl \\
+        -conf examples/rl_zoo3_hyperparams.py --env-kwargs segment_cost:0.05
+    python -m rl_zoo3.enjoy --algo ppo --env HRM/Halting-v0 --gym-packages hrm_rl -f logs \\
+        --env-kwargs segment_cost:0.05 --no-render -n 1000
+
+The second entry puts an HRM into the policy, in an environment that is nobody's puzzle.
+"""
+
+from hrm_rl.agents.sb3 import hrm_policy_kwargs
+
+hyperparams = {
+    "HRM/Halting-v0": {
+        "policy": "MlpPolicy",
+        "n_envs": 16,
+        "n_timesteps": 30_000,
+        "n_steps": 128,
+        "batch_size": 512,
+        "n_epochs": 4,
+        "gamma": 1.0,  # episodes are short, and thinking is paid for as it is done
+        "learning_rate": 2e-3,
+    },
+    "CartPole-v1": {
+        "policy": "MlpPolicy",
+        "policy_kwargs": hrm_policy_kwargs(hidden_size=32, segments=1, L_cycles=1),
+        "n_envs": 8,
+        "n_timesteps": 80_000,
+        "n_steps": 32,
+        "batch_size": 256,
+        "n_epochs": 10,
+        "gae_lambda": 0.8,
+        "gamma": 0.98,
+        "learning_rate": "lin_0.001",
+    },
+}

@@ -1,0 +1,65 @@
+"""The notebook runs from top to bottom, and at its full budget shows what its text says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+pytest.importorskip("matplotlib")
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "examples" / "your_own_env.ipynb"
+
+pytestmark = pytest.mark.skipif(not NOTEBOOK.is_file(), reason="runs in a checkout")
+
+
+def executed(folder: Path) -> tuple[str, list[str]]:
+    """All that the notebook printed, and the kinds of its outputs. An error in a cell raises."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    metadata = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=600, resources=metadata).execute()
+    outputs: list[Any] = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    text = "".join(output["text"] for output in outputs if output.output_type == "stream")
+    return text, [kind for output in outputs for kind in output.get("data", ())]
+
+
+@pytest.fixture(autouse=True)
+def own_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a reader's kernel: pictures go into the notebook."""
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+
+
+def figures(text: str) -> dict[str, float]:
+    found = re.search(r"return ([\d.]+), ([\d.]+) segments", text)
+    thought = re.search(r"thought: ([\d.]+) where hops is 0, ([\d.]+) where it is 1", text)
+    assert found and thought, text
+    names = ("return", "segments", "easy", "looked_up")
+    return dict(zip(names, map(float, found.groups() + thought.groups()), strict=True))
+
+
+def test_stored_without_outputs() -> None:
+    """So that a change shows as what it is; the run is the test below."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code and all(not cell.outputs and cell.execution_count is None for cell in code)
+
+
+def test_notebook_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A few updates: everything is printed and drawn, whatever it learned."""
+    monkeypatch.setenv("HRM_RL_NOTEBOOK_STEPS", "1024")
+    text, kinds = executed(tmp_path)
+    told = figures(text)
+    assert 0 <= told["return"] <= 1 and 1 <= told["segments"] <= 2
+    assert text.count("\n") >= 11 and kinds.count("image/png") == 1
+
+
+@pytest.mark.slow
+def test_notebook_shows_what_it_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It learns to answer, and thinks no longer than that needs: most where a note is looked up."""
+    monkeypatch.delenv("HRM_RL_NOTEBOOK_STEPS", raising=False)
+    told = figures(executed(tmp_path)[0])
+    assert told["return"] > 0.9 and told["easy"] < min(1.3, told["looked_up"]), told
