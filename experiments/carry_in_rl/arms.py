@@ -102,7 +102,7 @@ def _cue_recall(policy: str, lr: float, **settings: Any) -> Callable[[int, int],
 
 
 def _maze_config(steps: int, halting: str, carry: Any) -> HRMPQNConfig:
-    """The settings of examples/think_before_you_walk.py, on fewer steps."""
+    """The settings of examples/think_before_you_walk.py."""
     return HRMPQNConfig(
         total_steps=steps,
         rollout=4,
@@ -121,6 +121,9 @@ def _vector(rows: int) -> ToTorch:
     return ToTorch(SyncVectorEnv([OneWayMaze] * rows, autoreset_mode=AutoresetMode.SAME_STEP))
 
 
+_MAZE_SEED = 10  # settings were chosen with seeds 0 and 1 in view
+
+
 def _maze_hrm(halting: str, carry: str = "reset") -> Callable[[int, int], Result]:
     def train(seed: int, steps: int) -> Result:
         curve: list[tuple[int, float]] = []
@@ -135,7 +138,7 @@ def _maze_hrm(halting: str, carry: str = "reset") -> Callable[[int, int], Result
 
         start = time.process_time()
         network = train_hrm(
-            _vector(64), _maze_config(steps, halting, carry), seed=seed, report=report
+            _vector(64), _maze_config(steps, halting, carry), seed=_MAZE_SEED + seed, report=report
         )
         seconds = time.process_time() - start
         played = evaluate(network, _vector(64), EPISODES, seed=10_000 + seed)
@@ -154,6 +157,7 @@ def _maze_hrm(halting: str, carry: str = "reset") -> Callable[[int, int], Result
 
 def _maze_mlp(seed: int, steps: int) -> Result:
     hrm = HRMQNetwork(OneWayMaze().observation_space, 2, _maze_config(1, "fixed:1", "reset").core)
+    seed += _MAZE_SEED
     envs = make_vec_env(OneWayMaze, 64, seed)
 
     def mlp(width: int) -> PPO:
@@ -245,7 +249,7 @@ TASKS = {
         measure="share of right doors",
         best=sum(_FORKS) / _DEPTH,
         chance=sum(1 - 2.0**-forks for forks in _FORKS) / _DEPTH,
-        steps=200_000,
+        steps=150_000,
         arms={
             "MLP": _maze_mlp,
             "HRM, 1 segment": _maze_hrm("fixed:1"),
