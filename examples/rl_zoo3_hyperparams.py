@@ -22,16 +22,16 @@ hyperparams = {
         "gamma": 1.0,  # episodes are short, and thinking is paid for as it is done
         "learning_rate": 2e-3,
     },
-    "CartPole-v1": {
+    "CartPole-v1": {  # the settings of cartpole_ppo.py
         "policy": "MlpPolicy",
-        "policy_kwargs": hrm_policy_kwargs(hidden_size=32, segments=1, L_cycles=1),
+        "policy_kwargs": hrm_policy_kwargs(hidden_size=32, segments=1, num_heads=2, L_cycles=1),
+        "normalize": "{'norm_obs': False, 'norm_reward': True}",
         "n_envs": 8,
-        "n_timesteps": 80_000,
-        "n_steps": 32,
+        "n_timesteps": 98_304,
+        "n_steps": 128,
         "batch_size": 256,
         "n_epochs": 10,
-        "gae_lambda": 0.8,
-        "gamma": 0.98,
+        "target_kl": 0.03,
         "learning_rate": "lin_0.001",
     },
 }

@@ -113,8 +113,12 @@ class ObsTokenizer(nn.Module):
         return torch.frombuffer(bytearray(json.dumps(self.spec).encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Raises ValueError, naming the part, where the state is of a tokenizer of another spec."""
-        _refuse_other(json.loads(bytes(state.tolist())), self.spec)
+        """Raises ValueError where the state is damaged or, naming the part, of another spec."""
+        try:
+            spec = json.loads(bytes(state.tolist()))
+            _refuse_other(spec, self.spec)
+        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"the checkpoint's tokenizer has a damaged spec: {error!r}") from None
 
     def _value(self, obs: Any, part: Part) -> Tensor:
         """A part of obs. Raises ValueError where it is missing or of another shape."""

@@ -87,11 +87,13 @@ class Scale(nn.Module):
         self.all_bounded = all(known)
 
     def forward(self, value: Tensor) -> Tensor:
-        value = value.float()
-        scaled = (value - self.centre) * self.factor
+        scaled = (value.float() - self.centre) * self.factor
         if self.all_bounded:
             return scaled
-        return torch.where(self.bounded, scaled, value.sign() * value.abs().log1p())
+        if value.dtype != torch.float64:  # its numbers may be beyond float32, their logarithms not
+            value = value.float()
+        symlog = value.sign() * value.abs().log1p()
+        return torch.where(self.bounded, scaled, symlog.float())
 
 
 class FeatureTokens(nn.Module):

@@ -122,7 +122,7 @@ def _part(
     path: tuple[Any, ...], space: spaces.Space, kind: str | None, size: int | None, patches: int
 ) -> Part:
     length: int | None = None
-    if kind is not None and kind.startswith("text:") and kind[5:].isdigit():
+    if isinstance(kind, str) and kind.startswith("text:") and kind[5:].isdecimal():
         kind, length = "text", int(kind[5:])
     allowed = _kinds_of(path, space)
     if kind is not None and kind not in allowed:

@@ -158,6 +158,8 @@ def hrm_policy_kwargs(
     """`policy_kwargs` for PPO, A2C, DQN, QR-DQN, SAC and their like: an HRM, then small heads.
 
     All is plain but the class, so that SB3 can save it. To add to it: `hrm_policy_kwargs(...) | {...}`.
+    PPO's and A2C's actor and critic share the HRM: where values are far above 1, normalise rewards
+    (`VecNormalize(env, norm_obs=False)`), or the critic's gradient rules it.
 
     Args:
         hidden_size: width of the HRM, and number of features.
