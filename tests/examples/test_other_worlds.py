@@ -67,7 +67,8 @@ def test_popgym(tmp_path: Path) -> None:
 
 
 def test_rl_zoo3_reads_the_hyperparameters() -> None:
-    """In the form that its `-conf` takes: a dict by environment, of what the algorithm takes."""
+    """In the form that its `-conf` takes: a dict by environment, of what the algorithm takes, but for
+    `n_timesteps` and `normalize`, which rl-zoo3 reads itself."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.env_util import make_vec_env
 
@@ -76,7 +77,7 @@ def test_rl_zoo3_reads_the_hyperparameters() -> None:
     hyperparams = load("rl_zoo3_hyperparams").hyperparams
     assert set(hyperparams) == {"HRM/Halting-v0", "CartPole-v1"}
     for name, settings in hyperparams.items():
-        settings = {key: value for key, value in settings.items() if key != "n_timesteps"}
+        settings = {key: value for key, value in settings.items() if key not in ("n_timesteps", "normalize")}
         settings |= {"learning_rate": 1e-3}  # "lin_..." is rl-zoo3's own word
         envs = make_vec_env(name, settings.pop("n_envs"))
         PPO(settings.pop("policy"), envs, device="cpu", **settings).learn(1)
