@@ -20,13 +20,13 @@ import torch
 import tyro
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from hrm_rl.agents.hrm_pqn import HRMPQNConfig, evaluate, train_hrm
-from hrm_rl.agents.hrm_q_network import HRMQNetwork, ThinkingConfig
+from hrm_rl.agents import HRMPQNConfig, HRMQNetwork, ThinkingConfig, train_hrm
+from hrm_rl.agents.hrm_pqn import evaluate
 from hrm_rl.agents.pqn import PQNConfig, train
 from hrm_rl.agents.reasoner import HRMReasoner
+from hrm_rl.envs import ToTorch
 from hrm_rl.envs.one_way_maze import OneWayMaze
 from hrm_rl.envs.thinking import HaltedThinking, ThinkingWrapper
-from hrm_rl.envs.to_torch import ToTorch
 from hrm_rl.model import CoreConfig
 
 WAYS = {"one segment": "fixed:1", "three segments": "fixed:3", "its Q head": "learned"}

@@ -14,16 +14,16 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
 import hrm_rl  # noqa: F401  (registers the environments)
-from hrm_rl.agents.hrm_pqn import HRMPQNConfig, evaluate, train_hrm
-from hrm_rl.agents.hrm_q_network import HRMQNetwork, ThinkingConfig
+from hrm_rl.agents import HRMPQNConfig, HRMQNetwork, ThinkingConfig, train_hrm
+from hrm_rl.agents.hrm_pqn import evaluate
 from hrm_rl.agents.sb3 import HRMRecurrentPolicy
+from hrm_rl.envs import ToTorch
 from hrm_rl.envs.one_way_maze import OneWayMaze
-from hrm_rl.envs.to_torch import ToTorch
 from hrm_rl.model import CoreConfig
 
 CUE_RECALL: dict[str, Any] = {"cues": 4, "delay": 4}
 HIDDEN = 32
-SEGMENT_COST = 0.02  # of the maze, where a right door pays 1
+SEGMENT_COST = 0.02  # of the maze, for each segment after the first; a right door pays 1
 EPISODES = 512  # judged after training, of seeds that no training has
 SHOWN = 12  # points of a learning curve
 
@@ -102,7 +102,7 @@ def _cue_recall(policy: str, lr: float, **settings: Any) -> Callable[[int, int],
 
 
 def _maze_config(steps: int, halting: str, carry: Any) -> HRMPQNConfig:
-    """The settings of examples/think_before_you_walk.py."""
+    """As in examples/think_before_you_walk.py, with up to four segments."""
     return HRMPQNConfig(
         total_steps=steps,
         rollout=4,

@@ -8,7 +8,10 @@ if __name__ != "hrm_rl.agents":
 from hrm_rl.agents.cell import HRMCell
 from hrm_rl.agents.episode_learner import EpisodeLearner, make_learner
 from hrm_rl.agents.hrm_agent import AgentState, HRMAgent
+from hrm_rl.agents.hrm_pqn import HRMPQNConfig, train_hrm
+from hrm_rl.agents.hrm_q_network import HRMQNetwork, ThinkingConfig
 from hrm_rl.agents.learner import Learner, LearnerConfig
+from hrm_rl.agents.reasoner import HRMReasoner
 from hrm_rl.agents.tokenizer import ObsTokenizer
 
 __all__ = [
@@ -16,8 +19,13 @@ __all__ = [
     "EpisodeLearner",
     "HRMAgent",
     "HRMCell",
+    "HRMPQNConfig",
+    "HRMQNetwork",
+    "HRMReasoner",
     "Learner",
     "LearnerConfig",
     "ObsTokenizer",
+    "ThinkingConfig",
     "make_learner",
+    "train_hrm",
 ]

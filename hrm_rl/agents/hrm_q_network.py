@@ -52,8 +52,9 @@ class ThinkingConfig:
             raise ValueError(
                 f"halting must be 'learned' or 'fixed:N', N >= 1, got {self.halting!r}"
             )
-        if self.max_segments < 1:
-            raise ValueError(f"max_segments must be >= 1, got {self.max_segments}")
+        most = self.max_segments
+        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+            raise ValueError(f"max_segments must be an integer >= 1, got {most!r}")
         if not 0 <= self.segment_cost < float("inf"):
             raise ValueError(f"segment_cost must be a number >= 0, got {self.segment_cost}")
         if not 0 <= self.gamma_think <= 1:
@@ -196,7 +197,8 @@ class HRMQNetwork(nn.Module):
             epsilon: the probability, for each row by itself, that it halts at a segment drawn
                 uniformly from 1..K instead (under `learned`).
             generator: of those draws.
-            stop_early: run no segment that no row wants, which asks the device after each.
+            stop_early: run no segment that no row wants, for its action or its value, which asks the
+                device after each.
         """
         tolls, shrinks = self.thinking.tolls()
         thought = wandering = None
@@ -224,7 +226,8 @@ class HRMQNetwork(nn.Module):
                 drawn = (wandering[:, 1] * len(tolls)).long() + 1
                 goes_on = torch.where(wandering[:, 0] < epsilon, drawn > k, goes_on)
             running = running & goes_on
-            if stop_early and not running.any():
+            # Whoever halted early by chance may still be looking for its greedy value.
+            if stop_early and not (running if wandering is None else running | greedy).any():
                 break
         assert thought is not None
         return thought
@@ -299,7 +302,10 @@ def _from_config(kind: type[HRMQNetwork], path: Path, space: spaces.Space) -> HR
         core, thinking = CoreConfig(**settings["core"]), ThinkingConfig(**settings["thinking"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no network's configuration: {error!r}") from None
-    return kind(space, actions, core, thinking, value_scale=scale, **tokens)
+    try:
+        return kind(space, actions, core, thinking, value_scale=scale, **tokens)
+    except TypeError as error:
+        raise ValueError(f"{path} is no network's configuration: {error!r}") from None
 
 
 def _select(where: Tensor, new: Carry, old: Carry) -> Carry:

@@ -127,8 +127,8 @@ def _part(
     allowed = _kinds_of(path, space)
     if kind is not None and kind not in allowed:
         raise ValueError(
-            f"{described(path, space)}: kind {kind!r} is not for a {type(space).__name__}; "
-            f"it can be {' or '.join(map(repr, allowed))}"
+            f"kind {kind!r} is not for a {type(space).__name__}: {described(path, space)} "
+            f"can be {' or '.join(map(repr, allowed))}"
         )
     if is_text(space):
         length = text_length(space) if length is None else length
@@ -163,8 +163,8 @@ def _kinds_of(path: tuple[Any, ...], space: spaces.Space) -> tuple[str, ...]:
         return ("categorical", "features")
     ragged = isinstance(space, spaces.Sequence | spaces.Graph | spaces.OneOf)
     raise ValueError(
-        f"{described(path, space)}: {'it is ragged, and ' if ragged else ''}no fixed number of tokens "
-        f"fits a {type(space).__name__}; pad it to a Box of a fixed shape in a wrapper, or drop it"
+        f"{described(path, space)} {'is ragged' if ragged else 'cannot be taken'}: no fixed number of "
+        f"tokens fits a {type(space).__name__}; pad it to a Box of a fixed shape in a wrapper, or drop it"
     )
 
 
@@ -259,7 +259,7 @@ def _picture(path: tuple[Any, ...], space: spaces.Box, size: int | None, patches
         size = fitting_patch(rows, columns, patches)
     elif isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ValueError(
-            f"{described(path, space)}: patch_size must be an integer >= 1, got {size!r}"
+            f"patch_size must be an integer >= 1, got {size!r} for {described(path, space)[:-1]}"
         )
     # One scale for the whole picture, so that its patches can share a projection.
     low, high = _bounds(space.low.min(), space.high.max())

@@ -105,6 +105,21 @@ def test_each_row_explores_halting_by_itself() -> None:
     assert torch.allclose(share, torch.tensor([0.1, 0.1, 0.1, 0.7]), atol=0.02)
 
 
+def test_stopping_early_keeps_the_value_of_greedy_halting() -> None:
+    """A row that halts early by chance is worth what it is worth where it thinks on."""
+    network, obs = make(max_segments=4, segment_cost=0.1), observed(1)
+    with torch.no_grad():
+        network.continue_head.weight.zero_()
+        network.continue_head.bias.fill_(100.0)  # greedily, thinks to the end
+    drawn = set()
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        thought = network.think(obs, epsilon=1.0, generator=generator, stop_early=True)
+        drawn.add(int(thought.segments))
+        assert torch.equal(thought.value, network.think(obs).value)
+    assert 1 in drawn
+
+
 def test_reset_starts_rows_afresh() -> None:
     network, obs = make(), observed(3)
     used, fresh = network.think(obs).carry, network.initial_carry(3)
@@ -171,6 +186,10 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     config.write_text(json.dumps(settings | {"kind": "hrm"}))
     with pytest.raises(ValueError, match=r"config\.json is no network's configuration.*'hrm'"):
         HRMQNetwork.load(tmp_path, SPACE)
+    for wrong in ({"actions": "2"}, {"value_scale": "1"}, {"tokens": None}, {"tokens": {"a": 1}}):
+        config.write_text(json.dumps(settings | wrong))
+        with pytest.raises(ValueError, match=r"config\.json is no network's configuration"):
+            HRMQNetwork.load(tmp_path, SPACE)
     config.write_text("{")
     with pytest.raises(ValueError, match=r"config\.json is no network's configuration"):
         HRMQNetwork.load(tmp_path, SPACE)
@@ -183,6 +202,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         {"halting": "fixed"},
         {"halting": "q"},
         {"max_segments": 0},
+        {"max_segments": 2.5},
         {"segment_cost": -0.1},
         {"segment_cost": float("nan")},
         {"gamma_think": 1.1},

@@ -165,6 +165,13 @@ def test_unbounded_numbers_keep_their_sign_and_stay_small() -> None:
     assert made.spec["parts"][0]["low"] == [None, None, -1.0, 2.0, None]
 
 
+def test_doubles_beyond_float32_stay_finite() -> None:
+    made = tokenizer(spaces.Box(-INFINITE, INFINITE, (2,), np.float64))
+    scaled = made.parts[0].scale(torch.tensor([[-1e300, 3.0]], dtype=torch.float64))
+    assert scaled.dtype == torch.float32
+    assert scaled[0].tolist() == pytest.approx([-300 * math.log(10), math.log(4)], rel=1e-5)
+
+
 def test_grouped_features_are_projected_together() -> None:
     made = tokenizer(box(-1, 1, (70,)))
     group, values = made.parts[0].group, torch.rand(2, 70) * 2 - 1

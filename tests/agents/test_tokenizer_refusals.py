@@ -78,7 +78,7 @@ REFUSED: list[tuple[spaces.Space, dict[str, Any], str]] = [
     (box(0, 2**20, (3,), np.int64), {"kinds": "categorical"}, r"1,048,577 values.*'features'"),
     (box(0, 1, (3,)), {"kinds": "words"}, r"kind 'words' is not for a Box.*'categorical' or"),
     (spaces.Discrete(3), {"kinds": "patches"}, r"'patches' is not for a Discrete"),
-    (spaces.Text(3), {"kinds": "features"}, r"it can be 'text' or 'text:64'"),
+    (spaces.Text(3), {"kinds": "features"}, r"can be 'text' or 'text:64'"),
     (spaces.Text(3), {"kinds": "text:0"}, r"no bytes to read"),
     (box(0, 1, (3,)), {"kinds": "patches"}, r"has 1 axes.*kinds='features'"),
     (spaces.Dict(a=box(0, 1, (3,))), {"kinds": {"b": "features"}}, r"'b'; the parts are \['a'\]"),
@@ -192,3 +192,16 @@ def test_another_tokenizers_checkpoint_is_refused_by_part(
     with pytest.raises(ValueError, match=f"the checkpoint's tokenizer differs {message}"):
         made.load_state_dict(state)
     assert all(torch.equal(before[name], p) for name, p in made.named_parameters())
+
+
+@pytest.mark.parametrize("spec", [b"{}", b"[]", b"1", b'{"parts": 3}', b"\x01\x02"])
+def test_a_damaged_spec_is_refused(spec: bytes) -> None:
+    made = tokenizer(GRID)
+    state = made.state_dict() | {"_extra_state": torch.tensor(list(spec), dtype=torch.uint8)}
+    with pytest.raises(ValueError, match="tokenizer has a damaged spec"):
+        made.load_state_dict(state)
+
+
+def test_a_kind_that_is_no_string_is_refused() -> None:
+    with pytest.raises(ValueError, match="kind 3 is not for a Discrete"):
+        ObsTokenizer(spaces.Discrete(3), 16, kinds=3)  # type: ignore[arg-type]
