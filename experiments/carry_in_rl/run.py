@@ -140,7 +140,9 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
             if curves:
                 _draw_arm(ax, arm, curves)
         ax.set(title=task.title, xlabel="steps of the environments", ylabel=task.measure)
-        ax.legend(fontsize=7, frameon=False)
+        ax.legend(
+            fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14)
+        )
     figure.savefig(path, dpi=110)
 
 
