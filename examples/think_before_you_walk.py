@@ -127,7 +127,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
         by = [run["judged"][name]["by"] for run in runs]
         right.plot(range(3), [np.mean([b[k] for b in by]) for k in range(3)], "o-", label=name)
     right.set(xlabel="look-ups behind the right door", ylabel="segments", xticks=range(3))
-    figure.legend(loc="outside upper center", ncols=7)
+    right.legend(fontsize=8)  # the colours of both
     figure.savefig(path, dpi=110)
 
 
