@@ -21,10 +21,10 @@ class Train:
     """Train an HRM on puzzles, one segment an environment step, and let its Q head learn to stop.
 
     Presets: sudoku-4x4 and prefix-parity (minutes on a laptop), sudoku-6x6 and sudoku-9x9 (half an hour),
-    sudoku-extreme (the paper's 27M-parameter model on 9x9 puzzles). Any of them learns puzzles of another family (--data.family,
-    --data.dials) or from a file or dataset folder (--data). The preset is the base, a config file changes
-    it, options change both. All goes into a run folder; watch it with `tensorboard --logdir RUN`, judge
-    it with `hrm-rl eval RUN`.
+    sudoku-extreme (the paper's 27M-parameter model on 9x9 puzzles). Any of them learns puzzles of another
+    family (--data.family, --data.dials) or from a file or dataset folder (--data). The preset is the base, a
+    config file changes it, options change both. All goes into a run folder; watch it with
+    `tensorboard --logdir RUN`, judge it with `hrm-rl eval RUN`.
     """
 
     preset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")] = None
