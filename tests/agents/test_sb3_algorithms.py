@@ -238,4 +238,5 @@ def test_a_policy_in_a_thinking_wrapper_thinks(algo: str) -> None:
 def test_any_space_that_sb3_takes(name: str) -> None:
     model = make("PPO", Looks(SPACES[name]))
     model.learn(32)
-    model.predict(model.get_env().reset())
+    action, _ = model.predict(model.get_env().reset())
+    assert all(model.action_space.contains(one) for one in action)

@@ -26,7 +26,7 @@ needs_triton = pytest.mark.skipif(
 )
 
 
-def judge(found: Iterable[dict[str, Any]], at_least: int) -> None:
+def assert_all_hold(found: Iterable[dict[str, Any]], at_least: int) -> None:
     checks = list(found)
     assert len(checks) >= at_least
     assert not [check for check in checks if not check["error"] <= check["bar"]]  # NaN fails too
@@ -68,7 +68,7 @@ def usual() -> list[dict[str, Any]]:
     ],
 )
 def test_accuracy_in_the_interpreter(usual, kernel, shapes, dtype) -> None:
-    judge((c for c in usual if c["name"].startswith(f"{kernel}.torch.{dtype}.")), shapes)
+    assert_all_hold((c for c in usual if c["name"].startswith(f"{kernel}.torch.{dtype}.")), shapes)
 
 
 @needs_triton
@@ -83,13 +83,13 @@ def test_accuracy_in_the_interpreter(usual, kernel, shapes, dtype) -> None:
     ],
 )
 def test_properties_in_the_interpreter(usual, what, count) -> None:
-    judge((c for c in usual if what in c["name"]), count)
+    assert_all_hold((c for c in usual if what in c["name"]), count)
 
 
 @needs_triton
 @pytest.mark.slow
 def test_wide_sweep_of_shapes_in_the_interpreter() -> None:
-    judge(interpreted("--wide"), at_least=150)
+    assert_all_hold(interpreted("--wide"), at_least=150)
 
 
 # --- eager twins and refusals ---------------------------------------------------------------------
@@ -205,12 +205,12 @@ def forced(monkeypatch) -> Any:
 @pytest.mark.parametrize("wide", [False, True])
 def test_all_checks_on_the_gpu(forced, wide) -> None:
     found = forced.every("cuda", (torch.float16, torch.bfloat16), wide)
-    judge((c._asdict() for c in found), at_least=60)
+    assert_all_hold((c._asdict() for c in found), at_least=60)
 
 
 @pytest.mark.gpu
 def test_inductor_takes_the_operators_on_the_gpu(forced) -> None:
-    judge((c._asdict() for c in forced.in_one_graph("cuda", "inductor")), at_least=2)
+    assert_all_hold((c._asdict() for c in forced.in_one_graph("cuda", "inductor")), at_least=2)
 
 
 @pytest.mark.gpu

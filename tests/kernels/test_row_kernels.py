@@ -35,7 +35,7 @@ def interpreted(*arguments: str) -> list[Check]:
     return [Check(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def judge(checks: Iterable[Check], at_least: int) -> None:
+def assert_all_hold(checks: Iterable[Check], at_least: int) -> None:
     found = list(checks)
     assert len(found) >= at_least
     assert not [check for check in found if not check.error <= check.bar]  # NaN fails too
@@ -55,7 +55,7 @@ def usual() -> list[Check]:
     ],
 )
 def test_accuracy_in_the_interpreter(usual, kernel, dtype) -> None:
-    judge((c for c in usual if c.name.startswith(f"{kernel}.torch.{dtype}.")), at_least=6)
+    assert_all_hold((c for c in usual if c.name.startswith(f"{kernel}.torch.{dtype}.")), at_least=6)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_accuracy_in_the_interpreter(usual, kernel, dtype) -> None:
     ],
 )
 def test_properties_in_the_interpreter(usual, what, count) -> None:
-    judge((c for c in usual if what in c.name.split(".")), at_least=count)
+    assert_all_hold((c for c in usual if what in c.name.split(".")), at_least=count)
 
 
 @pytest.mark.slow
 def test_wide_sweep_of_shapes_in_the_interpreter() -> None:
-    judge(interpreted("--wide"), at_least=400)
+    assert_all_hold(interpreted("--wide"), at_least=400)
 
 
 # --- on a GPU -------------------------------------------------------------------------------------
@@ -91,22 +91,22 @@ def forced(monkeypatch) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("wide", [False, True])
 def test_all_checks_on_the_gpu(forced, wide) -> None:
-    judge(row_checks.every("cuda", wide), at_least=100)
+    assert_all_hold(row_checks.every("cuda", wide), at_least=100)
 
 
 @pytest.mark.gpu
 def test_bfloat16_is_no_worse_than_eager_on_the_gpu(forced) -> None:
-    judge(row_checks.against_eager("cuda"), at_least=8)
+    assert_all_hold(row_checks.against_eager("cuda"), at_least=8)
 
 
 @pytest.mark.gpu
 def test_training_steps_on_the_gpu(forced) -> None:
-    judge(training("cuda", steps=8), at_least=2)
+    assert_all_hold(training("cuda", steps=8), at_least=2)
 
 
 @pytest.mark.gpu
 def test_inductor_takes_the_operators_on_the_gpu(forced) -> None:
-    judge(row_checks.compiled("cuda", "inductor"), at_least=8)
+    assert_all_hold(row_checks.compiled("cuda", "inductor"), at_least=8)
 
 
 @pytest.mark.gpu

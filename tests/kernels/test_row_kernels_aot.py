@@ -99,7 +99,7 @@ def compiled(launch: Launch, arch: int) -> Compiled:
     return compile_kernel(launch.kernel, types, launch.constants, arch=arch, num_warps=warps)
 
 
-def check(launch: Launch, arch: int) -> str:
+def assert_compiles_well(launch: Launch, arch: int) -> str:
     """Returns the PTX."""
     found = compiled(launch, arch)
     if (
@@ -115,7 +115,7 @@ def check(launch: Launch, arch: int) -> str:
 @pytest.mark.parametrize("arch", [90, 80])
 @pytest.mark.parametrize("name", list(LAUNCHES))
 def test_compiles_without_spills_and_reads_in_full_width(name, arch) -> None:
-    ptx = check(LAUNCHES[name], arch)
+    ptx = assert_compiles_well(LAUNCHES[name], arch)
     if not name.startswith("stablemax"):  # whose rows of 11 have no alignment
         assert "ld.global.v4.b32" in ptx  # 16 bytes a thread: these kernels are bound by memory
     if name == "adam_atan2":  # sqrt.approx.ftz would flush a gradient of 1e-20, squared, to 0
@@ -126,4 +126,4 @@ def test_compiles_without_spills_and_reads_in_full_width(name, arch) -> None:
 @pytest.mark.parametrize("arch", [90, 80])
 @pytest.mark.parametrize("name", list(WIDE))
 def test_other_shapes_compile_without_spills(name, arch) -> None:
-    check(WIDE[name], arch)
+    assert_compiles_well(WIDE[name], arch)
