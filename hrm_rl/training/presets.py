@@ -112,8 +112,8 @@ _LONGER_LEARNER = dataclasses.replace(
 
 # One short cycle a segment: a segment is cheap, so its gradient may be whole.
 _SHORT_LEARNER = dataclasses.replace(_SMALL_LEARNER, gradient="full", q_target="subsample:0.25")
-# 9x9: with learned positions the model finds out about rows within minutes and about columns not within
-# an hour; positions by row and column say it. Segments of one short cycle, their gradient whole.
+# 9x9: with learned positions even near-solved puzzles stop at a fifth solved; with positions by row and
+# column the same recipe has four fifths after 500 steps. Segments of one short cycle, their gradient whole.
 _SUDOKU_9 = SudokuData(size=9, extra_givens=(0, 57), train_puzzles=20_000)
 _PARITY = FamilyData("prefix-parity", {"length": 16, "min_length": 4}, train_puzzles=20_000)
 
