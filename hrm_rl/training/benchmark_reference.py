@@ -83,7 +83,7 @@ def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[st
         reference = ReferenceStep(directory, config, weights, batch, device, compile=True)
         ways = {
             "ours": Way(_our_segment(config, weights, batch, compute), compute),
-            "reference": Way(reference.segment, plain),
+            "reference": Way(reference.evaluating().segment, plain),
         }
         seconds = interleaved(ways, rounds, warm_up=2)
         plain.apply()

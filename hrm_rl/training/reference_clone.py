@@ -80,12 +80,15 @@ class ReferenceStep:
         torch.stack([metrics[name].float() for name in sorted(metrics)]).cpu()
         return float(loss.detach())
 
+    def evaluating(self) -> "ReferenceStep":
+        """Itself, from now on for `segment`: no target, and nothing halts."""
+        self._head.eval()
+        return self
+
     @torch.no_grad()
     def segment(self) -> None:
-        """One segment as its evaluation runs it: no target, and nothing halts."""
-        self._head.eval()
+        """One segment as its evaluation runs it."""
         self.carry, *_ = self.head(carry=self.carry, batch=self.batch, return_keys=[])
-        self._head.train()
 
 
 def check_clone(directory: Path) -> None:
