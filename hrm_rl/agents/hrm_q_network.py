@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from hrm_rl.agents.tokenizer import ObsTokenizer
 from hrm_rl.model import CoreConfig, HRMCore
+from hrm_rl.model.pretrained import write_whole
 from hrm_rl.model.recurrence import Carry
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -263,9 +264,7 @@ class HRMQNetwork(nn.Module):
         partial = folder / (WEIGHTS_FILE + ".partial")
         save_file(tensors, partial, metadata={"format": "pt"})
         os.replace(partial, folder / WEIGHTS_FILE)
-        partial = folder / (CONFIG_FILE + ".partial")
-        partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, folder / CONFIG_FILE)
+        write_whole(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str], space: spaces.Space) -> "HRMQNetwork":
