@@ -41,6 +41,7 @@ def _step_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, 
     """Ours with the paper's target against the reference eager in float32, eager in bfloat16, and with
     its own torch.compile; then our cheaper targets against ours and against the last."""
     for hidden, heads, cells, rows in _SHAPES[device.split(":")[0]]:
+        _forget_compiled()
         config = HRMConfig(11, cells, hidden_size=hidden, num_heads=heads)
         batch = random_batch(config, rows)
         shape = f"h{hidden}.s{cells}.b{rows}"
@@ -79,6 +80,7 @@ def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[st
     plain = dataclasses.replace(current_switches(), device=device)
     compute = choose_compute(config, LearnerConfig(), 16, steps=1_000_000, device=device).compute
     for rows in _SEGMENT_ROWS[device.split(":")[0]]:
+        _forget_compiled()
         batch = random_batch(config, rows)
         reference = ReferenceStep(directory, config, weights, batch, device, compile=True)
         ways = {
@@ -89,6 +91,12 @@ def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[st
         plain.apply()
         name = f"segment.h{config.hidden_size}.s{config.seq_len}.b{rows}"
         yield ratio_row(name, seconds["ours"], seconds["reference"], "reference, compiled")
+
+
+def _forget_compiled() -> None:
+    """Makes room for another shape: past its limit of versions of one function, torch.compile would
+    silently run the shape eagerly."""
+    torch.compiler.reset()
 
 
 def random_batch(config: HRMConfig, rows: int, seed: int = 0) -> dict[str, Tensor]:
