@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hrm_rl.kernels import dispatch, fused_tiles
+from hrm_rl.kernels.attention import fused_attention
 from hrm_rl.kernels.fused_linear import (
     HEAD_DIMS,
     Deferred,
@@ -58,7 +58,7 @@ def fused_blocks(
     for block in blocks:
         qkv = qkv_rope(state, block.qkv, rotary, tokens, heads, eps)
         q, k, v = qkv.view(batch, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = fused_attention(q, k, v)
         mixed = mixed.transpose(1, 2).reshape(-1, width)
         state = linear_residual(mixed, block.o, state, eps)
         inner = gate_up_swiglu(state, block.gate_up, eps)

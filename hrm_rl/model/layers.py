@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrm_rl.kernels.attention import fused_attention
 from hrm_rl.kernels.rms_norm import add_rms_norm
 from hrm_rl.kernels.rms_norm import rms_norm as rms_norm
 from hrm_rl.kernels.rope import rope
@@ -74,7 +75,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if q.device.type == "cpu" and q.shape[-2] <= PLAIN_ATTENTION_TOKENS:
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         return scores.softmax(-1) @ v
-    return F.scaled_dot_product_attention(q, k, v)
+    return fused_attention(q, k, v)
 
 
 class BlockWeights(NamedTuple):

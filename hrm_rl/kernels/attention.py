@@ -1,0 +1,210 @@
+"""Fused attention on a GPU: which of PyTorch's kernels, timed once a shape and then kept.
+
+`scaled_dot_product_attention` has several kernels (cuDNN's, flash, memory-efficient, plain products)
+and picks one by rules that know nothing of the machine. Here each is timed on the first tensors of a
+shape, and the fastest is pinned for that shape, if it beats PyTorch's own pick by a clear margin: so
+noise does not decide. HRM_ATTENTION=torch leaves the pick to PyTorch.
+
+On other devices nothing is timed and PyTorch picks.
+"""
+
+import functools
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from hrm_rl.kernels import dispatch
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "HRM_ATTENTION"
+MODES = ("auto", "torch")
+# How many times faster than PyTorch's own pick a kernel has to be.
+WORTH_PINNING = 1.05
+# PyTorch falls back on plain products by itself where no other takes the tensors.
+CANDIDATES = (
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+)
+_REPEATS, _ROUNDS = 10, 3
+# The first PyTorch whose torch.compile was seen to trace a pinned kernel; an older one may not.
+_TRACES_PINNED = (2, 13)
+
+
+class Shape(NamedTuple):
+    """All that a choice hangs on."""
+
+    device: torch.device
+    dtype: torch.dtype
+    rows: int
+    heads: int
+    tokens: int
+    head_dim: int
+    gradient: bool
+    """Whether the backward pass is to come, and counts."""
+
+
+def mode() -> str:
+    """The value of HRM_ATTENTION. Raises ValueError for one that is none of `MODES`."""
+    value = os.environ.get(VARIABLE, "auto")
+    if value not in MODES:
+        raise ValueError(f"{VARIABLE} must be one of {', '.join(MODES)}; got {value!r}")
+    return value
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Full, non-causal attention by one of PyTorch's kernels; all [B, heads, T, head_dim]."""
+    if q.device.type != "cuda":
+        return F.scaled_dot_product_attention(q, k, v)
+    return _attention_on_gpu(q, k, v)
+
+
+def _attention_on_gpu(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    gradient = torch.is_grad_enabled() and q.requires_grad
+    pinned = None
+    if not torch.compiler.is_compiling() or _has_static_shape(q):
+        rows, heads, tokens, head_dim = q.shape
+        pinned = _pinned(q.device, q.dtype, rows, heads, tokens, head_dim, gradient)
+    if pinned is None:
+        return F.scaled_dot_product_attention(q, k, v)
+    with sdpa_kernel(pinned):
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+def _has_static_shape(q: Tensor) -> bool:
+    """Whether torch.compile traces for these very sizes; for sizes left open PyTorch picks."""
+    if torch_version() < _TRACES_PINNED:
+        return False
+    from torch.fx.experimental.symbolic_shapes import has_static_value
+
+    rows, heads, tokens, head_dim = (has_static_value(n) for n in q.shape)
+    return rows and heads and tokens and head_dim
+
+
+@dispatch.constant_when_traced
+def _pinned(
+    device: torch.device,
+    dtype: torch.dtype,
+    rows: int,
+    heads: int,
+    tokens: int,
+    head_dim: int,
+    gradient: bool,
+) -> SDPBackend | None:
+    """The kernel for a shape; None is PyTorch's pick. Times where it is asked for the first time.
+
+    While a CUDA graph is recorded nothing can be timed: a shape met there first is PyTorch's, and is
+    timed when it is met again outside.
+    """
+    if mode() == "torch" or torch.are_deterministic_algorithms_enabled():
+        return None
+    shape = Shape(device, dtype, rows, heads, tokens, head_dim, gradient)
+    if shape not in _choices:
+        if torch.cuda.is_current_stream_capturing():
+            return None
+        _choices[shape] = choose(shape, seconds)
+    return _choices[shape]
+
+
+@dispatch.constant_when_traced
+def torch_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in torch.__version__.split(".")[:2])
+
+
+_choices: dict[Shape, SDPBackend | None] = {}
+
+
+def choose(
+    shape: Shape, timer: Callable[[Shape, SDPBackend | None], float | None]
+) -> SDPBackend | None:
+    """The fastest kernel for a shape, or None where PyTorch's pick is as good.
+
+    `timer(shape, backend)` gives seconds, None where the kernel does not take the shape; with backend
+    None it times PyTorch's pick. Without that there is nothing to compare with, and nothing is pinned.
+    """
+    own = timer(shape, None)
+    if own is None:
+        _tell(f"attention kernels cannot be timed on {shape.device}: PyTorch picks them")
+        return None
+    times = {backend: timer(shape, backend) for backend in CANDIDATES}
+    known = {backend: t for backend, t in times.items() if t is not None}
+    best = min(known, key=lambda backend: known[backend], default=None)
+    if best is None or known[best] * WORTH_PINNING > own:
+        best = None
+    told = ", ".join(f"{backend.name} {1e6 * t:.0f}" for backend, t in known.items())
+    log.info(
+        "attention of %s: %s (microseconds: PyTorch's pick %.0f, %s)",
+        "x".join(map(str, shape[2:6])) + (" with gradient" if shape.gradient else ""),
+        best.name if best else "PyTorch's pick",
+        1e6 * own,
+        told,
+    )
+    return best
+
+
+def seconds(shape: Shape, backend: SDPBackend | None) -> float | None:
+    """Seconds of one attention on a GPU (and its backward, where that is to come): the best of a few
+    rounds between CUDA events. None where the kernel refuses, or the memory does not suffice."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns of every reason to refuse
+            work = attention_work(shape, backend)
+            for _ in range(3):
+                work()
+            return min(_round(work) for _ in range(_ROUNDS))
+    except RuntimeError as error:
+        log.debug("attention by %s: %s", backend, error)
+        return None
+
+
+def attention_work(shape: Shape, backend: SDPBackend | None) -> Callable[[], None]:
+    """One attention to be timed, on tensors laid out as a block has them: views of one projection."""
+    generator = torch.Generator(shape.device).manual_seed(0)  # leaves the program's own draws alone
+    joint = torch.randn(
+        (shape.rows, shape.tokens, 3 * shape.heads, shape.head_dim),
+        generator=generator,
+        dtype=shape.dtype,
+        device=shape.device,
+    )
+    q, k, v = (
+        part.transpose(1, 2).detach().requires_grad_(shape.gradient)
+        for part in joint.split(shape.heads, dim=2)
+    )
+
+    def attend() -> Tensor:
+        if backend is None:
+            return F.scaled_dot_product_attention(q, k, v)
+        with sdpa_kernel(backend):
+            return F.scaled_dot_product_attention(q, k, v)
+
+    def work() -> None:
+        with torch.set_grad_enabled(shape.gradient):
+            out = attend()
+            if shape.gradient:
+                torch.autograd.grad(out, (q, k, v), out.detach())
+
+    return work
+
+
+def _round(work: Callable[[], None]) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(_REPEATS):
+        work()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000 / _REPEATS
+
+
+@functools.cache
+def _tell(message: str) -> None:
+    """Logs a message the first time it comes up."""
+    log.warning(message)

@@ -1,0 +1,206 @@
+"""Which attention kernel is pinned: with a clock of our own here, by the GPU's on a GPU."""
+
+import logging
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend
+
+from hrm_rl.kernels import attention
+from hrm_rl.kernels.attention import Shape, choose, fused_attention
+
+CUDNN, FLASH, EFFICIENT = attention.CANDIDATES
+SHAPE = Shape(torch.device("cpu"), torch.float32, 2, 3, 5, 8, True)
+
+
+class Clock:
+    """Gives the times it is told, None elsewhere, and counts how often it is asked."""
+
+    def __init__(self, times: dict[SDPBackend | None, float]) -> None:
+        self.times, self.asked = times, []
+
+    def __call__(self, shape: Shape, backend: SDPBackend | None) -> float | None:
+        self.asked.append((shape, backend))
+        return self.times.get(backend)
+
+
+@pytest.mark.parametrize(
+    ("times", "wanted"),
+    [
+        ({None: 1.0, CUDNN: 0.5, FLASH: 0.7, EFFICIENT: 0.6}, CUDNN),
+        ({None: 1.0, FLASH: 0.7, EFFICIENT: 0.6}, EFFICIENT),  # one does not take the shape
+        ({None: 1.0, CUDNN: 0.97, FLASH: 1.0}, None),  # too close to tell from noise
+        ({None: 1.0}, None),  # only PyTorch's pick, plain products say, works
+        ({CUDNN: 0.5}, None),  # nothing to compare with
+    ],
+)
+def test_the_fastest_is_pinned_where_it_clearly_wins(times, wanted) -> None:
+    assert choose(SHAPE, Clock(times)) == wanted
+
+
+def test_the_choice_is_told_in_the_log(caplog) -> None:
+    with caplog.at_level(logging.INFO, "hrm_rl"):
+        choose(SHAPE, Clock({None: 1e-4, CUDNN: 5e-5, FLASH: 7e-5}))
+    (record,) = caplog.records
+    assert "2x3x5x8 with gradient: CUDNN_ATTENTION" in record.message
+    assert "pick 100, CUDNN_ATTENTION 50, FLASH_ATTENTION 70" in record.message
+
+
+# --- once a shape ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """A machine where plain products win: they are the one kernel that a CPU can pin."""
+    clock = Clock({None: 1.0, SDPBackend.MATH: 0.5})
+    monkeypatch.delenv("HRM_ATTENTION", raising=False)
+    monkeypatch.setattr(attention, "CANDIDATES", (SDPBackend.MATH,))
+    monkeypatch.setattr(attention, "_choices", {})
+    monkeypatch.setattr(attention, "seconds", clock)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    return clock
+
+
+def heads(tokens: int = 5, gradient: bool = False, dtype: torch.dtype = torch.float32):
+    generator = torch.Generator().manual_seed(tokens)
+    return (
+        torch.randn(2, 3, tokens, 8, generator=generator).to(dtype).requires_grad_(gradient)
+        for _ in range(3)
+    )
+
+
+def on_gpu(*qkv: torch.Tensor) -> torch.Tensor:
+    """What runs on a GPU, on a CPU's tensors."""
+    return attention._attention_on_gpu(*qkv)
+
+
+def test_every_shape_is_timed_once(clock) -> None:
+    for _ in range(3):
+        for q, k, v in (heads(), heads(6), heads(gradient=True), heads(dtype=torch.float64)):
+            torch.testing.assert_close(on_gpu(q, k, v), F.scaled_dot_product_attention(q, k, v))
+    q, k, v = heads(gradient=True)
+    with torch.no_grad():
+        on_gpu(q, k, v)  # no gradient to come: the first shape again
+    assert len(clock.asked) == 4 * 2
+    assert {shape.gradient for shape, _ in clock.asked} == {True, False}
+    assert set(attention._choices.values()) == {SDPBackend.MATH}
+
+
+def test_the_pinned_kernel_is_what_runs(clock) -> None:
+    """Plain products, where PyTorch would take its CPU's fused kernel."""
+    q, k, v = heads(gradient=True)
+    assert "FlashAttention" in type(fused_attention(q, k, v).grad_fn).__name__
+    assert "FlashAttention" not in type(on_gpu(q, k, v).grad_fn).__name__
+
+
+def test_nothing_is_timed_while_a_graph_is_recorded(clock, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    on_gpu(*heads())
+    assert not clock.asked and not attention._choices
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    on_gpu(*heads())
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    on_gpu(*heads())
+    assert len(clock.asked) == 2
+
+
+def test_a_cpu_times_nothing(clock) -> None:
+    q, k, v = heads()
+    assert torch.equal(fused_attention(q, k, v), F.scaled_dot_product_attention(q, k, v))
+    assert not clock.asked
+
+
+def test_torch_by_name_times_nothing(clock, monkeypatch) -> None:
+    monkeypatch.setenv("HRM_ATTENTION", "torch")
+    on_gpu(*heads())
+    assert not clock.asked
+
+
+def test_another_word_is_refused_by_name(clock, monkeypatch) -> None:
+    monkeypatch.setenv("HRM_ATTENTION", "fast")
+    with pytest.raises(ValueError, match="HRM_ATTENTION must be one of auto, torch; got 'fast'"):
+        on_gpu(*heads())
+
+
+def test_where_kernels_have_to_be_deterministic_none_is_chosen_by_the_clock(clock) -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        on_gpu(*heads())
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not clock.asked
+
+
+def test_the_work_that_is_timed_runs_forward_and_backward(monkeypatch) -> None:
+    state = torch.get_rng_state()
+    for gradient in (False, True):
+        for backend in (None, SDPBackend.MATH):
+            with torch.no_grad():  # whatever the caller has
+                attention.attention_work(SHAPE._replace(gradient=gradient), backend)()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# --- torch.compile --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compiled(clock):
+    torch._dynamo.reset()
+    yield lambda **options: torch.compile(on_gpu, fullgraph=True, backend="eager", **options)
+    torch._dynamo.reset()
+
+
+@pytest.mark.skipif(
+    attention.torch_version() < attention._TRACES_PINNED, reason="PyTorch picks in older versions"
+)
+def test_compiled_code_holds_the_choice_of_its_shape(compiled, clock) -> None:
+    """Chosen while tracing, with tensors that are real: the clock is asked, and the work runs."""
+    real = []
+    clock_call = clock.__call__
+
+    def timed(shape, backend):
+        attention.attention_work(shape, backend)()
+        real.append(float(torch.ones(2).sum()))
+        return clock_call(shape, backend)
+
+    attention.seconds = timed
+    run = compiled(dynamic=False)
+    for tokens in (5, 6, 5):
+        q, k, v = heads(tokens, gradient=True)
+        torch.testing.assert_close(run(q, k, v), F.scaled_dot_product_attention(q, k, v))
+    assert real == [2.0] * 4
+    assert [shape.tokens for shape in attention._choices] == [5, 6]
+
+
+@pytest.mark.parametrize("dynamic", [True, None])
+def test_compiled_for_any_size_the_pick_is_pytorchs(compiled, clock, dynamic) -> None:
+    run = compiled(dynamic=dynamic)
+    for tokens in (5, 6, 7):
+        q, k, v = heads(tokens)
+        torch.testing.assert_close(run(q, k, v), F.scaled_dot_product_attention(q, k, v))
+    assert len(attention._choices) <= (0 if dynamic else 1)
+
+
+# --- on a GPU -------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("gradient", [False, True])
+def test_on_a_gpu_kernels_are_timed_and_agree(monkeypatch, gradient) -> None:
+    monkeypatch.delenv("HRM_ATTENTION", raising=False)
+    monkeypatch.setattr(attention, "_choices", {})
+    shape = Shape(torch.device("cuda", 0), torch.bfloat16, 8, 8, 82, 64, gradient)
+    assert attention.seconds(shape, None) > 0
+    assert any(attention.seconds(shape, backend) for backend in attention.CANDIDATES)
+    generator = torch.Generator("cuda").manual_seed(0)
+    q, k, v = (
+        torch.randn(8, 8, 82, 64, generator=generator, device="cuda").bfloat16() for _ in range(3)
+    )
+    q.requires_grad_(gradient)
+    found = fused_attention(q, k, v)
+    assert len(attention._choices) == 1
+    exact = F.scaled_dot_product_attention(q.double(), k.double(), v.double())
+    torch.testing.assert_close(found.double(), exact, atol=2e-2, rtol=2e-2)
+    assert fused_attention(q, k, v).shape == found.shape
+    assert len(attention._choices) == 1
