@@ -72,6 +72,19 @@ def restless_hrm(tiny_hrm) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def tape() -> Callable[[], Any]:
+    """Makes what stands in for CUDA graphs on a CPU, without Python in a replay (tape.py)."""
+    import importlib.util
+    from pathlib import Path
+
+    spec = importlib.util.spec_from_file_location("tape", Path(__file__).parent / "tape.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Tape
+
+
+@pytest.fixture(scope="session")
 def maze_cases() -> Callable[[int, int], list[tuple[Any, Any]]]:
     """Makes a maze and answers to it: right, nearly right, long ways round, and with rings beside them."""
     return _maze_cases

@@ -34,6 +34,15 @@ class AgentState(NamedTuple):
         return AgentState(carry, Memory(*(t[rows] for t in self.memory)), best)
 
 
+class Thought(NamedTuple):
+    """One segment, before the rule is asked."""
+
+    out: SegmentOutput
+    features: SegmentFeatures
+    memory: Memory
+    draft: Tensor  # [B, S] int64
+
+
 class Decision(NamedTuple):
     """One segment's outcome."""
 
@@ -101,15 +110,12 @@ class HRMAgent:
         rows = obs["inputs"].shape[0]
         if state is None:
             state = self.initial_state(rows)
-        fresh = obs["segment"] == 0
-        carry = self.model.reset(state.carry, fresh)
-        memory = state.memory.reset(fresh)
-        out = self.model(carry, obs["inputs"], obs["puzzle_identifiers"])
         key = _hash_rows(obs["inputs"]) if puzzle_key is None else puzzle_key
-        features, memory = segment_features(memory, carry, out, key, pooled=self._pooled)
-        answer, best = out.logits.argmax(-1), None
+        out, features, memory, answer = self._think(obs, state, key)
+        best = None
         if self._recalls:
             assert state.best is not None
+            fresh = obs["segment"] == 0
             score: Tensor = self.rule.score(features).float()  # type: ignore[attr-defined]
             better = fresh | (score > state.best.score)
             best = Best(
@@ -119,6 +125,16 @@ class HRMAgent:
             answer = best.draft
         action = {"answer": answer, "halt": self.rule(features)}
         return Decision(action, AgentState(out.carry, memory, best), features, out)
+
+    def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> Thought:
+        """A segment of every row, and what it shows."""
+        fresh = obs["segment"] == 0
+        carry = self.model.reset(state.carry, fresh)
+        out = self.model(carry, obs["inputs"], obs["puzzle_identifiers"])
+        features, memory = segment_features(
+            state.memory.reset(fresh), carry, out, puzzle_key, pooled=self._pooled
+        )
+        return Thought(out, features, memory, out.logits.argmax(-1))
 
     def predict(
         self,

@@ -254,7 +254,7 @@ class Learner:
                 next_info["segments"],
                 ended,
                 right,
-                self.step,
+                self.clock,
             )
         )
         loss = ce + 0.5 * (halt_loss + continue_loss)
@@ -286,14 +286,23 @@ class Learner:
 
     def apply_gradients(self) -> None:
         """One optimizer step from the gradients at hand, at this step's learning rate."""
-        c = self.config
-        factor = learning_rate_factor(self.step, c.warmup_steps, c.total_steps, c.lr_min_ratio)
-        for optimizer, base in zip(self.optimizers, self._base_lrs, strict=True):
+        for optimizer, rate in zip(self.optimizers, self.scheduled_rates(), strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = base * factor
+                group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
+
+    def scheduled_rates(self) -> list[float]:
+        """The learning rate of this step, one an optimizer."""
+        c = self.config
+        factor = learning_rate_factor(self.step, c.warmup_steps, c.total_steps, c.lr_min_ratio)
+        return [base * factor for base in self._base_lrs]
+
+    @property
+    def clock(self) -> int | Tensor:
+        """The step as the target rules read it."""
+        return self.step
 
     @property
     def learning_rate(self) -> float:

@@ -17,8 +17,8 @@ class AdamATan2(torch.optim.Optimizer):
     bias correction outside atan2, as in the published PyPI package `adam-atan2` that the reference
     trains with. Decay applies to every parameter. Source: arXiv 2407.05872, section 5.
 
-    `lr` may be a tensor. On a GPU it is read there, so that a CUDA graph of the step follows what is
-    written into it; see `hrm_rl.kernels.adam_atan2`.
+    `lr` may be a tensor beside the parameters. It is read there, so that a CUDA graph of the step follows
+    what is written into it; see `hrm_rl.kernels.adam_atan2`.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class AdamATan2(torch.optim.Optimizer):
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
                 continue
-            where = step_device(params)
+            where = step_device(params, group["lr"])
             for p in params:
                 if not self.state[p]:
                     self.state[p] = {
@@ -69,9 +69,13 @@ class SignSGD(torch.optim.Optimizer):
 
     Takes sparse gradients with one row an example. Rows of the same id are summed first; then
     `p = p (1 - lr wd) - lr sign(g)` on those rows only. Source: reference `models/sparse_embedding.py`.
+
+    `lr` may be a tensor beside the table: nothing is read on the host.
     """
 
-    def __init__(self, params: Iterable[Any], lr: float = 1e-2, weight_decay: float = 0.1) -> None:
+    def __init__(
+        self, params: Iterable[Any], lr: float | Tensor = 1e-2, weight_decay: float = 0.1
+    ) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -37,7 +37,8 @@ class Experience(NamedTuple):
     segments: Tensor  # [B]: segments run, this one included
     ended: Tensor  # [B] bool
     right: Tensor  # [B] bool: what halting here was worth
-    step: int
+    step: int | Tensor
+    """A tensor where the step is recorded for replays; only `every:K`, K > 1, needs the number."""
 
 
 class ContinueLoss(NamedTuple):
@@ -227,6 +228,15 @@ def target_rule(spec: str, gamma: float = 1.0, segment_cost: float = 0.0) -> Tar
         f"q_target {spec!r} is none of {', '.join(Q_TARGETS)} (K a whole number >= 1, P in (0, 1], "
         "L in [0, 1])"
     )
+
+
+def extra_segments(spec: str) -> float:
+    """Segments that a rule adds to a training step's own, on average: 1 for the paper's `full`.
+
+    Raises ValueError as `target_rule`.
+    """
+    rule = target_rule(spec)
+    return rule.share / rule.every if isinstance(rule, Bootstrap) else 0.0
 
 
 def _nothing(now: Experience) -> ContinueLoss:

@@ -7,6 +7,7 @@ section 5.
 
 import math
 from types import ModuleType
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -14,10 +15,11 @@ from torch import Tensor
 from hrm_rl.kernels import dispatch
 
 
-def step_device(params: list[Tensor]) -> torch.device:
-    """Where the step counters are read: beside the parameters in Triton, so that a CUDA graph may hold
-    a step; on the host in eager, which needs the number."""
-    return params[0].device if _runs_triton(params) else torch.device("cpu")
+def step_device(params: list[Tensor], lr: float | Tensor) -> torch.device:
+    """Where the step counters are read: beside the parameters in Triton, and where the learning rate lies
+    there as a tensor, so that a CUDA graph may hold a step; else on the host, as eager needs the number."""
+    on_device = _lies_beside(lr, params) or _runs_triton(params)
+    return params[0].device if on_device else torch.device("cpu")
 
 
 def adam_atan2_(
@@ -38,14 +40,18 @@ def adam_atan2_(
         grads: of the parameters' shapes.
         moments: running means of the gradients.
         squares: running means of their squares.
-        steps: scalar tensors on `step_device(params)`, all of one value.
-        lr: learning rate. A tensor on the parameters' device is read there, without a wait for it.
+        steps: scalar tensors on `step_device(params, lr)`, all of one value.
+        lr: learning rate. A tensor on the parameters' device is read there, without a wait for it; in
+            eager the step's numbers are then tensors too, and round in another order.
         betas: decay of the two running means.
         weight_decay: in units of the learning rate.
     """
     torch._foreach_add_(steps, 1)
     if not _runs_triton(params):
-        _eager(params, grads, moments, squares, float(steps[0]), float(lr), betas, weight_decay)
+        if _lies_beside(lr, params):
+            _eager_on_device(params, grads, moments, squares, steps[0], lr, betas, weight_decay)
+        else:
+            _eager(params, grads, moments, squares, float(steps[0]), float(lr), betas, weight_decay)
         return
     device = params[0].device
     if isinstance(lr, Tensor):
@@ -59,6 +65,11 @@ def adam_atan2_(
 
 def _runs_triton(params: list[Tensor]) -> bool:
     return dispatch.uses_triton(params[0].device) and all(p.is_contiguous() for p in params)
+
+
+def _lies_beside(lr: float | Tensor, params: list[Tensor]) -> TypeGuard[Tensor]:
+    # MPS has no float64, in which the step's numbers are computed.
+    return isinstance(lr, Tensor) and lr.device == params[0].device and lr.device.type != "mps"
 
 
 def _eager(
@@ -80,6 +91,29 @@ def _eager(
     torch._foreach_div_(scales, math.sqrt(1 - beta2**t))
     updates = [torch.atan2(m, s) for m, s in zip(moments, scales, strict=True)]
     torch._foreach_add_(params, updates, alpha=-lr / (1 - beta1**t))
+
+
+def _eager_on_device(
+    params: list[Tensor],
+    grads: list[Tensor],
+    moments: list[Tensor],
+    squares: list[Tensor],
+    step: Tensor,
+    lr: Tensor,
+    betas: tuple[float, float],
+    weight_decay: float,
+) -> None:
+    """`_eager` with no number read on the host: step and lr are scalar tensors beside the parameters."""
+    beta1, beta2 = betas
+    t, rate = step.double(), lr.to(step.device, torch.float64, non_blocking=True)
+    decay, size, correction = 1 - rate * weight_decay, rate / (1 - beta1**t), (1 - beta2**t).sqrt()
+    torch._foreach_lerp_(moments, grads, 1 - beta1)
+    torch._foreach_mul_(squares, beta2)
+    torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
+    scales = torch._foreach_sqrt(squares)
+    # One by one: the grouped operations want a tensor of the parameters' own dtype.
+    for p, moment, scale in zip(params, moments, scales, strict=True):
+        p.mul_(decay).sub_(torch.atan2(moment, scale.div_(correction)).mul_(size))
 
 
 def _triton() -> ModuleType:
