@@ -41,7 +41,8 @@ class ObsTokenizer(nn.Module):
         kinds: how to take parts, by name: "image"; "camera/front" of a Dict in a Dict; "0" in a
             Tuple. Or one kind for every part. "categorical", "features", "patches", "text", or with
             the number of bytes to read, "text:64". Parts not named are decided by their spaces.
-        patch_size: side of the square patches, pixels, by name or for every picture.
+        patch_size: side of the square patches, by name or for every picture, in pixels. By name also of
+            a grid of categories, in cells: it then has a token a patch, not one a cell.
         max_tokens: most tokens in all, the summary counted.
 
     Raises:

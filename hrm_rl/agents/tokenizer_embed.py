@@ -48,6 +48,49 @@ class CategoricalTokens(nn.Module):
         return embedded.sum(2) if part.channels > 1 else embedded[:, :, 0]
 
 
+class CategoricalPatchTokens(nn.Module):
+    """A token a square patch of a grid's cells: a row for every place in it, channel and value, summed.
+
+    That is a linear map of the cells one-hot, the same one for every patch. Cells beyond the edges say
+    nothing. Values outside the declared range count as the nearest inside.
+    """
+
+    low: Tensor
+    high: Tensor
+    offset: Tensor
+
+    def __init__(self, part: Part, hidden_size: int) -> None:
+        super().__init__()
+        self.part = part
+        size, (rows, columns) = part.patch_size, part.sides
+        low, high = (torch.tensor(bound, dtype=torch.int64) for bound in (part.low, part.high))
+        values = high - low + 1
+        channel = torch.cumsum(values, 0) - values - low
+        row, column = torch.arange(rows) % size, torch.arange(columns) % size
+        place = row[:, None] * size + column  # [rows, columns]
+        offset = place[..., None] * values.sum() + channel  # [rows, columns, channels]
+        for name, value in (("low", low), ("high", high), ("offset", offset)):
+            self.register_buffer(name, value, persistent=False)
+        self.padding = (0, 0, 0, -columns % size, 0, -rows % size)
+        self.nothing = size**2 * int(values.sum())
+        std = 1 / math.sqrt(hidden_size * part.channels * size**2)
+        table = truncated_normal_(torch.empty(self.nothing, hidden_size), std)
+        # The last row is 0 and, as `padding_idx`, stays so: it gets no gradient.
+        self.table = nn.Parameter(torch.cat([table, torch.zeros(1, hidden_size)]))
+
+    def forward(self, value: Tensor) -> Tensor:
+        part, size = self.part, self.part.patch_size
+        value = value.permute(0, *(1 + axis for axis in part.order))
+        value = value.reshape(len(value), *part.sides, part.channels)
+        value = value.round().long() if value.is_floating_point() else value.long()
+        rows = value.clamp(self.low, self.high) + self.offset
+        if any(self.padding):
+            rows = F.pad(rows, self.padding, value=self.nothing)
+        cells = rows.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # [B, h, p, w, p, C]
+        patches = cells.transpose(2, 3).flatten(3).flatten(1, 2)  # [B, h w, p p C]
+        return F.embedding(patches, self.table, padding_idx=self.nothing).sum(2)
+
+
 class TextTokens(nn.Module):
     """A token a byte: 0 is padding, n + 1 is byte n."""
 
@@ -146,6 +189,8 @@ class PatchTokens(nn.Module):
 
 def tokens_of(part: Part, hidden_size: int) -> nn.Module:
     """The module of a part's kind."""
+    if part.kind == "categorical" and part.patch_size:
+        return CategoricalPatchTokens(part, hidden_size)
     if part.kind == "categorical":
         return CategoricalTokens(part, hidden_size)
     if part.kind == "text":

@@ -48,10 +48,10 @@ def check_total(parts: Sequence["Part"], found: Sequence[spaces.Space], max_toke
     room = max_tokens - (total - part.tokens)
     remedies = []
     if room > 0:
-        if part.kind == "patches":
+        if part.patch_size:
             size = fitting_patch(*part.sides, room)
             remedies.append(f"{override(part.path, size, 'patch_size')} would fit")
-        if part.kind == "categorical" and part.order:
+        if part.kind == "categorical" and part.order and not part.patch_size:
             remedies.append(f"{override(part.path, 'patches')} if it is a picture")
         if part.kind == "categorical" and room >= 32:
             remedies.append(f"{override(part.path, 'features')} to take it as numbers, in groups")

@@ -44,7 +44,7 @@ class Part:
     order: tuple[int, ...] = ()
     """The axes of `shape` as rows, columns, then those of the channels; () where it is no grid."""
     patch_size: int = 0
-    """Side of a picture's square patches, pixels."""
+    """Side of a picture's square patches, pixels, or of a grid's, cells; 0: not cut into patches."""
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class Part:
             told["channels"] = self.channels
         if self.kind == "features":
             told["features"] = math.prod(self.shape)
-        if self.kind == "patches":
+        if self.patch_size:
             told |= {"sides": list(self.sides), "patch_size": self.patch_size}
         return told
 
@@ -85,9 +85,11 @@ def plan(
     kind_of = _by_name("kinds", kinds, names)
     size_of = _by_name("patch_size", patch_size, names)
 
+    by_name = isinstance(patch_size, Mapping)
+
     def parts_with(picture_tokens: int) -> list[Part]:
         return [
-            _part(path, inner, kind_of.get(name), size_of.get(name), picture_tokens)
+            _part(path, inner, kind_of.get(name), size_of.get(name), by_name, picture_tokens)
             for name, (path, inner) in zip(names, found, strict=True)
         ]
 
@@ -97,7 +99,7 @@ def plan(
     if pictures and max_tokens - rest >= len(pictures):  # what the others leave, in equal shares
         parts = parts_with(min(PICTURE_TOKENS, (max_tokens - rest) // len(pictures)))
     for part in parts:
-        if isinstance(patch_size, Mapping) and part.name in patch_size and part.kind != "patches":
+        if by_name and part.name in size_of and not part.patch_size:
             raise ValueError(
                 f"patch_size names part {part.name!r}, which is taken as {part.kind!r}: "
                 f"leave it out, or ask for {override(part.path, 'patches')}"
@@ -119,7 +121,12 @@ def _by_name(option: str, value: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _part(
-    path: tuple[Any, ...], space: spaces.Space, kind: str | None, size: int | None, patches: int
+    path: tuple[Any, ...],
+    space: spaces.Space,
+    kind: str | None,
+    size: int | None,
+    size_by_name: bool,
+    patches: int,
 ) -> Part:
     length: int | None = None
     if isinstance(kind, str) and kind.startswith("text:") and kind[5:].isdecimal():
@@ -141,7 +148,7 @@ def _part(
     if isinstance(space, spaces.Box):
         kind = kind or _kind_of_box(space)
         if kind == "categorical":
-            return _grid(path, space)
+            return _grid(path, space, size if size_by_name else None)
         if kind == "patches":
             return _picture(path, space, size, patches)
         return _vector(path, space.shape, space.low, space.high)
@@ -193,25 +200,42 @@ def _multi_discrete(
     return Part(path, space.shape, "categorical", len(sizes), tuple(low), tuple(high))
 
 
-def _grid(path: tuple[Any, ...], space: spaces.Box) -> Part:
-    """A token a cell, all of the same table; of a grid with channels, a table a channel."""
+def _grid(path: tuple[Any, ...], space: spaces.Box, size: int | None) -> Part:
+    """A token a cell, all of the same table; of a grid with channels, a table a channel.
+
+    With a size, a token a square patch of so many cells a side; tables are of the place in it, too.
+    """
     bounds = np.stack([space.low, space.high])
     if not (np.isfinite(bounds).all() and (bounds == np.round(bounds)).all()):
         raise ValueError(
             f"{described(path, space)} has no whole bounds, so it cannot be 'categorical'; leave it "
             f"to be 'features', or declare an integer Box in a wrapper"
         )
-    order = grid_axes(space.shape) if len(space.shape) in (3, 4) else ()
+    grid = len(space.shape) in (3, 4) or (len(space.shape) == 2 and size is not None)
+    order = grid_axes(space.shape) if grid else ()
     channels = math.prod(space.shape[axis] for axis in order[2:])
     if order:
         bounds = bounds.transpose(0, *(1 + axis for axis in order))
     bounds = bounds.reshape(2, -1, channels)
     low, high = ([int(v) for v in bound] for bound in (bounds[0].min(0), bounds[1].max(0)))
-    _check_rows(path, space, sum(b - a + 1 for a, b in zip(low, high, strict=True)))
+    tables = sum(b - a + 1 for a, b in zip(low, high, strict=True))
     cells = math.prod(space.shape) // channels
+    if order and size is not None:
+        _check_size(path, space, size)
+        tables *= size**2
+        cells = math.prod(-(-space.shape[axis] // size) for axis in order[:2])
+    _check_rows(path, space, tables)
     return Part(
-        path, space.shape, "categorical", cells, tuple(low), tuple(high), channels, order
+        path, space.shape, "categorical", cells, tuple(low), tuple(high), channels, order,
+        size if order and size is not None else 0,
     )  # fmt: skip
+
+
+def _check_size(path: tuple[Any, ...], space: spaces.Space, size: Any) -> None:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(
+            f"patch_size must be an integer >= 1, got {size!r} for {described(path, space)[:-1]}"
+        )
 
 
 def _check_rows(path: tuple[Any, ...], space: spaces.Space, rows: int) -> None:
@@ -257,10 +281,7 @@ def _picture(path: tuple[Any, ...], space: spaces.Box, size: int | None, patches
     rows, columns = shape[order[0]], shape[order[1]]
     if size is None:
         size = fitting_patch(rows, columns, patches)
-    elif isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ValueError(
-            f"patch_size must be an integer >= 1, got {size!r} for {described(path, space)[:-1]}"
-        )
+    _check_size(path, space, size)
     # One scale for the whole picture, so that its patches can share a projection.
     low, high = _bounds(space.low.min(), space.high.max())
     tokens = -(-rows // size) * -(-columns // size)

@@ -193,6 +193,40 @@ def test_patches_are_a_convolution_whose_stride_is_its_size(shape: tuple[int, ..
     assert torch.allclose(made.parts[0](obs), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(7, 5, 3), (8, 4, 1), (6, 9), (2, 7, 7, 3)])
+def test_patches_of_a_grid_are_a_convolution_of_its_cells_one_hot(shape: tuple[int, ...]) -> None:
+    """Beyond the edges there is no value, so nothing is added and nothing is learned."""
+    space = box(2, 5, shape, np.int64)
+    made = tokenizer(space, patch_size={"": 4})
+    grid = shape if len(shape) == 3 else (*shape, 1) if len(shape) == 2 else (7, 7, 6)
+    assert made.plan[0].kind == "categorical"
+    assert made.num_tokens == 1 + -(-grid[0] // 4) * -(-grid[1] // 4)
+    obs = torch.from_numpy(observed(space, 2))
+    cells = (obs.movedim(1, 3) if len(shape) == 4 else obs).reshape(ROWS, *grid)
+    one_hot = F.one_hot(cells - 2, 4).flatten(3).movedim(3, 1).float()  # [B, channels * 4, h, w]
+    one_hot = F.pad(one_hot, (0, -grid[1] % 4, 0, -grid[0] % 4))
+    table = made.parts[0].table
+    kernel = table[:-1].T.reshape(16, 4, 4, one_hot.shape[1]).movedim(3, 1)
+    expected = F.conv2d(one_hot, kernel, stride=4).flatten(2).transpose(1, 2)
+    said = made.parts[0](obs)
+    assert torch.allclose(said, expected, atol=1e-5)
+    assert torch.equal(made.parts[0](obs + 100), made.parts[0](torch.full_like(obs, 5)))
+    said.sum().backward()
+    assert not table[-1].any() and not table.grad[-1].any()
+
+
+def test_a_grid_is_cut_into_patches_only_where_it_is_named() -> None:
+    """A bare size is for pictures."""
+    space = spaces.Dict(grid=box(0, 5, (7, 7, 3), np.int64), camera=box(0, 255, (32, 32), np.uint8))
+    by_name, bare = tokenizer(space, patch_size={"grid": 4}), tokenizer(space, patch_size=8)
+    tokens = [{part.name: part.tokens for part in made.plan} for made in (by_name, bare)]
+    assert tokens == [{"camera": 64, "grid": 4}, {"camera": 16, "grid": 49}]
+    specs = [
+        {part["name"]: part for part in made.spec["parts"]}["grid"] for made in (by_name, bare)
+    ]
+    assert specs[0]["patch_size"] == 4 and "patch_size" not in specs[1]
+
+
 @pytest.mark.parametrize("shape", [(7, 5, 3), (40, 64, 3), (2, 7, 7, 3), (4, 40, 64, 3)])
 def test_where_the_channels_are_makes_no_difference(shape: tuple[int, ...]) -> None:
     """SB3's VecTransposeImage moves them; the weights are of use either way."""

@@ -84,6 +84,12 @@ REFUSED: list[tuple[spaces.Space, dict[str, Any], str]] = [
     (spaces.Dict(a=box(0, 1, (3,))), {"kinds": {"b": "features"}}, r"'b'; the parts are \['a'\]"),
     (spaces.Dict(a=box(0, 1, (3,))), {"patch_size": {"a": 2}}, r"taken as 'features'.*'patches'"),
     (box(0, 255, (64, 64), np.uint8), {"patch_size": 0}, r"integer >= 1, got 0"),
+    (spaces.Dict(a=box(0, 9, (9, 9), int)), {"patch_size": {"a": 0.5}}, r"got 0.5 for part 'a'"),
+    (
+        spaces.Dict(a=box(0, 9, (40, 40), int)),
+        {"patch_size": {"a": 2}},
+        r"400 tokens as 'categorical'.*patch_size=\{'a': 3\} would fit",
+    ),
     (spaces.Discrete(3), {"max_tokens": 0}, r"max_tokens must be an integer >= 1"),
     (
         spaces.Dict({"a/b": spaces.Discrete(2), "a": spaces.Dict(b=spaces.Discrete(2))}),
