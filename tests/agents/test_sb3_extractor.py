@@ -76,6 +76,23 @@ def test_deep_supervision_changes_no_value_and_earlier_segments_train_only_with_
     assert not torch.allclose(a.weight.grad, b.weight.grad)
 
 
+def test_from_zero_the_features_begin_to_differ_between_observations() -> None:
+    """A drawn carry and a summary of its own are the same for all, and outweigh what was seen."""
+    grid = spaces.Box(0, 5, (7, 7, 3), np.int64)
+    x = seen(grid, 64)
+    for seed in range(3):
+        drawn, zero = (
+            extractor(grid, seed, start=start, patch_size={"": 4}) for start in ("drawn", "zero")
+        )
+        assert not zero.core.H_init.any() and not zero.core.L_init.any()
+        assert drawn.core.H_init.any() and drawn.core.L_init.any()
+        with torch.no_grad():
+            spread = [model(x).std(0).square().mean().sqrt() for model in (drawn, zero)]
+        assert spread[1] > 2 * spread[0], spread
+    zero(x).sum().backward()
+    assert zero.tokenizer.places.weight.grad[0].any()  # the summary's own may learn
+
+
 THINKING = spaces.Dict({"observation": VECTOR, "segment": spaces.Discrete(4)})
 
 
@@ -169,6 +186,7 @@ def test_pictures_divided_against_the_word_are_refused(divided: bool) -> None:
         ({"segments": 2.0}, "segments must be an integer >= 1, got 2.0"),
         ({"deep_supervision": -1}, "deep_supervision must be a number >= 0, got -1"),
         ({"deep_supervision": float("nan")}, "deep_supervision must be a number >= 0"),
+        ({"start": "random"}, "start must be one of .'drawn', 'zero'., got 'random'"),
         ({"hidden_size": 15}, "hidden_size=15 is not divisible by num_heads=2"),
         ({"L_cycles": 0}, "L_cycles must be"),
     ],

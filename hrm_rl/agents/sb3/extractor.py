@@ -7,7 +7,7 @@ from a fresh carry; the summary token of z_H is what SB3's heads see. Everything
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypeGuard
+from typing import Any, Literal, Self, TypeGuard, get_args
 
 import torch
 from gymnasium import Space, spaces
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from hrm_rl.agents.tokenizer import ObsTokenizer
 from hrm_rl.model import Carry, CoreConfig, HRMCore
+
+Start = Literal["drawn", "zero"]
 
 _SEGMENT = "segment"
 
@@ -41,8 +43,11 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
             are `z_n + w * sum(z_k - stop_gradient(z_k))`, so their values do not change. 0 trains the last
             segment only, which is faster. The paper gives every segment a loss of its own
             (arXiv 2506.21734, section 2); SB3 computes one loss, on the last.
+        start: the fresh carry, the same for every observation: "drawn" as the paper has it, or "zero", the
+            summary's own embedding then too, which may still learn. From "zero" the features differ more
+            between observations at first, so that heads learn from them sooner.
         kinds: how parts of the observation become tokens, where not by themselves (`ObsTokenizer`).
-        patch_size: side of a picture's patches, in pixels (`ObsTokenizer`).
+        patch_size: side of a picture's patches, in pixels, or of a grid's, in cells (`ObsTokenizer`).
         max_tokens: limit on tokens (`ObsTokenizer`).
         normalize_images: what the policy has under this name: whether SB3 divides pictures by 255.
         core: other fields of `CoreConfig`: H_cycles, L_cycles, H_layers, L_layers, num_heads, ...
@@ -57,13 +62,14 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
         hidden_size: int = 64,
         segments: int = 1,
         deep_supervision: float = 0.0,
+        start: Start = "drawn",
         kinds: Mapping[str, str] | str | None = None,
         patch_size: Mapping[str, int] | int | None = None,
         max_tokens: int = 256,
         normalize_images: bool = True,
         **core: Any,
     ) -> None:
-        _check(segments, deep_supervision)
+        _check(segments, deep_supervision, start)
         config = CoreConfig(hidden_size=hidden_size, **core)
         super().__init__(observation_space, hidden_size)
         self.segments = segments
@@ -83,6 +89,10 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
             max_tokens=max_tokens,
         )
         self.core = HRMCore(config)
+        if start == "zero":
+            with torch.no_grad():
+                for tensor in (self.core.H_init, self.core.L_init, self.tokenizer.places.weight[0]):
+                    tensor.zero_()
         self._pictures = _pictures(observation_space)
         self._divided = normalize_images
         self._unseen = bool(self._pictures)
@@ -176,11 +186,13 @@ def hrm_policy_kwargs(
     }
 
 
-def _check(segments: int, deep_supervision: float) -> None:
+def _check(segments: int, deep_supervision: float, start: str) -> None:
     if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
         raise ValueError(f"segments must be an integer >= 1, got {segments!r}")
     if not 0 <= deep_supervision < float("inf"):
         raise ValueError(f"deep_supervision must be a number >= 0, got {deep_supervision!r}")
+    if start not in get_args(Start):
+        raise ValueError(f"start must be one of {get_args(Start)}, got {start!r}")
 
 
 def _counts_thoughts(space: Space[Any]) -> TypeGuard[spaces.Dict]:
