@@ -1,5 +1,6 @@
 """`hrm-rl bench`."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,12 +12,14 @@ from hrm_rl.cli.output import print_json, print_table, say, show_log
 
 @dataclass(frozen=True)
 class Bench:
-    """Time a training step on this machine, side by side in one run; ratios with their spread.
+    """Time training and evaluation on this machine, side by side in one run; ratios with their spread.
 
-    `train_step.*` sets the way `train` would compute against float32 with PyTorch's defaults;
-    `environment.*` and `overhead.*` give the share of a training step that is not the model. With
-    --reference the 27M-parameter model's training step, and a smaller one's, are set against the
-    reference's own code, eager and with its torch.compile.
+    `train_step.*` sets the way `train` would compute against float32 with PyTorch's defaults, and the
+    cheaper Q targets against the paper's; `environment.*` and `overhead.*` give the share of a training
+    step that is not the model; `evaluate.*` sets stopping early against running to the limit. With
+    --reference the 27M-parameter model's training step and segment, and a smaller one's step, are set
+    against the reference's own code, eager and with its torch.compile. Steps and segments also give
+    their arithmetic and traffic, and the share of this machine's measured peak.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -25,27 +28,32 @@ class Bench:
     """A local clone of sapientinc/HRM to measure in the same run; takes a few minutes."""
     rounds: int = 5
     """Interleaved rounds a row; the median is given."""
+    record: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Also write the result to FOLDER/DATE-MACHINE.json, row by row as they come."""
     json: bool = False
     """Print the result as one JSON object."""
 
     def run(self) -> None:
-        from hrm_rl.training.benchmark import benchmark
+        from hrm_rl.training.benchmark import benchmark, record
         from hrm_rl.training.compute import pick_device
 
         if self.rounds < 3:
             raise ValueError(f"--rounds must be >= 3, got {self.rounds}")
         show_log()
         measured = benchmark(pick_device(self.device), self.rounds, self.reference)
+        about = {**measured.about, "command": " ".join(["hrm-rl", *sys.argv[1:]])}
         rows = []
         for row in measured.rows:
             say(f"{row['name']} against {row['against']}: {row['ratio']:.3f}")
             rows.append(row)
+            if self.record is not None:
+                record(self.record, about, rows)
         if self.json:
-            print_json({**measured.about, "rows": rows})
+            print_json({**about, "rows": rows})
             return
         print_table(
-            f"{measured.about['machine']}; {measured.about['device']}; torch {measured.about['torch']}",
-            ["what", "ours (ms)", "other (ms)", "against", "ratio", "spread"],
+            f"{about['machine']}; {about['device']}; torch {about['torch']}",
+            ["what", "ours (ms)", "other (ms)", "against", "ratio", "spread", "of the peak"],
             [
                 [
                     row["name"],
@@ -54,6 +62,7 @@ class Bench:
                     row["against"],
                     f"{row['ratio']:.3f}",
                     f"{row['spread'][0]:.3f} to {row['spread'][1]:.3f}",
+                    f"{row['share_of_peak']:.2f}" if "share_of_peak" in row else "",
                 ]
                 for row in rows
             ],

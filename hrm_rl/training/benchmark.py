@@ -1,25 +1,25 @@
-"""Side-by-side timing of the training step, in one process, rounds interleaved."""
+"""Side-by-side timing of training and evaluation, in one process, rounds interleaved."""
 
-import dataclasses
+import datetime
+import json
 import os
 import platform
-import statistics
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hrm_rl.model.pretrained import write_whole
+from hrm_rl.training.benchmark_evaluation import evaluation_row
 from hrm_rl.training.benchmark_reference import reference_rows
-from hrm_rl.training.compute import Compute, choose_compute, current_switches
-from hrm_rl.training.loop import Trainer
-from hrm_rl.training.metrics import IntervalMetrics
+from hrm_rl.training.benchmark_training import training_rows
+from hrm_rl.training.compute import Compute, choose_compute, current_switches, has_fast_bfloat16
 from hrm_rl.training.presets import Preset, find_preset
 from hrm_rl.training.reference_clone import check_clone
-from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.timing import Way, interleaved, now, ratio_row
+from hrm_rl.training.roofline import Peak, measure_peak
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,24 @@ def benchmark(device: str, rounds: int = 5, reference: Path | None = None) -> Be
     if reference is not None:
         check_clone(reference)
     preset = find_preset("sudoku-4x4")
-    choice = choose_compute(preset.model, preset.learner, preset.batch_size, device=device)
+    before = current_switches()
+    compute = choose_compute(preset.model, preset.learner, preset.batch_size, device=device).compute
+    try:
+        peak = measure_peak(compute)
+    finally:
+        before.apply()
     about = {
-        "device": str(choice.compute),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(device),
+        "device": str(compute),
+        "fast_bfloat16": has_fast_bfloat16(device),
+        "peak": {"gflops": peak.flops / 1e9, "gigabytes_per_second": peak.bytes / 1e9},
         "python": platform.python_version(),
         "torch": torch.__version__,
         "load": os.getloadavg()[0],
         "rounds": rounds,
     }
-    return Benchmark(about, _rows(preset, choice.compute, device, rounds, reference))
+    return Benchmark(about, _rows(preset, compute, peak, device, rounds, reference))
 
 
 def machine(device: str) -> str:
@@ -67,12 +75,17 @@ def machine(device: str) -> str:
 
 
 def _rows(
-    preset: Preset, compute: Compute, device: str, rounds: int, reference: Path | None
+    preset: Preset,
+    compute: Compute,
+    peak: Peak,
+    device: str,
+    rounds: int,
+    reference: Path | None,
 ) -> Iterator[dict[str, Any]]:
     before = current_switches()
     try:
-        yield _training_step(preset, compute, before, rounds)
-        yield from _shares(preset, compute, rounds)
+        yield from training_rows(preset, compute, before, peak, rounds)
+        yield evaluation_row(preset, compute, rounds)
         if reference is not None:
             before.apply()
             yield from reference_rows(reference, device, rounds)
@@ -80,88 +93,10 @@ def _rows(
         before.apply()
 
 
-class _Workload:
-    """A run's step, taken apart."""
-
-    def __init__(self, preset: Preset, compute: Compute) -> None:
-        self.compute = compute
-        model = dataclasses.replace(preset.model, forward_dtype=compute.dtype)
-        data = dataclasses.replace(preset.data, train_puzzles=2000, validation_puzzles=1)
-        preset = dataclasses.replace(preset, model=model, data=data)
-        # Nothing is trained to the end or saved: the folder stays unmade.
-        self.trainer = Trainer(preset, compute, RunFolder("unused"))
-        self.metrics = IntervalMetrics(model.halt_max_steps, self.trainer.envs.device)
-        self.obs, self.info = self.trainer.envs.reset(seed=0)
-
-    def step(self) -> dict[str, float]:
-        """One training step; seconds of all, the environment, and the agent's and log's bookkeeping."""
-        obs, learner, average = self.obs, self.trainer.learner, self.trainer.average
-        marks = [now(self.compute)]
-        out = learner.model(
-            learner.carry,
-            obs["inputs"],
-            obs["puzzle_identifiers"],
-            gradient=learner.config.gradient,
-        )
-        marks.append(now(self.compute))
-        action = learner.decide(out, obs["segment"])
-        marks.append(now(self.compute))
-        next_obs, _, _, _, next_info = self.trainer.envs.step(action)
-        marks.append(now(self.compute))
-        metrics = learner.learn(out, obs, self.info["labels"], next_info)
-        marks.append(now(self.compute))
-        if average:
-            average.update()
-        self.metrics.add(metrics)
-        if learner.step % 10 == 0:
-            self.metrics.take()
-        marks.append(now(self.compute))
-        self.obs, self.info = next_obs, next_info
-        _, decide, environment, _, log = (b - a for a, b in pairwise(marks))
-        return {
-            "environment": environment,
-            "bookkeeping": decide + log,
-            "all": marks[-1] - marks[0],
-        }
-
-
-def _training_step(
-    preset: Preset, compute: Compute, defaults: Compute, rounds: int
-) -> dict[str, Any]:
-    """A step as `train` computes it, against PyTorch's defaults in float32."""
-    plain = dataclasses.replace(defaults, device=compute.device, dtype="float32")
-    ways = {"ours": Way(_Workload(preset, compute).step, compute)}
-    ways["plain"] = Way(_Workload(preset, plain).step, plain)
-    seconds = interleaved(ways, rounds)
-    m = preset.model
-    name = (
-        f"train_step.{preset.learner.q_target}.h{m.hidden_size}.s{m.seq_len}.b{preset.batch_size}"
-    )
-    return ratio_row(name, seconds["ours"], seconds["plain"], "float32, defaults")
-
-
-def _shares(preset: Preset, compute: Compute, rounds: int) -> list[dict[str, Any]]:
-    """What of a step is not the model: ratio = share."""
-    work = _Workload(preset, compute)
-    for _ in range(3):
-        work.step()
-    samples = [work.step() for _ in range(max(20, 4 * rounds))]
-    rows = []
-    for name, parts in (
-        ("environment", ("environment",)),
-        ("overhead", ("environment", "bookkeeping")),
-    ):
-        ours = [sum(s[part] for part in parts) for s in samples]
-        whole = [s["all"] for s in samples]
-        ratios = sorted(a / b for a, b in zip(ours, whole, strict=True))
-        rows.append(
-            {
-                "name": f"{name}.h{preset.model.hidden_size}.b{preset.batch_size}",
-                "ours": statistics.median(ours),
-                "other": statistics.median(whole),
-                "against": "a whole training step",
-                "ratio": statistics.median(ours) / statistics.median(whole),
-                "spread": [ratios[len(ratios) // 10], ratios[-len(ratios) // 10 - 1]],
-            }
-        )
-    return rows
+def record(folder: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> Path:
+    """Write what was measured to folder/DATE-MACHINE.json, over an earlier one of that day; its path."""
+    name = re.sub(r"[^a-z0-9]+", "-", about["machine"].lower()).strip("-")
+    path = folder / f"{about['date']}-{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    return path

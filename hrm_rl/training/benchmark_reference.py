@@ -11,8 +11,9 @@ from torch import Tensor
 
 from hrm_rl.agents import Learner, LearnerConfig
 from hrm_rl.model import HRM, HRMConfig
-from hrm_rl.training.compute import Compute, choose_compute, current_switches
+from hrm_rl.training.compute import Compute, choose_compute, current_switches, has_fast_bfloat16
 from hrm_rl.training.reference_clone import ReferenceStep
+from hrm_rl.training.roofline import measure_peak, segment_work, step_work, with_work
 from hrm_rl.training.timing import Way, interleaved, ratio_row
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,10 @@ _SHAPES = {
 # Rows of a segment without gradients: latency, and a small batch.
 _SEGMENT_ROWS = {"cpu": (1, 16), "cuda": (1, 8, 64, 768)}
 _TARGETS = ("subsample:0.125", "none")
-_REFERENCES = (("float32", False), ("bfloat16", False), ("bfloat16", True))
+# (dtype, compiled) of the reference's step; the last is its fastest. A CPU that emulates bfloat16 would take
+# minutes a step.
+_WITH_BFLOAT16 = (("float32", False), ("bfloat16", False), ("bfloat16", True))
+_WITHOUT_BFLOAT16 = (("float32", False), ("float32", True))
 
 
 def reference_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, Any]]:
@@ -39,7 +43,9 @@ def reference_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[s
 
 def _step_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, Any]]:
     """Ours with the paper's target against the reference eager in float32, eager in bfloat16, and with
-    its own torch.compile; then our cheaper targets against ours and against the last."""
+    its own torch.compile (in float32 where bfloat16 is emulated); then our cheaper targets against ours and
+    against the last."""
+    kinds = _WITH_BFLOAT16 if has_fast_bfloat16(device) else _WITHOUT_BFLOAT16
     for hidden, heads, cells, rows in _SHAPES[device.split(":")[0]]:
         _forget_compiled()
         config = HRMConfig(11, cells, hidden_size=hidden, num_heads=heads)
@@ -55,30 +61,33 @@ def _step_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, 
             target: Way(our_step(config, target, weights, batch, compute), compute)
             for target in ("full", *_TARGETS)
         }
-        for dtype, compiled in _REFERENCES:
+        for dtype, compiled in kinds:
             name = f"reference, {dtype}, {'its torch.compile' if compiled else 'eager'}"
             theirs = dataclasses.replace(config, forward_dtype=dtype)
             reference = ReferenceStep(directory, theirs, weights, batch, device, compile=compiled)
             ways[name] = Way(reference.step, plain)
         log.info("%s: ours with %s; compiling and warming up", shape, compute)
+        peak = measure_peak(compute)
         seconds = interleaved(ways, rounds, warm_up=2)
         plain.apply()
         references = [name for name in ways if name.startswith("reference")]
-        step = f"train_step.{{}}.{shape}"
-        for other in references:
-            yield ratio_row(step.format("full"), seconds["full"], seconds[other], other)
-        for target in _TARGETS:
-            for other in ("full", references[-1]):
-                against = f"ours, {other}" if other == "full" else other
-                yield ratio_row(step.format(target), seconds[target], seconds[other], against)
+        for target in ("full", *_TARGETS):
+            work = step_work(config, LearnerConfig(q_target=target), rows)
+            for other in references if target == "full" else ("full", references[-1]):
+                against = "ours, full" if other == "full" else other
+                name = f"train_step.{target}.{shape}"
+                row = ratio_row(name, seconds[target], seconds[other], against)
+                yield with_work(row, work, peak)
 
 
 def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, Any]]:
     """The 27M-parameter model's segment as evaluation runs it, ours against the compiled reference."""
-    config = HRMConfig(11, 81)
+    dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
+    config = HRMConfig(11, 81, forward_dtype=dtype)
     weights = HRM(dataclasses.replace(config, forward_dtype="float32"))
     plain = dataclasses.replace(current_switches(), device=device)
     compute = choose_compute(config, LearnerConfig(), 16, steps=1_000_000, device=device).compute
+    peak = measure_peak(compute)
     for rows in _SEGMENT_ROWS[device.split(":")[0]]:
         _forget_compiled()
         batch = random_batch(config, rows)
@@ -90,7 +99,9 @@ def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[st
         seconds = interleaved(ways, rounds, warm_up=2)
         plain.apply()
         name = f"segment.h{config.hidden_size}.s{config.seq_len}.b{rows}"
-        yield ratio_row(name, seconds["ours"], seconds["reference"], "reference, compiled")
+        against = f"reference, {dtype}, its torch.compile"
+        row = ratio_row(name, seconds["ours"], seconds["reference"], against)
+        yield with_work(row, segment_work(config, rows), peak)
 
 
 def _forget_compiled() -> None:

@@ -1,6 +1,7 @@
 """Where and how to compute: device, dtype, threads. On a CPU the fastest way is measured, not guessed."""
 
 import dataclasses
+import functools
 import logging
 import math
 import shutil
@@ -93,10 +94,11 @@ def choose_compute(
     """The fastest way to train this model here.
 
     On a CPU a training step is timed in float32 (also through oneDNN, where that keeps float32's
-    precision) and in bfloat16, then on one thread: beside another busy process one thread can be
-    many times faster than several; and, for runs of a quarter of an hour and more, compiled. Takes a
-    few seconds. What rounds otherwise than plain float32 is taken only where it saves a fifth or more,
-    so that noise does not choose how a run is rounded; the run stores what was chosen.
+    precision) and, unless the CPU has to emulate it, in bfloat16, then on one thread: beside another
+    busy process one thread can be many times faster than several; and, for runs of a quarter of an hour
+    and more, compiled. Takes a few seconds. What rounds otherwise than plain float32 is taken only where
+    it saves a fifth or more, so that noise does not choose how a run is rounded; the run stores what was
+    chosen.
 
     Args:
         model, learner, batch_size, steps: the run to be made.
@@ -110,11 +112,14 @@ def choose_compute(
     if dtype != "auto" and dtype not in FORWARD_DTYPES:
         raise ValueError(f"dtype must be auto or one of {FORWARD_DTYPES}, got {dtype!r}")
     if device != "cpu":
-        half = device == "cuda" and torch.cuda.is_bf16_supported()
+        half = device == "cuda" and has_fast_bfloat16(device)
         auto = "bfloat16" if half else "float32"
         return Choice(Compute(device, auto if dtype == "auto" else dtype))
     before = current_switches()
-    candidates = [Compute(dtype=d, threads=before.threads) for d in _dtypes(dtype)]
+    dtypes = [dtype] if dtype != "auto" else ["float32"]
+    if dtype == "auto" and has_fast_bfloat16():
+        dtypes.append("bfloat16")
+    candidates = [Compute(dtype=d, threads=before.threads) for d in dtypes]
     if dtype in ("auto", "float32") and _onednn_keeps_float32():
         candidates.append(dataclasses.replace(candidates[0], matmul_precision="medium"))
     seconds: dict[Compute, float] = {}
@@ -145,10 +150,6 @@ def _handicap(way: Compute, plain: Compute) -> float:
         f for name, f in _WORTH_CHANGING.items() if getattr(way, name) != getattr(plain, name)
     )
     return math.prod(factors)
-
-
-def _dtypes(dtype: str) -> tuple[str, ...]:
-    return ("float32", "bfloat16") if dtype == "auto" else (dtype,)
 
 
 def current_switches() -> Compute:
@@ -195,6 +196,34 @@ def _row_seconds(
             student.learn(out, obs, inputs, info)
             times.append(time.perf_counter() - start)
     return min(times[1:]) / rows
+
+
+@functools.cache
+def has_fast_bfloat16(device: str = "cpu") -> bool:
+    """Does the device multiply bfloat16 at least half as fast as float32?
+
+    A CPU without instructions for it emulates, tens of times slower: a step of a larger model would
+    take minutes. Decided by a few small products on one thread, which other work disturbs least.
+    """
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        single, half = (_product_seconds(dtype) for dtype in (torch.float32, torch.bfloat16))
+    finally:
+        torch.set_num_threads(threads)
+    return half < 2 * single
+
+
+def _product_seconds(dtype: torch.dtype, width: int = 192) -> float:
+    """The fastest of a few products of two square matrices on the CPU."""
+    a, times = torch.ones(width, width, dtype=dtype), []
+    for _ in range(5):
+        start = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def _onednn_keeps_float32() -> bool:

@@ -1,0 +1,224 @@
+"""Train sudoku-4x4 under each Q target for the same time of one core, and draw what it buys.
+
+    python experiments/q_targets/equal_time.py --seeds 0 1 2
+
+The targets of a seed take turns in one process, a few seconds each, so that whatever else the machine
+does disturbs them alike; the clock is the process's own CPU time, on one thread. Every run's schedule of
+the learning rate is stretched to the steps that it will make in its time. Validation puzzles give the
+curves, test puzzles the last figures. Seeds that are in equal_time.json already are not run again.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from hrm_rl.analysis.bootstrap import nested_bootstrap, percentile_interval
+from hrm_rl.training.compute import Compute
+from hrm_rl.training.data import test_puzzles
+from hrm_rl.training.evaluate import evaluate
+from hrm_rl.training.loop import Trainer
+from hrm_rl.training.presets import Preset, find_preset
+from hrm_rl.training.run_folder import RunFolder
+
+HERE = Path(__file__).parent
+TARGETS = ("full", "subsample:0.125", "delayed", "none")
+TURN = 4.0  # seconds of CPU time
+
+
+@dataclass(frozen=True)
+class Study:
+    """Compare the targets of the continue value at equal time."""
+
+    targets: tuple[str, ...] = TARGETS
+    """Q targets to train with."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the runs."""
+    seconds: float = 240.0
+    """CPU time of one run's training."""
+    points: int = 10
+    """Validations of a run, equally far apart."""
+    puzzles: int = 1000
+    """Test puzzles, of classes that no run has seen."""
+    results: Path = HERE / "equal_time.json"
+    """File to write, and to go on from; the figure goes beside it."""
+
+
+@dataclass
+class Run:
+    """One training under one target, and its clock."""
+
+    trainer: Trainer
+    obs: Any
+    info: Any
+    seconds: float = 0.0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+    def train(self, seconds: float) -> None:
+        """Train for that much of this process's time."""
+        start, learner, envs = time.process_time(), self.trainer.learner, self.trainer.envs
+        while time.process_time() - start < seconds:
+            out, action = learner.act(self.obs)
+            next_obs, _, _, _, next_info = envs.step(action)
+            learner.learn(out, self.obs, self.info["labels"], next_info)
+            self.obs, self.info = next_obs, next_info
+            if self.trainer.average:
+                self.trainer.average.update()
+        self.seconds += time.process_time() - start
+
+    def judge(self, puzzles: Any, rule: str) -> dict[str, Any]:
+        found = evaluate(self.trainer.evaluated_model, puzzles, rule)
+        return {
+            "exact_accuracy": float(found.correct.mean()),
+            "mean_segments": float(found.segments.mean()),
+            "correct": np.packbits(found.correct).tobytes().hex(),
+        }
+
+
+def start(preset: Preset, target: str, seed: int, steps: int) -> Run:
+    preset = preset.with_max_steps(steps)
+    learner = dataclasses.replace(preset.learner, q_target=target)
+    preset = dataclasses.replace(preset, learner=learner)
+    trainer = Trainer(
+        preset, Compute(threads=1), RunFolder(Path(tempfile.gettempdir()) / "unused"), seed
+    )
+    return Run(trainer, *trainer.envs.reset(seed=seed))
+
+
+def steps_in(study: Study, preset: Preset) -> dict[str, int]:
+    """How many steps each target makes in a run's time, by turns of a few."""
+    runs = {target: start(preset, target, 0, 1500) for target in study.targets}
+    for run in runs.values():
+        run.train(1.0)
+    before = {target: (run.trainer.learner.step, run.seconds) for target, run in runs.items()}
+    for _ in range(3):
+        for run in runs.values():
+            run.train(TURN)
+    found = {}
+    for target, run in runs.items():
+        step, seconds = before[target]
+        per_second = (run.trainer.learner.step - step) / (run.seconds - seconds)
+        found[target] = round(study.seconds * per_second)
+    return found
+
+
+def train_seed(study: Study, preset: Preset, seed: int) -> list[dict[str, Any]]:
+    """Every target's run of a seed, by turns."""
+    steps = steps_in(study, preset)
+    runs = {target: start(preset, target, seed, steps[target]) for target in study.targets}
+    for point in range(1, study.points + 1):
+        due = study.seconds * point / study.points
+        while min(run.seconds for run in runs.values()) < due:
+            for run in runs.values():
+                if run.seconds < due:
+                    run.train(min(TURN, due - run.seconds))
+        for target, run in runs.items():
+            judged = run.judge(run.trainer.data.validation, run.trainer.rule)
+            run.curve.append({"step": run.trainer.learner.step, "seconds": run.seconds, **judged})
+            accuracy, segments = judged["exact_accuracy"], judged["mean_segments"]
+            print(
+                f"seed {seed} {run.seconds:5.0f} s {target:16s} {accuracy:.3f} {segments:.2f}",
+                flush=True,
+            )
+    puzzles = test_puzzles(preset, study.puzzles)
+    limit = f"fixed:{preset.model.halt_max_steps}"
+    return [
+        {
+            "q_target": target,
+            "seed": seed,
+            "rule": run.trainer.rule,
+            "scheduled_steps": steps[target],
+            "validation_puzzles": len(run.trainer.data.validation),
+            "curve": run.curve,
+            "test": {
+                "own": run.judge(puzzles, run.trainer.rule),
+                "limit": run.judge(puzzles, limit),
+            },
+        }
+        for target, run in runs.items()
+    ]
+
+
+def accuracy(judged: list[dict[str, Any]], count: int) -> tuple[float, np.ndarray]:
+    """Mean over runs, and its 95 % interval over runs and the puzzles that they share."""
+    packed = [np.frombuffer(bytes.fromhex(j["correct"]), np.uint8) for j in judged]
+    correct = [np.unpackbits(bits, count=count).astype(float)[:, None] for bits in packed]
+    draws = nested_bootstrap(correct, draws=4000, seed=0, shared_puzzles=True)
+    return float(np.mean(correct)), percentile_interval(draws[:, 0])
+
+
+def draw(study: Study, done: dict[str, Any]) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    for target in study.targets:
+        runs = [run for run in done["runs"] if run["q_target"] == target]
+        points = list(zip(*[run["curve"] for run in runs], strict=True))
+        seconds = [np.mean([p["seconds"] for p in point]) for point in points]
+        found = [accuracy(list(point), runs[0]["validation_puzzles"]) for point in points]
+        low, high = zip(*[interval for _, interval in found], strict=True)
+        (line,) = left.plot(seconds, [mean for mean, _ in found], "o-", ms=3, label=target)
+        left.fill_between(seconds, low, high, alpha=0.15, color=line.get_color())
+        right.plot(
+            seconds, [np.mean([p["mean_segments"] for p in point]) for point in points], "o-", ms=3
+        )
+    left.set(xlabel="seconds of one core", ylabel="validation puzzles solved, own rule")
+    right.set(xlabel="seconds of one core", ylabel="segments, own rule")
+    left.legend()
+    figure.savefig(study.results.with_suffix(".png"), dpi=110)
+
+
+def show(study: Study, done: dict[str, Any]) -> None:
+    print(
+        "| target | steps | solved by its own rule | mean segments | solved at the limit | seeds |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for target in study.targets:
+        runs = [run for run in done["runs"] if run["q_target"] == target]
+        cells = []
+        for rule in ("own", "limit"):
+            mean, (low, high) = accuracy([run["test"][rule] for run in runs], study.puzzles)
+            cells.append(f"{100 * mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]")
+        steps = np.mean([run["curve"][-1]["step"] for run in runs])
+        segments = np.mean([run["test"]["own"]["mean_segments"] for run in runs])
+        print(
+            f"| `{target}` | {steps:.0f} | {cells[0]} | {segments:.2f} | {cells[1]} | {len(runs)} |"
+        )
+
+
+def load(study: Study) -> dict[str, Any]:
+    return json.loads(study.results.read_text()) if study.results.exists() else {"runs": []}
+
+
+def main(study: Study) -> None:
+    torch.set_num_threads(1)
+    preset = find_preset("sudoku-4x4")
+    for seed in study.seeds:
+        if seed not in {run["seed"] for run in load(study)["runs"]}:
+            runs = train_seed(study, preset, seed)
+            done = load(study)  # another process may have added a seed meanwhile
+            done["runs"] += runs
+            done["machine"] = {
+                "date": time.strftime("%Y-%m-%d"),
+                "torch": torch.__version__,
+                "computing": "cpu, float32, 1 thread",
+                "command": " ".join(
+                    ["python", "experiments/q_targets/equal_time.py", *sys.argv[1:]]
+                ),
+            }
+            study.results.write_text(json.dumps(done, indent=1) + "\n")
+    done = load(study)
+    show(study, done)
+    draw(study, done)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Study, description=__doc__))
