@@ -25,7 +25,8 @@ from hrm_rl.kernels.graphs import Captured, Recorder, Tensors, make_recorder, ov
 from hrm_rl.model.hrm import HRM, SegmentOutput
 from hrm_rl.model.recurrence import Carry
 
-# Steps that are run before one is recorded: kernels compile, the optimizers make their state.
+# Steps, or segments of a number of rows, that are run before one is recorded: kernels compile, the
+# optimizers make their state.
 WARM_UP_STEPS = 3
 _OBSERVED = ("inputs", "puzzle_identifiers", "segment")
 _JUDGED = ("correct", "segments", "cell_accuracy", "_episode")
@@ -217,8 +218,8 @@ class GraphedAgent(HRMAgent):
     shows to a rule; the rule itself is asked outside.
 
     Each number of rows costs a recording and static memory: keep them few (`evaluate` takes powers of
-    two). The first segment of each runs as ever, the next is recorded. The state it returns is static
-    memory: a state that is held on to changes with the next segment.
+    two). The first `WARM_UP_STEPS` segments of each run as ever, the next is recorded. The state it returns
+    is static memory: a state that is held on to changes with the next segment.
 
     Args and errors as `HRMAgent`; `recorder` is what records.
     """
@@ -256,12 +257,12 @@ class _Bucket:
         memory = Memory(*(t.clone() for t in blank.memory))
         self._state = AgentState(blank.carry, memory)
         self._thinking = Captured(self._think, recorder)
-        self._has_run = False
+        self._run = 0
 
     def think(self, given: Tensors, state: AgentState) -> Thought:
         _copy_state(self._state, state)
-        found = self._thinking(given, warm_up=not self._has_run)
-        self._has_run = True
+        found = self._thinking(given, warm_up=self._run < WARM_UP_STEPS)
+        self._run += 1
         carry, memory = self._state.carry, self._state.memory
         out = SegmentOutput(carry, found["logits"], found["q_halt"], found["q_continue"])
         features = {name: found.get(name) for name in SegmentFeatures._fields}

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from hrm_rl.cli.output import Trained, open_trained, percent, print_json
+from hrm_rl.cli.output import (
+    Trained,
+    open_trained,
+    percent,
+    print_json,
+    refuse_graphs_without_gpu,
+)
 
 if TYPE_CHECKING:
     from hrm_rl.halting import TraceBank
@@ -49,6 +55,8 @@ class Eval:
     """Also time the rule against running every puzzle to the limit, three times each by turns."""
     device: str = "auto"
     """cpu, cuda, mps; auto takes cuda where there is one."""
+    graphs: bool = False
+    """Replay each segment as a CUDA graph (a GPU only)."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -58,9 +66,12 @@ class Eval:
         from hrm_rl.halting.provenance import check_may_judge, is_fitted
         from hrm_rl.halting.replay import replay
         from hrm_rl.model.fingerprint import model_hash
+        from hrm_rl.training.compute import pick_device
         from hrm_rl.training.evaluate import evaluate
 
         self._check()
+        if self.graphs:
+            refuse_graphs_without_gpu(pick_device(self.device))
         if not is_fitted(parse_rule(self.halting or "q")) and self.allow_mismatch and not self.bank:
             raise ValueError("--allow-mismatch goes with --bank, or with a rule that was fitted")
         bank = self._bank()
@@ -69,7 +80,7 @@ class Eval:
         name = self.halting or trained.rule
         rule = parse_rule(name)
         limit = self.max_segments or model.config.halt_max_steps
-        options: dict[str, Any] = {"batch_size": self.batch_size}
+        options: dict[str, Any] = {"batch_size": self.batch_size, "graphs": self.graphs}
         if bank is None:
             puzzles, replayed = self._puzzles(trained), None
             check_may_judge(

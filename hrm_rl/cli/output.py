@@ -29,6 +29,12 @@ def show_log() -> None:
     logging.getLogger("hrm_rl").setLevel(logging.INFO)
 
 
+def refuse_graphs_without_gpu(device: str) -> None:
+    """For --graphs: raises ValueError where there is nothing to record."""
+    if not device.startswith("cuda"):
+        raise ValueError(f"--graphs needs a CUDA device; this would compute on {device}")
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from hrm_rl.cli.output import percent, print_json, say, show_log
+from hrm_rl.cli.output import percent, print_json, refuse_graphs_without_gpu, say, show_log
 
 _HEADINGS = {
     "model": "The network: [model] in a config file (HRMConfig).",
@@ -36,10 +36,14 @@ class Train:
     resume: bool = False
     """Go on with the run in --out from its newest checkpoint. Only max_steps, validate_every and
     log_every may change."""
+    graphs: bool = False
+    """Replay each training step as CUDA graphs (a GPU only; not with every:K or jointly trained halting).
+    The run does not store it: say it again with --resume."""
     json: bool = False
     """Print the result as one JSON object."""
 
     def run(self) -> None:
+        from hrm_rl.agents.graphs import check_can_be_graphed
         from hrm_rl.training.compute import pick_device
         from hrm_rl.training.config import resolve, resume, to_toml
         from hrm_rl.training.data import training_data
@@ -55,12 +59,17 @@ class Train:
             run.latest()
             asked = resume(preset, compute, run.path, *layers)
             preset, data = asked.preset, None
+            if self.graphs:
+                refuse_graphs_without_gpu(compute.device)
         else:
             asked = resolve(*layers)
             run = RunFolder(self.out or Path("runs") / asked.preset.name)
             run.refuse_if_used(", or --resume to go on with it")
             # The data first: a mistake in it should not wait for the probe.
             device = pick_device(asked.settings.device)
+            if self.graphs:
+                refuse_graphs_without_gpu(device)
+                check_can_be_graphed(asked.preset.learner)
             data = training_data(asked.preset.data, device)
             preset, compute = fit_to_machine(
                 asked.preset,
@@ -68,7 +77,7 @@ class Train:
                 dtype=asked.settings.dtype,
                 keep_batch_size="batch_size" in asked.given,
             )
-        trainer = Trainer(preset, compute, run, asked.settings.seed, data)
+        trainer = Trainer(preset, compute, run, asked.settings.seed, data, graphs=self.graphs)
         if self.resume:
             trainer.restore()
             run.store(preset, compute)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from hrm_rl.agents import HRMAgent
+from hrm_rl.agents.graphs import GraphedAgent
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.source import Validator
 from hrm_rl.halting import HaltingRule
@@ -52,6 +54,7 @@ def evaluate(
     batch_size: int = 256,
     validator: Validator | None = None,
     puzzle_keys: ArrayLike | None = None,
+    graphs: bool = False,
 ) -> Evaluation:
     """Answer every puzzle once, stopping by `rule`, at the latest after `max_segments`.
 
@@ -63,6 +66,8 @@ def evaluate(
         batch_size: puzzles thought about at once.
         validator: says whether an answer is any right one; without it valid = correct.
         puzzle_keys: int64 [N], by which rules that draw at random count; 0, 1, 2, ... by default.
+        graphs: replay segments as CUDA graphs (`hrm_rl.agents.graphs`); at the end, when rows run idle,
+            on powers of two of rows.
 
     Raises:
         ValueError: as `check_fits`.
@@ -74,7 +79,7 @@ def evaluate(
     source = SequentialSource(puzzles, config.vocab_size, device=device, validator=validator)
     rows = min(batch_size, count)
     envs = PuzzleVectorEnv(rows, source, halt_max_steps=limit, order="epoch", device=device)
-    agent = HRMAgent(model, rule)
+    agent = (GraphedAgent if graphs else HRMAgent)(model, rule)
     # Padded rows, whose key is past the end, take the last one's.
     counters = np.arange(count) if puzzle_keys is None else np.asarray(puzzle_keys)
     keys = torch.as_tensor(np.append(counters, counters[-1]).astype(np.int64), device=device)
@@ -101,9 +106,9 @@ def evaluate(
         if count - finished <= worth_it and not model.is_compiled:
             # The puzzles are all handed out and a quarter of the rows idle: go on with the others.
             # (A compiled model would be compiled again for every number of rows.)
-            busy = (info["puzzle_key"] < count).nonzero().squeeze(1)
-            if 0 < len(busy) <= worth_it:
-                envs, state = envs.take_rows(busy), state.take_rows(busy)
+            kept = _rows_to_keep(info["puzzle_key"] < count, graphs)
+            if 0 < len(kept) <= worth_it:
+                envs, state = envs.take_rows(kept), state.take_rows(kept)
                 obs, info = envs.current()
     seconds = time.perf_counter() - start
     model.train(was_training)
@@ -119,6 +124,17 @@ def evaluate(
         limit,
         seconds,
     )
+
+
+def _rows_to_keep(busy: Tensor, power_of_two: bool) -> Tensor:
+    """The rows of `busy` (bool [B]), int64 [K]; with as many idle ones as make K a power of two, so that
+    few sizes are met."""
+    found = busy.nonzero().squeeze(1)
+    if not power_of_two or not len(found):
+        return found
+    idle = (~busy).nonzero().squeeze(1)
+    size = 1 << (len(found) - 1).bit_length()
+    return torch.cat((found, idle[: size - len(found)]))
 
 
 def check_fits(config: HRMConfig, puzzles: PuzzleArrays) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from hrm_rl.agents import make_learner
+from hrm_rl.agents import Learner, make_learner
+from hrm_rl.agents.graphs import GraphedLearner
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.model import HRM
 from hrm_rl.training.average import WeightAverage
@@ -32,8 +33,14 @@ class Trainer:
         run: RunFolder,
         seed: int = 0,
         data: TrainingData | None = None,
+        *,
+        graphs: bool = False,
     ) -> None:
-        """`data` is what `training_data` made of the preset's, where that has been done already."""
+        """`data` is what `training_data` made of the preset's, where that has been done already; with
+        `graphs` steps and validations are replayed as CUDA graphs (`hrm_rl.agents.graphs`).
+
+        Raises ValueError for graphs of steps that are not all alike.
+        """
         compute.apply()
         learner = dataclasses.replace(preset.learner, seed=seed)
         preset = dataclasses.replace(preset, learner=learner)
@@ -44,7 +51,9 @@ class Trainer:
         self.data: TrainingData = dataclasses.replace(data, validation=few)
         torch.manual_seed(seed)
         self.model = HRM(preset.model).to(compute.device)
-        self.learner = make_learner(self.model, preset.batch_size, preset.learner)
+        make = GraphedLearner if graphs else make_learner
+        self.learner: Learner = make(self.model, preset.batch_size, preset.learner)
+        self.graphs = graphs
         self.average = WeightAverage(self.model, preset.ema_decay) if preset.ema_decay else None
         if compute.compile:
             self.model.compile_blocks()
@@ -157,6 +166,7 @@ class Trainer:
             self.rule,
             batch_size=self.preset.batch_size,
             validator=self.data.validator,
+            graphs=self.graphs,
         )
         return result.summary()
 

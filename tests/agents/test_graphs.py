@@ -270,7 +270,7 @@ def decisions(agent: HRMAgent, source: Any, steps: int, device: str = "cpu") -> 
     obs, info = envs.reset(seed=1)
     state, found = None, []
     for step in range(steps):
-        if step in (4, 8):
+        if step in (6, 12):
             rows = torch.arange(0, envs.num_envs, 2, device=device)
             envs, state = envs.take_rows(rows), state.take_rows(rows)
             obs, info = envs.current()
@@ -285,25 +285,25 @@ def decisions(agent: HRMAgent, source: Any, steps: int, device: str = "cpu") -> 
 
 @pytest.mark.parametrize("rule", ["q", "stable:1", "recall(confidence:0.3)", "random:0.4"])
 def test_a_replayed_agent_decides_as_the_plain_one(model, easy_source, recorder, rule) -> None:
-    plain = decisions(HRMAgent(model(), rule), easy_source, 12)
+    plain = decisions(HRMAgent(model(), rule), easy_source, 18)
     agent = GraphedAgent(model(), rule, recorder=recorder)
-    graphed = decisions(agent, easy_source, 12)
+    graphed = decisions(agent, easy_source, 18)
     for step, (one, other) in enumerate(zip(plain, graphed, strict=True)):
         assert one.keys() == other.keys()
         for name in one:
             assert torch.equal(one[name], other[name]), (step, name)
     assert sorted(agent._buckets) == [2, 4, 8]
     if not isinstance(recorder, Rerun):
-        assert recorder.replays == 12 - 2 * 3
+        assert recorder.replays == 18 - (WARM_UP_STEPS + 1) * 3
 
 
 def test_a_replayed_agent_follows_the_weights(model, easy_source, tape) -> None:
     network = model()
     agent = GraphedAgent(network, "fixed:9", recorder=tape())
-    before = decisions(agent, easy_source, 4)
+    before = decisions(agent, easy_source, 6)
     with torch.no_grad():
         network.lm_head.weight.neg_()
-    after = decisions(agent, easy_source, 4)
+    after = decisions(agent, easy_source, 6)
     assert torch.equal(before[3]["logits"], -after[3]["logits"])
 
 
@@ -345,7 +345,7 @@ def test_on_a_gpu_replayed_steps_are_those_of_the_plain_learner(
 
 @pytest.mark.gpu
 def test_on_a_gpu_a_replayed_agent_decides_as_the_plain_one(model, source_on_gpu) -> None:
-    plain = decisions(HRMAgent(model().to("cuda"), "q"), source_on_gpu, 12, "cuda")
-    graphed = decisions(GraphedAgent(model().to("cuda"), "q"), source_on_gpu, 12, "cuda")
+    plain = decisions(HRMAgent(model().to("cuda"), "q"), source_on_gpu, 18, "cuda")
+    graphed = decisions(GraphedAgent(model().to("cuda"), "q"), source_on_gpu, 18, "cuda")
     for one, other in zip(plain, graphed, strict=True):
         torch.testing.assert_close(one["logits"], other["logits"], rtol=1e-4, atol=1e-4)

@@ -219,6 +219,14 @@ def test_unknown_family(hrm_rl, tmp_path) -> None:
     )
 
 
+def test_graphs_without_a_gpu(hrm_rl, made, tmp_path) -> None:
+    said = "--graphs needs a CUDA device; this would compute on cpu"
+    run = tmp_path / "run"
+    assert said in hrm_rl("train", "tiny", "--out", run, "--graphs", "--device", "cpu").refusal
+    assert not run.exists()
+    assert said in hrm_rl("eval", made / "run", "--graphs", "--device", "cpu").refusal
+
+
 @pytest.mark.parametrize("device", ["cube", "cpu:x"])
 def test_unknown_device(hrm_rl, made, device) -> None:
     assert_says(hrm_rl("eval", made / "run", "--device", device).refusal, repr(device))

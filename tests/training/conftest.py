@@ -42,10 +42,12 @@ def tiny_preset(**changes: Any) -> Preset:
     return Preset(**(settings | changes))
 
 
-def make_trainer(folder: Path, resume: bool = False, seed: int = 0, **changes: Any) -> Trainer:
+def make_trainer(
+    folder: Path, resume: bool = False, seed: int = 0, graphs: bool = False, **changes: Any
+) -> Trainer:
     """A run in `folder`, begun or taken up again."""
     preset, compute, run = tiny_preset(**changes), Compute(), RunFolder(folder)
-    trainer = Trainer(preset, compute, run, seed)
+    trainer = Trainer(preset, compute, run, seed, graphs=graphs)
     if resume:
         trainer.restore()
     else:
