@@ -75,3 +75,15 @@ class OneWayMaze(gym.Env[NDArray[np.int64], Any]):
             plan[self._passages[self._doors, self._walked], 0, 1] = (1, 2)
         plan[self._passages[0, -1], 0, 1] += 3
         return plan
+
+
+def leads_out(plan: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each room leads to the exit, bool [..., rooms]: labels for learning to plan.
+
+    `plan` is an observation of `OneWayMaze` or a batch of them, [..., rooms, 1, 2].
+    """
+    leads_to, mark = plan[..., 0, 0], plan[..., 0, 1]
+    end = leads_to
+    for _ in range(plan.shape[-3] // 2 - 1):  # a passage has half of the rooms
+        end = np.take_along_axis(leads_to, end, -1)
+    return np.take_along_axis(mark, end, -1) >= 3

@@ -8,7 +8,7 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrm_rl.envs.one_way_maze import OneWayMaze
+from hrm_rl.envs.one_way_maze import OneWayMaze, leads_out
 
 
 def solve(plan: Any) -> tuple[int, int]:
@@ -51,6 +51,24 @@ def test_a_wrong_door_ends_it() -> None:
     _, reward, terminated, truncated, info = env.step(1 - solve(plan)[0])
     assert (reward, terminated, truncated) == (0, True, False)
     assert info == {"is_success": False}
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_labels_say_which_rooms_lead_out(depth: int) -> None:
+    """Room by room, against a walk; one plan or a batch; half of the rooms do."""
+    env = OneWayMaze(depth)
+    env.reset(seed=0)
+    plans = np.stack([env.reset()[0] for _ in range(20)])
+    labels = leads_out(plans)
+    assert labels.shape == (20, 2 * depth) and labels.dtype == bool
+    assert (labels.sum(1) == depth).all()
+    for plan, label in zip(plans, labels, strict=True):
+        assert np.array_equal(leads_out(plan), label)
+        leads_to, mark = plan[:, 0, 0], plan[:, 0, 1]
+        for room, out in enumerate(label):
+            while leads_to[room] != room:
+                room = leads_to[room]
+            assert out == (mark[room] >= 3)
 
 
 def test_doors_and_distances_are_drawn_evenly() -> None:
