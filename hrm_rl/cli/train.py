@@ -75,6 +75,7 @@ class Train:
                 asked.preset,
                 device=device,
                 dtype=asked.settings.dtype,
+                compile=asked.settings.compile,
                 keep_batch_size="batch_size" in asked.given,
             )
         trainer = Trainer(preset, compute, run, asked.settings.seed, data, graphs=self.graphs)

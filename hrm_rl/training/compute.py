@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -16,6 +16,8 @@ from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
 
 log = logging.getLogger(__name__)
+
+Compiling = Literal["auto", "yes", "no"]
 
 # Work of one probe step, in floating-point operations: a few tenths of a second on a laptop's core.
 _PROBE_FLOPS = 2e10
@@ -90,6 +92,7 @@ def choose_compute(
     steps: int = 0,
     device: str = "auto",
     dtype: str = "auto",
+    compile: Compiling = "auto",
 ) -> Choice:
     """The fastest way to train this model here.
 
@@ -104,17 +107,23 @@ def choose_compute(
         model, learner, batch_size, steps: the run to be made.
         device: `auto`, or a device of PyTorch's.
         dtype: `auto`, or the dtype to compute in.
+        compile: whether to compile the block; `auto` never does on a GPU, where it has not been measured.
 
     Raises:
-        ValueError: a device or dtype that cannot be used.
+        ValueError: a device or dtype that cannot be used, or no compiler where one was asked for.
     """
     device = pick_device(device)
     if dtype != "auto" and dtype not in FORWARD_DTYPES:
         raise ValueError(f"dtype must be auto or one of {FORWARD_DTYPES}, got {dtype!r}")
+    if compile == "yes" and device == "cpu" and not _has_compiler():
+        raise ValueError(
+            "torch.compile needs a C++ compiler (g++, clang++ or cl), and found none here"
+        )
     if device != "cpu":
         half = device == "cuda" and has_fast_bfloat16(device)
         auto = "bfloat16" if half else "float32"
-        return Choice(Compute(device, auto if dtype == "auto" else dtype))
+        chosen = auto if dtype == "auto" else dtype
+        return Choice(Compute(device, chosen, compile=compile == "yes"))
     before = current_switches()
     dtypes = [dtype] if dtype != "auto" else ["float32"]
     if dtype == "auto" and has_fast_bfloat16():
@@ -134,8 +143,11 @@ def choose_compute(
             best = probe(candidate)
         if best.threads and best.threads > 1:
             best = probe(dataclasses.replace(best, threads=1))
+        if compile == "yes":
+            compiled = dataclasses.replace(best, compile=True)
+            return Choice(compiled, seconds[best])
         whole_run = steps * min(LONG_STEP, batch_size * seconds[best])
-        if whole_run > _WORTH_COMPILING and _has_compiler():
+        if compile == "auto" and whole_run > _WORTH_COMPILING and _has_compiler():
             try:
                 best = probe(dataclasses.replace(best, compile=True))
             except Exception as error:  # any compiler's trouble: there is a way without

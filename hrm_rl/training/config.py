@@ -211,7 +211,7 @@ def resume(stored: Preset, compute: Compute, where: object, *layers: Layer) -> R
             named = f"{layer.file}: preset" if layer.file else "the preset"
             raise ValueError(_fixed(named, where, stored.name, layer.preset))
     values, origins = _merge(layers)
-    computing = {"device": compute.device, "dtype": compute.dtype}
+    computing = _computing(compute)
     for key, value in values.items():
         if key in FREE_ON_RESUME or (key in computing and value == "auto"):
             continue
@@ -226,6 +226,12 @@ def resume(stored: Preset, compute: Compute, where: object, *layers: Layer) -> R
     free = {k: v for k, v in values.items() if k in FREE_ON_RESUME}
     preset = _build(lambda: dataclasses.replace(preset, **free), "", origins)
     return Run(preset, RunSettings(stored.learner.seed, **computing), frozenset(values))
+
+
+def _computing(compute: Compute) -> dict[str, Any]:
+    """The settings of RunSettings that a way to compute has decided."""
+    compiled = "yes" if compute.compile else "no"
+    return {"device": compute.device, "dtype": compute.dtype, "compile": compiled}
 
 
 def _merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:
@@ -284,7 +290,7 @@ def _fixed(named: str, where: object, stored: Any, given: Any) -> str:
 def to_toml(preset: Preset, compute: Compute) -> str:
     """The resolved run as a config file that gives it again."""
     tables: dict[str, list[str]] = {"": [f"preset = {_literal(preset.name)}"]}
-    computing = {"device": compute.device, "dtype": compute.dtype}
+    computing = _computing(compute)
     for key, knob in knobs().items():
         holder = getattr(preset, knob.table) if knob.table else None
         if holder is not None and knob.name not in {f.name for f in dataclasses.fields(holder)}:

@@ -19,6 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
+from hrm_rl.training.compute import Compiling
 from hrm_rl.training.data_settings import FamilyData, SudokuData
 from hrm_rl.training.presets import PRESETS, Preset
 
@@ -38,6 +39,9 @@ class RunSettings:
     """cpu, cuda, mps; auto takes cuda where there is one."""
     dtype: str = "auto"
     """float32 or bfloat16; auto measures which is faster."""
+    compile: Compiling = "auto"
+    """Compile the model's block with torch.compile; auto does on a CPU, for runs of a quarter of an hour and
+    more, where it measures faster."""
 
     def __post_init__(self) -> None:
         if self.dtype != "auto" and self.dtype not in FORWARD_DTYPES:

@@ -3,14 +3,19 @@
 import dataclasses
 import logging
 
-from hrm_rl.training.compute import LONG_STEP, Compute, choose_compute
+from hrm_rl.training.compute import LONG_STEP, Compiling, Compute, choose_compute
 from hrm_rl.training.presets import Preset
 
 log = logging.getLogger(__name__)
 
 
 def fit_to_machine(
-    preset: Preset, *, device: str = "auto", dtype: str = "auto", keep_batch_size: bool = False
+    preset: Preset,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    compile: Compiling = "auto",
+    keep_batch_size: bool = False,
 ) -> tuple[Preset, Compute]:
     """The preset as it will run here, and how it computes.
 
@@ -25,6 +30,7 @@ def fit_to_machine(
         steps=preset.max_steps,
         device=device,
         dtype=dtype,
+        compile=compile,
     )
     model = dataclasses.replace(preset.model, forward_dtype=choice.compute.dtype)
     preset = dataclasses.replace(preset, model=model)

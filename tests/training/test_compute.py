@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from hrm_rl.training import compute
 from hrm_rl.training.compute import Compute, choose_compute, pick_device
 
 
@@ -45,3 +46,36 @@ def test_unusable_device_and_dtype_are_named(preset) -> None:
 
 def test_auto_takes_cuda_where_there_is_one() -> None:
     assert pick_device() == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_what_is_emulated_is_not_probed(preset, monkeypatch, caplog) -> None:
+    p = preset()
+    for fast in (True, False):
+        caplog.clear()
+        monkeypatch.setattr(compute, "has_fast_bfloat16", lambda fast=fast: fast)
+        with caplog.at_level("INFO", logger="hrm_rl"):
+            choose_compute(p.model, p.learner, 2, device="cpu")
+        assert ("bfloat16" in caplog.text) == fast
+
+
+def test_bfloat16_is_judged_by_its_products(monkeypatch) -> None:
+    seconds = {torch.float32: 1.0, torch.bfloat16: 30.0}
+    monkeypatch.setattr(compute, "_product_seconds", lambda dtype: seconds[dtype])
+    judge = compute.has_fast_bfloat16.__wrapped__
+    threads = torch.get_num_threads()
+    assert not judge()
+    seconds[torch.bfloat16] = 0.6
+    assert judge() and torch.get_num_threads() == threads
+
+
+def test_compiling_can_be_asked_for_and_refused(preset, monkeypatch) -> None:
+    p = preset()
+
+    def chosen(**asked) -> bool:
+        return choose_compute(p.model, p.learner, 2, device="cpu", **asked).compute.compile
+
+    assert chosen(compile="yes")
+    assert not chosen(compile="no", steps=10**9)
+    monkeypatch.setattr(compute, "_has_compiler", lambda: False)
+    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler"):
+        chosen(compile="yes")

@@ -35,7 +35,7 @@ def write(tmp_path):
 
 
 def test_every_field_is_a_knob_with_a_meaning() -> None:
-    named = {"seed", "device", "dtype"}
+    named = {"seed", "device", "dtype", "compile"}
     named |= {f.name for f in dataclasses.fields(Preset)} - {"name", "model", "learner", "data"}
     for table, kind in TABLES:
         named |= {f"{table}.{f.name}" for f in dataclasses.fields(kind)}
