@@ -94,7 +94,7 @@ class Bootstrap:
         self.memory: tuple[Tensor, ...] | None = None
 
     def __call__(self, now: Experience) -> ContinueLoss:
-        if now.step % self.every:
+        if self.every > 1 and now.step % self.every:
             return _nothing(now)
         if self.share == 1.0:
             target = self._target(now)

@@ -10,6 +10,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.agents.losses import token_loss
 from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model.recurrence import Gradient
 
 # Of each weight: itself, its gradient and two moments, in float32.
 _COPIES = 4
@@ -46,8 +47,30 @@ def step_memory(model: HRMConfig, learner: LearnerConfig) -> StepMemory:
     return StepMemory(4 * _COPIES * weights + cast, (four - two) // 2 + carries)
 
 
-def _kept(network: HRM, rows: int, learner: LearnerConfig) -> int:
-    """Bytes that autograd keeps of `rows` rows, each storage counted once."""
+def kept_per_row(
+    model: HRMConfig, gradient: Gradient = "one-step", *, segments: int = 1, at_once: bool = False
+) -> int:
+    """Bytes of a row that autograd keeps at the most, over an episode of some segments; on meta tensors.
+
+    Args:
+        model: its cycles, sizes and compute dtype.
+        gradient: how much of a segment is differentiated.
+        segments: of the episode.
+        at_once: one backward pass at the episode's end, through all segments (the states between them
+            count in any case); else one after each segment, which frees what that one kept.
+    """
+    learner = LearnerConfig(gradient=gradient)
+    with torch.device("meta"):
+        network = HRM(model)
+        two, four = (_kept(network, rows, learner, segments, at_once) for rows in (2, 4))
+    return (four - two) // 2
+
+
+def _kept(
+    network: HRM, rows: int, learner: LearnerConfig, segments: int = 1, at_once: bool = False
+) -> int:
+    """Bytes that autograd keeps of `rows` rows, each storage counted once: the most of any segment, or of
+    all together."""
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -56,10 +79,16 @@ def _kept(network: HRM, rows: int, learner: LearnerConfig) -> int:
 
     inputs = torch.zeros(rows, network.config.seq_len, dtype=torch.int64)
     ids = torch.zeros(rows, dtype=torch.int64)
+    carry, most = network.initial_carry(rows), 0
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        out = network(network.initial_carry(rows), inputs, ids, gradient=learner.gradient)
-        token_loss(out.logits, inputs, learner.token_loss)
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+        for _ in range(segments):
+            out = network(carry, inputs, ids, gradient=learner.gradient)
+            token_loss(out.logits, inputs, learner.token_loss)
+            carry = out.carry
+            most = max(most, sum(tensor.untyped_storage().nbytes() for tensor in kept.values()))
+            if not at_once:
+                kept.clear()
+    return most
 
 
 def total_memory(device: str) -> int:

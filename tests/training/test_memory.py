@@ -1,5 +1,7 @@
 """What a step needs of memory, and what is said where a batch does not fit."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -7,7 +9,13 @@ from torch.autograd.graph import saved_tensors_hooks
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.agents.losses import token_loss
 from hrm_rl.model import HRM, HRMConfig, layers
-from hrm_rl.training.memory import StepMemory, is_out_of_memory, step_memory, too_large
+from hrm_rl.training.memory import (
+    StepMemory,
+    is_out_of_memory,
+    kept_per_row,
+    step_memory,
+    too_large,
+)
 
 SMALL = HRMConfig(5, 16, hidden_size=32, num_heads=4, forward_dtype="float32", H_layers=2)
 
@@ -46,6 +54,58 @@ def test_the_27m_model_needs_its_weights_four_times() -> None:
 def test_backpropagating_through_every_call_keeps_more() -> None:
     one, full = (step_memory(SMALL, LearnerConfig(gradient=g)) for g in ("one-step", "full"))
     assert 2 < full.per_row / one.per_row < 3.5  # six module calls against two, and what is shared
+
+
+def small(cycles: int) -> HRMConfig:
+    return dataclasses.replace(SMALL, H_cycles=cycles, L_cycles=cycles)
+
+
+def test_one_step_gradient_keeps_the_same_whatever_the_cycles_and_segments() -> None:
+    kept = {
+        kept_per_row(small(cycles), "one-step", segments=segments)
+        for cycles, segments in ((1, 1), (2, 1), (4, 1), (2, 3))
+    }
+    assert len(kept) == 1
+
+
+def test_longer_gradients_keep_in_proportion_to_the_calls() -> None:
+    full = [kept_per_row(small(n), "full") for n in (1, 2, 3)]  # 2, 6 and 12 calls
+    assert full[0] == kept_per_row(small(1), "one-step")
+    assert full[2] - full[1] == pytest.approx((full[1] - full[0]) * 6 / 4, rel=0.05)
+    last = [kept_per_row(small(n), "last-cycle") for n in (1, 2, 3)]  # 2, 3 and 4
+    assert last[2] - last[1] == last[1] - last[0] > 0
+    assert last[2] < full[2]
+
+
+def test_segments_add_up_only_where_one_backward_pass_waits_for_all() -> None:
+    one, several = (kept_per_row(SMALL, "full", segments=n) for n in (1, 3))
+    assert one == several
+    at_once = kept_per_row(SMALL, "full", segments=3, at_once=True)
+    assert at_once == pytest.approx(3 * one, rel=0.05)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_one_step_gradient_takes_the_same_memory_at_any_number_of_cycles() -> None:
+    def most(cycles: int, gradient: str) -> int:
+        """Bytes that a segment and its backward pass take beside the weights."""
+        config = dataclasses.replace(small(cycles), forward_dtype="bfloat16")
+        model = HRM(config).to("cuda")
+        inputs = torch.zeros(512, 16, dtype=torch.int64, device="cuda")
+        carry = model.initial_carry(512)
+        for _ in range(2):  # what the first run makes for good is not counted
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            out = model(carry, inputs, inputs[:, 0], gradient=gradient)
+            token_loss(out.logits, inputs).sum().backward()
+            peak = torch.cuda.max_memory_allocated() - before
+            del out
+            model.zero_grad(set_to_none=True)
+        return peak
+
+    one = [most(cycles, "one-step") for cycles in (1, 4)]
+    assert one[1] < 1.2 * one[0]
+    full = [most(cycles, "full") for cycles in (1, 4)]  # 2 calls and 20
+    assert full[1] > 4 * full[0]
 
 
 @pytest.mark.parametrize(
