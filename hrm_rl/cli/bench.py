@@ -16,10 +16,11 @@ class Bench:
 
     `train_step.*` sets the way `train` would compute against float32 with PyTorch's defaults, and the
     cheaper Q targets against the paper's; `environment.*` and `overhead.*` give the share of a training
-    step that is not the model; `evaluate.*` sets stopping early against running to the limit. With
-    --reference the 27M-parameter model's training step and segment, and a smaller one's step, are set
-    against the reference's own code, eager and with its torch.compile. Steps and segments also give
-    their arithmetic and traffic, and the share of this machine's measured peak.
+    step that is not the model; `evaluate.*` sets stopping early against running to the limit, and on a GPU
+    `graph.*` replayed CUDA graphs against launches one by one. With --reference the 27M-parameter model's
+    training step and segment, and a smaller one's step, are set against the reference's own code, eager
+    and with its torch.compile. Steps and segments also give their arithmetic and traffic, and the share
+    of this machine's measured peak.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -14,6 +14,7 @@ import torch
 
 from hrm_rl.model.pretrained import write_whole
 from hrm_rl.training.benchmark_evaluation import evaluation_row
+from hrm_rl.training.benchmark_graphs import graph_rows
 from hrm_rl.training.benchmark_reference import reference_rows
 from hrm_rl.training.benchmark_training import training_rows
 from hrm_rl.training.compute import Compute, choose_compute, current_switches, has_fast_bfloat16
@@ -86,6 +87,8 @@ def _rows(
     try:
         yield from training_rows(preset, compute, before, peak, rounds)
         yield evaluation_row(preset, compute, rounds)
+        if device.startswith("cuda"):
+            yield from graph_rows(device, rounds)
         if reference is not None:
             before.apply()
             yield from reference_rows(reference, device, rounds)
