@@ -4,7 +4,8 @@ A replay runs the very operations of the recording on the very tensors: what was
 a constant, what Python would do now is not done, and what is not written again is gone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ class Operation:
     def __init__(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         self.func, self.args, self.kwargs = func, args, kwargs
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        self.written_to = given if func._schema.is_mutable else []
         self.results = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         sparse = any(t.is_sparse for t in (*given, *self.results))
         places = set() if sparse else {t.untyped_storage().data_ptr() for t in given}
@@ -28,7 +30,8 @@ class Operation:
         ]
 
     def again(self) -> None:
-        results = [t for t in tree_leaves(self.func(*self.args, **self.kwargs)) if t is not None]
+        with unseen(*self.written_to):
+            results = tree_leaves(self.func(*self.args, **self.kwargs))
         found = [t for t in results if isinstance(t, Tensor)]
         for held, new, fresh in zip(self.results, found, self.fresh, strict=True):
             if fresh:
@@ -45,9 +48,17 @@ class Operation:
 
 
 def write(held: Tensor, new: Tensor) -> None:
-    """Unseen by autograd, as a GPU's kernels write when they are launched by a graph."""
-    with torch.autograd._unsafe_preserve_version_counter(held):
+    with unseen(held):
         held.copy_(new)
+
+
+@contextmanager
+def unseen(*tensors: Tensor) -> Iterator[None]:
+    """Writes to them are unseen by autograd, as those of kernels that a graph launches are."""
+    with ExitStack() as stack:
+        for tensor in tensors:
+            stack.enter_context(torch.autograd._unsafe_preserve_version_counter(tensor))
+        yield
 
 
 class Recording(TorchDispatchMode):

@@ -78,6 +78,20 @@ def uses_triton(device: torch.device) -> bool:
     return backend(device) == "triton"
 
 
+def runs_in_few_passes(x: torch.Tensor) -> bool:
+    """Whether a kernel's front should take the form that goes over memory less often, written for a CPU.
+
+    In float32 and float64, where it was measured; not while torch.compile traces, which fuses by itself,
+    nor under torch.func, which cannot see through a hand-written backward pass.
+    """
+    return (
+        x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.float64)
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
 @constant_when_traced
 def _uses_triton_compiled(device: torch.device) -> bool:
     return mode() == "triton" and backend(device) == "triton"

@@ -25,11 +25,13 @@ def add_rms_norm(x: Tensor, residual: Tensor, eps: float) -> Tensor:
 
     The Triton kernel adds in float32 too, where eager rounds the sum to x's dtype first.
     """
-    if not dispatch.uses_triton(x.device) or not _fits(x, residual):
-        return rms_norm(x + residual, eps)
-    if torch.compiler.is_compiling():
-        return forward_op(x, residual, eps)[0]
-    return _AddRMSNorm.apply(x, residual, eps)
+    if dispatch.uses_triton(x.device) and _fits(x, residual):
+        if torch.compiler.is_compiling():
+            return forward_op(x, residual, eps)[0]
+        return _AddRMSNorm.apply(x, residual, eps, True)
+    if dispatch.runs_in_few_passes(x) and _fits(x, residual):
+        return _AddRMSNorm.apply(x, residual, eps, False)
+    return rms_norm(x + residual, eps)
 
 
 def _fits(x: Tensor, residual: Tensor) -> bool:
@@ -38,16 +40,32 @@ def _fits(x: Tensor, residual: Tensor) -> bool:
 
 class _AddRMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, residual: Tensor, eps: float) -> Tensor:
-        y, rstd = _triton().forward(x, residual, eps)
+    def forward(ctx: Any, x: Tensor, residual: Tensor, eps: float, triton: bool) -> Tensor:
+        y, rstd = (_triton().forward if triton else _forward)(x, residual, eps)
+        ctx.triton = triton
         ctx.save_for_backward(y, rstd)
         return y
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        out = _triton().backward(grads[0], *ctx.saved_tensors)
-        return out, out, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        backward = _triton().backward if ctx.triton else _backward
+        out = backward(grads[0], *ctx.saved_tensors)
+        return out, out, None, None
+
+
+def _forward(x: Tensor, residual: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """In few passes over memory, in x's dtype: y, and each row's 1 / rms."""
+    h = x + residual
+    rstd = torch.linalg.vector_norm(h, dim=-1)
+    rstd.square_().div_(h.shape[-1]).add_(eps).rsqrt_()
+    return h.mul_(rstd[..., None]), rstd
+
+
+def _backward(grad: Tensor, y: Tensor, rstd: Tensor) -> Tensor:
+    """The gradient of the sum, likewise."""
+    along = torch.linalg.vecdot(grad, y).div_(-y.shape[-1])
+    return torch.addcmul(grad, y, along[..., None]).mul_(rstd[..., None])
 
 
 def _triton() -> ModuleType:
@@ -94,9 +112,9 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
     ctx.save_for_backward(*output)
 
 
-def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+def _op_backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
     out = backward_op(grad, *ctx.saved_tensors)
     return out, out, None
 
 
-forward_op.register_autograd(_backward, setup_context=_setup)
+forward_op.register_autograd(_op_backward, setup_context=_setup)

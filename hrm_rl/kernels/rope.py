@@ -29,11 +29,13 @@ def rope(q: Tensor, k: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
         k: the same shape and dtype.
         tables: cosines and sines, [2, T, head_dim], a position's two halves alike; no gradient.
     """
-    if not dispatch.uses_triton(q.device) or not _fits(q, k, tables):
-        return rotate(q, tables), rotate(k, tables)
-    if torch.compiler.is_compiling():
-        return rope_op(q, k, tables, False)
-    return _Rope.apply(q, k, tables)
+    if dispatch.uses_triton(q.device) and _fits(q, k, tables):
+        if torch.compiler.is_compiling():
+            return rope_op(q, k, tables, False)
+        return _Rope.apply(q, k, tables)
+    if dispatch.runs_in_few_passes(q) and q.dtype == tables.dtype:
+        return _Rotate.apply(q, tables), _Rotate.apply(k, tables)
+    return rotate(q, tables), rotate(k, tables)
 
 
 def _fits(q: Tensor, k: Tensor, tables: Tensor) -> bool:
@@ -52,6 +54,31 @@ class _Rope(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         (tables,) = ctx.saved_tensors
         return *_triton().turn(grads[0], grads[1], tables, inverse=True), None
+
+
+class _Rotate(torch.autograd.Function):
+    """`rotate` of a tensor of the tables' dtype, in few passes over memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tables: Tensor) -> Tensor:
+        ctx.save_for_backward(tables)
+        return _turn(x, tables, 1)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (tables,) = ctx.saved_tensors
+        return _turn(grads[0], tables, -1), None
+
+
+def _turn(x: Tensor, tables: Tensor, direction: int) -> Tensor:
+    """Turned by the positions' angles, or back by -1: the backward pass is the inverse."""
+    half = x.shape[-1] // 2
+    cos, sin = tables[0][:, None], tables[1][:, None, :half]  # a position's two halves are alike
+    out = x * cos
+    out[..., :half].addcmul_(x[..., half:], sin, value=-direction)
+    out[..., half:].addcmul_(x[..., :half], sin, value=direction)
+    return out
 
 
 def _triton() -> ModuleType:

@@ -18,7 +18,7 @@ from hrm_rl.kernels.rms_norm import add_rms_norm
 from hrm_rl.kernels.rms_norm import rms_norm as rms_norm
 from hrm_rl.kernels.rope import rope
 from hrm_rl.kernels.rope import rotate as rotate
-from hrm_rl.kernels.swiglu import swiglu
+from hrm_rl.kernels.swiglu import linear_swiglu
 
 # The standard deviation of a unit normal cut at two sigma; dividing by it restores the wanted one.
 _TRUNCATED_STD = 0.87962566103423978
@@ -99,7 +99,7 @@ def block(
     mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
     mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
     x = add_rms_norm(x, F.linear(mixed, weights.o), eps)
-    return add_rms_norm(x, F.linear(swiglu(F.linear(x, weights.gate_up)), weights.down), eps)
+    return add_rms_norm(x, F.linear(linear_swiglu(x, weights.gate_up), weights.down), eps)
 
 
 BlockFunction = Callable[[Tensor, BlockWeights, Tensor | None, int, float], Tensor]

@@ -1,0 +1,106 @@
+"""The forms that a CPU runs in float32: what they compute, their gradients, and where they are not taken."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hrm_rl.kernels.rms_norm import add_rms_norm, rms_norm
+from hrm_rl.kernels.rope import rope, rotate
+from hrm_rl.kernels.swiglu import linear_swiglu
+from hrm_rl.model.layers import rotary_tables
+
+EPS = 1e-5
+
+
+def draw(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)), dtype=dtype)
+
+
+def norm(x: torch.Tensor) -> torch.Tensor:
+    return add_rms_norm(x, x.flip(0), EPS)
+
+
+def turn(x: torch.Tensor) -> torch.Tensor:
+    """Queries and keys are slices of one projection, as in a block."""
+    q, k, _ = x.split(2, dim=2)
+    return torch.cat(rope(q, k, rotary_tables(5, 6, 100.0).to(x.dtype)), dim=2)
+
+
+def gated(x: torch.Tensor) -> torch.Tensor:
+    weight = draw(8, x.shape[-1]).to(x.dtype)
+    return linear_swiglu(x, weight)
+
+
+def plain(name: str, x: torch.Tensor) -> torch.Tensor:
+    """The same as a formula."""
+    if name == "norm":
+        return rms_norm(x + x.flip(0), EPS)
+    if name == "turn":
+        return rotate(x[:, :, :4], rotary_tables(5, 6, 100.0).to(x.dtype))
+    gate, up = F.linear(x, draw(8, x.shape[-1]).to(x.dtype)).chunk(2, -1)
+    return F.silu(gate) * up
+
+
+CASES = {"norm": (norm, (3, 5, 7)), "turn": (turn, (3, 5, 6, 6)), "gated": (gated, (3, 5, 7))}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return request.param, *CASES[request.param]
+
+
+def test_values_are_the_formulas(case) -> None:
+    name, form, shape = case
+    x = draw(*shape)
+    exact = plain(name, x)
+    torch.testing.assert_close(form(x), exact)
+    torch.testing.assert_close(form(x.float()).double(), exact, rtol=2e-6, atol=2e-6)
+
+
+def test_gradients_are_those_of_finite_differences(case) -> None:
+    _, form, shape = case
+    assert torch.autograd.gradcheck(form, (draw(*shape).requires_grad_(),))
+
+
+def test_values_do_not_hang_on_whether_a_gradient_is_wanted(case) -> None:
+    _, form, shape = case
+    x = draw(*shape).float()
+    with torch.no_grad():
+        without = form(x)
+    wanted = form(x.clone().requires_grad_())
+    assert wanted.requires_grad and torch.equal(wanted.detach(), without)
+
+
+def test_inputs_are_left_alone(case) -> None:
+    _, form, shape = case
+    x = draw(*shape).float()
+    before = x.clone()
+    with torch.no_grad():
+        form(x)
+    assert torch.equal(x, before)
+
+
+def test_half_precision_keeps_the_formula(case) -> None:
+    name, form, shape = case
+    x = draw(*shape).bfloat16()
+    if name != "turn":  # its tables would be rounded too
+        assert torch.equal(form(x), plain(name, x))
+
+
+def test_functional_transforms_see_the_formula(case) -> None:
+    name, form, shape = case
+    x = draw(*shape)
+    gradient = torch.func.grad(lambda t: form(t).square().sum())(x)
+    wanted = torch.func.grad(lambda t: plain(name, t).square().sum())(x)
+    torch.testing.assert_close(gradient, wanted)
+
+
+def test_what_is_broadcast_takes_the_formula() -> None:
+    x, row = draw(3, 5, 7), draw(7)
+    torch.testing.assert_close(add_rms_norm(x, row, EPS), rms_norm(x + row, EPS))
+
+
+def test_compiled_code_sees_the_formula() -> None:
+    compiled = torch.compile(norm, fullgraph=True, backend="eager")
+    x = draw(3, 5, 7).float()
+    assert torch.equal(compiled(x), plain("norm", x))
