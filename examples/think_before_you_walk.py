@@ -1,17 +1,16 @@
-"""Think before you walk: how much does thinking pay in a maze, and who decides when it is enough?
+"""Think before you walk: a maze where thinking pays, and an agent that learns when it does.
 
     python examples/think_before_you_walk.py --seeds 2 3 4 --figure thinking_maze.png
 
-`OneWayMaze` shows its whole plan; which door is right takes up to two look-ups, one after the other. A
-small HRM learns to walk it by Q-learning from rewards alone, with up to three segments for every step.
-The same network then walks with one segment, with three (`HaltedThinking`, rules fixed:1 and fixed:3),
-and stopping by its Q head (rule q). Last, it is the reasoner of a `ThinkingWrapper`: another agent, a
-plain MLP, learns when to think and which door to take, and pays for every thought.
+A small HRM learns to plan from labels: which rooms of `OneWayMaze` lead to the exit, and which door is
+right, after every segment, as in the paper's puzzles. Then it is frozen, and two heads on it learn from
+rewards alone what doors are worth, and thinking on, which costs. It walks with 1, 2 or 4 segments a door,
+or as many as its Q head asks for; so does one that only ever had 1; and an MLP that reads its thoughts
+learns from rewards when to think and which door to take, as actions of a `ThinkingWrapper`.
 """
 
-import json
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -19,114 +18,111 @@ import numpy as np
 import torch
 import tyro
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
-from hrm_rl.agents import HRMPQNConfig, HRMQNetwork, ThinkingConfig, train_hrm
-from hrm_rl.agents.hrm_pqn import evaluate
+from hrm_rl.agents import HRMPQNConfig, HRMQNetwork, HRMReasoner, ThinkingConfig
+from hrm_rl.agents.hrm_pqn import evaluate, train_hrm
 from hrm_rl.agents.pqn import PQNConfig, train
-from hrm_rl.agents.reasoner import HRMReasoner
-from hrm_rl.envs import ToTorch
-from hrm_rl.envs.one_way_maze import OneWayMaze
-from hrm_rl.envs.thinking import HaltedThinking, ThinkingWrapper
+from hrm_rl.envs import HaltedThinking, ThinkingWrapper, ToTorch
+from hrm_rl.envs.one_way_maze import OneWayMaze, leads_out
 from hrm_rl.model import CoreConfig
 
-WAYS = {"one segment": "fixed:1", "three segments": "fixed:3", "its Q head": "learned"}
-THINKING: Any = {"max_segments": 3, "segment_cost": 0.02}  # a right door pays 1
+DEPTH, maze = 6, partial(OneWayMaze, 6)  # up to five look-ups to the exit behind the right door
+PRICE: Any = {"max_segments": 4, "segment_cost": 0.05}  # a right door pays 1
+WAYS = {"only 1": "fixed:1", "1": "fixed:1", "2": "fixed:2", "4": "fixed:4", "Q head": "q"}
 
 
 @dataclass(frozen=True)
 class Args:
     seeds: tuple[int, ...] = (2,)
-    steps: int = 300_000  # of the maze, that the HRM learns from
-    think_steps: int = 40_000  # thoughts among them, that the MLP then learns from
-    episodes: int = 200
-    report_every: int = 100  # updates of 256 steps each
-    figure: str = ""  # a file; the numbers go beside it, as .json
+    updates: int = 1_500  # from 128 labelled plans each
+    steps: int = 40_000  # of the maze, with rewards; thoughts are among the MLP's
+    episodes: int = 300  # to judge by
+    figure: str = ""  # a file
 
 
 def vector(make: Any, rows: int) -> ToTorch:
     return ToTorch(SyncVectorEnv([make] * rows, autoreset_mode=AutoresetMode.SAME_STEP))
 
 
-def learn_to_walk(seed: int, args: Args) -> tuple[HRMQNetwork, dict[str, list[float]]]:
-    """Q-learning of the doors and of thinking on; and its curves, right doors less thoughts."""
-    config = HRMPQNConfig(
-        total_steps=args.steps, rollout=4, epochs=1, lr=3e-3, trace=0.0, epsilon_start=0.5,
-        epsilon_fraction=0.3, gamma=0.0,  # every door pays by itself
-        core=CoreConfig(hidden_size=32, num_heads=2, L_cycles=1),
-        thinking=ThinkingConfig(**THINKING),
-    )  # fmt: skip
-    test = vector(OneWayMaze, 64)
-    curves: dict[str, list[float]] = {name: [] for name in ("steps", *WAYS)}
+def learn_to_plan(network: HRMQNetwork, seed: int, updates: int) -> None:
+    env, head = maze(), torch.nn.Linear(network.core.config.hidden_size, 1)
+    env.reset(seed=seed)
+    optimizer = torch.optim.AdamW([*network.parameters(), *head.parameters()], betas=(0.9, 0.95))
+    weight = torch.tensor([2.0] + [1.0] * 2 * DEPTH)  # of the summary token, and of each room
+    for update in range(updates):
+        optimizer.param_groups[0]["lr"] = 3e-3 * min((update + 1) / 100, 1 - update / updates)
+        plan = np.stack([env.reset()[0] for _ in range(128)])  # [128, rooms, 1, 2]
+        out, behind_left = leads_out(plan), plan[..., 0, 1] % 3 == 1
+        left = (out & behind_left).any(1, keepdims=True)  # asked of the summary token
+        labels = torch.tensor(np.concatenate([left, out], 1)).float()
+        x, carry, loss = network.tokenizer(torch.tensor(plan)), network.initial_carry(128), 0.0
+        for _ in range(network.thinking.segments):
+            carry, z_H = network.core(carry, x)  # the carry is detached
+            loss = loss + cross_entropy(head(z_H)[..., 0], labels, weight)
+        optimizer.zero_grad()
+        (loss / network.thinking.segments).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+
+def learn(halting: str, seed: int, args: Args) -> tuple[HRMQNetwork, list[tuple[int, float]]]:
+    """Planning, then walking; and the curve of walking, right doors a walk less the price."""
+    torch.manual_seed(seed)
+    core = CoreConfig(hidden_size=32, num_heads=2, L_cycles=1)  # a segment is two blocks
+    network = HRMQNetwork(maze().observation_space, 2, core, ThinkingConfig(halting, **PRICE))
+    learn_to_plan(network, seed, args.updates)
+    torch.nn.ModuleList([network.tokenizer, network.core]).requires_grad_(False)
+    # With gamma 0, as every door pays by itself.
+    pqn = HRMPQNConfig(args.steps, 4, lr=1e-2, gamma=0, epsilon_start=0.5, epsilon_fraction=0.3)
+    walks, test, curve = vector(maze, 64), vector(maze, 64), []
 
     def report(steps: int, network: HRMQNetwork, metrics: dict[str, torch.Tensor]) -> None:
-        if steps // 256 % args.report_every == 0:
-            curves["steps"].append(steps)
-            for name, halting in WAYS.items():
-                network.thinking = replace(config.thinking, halting=halting)
-                played = evaluate(network, test, 256, seed=10_000)
-                thoughts = played.mean_segments * played.lengths.mean()
-                paid = played.returns.mean() - THINKING["segment_cost"] * thoughts
-                curves[name].append(round(float(paid), 4))
-            network.thinking = config.thinking
-            print(f"seed {seed}, {steps} steps:", {name: curves[name][-1] for name in WAYS})
+        if steps % 5120 == 0 or steps == 256:
+            played = evaluate(network, test, 256, seed=10_000)
+            price = PRICE["segment_cost"] * played.mean_segments * played.lengths.mean()
+            curve.append((steps, float(played.returns.mean() - price)))
 
-    return train_hrm(vector(OneWayMaze, 64), config, seed=seed, report=report), curves
+    return train_hrm(walks, pqn, seed=seed, network=network, report=report), curve
 
 
-def learn_when_to_think(network: HRMQNetwork, seed: int, args: Args) -> tuple[Any, Any]:
-    """An MLP that sees thoughts and nothing else; thinking is one of its three actions."""
-
+def thinker(network: HRMQNetwork, seed: int, args: Args) -> tuple[gym.Env[Any, Any], Any]:
     def make() -> gym.Env[Any, Any]:
-        env = ThinkingWrapper(OneWayMaze(), HRMReasoner.of_network(network), **THINKING)
+        env = ThinkingWrapper(maze(), HRMReasoner.of_network(network), **PRICE)
         return gym.wrappers.FlattenObservation(gym.wrappers.FilterObservation(env, ["thought"]))
 
-    learner = train(vector(make, 32), PQNConfig(total_steps=args.think_steps), seed=seed)
-    return make(), lambda obs, info: int(learner(torch.tensor(obs)[None]).argmax())
+    mlp = train(vector(make, 32), PQNConfig(args.steps), seed=seed)
+    return make(), lambda obs, info: int(mlp(torch.tensor(obs)[None]).argmax())
 
 
-@torch.no_grad()
 def judge(env: gym.Env[Any, Any], act: Any, args: Args) -> dict[str, Any]:
-    """Right doors a walk less thoughts; walks that get out; segments a door, and by look-ups."""
-    returns, out, doors = [], [], []
+    """Right doors a walk less the price, walks that get out, segments a door; these by look-ups."""
+    paid, out, doors = 0.0, 0.0, []
     for episode in range(args.episodes):
         obs, info = env.reset(seed=1_000_000 + episode)
-        over, look_ups = False, info["look_ups"]
-        returns.append(0.0)
+        over, ahead = False, info["look_ups"]
         while not over:
             obs, reward, over, _, info = env.step(act(obs, info))
-            returns[-1] += float(reward)
+            paid += float(reward) / args.episodes
             if over or "look_ups" in info:  # a door, not a thought
-                doors.append((look_ups, info["thoughts"]))
-                look_ups = info.get("look_ups")
-        out.append(info["is_success"])
-    ahead, thoughts = np.array(doors).T
-    by = {int(k): thoughts[ahead == k].mean() for k in np.unique(ahead)}
-    return {"return": np.mean(returns), "out": np.mean(out), "segments": thoughts.mean(), "by": by}
+                doors.append((ahead, info["thoughts"]))
+                ahead = info.get("look_ups")
+        out += info["is_success"] / args.episodes
+    look_ups, thoughts = np.array(doors).T
+    by = [round(float(thoughts[look_ups == k].mean()), 2) for k in range(DEPTH)]
+    return {"return": paid, "out": out, "segments": float(thoughts.mean()), "by": by}
 
 
-def compare(network: HRMQNetwork, seed: int, args: Args) -> dict[str, Any]:
-    judged = {}
-    for name, halting in WAYS.items():
-        rule = "q" if halting == "learned" else halting
-        env = HaltedThinking(OneWayMaze(), HRMReasoner.of_network(network), rule, **THINKING)
-        judged[name] = judge(env, lambda obs, info: info["reasoner_action"], args)
-    judged["think as an action"] = judge(*learn_when_to_think(network, seed, args), args)
-    return judged
-
-
-def draw(runs: list[dict[str, Any]], path: Path) -> None:
+def draw(runs: list[dict[str, Any]], path: str) -> None:
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    steps, *lines = zip(*[run["curves"].values() for run in runs], strict=True)
-    for name, seeds in zip(list(runs[0]["curves"])[1:], map(np.array, lines), strict=True):
-        left.plot(steps[0], seeds.mean(0), label=name)
-        left.fill_between(steps[0], seeds.min(0), seeds.max(0), alpha=0.2)
-    left.set(xlabel="steps of the maze", ylabel="right doors a walk, less the price of thoughts")
-    for name in runs[0]["judged"]:
-        by = [run["judged"][name]["by"] for run in runs]
-        right.plot(range(3), [np.mean([b[k] for b in by]) for k in range(3)], "o-", label=name)
-    right.set(xlabel="look-ups behind the right door", ylabel="segments", xticks=range(3))
+    for i, name in enumerate(runs[0]["judged"]):
+        right.plot(np.mean([r["judged"][name]["by"] for r in runs], 0), f"C{i}o-", label=name)
+        curves = [run["curves"].get(name, [(0, np.nan)]) for run in runs]
+        left.plot(*np.transpose(curves), f"C{i}")  # a line a seed
+    left.set(xlabel="steps of the maze, after planning", ylabel="right doors a walk, less price")
+    right.set(xlabel="look-ups behind the right door", ylabel="segments")
     right.legend(fontsize=8)  # the colours of both
     figure.savefig(path, dpi=110)
 
@@ -134,12 +130,18 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
 def main(args: Args) -> list[dict[str, Any]]:
     runs = []
     for seed in args.seeds:
-        network, curves = learn_to_walk(seed, args)
-        runs.append({"seed": seed, "curves": curves, "judged": compare(network, seed, args)})
-        print(json.dumps(runs[-1]["judged"], indent=1))
+        (network, curve), (only_1, curve_1) = (learn(h, seed, args) for h in ("learned", "fixed:1"))
+        judged = {}
+        for name, rule in WAYS.items():
+            reasoner = HRMReasoner.of_network(only_1 if name == "only 1" else network)
+            walk = HaltedThinking(maze(), reasoner, rule, **PRICE)
+            judged[name] = judge(walk, lambda obs, info: info["reasoner_action"], args)
+        judged["an action"] = judge(*thinker(network, seed, args), args)
+        curves = {"only 1": curve_1, "Q head": curve}
+        runs.append({"seed": seed, "curves": curves, "judged": judged})
+        print(runs[-1], flush=True)
         if args.figure:
-            Path(args.figure).with_suffix(".json").write_text(json.dumps(runs))
-            draw(runs, Path(args.figure))
+            draw(runs, args.figure)
     return runs
 
 

@@ -102,7 +102,7 @@ def _cue_recall(policy: str, lr: float, **settings: Any) -> Callable[[int, int],
 
 
 def _maze_config(steps: int, halting: str, carry: Any) -> HRMPQNConfig:
-    """As in examples/think_before_you_walk.py, with up to four segments."""
+    """As in docs/pqn.md, with up to four segments."""
     return HRMPQNConfig(
         total_steps=steps,
         rollout=4,

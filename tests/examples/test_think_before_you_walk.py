@@ -1,7 +1,6 @@
 """The thinking example runs, draws, and stays one readable file."""
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -27,16 +26,28 @@ def example() -> ModuleType:
 def test_it_runs_and_draws(example: ModuleType, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     figure = tmp_path / "thinking.png"
-    short = {"steps": 512, "think_steps": 256, "episodes": 40, "report_every": 1}
+    short = {"updates": 2, "steps": 512, "episodes": 40}
     (run,) = example.main(example.Args(figure=str(figure), **short))
-    ways = ["one segment", "three segments", "its Q head", "think as an action"]
-    assert list(run["judged"]) == ways
-    assert run["curves"].keys() == {"steps", *ways[:3]}
-    assert run["curves"]["steps"] == [256, 512]
-    for way, segments in zip(ways, ((1, 1), (3, 3), (1, 3), (0, 3)), strict=True):
-        figures = run["judged"][way]
-        assert 0 <= figures["out"] <= 1
-        assert segments[0] <= figures["segments"] <= segments[1]
+    most = {"only 1": (1, 1), "1": (1, 1), "2": (2, 2), "4": (4, 4), "Q head": (1, 4)}
+    most["an action"] = (0, 4)
+    assert run["seed"] == 2 and list(run["judged"]) == list(most)
+    assert run["curves"].keys() == {"only 1", "Q head"}
+    assert [steps for steps, _ in run["curves"]["Q head"]] == [256]
+    for name, (fewest, limit) in most.items():
+        found = run["judged"][name]
+        assert 0 <= found["out"] <= 1 and len(found["by"]) == example.DEPTH
+        assert all(fewest <= segments <= limit for segments in (found["segments"], *found["by"]))
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert json.loads(figure.with_suffix(".json").read_text())[0]["seed"] == 2
     assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) < 150
+
+
+@pytest.mark.slow
+def test_thinking_pays_and_is_spent_where_it_does(example: ModuleType) -> None:
+    """Four segments beat one, price included; the Q head is no worse than four, with fewer."""
+    (run,) = example.main(example.Args(seeds=(2,)))
+    one, limit, learned = (run["judged"][name] for name in ("1", "4", "Q head"))
+    assert limit["return"] > one["return"] + 0.2
+    assert learned["return"] > one["return"] + 0.3
+    assert learned["return"] > limit["return"] - 0.1
+    assert learned["segments"] < 3
+    assert learned["by"][-1] > learned["by"][0] + 0.5
