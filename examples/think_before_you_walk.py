@@ -123,7 +123,7 @@ def draw(runs: list[dict[str, Any]], path: str) -> None:
         left.plot(*np.transpose(curves), f"C{i}")  # a line a seed
     left.set(xlabel="steps of the maze, after planning", ylabel="right doors a walk, less price")
     right.set(xlabel="look-ups behind the right door", ylabel="segments")
-    right.legend(fontsize=8)  # the colours of both
+    right.legend(fontsize=8, ncols=2, loc=(0.5, 0.11))  # the colours of both
     figure.savefig(path, dpi=110)
 
 
