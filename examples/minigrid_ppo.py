@@ -7,9 +7,10 @@
     python examples/minigrid_ppo.py --plot curves.png          # draws every run under --out
 
 The agent sees 7x7 cells of three ids (object, colour, state) and where it faces. `PlainObservation`
-keeps SB3 from taking them for a picture; the tokenizer makes one token of every cell, and one of the
-direction; HRM thinks about them and its summary token is what PPO's heads see. Training stops at the
-first evaluation (50 episodes, actions drawn as in training) whose mean return reaches --goal.
+keeps SB3 from taking them for a picture; the tokenizer makes a token of every 4x4 cells, and one of the
+direction; HRM thinks about them and its summary token is what PPO's heads see. As in SB3's own network,
+actor and critic share no weights: each has an HRM. Training stops at the first evaluation (50 episodes,
+actions drawn as in training) whose mean return reaches --goal.
 """
 
 from dataclasses import dataclass
@@ -42,11 +43,16 @@ class Args:
     goal: float = 0.9
     """Mean return at which to stop; MiniGrid pays 1 - 0.9 * steps / limit at the goal, else 0."""
     hidden_size: int = 32
-    num_heads: int = 2
     segments: int = 1
     """Reasoning segments for each observation."""
     L_cycles: int = 1
     """Updates of L before H's; one of each suffices here, and all of it carries gradient."""
+    patch: int = 4
+    """Side of the square of cells that becomes one token; 1: a token a cell."""
+    start: Literal["zero", "drawn"] = "zero"
+    """HRM's fresh carry."""
+    share: bool = False
+    """One HRM for actor and critic."""
     n_envs: int = 16
     n_steps: int = 64
     n_epochs: int = 4
@@ -62,30 +68,23 @@ class Args:
 
 def make_envs(args: Args, count: int, seed: int) -> VecEnv:
     """Environments without the mission, which says the same in every episode of these."""
+    drop = {"drop": ("mission",)}
     return make_vec_env(
-        args.env,
-        count,
-        seed=seed,
-        wrapper_class=PlainObservation,
-        wrapper_kwargs={"drop": ("mission",)},
+        args.env, count, seed=seed, wrapper_class=PlainObservation, wrapper_kwargs=drop
     )
 
 
 def train(args: Args) -> Path:
     """The whole run; gives its folder: evaluations.npz (the learning curve), model, TensorBoard."""
     folder = args.out / args.env / f"{args.policy}-{args.seed}"
-    kwargs = None
-    if args.policy == "hrm":
-        kwargs = hrm_policy_kwargs(
-            hidden_size=args.hidden_size,
-            segments=args.segments,
-            num_heads=args.num_heads,
-            L_cycles=args.L_cycles,
-        )
+    core = {"num_heads": 2, "L_cycles": args.L_cycles}
+    read = {"patch_size": {"image": args.patch}, "start": args.start}
+    hrm = hrm_policy_kwargs(args.hidden_size, args.segments, **core, **read)
+    hrm["share_features_extractor"] = args.share
     model = PPO(
         "MultiInputPolicy",
         make_envs(args, args.n_envs, args.seed),
-        policy_kwargs=kwargs,
+        policy_kwargs=hrm if args.policy == "hrm" else None,
         n_steps=args.n_steps,
         n_epochs=args.n_epochs,
         batch_size=args.batch_size,
@@ -118,13 +117,14 @@ def plot(args: Args) -> None:
     envs = sorted(folder for folder in args.out.iterdir() if folder.is_dir())
     figure, panels = plt.subplots(1, len(envs), figsize=(6 * len(envs), 3.2), squeeze=False)
     for panel, folder in zip(panels[0], envs, strict=True):
+        seen = set()
         for run in sorted(folder.glob("*/evaluations.npz")):
             policy = run.parent.name.rpartition("-")[0]
             told = np.load(run)
-            style = {"color": "C0" if policy == "hrm" else "C1", "alpha": 0.8}
-            seen = {line.get_label() for line in panel.get_lines()}
             label = "_" if policy in seen else policy
-            panel.plot(told["timesteps"], told["results"].mean(1), label=label, **style)
+            color = "C0" if policy == "hrm" else "C1"
+            panel.plot(told["timesteps"], told["results"].mean(1), color, alpha=0.8, label=label)
+            seen.add(policy)
         panel.axhline(args.goal, color="grey", linewidth=0.8, linestyle=":")
         panel.set(title=folder.name, xlabel="steps", ylabel="mean return, 50 episodes", ylim=(0, 1))
         panel.legend(frameon=False)

@@ -45,7 +45,7 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
             (arXiv 2506.21734, section 2); SB3 computes one loss, on the last.
         start: the fresh carry, the same for every observation: "drawn" as the paper has it, or "zero", the
             summary's own embedding then too, which may still learn. From "zero" the features differ more
-            between observations at first, so that heads learn from them sooner.
+            between observations at first.
         kinds: how parts of the observation become tokens, where not by themselves (`ObsTokenizer`).
         patch_size: side of a picture's patches, in pixels, or of a grid's, in cells (`ObsTokenizer`).
         max_tokens: limit on tokens (`ObsTokenizer`).
