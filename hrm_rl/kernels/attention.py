@@ -70,6 +70,8 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def _attention_on_gpu(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     gradient = torch.is_grad_enabled() and q.requires_grad
     pinned = None
+    if not _all_kernels_allowed():
+        return F.scaled_dot_product_attention(q, k, v)  # a choice of the caller's, which stands
     if not torch.compiler.is_compiling() or _has_static_shape(q):
         rows, heads, tokens, head_dim = q.shape
         pinned = _pinned(q.device, q.dtype, rows, heads, tokens, head_dim, gradient)
@@ -77,6 +79,18 @@ def _attention_on_gpu(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v)
     with sdpa_kernel(pinned):
         return F.scaled_dot_product_attention(q, k, v)
+
+
+@dispatch.constant_when_traced
+def _all_kernels_allowed() -> bool:
+    """False where the caller has ruled some out, by `sdpa_kernel` or PyTorch's switches."""
+    backends = torch.backends.cuda
+    return (
+        backends.flash_sdp_enabled()
+        and backends.mem_efficient_sdp_enabled()
+        and backends.math_sdp_enabled()
+        and backends.cudnn_sdp_enabled()
+    )
 
 
 def _has_static_shape(q: Tensor) -> bool:

@@ -81,12 +81,13 @@ def uses_triton(device: torch.device) -> bool:
 def runs_in_few_passes(x: torch.Tensor) -> bool:
     """Whether a kernel's front should take the form that goes over memory less often, written for a CPU.
 
-    In float32 and float64, where it was measured; not while torch.compile traces, which fuses by itself,
-    nor under torch.func, which cannot see through a hand-written backward pass.
+    In float32 and float64; not while torch.compile traces, which fuses by itself, nor under torch.func,
+    which cannot see through a hand-written backward pass. HRM_KERNELS=eager keeps the formulas.
     """
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
+        and mode() == "auto"
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
     )

@@ -28,9 +28,9 @@ def add_rms_norm(x: Tensor, residual: Tensor, eps: float) -> Tensor:
     if dispatch.uses_triton(x.device) and _fits(x, residual):
         if torch.compiler.is_compiling():
             return forward_op(x, residual, eps)[0]
-        return _AddRMSNorm.apply(x, residual, eps, True)
+        return _AddRMSNorm.apply(x, residual, eps)
     if dispatch.runs_in_few_passes(x) and _fits(x, residual):
-        return _AddRMSNorm.apply(x, residual, eps, False)
+        return _InFewPasses.apply(x, residual, eps)[0]
     return rms_norm(x + residual, eps)
 
 
@@ -40,32 +40,46 @@ def _fits(x: Tensor, residual: Tensor) -> bool:
 
 class _AddRMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, residual: Tensor, eps: float, triton: bool) -> Tensor:
-        y, rstd = (_triton().forward if triton else _forward)(x, residual, eps)
-        ctx.triton = triton
+    def forward(ctx: Any, x: Tensor, residual: Tensor, eps: float) -> Tensor:
+        y, rstd = _triton().forward(x, residual, eps)
         ctx.save_for_backward(y, rstd)
         return y
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        backward = _triton().backward if ctx.triton else _backward
-        out = backward(grads[0], *ctx.saved_tensors)
-        return out, out, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        out = _triton().backward(grads[0], *ctx.saved_tensors)
+        return out, out, None
 
 
-def _forward(x: Tensor, residual: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """In few passes over memory, in x's dtype: y, and each row's 1 / rms."""
-    h = x + residual
-    rstd = torch.linalg.vector_norm(h, dim=-1)
-    rstd.square_().div_(h.shape[-1]).add_(eps).rsqrt_()
-    return h.mul_(rstd[..., None]), rstd
+class _InFewPasses(torch.autograd.Function):
+    """y and each row's 1 / rms; both are outputs so that a second derivative can go through them."""
 
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, residual: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        h = x + residual
+        rstd = torch.linalg.vector_norm(h, dim=-1, keepdim=True)
+        rstd.square_().div_(h.shape[-1]).add_(eps).rsqrt_()
+        y = h.mul_(rstd)
+        ctx.save_for_backward(y, rstd)
+        ctx.set_materialize_grads(False)
+        return y, rstd
 
-def _backward(grad: Tensor, y: Tensor, rstd: Tensor) -> Tensor:
-    """The gradient of the sum, likewise."""
-    along = torch.linalg.vecdot(grad, y).div_(-y.shape[-1])
-    return torch.addcmul(grad, y, along[..., None]).mul_(rstd[..., None])
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
+        y, rstd = ctx.saved_tensors
+        of_y, of_rstd = grads
+        if of_rstd is None and of_y is not None and not torch.is_grad_enabled():
+            along = torch.linalg.vecdot(of_y, y).div_(-y.shape[-1])
+            out = torch.addcmul(of_y, y, along[..., None]).mul_(rstd)
+            return out, out, None
+        total = None
+        if of_y is not None:
+            total = (of_y - y * (of_y * y).mean(-1, keepdim=True)) * rstd
+        if of_rstd is not None:
+            through = -of_rstd * rstd.square() * y / y.shape[-1]
+            total = through if total is None else total + through
+        return total, total, None
 
 
 def _triton() -> ModuleType:
@@ -112,9 +126,9 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
     ctx.save_for_backward(*output)
 
 
-def _op_backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
     out = backward_op(grad, *ctx.saved_tensors)
     return out, out, None
 
 
-forward_op.register_autograd(_op_backward, setup_context=_setup)
+forward_op.register_autograd(_backward, setup_context=_setup)

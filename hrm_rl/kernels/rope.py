@@ -33,7 +33,7 @@ def rope(q: Tensor, k: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
         if torch.compiler.is_compiling():
             return rope_op(q, k, tables, False)
         return _Rope.apply(q, k, tables)
-    if dispatch.runs_in_few_passes(q) and q.dtype == tables.dtype:
+    if dispatch.runs_in_few_passes(q) and q.dtype == k.dtype == tables.dtype:
         return _Rotate.apply(q, tables), _Rotate.apply(k, tables)
     return rotate(q, tables), rotate(k, tables)
 
@@ -65,7 +65,6 @@ class _Rotate(torch.autograd.Function):
         return _turn(x, tables, 1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (tables,) = ctx.saved_tensors
         return _turn(grads[0], tables, -1), None

@@ -30,10 +30,9 @@ def linear_swiglu(x: Tensor, weight: Tensor) -> Tensor:
     On a CPU the layer is two products, since half of a joint one is not contiguous, and going over it costs
     twice as much.
     """
-    if not dispatch.runs_in_few_passes(x):
+    if dispatch.uses_triton(x.device) or not dispatch.runs_in_few_passes(x):
         return swiglu(F.linear(x, weight))
-    width = weight.shape[0] // 2
-    gate, up = F.linear(x, weight[:width]), F.linear(x, weight[width:])
+    gate, up = (F.linear(x, half) for half in weight.chunk(2))
     if torch.is_grad_enabled():
         return F.silu(gate) * up
     return F.silu(gate, inplace=True).mul_(up)

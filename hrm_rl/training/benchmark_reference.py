@@ -72,7 +72,8 @@ def _step_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, 
         plain.apply()
         references = [name for name in ways if name.startswith("reference")]
         for target in ("full", *_TARGETS):
-            work = step_work(config, LearnerConfig(q_target=target), rows)
+            computed = dataclasses.replace(config, forward_dtype=compute.dtype)
+            work = step_work(computed, LearnerConfig(q_target=target), rows)
             for other in references if target == "full" else ("full", references[-1]):
                 against = "ours, full" if other == "full" else other
                 name = f"train_step.{target}.{shape}"
@@ -101,7 +102,8 @@ def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[st
         name = f"segment.h{config.hidden_size}.s{config.seq_len}.b{rows}"
         against = f"reference, {dtype}, its torch.compile"
         row = ratio_row(name, seconds["ours"], seconds["reference"], against)
-        yield with_work(row, segment_work(config, rows), peak)
+        computed = dataclasses.replace(config, forward_dtype=compute.dtype)
+        yield with_work(row, segment_work(computed, rows), peak)
 
 
 def _forget_compiled() -> None:

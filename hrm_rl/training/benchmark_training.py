@@ -34,7 +34,8 @@ def training_rows(
         name: [whole / STEPS for whole in times]
         for name, times in interleaved(ways, rounds).items()
     }
-    model, batch = preset.model, preset.batch_size
+    model = dataclasses.replace(preset.model, forward_dtype=compute.dtype)
+    batch = preset.batch_size
     for target in ("full", *_TARGETS):
         other, against = (
             ("plain", "float32, defaults") if target == "full" else ("full", "ours, full")

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import logging
 import math
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def choose_compute(
             "torch.compile needs a C++ compiler (g++, clang++ or cl), and found none here"
         )
     if device != "cpu":
-        half = device == "cuda" and has_fast_bfloat16(device)
+        half = device.startswith("cuda") and has_fast_bfloat16(device)
         auto = "bfloat16" if half else "float32"
         chosen = auto if dtype == "auto" else dtype
         return Choice(Compute(device, chosen, compile=compile == "yes"))
@@ -172,7 +173,8 @@ def current_switches() -> Compute:
 
 
 def _has_compiler() -> bool:
-    return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+    named = os.environ.get("CXX", "c++")
+    return any(shutil.which(name) for name in (named, "c++", "g++", "clang++", "cl"))
 
 
 def _row_seconds(
@@ -218,7 +220,7 @@ def has_fast_bfloat16(device: str = "cpu") -> bool:
     take minutes. Decided by a few small products on one thread, which other work disturbs least.
     """
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

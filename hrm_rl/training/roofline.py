@@ -33,8 +33,8 @@ class Work:
     """Floating-point operations of matrix products and attention, a multiplication and an addition
     counted as two; what is done element by element is left out."""
     bytes: float
-    """Read and written if every operation reads its inputs from memory and writes its output there, as
-    eager PyTorch does; fused code moves less."""
+    """Read and written if every operation of the formulas reads its inputs from memory and writes its output
+    there; attention counts as fused. Code that fuses moves less."""
 
     def __add__(self, other: "Work") -> "Work":
         return Work(self.flops + other.flops, self.bytes + other.bytes)

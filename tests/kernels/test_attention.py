@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.nn.attention import SDPBackend
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hrm_rl.kernels import attention
 from hrm_rl.kernels.attention import Shape, choose, fused_attention
@@ -114,6 +114,13 @@ def test_a_cpu_times_nothing(clock) -> None:
 def test_torch_by_name_times_nothing(clock, monkeypatch) -> None:
     monkeypatch.setenv("HRM_ATTENTION", "torch")
     on_gpu(*heads())
+    assert not clock.asked
+
+
+def test_a_choice_of_the_callers_stands(clock) -> None:
+    q, k, v = heads(gradient=True)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        assert "FlashAttention" in type(on_gpu(q, k, v).grad_fn).__name__
     assert not clock.asked
 
 

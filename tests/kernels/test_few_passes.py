@@ -62,6 +62,20 @@ def test_gradients_are_those_of_finite_differences(case) -> None:
     assert torch.autograd.gradcheck(form, (draw(*shape).requires_grad_(),))
 
 
+def test_second_derivatives_are_those_of_finite_differences(case) -> None:
+    _, form, shape = case
+    assert torch.autograd.gradgradcheck(form, (draw(*shape).requires_grad_(),))
+
+
+def test_eager_asks_for_the_formulas(case, monkeypatch) -> None:
+    name, form, shape = case
+    monkeypatch.setenv("HRM_KERNELS", "eager")
+    x = draw(*shape).float().requires_grad_()
+    assert torch.equal(form(x), plain(name, x))
+    nodes = str(form(x).grad_fn.next_functions) + str(form(x).grad_fn)
+    assert "InFewPasses" not in nodes and "_Rotate" not in nodes
+
+
 def test_values_do_not_hang_on_whether_a_gradient_is_wanted(case) -> None:
     _, form, shape = case
     x = draw(*shape).float()
