@@ -14,7 +14,7 @@ from hrm_rl.cli.output import print_json, print_table, say, show_log
 class Bench:
     """Time training and evaluation on this machine, side by side in one run; ratios with their spread.
 
-    `train_step.*` sets the way `train` would compute against float32 with PyTorch's defaults, and the
+    `train_step.*` sets the way `train` would compute against plain formulas in float32, and the
     cheaper Q targets against the paper's; `environment.*` and `overhead.*` give the share of a training
     step that is not the model; `evaluate.*` sets stopping early against running to the limit, and on a GPU
     `graph.*` replayed CUDA graphs against launches one by one. With --reference the 27M-parameter model's

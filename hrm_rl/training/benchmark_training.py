@@ -1,11 +1,13 @@
 """`hrm-rl bench`: a training step as `train` computes it, its Q targets, and what of it is not the model."""
 
 import dataclasses
+import os
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
+from hrm_rl.kernels import dispatch
 from hrm_rl.training.compute import Compute
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.metrics import IntervalMetrics
@@ -22,14 +24,15 @@ _TARGETS = ("subsample:0.125", "every:8", "delayed", "lambda:0.9", "none")
 def training_rows(
     preset: Preset, compute: Compute, defaults: Compute, peak: Peak, rounds: int
 ) -> Iterator[dict[str, Any]]:
-    """The paper's step as we compute it against PyTorch's defaults in float32, then our cheaper Q targets
-    against it, then the shares of the environment and of the bookkeeping."""
+    """The paper's step as we compute it against the plain formulas (HRM_KERNELS=eager) in float32 with
+    PyTorch's defaults, then our cheaper Q targets against it, then the shares of the environment and of the bookkeeping."""
     plain = dataclasses.replace(defaults, device=compute.device, dtype="float32")
     ways = {
         target: Way(_Workload(with_target(preset, target), compute).steps, compute)
         for target in ("full", *_TARGETS)
     }
-    ways["plain"] = Way(_Workload(with_target(preset, "full"), plain).steps, plain)
+    formulas = _Workload(with_target(preset, "full"), plain)
+    ways["plain"] = Way(lambda: _by_formulas(formulas.steps), plain)
     seconds = {
         name: [whole / STEPS for whole in times]
         for name, times in interleaved(ways, rounds).items()
@@ -38,7 +41,7 @@ def training_rows(
     batch = preset.batch_size
     for target in ("full", *_TARGETS):
         other, against = (
-            ("plain", "float32, defaults") if target == "full" else ("full", "ours, full")
+            ("plain", "float32, plain formulas") if target == "full" else ("full", "ours, full")
         )
         row = ratio_row(
             f"train_step.{target}.h{model.hidden_size}.s{model.seq_len}.b{batch}",
@@ -48,6 +51,19 @@ def training_rows(
         )
         yield with_work(row, step_work(model, with_target(preset, target).learner, batch), peak)
     yield from _shares(preset, compute, rounds)
+
+
+def _by_formulas(run: Callable[[], Any]) -> None:
+    """Run without kernels of ours."""
+    before = os.environ.get(dispatch.VARIABLE)
+    os.environ[dispatch.VARIABLE] = "eager"
+    try:
+        run()
+    finally:
+        if before is None:
+            del os.environ[dispatch.VARIABLE]
+        else:
+            os.environ[dispatch.VARIABLE] = before
 
 
 def with_target(preset: Preset, target: str) -> Preset:

@@ -30,7 +30,7 @@ def test_rows_say_what_they_measure(rows) -> None:
     targets = ("full", "subsample:0.125", "every:8", "delayed", "lambda:0.9", "none")
     for target in targets:
         row = found[f"train_step.{target}"]
-        assert row["against"] == ("float32, defaults" if target == "full" else "ours, full")
+        assert row["against"] == ("float32, plain formulas" if target == "full" else "ours, full")
         assert row["ours"] > 0 and row["spread"][0] <= row["ratio"] <= row["spread"][1]
         assert row["share_of_peak"] == pytest.approx(
             row["gflop"] / row["ours"] / about["peak"]["gflops"]
