@@ -25,7 +25,8 @@ def training_rows(
     preset: Preset, compute: Compute, defaults: Compute, peak: Peak, rounds: int
 ) -> Iterator[dict[str, Any]]:
     """The paper's step as we compute it against the plain formulas (HRM_KERNELS=eager) in float32 with
-    PyTorch's defaults, then our cheaper Q targets against it, then the shares of the environment and of the bookkeeping."""
+    PyTorch's defaults, then our cheaper Q targets against it, then the shares of the environment and of
+    the bookkeeping."""
     plain = dataclasses.replace(defaults, device=compute.device, dtype="float32")
     ways = {
         target: Way(_Workload(with_target(preset, target), compute).steps, compute)
