@@ -200,5 +200,6 @@ def test_on_a_gpu_a_training_step_never_waits(
     try:
         for _ in range(4):
             step()
+        assert torch.cuda.get_sync_debug_mode() == 2  # "error": a wait would have raised
     finally:
         torch.cuda.set_sync_debug_mode("default")
