@@ -57,8 +57,8 @@ class Compare:
     allow_mismatch: bool = False
     """Judge learned rules given as files on other models than they were fitted on."""
     data: Path | None = None
-    """CSV of puzzles (source,question,answer,rating) or dataset folder for runs; generated puzzles by
-    default."""
+    """CSV of puzzles (source,question,answer,rating) or dataset folder for runs. By default generated
+    puzzles, or, of family own, the folder that each run learned from."""
     device: str = "auto"
     """For recording: cpu, cuda, mps; auto takes cuda where there is one."""
     json: bool = False

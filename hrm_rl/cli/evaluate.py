@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from hrm_rl.halting import TraceBank
     from hrm_rl.puzzles.source import PuzzleArrays
 
+_SPLIT = "--split goes with --bank, or with a dataset folder (--data FOLDER)"
+
 
 @dataclass(frozen=True)
 class Eval:
@@ -35,8 +37,8 @@ class Eval:
     stable:2, residual:0.01, kl:5e-4, random:0.2, recall(q), min(2, q), any(q, stable:2), or
     module:Class. The run's own rule by default."""
     data: Path | None = None
-    """CSV of puzzles (source,question,answer,rating), or a dataset folder, whose test/ is asked;
-    generated test puzzles by default."""
+    """CSV of puzzles (source,question,answer,rating), or a dataset folder, whose test/ is asked. By
+    default generated test puzzles, or, of family own, the folder that the run learned from."""
     bank: Path | None = None
     """A trace bank of this run (`hrm-rl trace`), whose puzzles to answer and outcomes to compare."""
     split: Literal["train", "validation", "test"] | None = None
@@ -81,8 +83,10 @@ class Eval:
         rule = parse_rule(name)
         limit = self.max_segments or model.config.halt_max_steps
         options: dict[str, Any] = {"batch_size": self.batch_size, "graphs": self.graphs}
+        data = self.data
         if bank is None:
-            puzzles, replayed = self._puzzles(trained), None
+            data = data or trained.own_folder(self.run_folder)
+            puzzles, replayed = self._puzzles(trained, data), None
             check_may_judge(
                 rule, model_hash(model), puzzles.inputs, puzzles.labels, self.allow_mismatch
             )
@@ -103,7 +107,7 @@ class Eval:
             result |= measure_speedup(model, puzzles, rule, **options)
         if self.json:
             where = {"run": str(self.run_folder), "step": trained.step, "halting": name}
-            print_json({**result, **where, "data": str(self.bank or self.data or "generated")})
+            print_json({**result, **where, "data": str(self.bank or data or "generated")})
             return
         self._print(result, name)
 
@@ -133,8 +137,8 @@ class Eval:
                 raise ValueError(f"--{name.replace('_', '-')} must be >= 1, got {value}")
         if self.bank is not None and self.data is not None:
             raise ValueError(f"--bank {self.bank} and --data {self.data}: choose one of the two")
-        if self.split is not None and not (self.bank or (self.data and self.data.is_dir())):
-            raise ValueError("--split goes with --bank, or with --data FOLDER")
+        if self.split is not None and self.data is not None and not self.data.is_dir():
+            raise ValueError(_SPLIT)
 
     def _bank(self) -> "TraceBank | None":
         from hrm_rl.halting import TraceBank
@@ -145,18 +149,19 @@ class Eval:
         bank = bank if self.split is None else bank.in_split(self.split)
         return bank.take(slice(self.puzzles))
 
-    def _puzzles(self, trained: Trained) -> "PuzzleArrays":
+    def _puzzles(self, trained: Trained, data: Path | None) -> "PuzzleArrays":
         from hrm_rl.training.data import generated_puzzles
         from hrm_rl.training.puzzle_files import CsvFile, open_stored
 
-        if self.data is None:
-            trained.refuse_if_own(self.run_folder)
+        if data is None:
+            if self.split is not None:
+                raise ValueError(_SPLIT)
             return generated_puzzles(trained.kind, "test", self.puzzles or 1000, self.seed)
-        stored = open_stored(self.data, trained.kind)
+        stored = open_stored(data, trained.kind)
         if isinstance(stored, CsvFile):
             return stored.first(self.puzzles)
         split = self.split or "test"
         rows = stored.rows(split)[: self.puzzles]
         if not len(rows):
-            raise ValueError(f"{self.data} has no puzzle of the split {split}")
+            raise ValueError(f"{data} has no puzzle of the split {split}")
         return stored.take(split, rows)

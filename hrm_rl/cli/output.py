@@ -66,17 +66,31 @@ class Trained:
     rule: str
     """The rule for stopping it was trained with."""
 
-    def refuse_if_own(self, path: Path) -> None:
-        """Raises ValueError where puzzles would have to be generated that nobody can generate."""
+    def own_folder(self, path: Path) -> Path | None:
+        """Where the puzzles are that nobody can generate: the dataset folder that the run at `path`
+        learned from. None for a family that can be generated.
+
+        Raises ValueError where no folder was stored, or it is not there.
+        """
         from hrm_rl.training.kind import OWN
 
-        if self.kind.family == OWN:
-            cells, tokens = self.kind.seq_len, self.kind.vocab_size
-            solves = "its own puzzles" if self.preset else "no Sudoku and no maze"
+        if self.kind.family != OWN:
+            return None
+        cells, tokens = self.kind.seq_len, self.kind.vocab_size
+        solves = "its own puzzles" if self.preset else "no Sudoku and no maze"
+        solves = f"{path} solves {solves}, of {cells} cells and {tokens} tokens"
+        if self.preset is None or self.preset.data.file is None:
+            raise ValueError(f"{solves}: name their dataset folder with --data")
+        folder = Path(self.preset.data.file)
+        # A relative path starts from wherever one is, which need not be where the run was trained.
+        place = "" if folder.is_absolute() else f" in {Path.cwd()}"
+        if not folder.is_dir():
             raise ValueError(
-                f"{path} solves {solves}, of {cells} cells and {tokens} tokens: name their dataset "
-                "folder with --data"
+                f"{solves}. It learned from the dataset folder {folder}, which is not{place or ' there'}: "
+                "name it with --data"
             )
+        say(f"Puzzles of {folder}{place}, which {path} learned from.")
+        return folder
 
 
 def open_trained(path: Path, device: str = "auto") -> Trained:

@@ -40,7 +40,8 @@ class Trace:
     """Which generated puzzles."""
     data: Path | None = None
     """CSV of puzzles (source,question,answer,rating) instead of generated ones; each belongs to the
-    split of its class. Or a dataset folder: test is its test/, the others divide its train/."""
+    split of its class. Or a dataset folder: test is its test/, the others divide its train/. Of family
+    own the folder that the run learned from, by default."""
     pooled: bool = False
     """Keep the mean of z_H over positions too, for rules that look at it."""
     drafts: bool = False
@@ -89,10 +90,8 @@ class Trace:
 
     def pools(self, trained: Trained) -> dict[str, "PuzzleArrays"]:
         """The puzzles to record, by split."""
-        if self.data is not None:
-            return self._stored(trained, self.data)
-        trained.refuse_if_own(self.run_folder)
-        return self._generated(trained)
+        data = self.data or trained.own_folder(self.run_folder)
+        return self._generated(trained) if data is None else self._stored(trained, data)
 
     def record(self, trained: Trained, pools: dict[str, "PuzzleArrays"]) -> "TraceBank":
         """What the model does on these puzzles, with segments timed."""

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from hrm_rl.cli.output import percent, print_json, refuse_graphs_without_gpu, say, show_log
+
+if TYPE_CHECKING:
+    from hrm_rl.training.presets import Preset
 
 _HEADINGS = {
     "model": "The network: [model] in a config file (HRMConfig).",
@@ -86,11 +89,11 @@ class Train:
             run.create(preset, compute)
         say(to_toml(preset, compute))
         say(
-            f"{preset.name}: {trainer.model.num_parameters():,} parameters on {compute}; learning "
+            f"{_named(preset)}: {trainer.model.num_parameters():,} parameters on {compute}; learning "
             f"from {trainer.data.description}; {preset.max_steps} steps of {preset.batch_size} segments"
         )
         result = trainer.train()
-        self._report(run.path, preset.name, result)
+        self._report(run.path, preset, result)
 
     def _layers(self) -> list[Any]:
         """The config file's settings, then the options'."""
@@ -110,17 +113,28 @@ class Train:
             raise ValueError("--resume needs the run folder: --out RUN")
         return self.out or Path("runs") / str(names[-1])
 
-    def _report(self, folder: Path, name: str, result: dict[str, Any]) -> None:
+    def _report(self, folder: Path, preset: "Preset", result: dict[str, Any]) -> None:
         if self.json:
-            print_json({"run": str(folder), "preset": name, **result})
+            print_json({"run": str(folder), "preset": preset.name, **result})
             return
-        print(f"Trained {name} for {result['steps']} steps ({result['seconds']:.0f} s): {folder}")
+        took = f"{result['steps']} steps ({result['seconds']:.0f} s)"
+        print(f"Trained {_named(preset)} for {took}: {folder}")
         if "exact_accuracy" in result:
             print(
                 f"Validation: {percent(result['exact_accuracy'])} exact after "
                 f"{result['mean_segments']:.2f} segments on average."
             )
         print(f"Next: hrm-rl eval {folder}    tensorboard --logdir {folder}")
+
+
+def _named(preset: "Preset") -> str:
+    """A preset's name, and the family of its puzzles where that is not the one it is named for."""
+    from hrm_rl.training.presets import PRESETS
+
+    base, family = PRESETS.get(preset.name), preset.data.family
+    if base is None or base.data.family == family:
+        return preset.name
+    return f"{preset.name} on puzzles of family {family}"
 
 
 def train_with_knobs() -> type[Train]:

@@ -1,5 +1,6 @@
 """Training, judging and recording puzzles that are no Sudokus, generated and from dataset folders."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -143,9 +144,41 @@ def test_puzzles_of_no_family_from_start_to_end(hrm_rl, small, folder, tmp_path)
     bank = TraceBank.load(tmp_path / "bank")
     assert found["puzzles"]["test"] == 60 and 0 < found["puzzles"]["validation"] < 60
     assert bank.puzzle_identifiers.max() == 60 and np.isfinite(bank.rating).all()
-    for command in (("eval", run), ("trace", run, "--out", tmp_path / "b")):
-        assert "its own puzzles, of 7 cells and 9 tokens" in hrm_rl(*command).refusal
+    # The folder that it learned from is the run's own, where none is named.
+    assert hrm_rl("eval", run, "--json").json["data"] == str(folder)
+    held_out = hrm_rl("eval", run, "--split", "validation", "--json").json
+    assert held_out["count"] == found["puzzles"]["validation"]
+    again = hrm_rl("trace", run, "--out", tmp_path / "b", "--json").json
+    assert again["puzzles_hash"] == found["puzzles_hash"]
+    few = ("--draws", 20, "--policies", "q", "--json")
+    (compared,) = hrm_rl("compare", run, "--out", tmp_path / "out", *few).json["banks"]
+    assert TraceBank.load(compared["file"]).header.puzzles_hash == found["puzzles_hash"]
     assert hrm_rl("train", "--resume", "--out", run, "--max-steps", 3, "--json").json["steps"] == 3
+
+
+def test_the_stored_folder_may_be_relative_or_gone(
+    hrm_rl, small, folder, tmp_path, monkeypatch
+) -> None:
+    shutil.copytree(folder, tmp_path / "own")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = ("train", "--config", small, "--data.family", "own", "--data")
+    said = hrm_rl(*words, "own", "--out", "relative")
+    assert "Trained prefix-parity on puzzles of family own for 2 steps" in said.out
+    assert "prefix-parity on puzzles of family own: " in said.err
+    assert hrm_rl(*words, tmp_path / "own", "--out", "absolute").code == 0
+    said = hrm_rl("eval", "relative")
+    assert said.code == 0 and f"Puzzles of own in {tmp_path}, which relative learned" in said.err
+    monkeypatch.chdir(elsewhere)
+    assert hrm_rl("eval", tmp_path / "absolute").code == 0
+    refusal = hrm_rl("eval", tmp_path / "relative").refusal
+    assert "of 7 cells and 9 tokens" in refusal and "--data" in refusal
+    assert f"the dataset folder own, which is not in {elsewhere}" in refusal
+    shutil.rmtree(tmp_path / "own")
+    out = ("--out", elsewhere / "bank")
+    refusal = hrm_rl("trace", tmp_path / "absolute", *out).refusal
+    assert f"the dataset folder {tmp_path / 'own'}, which is not there" in refusal
 
 
 def test_what_does_not_fit_is_said(hrm_rl, small, parity, folder, made, tmp_path) -> None:
