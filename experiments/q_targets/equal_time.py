@@ -88,7 +88,9 @@ class Run:
 def start(preset: Preset, target: str, seed: int, steps: int) -> Run:
     preset = preset.with_max_steps(steps)
     learner = dataclasses.replace(preset.learner, q_target=target)
-    preset = dataclasses.replace(preset, learner=learner)
+    # Presets ask for bfloat16, which many CPUs emulate, tens of times slower.
+    model = dataclasses.replace(preset.model, forward_dtype="float32")
+    preset = dataclasses.replace(preset, learner=learner, model=model)
     trainer = Trainer(
         preset, Compute(threads=1), RunFolder(Path(tempfile.gettempdir()) / "unused"), seed
     )

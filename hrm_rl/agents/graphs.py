@@ -108,6 +108,7 @@ class GraphedLearner(Learner):
 
     def act(self, obs: dict[str, Tensor]) -> tuple[SegmentOutput, dict[str, Tensor]]:
         """As `Learner.act`; without gradient, and overwritten by the next call."""
+        self._check_rows(obs)
         given = {name: obs[name] for name in _OBSERVED} | {"floor": self._explore(obs["segment"])}
         found = self._acting(given, warm_up=self._warms_up)
         carry = Carry(found["z_H"], found["z_L"])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, parse_rule, segment_features
-from hrm_rl.halting.rules import needs_of, spec_of
+from hrm_rl.halting.rules import needs_of, spec_of, stops_of
 from hrm_rl.hashing import mix, stream
 from hrm_rl.model import HRM, Carry, SegmentOutput
 
@@ -123,7 +123,7 @@ class HRMAgent:
                 torch.where(better[:, None], answer, state.best.draft),
             )
             answer = best.draft
-        action = {"answer": answer, "halt": self.rule(features)}
+        action = {"answer": answer, "halt": stops_of(self.rule, features)}
         return Decision(action, AgentState(out.carry, memory, best), features, out)
 
     def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> Thought:

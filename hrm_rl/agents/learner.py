@@ -9,14 +9,16 @@ Source: arXiv 2506.21734, section 2 (deep supervision; adaptive computation time
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
 
 from hrm_rl.agents.losses import TOKEN_LOSSES, TokenLoss, q_loss, token_loss
+from hrm_rl.agents.matching import check_envs
 from hrm_rl.agents.optim import AdamATan2, SignSGD, learning_rate_factor
 from hrm_rl.agents.q_targets import Experience, target_rule
+from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.model.hrm import HRM, SegmentOutput
 from hrm_rl.model.recurrence import GRADIENTS, Carry, Gradient
 from hrm_rl.puzzles.source import IGNORE_LABEL
@@ -171,6 +173,19 @@ class Learner:
         spec = c.q_target if model.config.halt_max_steps > 1 else "none"
         self._target_rule = target_rule(spec, c.gamma, c.segment_cost)
 
+    @classmethod
+    def for_envs(
+        cls, model: HRM, envs: PuzzleVectorEnv, config: LearnerConfig | None = None
+    ) -> Self:
+        """A learner for these environments.
+
+        Raises ValueError where their limit of segments, their price of a segment, their autoreset or
+        their puzzles are not those of the model and the config.
+        """
+        config = config or LearnerConfig()
+        check_envs(model.config, config, envs)
+        return cls(model, envs.num_envs, config)
+
     def _dense_optimizer(self, params: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         c = self.config
         if c.optimizer == "adam-atan2":
@@ -187,12 +202,18 @@ class Learner:
         A row halts where its Q values say so and it has reached its exploration floor; the
         environment itself ends rows at their limit.
         """
+        self._check_rows(obs)
         # Rows that start afresh, whoever reset them; after `learn` that changes nothing.
         carry = self.model.reset(self.carry, obs["segment"] == 0)
         out = self.model(
             carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient
         )
         return out, self.decide(out, obs["segment"])
+
+    def _check_rows(self, obs: dict[str, Tensor]) -> None:
+        wanted, got = [self.num_envs, self.model.config.seq_len], list(obs["inputs"].shape)
+        if got != wanted:
+            raise ValueError(f"this learner's observations have inputs {wanted}, got {got}")
 
     @torch.no_grad()
     def decide(self, out: SegmentOutput, segment: Tensor) -> dict[str, Tensor]:

@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrm_rl.halting.features import Memory, States, segment_features
-from hrm_rl.halting.rules import Act, HaltingRule, Ponder, Q, QHalt, needs_of, parts_of, spec_of
+from hrm_rl.halting.rules import (
+    Act,
+    HaltingRule,
+    Ponder,
+    Q,
+    QHalt,
+    needs_of,
+    parts_of,
+    spec_of,
+    stops_of,
+)
 from hrm_rl.halting.spec import parse_rule
 from hrm_rl.hashing import as_keys, stream
 
@@ -266,7 +276,7 @@ class HaltedThinking(
             score = float(self.rule.score(features)) if self._recalls else math.inf  # type: ignore[attr-defined]
             if score > best_score or not self._recalls:
                 best, best_score = thought, score
-            if self._thoughts == self.max_segments or bool(self.rule(features)):
+            if self._thoughts == self.max_segments or bool(stops_of(self.rule, features)):
                 break
             before = thought.carry
             thought = self.reasoner.think(observation, before)

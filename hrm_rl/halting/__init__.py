@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hrm_rl.halting.bank import BankHeader, TraceBank, puzzle_ids, puzzles_hash
     from hrm_rl.halting.features import Memory, SegmentFeatures, segment_features
+    from hrm_rl.halting.own import ThresholdRule
     from hrm_rl.halting.replay import Outcome, bank_features
     from hrm_rl.halting.rules import HaltingRule, spec_of
     from hrm_rl.halting.spec import parse_rule
@@ -22,6 +23,7 @@ _HOMES = {
     "Memory": "features",
     "SegmentFeatures": "features",
     "segment_features": "features",
+    "ThresholdRule": "own",
     "Outcome": "replay",
     "bank_features": "replay",
     "HaltingRule": "rules",
@@ -35,6 +37,7 @@ __all__ = [
     "Memory",
     "Outcome",
     "SegmentFeatures",
+    "ThresholdRule",
     "TraceBank",
     "bank_features",
     "parse_rule",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.rules import HaltingRule, Named, needs_of, spec_of
+from hrm_rl.halting.rules import HaltingRule, Named, needs_of, spec_of, stops_of
 
 
 class Combined(Named):
@@ -60,7 +60,7 @@ class Recall(Combined):
         return True
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
-        return self.rule(features)
+        return stops_of(self.rule, features)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class AtLeast(Combined):
         return (self.rule,)
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
-        return self.rule(features) & (features.segment >= self.n)
+        return stops_of(self.rule, features) & (features.segment >= self.n)
 
     def __str__(self) -> str:
         return f"min({self.n}, {spec_of(self.rule)})"
@@ -97,7 +97,7 @@ class AnyOf(Combined):
     rules: tuple[HaltingRule, ...]
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
-        return reduce(lambda one, two: one | two, (rule(features) for rule in self.rules))
+        return reduce(lambda one, two: one | two, (stops_of(rule, features) for rule in self.rules))
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class AllOf(Combined):
     rules: tuple[HaltingRule, ...]
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
-        return reduce(lambda one, two: one & two, (rule(features) for rule in self.rules))
+        return reduce(lambda one, two: one & two, (stops_of(rule, features) for rule in self.rules))
 
 
 def combine(name: str, parts: tuple[Any, ...]) -> HaltingRule:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.rules import HaltingRule, needs_of
+from hrm_rl.halting.rules import HaltingRule, needs_of, stops_of
 from hrm_rl.halting.spec import parse_rule
 
 # A sweep asks for the same bank's features once a threshold.
@@ -75,7 +75,7 @@ def replay(bank: TraceBank, rule: HaltingRule | str, *, max_segments: int | None
     if "future" in needs:
         stopped = np.asarray(rule.stop_segments(bank.correct[:, :limit]))  # type: ignore[attr-defined]
     else:
-        stops = _table(rule(bank_features(bank, needs)), bank)[:, :limit]
+        stops = _table(stops_of(rule, bank_features(bank, needs)), bank)[:, :limit]
         stopped = np.where(stops.any(1), stops.argmax(1) + 1, limit)
     answered = stopped
     if recalls:

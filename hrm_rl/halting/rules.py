@@ -9,10 +9,11 @@ the reading of spec strings in spec.py.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -285,12 +286,46 @@ def parts_of(rule: HaltingRule) -> Iterator[HaltingRule]:
 def spec_of(rule: HaltingRule) -> str:
     """The spec string of a rule, which `parse_rule` reads back.
 
-    A rule of your own is `module:Class`, or `module:function`.
+    A rule of your own is `module:Class`, with `:VALUE` if it is a dataclass of one number, or
+    `module:function`.
     """
     if isinstance(rule, Named):
         return str(rule)
     named: Any = rule if hasattr(rule, "__qualname__") else type(rule)
-    return f"{named.__module__}:{named.__qualname__}"
+    spec = f"{named.__module__}:{named.__qualname__}"
+    values = [getattr(rule, field.name) for field in fields(rule)] if is_dataclass(rule) else []
+    number = len(values) == 1 and isinstance(values[0], int | float)
+    return f"{spec}:{values[0]}" if number else spec
+
+
+def stops_of(rule: HaltingRule, features: SegmentFeatures) -> Tensor:
+    """Which rows a rule stops, bool [B].
+
+    A rule that gave scores instead would stop wherever they are not zero, so what it gives is looked at.
+
+    Raises ValueError where that is no bool tensor of a value a row, or the rule has an `if` on tensors.
+    """
+    try:
+        stops: Any = rule(features)
+    except RuntimeError as error:
+        if "Boolean value of Tensor" not in str(error):
+            raise
+        raise ValueError(
+            f"rule {spec_of(rule)!r} decides for all rows at once: no `if`, `and`, `or` or `not` on "
+            "tensors, but `&`, `|`, `~` and torch.where"
+        ) from error
+    rows = tuple(features.segment.shape)
+    if not isinstance(stops, Tensor):
+        got = type(stops).__name__
+    elif stops.dtype != torch.bool or tuple(stops.shape) != rows:
+        got = f"{str(stops.dtype).removeprefix('torch.')} {list(stops.shape)}"
+    else:
+        return stops
+    scores = isinstance(stops, Tensor) and stops.dtype != torch.bool
+    hint = "; hold it against a threshold" if scores else ""
+    raise ValueError(
+        f"rule {spec_of(rule)!r} has to give a bool tensor {list(rows)}, got {got}{hint}"
+    )
 
 
 def required(features: SegmentFeatures, name: str) -> Tensor:

@@ -1,6 +1,7 @@
-"""Spec strings of rules: `confidence:0.9`, `recall(min(2, q))`, `lsm:FILE`, `my.module:MyRule`.
+"""Spec strings of rules: `confidence:0.9`, `recall(min(2, q))`, `lsm:FILE`, `my.module:MyRule:0.9`.
 
-    rule = NAME | NAME:VALUE | KIND:FILE | sb3:ALGO:FILE | module:Class | WRAPPER(part, ...)
+    rule = NAME | NAME:VALUE | KIND:FILE | sb3:ALGO:FILE | module:Class | module:Class:VALUE
+         | WRAPPER(part, ...)
 
 Nested as deep as one likes; spaces around commas and parentheses do not count. Names of files hold no
 comma and no parenthesis. A value of `auto` is chosen on validation puzzles (tuning.py).
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_rl.halting.combinators import COMBINATORS, combine
+from hrm_rl.halting.own import import_rule
 from hrm_rl.halting.rules import RULES, HaltingRule
 
 # Where rules that are kept in files are loaded; by string, since some live on floors above.
@@ -43,7 +45,15 @@ class Node:
         """Whether this rule itself is to be chosen on validation puzzles."""
         if self.name == "calm" and self.parts is not None:
             return True
-        return self.name in _KNOWN and self.argument.rpartition(":")[2] == "auto"
+        before, _, last = self.argument.rpartition(":")
+        return last == "auto" and (self.name in _KNOWN or (self.is_own and bool(before)))
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it has the form of a rule of one's own, `module:Class`."""
+        words = self.name.lstrip(".").split(".")
+        named = bool(self.argument) and all(word.isidentifier() for word in words)
+        return self.parts is None and self.name not in _KNOWN and named
 
     def autos(self) -> "Iterator[Node]":
         """The rules in it that are to be chosen on validation puzzles."""
@@ -97,8 +107,8 @@ def build(node: Node, choose: Callable[[Node], HaltingRule] | None = None) -> Ha
         return _load(name, argument)
     if name in COMBINATORS:
         raise ValueError(f"rule {str(node)!r}: {name!r} wraps rules, as in {COMBINATORS[name]}")
-    if argument and all(part.isidentifier() for part in name.lstrip(".").split(".")):
-        return _import_rule(name, argument)
+    if node.is_own:
+        return import_rule(name, argument, _KNOWN)
     raise _unknown(str(node))
 
 
@@ -187,28 +197,3 @@ def _unknown(token: str, known: tuple[str, ...] = _KNOWN, spec: str | None = Non
     where = f" in {spec!r}" if spec else ""
     last = "" if spec else ", or module:Class"
     return ValueError(f"unknown rule {token!r}{where}; {hint}known: {', '.join(known)}{last}")
-
-
-def _import_rule(module: str, name: str) -> HaltingRule:
-    spec = f"{module}:{name}"
-    if not module or module.startswith("."):
-        raise ValueError(f"rule {spec!r}: {module!r} is no full name of a module")
-    try:
-        rule = getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        hint = ""
-        if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
-            near = difflib.get_close_matches(module, _KNOWN, n=1)
-            finds = "a module of this folder is found with PYTHONPATH=."
-            hint = f"; did you mean {near[0]!r}?" if near else f"; {finds}"
-        raise ValueError(f"rule {spec!r}: {error}{hint}") from None
-    except AttributeError:
-        raise ValueError(f"rule {spec!r}: module {module!r} has no {name!r}") from None
-    if isinstance(rule, type):
-        try:
-            rule = rule()
-        except TypeError as error:
-            raise ValueError(f"rule {spec!r}: {error}") from None
-    if not callable(rule):
-        raise ValueError(f"rule {spec!r}: {name!r} is {type(rule).__name__}, not a rule to call")
-    return rule

@@ -15,9 +15,10 @@ from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.combinators import AtLeast
 from hrm_rl.halting.families import FAMILIES, Family, sums_by_threshold
 from hrm_rl.halting.features import SegmentFeatures
+from hrm_rl.halting.own import own_family
 from hrm_rl.halting.provenance import refuse_test
 from hrm_rl.halting.replay import bank_features
-from hrm_rl.halting.rules import HaltingRule, Oracle, needs_of
+from hrm_rl.halting.rules import HaltingRule, Oracle, needs_of, stops_of
 from hrm_rl.halting.spec import Node, build, parse_tree
 
 CANDIDATES = 64
@@ -44,7 +45,7 @@ class ThresholdCurve:
     def rule(self, index: int) -> HaltingRule:
         """The rule of one of the thresholds."""
         threshold = float(self.thresholds[index])
-        return build(parse_tree(self.spec), lambda leaf: FAMILIES[leaf.name].rule(threshold))
+        return build(parse_tree(self.spec), lambda leaf: _family(leaf).rule(threshold))
 
     def best(self, cost: float) -> int:
         """Index of the largest accuracy - cost * mean_segments; of equals, the fewest segments."""
@@ -76,7 +77,7 @@ def resolve(spec: str, validation: TraceBank, cost: float, *, seed: int = 0) -> 
     leaf = _only_auto(tree, spec)
     if leaf is None:
         return build(tree)
-    if leaf.name in FAMILIES:
+    if _has_threshold(leaf):
         curve = threshold_curve(spec, validation)
         return curve.rule(curve.best(cost))
     if _recalls(tree):  # what is right is then the best-scored draft so far
@@ -93,7 +94,7 @@ def sweep(spec: str, bank: TraceBank, count: int = CANDIDATES) -> list[HaltingRu
     Raises ValueError where the spec has no threshold that is `auto`.
     """
     leaf, features, _ = _prepare(spec, bank, count)
-    thresholds = FAMILIES[leaf.name].thresholds(features, bank.num_segments, count)
+    thresholds = _family(leaf).thresholds(features, bank.num_segments, count)
     curve = ThresholdCurve(spec, thresholds, np.zeros(0), np.zeros(0))
     return [curve.rule(index) for index in range(len(thresholds))]
 
@@ -106,7 +107,7 @@ def threshold_curve(spec: str, bank: TraceBank, count: int = CANDIDATES) -> Thre
     kept = _curves.setdefault(bank, {})
     if (spec, count) not in kept:
         leaf, features, tree = _prepare(spec, bank, count)
-        family, shape = FAMILIES[leaf.name], bank.correct.shape
+        family, shape = _family(leaf), bank.correct.shape
         thresholds = family.thresholds(features, bank.num_segments, count)
         heights = _heights(tree, family, features).numpy().reshape(shape)
         answers = _recalled(bank) if _recalls(tree) else bank.correct
@@ -128,17 +129,30 @@ def _only_auto(tree: Node, spec: str) -> Node | None:
     return autos[0] if autos else None
 
 
+def _has_threshold(leaf: Node) -> bool:
+    return leaf.name in FAMILIES or leaf.is_own
+
+
+def _family(leaf: Node) -> Family:
+    """The rules among which a leaf that is `auto` chooses."""
+    return (
+        own_family(leaf.name, leaf.argument.rpartition(":")[0])
+        if leaf.is_own
+        else FAMILIES[leaf.name]
+    )
+
+
 def _prepare(spec: str, bank: TraceBank, count: int) -> tuple[Node, SegmentFeatures, Node]:
     tree = parse_tree(spec)
     leaf = _only_auto(tree, spec)
-    if leaf is None or leaf.name not in FAMILIES:
+    if leaf is None or not _has_threshold(leaf):
         raise ValueError(f"rule {spec!r} has no threshold to vary, as in 'confidence:auto'")
-    if leaf.argument != "auto":
+    if not leaf.is_own and leaf.argument != "auto":
         raise ValueError(f"rule {spec!r}: {str(leaf)!r} takes one value, as in '{leaf.name}:auto'")
     if count < 2:
         raise ValueError(f"count must be at least 2, got {count}")
     # Any threshold will do to see what the rule needs; making it also finds what is wrong elsewhere.
-    needs = needs_of(build(tree, lambda leaf: FAMILIES[leaf.name].rule(1.0)))
+    needs = needs_of(build(tree, lambda leaf: _family(leaf).rule(1.0)))
     return leaf, bank_features(bank, needs), tree
 
 
@@ -153,7 +167,7 @@ def _heights(node: Node, family: Family, features: SegmentFeatures) -> Tensor:
         return torch.where(features.segment >= int(str(node.parts[0])), heights, -torch.inf)
     for part in node.parts:
         if part is not inner:  # `any` stops where another part does, `all` only there
-            stops = build(part)(features)
+            stops = stops_of(build(part), features)
             heights = (
                 torch.where(stops, torch.inf, heights)
                 if node.name == "any"

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrm_rl.kernels.precision import warn_of_emulation
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.layers import (
     BlockFunction,
@@ -104,6 +105,8 @@ class HRM(nn.Module):
 
     def initial_carry(self, batch_size: int) -> Carry:
         """A fresh carry for `batch_size` rows, every position at H_init / L_init."""
+        if not torch.compiler.is_compiling():
+            warn_of_emulation(self.dtype, self.device.type)
         tokens = self.config.prefix_len + self.config.seq_len
         shape = (batch_size, tokens, self.config.hidden_size)
         return Carry(self.H_init.expand(shape).clone(), self.L_init.expand(shape).clone())
@@ -175,14 +178,18 @@ class HRM(nn.Module):
         save_pretrained(self, directory)
 
     @classmethod
-    def from_pretrained(cls, source: Any, *, revision: str | None = None) -> "HRM":
+    def from_pretrained(
+        cls, source: Any, *, revision: str | None = None, forward_dtype: str | None = None
+    ) -> "HRM":
         """Load what `save_pretrained` wrote, from a folder or a Hugging Face Hub id.
+
+        It computes in `forward_dtype`, by default in what it was saved with.
 
         Raises FileNotFoundError (nothing there, or the Hub cannot be reached) or ValueError (damaged).
         """
         from hrm_rl.model.pretrained import load_pretrained
 
-        return load_pretrained(source, revision)
+        return load_pretrained(source, revision, forward_dtype)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the model to the Hugging Face Hub; returns its address. See `hrm_rl.model.hub.push`."""

@@ -1,5 +1,6 @@
 """Weights in and out: our folders (config.json + model.safetensors) and the reference's checkpoints."""
 
+import dataclasses
 import json
 import os
 import warnings
@@ -38,9 +39,12 @@ def save_pretrained(model: HRM, directory: str | os.PathLike[str]) -> None:
     write_whole(folder / CONFIG_FILE, json.dumps(model.config.to_dict(), indent=2) + "\n")
 
 
-def load_pretrained(source: str | os.PathLike[str], revision: str | None = None) -> HRM:
+def load_pretrained(
+    source: str | os.PathLike[str], revision: str | None = None, forward_dtype: str | None = None
+) -> HRM:
     """Load a model from a folder, from a run folder (its newest checkpoint), or from the Hugging Face
-    Hub where huggingface_hub is installed.
+    Hub where huggingface_hub is installed; with `forward_dtype`, to compute in that instead of what it
+    was saved with.
 
     Raises:
         FileNotFoundError: neither such a folder nor a hub id, or a file is missing from the folder.
@@ -58,6 +62,8 @@ def load_pretrained(source: str | os.PathLike[str], revision: str | None = None)
         config = HRMConfig.from_dict(json.loads(config_path.read_text()))
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{config_path} is no model configuration: {error}") from None
+    if forward_dtype is not None:
+        config = dataclasses.replace(config, forward_dtype=forward_dtype)
     try:
         tensors = load_file(weights_path)
     except SafetensorError as error:

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
+from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model.pretrained import write_whole
 from hrm_rl.training.benchmark_evaluation import evaluation_row
 from hrm_rl.training.benchmark_graphs import graph_rows
 from hrm_rl.training.benchmark_reference import reference_rows
 from hrm_rl.training.benchmark_training import training_rows
-from hrm_rl.training.compute import Compute, choose_compute, current_switches, has_fast_bfloat16
+from hrm_rl.training.compute import Compute, choose_compute, current_switches
 from hrm_rl.training.presets import Preset, find_preset
 from hrm_rl.training.reference_clone import check_clone
 from hrm_rl.training.roofline import Peak, measure_peak

@@ -1,7 +1,6 @@
 """Where and how to compute: device, dtype, threads. On a CPU the fastest way is measured, not guessed."""
 
 import dataclasses
-import functools
 import logging
 import math
 import os
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from hrm_rl.agents import Learner, LearnerConfig
+from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
 
@@ -210,34 +210,6 @@ def _row_seconds(
             student.learn(out, obs, inputs, info)
             times.append(time.perf_counter() - start)
     return min(times[1:]) / rows
-
-
-@functools.cache
-def has_fast_bfloat16(device: str = "cpu") -> bool:
-    """Does the device multiply bfloat16 at least half as fast as float32?
-
-    A CPU without instructions for it emulates, tens of times slower: a step of a larger model would
-    take minutes. Decided by a few small products on one thread, which other work disturbs least.
-    """
-    if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        single, half = (_product_seconds(dtype) for dtype in (torch.float32, torch.bfloat16))
-    finally:
-        torch.set_num_threads(threads)
-    return half < 2 * single
-
-
-def _product_seconds(dtype: torch.dtype, width: int = 192) -> float:
-    """The fastest of a few products of two square matrices on the CPU."""
-    a, times = torch.ones(width, width, dtype=dtype), []
-    for _ in range(5):
-        start = time.perf_counter()
-        a @ a
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def _onednn_keeps_float32() -> bool:

@@ -290,3 +290,20 @@ def test_stable_baselines_evaluates_the_agent() -> None:
     )
     assert lengths == [3, 3, 3]
     assert all(value in (-0.375, 0.625) for value in returns)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (lambda f: f.confidence, r"a bool tensor \[6\], got float32 \[6\]; hold it against"),
+        (lambda f: True, r"a bool tensor \[6\], got bool$"),
+        (lambda f: (f.segment > 1)[None], r"a bool tensor \[6\], got bool \[1, 6\]"),
+        (lambda f: f.segment > 1 and f.changed > 0, "no `if`, `and`"),
+    ],
+)
+def test_a_rule_that_gives_no_decisions_is_refused(build: Any, rule: Any, message: str) -> None:
+    """A score would stop wherever it is not zero; on a trace bank somewhere else again."""
+    obs = vector().reset(seed=0)[0]
+    for given in (rule, Recall(rule)):
+        with pytest.raises(ValueError, match=message):
+            HRMAgent(build(), given).act(obs)

@@ -5,6 +5,7 @@ import torch
 
 from hrm_rl.agents import Learner, LearnerConfig
 from hrm_rl.agents.q_targets import continue_target
+from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.model.hrm import SegmentOutput
 from hrm_rl.puzzles.source import IGNORE_LABEL
 
@@ -322,3 +323,27 @@ def test_rows_that_somebody_else_reset_start_on_a_fresh_carry(loop) -> None:
     run.learner.carry = run.model.initial_carry(run.learner.num_envs)
     fresh, _ = run.learner.act(obs)
     assert torch.equal(out.logits, fresh.logits)
+
+
+def test_environments_are_looked_at(hrm, easy_source) -> None:
+    model, config = hrm(halt_max_steps=4), LearnerConfig(segment_cost=0.1)
+    right = {"halt_max_steps": 4, "segment_cost": 0.1}
+    learner = Learner.for_envs(model, PuzzleVectorEnv(3, easy_source, **right), config)
+    assert learner.num_envs == 3 and learner.config is config
+    for wrong, message in (
+        ({"halt_max_steps": 16}, "halt_max_steps is 16 there and 4 here"),
+        ({"segment_cost": 0.0}, "segment_cost is 0.0 there and 0.1 here"),
+        ({"autoreset_mode": "NextStep"}, "autoreset_mode is .*NEXT_STEP"),
+    ):
+        envs = PuzzleVectorEnv(3, easy_source, **right | wrong)
+        with pytest.raises(ValueError, match=message):
+            Learner.for_envs(model, envs, config)
+    with pytest.raises(ValueError, match=r"seq_len is 16 there and 81 here; there are \d tokens"):
+        other = hrm(halt_max_steps=4, seq_len=81, vocab_size=3)
+        Learner.for_envs(other, PuzzleVectorEnv(3, easy_source, **right), config)
+
+
+def test_another_number_of_rows_is_named(hrm, easy_source) -> None:
+    obs, _ = PuzzleVectorEnv(5, easy_source).reset(seed=0)
+    with pytest.raises(ValueError, match=r"inputs \[3, 16\], got \[5, 16\]"):
+        Learner(hrm(), 3).act(obs)

@@ -211,7 +211,7 @@ def test_bad_use_is_named(banks: list[TraceBank]) -> None:
     for limit in (0, M + 1):
         with pytest.raises(ValueError, match=rf"1\.\.{M}, .* got {limit}"):
             replay(banks[0], "q", max_segments=limit)
-    with pytest.raises(ValueError, match="one value a row"):
+    with pytest.raises(ValueError, match=r"a bool tensor \[60\], got bool \[3\]"):
         replay(banks[0], lambda features: features.q_halt[:3] > 0)
     with pytest.raises(ValueError, match="confidense"):
         replay(banks[0], "confidense:1")

@@ -1,6 +1,7 @@
 """Spec strings: what reads, what is refused and how, and that rules print as they were read."""
 
 import sys
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrm_rl.halting import SegmentFeatures, parse_rule, spec_of
+from hrm_rl.halting import SegmentFeatures, ThresholdRule, parse_rule, spec_of
 from hrm_rl.halting.combinators import AllOf, AnyOf, AtLeast, Recall
 from hrm_rl.halting.rules import RULES, Confidence, Fixed, Oracle, Q, QHalt, parts_of
 from hrm_rl.halting.spec import parse_tree
@@ -22,12 +23,29 @@ class AtLeastTwo:
         return features.segment >= 2
 
 
+@dataclass(frozen=True)
+class AtLeastN:
+    """A rule of somebody else's, with a whole number."""
+
+    n: int = 2
+
+    def __call__(self, features: SegmentFeatures) -> torch.Tensor:
+        return features.segment >= self.n
+
+
+class Sure(ThresholdRule):
+    def signal(self, features: SegmentFeatures) -> torch.Tensor:
+        return features.confidence_min
+
+
 @pytest.fixture
 def my_rules(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of an importable module with rules of its own."""
     module = ModuleType("somebodys_rules")
     module.AtLeastTwo = AtLeastTwo  # type: ignore[attr-defined]
     module.at_least_two = AtLeastTwo()  # type: ignore[attr-defined]
+    module.AtLeastN = AtLeastN  # type: ignore[attr-defined]
+    module.Sure = Sure  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return module.__name__
 
@@ -184,3 +202,32 @@ def test_a_rule_of_ones_own_prints_where_it_lives() -> None:
 def test_a_misspelt_class_is_named(my_rules: str) -> None:
     with pytest.raises(ValueError, match="module 'somebodys_rules' has no 'AtLeastThree'"):
         parse_rule(f"{my_rules}:AtLeastThree")
+
+
+def test_a_rule_of_ones_own_takes_a_value(features: Any, my_rules: str) -> None:
+    assert parse_rule(f"{my_rules}:AtLeastN:3") == AtLeastN(3)
+    assert parse_rule(f"{my_rules}:AtLeastN") == AtLeastN()
+    rule = parse_rule(f"min(2, {my_rules}:Sure:0.5)")
+    found = rule(features(segment=[1, 2, 2], confidence_min=[0.9, 0.4, 0.5]))
+    assert found.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("rule", [AtLeastN(3), Sure(0.25), AtLeast(2, Sure(1e-07))])
+def test_a_rule_of_ones_own_prints_with_its_value(rule: Any) -> None:
+    assert parse_rule(spec_of(rule)) == rule
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("AtLeastTwo:3", "'somebodys_rules:AtLeastTwo:3': .*takes no arguments"),
+        ("AtLeastN:2.5", "'somebodys_rules:AtLeastN:2.5': '2.5' is not a whole number"),
+        ("Sure:high", "'somebodys_rules:Sure:high': 'high' is not a number"),
+        ("Sure", "'somebodys_rules:Sure': .*threshold"),
+        ("Sure:auto", "is to be chosen on validation puzzles"),
+        ("at_least_two:3", "'at_least_two' is no class, so it takes no value"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused(my_rules: str, name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_rule(f"{my_rules}:{name}")

@@ -4,15 +4,37 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
-from hrm_rl.halting import TraceBank, parse_rule, spec_of
+from hrm_rl.halting import SegmentFeatures, ThresholdRule, TraceBank, parse_rule, spec_of
 from hrm_rl.halting.calm import Calibrated
 from hrm_rl.halting.families import FAMILIES
 from hrm_rl.halting.fitted import LeastSquaresStopping, ValueOfComputation
 from hrm_rl.halting.replay import replay
 from hrm_rl.halting.tuning import resolve, sweep, threshold_curve
 
+
+class Lead(ThresholdRule):
+    """A rule of somebody else's, of which some rows' signal is no number or infinite."""
+
+    def signal(self, features: SegmentFeatures) -> Tensor:
+        return (features.q_halt - features.q_continue) / (features.unchanged_for - 1)
+
+
+class Restless(ThresholdRule):
+    """The same the other way."""
+
+    rises = False
+
+    def signal(self, features: SegmentFeatures) -> Tensor:
+        return features.kl * features.residual_H
+
+
 SPECS = [f"{name}:auto" for name in FAMILIES] + [
+    f"{__name__}:Lead:auto",
+    f"{__name__}:Restless:auto",
+    f"recall(min(2, {__name__}:Lead:auto))",
+    f"any(stable:2, {__name__}:Restless:auto)",
     "recall(confidence:auto)",
     "min(3, entropy:auto)",
     "min(2, q-halt:auto)",
@@ -72,6 +94,20 @@ def test_the_best_threshold_is_chosen(random_bank: Any, spec: str, cost: float) 
         values.append((round(accuracy - cost * segments, 9), -segments))
     chosen = outcome(bank, resolve(spec, bank, cost))
     assert (round(chosen[0] - cost * chosen[1], 9), -chosen[1]) == max(values)
+
+
+@pytest.mark.parametrize("name", ["Lead", "Restless"])
+def test_a_rule_of_ones_own_goes_from_stopping_at_once_to_never(
+    random_bank: Any, name: str
+) -> None:
+    curve = threshold_curve(f"{__name__}:{name}:auto", random_bank(seed=1))
+    assert curve.mean_segments[0] == 1 and curve.mean_segments[-1] == 6
+    assert (np.diff(curve.mean_segments) >= 0).all() and len(curve.thresholds) > 20
+
+
+def test_only_a_threshold_rule_can_be_chosen(random_bank: Any) -> None:
+    with pytest.raises(ValueError, match=r"only of a hrm_rl.halting.ThresholdRule.*'outcome'"):
+        resolve(f"{__name__}:outcome:auto", random_bank(), 0.01)
 
 
 def test_ties_go_to_fewer_segments(random_bank: Any) -> None:

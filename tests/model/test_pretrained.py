@@ -41,6 +41,15 @@ def test_round_trip_keeps_config_weights_and_outputs(build, batch, folder) -> No
     assert torch.equal(a.logits, b.logits) and torch.equal(a.q_halt, b.q_halt)
 
 
+def test_it_computes_in_the_dtype_asked_for(folder, batch) -> None:
+    loaded = HRM.from_pretrained(folder, forward_dtype="float32")
+    assert loaded.config.forward_dtype == "float32" and loaded.H_init.dtype == torch.float32
+    assert loaded(loaded.initial_carry(3), *batch).logits.dtype == torch.float32
+    assert HRM.from_pretrained(folder).H_init.dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="forward_dtype.*'int8'"):
+        HRM.from_pretrained(folder, forward_dtype="int8")
+
+
 def test_folder_holds_two_files_and_no_pickle(folder) -> None:
     assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors"}
     assert json.loads((folder / "config.json").read_text())["hidden_size"] == 16

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from hrm_rl.kernels import precision
 from hrm_rl.training import compute
 from hrm_rl.training.compute import Compute, choose_compute, pick_device
 
@@ -60,8 +61,8 @@ def test_what_is_emulated_is_not_probed(preset, monkeypatch, caplog) -> None:
 
 def test_bfloat16_is_judged_by_its_products(monkeypatch) -> None:
     seconds = {torch.float32: 1.0, torch.bfloat16: 30.0}
-    monkeypatch.setattr(compute, "_product_seconds", lambda dtype: seconds[dtype])
-    judge = compute.has_fast_bfloat16.__wrapped__
+    monkeypatch.setattr(precision, "_product_seconds", lambda dtype: seconds[dtype])
+    judge = precision.has_fast_bfloat16.__wrapped__
     threads = torch.get_num_threads()
     assert not judge()
     seconds[torch.bfloat16] = 0.6
