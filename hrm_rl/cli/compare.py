@@ -61,6 +61,8 @@ class Compare:
     puzzles, or, of family own, the folder that each run learned from."""
     device: str = "auto"
     """For recording: cpu, cuda, mps; auto takes cuda where there is one."""
+    dtype: str | None = None
+    """float32, bfloat16, ...: what to compute in; by default what it was trained in."""
     json: bool = False
     """Print the report as one JSON object."""
 
@@ -143,7 +145,7 @@ class Compare:
 
         if path == file:
             return TraceBank.load(file)
-        trained = open_trained(path, self.device)
+        trained = open_trained(path, self.device, self.dtype)
         trace = Trace(
             path,
             file,

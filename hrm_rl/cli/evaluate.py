@@ -57,6 +57,8 @@ class Eval:
     """Also time the rule against running every puzzle to the limit, three times each by turns."""
     device: str = "auto"
     """cpu, cuda, mps; auto takes cuda where there is one."""
+    dtype: str | None = None
+    """float32, bfloat16, ...: what to compute in; by default what it was trained in."""
     graphs: bool = False
     """Replay each segment as a CUDA graph (a GPU only)."""
     json: bool = False
@@ -77,7 +79,7 @@ class Eval:
         if not is_fitted(parse_rule(self.halting or "q")) and self.allow_mismatch and not self.bank:
             raise ValueError("--allow-mismatch goes with --bank, or with a rule that was fitted")
         bank = self._bank()
-        trained = open_trained(self.run_folder, self.device)
+        trained = open_trained(self.run_folder, self.device, self.dtype)
         model = trained.model
         name = self.halting or trained.rule
         rule = parse_rule(name)

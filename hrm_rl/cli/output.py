@@ -93,8 +93,10 @@ class Trained:
         return folder
 
 
-def open_trained(path: Path, device: str = "auto") -> Trained:
+def open_trained(path: Path, device: str = "auto", dtype: str | None = None) -> Trained:
     """A run folder, a folder written by `save_pretrained` / `import-reference`, or a Hub id.
+
+    It computes in `dtype`, by default in what it was trained in.
 
     What a bare model solves is told from its shape: Sudoku, mazes, or puzzles of family own.
 
@@ -109,7 +111,7 @@ def open_trained(path: Path, device: str = "auto") -> Trained:
 
     path = fetch_pretrained(path)
     if (path / "model.safetensors").is_file():
-        model, preset, step, rule = HRM.from_pretrained(path), None, 0, "q"
+        model, preset, step, rule = HRM.from_pretrained(path, forward_dtype=dtype), None, 0, "q"
         if (path / RUN_FILE).is_file():
             preset, _ = read_config_json(path / RUN_FILE)
             step = int(json.loads((path / RUN_FILE).read_text()).get("step", 0))
@@ -118,7 +120,7 @@ def open_trained(path: Path, device: str = "auto") -> Trained:
         run = RunFolder(path)
         preset, compute = run.config()
         compute.apply()
-        model, step = run.load_model()
+        model, step = run.load_model(dtype)
         rule = halting_rule(preset)
     shape = model.config.vocab_size, model.config.seq_len
     if preset is None:

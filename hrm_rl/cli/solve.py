@@ -27,6 +27,8 @@ class Solve:
     """Limit; the run's halt_max_steps by default."""
     device: str = "auto"
     """cpu, cuda, mps; auto takes cuda where there is one."""
+    dtype: str | None = None
+    """float32, bfloat16, ...: what to compute in; by default what it was trained in."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -40,7 +42,7 @@ class Solve:
         if self.max_segments is not None and self.max_segments < 1:
             raise ValueError(f"--max-segments must be >= 1, got {self.max_segments}")
         parse_rule(self.halting or "q")
-        trained = open_trained(self.run_folder, self.device)
+        trained = open_trained(self.run_folder, self.device, self.dtype)
         kind = trained.kind
         if kind.family not in ("sudoku", "maze"):
             raise ValueError(

@@ -50,12 +50,14 @@ class Trace:
     """Puzzles thought about side by side."""
     device: str = "auto"
     """cpu, cuda, mps; auto takes cuda where there is one."""
+    dtype: str | None = None
+    """float32, bfloat16, ...: what to compute in; by default what it was trained in."""
     json: bool = False
     """Print the result as one JSON object."""
 
     def run(self) -> None:
         self._check()
-        trained = open_trained(self.run_folder, self.device)
+        trained = open_trained(self.run_folder, self.device, self.dtype)
         pools = self.pools(trained)
         start = time.perf_counter()
         bank = self.record(trained, pools)

@@ -293,7 +293,9 @@ def spec_of(rule: HaltingRule) -> str:
         return str(rule)
     named: Any = rule if hasattr(rule, "__qualname__") else type(rule)
     spec = f"{named.__module__}:{named.__qualname__}"
-    values = [getattr(rule, field.name) for field in fields(rule)] if is_dataclass(rule) else []
+    values: list[Any] = (
+        [getattr(rule, field.name) for field in fields(rule)] if is_dataclass(rule) else []
+    )
     number = len(values) == 1 and isinstance(values[0], int | float)
     return f"{spec}:{values[0]}" if number else spec
 

@@ -46,6 +46,7 @@ def warn_of_emulation(dtype: torch.dtype, device: str) -> None:
     if device == "cpu" and dtype == torch.bfloat16 and not has_fast_bfloat16():
         warnings.warn(
             "this CPU has no instructions for bfloat16 and emulates it, many times slower than float32: "
-            "forward_dtype='float32', in the model's config or to HRM.from_pretrained, avoids that",
+            "--dtype float32 avoids that, in Python forward_dtype='float32' in the model's config or "
+            "to HRM.from_pretrained",
             stacklevel=4,
         )

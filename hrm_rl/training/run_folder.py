@@ -98,10 +98,13 @@ class RunFolder:
             shutil.rmtree(old)
         return folder
 
-    def load_model(self) -> tuple[HRM, int]:
-        """The newest checkpoint's model (the weight average, where one is kept), and its step."""
+    def load_model(self, dtype: str | None = None) -> tuple[HRM, int]:
+        """The newest checkpoint's model (the weight average, where one is kept), and its step.
+
+        It computes in `dtype`, by default in what it was trained in.
+        """
         folder = self.latest()
-        return HRM.from_pretrained(folder), int(folder.name[5:])
+        return HRM.from_pretrained(folder, forward_dtype=dtype), int(folder.name[5:])
 
     def load_state(self) -> dict[str, Any]:
         """The newest checkpoint's training state."""

@@ -49,6 +49,20 @@ def test_a_bank_of_the_runs_kind(hrm_rl, made, tmp_path) -> None:
         np.testing.assert_array_equal(bank.in_split(split).inputs, wanted.inputs)
 
 
+@pytest.mark.parametrize("name", ["run", "model4"])
+def test_another_dtype_than_was_trained_in(hrm_rl, made, tmp_path, name: str) -> None:
+    words = ("trace", made / name, "--puzzles", 2)
+    hashes = set()
+    for dtype in ("float64", "bfloat16"):
+        hrm_rl(*words, "--out", tmp_path / dtype, "--dtype", dtype)
+        header = TraceBank.load(tmp_path / dtype).header
+        assert header.dtype == dtype
+        hashes.add(header.model_hash)
+    assert len(hashes) == 1
+    refused = hrm_rl(*words, "--out", tmp_path / "bank", "--dtype", "int8")
+    assert refused.code == 2 and "forward_dtype" in refused.err and "int8" in refused.err
+
+
 def test_options(hrm_rl, made, tmp_path) -> None:
     words = ["--puzzles", 2, "--max-segments", 5, "--splits", "train", "--pooled", "--drafts"]
     said = hrm_rl("trace", made / "model4", "--out", tmp_path / "bank", *words)

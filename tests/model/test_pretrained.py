@@ -46,7 +46,7 @@ def test_it_computes_in_the_dtype_asked_for(folder, batch) -> None:
     assert loaded.config.forward_dtype == "float32" and loaded.H_init.dtype == torch.float32
     assert loaded(loaded.initial_carry(3), *batch).logits.dtype == torch.float32
     assert HRM.from_pretrained(folder).H_init.dtype == torch.bfloat16
-    with pytest.raises(ValueError, match="forward_dtype.*'int8'"):
+    with pytest.raises(ValueError, match=r"forward_dtype.*'int8'"):
         HRM.from_pretrained(folder, forward_dtype="int8")
 
 
