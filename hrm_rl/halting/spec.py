@@ -136,7 +136,7 @@ def _read(tokens: list[str], spec: str) -> tuple[Node, list[str]]:
 def _build_wrapper(node: Node, choose: Callable[[Node], HaltingRule] | None) -> HaltingRule:
     assert node.parts is not None
     name = node.name
-    if name in RULES:
+    if name in RULES or ":" in name:
         raise ValueError(f"rule {str(node)!r}: {name!r} wraps no rules; its value follows a colon")
     if name not in COMBINATORS:
         raise _unknown(name, tuple(COMBINATORS), str(node))

@@ -224,6 +224,7 @@ def test_a_rule_of_ones_own_prints_with_its_value(rule: Any) -> None:
         ("AtLeastN:2.5", "'somebodys_rules:AtLeastN:2.5': '2.5' is not a whole number"),
         ("Sure:high", "'somebodys_rules:Sure:high': 'high' is not a number"),
         ("Sure", "'somebodys_rules:Sure': .*threshold"),
+        ("Sure(0.5)", "'somebodys_rules:Sure' wraps no rules; its value follows a colon"),
         ("Sure:auto", "is to be chosen on validation puzzles"),
         ("at_least_two:3", "'at_least_two' is no class, so it takes no value"),
     ],
