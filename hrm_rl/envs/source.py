@@ -41,6 +41,57 @@ class Source(Protocol):
         """The puzzles of these keys, int64 [B]. Pure, of static shape, no host synchronisation."""
 
 
+def check_source(source: Source, rows: int, device: torch.device) -> None:
+    """Draws once, as a source of one's own may be wrong in ways that show far from it, or not at all.
+
+    Args:
+        source: what is to feed `rows` environments on `device`.
+
+    Raises:
+        ValueError: an attribute is missing, or what is drawn for the keys 0 .. rows - 1 has another type,
+            shape or dtype than `Puzzles` has, or a number out of range; names the field.
+    """
+    named = type(source).__name__
+    for name in ("vocab_size", "seq_len", "num_ids", "validator", "draw"):
+        if not hasattr(source, name):
+            hint = " (None where only the stored answer is right)" if name == "validator" else ""
+            raise ValueError(f"the source {named} has no {name}{hint}")
+    drawn = source.draw(torch.arange(rows, device=device))
+    if not isinstance(drawn, Puzzles):
+        raise ValueError(f"{named}.draw must return Puzzles, got {type(drawn).__name__}")
+    board, row = (rows, source.seq_len), (rows,)
+    tokens, ids = source.vocab_size, source.num_ids
+    for name, values, shape, count in (
+        ("inputs", drawn.inputs, board, tokens),
+        ("labels", drawn.labels, board, tokens),
+        ("puzzle_identifiers", drawn.puzzle_identifiers, row, ids),
+        ("rating", drawn.rating, row, None),
+    ):
+        if not isinstance(values, Tensor):
+            raise ValueError(f"{named}.draw: {name} must be a tensor, got {type(values).__name__}")
+        if values.shape != shape:
+            raise ValueError(
+                f"{named}.draw: {name} of {rows} keys must have the shape {shape}, got "
+                f"{tuple(values.shape)}"
+            )
+        if count is None:
+            if not values.is_floating_point():
+                raise ValueError(f"{named}.draw: {name} must be floating-point, got {values.dtype}")
+            continue
+        if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+            raise ValueError(f"{named}.draw: {name} must be integers, got {values.dtype}")
+        if values.is_meta:  # a trial of shapes alone: there is nothing to read
+            continue
+        wrong = (values < 0) | (values >= count)
+        if name == "labels":
+            wrong &= values != IGNORE_LABEL
+        if wrong.any():
+            also = f", or {IGNORE_LABEL} where nothing is asked" if name == "labels" else ""
+            raise ValueError(
+                f"{named}.draw: {name} hold {int(values[wrong][0])}; they are 0 to {count - 1}{also}"
+            )
+
+
 class _Arrays:
     """Puzzle arrays on a device."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hrm_rl.envs.own import POOL_SETTINGS, source_from_arrays
 from hrm_rl.envs.row_keys import Order, RowKeys, read_reset_mask, reseed
-from hrm_rl.envs.source import Puzzles, Source
+from hrm_rl.envs.source import Puzzles, Source, check_source
 from hrm_rl.envs.spaces import action_space, observation_space
 from hrm_rl.envs.transition import (
     Autoreset,
@@ -57,7 +57,7 @@ class PuzzleVectorEnv(VectorEnv):
     the source's keys 0, 1, 2, ... together, each key once: evaluation with slot refill.
 
     Raises:
-        ValueError: a setting is out of range, or `checker="valid"` where the source cannot check.
+        ValueError: a setting out of range, `checker="valid"` of a source that cannot check, a bad draw.
     """
 
     def __init__(
@@ -75,13 +75,14 @@ class PuzzleVectorEnv(VectorEnv):
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be >= 1, got {num_envs}")
+        self.device = torch.device(device)
+        check_source(source, num_envs, self.device)
         if checker == "valid" and source.validator is None:
             raise ValueError("checker='valid' needs a source with a validator; this one has none")
         self.num_envs = num_envs
         self.source = source
         self.rules = Rules(halt_max_steps, segment_cost, checker)
         self.flat_action = flat_action
-        self.device = torch.device(device)
         self._keys = RowKeys(num_envs, order, self.device)
         mode = read_autoreset_mode(autoreset_mode)
         self._autoreset = _MODES[mode]
@@ -115,6 +116,21 @@ class PuzzleVectorEnv(VectorEnv):
         pool = {key: settings.pop(key) for key in POOL_SETTINGS if key in settings}
         device = settings.get("device", "cpu")
         return cls(num_envs, source_from_arrays(inputs, labels, device=device, **pool), **settings)
+
+    @property
+    def halt_max_steps(self) -> int:
+        """The most segments of an episode."""
+        return self.rules.halt_max_steps
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens are 0 .. vocab_size - 1."""
+        return self.source.vocab_size
+
+    @property
+    def seq_len(self) -> int:
+        """Cells of a puzzle, S."""
+        return self.source.seq_len
 
     # --- Gymnasium's interface ---------------------------------------------------------------
 

@@ -37,8 +37,10 @@ class PuzzleArrays:
     Attributes:
         inputs: int32 [N, S], the puzzle's tokens.
         labels: int32 [N, S], the solution's tokens; ``IGNORE_LABEL`` where nothing is asked.
-        puzzle_identifiers: int32 [N], the row of the puzzle embedding; 0 where a family has but one.
-        rating: float32 [N], difficulty in the family's own unit; NaN where a puzzle is unrated.
+        puzzle_identifiers: int32 [N], the row of the puzzle embedding; 0 where a family has but one, and
+            for all by default.
+        rating: float32 [N], difficulty in the family's own unit; NaN where a puzzle is unrated, and for
+            all by default.
         source: where each puzzle came from, one name a puzzle; None where nobody says.
 
     Raises:
@@ -47,11 +49,17 @@ class PuzzleArrays:
 
     inputs: NDArray[np.int32]
     labels: NDArray[np.int32]
-    puzzle_identifiers: NDArray[np.int32]
-    rating: NDArray[np.float32]
+    # None is only ever given: whoever reads a pool finds arrays.
+    puzzle_identifiers: NDArray[np.int32] = None  # type: ignore[assignment]
+    rating: NDArray[np.float32] = None  # type: ignore[assignment]
     source: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        puzzles = len(np.atleast_1d(self.inputs))
+        if self.puzzle_identifiers is None:
+            object.__setattr__(self, "puzzle_identifiers", np.zeros(puzzles, np.int32))
+        if self.rating is None:
+            object.__setattr__(self, "rating", np.full(puzzles, np.nan, np.float32))
         for name in ("inputs", "labels", "puzzle_identifiers"):
             object.__setattr__(self, name, _as_int32(name, getattr(self, name)))
         object.__setattr__(self, "rating", np.ascontiguousarray(self.rating, dtype=np.float32))

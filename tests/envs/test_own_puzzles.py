@@ -1,5 +1,7 @@
 """Environments over arrays of one's own."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv
+from hrm_rl.envs import PuzzleEnv, Puzzles, PuzzleVectorEnv
 from hrm_rl.puzzles import IGNORE_LABEL, Symmetry
 
 INPUTS = np.array([[1, 2, 3], [3, 2, 1], [2, 2, 2]])
@@ -87,3 +89,89 @@ def test_what_is_wrong_is_said_with_field_and_row(changed: dict[str, Any], messa
         PuzzleEnv.from_arrays(**arguments)
     with pytest.raises(ValueError, match=message):
         PuzzleVectorEnv.from_arrays(2, **arguments)
+
+
+def test_what_its_users_ask_is_public_and_read_only() -> None:
+    envs = PuzzleVectorEnv.from_arrays(2, INPUTS, LABELS, halt_max_steps=4)
+    assert (envs.halt_max_steps, envs.vocab_size, envs.seq_len) == (4, 5, 3)
+    for name in ("halt_max_steps", "vocab_size", "seq_len"):
+        with pytest.raises(AttributeError):
+            setattr(envs, name, 9)
+
+
+class Drawn:
+    """A source that draws what it is told to; keys count from 0."""
+
+    vocab_size, seq_len, num_ids, validator = 5, 3, 2, None
+
+    def __init__(self, **changed: Any) -> None:
+        self.changed = changed
+
+    def draw(self, keys: torch.Tensor) -> Any:
+        zero = torch.zeros_like(keys)
+        labels = torch.full((len(keys), 3), 4)
+        labels[:, 0] = IGNORE_LABEL
+        right = {"inputs": labels.clamp(0), "labels": labels, "puzzle_identifiers": zero}
+        return Puzzles(**({"rating": zero - 1.0} | right | self.changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"inputs": torch.zeros(2, 3)}, "Drawn.draw: inputs must be integers, got torch.float32"),
+        ({"labels": torch.ones(2, 3).bool()}, "labels must be integers, got torch.bool"),
+        (
+            {"inputs": torch.zeros(3).int()},
+            r"inputs of 2 keys must have the shape \(2, 3\), got \(3,",
+        ),
+        ({"inputs": torch.full((2, 3), 5)}, r"inputs hold 5; they are 0 to 4$"),
+        (
+            {"labels": torch.full((2, 3), -1)},
+            "labels hold -1; they are 0 to 4, or -100 where nothing",
+        ),
+        (
+            {"puzzle_identifiers": torch.tensor([0, 2])},
+            "puzzle_identifiers hold 2; they are 0 to 1",
+        ),
+        (
+            {"puzzle_identifiers": torch.zeros(2, 1).long()},
+            r"puzzle_identifiers of 2 keys .* \(2,\)",
+        ),
+        ({"rating": torch.zeros(2).long()}, "rating must be floating-point, got torch.int64"),
+        ({"inputs": np.zeros((2, 3), int)}, "inputs must be a tensor, got ndarray"),
+    ],
+)
+def test_a_source_that_draws_wrongly_is_refused_when_made(
+    changed: dict[str, Any], message: str
+) -> None:
+    assert PuzzleVectorEnv(2, Drawn()).reset(seed=0)[0]["inputs"].shape == (2, 3)
+    with pytest.raises(ValueError, match=message):
+        PuzzleVectorEnv(2, Drawn(**changed))
+
+
+def test_a_source_that_is_none_is_refused_when_made(monkeypatch) -> None:
+    monkeypatch.setattr(Drawn, "draw", lambda self, keys: (keys, keys))
+    with pytest.raises(ValueError, match=r"Drawn.draw must return Puzzles, got tuple"):
+        PuzzleVectorEnv(2, Drawn())
+    monkeypatch.delattr(Drawn, "validator")
+    with pytest.raises(ValueError, match=r"the source Drawn has no validator \(None where only"):
+        PuzzleVectorEnv(2, Drawn())
+
+
+def test_the_page_runs_as_it_stands(tmp_path, monkeypatch) -> None:
+    """docs/your-own-puzzles.md, all its Python in order, with fewer steps of training."""
+    page = Path(__file__).parents[2].joinpath("docs", "your-own-puzzles.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    code = "\n".join(blocks).replace("range(100)", "range(2)")
+    assert len(blocks) == 4 and "range(2)" in code
+    monkeypatch.chdir(tmp_path)
+    questions = np.random.default_rng(0).integers(1, 6, (500, 7))
+    np.save("questions.npy", questions)
+    np.save("answers.npy", questions[:, ::-1])
+    names: dict[str, Any] = {}
+    exec(compile(code, "your-own-puzzles.md", "exec"), names)
+    assert names["learner"].step == 2
+    assert {path.name for path in Path("own").iterdir()} == {"train", "test", "identifiers.json"}
+    reset, info = names["reversed_bits"].reset(seed=3)
+    assert torch.equal(reset["inputs"].flip(1), info["labels"])
+    assert len({tuple(row) for row in reset["inputs"].tolist()}) > 32

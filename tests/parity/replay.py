@@ -126,9 +126,9 @@ def replay(fixture: Fixture) -> Errors:
     meta = fixture.meta
     optimizer, table = meta["optimizer"], meta["puzzle_embedding"]
     model = HRM.from_reference(fixture.under("init."), meta["config"], meta["config"]["seq_len"])
-    envs = PuzzleVectorEnv(
-        meta["batch"], ReplaySource(fixture), halt_max_steps=model.config.halt_max_steps
-    )
+    source = ReplaySource(fixture)
+    envs = PuzzleVectorEnv(meta["batch"], source, halt_max_steps=model.config.halt_max_steps)
+    source.draws = 0  # the environments have drawn once to check it, and this source counts
     learner = RecordingLearner(
         model,
         meta["batch"],

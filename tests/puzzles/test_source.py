@@ -24,6 +24,15 @@ def test_pool_holds_the_promised_dtypes():
     assert arrays.rating.dtype == np.float32
 
 
+def test_identifiers_and_ratings_may_be_left_out():
+    arrays = PuzzleArrays([[1, 2], [2, 1], [1, 1]], [[2, 1], [1, 2], [1, 1]])
+    assert arrays.puzzle_identifiers.tolist() == [0, 0, 0] and arrays.rating.shape == (3,)
+    assert np.isnan(arrays.rating).all() and arrays.rating.dtype == np.float32
+    assert len(arrays.take([2])) == 1 and len(concatenate([arrays, arrays])) == 6
+    with pytest.raises(ValueError, match=r"inputs must be \[N, S\], got shape \(1,\)"):
+        PuzzleArrays(3, 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
