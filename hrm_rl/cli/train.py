@@ -53,14 +53,17 @@ class Train:
         from hrm_rl.training.loop import Trainer
         from hrm_rl.training.prepare import fit_to_machine
         from hrm_rl.training.run_folder import RunFolder
+        from hrm_rl.training.schedule import stretch_note
 
         show_log()
         layers = self._layers()
         if self.resume:
             run = RunFolder(self._resumed_folder(layers))
             preset, compute = run.config()
-            run.latest()
+            step = run.latest_step()
             asked = resume(preset, compute, run.path, *layers)
+            if stretched := stretch_note(preset, asked.preset, step):
+                say(stretched)
             preset, data = asked.preset, None
             if self.graphs:
                 refuse_graphs_without_gpu(compute.device)

@@ -1,6 +1,7 @@
 """The training loop: reinforcement learning over a vector of puzzles, one segment a step."""
 
 import dataclasses
+import logging
 import sys
 import time
 from typing import Any
@@ -21,6 +22,9 @@ from hrm_rl.training.memory import is_out_of_memory, step_memory, too_large, tot
 from hrm_rl.training.metrics import IntervalMetrics, MetricsLog
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder
+from hrm_rl.training.schedule import warmup_note
+
+log = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -93,6 +97,8 @@ class Trainer:
 
     def _train(self, progress: bool) -> dict[str, Any]:
         preset, learner, envs = self.preset, self.learner, self.envs
+        if short := warmup_note(preset):
+            log.warning(short)
         metrics = IntervalMetrics(preset.model.halt_max_steps, envs.device)
         writer = MetricsLog(self.run, first_step=learner.step)
         obs, info = envs.reset(seed=self.seed) if learner.step == 0 else envs.current()

@@ -84,6 +84,10 @@ class RunFolder:
             raise FileNotFoundError(f"{self.path} has no checkpoint yet")
         return checkpoints[-1]
 
+    def latest_step(self) -> int:
+        """The step of the newest checkpoint. Raises FileNotFoundError where there is none."""
+        return int(self.latest().name[5:])
+
     def save(self, step: int, model: HRM, state: dict[str, Any]) -> Path:
         """Write a checkpoint beside its name, then rename it; keep the newest two."""
         folder = self.path / "checkpoints" / f"step-{step:07d}"
@@ -103,8 +107,7 @@ class RunFolder:
 
         It computes in `dtype`, by default in what it was trained in.
         """
-        folder = self.latest()
-        return HRM.from_pretrained(folder, forward_dtype=dtype), int(folder.name[5:])
+        return HRM.from_pretrained(self.latest(), forward_dtype=dtype), self.latest_step()
 
     def load_state(self) -> dict[str, Any]:
         """The newest checkpoint's training state."""

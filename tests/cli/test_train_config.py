@@ -60,6 +60,18 @@ def test_a_run_from_a_file_and_its_resume(config, tmp_path, capsys) -> None:
     assert json.loads(capsys.readouterr().out)["steps"] == 3
     assert RunFolder(out).config()[0].max_steps == 3
 
+    # With a cosine that is longer with it, and with the old one.
+    falls = ["--learner.lr-min-ratio", "0.5", "--learner.total-steps", "2"]
+    falls += ["--learner.warmup-steps", "1"]
+    assert main([*words, *falls, "--out", str(tmp_path / "falls"), "--json"]) == 0
+    resumed = ["train", "--out", str(tmp_path / "falls"), "--resume", "--json", "--max-steps"]
+    capsys.readouterr()
+    assert main([*resumed, "4", "--learner.total-steps", "2"]) == 0
+    assert "The schedule goes" not in capsys.readouterr().err
+    assert main([*resumed, "8"]) == 0
+    (told,) = [s for s in capsys.readouterr().err.splitlines() if s.startswith("The schedule")]
+    assert told.startswith("The schedule goes from 2 to 8 steps with max_steps: at step 4 the")
+
     message = refused(capsys, *words, "--resume", "--model.hidden-size", 32)
     assert f"--model.hidden-size cannot change in a resumed run: {out} has 16, got 32" in message
     config.write_text(SMALL.replace("= 16", "= 64"))

@@ -10,7 +10,9 @@ from hrm_rl.halting import parse_rule
 from hrm_rl.model import HRM
 from hrm_rl.training.average import WeightAverage
 from hrm_rl.training.loop import halting_rule
+from hrm_rl.training.presets import find_preset
 from hrm_rl.training.run_folder import RunFolder
+from hrm_rl.training.schedule import stretch_note, warmup_note
 
 
 def same(a: dict, b: dict) -> bool:
@@ -71,6 +73,45 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(
     a, b = (t.envs.current() for t in (resumed, whole))
     assert all(torch.equal(a[0][name], b[0][name]) for name in a[0])
     assert torch.equal(a[1]["puzzle_key"], b[1]["puzzle_key"])
+
+
+def test_a_run_that_ends_in_its_warm_up_is_told_once(tmp_path, start, caplog) -> None:
+    assert warmup_note(find_preset("sudoku-4x4").with_max_steps(60)) == (
+        "warmup_steps=100 >= max_steps=60: the learning rate never reaches 0.002; "
+        "a tenth of the steps would be --learner.warmup-steps 6"
+    )
+    trainer = start(tmp_path / "run", max_steps=2)  # of a warm-up of 3
+    trainer.train(progress=False)
+    (told,) = [r.getMessage() for r in caplog.records if "warmup_steps" in r.getMessage()]
+    assert told.startswith("warmup_steps=3 >= max_steps=2: the learning rate never reaches 0.001;")
+    assert trainer.learner.learning_rate == pytest.approx(0.001 * 2 / 3)
+    caplog.clear()
+    trainer = start(tmp_path / "just", max_steps=3)
+    trainer.train(progress=False)
+    assert "reaches 0.001 at the last step only" in caplog.text
+    assert trainer.learner.learning_rate == pytest.approx(0.001)
+    assert warmup_note(find_preset("sudoku-4x4")) is None
+
+
+def test_a_stretched_schedule_is_told_with_its_rates(tmp_path, start) -> None:
+    falls = LearnerConfig(
+        optimizer="adamw", lr=1e-3, warmup_steps=2, lr_min_ratio=0.1, total_steps=6
+    )
+    start(tmp_path / "run", learner=falls).train(progress=False)
+    stored = RunFolder(tmp_path / "run").config()[0]
+    longer = stored.with_max_steps(9)
+    assert stretch_note(stored, longer, 6) == (
+        "The schedule goes from 6 to 9 steps with max_steps: at step 6 the learning rate changes from "
+        "0.0001 to 0.000269 (--learner.total-steps 6 keeps the old schedule)"
+    )
+    trainer = start(tmp_path / "run", resume=True, learner=longer.learner, max_steps=7)
+    trainer.train(progress=False)
+    assert trainer.learner.learning_rate == pytest.approx(0.000269, rel=5e-3)
+    # Nothing to tell of the same schedule, of a constant rate, or within the warm-up.
+    constant = dataclasses.replace(stored, learner=LearnerConfig())
+    assert stretch_note(stored, dataclasses.replace(stored, max_steps=9), 6) is None
+    assert stretch_note(constant, constant.with_max_steps(9), 6) is None
+    assert stretch_note(stored, longer, 1) is None
 
 
 def test_seeds_decide_the_run(tmp_path, start) -> None:

@@ -1,0 +1,35 @@
+"""What a run is told about its learning rate, where it may not be what was meant."""
+
+from hrm_rl.agents.optim import learning_rate_factor
+from hrm_rl.training.presets import Preset
+
+
+def warmup_note(preset: Preset) -> str | None:
+    """That a run ends before its warm-up does, and what to set; None where it does not."""
+    warmup, steps, lr = preset.learner.warmup_steps, preset.max_steps, preset.learner.lr
+    if warmup < steps:
+        return None
+    reached = f"never reaches {lr:g}" if warmup > steps else f"reaches {lr:g} at the last step only"
+    return (
+        f"warmup_steps={warmup} >= max_steps={steps}: the learning rate {reached}; "
+        f"a tenth of the steps would be --learner.warmup-steps {steps // 10}"
+    )
+
+
+def stretch_note(stored: Preset, resumed: Preset, step: int) -> str | None:
+    """That a run resumed at `step` has another learning rate than it would have had, as its cosine got
+    another length; None where nothing changes."""
+    before, after = (_rate(preset, step) for preset in (stored, resumed))
+    if before == after:
+        return None
+    was, now = stored.learner.total_steps, resumed.learner.total_steps
+    return (
+        f"The schedule goes from {was} to {now} steps with max_steps: at step {step} the learning rate "
+        f"changes from {before:.3g} to {after:.3g} (--learner.total-steps {was} keeps the old schedule)"
+    )
+
+
+def _rate(preset: Preset, step: int) -> float:
+    """Of the step after `step` others."""
+    c = preset.learner
+    return c.lr * learning_rate_factor(step, c.warmup_steps, c.total_steps, c.lr_min_ratio)
