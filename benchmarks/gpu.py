@@ -3,24 +3,35 @@
     python benchmarks/gpu.py --out runs/gpu --minutes 10 [--reference CLONE_OF_SAPIENTINC_HRM]
                              [--data sudoku.csv] [--record benchmarks/records]
 
-1. tests     `pytest -m gpu`
-2. kernels   benchmarks/kernels.py: every kernel beside PyTorch's own and torch.compile
-3. bench     `hrm-rl bench --device cuda`, with --reference also beside the reference implementation
+1. tests     `pytest -m gpu`, of the files that hold such tests
+2. bench     `hrm-rl bench --device cuda`, with --reference also beside the reference implementation
+3. kernels   benchmarks/kernels.py: every kernel beside PyTorch's own and torch.compile
 4. train     `hrm-rl train sudoku-extreme`, the paper's recipe, for the time that is left; the next call
              goes on from the newest checkpoint
 5. evaluate  the newest checkpoint at the limit of segments and by Q-halting, on the same test puzzles
 
-A part that went well leaves OUT/PART.json and is not run again; `train` ends at the preset's last step,
-and `evaluate` is repeated whenever there is a newer checkpoint. After every part all that is known is
-written to RECORD/DATE-GPU.json. A part that fails says so there, and the others go on.
+What everything else rests on comes first, then what most is claimed from; kernels come row by row, so a
+stop costs them least. Each of the first three has a maximum. A part that went well is not run again; one
+that failed or ran out of time is, after those that have not been tried yet, and never in the four minutes
+that `train` and `evaluate` need: so nothing keeps anything else from its turn. (A call of less than eight
+minutes keeps those free only from parts that were tried before.) `train` ends at the preset's last step,
+and `evaluate` is repeated whenever there is a newer checkpoint.
+
+A part leaves what it found in OUT/PART.json and what it said in OUT/PART.out and .err; after every part
+all that is known is written to RECORD/DATE-GPU.json. A part that fails says so there, and the others go on.
+hrm_rl need not be installed.
 """
 
 import argparse
+import dataclasses
 import datetime
+import importlib.util
 import json
+import os
 import platform
 import re
-import subprocess
+import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -28,13 +39,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
+from programs import Ran, json_lines, run_program
 
-# What `evaluate` takes at most, in seconds; `train` leaves it that.
-EVALUATION = 90
-# Training shorter than this would not reach a checkpoint.
-SHORTEST_TRAINING = 60
-TEST_PUZZLES = 2000
+ROOT = Path(__file__).resolve().parents[1]
+
+# What a part takes at most, in seconds; and bench besides, where the reference is to be compiled.
+MOST = {"tests": 200, "bench": 150, "kernels": 150}
+REFERENCE = 120
+# A test that hangs is not to take the others' time.
+ONE_TEST = 150
+# What `evaluate` takes at most; `train` leaves it that.
+EVALUATION = 120
+# A cold start takes a minute before the first step: training shorter than this reaches no checkpoint.
+SHORTEST_TRAINING = 120
+TEST_PUZZLES = 768
+# A part that has less is not begun.
+LEAST = 20
+# What a program has to end in when it is interrupted, and then this one to write down what it knows.
+GRACE, WRITING = 20, 5
+# They take what time the others leave.
+LAST = ("train", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -52,146 +76,182 @@ class Job:
     def left(self) -> float:
         return self.deadline - time.monotonic()
 
+    def within(self, seconds: float) -> "Job":
+        """The same with less time."""
+        return dataclasses.replace(self, deadline=time.monotonic() + seconds)
+
+    def found(self, part: str) -> dict[str, Any]:
+        """What a part left behind; nothing where it was not tried yet."""
+        file = self.out / f"{part}.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def is_done(self, part: str) -> bool:
+        found = self.found(part)
+        return bool(found) and "unfinished" not in found and found.get("exit", 0) == 0
+
 
 def main() -> int:
     args = arguments()
+    # The programs run in the repository, wherever this one was called.
+    args.out, args.record = args.out.resolve(), args.record.resolve()
     args.out.mkdir(parents=True, exist_ok=True)
+    total = 60 * args.minutes
     job = Job(
         args.out,
-        time.monotonic() + 60 * args.minutes,
-        args.reference,
-        args.data,
+        time.monotonic() + total - GRACE - WRITING,
+        args.reference and args.reference.resolve(),
+        args.data and args.data.resolve(),
         args.preset,
         args.device,
         tuple(args.train_option),
     )
-    for name, part in PARTS.items():
-        done = job.out / f"{name}.json"
-        if done.exists() and name not in ("train", "evaluate"):
+    measuring = sorted((n for n in PARTS if n not in LAST), key=lambda n: bool(job.found(n)))
+    for name in [*measuring, *(n for n in LAST if n in PARTS)]:
+        if name not in LAST and job.is_done(name):
             continue
-        if job.left() < 20:
-            print(f"{name}: no time left; call again", flush=True)
-            break
-        print(f"{name}: {job.left():.0f} s left", flush=True)
+        seconds = allowance(job, name, total)
+        if seconds < LEAST:
+            print(f"{name}: no time for it; call again", flush=True)
+            continue
+        print(f"{name}: {seconds:.0f} s at most, {job.left():.0f} s left", flush=True)
         start = time.monotonic()
         try:
-            result = part(job)
-        except subprocess.TimeoutExpired as error:
-            # Bytes, even with text=True.
-            said = (error.stdout or b"").decode(errors="replace")
-            result = {"unfinished": "out of time", "rows": json_lines(said)}
+            result = PARTS[name](job.within(seconds))
+        except Exception as error:  # the other parts go on
+            result = {"unfinished": f"{type(error).__name__}: {error}"}
         if result is None:
             continue
         result["seconds"] = round(time.monotonic() - start, 1)
-        if "unfinished" not in result and result.get("exit", 0) == 0:
-            done.write_text(json.dumps(result, indent=1))
+        (job.out / f"{name}.json").write_text(json.dumps(result, indent=1))
         print(f"{name}: {json.dumps(result)[:300]}", flush=True)
         record(job, args.record, {name: result})
     return 0
 
 
+def allowance(job: Job, name: str, total: float) -> float:
+    """Seconds that a part may take now, in a call of `total` seconds."""
+    if name in LAST:
+        return job.left()
+    training = SHORTEST_TRAINING + EVALUATION
+    keep_free = not job.is_done("train") and (job.found(name) or total >= 2 * training)
+    most = MOST.get(name, total) + (REFERENCE if name == "bench" and job.reference else 0)
+    return min(most, job.left() - (training if keep_free else 0))
+
+
+# --- the parts ------------------------------------------------------------------------------------
+
+
 def tests(job: Job) -> dict[str, Any]:
-    done = run(job, [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"])
-    return {"exit": done.returncode, "said": done.stdout.strip().splitlines()[-20:]}
+    words = ["-m", "pytest", "-m", "gpu", "-q", "--tb=short", "-p", "no:cacheprovider"]
+    if importlib.util.find_spec("xdist"):
+        words += ["-n", str(min(8, os.cpu_count() or 1))]
+    if importlib.util.find_spec("pytest_timeout"):
+        words += ["--timeout", str(ONE_TEST)]
+    ran = run(job, "tests", [sys.executable, *words, *files_with_gpu_tests()])
+    return ran.outcome() | {"said": ran.said.strip().splitlines()[-60:]}
 
 
-def kernels(job: Job) -> dict[str, Any]:
-    done = run(job, [sys.executable, str(HERE / "kernels.py")])
-    return {"exit": done.returncode, "rows": json_lines(done.stdout), **complaint(done)}
+def files_with_gpu_tests() -> list[str]:
+    """Paths below the repository. Other files may need packages that a GPU machine lacks, and pytest
+    imports all that it is given."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    marked = [file for file in files if "mark.gpu" in file.read_text(encoding="utf-8")]
+    return [file.relative_to(ROOT).as_posix() for file in marked]
 
 
 def bench(job: Job) -> dict[str, Any]:
-    words = ["bench", "--device", job.device, "--json"]
+    folder = job.out / "bench"
+    words = ["bench", "--device", job.device, "--json", "--record", str(folder)]
     if job.reference is not None:
         words += ["--reference", str(job.reference)]
-    done = run(job, hrm_rl(*words))
-    return (json_lines(done.stdout) or [{}])[-1] | {"exit": done.returncode, **complaint(done)}
+    ran = run(job, "bench", hrm_rl(*words))
+    if ran.exit == 0:
+        return json_lines(ran.said)[-1] | ran.outcome()
+    # The rows it had, which it writes down one by one.
+    files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
+    rows = json.loads(files[-1].read_text()) if files else {}
+    return rows | {"unfinished": "it failed"} | ran.outcome()
+
+
+def kernels(job: Job) -> dict[str, Any]:
+    ran = run(job, "kernels", [sys.executable, str(ROOT / "benchmarks" / "kernels.py")])
+    return ran.outcome() | {"rows": json_lines(ran.said)}
 
 
 def train(job: Job) -> dict[str, Any] | None:
     """Trains for the time left; a run that stops early has its checkpoints."""
     seconds = job.left() - EVALUATION
-    if (job.out / "train.json").exists() or seconds < SHORTEST_TRAINING:
+    if job.is_done("train") or seconds < SHORTEST_TRAINING:
         return None
     folder = job.out / job.preset
     words = ["train", "--resume", "--out", str(folder), "--json"]
     if not newest(folder):
+        if (folder / "config.json").exists():
+            shutil.rmtree(folder)  # a run that reached no checkpoint, whose place would be refused
         words = ["train", job.preset, "--out", str(folder), "--json", "--device", job.device]
         words += ["--data", str(job.data)] if job.data else []
         words += job.options
-    process = subprocess.Popen(
-        hrm_rl(*words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        said, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        found = newest(folder)
-        return {"unfinished": "out of time", "checkpoint": found.name if found else None}
-    last = (json_lines(said) or [{}])[-1]
-    return last | ({} if process.returncode == 0 else {"unfinished": "it failed"})
+    ran = run(job.within(seconds), "train", hrm_rl(*words))
+    last, found = (json_lines(ran.said) or [{}])[-1], newest(folder)
+    failed = {"unfinished": "it failed"} if ran.exit else {}
+    return last | {"checkpoint": found.name if found else None} | failed | ran.outcome()
 
 
 def evaluate(job: Job) -> dict[str, Any] | None:
     """The newest checkpoint on the same puzzles, at the limit and by Q-halting."""
     folder = job.out / job.preset
     checkpoint = newest(folder)
-    known = job.out / "evaluate.json"
     if checkpoint is None:
         return None
-    if known.exists() and json.loads(known.read_text())["checkpoint"] == checkpoint.name:
-        return None
     result: dict[str, Any] = {"checkpoint": checkpoint.name}
+    known = job.found("evaluate")
+    if known.get("checkpoint") == checkpoint.name:
+        if job.is_done("evaluate"):
+            return None
+        result |= {name: known[name] for name in ("limit", "q") if name in known}
     for name, halting in (("limit", "fixed:1000000"), ("q", "q")):
+        if name in result:
+            continue
+        if job.left() < LEAST:
+            return result | {"unfinished": "out of time"}
         words = ["eval", str(folder), "--halting", halting, "--device", job.device, "--json"]
         words += ["--puzzles", str(TEST_PUZZLES), "--batch-size", "768"]
-        done = run(job, hrm_rl(*words))
-        result[name] = (json_lines(done.stdout) or [{}])[-1] | complaint(done)
+        # By Q-halting rows become fewer and fewer: timing attention for each number of them would be most
+        # of what the clock shows.
+        ran = run(job, f"evaluate-{name}", hrm_rl(*words), HRM_ATTENTION="torch")
+        if ran.exit == 0:
+            result[name] = json_lines(ran.said)[-1]
+        else:
+            result |= {"unfinished": f"{name} failed"} | ran.outcome()
     return result
 
 
 PARTS: dict[str, Callable[[Job], dict[str, Any] | None]] = {
     "tests": tests,
-    "kernels": kernels,
     "bench": bench,
+    "kernels": kernels,
     "train": train,
     "evaluate": evaluate,
 }
 
 
-def run(job: Job, words: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command for the time left at most. Raises subprocess.TimeoutExpired, whose stdout is what
-    it had said by then."""
-    return subprocess.run(
-        words, capture_output=True, text=True, timeout=max(1, job.left()), cwd=HERE.parent
-    )
+def run(job: Job, name: str, words: list[str], **variables: str) -> Ran:
+    """Run a program in the repository for the time left; what it says goes to OUT/NAME.out and .err."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    variables = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **variables}
+    return run_program(words, job.left(), job.out / name, ROOT, variables, GRACE)
 
 
 def hrm_rl(*words: str) -> list[str]:
     return [sys.executable, "-m", "hrm_rl.cli", *words]
 
 
-def json_lines(text: str) -> list[dict[str, Any]]:
-    """The lines that are JSON objects; warnings may stand between them."""
-    found = []
-    for line in text.splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found
-
-
-def complaint(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    return {} if done.returncode == 0 else {"stderr": done.stderr.strip().splitlines()[-10:]}
-
-
 def newest(folder: Path) -> Path | None:
     found = sorted((folder / "checkpoints").glob("step-*[0-9]"))
     return found[-1] if found else None
+
+
+# --- the record -----------------------------------------------------------------------------------
 
 
 def record(job: Job, folder: Path, results: dict[str, Any]) -> None:
@@ -230,13 +290,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10, help="time for this call")
     parser.add_argument("--reference", type=Path, help="a local clone of sapientinc/HRM")
     parser.add_argument("--data", type=Path, help="CSV of 9x9 puzzles to train on")
-    parser.add_argument("--record", type=Path, default=HERE / "records", help="where to keep")
+    parser.add_argument(
+        "--record", type=Path, default=ROOT / "benchmarks" / "records", help="where to keep"
+    )
     parser.add_argument("--preset", default="sudoku-extreme", help="what to train")
     parser.add_argument("--device", default="cuda")
     parser.add_argument(
         "--train-option",
         action="append",
-        default=["--validate-every=500"],
+        default=["--validate-every=100"],
         metavar="--NAME=VALUE",
         help="passed on to `hrm-rl train`; may be repeated",
     )
@@ -244,4 +306,6 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    # So that what is running is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -12,6 +12,8 @@ their `spread` (least and most). The two sides take turns within a round. The ro
     module.*          a whole gradient-free call of four blocks, also both in CUDA graphs
     tile.*            --sweep: another tile size against the one that fused_tiles chooses
 
+A row that fails is `name` and `error`; the others go on, unless the device is lost, and the exit code is 1.
+
 Both sides of a row do the same work: what torch.compile fuses behind a product is inside it, the norm
 behind the residual too; row kernels run forward and backward. `--dry-run` runs every row once on tiny
 shapes, on any device, without compiling.
@@ -57,6 +59,8 @@ class Bench:
     dry: bool = False
 
     def rows(self, case: Case, sweep: bool) -> Iterator[dict[str, Any]]:
+        # The last row left the other side's, under which a case would take the kernels' eager twins for ours.
+        os.environ[dispatch.VARIABLE] = self.modes[0]
         with torch.no_grad():
             for pair in products(case):
                 yield from self._pair(case, pair)
@@ -67,21 +71,25 @@ class Bench:
             yield from self._pair(case, pair)
 
     def _pair(self, case: Case, pair: Pair) -> Iterator[dict[str, Any]]:
-        name = f"{pair.name}.{case.name}"
-        yield self._row(f"{name}.eager", pair.ours, pair.other, "eager")
-        yield self._row(f"{name}.compiled", pair.ours, self._compiled(pair.other), "compiled")
-        if pair.matmul is not None:
-            yield self._row(f"{name}.matmul", pair.ours, pair.matmul, "the product alone")
+        name, ours = f"{pair.name}.{case.name}", pair.ours
+        yield self._row(f"{name}.eager", lambda: (ours, pair.other), "eager")
+        compiled = partial(self._compiled, pair.other)
+        yield self._row(f"{name}.compiled", lambda: (ours, compiled()), "compiled")
+        if (matmul := pair.matmul) is not None:
+            yield self._row(f"{name}.matmul", lambda: (ours, matmul), "the product alone")
 
     def _module(self, case: Case) -> Iterator[dict[str, Any]]:
         name = f"module.{case.name}"
         ours, eager = module_call(case, plain_block)
-        yield self._row(f"{name}.eager", ours, eager, "eager")
-        ours, compiled = module_call(case, self._compiled(plain_block))
-        yield self._row(f"{name}.compiled", ours, compiled, "compiled")
+        yield self._row(f"{name}.eager", lambda: (ours, eager), "eager")
+        _, compiled = module_call(case, self._compiled(plain_block))
+        yield self._row(f"{name}.compiled", lambda: (ours, compiled), "compiled")
         if case.rotary.is_cuda:
-            graphs = (_captured(w, m) for w, m in zip((ours, compiled), self.modes, strict=True))
-            yield self._row(f"{name}.graphs", *graphs, "compiled, both in CUDA graphs")
+            yield self._row(
+                f"{name}.graphs",
+                lambda: (_captured(ours, self.modes[0]), _captured(compiled, self.modes[1])),
+                "compiled, both in CUDA graphs",
+            )
 
     def _tiles(self, case: Case, pair: Pair) -> Iterator[dict[str, Any]]:
         """Other tiles against the chosen one; those that do not fit the GPU are left out."""
@@ -96,14 +104,24 @@ class Bench:
                 print(f"{tile}: {error}", file=sys.stderr)
                 continue
             name = f"tile.{pair.name}.{case.name}.{rows}x{columns}x{stages}"
-            yield self._row(name, pair.ours, other, f"{tile}")
+            yield self._row(name, partial(tuple, (pair.ours, other)), f"{tile}")
 
     def _compiled(self, work: Callable[..., Any]) -> Callable[..., Any]:
         torch._dynamo.reset()  # each row has the compiler to itself, without recompilation limits
         return torch.compile(work, dynamic=False, backend="eager" if self.dry else "inductor")
 
-    def _row(self, name: str, ours: Work, other: Work, against: str) -> dict[str, Any]:
-        sides = list(zip((ours, other), self.modes, strict=True))
+    def _row(
+        self, name: str, make: Callable[[], tuple[Work, Work]], against: str
+    ) -> dict[str, Any]:
+        """What `make` gives, ours and the other, timed; or what went wrong."""
+        try:
+            return self._timed(name, make, against)
+        except Exception as error:  # of the compilers' many kinds: the other rows are wanted
+            _wait()  # raises where the device is lost and all other rows would fail too
+            return {"name": name, "error": f"{type(error).__name__}: {error}"[:400]}
+
+    def _timed(self, name: str, make: Callable[[], tuple[Work, Work]], against: str) -> Any:
+        sides = list(zip(make(), self.modes, strict=True))
         counts = [_calls(work, mode) for work, mode in sides]
         times = [
             [_seconds(work, mode, n) for (work, mode), n in zip(sides, counts, strict=True)]
@@ -194,11 +212,13 @@ def main() -> int:
     what = torch.cuda.get_device_name() if on_gpu else "cpu"
     _print({"device": what, "torch": torch.__version__, "dry_run": options.dry_run})
     torch.manual_seed(0)
+    failed = False
     for batch, tokens in shapes:
         case = make_case(batch, tokens, width, device, dtype)
         for row in bench.rows(case, options.sweep):
             _print(row)
-    return 0
+            failed |= "error" in row
+    return int(failed)
 
 
 def _print(row: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ of the recording, and what changes from run to run has to lie in memory that sta
 static outputs, which each call writes anew.
 """
 
+import gc
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -52,6 +53,10 @@ class CudaRecorder:
         return outputs
 
     def record(self, work: Work) -> tuple[Tensors, Callable[[], None]]:
+        # What replays a graph refers back to it in a circle. Python would free a dropped one at any time
+        # later, and to destroy a graph while another is being recorded spoils the recording; PyTorch from
+        # 2.11 on no longer collects before it records.
+        gc.collect()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             outputs = work()

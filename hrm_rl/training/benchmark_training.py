@@ -76,7 +76,6 @@ class _Workload:
     """A run's step, taken apart."""
 
     def __init__(self, preset: Preset, compute: Compute) -> None:
-        self.compute = compute
         model = dataclasses.replace(preset.model, forward_dtype=compute.dtype)
         data = dataclasses.replace(preset.data, train_puzzles=2000, validation_puzzles=1)
         preset = dataclasses.replace(preset, model=model, data=data)
@@ -90,29 +89,32 @@ class _Workload:
         for _ in range(STEPS):
             self.step()
 
-    def step(self) -> dict[str, float]:
-        """One training step; seconds of all, the environment, and the agent's and log's bookkeeping."""
+    def step(self, clock: Callable[[], float] = lambda: 0.0) -> dict[str, float]:
+        """One training step; seconds of all, the environment, and the agent's and log's bookkeeping.
+
+        By default no clock is read, since that waits for a GPU and would keep its queue empty.
+        """
         obs, learner, average = self.obs, self.trainer.learner, self.trainer.average
-        marks = [now(self.compute)]
+        marks = [clock()]
         out = learner.model(
             learner.carry,
             obs["inputs"],
             obs["puzzle_identifiers"],
             gradient=learner.config.gradient,
         )
-        marks.append(now(self.compute))
+        marks.append(clock())
         action = learner.decide(out, obs["segment"])
-        marks.append(now(self.compute))
+        marks.append(clock())
         next_obs, _, _, _, next_info = self.trainer.envs.step(action)
-        marks.append(now(self.compute))
+        marks.append(clock())
         metrics = learner.learn(out, obs, self.info["labels"], next_info)
-        marks.append(now(self.compute))
+        marks.append(clock())
         if average:
             average.update()
         self.metrics.add(metrics)
         if learner.step % 10 == 0:
             self.metrics.take()
-        marks.append(now(self.compute))
+        marks.append(clock())
         self.obs, self.info = next_obs, next_info
         _, decide, environment, _, log = (b - a for a, b in pairwise(marks))
         return {
@@ -127,7 +129,7 @@ def _shares(preset: Preset, compute: Compute, rounds: int) -> Iterator[dict[str,
     work = _Workload(preset, compute)
     for _ in range(3):
         work.step()
-    samples = [work.step() for _ in range(max(20, 4 * rounds))]
+    samples = [work.step(lambda: now(compute)) for _ in range(max(20, 4 * rounds))]
     for name, parts in (
         ("environment", ("environment",)),
         ("overhead", ("environment", "bookkeeping")),

@@ -4,6 +4,9 @@ On a CPU twice: run again in Python, and replayed from a tape without it (tests/
 CUDA graph does. What only a GPU can show is marked so.
 """
 
+import contextlib
+import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ import torch
 from hrm_rl.agents import HRMAgent, Learner, LearnerConfig
 from hrm_rl.agents.graphs import WARM_UP_STEPS, GraphedAgent, GraphedLearner
 from hrm_rl.envs import PuzzleVectorEnv
-from hrm_rl.kernels.graphs import Captured, Rerun, make_recorder
+from hrm_rl.kernels.graphs import Captured, CudaRecorder, Rerun, make_recorder
 
 TARGETS = ["full", "subsample:0.25", "delayed", "lambda:0.5", "none", "every:1"]
 
@@ -303,6 +306,31 @@ def test_a_replayed_agent_follows_the_weights(model, easy_source, tape) -> None:
         network.lm_head.weight.neg_()
     after = decisions(agent, easy_source, 6)
     assert torch.equal(before[3]["logits"], -after[3]["logits"])
+
+
+def test_what_is_garbage_goes_before_a_recording_begins(monkeypatch) -> None:
+    """A dropped graph that goes while another is recorded spoils it."""
+
+    class Node:
+        pass
+
+    garbage = Node()
+    garbage.itself = garbage
+    left, recorded = weakref.ref(garbage), []
+    del garbage
+
+    @contextlib.contextmanager
+    def graph(*_: Any, **__: Any) -> Any:
+        assert left() is None
+        yield
+
+    fake = SimpleNamespace(replay=lambda: recorded.append(0))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: fake)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    outputs, _ = CudaRecorder(torch.device("cpu")).record(lambda: {"x": torch.ones(1)})
+    assert outputs["x"] == 1 and recorded == [0]
 
 
 # --- on a GPU -------------------------------------------------------------------------------------

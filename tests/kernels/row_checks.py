@@ -203,7 +203,8 @@ def small_losses(device: str = "cpu") -> Iterator[Check]:
     dominance = torch.logspace(0, 7, 200)
     logits = torch.stack((dominance, -dominance, -2 * dominance), dim=-1).to(device)
     labels = torch.zeros(200, dtype=torch.int64, device=device)
-    wanted = stablemax_cross_entropy(logits.double().cpu(), labels.cpu())
+    with mode("eager"):  # a CPU refuses to run Triton, which may be asked for
+        wanted = stablemax_cross_entropy(logits.double().cpu(), labels.cpu())
     found = stablemax_cross_entropy(logits, labels).double().cpu()
     yield Check("stablemax.small_losses", ((found - wanted) / wanted).abs().max().item(), 1e-6)
 

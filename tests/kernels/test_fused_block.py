@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from hrm_rl.kernels import fused_block
+from hrm_rl.kernels import dispatch, fused_block
 from hrm_rl.kernels.fused_block import fused_blocks, obstacle, wanted
 from hrm_rl.model import recurrence
 from hrm_rl.model.layers import BlockWeights, block, rotary_tables
@@ -216,6 +216,42 @@ def test_benchmark_measures_every_kernel(benchmark, monkeypatch, capsys) -> None
     for row in rows:
         assert set(row) == {"name", "ours", "other", "against", "ratio", "spread"}
         assert row["spread"][0] <= row["ratio"] <= row["spread"][1]
+
+
+def test_a_row_that_fails_leaves_the_others(benchmark, monkeypatch, capsys) -> None:
+    """Also one that fails at its first run, or while its case is made."""
+    monkeypatch.setattr(sys, "argv", ["kernels.py", "--dry-run"])
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(sys.modules["kernel_cases"], "swiglu", refuse)
+    monkeypatch.setattr(sys.modules["kernel_cases"]._Twins, "gate_up_swiglu", refuse)
+    assert benchmark.main() == 1
+    _, *rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    failed = {row["name"]: row["error"] for row in rows if "ratio" not in row}
+    names = [f"gate_up_swiglu.h64.s5.b2.{kind}" for kind in ("eager", "compiled", "matmul")]
+    names += [f"swiglu.h64.s5.b2.{kind}" for kind in ("eager", "compiled")]
+    assert list(failed) == names
+    assert set(failed.values()) == {"RuntimeError: no such instruction"}
+    assert len(rows) - len(failed) == 3 * 3 + 2 + 3 * 2
+
+
+def test_every_case_is_made_with_the_kernels_asked_for(benchmark, monkeypatch) -> None:
+    """Not with what the last row of the case before compared them to."""
+    modes = []
+    launches = sys.modules["kernel_cases"]._launches
+
+    def noting(device: torch.device) -> Any:
+        modes.append(dispatch.mode())
+        return launches(device)
+
+    monkeypatch.setattr(sys.modules["kernel_cases"], "_launches", noting)
+    bench = benchmark.Bench(1, ("auto", "eager"), dry=True)
+    for tokens in (3, 4):
+        case = benchmark.make_case(1, tokens, 64, "cpu", torch.float32)
+        assert "ratio" in next(bench.rows(case, sweep=False))
+    assert modes == ["auto", "auto"]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,21 @@ def test_wide_sweep_of_shapes_in_the_interpreter() -> None:
     assert_all_hold(interpreted("--wide"), at_least=400)
 
 
+def test_the_truth_about_small_losses_is_computed_in_eager(monkeypatch) -> None:
+    """On a GPU the kernels are asked for by name, and the truth is computed on the CPU, which has none."""
+    ran, computed = [], row_checks.stablemax_cross_entropy
+
+    def noting(logits, labels):
+        ran.append((str(logits.dtype), os.environ["HRM_KERNELS"]))
+        with row_checks.mode("eager"):
+            return computed(logits, labels)
+
+    monkeypatch.setenv("HRM_KERNELS", "triton")
+    monkeypatch.setattr(row_checks, "stablemax_cross_entropy", noting)
+    assert_all_hold(row_checks.small_losses(), at_least=1)
+    assert ran == [("torch.float64", "eager"), ("torch.float32", "triton")]
+
+
 # --- on a GPU -------------------------------------------------------------------------------------
 
 

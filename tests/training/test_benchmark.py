@@ -43,6 +43,18 @@ def test_rows_say_what_they_measure(rows) -> None:
     assert evaluation["of_promised"] == evaluation["ratio"] / evaluation["promised"]
 
 
+def test_whole_steps_are_timed_without_a_clock_inside(preset, monkeypatch) -> None:
+    """Each look at it waits for the device; only what is taken apart needs it."""
+    read = []
+    monkeypatch.setattr(benchmark_training, "now", lambda _: read.append(0) or float(len(read)))
+    work = benchmark_training._Workload(preset(), Compute(threads=1))
+    work.steps()
+    assert not read and work.trainer.learner.step == benchmark_training.STEPS
+    rows = list(benchmark_training._shares(preset(), Compute(threads=1), rounds=3))
+    assert len(read) == 6 * 20
+    assert [row["ours"] for row in rows] == [1.0, 3.0] and rows[0]["other"] == 5.0
+
+
 def test_a_record_is_one_file_a_day_and_machine(tmp_path) -> None:
     about = {"date": "2031-05-01", "machine": "AMD EPYC, 2 cores"}
     path = bench.record(tmp_path / "records", about, [{"name": "a"}])

@@ -1,5 +1,6 @@
 """Evaluation with slot refill against a recording of every segment: the same answers, exactly."""
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from hrm_rl.halting import SegmentFeatures, TraceBank, parse_rule
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.source import PuzzleArrays
+from hrm_rl.training import evaluate as evaluation
 from hrm_rl.training.evaluate import check_fits, evaluate
 
 COUNT, LIMIT, BEYOND = 24, 4, 7
@@ -124,6 +126,35 @@ def test_each_puzzle_is_answered_once_in_its_place(known: Known) -> None:
     np.testing.assert_array_equal(shuffled.segments, straight.segments[order])
     doubled = evaluate(known.model, known.puzzles.take(np.r_[order, order]), "q", batch_size=7)
     np.testing.assert_array_equal(doubled.answers[:COUNT], doubled.answers[COUNT:])
+
+
+class Counting:
+    """A rule that knows how often it was asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, features: SegmentFeatures) -> torch.Tensor:
+        self.calls += 1
+        return torch.arange(len(features.q_halt)) % 3 < self.calls % 3
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("make", [lambda: "random:0.4", Counting])
+def test_the_first_segment_on_a_gpu_changes_nothing(
+    known: Known, monkeypatch, graphs: bool, make: Any
+) -> None:
+    """It is thrown away, before the clock starts."""
+    plain = evaluate(known.model, known.puzzles, make(), batch_size=7, graphs=graphs)
+    order: list[str] = []
+    clock = SimpleNamespace(perf_counter=lambda: order.append("clock") or float(len(order)))
+    monkeypatch.setattr(evaluation, "time", clock)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("wait"))
+    monkeypatch.setattr(evaluation, "_on_cuda", lambda device: True)
+    warmed = evaluate(known.model, known.puzzles, make(), batch_size=7, graphs=graphs)
+    assert order == ["wait", "clock", "clock"]
+    for name in ("answers", "correct", "segments", "cell_accuracy", "first_correct_segment"):
+        np.testing.assert_array_equal(getattr(warmed, name), getattr(plain, name))
 
 
 def test_summary(known: Known) -> None:

@@ -70,6 +70,15 @@ def test_traffic_is_what_operations_read_and_write() -> None:
     assert count(lambda: a.bfloat16()).bytes == 40 + 20
 
 
+def test_a_peak_is_that_of_numbers_that_differ(monkeypatch) -> None:
+    """A GPU multiplies constant ones faster than it ever does real ones."""
+    multiplied, mm = [], torch.mm
+    monkeypatch.setattr(torch, "mm", lambda a, b: multiplied.append(a) or mm(a, b))
+    measure_peak(Compute(threads=torch.get_num_threads()), repeats=1)
+    assert len(multiplied) == 2
+    assert multiplied[0].unique().numel() > 1000 and multiplied[0].mean().abs() < 0.01
+
+
 def test_peaks_are_measured_and_shares_follow() -> None:
     before = torch.get_num_threads()
     peak = measure_peak(Compute(threads=before), repeats=2)

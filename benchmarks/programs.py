@@ -1,0 +1,90 @@
+"""Programs that are run for so long at most, and lose nothing of what they said."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a program ended, and what it said."""
+
+    exit: int | None
+    """None: out of time."""
+    said: str
+    complained: str
+
+    def outcome(self) -> dict[str, Any]:
+        """Its exit code, or `unfinished`; where it went wrong, the last that it complained."""
+        if self.exit == 0:
+            return {"exit": 0}
+        how = {"unfinished": "out of time"} if self.exit is None else {"exit": self.exit}
+        return how | {"stderr": self.complained.strip().splitlines()[-10:]}
+
+
+def run_program(
+    words: Sequence[str],
+    seconds: float,
+    name: Path,
+    cwd: Path,
+    variables: Mapping[str, str],
+    grace: float,
+) -> Ran:
+    """Run a program for so many seconds at most, and `grace` to end in when it is interrupted.
+
+    What it says goes to NAME.out and NAME.err, where it stays whatever becomes of this process.
+    `variables` are added to the environment.
+    """
+    out, err = (name.with_name(name.name + end) for end in (".out", ".err"))
+    with out.open("w") as said, err.open("w") as complained:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=complained,
+            cwd=cwd,
+            env=os.environ | variables,
+            start_new_session=True,  # so that what it started can be ended with it
+        )
+        code = None
+        try:
+            code = process.wait(max(1, seconds))
+        except subprocess.TimeoutExpired:
+            pass
+        finally:  # also where this process is interrupted
+            if code is None:
+                _stop(process, grace)
+    return Ran(code, *(file.read_text(errors="replace") for file in (out, err)))
+
+
+def _stop(process: "subprocess.Popen[bytes]", grace: float) -> None:
+    """End a program and all that it started: by an interrupt, at which pytest still says what failed,
+    and then by force."""
+    if not hasattr(os, "killpg"):  # Windows
+        process.kill()
+        process.wait()
+        return
+    for kind in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, kind)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    """The lines that are JSON objects; warnings may stand between them."""
+    found = []
+    for line in text.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
