@@ -13,7 +13,7 @@
 What everything else rests on comes first, then what most is claimed from; kernels come row by row, so a
 stop costs them least. Each of the first three has a maximum. A part that went well is not run again; one
 that failed or ran out of time is, after those that have not been tried yet, and never in the four minutes
-that `train` and `evaluate` need: so nothing keeps anything else from its turn. (A call of less than eight
+that `train` and `evaluate` need: so nothing keeps anything else from its turn. (A call of less than nine
 minutes keeps those free only from parts that were tried before.) `train` ends at the preset's last step,
 and `evaluate` is repeated whenever there is a newer checkpoint.
 
@@ -132,7 +132,7 @@ def allowance(job: Job, name: str, total: float) -> float:
     """Seconds that a part may take now, in a call of `total` seconds."""
     if name in LAST:
         return job.left()
-    training = SHORTEST_TRAINING + EVALUATION
+    training = SHORTEST_TRAINING + EVALUATION + GRACE
     keep_free = not job.is_done("train") and (job.found(name) or total >= 2 * training)
     most = MOST.get(name, total) + (REFERENCE if name == "bench" and job.reference else 0)
     return min(most, job.left() - (training if keep_free else 0))
@@ -306,6 +306,8 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    # So that what is running is ended too.
+    # A program started in the background may ignore interrupts, and what it starts would do so too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # So that what is running is ended with this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())
