@@ -161,6 +161,25 @@ def test_policy_kwargs_are_plain() -> None:
     assert hrm_policy_kwargs(net_arch={"pi": [8], "vf": []})["net_arch"] == {"pi": [8], "vf": []}
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("segment", "segments"),
+        ("L_cycle", "L_cycles"),
+        ("netarch", "net_arch"),
+        ("patch", "patch_size"),
+        ("zebra", None),
+    ],
+)
+def test_a_misspelt_option_of_the_policy_is_told_at_once(name: str, near: str | None) -> None:
+    said = f"^unknown option {name}=2; " + (f"did you mean {near}\\? known: " if near else "")
+    with pytest.raises(ValueError, match=said) as caught:
+        hrm_policy_kwargs(**{name: 2})
+    for known in ("deep_supervision", "num_heads", "patch_size", "net_arch", "segments"):
+        assert known in str(caught.value).partition("known: ")[2].split(", ")
+    assert "observation_space" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures_are_the_same_divided_or_not(name: str) -> None:
     space = PICTURES[name]

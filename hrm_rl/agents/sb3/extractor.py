@@ -6,6 +6,9 @@ Observations become tokens (`ObsTokenizer`); the recurrence (`HRMCore`) runs a f
 from a fresh carry; the summary token of z_H is what SB3's heads see. Everything else stays SB3's.
 """
 
+import dataclasses
+import difflib
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, TypeGuard, get_args
 
@@ -176,7 +179,11 @@ def hrm_policy_kwargs(
         segments: reasoning segments for each observation.
         net_arch: widths of the layers between the features and each head, as SB3 takes them.
         options: further arguments of `HRMFeaturesExtractor`.
+
+    Raises:
+        ValueError: one that `HRMFeaturesExtractor` does not take, with the nearest that it does.
     """
+    _check_names(options)
     extractor = {"hidden_size": hidden_size, "segments": segments, "normalize_images": False}
     return {
         "features_extractor_class": HRMFeaturesExtractor,
@@ -184,6 +191,20 @@ def hrm_policy_kwargs(
         "normalize_images": False,
         "net_arch": net_arch if isinstance(net_arch, dict) else list(net_arch),
     }
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    """Here and not where SB3 makes the extractor, which is far from where the name was written."""
+    known = {*inspect.signature(HRMFeaturesExtractor).parameters, "net_arch"}
+    known |= {field.name for field in dataclasses.fields(CoreConfig)}
+    known -= {"observation_space", "core"}
+    for name, value in options.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(
+                f"unknown option {name}={value!r}; {hint}known: {', '.join(sorted(known))}"
+            )
 
 
 def _check(segments: int, deep_supervision: float, start: str) -> None:
