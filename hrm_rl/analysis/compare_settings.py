@@ -30,7 +30,7 @@ DEFAULT_COSTS = (0.001, 0.003, 0.01, 0.03)
 
 @dataclass(frozen=True)
 class Settings:
-    """What to compare and how; checked when made.
+    """What to compare and how; checked when made. `hindsight` is another name of the policy `oracle`.
 
     Raises ValueError for a cost outside [0, 1), no draws, no policies.
     """
@@ -57,6 +57,11 @@ class Settings:
             raise ValueError(f"--draws must be >= 1, got {self.draws}")
         if not self.policies:
             raise ValueError("--policies needs at least one rule")
+        # Tables call the bound hindsight, so whoever has read one asks for it by that name.
+        named = tuple("oracle" if policy == "hindsight" else policy for policy in self.policies)
+        object.__setattr__(self, "policies", named)
+        if self.baseline == "hindsight":
+            object.__setattr__(self, "baseline", "oracle")
 
     @property
     def all_costs(self) -> list[float]:

@@ -73,7 +73,7 @@ def legend(report: Report) -> list[str]:
         if chosen
         else "No validation puzzles: nothing was chosen, and the best constant is the test puzzles' own.",
         "gain: 0 = the best constant number of segments, 1 = hindsight. "
-        f"p: against {settings['baseline']}, Holm-adjusted.",
+        f"p: return against {settings['baseline']}'s, Holm-adjusted.",
         "-1 pt: segments on the rule's curve that lose at most one point on running all "
         f"{settings['max_segments']}.",
         "early: wrong, and right later; late: wrong, and right before. wasted: segments after the first "
@@ -90,9 +90,11 @@ def legend(report: Report) -> list[str]:
         lines.append(
             f"/ s: puzzles a second in a batch of {batch} whose free rows are refilled ({devices})."
         )
-    return lines + [
-        f"Gain at {cost}: {why}" for cost, why in report["adaptive_gain_undefined"].items()
-    ]
+    undefined = report["adaptive_gain_undefined"]
+    if undefined and not any(report["curves"]["fixed"]["accuracy"]):
+        # The same at every price: one line, and not one a price.
+        return [*lines, "No test puzzle is solved, at any segment: there is no gain to give."]
+    return lines + [f"Gain at {cost}: {why}" for cost, why in undefined.items()]
 
 
 def resolved(report: Report) -> list[tuple[str, str]]:

@@ -126,7 +126,7 @@ class Compare:
             baseline=self.baseline,
             allow_mismatch=self.allow_mismatch,
         )
-        for policy in (*self.policies, self.baseline):
+        for policy in (*settings.policies, settings.baseline):
             check_policy(policy)
         return settings
 

@@ -11,7 +11,7 @@ from hrm_rl.analysis.cases import Case, difficulty_of, make_case
 from hrm_rl.analysis.compare import compare
 from hrm_rl.analysis.compare_curves import reference_curves
 from hrm_rl.analysis.compare_settings import DEFAULT_POLICIES, Settings
-from hrm_rl.analysis.compare_table import fitting, markdown, resolved, table_cells
+from hrm_rl.analysis.compare_table import fitting, legend, markdown, resolved, table_cells
 from hrm_rl.analysis.curves import oracle_curve
 from hrm_rl.analysis.stats import holm
 from hrm_rl.analysis.wall_clock import expected_maximum, wall_clock
@@ -286,6 +286,25 @@ def test_nothing_to_gain_is_said_and_not_divided() -> None:
     assert row["ci95"]["adaptive_gain"]["0.01"] == [None, None]
     assert "nothing to gain" in found["adaptive_gain_undefined"]["0.01"]
     assert "nothing to gain" in markdown(found)
+
+
+def test_where_nothing_is_solved_one_line_says_so() -> None:
+    bank = bank_of()
+    bank = dataclasses.replace(bank, correct=np.zeros_like(bank.correct), valid=bank.valid)
+    found = compare([make_case("run", bank)], settings("q", "fixed:2"))
+    assert len(found["adaptive_gain_undefined"]) == len(found["settings"]["costs"]) > 1
+    (told,) = [line for line in legend(found) if "no gain" in line or "undefined" in line]
+    assert told.startswith("No test puzzle is solved, at any segment")
+    # The returns differ all the same, and that is what p tests.
+    (p_value,) = [row["p_value"] for row in found["policies"] if row["policy"] == "fixed:2"]
+    assert p_value is not None
+
+
+def test_hindsight_is_another_name_of_the_oracle() -> None:
+    case = case_of()
+    found = compare([case], settings("q", "hindsight"))
+    assert found["policies"] == compare([case], settings("q", "oracle"))["policies"]
+    assert Settings(baseline="hindsight").baseline == "oracle"
 
 
 # --- several runs ---------------------------------------------------------------------------------

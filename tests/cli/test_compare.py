@@ -44,7 +44,7 @@ def no_figures(monkeypatch) -> None:
 
 def test_banks_are_compared_and_written(hrm_rl, banks, tmp_path) -> None:
     out = tmp_path / "new" / "folder"
-    words = (banks["one"], banks["two"], "--out", out, "--json", *FEW, "q", "lsm:auto", "oracle")
+    words = (banks["one"], banks["two"], "--out", out, "--json", *FEW, "q", "lsm:auto", "hindsight")
     said = hrm_rl("compare", *words).json
     assert [row["policy"] for row in said["policies"]] == ["q", "lsm:auto", "oracle"]
     assert [bank["name"] for bank in said["banks"]] == ["one", "two"]

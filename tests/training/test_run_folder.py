@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pytest
@@ -68,6 +69,19 @@ def test_stopped_while_writing_leaves_the_older_checkpoint(run, model, monkeypat
         run.save(6, model, {"step": 6})
     assert names(run) == ["step-0000003"]
     assert run.load_state() == {"step": 3}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+@pytest.mark.parametrize("umask", [0o022, 0o007])
+def test_every_file_of_a_checkpoint_has_the_umasks_mode(run, model, umask) -> None:
+    before = os.umask(umask)
+    try:
+        folder = run.save(1, model, {})
+    finally:
+        os.umask(before)
+    modes = {path.name: os.stat(path).st_mode & 0o777 for path in folder.iterdir()}
+    assert set(modes) == {"config.json", "model.safetensors", "state.pt"}
+    assert set(modes.values()) == {0o666 & ~umask}
 
 
 def test_saving_a_step_again_replaces_it(run, model) -> None:
