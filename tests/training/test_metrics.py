@@ -1,10 +1,13 @@
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from hrm_rl.training.boards import TAG
 from hrm_rl.training.metrics import IntervalMetrics, MetricsLog
 from hrm_rl.training.run_folder import RunFolder
 
@@ -132,3 +135,17 @@ def test_a_resumed_log_repeats_no_step(tmp_path) -> None:
     expected = [(2, 2.0), (4, 4.0), (6, 16.0), (8, 18.0)]
     assert [(line["step"], line["train/loss"]) for line in lines(run)] == expected
     assert [(e.step, e.value) for e in board(run).Scalars("train/loss")] == expected
+
+
+def test_the_guide_lists_every_figure(finished) -> None:
+    """docs/cli.md, the table of tags."""
+    page = Path(__file__).parents[2].joinpath("docs", "cli.md").read_text()
+    table = page.partition("| tag | |")[2].partition("\n\n")[0]
+    listed = set(re.findall(r"`((?:train|rollout|time|eval|boards)/\w+)`", table))
+    lines = map(json.loads, (finished / "metrics.jsonl").read_text().splitlines())
+    logged = {name for line in lines for name in line} - {"step"}
+    assert listed == logged | {TAG}
+    files = page.partition("| in `runs/mine` | |")[2].partition("\n\n")[0]
+    there = {path.name for path in finished.iterdir()} - {"checkpoints"}
+    there |= {path.name for path in next((finished / "checkpoints").iterdir()).iterdir()}
+    assert all(f"`{name}" in files for name in there)
