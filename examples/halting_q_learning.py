@@ -4,8 +4,8 @@
     python examples/halting_q_learning.py --steps 100 --tensorboard runs/halting
 
 The package gives two things: the network (`HRM`, one call is one reasoning *segment*) and the puzzles
-as a vector of Gymnasium environments. All the learning is written out below, in the order of
-"Hierarchical Reasoning Model" (arXiv 2506.21734), section 2. The settings are the sudoku-4x4 preset's.
+as a vector of Gymnasium environments. All the learning is written out below, in the order of section 2
+of arXiv 2506.21734. The settings are the sudoku-4x4 preset's, with the target on all rows (`full`).
 
 Read as reinforcement learning: the state is a puzzle and the network's latent carry. The action is
 "here is my draft, and I stop", or "... and I think on". Stopping pays 1 if the draft is right, else 0.

@@ -30,7 +30,7 @@ OPTIMIZERS: tuple[OptimizerName, ...] = ("adam-atan2", "adamw")
 Halting = Literal["q", "act", "ponder"]
 HALTINGS: tuple[Halting, ...] = ("q", "act", "ponder")
 # What only Q-learning reads.
-_Q_SETTINGS = ("q_target", "exploration", "gamma", "segment_cost")
+Q_SETTINGS = ("q_target", "exploration", "gamma", "segment_cost")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class LearnerConfig:
         if self.lr_min_ratio != 1.0 and self.total_steps is None:
             raise ValueError("lr_min_ratio needs total_steps, the length of the cosine")
         if self.halting != "q":
-            for name in _Q_SETTINGS:
+            for name in Q_SETTINGS:
                 value, default = getattr(self, name), getattr(LearnerConfig, name)
                 if value != default:
                     raise ValueError(

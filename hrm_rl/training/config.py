@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hrm_rl.agents.learner import Q_SETTINGS, LearnerConfig
 from hrm_rl.model import HRMConfig
 from hrm_rl.training.compute import Compute
 from hrm_rl.training.data_settings import change_data, model_needs
@@ -162,7 +163,7 @@ def resolve(*layers: Layer) -> Run:
 
     What hangs together follows what was given, unless it was given too: vocab_size and seq_len the
     puzzles (num_puzzle_identifiers their dataset folder), puzzle_emb_ndim a changed hidden_size,
-    total_steps max_steps.
+    total_steps max_steps, and what only Q-learning reads its absence.
 
     Raises:
         FileNotFoundError: no file of puzzles at data.file.
@@ -195,6 +196,8 @@ def resolve(*layers: Layer) -> Run:
     needs = _build(lambda: model_needs(data), "data", origins)
     model = _build(lambda: _model(preset.model, table("model"), needs), "model", origins)
     learner = {**table("learner"), "seed": settings.seed}
+    if learner.get("halting", preset.learner.halting) != "q":
+        learner = {name: getattr(LearnerConfig, name) for name in Q_SETTINGS} | learner
     built = _build(lambda: dataclasses.replace(preset.learner, **learner), "learner", origins)
     parts: dict[str, Any] = {"data": data, "model": model, "learner": built}
     preset = _build(lambda: dataclasses.replace(preset, **parts, **plain), "", origins)

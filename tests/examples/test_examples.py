@@ -64,7 +64,9 @@ def test_example_learns_exactly_as_the_package(example, loss) -> None:
         )
     )
     learner = Learner(
-        HRM(config), 8, _replace(preset.learner, warmup_steps=1, total_steps=4, token_loss=loss)
+        HRM(config),
+        8,
+        _replace(preset.learner, warmup_steps=1, total_steps=4, token_loss=loss, q_target="full"),
     )
     envs = example.make_envs(args, "train", 8, pool_size=40)
     obs, info = envs.reset(seed=args.seed)

@@ -227,6 +227,15 @@ def test_a_mistake_on_the_command_line_names_the_option(write) -> None:
     assert option("model.H_cycles") == "--model.H-cycles"
 
 
+@pytest.mark.parametrize("name", ["sudoku-4x4", "sudoku-6x6"])
+def test_other_ways_to_learn_halting_leave_the_q_targets_out(name) -> None:
+    run = resolve(command_line({"learner.halting": "ponder"}, name))
+    assert (run.preset.learner.halting, run.preset.learner.q_target) == ("ponder", "full")
+    assert find_preset(name).learner.q_target.startswith("subsample")
+    with pytest.raises(ValueError, match=r"q_target 'none' is for halting 'q'"):
+        resolve(command_line({"learner.halting": "act", "learner.q_target": "none"}, name))
+
+
 # --- resumes --------------------------------------------------------------------------------------
 
 
@@ -252,7 +261,7 @@ def test_a_resume_takes_the_same_file_again(write) -> None:
         ("model.hidden_size", 128, 96),
         ("model.halt_max_steps", 4, 8),
         ("learner.lr", 1.0, 0.002),
-        ("learner.q_target", "none", "'full'"),
+        ("learner.q_target", "none", "'subsample:0.125'"),
         ("data.extra_givens", (0, 1), r"\(0, 2\)"),
         ("batch_size", 8, 256),
         ("seed", 1, 0),

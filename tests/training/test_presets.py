@@ -89,6 +89,6 @@ def test_jointly_trained_halting_needs_something_to_decide() -> None:
     preset = find_preset("sudoku-4x4")
     model = dataclasses.replace(preset.model, halt_max_steps=1)
     dataclasses.replace(preset, model=model)
-    learner = dataclasses.replace(preset.learner, halting="ponder")
+    learner = dataclasses.replace(preset.learner, halting="ponder", q_target="full")
     with pytest.raises(ValueError, match="halting 'ponder' needs halt_max_steps of 2 or more"):
         dataclasses.replace(preset, model=model, learner=learner)
