@@ -15,12 +15,12 @@ from typing import Any, Literal, NamedTuple
 import torch
 from gymnasium import spaces
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hrm_rl.agents.tokenizer import ObsTokenizer
 from hrm_rl.model import CoreConfig, HRMCore
-from hrm_rl.model.pretrained import write_whole
+from hrm_rl.model.pretrained import write_tensors, write_whole
 from hrm_rl.model.recurrence import Carry
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -252,7 +252,6 @@ class HRMQNetwork(nn.Module):
         """Write config.json and model.safetensors into a folder, each whole or not at all."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
         config = {
             "kind": _KIND,
             "actions": self.actions,
@@ -261,9 +260,7 @@ class HRMQNetwork(nn.Module):
             "value_scale": self.value_scale,
             "tokens": self._tokens,
         }
-        partial = folder / (WEIGHTS_FILE + ".partial")
-        save_file(tensors, partial, metadata={"format": "pt"})
-        os.replace(partial, folder / WEIGHTS_FILE)
+        write_tensors(folder / WEIGHTS_FILE, self.state_dict())
         write_whole(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hrm_rl.model.config import HRMConfig
@@ -32,10 +32,7 @@ def save_pretrained(model: HRM, directory: str | os.PathLike[str]) -> None:
     """Write config.json and model.safetensors; each file appears whole or not at all."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    weights = folder / WEIGHTS_FILE
-    save_file(tensors, f"{weights}.partial", metadata={"format": "pt"})
-    os.replace(f"{weights}.partial", weights)
+    write_tensors(folder / WEIGHTS_FILE, model.state_dict())
     write_whole(folder / CONFIG_FILE, json.dumps(model.config.to_dict(), indent=2) + "\n")
 
 
@@ -115,6 +112,15 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file that appears whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
+    os.replace(partial, path)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file that appears whole or not at all."""
+    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    partial = path.with_name(path.name + ".partial")
+    # Not by save_file, whose files nobody but their owner may read.
+    partial.write_bytes(save(whole, metadata={"format": "pt"}))
     os.replace(partial, path)
 
 

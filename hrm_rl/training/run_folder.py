@@ -94,8 +94,6 @@ class RunFolder:
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         model.save_pretrained(partial)
-        # safetensors writes for the owner alone; whoever may read the configuration may read the weights.
-        shutil.copymode(partial / CONFIG_FILE, partial / "model.safetensors")
         torch.save(state, partial / STATE_FILE)
         if folder.exists():
             shutil.rmtree(folder)
