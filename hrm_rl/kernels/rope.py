@@ -34,7 +34,9 @@ def rope(q: Tensor, k: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
             return rope_op(q, k, tables, False)
         return _Rope.apply(q, k, tables)
     if dispatch.runs_in_few_passes(q) and q.dtype == k.dtype == tables.dtype:
-        return _Rotate.apply(q, tables), _Rotate.apply(k, tables)
+        if torch.is_grad_enabled():
+            return _Rotate.apply(q, tables), _Rotate.apply(k, tables)
+        return _turn(q, tables, 1), _turn(k, tables, 1)
     return rotate(q, tables), rotate(k, tables)
 
 
