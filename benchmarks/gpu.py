@@ -161,6 +161,7 @@ def files_with_gpu_tests() -> list[str]:
 
 def bench(job: Job) -> dict[str, Any]:
     folder = job.out / "bench"
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier call's rows
     words = ["bench", "--device", job.device, "--json", "--record", str(folder)]
     if job.reference is not None:
         words += ["--reference", str(job.reference)]

@@ -13,7 +13,7 @@ from hrm_rl.halting.provenance import check_fitted
 from hrm_rl.halting.replay import Outcome, replay
 from hrm_rl.halting.rules import Fixed, HaltingRule, needs_of, parts_of, spec_of
 from hrm_rl.halting.spec import LOADERS, build, parse_rule, parse_tree
-from hrm_rl.halting.tuning import resolve, threshold_curve
+from hrm_rl.halting.tuning import family_of, resolve, threshold_curve
 
 
 def is_open(policy: str) -> bool:
@@ -25,7 +25,7 @@ def is_open(policy: str) -> bool:
 def check_policy(policy: str) -> None:
     """Raises ValueError where a spec does not read, though nothing is chosen or judged yet."""
     tree = parse_tree(policy.replace("LIMIT", "1"))
-    build(tree, lambda leaf: Fixed(1))
+    build(tree, lambda leaf: family_of(leaf).rule(1.0) if leaf.is_own else Fixed(1))
 
 
 @dataclass(frozen=True, eq=False)

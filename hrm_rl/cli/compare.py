@@ -194,7 +194,8 @@ def _is_recording_of(
     path: Path,
     file: Path,
 ) -> bool:
-    """Whether a bank has these puzzles and enough segments. Raises ValueError if of another model."""
+    """Whether a bank has these puzzles and enough segments, computed in the model's dtype. Raises ValueError
+    if of another model."""
     from hrm_rl.halting import puzzles_hash
     from hrm_rl.model.fingerprint import model_hash
     from hrm_rl.puzzles.source import concatenate
@@ -207,8 +208,10 @@ def _is_recording_of(
         )
     puzzles = concatenate(list(pools.values()))
     limit = max_segments or trained.model.config.halt_max_steps
-    return bank.num_segments == limit and bank.header.puzzles_hash == puzzles_hash(
-        puzzles.inputs, puzzles.labels
+    return (
+        bank.num_segments == limit
+        and bank.header.dtype == trained.model.config.forward_dtype
+        and bank.header.puzzles_hash == puzzles_hash(puzzles.inputs, puzzles.labels)
     )
 
 

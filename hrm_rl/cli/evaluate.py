@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hrm_rl.halting import TraceBank
     from hrm_rl.puzzles.source import PuzzleArrays
 
-_SPLIT = "--split goes with --bank, or with a dataset folder (--data FOLDER)"
+_SPLIT = "--split goes with --bank, a dataset folder (--data FOLDER) or a run that learned from one"
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,10 @@ def check_source(source: Source, rows: int, device: torch.device) -> None:
     ):
         if not isinstance(values, Tensor):
             raise ValueError(f"{named}.draw: {name} must be a tensor, got {type(values).__name__}")
+        if values.device.type != torch.device(device).type:
+            raise ValueError(
+                f"{named}.draw: {name} lie on {values.device}, and the keys on {device}"
+            )
         if values.shape != shape:
             raise ValueError(
                 f"{named}.draw: {name} of {rows} keys must have the shape {shape}, got "

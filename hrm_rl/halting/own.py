@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hrm_rl.halting.families import INF, Family
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.rules import HaltingRule, Named
+from hrm_rl.halting.rules import HaltingRule, Named, for_all_rows, spec_of
 
 _LARGEST = torch.finfo(torch.float32).max
 
@@ -43,9 +43,15 @@ class ThresholdRule(Named):
     def finite_signal(self, features: SegmentFeatures) -> Tensor:
         """The signal in float32 [B], infinities cut to the largest number there is."""
         worst = -_LARGEST if self.rises else _LARGEST
-        return torch.nan_to_num(
-            self.signal(features).float(), nan=worst, posinf=_LARGEST, neginf=-_LARGEST
-        )
+        with for_all_rows(self):
+            signal: Any = self.signal(features)
+        rows = features.segment.shape
+        if not isinstance(signal, Tensor) or signal.shape != rows:
+            got = list(signal.shape) if isinstance(signal, Tensor) else type(signal).__name__
+            raise ValueError(
+                f"rule {spec_of(self)!r}: its signal has to be a tensor {list(rows)}, got {got}"
+            )
+        return torch.nan_to_num(signal.float(), nan=worst, posinf=_LARGEST, neginf=-_LARGEST)
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
         signal = self.finite_signal(features)
@@ -55,14 +61,18 @@ class ThresholdRule(Named):
         return f"{type(self).__module__}:{type(self).__qualname__}:{self.threshold}"
 
 
-def own_family(module: str, name: str) -> Family:
-    """The rules of a `ThresholdRule` of that module. Raises ValueError where it is none."""
-    kind = _find(module, name)
+def own_family(module: str, name: str, known: Sequence[str] = ()) -> Family:
+    """The rules of a `ThresholdRule` of that module; `known` as for `import_rule`.
+
+    Raises ValueError where it is none.
+    """
+    kind = _find(module, name, known)
     if not (isinstance(kind, type) and issubclass(kind, ThresholdRule)):
         raise ValueError(
             f"rule '{module}:{name}:auto': only of a hrm_rl.halting.ThresholdRule can the threshold be "
             f"chosen, and {name!r} is none"
         )
+    _check_value(kind, f"{module}:{name}:auto")
     sign = 1 if kind.rises else -1
     return Family(
         kind,
@@ -88,6 +98,8 @@ def import_rule(module: str, argument: str, known: Sequence[str] = ()) -> Haltin
     spec = f"{module}:{argument}"
     rule = _find(module, name, known)
     if isinstance(rule, type):
+        if value:
+            _check_value(rule, spec)
         try:
             rule = rule(*([_number(rule, value, spec)] if value else ()))
         except TypeError as error:
@@ -116,12 +128,25 @@ def _find(module: str, name: str, known: Sequence[str] = ()) -> Any:
         raise ValueError(f"rule {spec!r}: module {module!r} has no {name!r}") from None
 
 
-def _number(kind: type, value: str, spec: str) -> float:
+def _check_value(kind: Any, spec: str) -> None:
+    """Another class would not print with its value, and be taken for the same class with another."""
+    if not (is_dataclass(kind) and len(fields(kind)) == 1):
+        raise ValueError(
+            f"rule {spec!r}: {kind.__name__!r} takes no value; a ThresholdRule does, and a dataclass of "
+            "one number"
+        )
+    if issubclass(kind, ThresholdRule) and kind.signal is ThresholdRule.signal:
+        raise ValueError(f"rule {spec!r}: {kind.__name__!r} has no signal(features)")
+
+
+def _number(kind: Any, value: str, spec: str) -> float:
     """The value as its class declares it: whole where its one field is an int."""
-    declared = fields(kind)[0].type if is_dataclass(kind) and fields(kind) else float
-    whole = declared in (int, "int")
+    whole = fields(kind)[0].type in (int, "int")
     try:
-        return int(value) if whole else float(value)
+        number = int(value) if whole else float(value)
     except ValueError:
         wanted = "a whole number" if whole else "a number"
         raise ValueError(f"rule {spec!r}: {value!r} is not {wanted}") from None
+    if number != number:
+        raise ValueError(f"rule {spec!r}: the value is not a number")
+    return number

@@ -9,6 +9,7 @@ the reading of spec strings in spec.py.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -296,8 +297,22 @@ def spec_of(rule: HaltingRule) -> str:
     values: list[Any] = (
         [getattr(rule, field.name) for field in fields(rule)] if is_dataclass(rule) else []
     )
-    number = len(values) == 1 and isinstance(values[0], int | float)
+    number = len(values) == 1 and type(values[0]) in (int, float)
     return f"{spec}:{values[0]}" if number else spec
+
+
+@contextmanager
+def for_all_rows(rule: HaltingRule) -> Iterator[None]:
+    """Raises ValueError, saying what to write instead, where the rule does `if` on tensors within."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Boolean value of Tensor" not in str(error):
+            raise
+        raise ValueError(
+            f"rule {spec_of(rule)!r} decides for all rows at once: no `if`, `and`, `or` or `not` on "
+            "tensors, but `&`, `|`, `~` and torch.where"
+        ) from error
 
 
 def stops_of(rule: HaltingRule, features: SegmentFeatures) -> Tensor:
@@ -307,15 +322,8 @@ def stops_of(rule: HaltingRule, features: SegmentFeatures) -> Tensor:
 
     Raises ValueError where that is no bool tensor of a value a row, or the rule has an `if` on tensors.
     """
-    try:
+    with for_all_rows(rule):
         stops: Any = rule(features)
-    except RuntimeError as error:
-        if "Boolean value of Tensor" not in str(error):
-            raise
-        raise ValueError(
-            f"rule {spec_of(rule)!r} decides for all rows at once: no `if`, `and`, `or` or `not` on "
-            "tensors, but `&`, `|`, `~` and torch.where"
-        ) from error
     rows = tuple(features.segment.shape)
     if not isinstance(stops, Tensor):
         got = type(stops).__name__

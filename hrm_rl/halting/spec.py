@@ -27,7 +27,7 @@ LOADERS = {
     "pqn": "hrm_rl.halting.network:load_pqn",
     "sb3": "hrm_rl.agents.sb3.rule:load_rule",
 }
-_KNOWN = (*RULES, *LOADERS, *COMBINATORS)
+KNOWN = (*RULES, *LOADERS, *COMBINATORS)
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Node:
         if self.name == "calm" and self.parts is not None:
             return True
         before, _, last = self.argument.rpartition(":")
-        return last == "auto" and (self.name in _KNOWN or (self.is_own and bool(before)))
+        return last == "auto" and (self.name in KNOWN or (self.is_own and bool(before)))
 
     @property
     def is_own(self) -> bool:
         """Whether it has the form of a rule of one's own, `module:Class`."""
         words = self.name.lstrip(".").split(".")
         named = bool(self.argument) and all(word.isidentifier() for word in words)
-        return self.parts is None and self.name not in _KNOWN and named
+        return self.parts is None and self.name not in KNOWN and named
 
     def autos(self) -> "Iterator[Node]":
         """The rules in it that are to be chosen on validation puzzles."""
@@ -108,7 +108,7 @@ def build(node: Node, choose: Callable[[Node], HaltingRule] | None = None) -> Ha
     if name in COMBINATORS:
         raise ValueError(f"rule {str(node)!r}: {name!r} wraps rules, as in {COMBINATORS[name]}")
     if node.is_own:
-        return import_rule(name, argument, _KNOWN)
+        return import_rule(name, argument, KNOWN)
     raise _unknown(str(node))
 
 
@@ -190,7 +190,7 @@ def _load(kind: str, argument: str) -> HaltingRule:
     return load(algorithm, path) if kind == "sb3" else load(path)
 
 
-def _unknown(token: str, known: tuple[str, ...] = _KNOWN, spec: str | None = None) -> ValueError:
+def _unknown(token: str, known: tuple[str, ...] = KNOWN, spec: str | None = None) -> ValueError:
     name = token.partition(":")[0]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""

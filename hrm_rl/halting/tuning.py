@@ -19,7 +19,7 @@ from hrm_rl.halting.own import own_family
 from hrm_rl.halting.provenance import refuse_test
 from hrm_rl.halting.replay import bank_features
 from hrm_rl.halting.rules import HaltingRule, Oracle, needs_of, stops_of
-from hrm_rl.halting.spec import Node, build, parse_tree
+from hrm_rl.halting.spec import KNOWN, Node, build, parse_tree
 
 CANDIDATES = 64
 """Thresholds looked at, both ends included."""
@@ -45,7 +45,7 @@ class ThresholdCurve:
     def rule(self, index: int) -> HaltingRule:
         """The rule of one of the thresholds."""
         threshold = float(self.thresholds[index])
-        return build(parse_tree(self.spec), lambda leaf: _family(leaf).rule(threshold))
+        return build(parse_tree(self.spec), lambda leaf: family_of(leaf).rule(threshold))
 
     def best(self, cost: float) -> int:
         """Index of the largest accuracy - cost * mean_segments; of equals, the fewest segments."""
@@ -94,7 +94,7 @@ def sweep(spec: str, bank: TraceBank, count: int = CANDIDATES) -> list[HaltingRu
     Raises ValueError where the spec has no threshold that is `auto`.
     """
     leaf, features, _ = _prepare(spec, bank, count)
-    thresholds = _family(leaf).thresholds(features, bank.num_segments, count)
+    thresholds = family_of(leaf).thresholds(features, bank.num_segments, count)
     curve = ThresholdCurve(spec, thresholds, np.zeros(0), np.zeros(0))
     return [curve.rule(index) for index in range(len(thresholds))]
 
@@ -107,7 +107,7 @@ def threshold_curve(spec: str, bank: TraceBank, count: int = CANDIDATES) -> Thre
     kept = _curves.setdefault(bank, {})
     if (spec, count) not in kept:
         leaf, features, tree = _prepare(spec, bank, count)
-        family, shape = _family(leaf), bank.correct.shape
+        family, shape = family_of(leaf), bank.correct.shape
         thresholds = family.thresholds(features, bank.num_segments, count)
         heights = _heights(tree, family, features).numpy().reshape(shape)
         answers = _recalled(bank) if _recalls(tree) else bank.correct
@@ -133,10 +133,11 @@ def _has_threshold(leaf: Node) -> bool:
     return leaf.name in FAMILIES or leaf.is_own
 
 
-def _family(leaf: Node) -> Family:
-    """The rules among which a leaf that is `auto` chooses."""
+def family_of(leaf: Node) -> Family:
+    """The rules among which a leaf whose threshold is `auto` chooses. Raises ValueError for one of one's own
+    that is not to be found or has no threshold."""
     return (
-        own_family(leaf.name, leaf.argument.rpartition(":")[0])
+        own_family(leaf.name, leaf.argument.rpartition(":")[0], KNOWN)
         if leaf.is_own
         else FAMILIES[leaf.name]
     )
@@ -152,7 +153,7 @@ def _prepare(spec: str, bank: TraceBank, count: int) -> tuple[Node, SegmentFeatu
     if count < 2:
         raise ValueError(f"count must be at least 2, got {count}")
     # Any threshold will do to see what the rule needs; making it also finds what is wrong elsewhere.
-    needs = needs_of(build(tree, lambda leaf: _family(leaf).rule(1.0)))
+    needs = needs_of(build(tree, lambda leaf: family_of(leaf).rule(1.0)))
     return leaf, bank_features(bank, needs), tree
 
 

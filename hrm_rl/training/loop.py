@@ -97,7 +97,7 @@ class Trainer:
 
     def _train(self, progress: bool) -> dict[str, Any]:
         preset, learner, envs = self.preset, self.learner, self.envs
-        if short := warmup_note(preset):
+        if learner.step == 0 and (short := warmup_note(preset)):
             log.warning(short)
         metrics = IntervalMetrics(preset.model.halt_max_steps, envs.device)
         writer = MetricsLog(self.run, first_step=learner.step)

@@ -7,18 +7,18 @@ from hrm_rl.training.presets import Preset
 def warmup_note(preset: Preset) -> str | None:
     """That a run ends before its warm-up does, and what to set; None where it does not."""
     warmup, steps, lr = preset.learner.warmup_steps, preset.max_steps, preset.learner.lr
-    if warmup < steps:
+    if warmup < steps or warmup <= 1:
         return None
     reached = f"never reaches {lr:g}" if warmup > steps else f"reaches {lr:g} at the last step only"
     return (
         f"warmup_steps={warmup} >= max_steps={steps}: the learning rate {reached}; "
-        f"a tenth of the steps would be --learner.warmup-steps {steps // 10}"
+        f"a tenth of the steps would be --learner.warmup-steps {max(1, steps // 10)}"
     )
 
 
 def stretch_note(stored: Preset, resumed: Preset, step: int) -> str | None:
     """That a run resumed at `step` has another learning rate than it would have had, as its cosine got
-    another length; None where nothing changes."""
+    another length; None where that step's does not change, as within the warm-up."""
     before, after = (_rate(preset, step) for preset in (stored, resumed))
     if before == after:
         return None

@@ -85,6 +85,9 @@ def test_a_run_is_recorded_once_and_its_rules_work_live(hrm_rl, made, tmp_path) 
     other = hrm_rl(*words, "q", "--max-segments", 2)
     assert "Recording 40 puzzles, 2 segments" in other.err
     assert other.json["settings"]["max_segments"] == 2
+    otherwise = hrm_rl(*words, "q", "--max-segments", 2, "--dtype", "float64")
+    assert "Recording 40 puzzles" in otherwise.err
+    assert otherwise.json["banks"][0]["dtype"] == "float64"
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -103,6 +106,8 @@ def test_a_recording_of_another_model_is_refused(hrm_rl, made, config_of, tmp_pa
     ("words", "said"),
     [
         (("one", "--policies", "confidense:0.5"), ("confidense:0.5", "did you mean 'confidence'")),
+        (("one", "--policies", "vocc:blinkered:auto"), ("vocc:blinkered", "did you mean 'voc'")),
+        (("one", "--policies", "math:sqrt:auto"), ("math:sqrt:auto", "ThresholdRule")),
         (("one", "--policies", "margin:much"), ("margin:much", "not a number")),
         (("one", "--baseline", "qq"), ("'qq'", "known")),
         (("one", "one"), ("given twice",)),

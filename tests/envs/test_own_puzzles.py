@@ -138,6 +138,10 @@ class Drawn:
             r"puzzle_identifiers of 2 keys .* \(2,\)",
         ),
         ({"rating": torch.zeros(2).long()}, "rating must be floating-point, got torch.int64"),
+        (
+            {"labels": torch.zeros(2, 3, device="meta").int()},
+            "labels lie on meta, and the keys on cpu",
+        ),
         ({"inputs": np.zeros((2, 3), int)}, "inputs must be a tensor, got ndarray"),
     ],
 )

@@ -33,6 +33,31 @@ class AtLeastN:
         return features.segment >= self.n
 
 
+@dataclass(frozen=True)
+class Between:
+    """Two numbers, which its spec could not tell from two others."""
+
+    low: int = 2
+    high: int = 4
+
+    def __call__(self, features: SegmentFeatures) -> torch.Tensor:
+        return (features.segment >= self.low) & (features.segment <= self.high)
+
+
+@dataclass(frozen=True)
+class Late:
+    """A switch is no number."""
+
+    late: bool = True
+
+    def __call__(self, features: SegmentFeatures) -> torch.Tensor:
+        return features.segment >= (3 if self.late else 1)
+
+
+class Blind(ThresholdRule):
+    """Without a signal."""
+
+
 class Sure(ThresholdRule):
     def signal(self, features: SegmentFeatures) -> torch.Tensor:
         return features.confidence_min
@@ -45,7 +70,8 @@ def my_rules(monkeypatch: pytest.MonkeyPatch) -> str:
     module.AtLeastTwo = AtLeastTwo  # type: ignore[attr-defined]
     module.at_least_two = AtLeastTwo()  # type: ignore[attr-defined]
     module.AtLeastN = AtLeastN  # type: ignore[attr-defined]
-    module.Sure = Sure  # type: ignore[attr-defined]
+    for kind in (Between, Late, Blind, Sure):
+        setattr(module, kind.__name__, kind)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return module.__name__
 
@@ -212,7 +238,9 @@ def test_a_rule_of_ones_own_takes_a_value(features: Any, my_rules: str) -> None:
     assert found.tolist() == [False, False, True]
 
 
-@pytest.mark.parametrize("rule", [AtLeastN(3), Sure(0.25), AtLeast(2, Sure(1e-07))])
+@pytest.mark.parametrize(
+    "rule", [AtLeastN(3), Sure(0.25), AtLeast(2, Sure(1e-07)), Late(), Between()]
+)
 def test_a_rule_of_ones_own_prints_with_its_value(rule: Any) -> None:
     assert parse_rule(spec_of(rule)) == rule
 
@@ -220,7 +248,10 @@ def test_a_rule_of_ones_own_prints_with_its_value(rule: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("AtLeastTwo:3", "'somebodys_rules:AtLeastTwo:3': .*takes no arguments"),
+        ("AtLeastTwo:3", "'AtLeastTwo' takes no value; a ThresholdRule does"),
+        ("Between:3", "'Between' takes no value"),
+        ("Sure:nan", "'somebodys_rules:Sure:nan': the value is not a number"),
+        ("Blind:0.5", "'Blind' has no signal"),
         ("AtLeastN:2.5", "'somebodys_rules:AtLeastN:2.5': '2.5' is not a whole number"),
         ("Sure:high", "'somebodys_rules:Sure:high': 'high' is not a number"),
         ("Sure", "'somebodys_rules:Sure': .*threshold"),

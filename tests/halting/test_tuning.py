@@ -30,6 +30,16 @@ class Restless(ThresholdRule):
         return features.kl * features.residual_H
 
 
+class Branchy(ThresholdRule):
+    def signal(self, features: SegmentFeatures) -> Tensor:
+        return features.kl if features.kl > 1 else features.entropy
+
+
+class Columns(ThresholdRule):
+    def signal(self, features: SegmentFeatures) -> Tensor:
+        return features.kl[:, None]
+
+
 SPECS = [f"{name}:auto" for name in FAMILIES] + [
     f"{__name__}:Lead:auto",
     f"{__name__}:Restless:auto",
@@ -103,6 +113,22 @@ def test_a_rule_of_ones_own_goes_from_stopping_at_once_to_never(
     curve = threshold_curve(f"{__name__}:{name}:auto", random_bank(seed=1))
     assert curve.mean_segments[0] == 1 and curve.mean_segments[-1] == 6
     assert (np.diff(curve.mean_segments) >= 0).all() and len(curve.thresholds) > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Branchy", "'.*:Branchy:0.0' decides for all rows at once"),
+        ("Columns", r"its signal has to be a tensor \[360\], got \[360, 1\]"),
+    ],
+)
+def test_a_signal_that_is_no_number_a_row_is_refused(
+    random_bank: Any, name: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        resolve(f"{__name__}:{name}:auto", random_bank(), 0.01)
+    with pytest.raises(ValueError, match=message.replace("0.0", "0.5")):
+        replay(random_bank(), parse_rule(f"{__name__}:{name}:0.5"))
 
 
 def test_only_a_threshold_rule_can_be_chosen(random_bank: Any) -> None:

@@ -56,11 +56,6 @@ def test_folder_holds_two_files_and_no_pickle(folder) -> None:
     assert "H_init" in load_file(folder / "model.safetensors")
 
 
-def test_who_may_read_the_configuration_may_read_the_weights(folder) -> None:
-    modes = {(folder / name).stat().st_mode for name in ("config.json", "model.safetensors")}
-    assert len(modes) == 1
-
-
 def test_saving_again_replaces(folder, build) -> None:
     other = build(puzzle_emb_ndim=0)
     other.save_pretrained(str(folder))
