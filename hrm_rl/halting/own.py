@@ -130,13 +130,13 @@ def _find(module: str, name: str, known: Sequence[str] = ()) -> Any:
 
 def _check_value(kind: Any, spec: str) -> None:
     """Another class would not print with its value, and be taken for the same class with another."""
+    name = kind.__name__
     if not (is_dataclass(kind) and len(fields(kind)) == 1):
         raise ValueError(
-            f"rule {spec!r}: {kind.__name__!r} takes no value; a ThresholdRule does, and a dataclass of "
-            "one number"
+            f"rule {spec!r}: {name!r} takes no value; a ThresholdRule does, and a dataclass of one number"
         )
-    if issubclass(kind, ThresholdRule) and kind.signal is ThresholdRule.signal:
-        raise ValueError(f"rule {spec!r}: {kind.__name__!r} has no signal(features)")
+    if getattr(kind, "signal", None) is ThresholdRule.signal:
+        raise ValueError(f"rule {spec!r}: {name!r} has no signal(features)")
 
 
 def _number(kind: Any, value: str, spec: str) -> float:
