@@ -13,23 +13,20 @@ if TYPE_CHECKING:
 
 def check_envs(model: HRMConfig, config: "LearnerConfig", envs: PuzzleVectorEnv) -> None:
     """Raises ValueError, naming all that differs, where `envs` are not what model and config are for."""
-    source, rules = envs.source, envs.rules
     both = (
-        ("halt_max_steps", rules.halt_max_steps, model.halt_max_steps),
-        ("segment_cost", rules.segment_cost, config.segment_cost),
-        ("seq_len", source.seq_len, model.seq_len),
+        ("halt_max_steps", envs.halt_max_steps, model.halt_max_steps),
+        ("segment_cost", envs.rules.segment_cost, config.segment_cost),
+        ("seq_len", envs.seq_len, model.seq_len),
         ("autoreset_mode", envs.metadata["autoreset_mode"], AutoresetMode.SAME_STEP),
     )
     wrong = [
         f"{name} is {theirs} there and {ours} here" for name, theirs, ours in both if theirs != ours
     ]
-    if source.vocab_size > model.vocab_size:
+    if envs.vocab_size > model.vocab_size:
+        wrong.append(f"there are {envs.vocab_size} tokens, and the model knows {model.vocab_size}")
+    if model.embedding_width and envs.source.num_ids > model.num_puzzle_identifiers:
         wrong.append(
-            f"there are {source.vocab_size} tokens, and the model knows {model.vocab_size}"
-        )
-    if model.embedding_width and source.num_ids > model.num_puzzle_identifiers:
-        wrong.append(
-            f"there are {source.num_ids} puzzle identifiers, and the model knows "
+            f"there are {envs.source.num_ids} puzzle identifiers, and the model knows "
             f"{model.num_puzzle_identifiers}"
         )
     if wrong:

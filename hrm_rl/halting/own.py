@@ -6,6 +6,7 @@ be a `ThresholdRule`: its threshold can then be chosen on validation puzzles, li
 
 import difflib
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar
@@ -21,7 +22,7 @@ _LARGEST = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True)
-class ThresholdRule(Named):
+class ThresholdRule(Named, ABC):
     """Stop where a signal of your own reaches a threshold: subclass it with a `signal`.
 
         class Sure(ThresholdRule):
@@ -36,9 +37,9 @@ class ThresholdRule(Named):
     threshold: float
     rises: ClassVar[bool] = True
 
+    @abstractmethod
     def signal(self, features: SegmentFeatures) -> Tensor:
         """What is held against the threshold, a number a row, [B]; it may not depend on the threshold."""
-        raise NotImplementedError(f"{type(self).__name__} has no signal(features)")
 
     def finite_signal(self, features: SegmentFeatures) -> Tensor:
         """The signal in float32 [B], infinities cut to the largest number there is."""
@@ -72,11 +73,11 @@ def own_family(module: str, name: str, known: Sequence[str] = ()) -> Family:
             f"rule '{module}:{name}:auto': only of a hrm_rl.halting.ThresholdRule can the threshold be "
             f"chosen, and {name!r} is none"
         )
-    _check_value(kind, f"{module}:{name}:auto")
+    any_rule: Any = import_rule(module, f"{name}:0.0", known)
     sign = 1 if kind.rises else -1
     return Family(
         kind,
-        kind(0.0).finite_signal,
+        any_rule.finite_signal,
         always=-sign * _LARGEST,
         never=sign * INF,
         grid=(),
@@ -135,8 +136,6 @@ def _check_value(kind: Any, spec: str) -> None:
         raise ValueError(
             f"rule {spec!r}: {name!r} takes no value; a ThresholdRule does, and a dataclass of one number"
         )
-    if getattr(kind, "signal", None) is ThresholdRule.signal:
-        raise ValueError(f"rule {spec!r}: {name!r} has no signal(features)")
 
 
 def _number(kind: Any, value: str, spec: str) -> float:

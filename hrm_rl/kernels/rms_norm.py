@@ -30,7 +30,7 @@ def add_rms_norm(x: Tensor, residual: Tensor, eps: float) -> Tensor:
             return forward_op(x, residual, eps)[0]
         return _AddRMSNorm.apply(x, residual, eps)
     if dispatch.runs_in_few_passes(x) and _fits(x, residual):
-        # Without gradients the bookkeeping would be a tenth of a small batch's time.
+        # Autograd's bookkeeping would be 1 to 4 % of a small batch's segment (so in rope.py).
         run = _InFewPasses.apply if torch.is_grad_enabled() else _in_few_passes
         return run(x, residual, eps)[0]
     return rms_norm(x + residual, eps)

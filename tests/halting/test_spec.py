@@ -251,7 +251,7 @@ def test_a_rule_of_ones_own_prints_with_its_value(rule: Any) -> None:
         ("AtLeastTwo:3", "'AtLeastTwo' takes no value; a ThresholdRule does"),
         ("Between:3", "'Between' takes no value"),
         ("Sure:nan", "'somebodys_rules:Sure:nan': the value is not a number"),
-        ("Blind:0.5", "'Blind' has no signal"),
+        ("Blind:0.5", "'somebodys_rules:Blind:0.5': .*abstract.*signal"),
         ("AtLeastN:2.5", "'somebodys_rules:AtLeastN:2.5': '2.5' is not a whole number"),
         ("Sure:high", "'somebodys_rules:Sure:high': 'high' is not a number"),
         ("Sure", "'somebodys_rules:Sure': .*threshold"),
