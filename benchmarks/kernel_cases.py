@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrm_rl.kernels import dispatch, fused_linear
-from hrm_rl.kernels.fused_block import fused_blocks
-from hrm_rl.kernels.fused_linear import Deferred
+from hrm_rl.kernels import dispatch
+from hrm_rl.kernels.fused import linear as fused_linear
+from hrm_rl.kernels.fused.block import fused_blocks
+from hrm_rl.kernels.fused.linear import Deferred
 from hrm_rl.kernels.rms_norm import add_rms_norm, rms_norm
 from hrm_rl.kernels.rope import rope
 from hrm_rl.kernels.stablemax import stablemax_cross_entropy
@@ -174,7 +175,7 @@ def _tuple(y: Any) -> tuple[Tensor, ...]:
 def _launches(device: torch.device) -> Any:
     """Where the kernels are; on a device without Triton, their eager twins under the same arguments."""
     if dispatch.backend(device) == "triton":
-        from hrm_rl.kernels import fused_launch
+        from hrm_rl.kernels.fused import launch as fused_launch
 
         return fused_launch
     return _Twins

@@ -93,7 +93,7 @@ class Bench:
 
     def _tiles(self, case: Case, pair: Pair) -> Iterator[dict[str, Any]]:
         """Other tiles against the chosen one; those that do not fit the GPU are left out."""
-        from hrm_rl.kernels.fused_tiles import Tile
+        from hrm_rl.kernels.fused.tiles import Tile
 
         for rows, columns, stages in itertools.product((64, 128), (64, 128), (2, 3, 4)):
             tile = Tile(rows, columns, 64, 8 if rows * columns >= 128 * 64 else 4, stages)

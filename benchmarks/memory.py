@@ -14,7 +14,7 @@ import json
 
 from hrm_rl.model import HRMConfig
 from hrm_rl.model.recurrence import Gradient
-from hrm_rl.training.memory import kept_per_row
+from hrm_rl.training.machine.memory import kept_per_row
 
 WAYS: dict[str, tuple[Gradient, bool]] = {
     "one-step": ("one-step", False),

@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from hrm_rl.agents import HRMPQNConfig, HRMQNetwork, ThinkingConfig, train_hrm
-from hrm_rl.agents.hrm_pqn import Evaluation, evaluate
+from hrm_rl.agents.pqn.hrm_pqn import Evaluation, evaluate
 from hrm_rl.envs import ToTorch
 from hrm_rl.model import CoreConfig
 

@@ -21,8 +21,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from hrm_rl.agents import HRMPQNConfig, HRMQNetwork, HRMReasoner, ThinkingConfig
-from hrm_rl.agents.hrm_pqn import evaluate, train_hrm
 from hrm_rl.agents.pqn import PQNConfig, train
+from hrm_rl.agents.pqn.hrm_pqn import evaluate, train_hrm
 from hrm_rl.envs import HaltedThinking, ThinkingWrapper, ToTorch
 from hrm_rl.envs.one_way_maze import OneWayMaze, leads_out
 from hrm_rl.model import CoreConfig

@@ -7,6 +7,7 @@ names below are loaded on first use (PEP 562).
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hrm_rl.moved import redirect_old_paths
 from hrm_rl.registration import register_environments
 
 if TYPE_CHECKING:
@@ -57,4 +58,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
 
 
+redirect_old_paths()
 register_environments()

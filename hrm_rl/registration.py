@@ -7,14 +7,14 @@ at which the draft is judged (a termination). Truncation only ever comes from ou
 import gymnasium as gym
 
 _FAMILIES = {
-    "HRM/Sudoku-v0": "hrm_rl.envs.sudoku",
-    "HRM/Maze-v0": "hrm_rl.envs.maze",
-    "HRM/Arc-v0": "hrm_rl.envs.arc",
-    "HRM/PrefixParity-v0": "hrm_rl.envs.prefix_parity",
-    "HRM/PointerChase-v0": "hrm_rl.envs.pointer_chase",
-    "HRM/Life-v0": "hrm_rl.envs.life",
-    "HRM/LightsOut-v0": "hrm_rl.envs.lights_out",
-    "HRM/UniqueSAT-v0": "hrm_rl.envs.unique_sat",
+    "HRM/Sudoku-v0": "hrm_rl.envs.families.sudoku",
+    "HRM/Maze-v0": "hrm_rl.envs.families.maze",
+    "HRM/Arc-v0": "hrm_rl.envs.families.arc",
+    "HRM/PrefixParity-v0": "hrm_rl.envs.families.prefix_parity",
+    "HRM/PointerChase-v0": "hrm_rl.envs.families.pointer_chase",
+    "HRM/Life-v0": "hrm_rl.envs.families.life",
+    "HRM/LightsOut-v0": "hrm_rl.envs.families.lights_out",
+    "HRM/UniqueSAT-v0": "hrm_rl.envs.families.unique_sat",
     "HRM/Halting-v0": "hrm_rl.envs.halting",
 }
 

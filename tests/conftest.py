@@ -156,7 +156,7 @@ def fake_reasoning_gym(monkeypatch: pytest.MonkeyPatch) -> Any:
     from dataclasses import dataclass
     from types import ModuleType
 
-    from hrm_rl.envs import reasoning_gym
+    from hrm_rl.envs.families import reasoning_gym
 
     @dataclass
     class Config:

@@ -15,7 +15,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 import hrm_rl  # noqa: F401  (registers the environments)
 from hrm_rl.agents import HRMPQNConfig, HRMQNetwork, ThinkingConfig, train_hrm
-from hrm_rl.agents.hrm_pqn import evaluate
+from hrm_rl.agents.pqn.hrm_pqn import evaluate
 from hrm_rl.agents.sb3 import HRMRecurrentPolicy
 from hrm_rl.envs import ToTorch
 from hrm_rl.envs.one_way_maze import OneWayMaze

@@ -26,8 +26,8 @@ sys.path.insert(0, str(HERE))
 
 from arms import TASKS  # noqa: E402
 
-from hrm_rl.analysis.bootstrap import percentile_interval  # noqa: E402
-from hrm_rl.analysis.stats import (  # noqa: E402
+from hrm_rl.analysis.statistics.bootstrap import percentile_interval  # noqa: E402
+from hrm_rl.analysis.statistics.stats import (  # noqa: E402
     interquartile_mean,
     stratified_bootstrap,
 )

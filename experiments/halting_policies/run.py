@@ -104,7 +104,7 @@ def training_seconds(run: Path) -> float:
 
 def compare(study: Study, world: str, runs: list[Path]) -> None:
     """The report of a world; what others need of it goes to results/, the recordings stay."""
-    from hrm_rl.analysis.compare_settings import DEFAULT_POLICIES
+    from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES
 
     out = study.work / f"compare-{world}"
     policies = [policy for policy in DEFAULT_POLICIES if policy not in ("first-correct", "oracle")]

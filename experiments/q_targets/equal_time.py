@@ -21,11 +21,11 @@ import numpy as np
 import torch
 import tyro
 
-from hrm_rl.analysis.bootstrap import nested_bootstrap, percentile_interval
-from hrm_rl.training.compute import Compute
+from hrm_rl.analysis.statistics.bootstrap import nested_bootstrap, percentile_interval
+from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.training.data import test_puzzles
-from hrm_rl.training.evaluate import evaluate
 from hrm_rl.training.loop import Trainer
+from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset, find_preset
 from hrm_rl.training.run_folder import RunFolder
 

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 import tyro
 
-from hrm_rl.training.compute import Compute
+from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.training.data import test_puzzles
-from hrm_rl.training.evaluate import evaluate
 from hrm_rl.training.loop import Trainer
-from hrm_rl.training.prepare import fit_to_machine
+from hrm_rl.training.machine.compute import Compute
+from hrm_rl.training.machine.prepare import fit_to_machine
 from hrm_rl.training.presets import Preset, find_preset
 from hrm_rl.training.run_folder import RunFolder
 

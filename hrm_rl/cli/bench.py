@@ -35,8 +35,8 @@ class Bench:
     """Print the result as one JSON object."""
 
     def run(self) -> None:
-        from hrm_rl.training.benchmark import benchmark, record
-        from hrm_rl.training.compute import pick_device
+        from hrm_rl.bench.run import benchmark, record
+        from hrm_rl.training.machine.compute import pick_device
 
         if self.rounds < 3:
             raise ValueError(f"--rounds must be >= 3, got {self.rounds}")

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from hrm_rl.analysis.compare_settings import DEFAULT_COSTS, DEFAULT_POLICIES, Settings
+from hrm_rl.analysis.compare.settings import DEFAULT_COSTS, DEFAULT_POLICIES, Settings
 from hrm_rl.cli.output import Trained, open_trained, print_json, say
 from hrm_rl.cli.trace import Trace
 
 if TYPE_CHECKING:
     from hrm_rl.halting import TraceBank
-    from hrm_rl.puzzles.source import PuzzleArrays
+    from hrm_rl.puzzles.pool import PuzzleArrays
 
 WIDE = 250
 """Columns of a table that nobody looks at in a window."""
@@ -67,8 +67,8 @@ class Compare:
     """Print the report as one JSON object."""
 
     def run(self) -> None:
-        from hrm_rl.analysis.cases import make_case
         from hrm_rl.analysis.compare import compare
+        from hrm_rl.analysis.compare.cases import make_case
 
         start = time.perf_counter()
         settings = self._settings()
@@ -111,7 +111,7 @@ class Compare:
 
     def _settings(self) -> Settings:
         """What is wrong with the command line is said before anything is recorded."""
-        from hrm_rl.analysis.trials import check_policy
+        from hrm_rl.analysis.compare.trials import check_policy
 
         for name in ("puzzles", "max_segments"):
             value = getattr(self, name)
@@ -170,12 +170,12 @@ class Compare:
         if importlib.util.find_spec("matplotlib") is None:
             say("No figures: they need matplotlib (pip install matplotlib).")
             return []
-        from hrm_rl.analysis.compare_figures import draw_figures
+        from hrm_rl.analysis.compare.figures import draw_figures
 
         return draw_figures(report, self.out)
 
     def _write(self, report: dict[str, Any]) -> None:
-        from hrm_rl.analysis.compare_table import markdown
+        from hrm_rl.analysis.compare.table import markdown
 
         (self.out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")
         (self.out / "compare.md").write_text(markdown(report))
@@ -197,8 +197,8 @@ def _is_recording_of(
     """Whether a bank has these puzzles and enough segments, computed in the model's dtype. Raises ValueError
     if of another model."""
     from hrm_rl.halting import puzzles_hash
-    from hrm_rl.model.fingerprint import model_hash
-    from hrm_rl.puzzles.source import concatenate
+    from hrm_rl.model.files.fingerprint import model_hash
+    from hrm_rl.puzzles.pool import concatenate
 
     found = model_hash(trained.model)
     if bank.header.model_hash != found:
@@ -236,7 +236,7 @@ def _show(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from hrm_rl.analysis.compare_table import fitting, legend, resolved, table_cells, title
+    from hrm_rl.analysis.compare.table import fitting, legend, resolved, table_cells, title
 
     header, rows = table_cells(report)
     window = Console().width if sys.stdout.isatty() else WIDE

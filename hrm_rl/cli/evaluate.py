@@ -16,7 +16,7 @@ from hrm_rl.cli.output import (
 
 if TYPE_CHECKING:
     from hrm_rl.halting import TraceBank
-    from hrm_rl.puzzles.source import PuzzleArrays
+    from hrm_rl.puzzles.pool import PuzzleArrays
 
 _SPLIT = "--split goes with --bank, a dataset folder (--data FOLDER) or a run that learned from one"
 
@@ -65,13 +65,13 @@ class Eval:
     """Print the result as one JSON object."""
 
     def run(self) -> None:
-        from hrm_rl.analysis.confirm import check_bank, measure_speedup
+        from hrm_rl.evaluation.confirm import check_bank, measure_speedup
+        from hrm_rl.evaluation.evaluate import evaluate
         from hrm_rl.halting import parse_rule
-        from hrm_rl.halting.provenance import check_may_judge, is_fitted
-        from hrm_rl.halting.replay import replay
-        from hrm_rl.model.fingerprint import model_hash
-        from hrm_rl.training.compute import pick_device
-        from hrm_rl.training.evaluate import evaluate
+        from hrm_rl.halting.bank.replay import replay
+        from hrm_rl.halting.fit.provenance import check_may_judge, is_fitted
+        from hrm_rl.model.files.fingerprint import model_hash
+        from hrm_rl.training.machine.compute import pick_device
 
         self._check()
         if self.graphs:
@@ -153,7 +153,7 @@ class Eval:
 
     def _puzzles(self, trained: Trained, data: Path | None) -> "PuzzleArrays":
         from hrm_rl.training.data import generated_puzzles
-        from hrm_rl.training.puzzle_files import CsvFile, open_stored
+        from hrm_rl.training.data.puzzle_files import CsvFile, open_stored
 
         if data is None:
             if self.split is not None:

@@ -33,7 +33,7 @@ class ImportReference:
         import torch
 
         from hrm_rl.model import HRM
-        from hrm_rl.model.pretrained import read_reference_state
+        from hrm_rl.model.files.weights import read_reference_state
         from hrm_rl.training.run_folder import RunFolder
 
         RunFolder(self.out).refuse_if_used()

@@ -104,10 +104,10 @@ def open_trained(path: Path, device: str = "auto", dtype: str | None = None) -> 
     """
     from hrm_rl.model import HRM
     from hrm_rl.model.config import FORWARD_DTYPES
-    from hrm_rl.model.pretrained import RUN_FILE, fetch_pretrained
-    from hrm_rl.training.compute import pick_device
+    from hrm_rl.model.files.weights import RUN_FILE, fetch_pretrained
     from hrm_rl.training.kind import OWN, kind_of_shape, own_kind
     from hrm_rl.training.loop import halting_rule
+    from hrm_rl.training.machine.compute import pick_device
     from hrm_rl.training.run_folder import RunFolder, read_config_json
 
     if dtype is not None and dtype not in FORWARD_DTYPES:

@@ -29,7 +29,7 @@ class Push:
     """Print the result as one JSON object."""
 
     def run(self) -> None:
-        from hrm_rl.training.model_card import model_card, push_run
+        from hrm_rl.training.report.model_card import model_card, push_run
         from hrm_rl.training.run_folder import RunFolder
 
         folder = RunFolder(self.run_folder)

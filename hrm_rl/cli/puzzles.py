@@ -10,7 +10,7 @@ from hrm_rl.cli.output import print_json
 from hrm_rl.puzzles import find_family
 
 if TYPE_CHECKING:
-    from hrm_rl.puzzles.source import PuzzleArrays
+    from hrm_rl.puzzles.pool import PuzzleArrays
 
 _SUDOKU_DIALS = {"size": "4, 6, 9", "extra_givens": "two numbers of 0 or more"}
 _PICTURES_A_ROW = 4
@@ -200,7 +200,7 @@ class Puzzles:
         return dials
 
     def _write(self, module: Any, arrays: "PuzzleArrays", dials: dict[str, Any]) -> None:
-        from hrm_rl.puzzles import family_csv
+        from hrm_rl.puzzles.files import csv as family_csv
 
         if self.family in ("sudoku", "maze"):
             size = {"size": dials["size"]} if "size" in dials else {}
@@ -232,7 +232,7 @@ def _solved_drawing(
     """
     import numpy as np
 
-    from hrm_rl.puzzles.source import IGNORE_LABEL
+    from hrm_rl.puzzles.pool import IGNORE_LABEL
 
     inputs, labels = arrays.inputs[puzzle], arrays.labels[puzzle]
     answer = np.where(labels == IGNORE_LABEL, inputs if unasked is None else unasked, labels)

@@ -38,7 +38,7 @@ class Quickstart:
 
     def run(self) -> None:
         from hrm_rl.training.loop import Trainer
-        from hrm_rl.training.prepare import fit_to_machine
+        from hrm_rl.training.machine.prepare import fit_to_machine
         from hrm_rl.training.presets import find_preset
         from hrm_rl.training.run_folder import RunFolder
 
@@ -80,10 +80,10 @@ class Quickstart:
         import numpy as np
 
         from hrm_rl.analysis.figures import thinking_figure
-        from hrm_rl.analysis.recorder import record
+        from hrm_rl.evaluation.evaluate import evaluate
+        from hrm_rl.evaluation.record import record
         from hrm_rl.puzzles import sudoku
         from hrm_rl.training.data import test_puzzles
-        from hrm_rl.training.evaluate import evaluate
 
         say(f"Evaluating on {self.puzzles} puzzles of classes that training never saw.")
         puzzles = test_puzzles(trainer.preset, self.puzzles)

@@ -35,9 +35,9 @@ class Solve:
     def run(self) -> None:
         import numpy as np
 
+        from hrm_rl.evaluation.evaluate import evaluate
         from hrm_rl.halting import parse_rule
-        from hrm_rl.puzzles.source import PuzzleArrays
-        from hrm_rl.training.evaluate import evaluate
+        from hrm_rl.puzzles.pool import PuzzleArrays
 
         if self.max_segments is not None and self.max_segments < 1:
             raise ValueError(f"--max-segments must be >= 1, got {self.max_segments}")

@@ -12,7 +12,7 @@ from hrm_rl.cli.output import Trained, open_trained, percent, print_json, say
 
 if TYPE_CHECKING:
     from hrm_rl.halting import TraceBank
-    from hrm_rl.puzzles.source import PuzzleArrays
+    from hrm_rl.puzzles.pool import PuzzleArrays
 
 Split = Literal["train", "validation", "test"]
 
@@ -97,10 +97,10 @@ class Trace:
 
     def record(self, trained: Trained, pools: dict[str, "PuzzleArrays"]) -> "TraceBank":
         """What the model does on these puzzles, with segments timed."""
-        from hrm_rl.analysis.recorder import record, segment_seconds
+        from hrm_rl.evaluation.evaluate import check_fits
+        from hrm_rl.evaluation.record import record, segment_seconds
         from hrm_rl.halting import BankHeader
-        from hrm_rl.puzzles.source import concatenate
-        from hrm_rl.training.evaluate import check_fits
+        from hrm_rl.puzzles.pool import concatenate
 
         model, puzzles = trained.model, concatenate(list(pools.values()))
         check_fits(model.config, puzzles)
@@ -153,7 +153,7 @@ class Trace:
 
     def _stored(self, trained: Trained, data: Path) -> dict[str, "PuzzleArrays"]:
         """The file's or folder's puzzles by split."""
-        from hrm_rl.training.puzzle_files import open_stored
+        from hrm_rl.training.data.puzzle_files import open_stored
 
         stored = open_stored(data, trained.kind)
         rows = {split: stored.rows(split)[: self.puzzles] for split in self.splits}

@@ -46,12 +46,12 @@ class Train:
     """Print the result as one JSON object."""
 
     def run(self) -> None:
-        from hrm_rl.agents.graphs import check_can_be_graphed
-        from hrm_rl.training.compute import pick_device
+        from hrm_rl.agents.learning.graphs import check_can_be_graphed
         from hrm_rl.training.config import resolve, resume, to_toml
         from hrm_rl.training.data import training_data
         from hrm_rl.training.loop import Trainer
-        from hrm_rl.training.prepare import fit_to_machine
+        from hrm_rl.training.machine.compute import pick_device
+        from hrm_rl.training.machine.prepare import fit_to_machine
         from hrm_rl.training.run_folder import RunFolder
         from hrm_rl.training.schedule import stretch_note
 
@@ -101,7 +101,7 @@ class Train:
     def _layers(self) -> list[Any]:
         """The config file's settings, then the options'."""
         from hrm_rl.training.config import command_line, read_config
-        from hrm_rl.training.knobs import knobs
+        from hrm_rl.training.config.knobs import knobs
 
         options: dict[str, Any] = {}
         for key, knob in knobs().items():
@@ -142,7 +142,7 @@ def _named(preset: "Preset") -> str:
 
 def train_with_knobs() -> type[Train]:
     """`Train` with an option for every knob. Loads the training package, so only when asked for."""
-    from hrm_rl.training.knobs import TABLES, knobs
+    from hrm_rl.training.config.knobs import TABLES, knobs
 
     found = knobs().values()
     fields: list[Any] = [_field(knob) for knob in found if not knob.table]

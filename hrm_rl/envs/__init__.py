@@ -4,13 +4,13 @@ thinking to any other."""
 if __name__ != "hrm_rl.envs":
     raise ImportError(f"import hrm_rl.envs, not {__name__}: a second copy would have other classes")
 
+from hrm_rl.envs.core.single import PuzzleEnv
+from hrm_rl.envs.core.source import PoolSource, Puzzles, SequentialSource, Source
+from hrm_rl.envs.core.transition import EnvState, Judgement, transition
+from hrm_rl.envs.core.vector import PuzzleVectorEnv
 from hrm_rl.envs.plain import PlainObservation
-from hrm_rl.envs.single import PuzzleEnv
-from hrm_rl.envs.source import PoolSource, Puzzles, SequentialSource, Source
 from hrm_rl.envs.thinking import HaltedThinking, ThinkingWrapper
 from hrm_rl.envs.to_torch import ToTorch
-from hrm_rl.envs.transition import EnvState, Judgement, transition
-from hrm_rl.envs.vector import PuzzleVectorEnv
 
 __all__ = [
     "EnvState",

@@ -31,7 +31,7 @@ from hrm_rl.halting.rules import (
     spec_of,
     stops_of,
 )
-from hrm_rl.halting.spec import parse_rule
+from hrm_rl.halting.rules.spec import parse_rule
 from hrm_rl.hashing import as_keys, stream
 
 StepReturn = tuple[dict[str, Any], SupportsFloat, bool, bool, dict[str, Any]]

@@ -1,7 +1,7 @@
 """Rules for stopping, and records to judge them on.
 
 The names below load when they are first used (PEP 562), so that a trace bank can be opened without
-torch: `from hrm_rl.halting import TraceBank`. To run a rule over one: `hrm_rl.halting.replay`.
+torch: `from hrm_rl.halting import TraceBank`. To run a rule over one: `hrm_rl.halting.bank.replay`.
 """
 
 from importlib import import_module
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hrm_rl.halting.bank import BankHeader, TraceBank, puzzle_ids, puzzles_hash
+    from hrm_rl.halting.bank.replay import Outcome, bank_features
     from hrm_rl.halting.features import Memory, SegmentFeatures, segment_features
-    from hrm_rl.halting.own import ThresholdRule
-    from hrm_rl.halting.replay import Outcome, bank_features
     from hrm_rl.halting.rules import HaltingRule, spec_of
-    from hrm_rl.halting.spec import parse_rule
+    from hrm_rl.halting.rules.custom import ThresholdRule
+    from hrm_rl.halting.rules.spec import parse_rule
 
 _HOMES = {
     "BankHeader": "bank",
@@ -23,12 +23,12 @@ _HOMES = {
     "Memory": "features",
     "SegmentFeatures": "features",
     "segment_features": "features",
-    "ThresholdRule": "own",
-    "Outcome": "replay",
-    "bank_features": "replay",
+    "ThresholdRule": "rules.custom",
+    "Outcome": "bank.replay",
+    "bank_features": "bank.replay",
     "HaltingRule": "rules",
     "spec_of": "rules",
-    "parse_rule": "spec",
+    "parse_rule": "rules.spec",
 }
 
 __all__ = [

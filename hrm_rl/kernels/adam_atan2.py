@@ -118,7 +118,7 @@ def _eager_on_device(
 
 def _triton() -> ModuleType:
     """The Triton form; imported where it runs, since it needs triton."""
-    from hrm_rl.kernels import adam_atan2_triton
+    from hrm_rl.kernels.triton import adam_atan2 as adam_atan2_triton
 
     return adam_atan2_triton
 

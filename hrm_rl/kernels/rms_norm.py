@@ -90,7 +90,7 @@ class _InFewPasses(torch.autograd.Function):
 
 def _triton() -> ModuleType:
     """The Triton form; imported where it runs, since it needs triton."""
-    from hrm_rl.kernels import rms_norm_triton
+    from hrm_rl.kernels.triton import rms_norm as rms_norm_triton
 
     return rms_norm_triton
 

@@ -84,7 +84,7 @@ def _turn(x: Tensor, tables: Tensor, direction: int) -> Tensor:
 
 def _triton() -> ModuleType:
     """The Triton form; imported where it runs, since it needs triton."""
-    from hrm_rl.kernels import rope_triton
+    from hrm_rl.kernels.triton import rope as rope_triton
 
     return rope_triton
 

@@ -79,7 +79,7 @@ def _chosen(x: Tensor, labels: Tensor) -> Tensor:
 
 def _triton() -> ModuleType:
     """The Triton form; imported where it runs, since it needs triton."""
-    from hrm_rl.kernels import stablemax_triton
+    from hrm_rl.kernels.triton import stablemax as stablemax_triton
 
     return stablemax_triton
 

@@ -58,7 +58,7 @@ class _SwiGLU(torch.autograd.Function):
 
 def _triton() -> ModuleType:
     """The Triton form; imported where it runs, since it needs triton."""
-    from hrm_rl.kernels import swiglu_triton
+    from hrm_rl.kernels.triton import swiglu as swiglu_triton
 
     return swiglu_triton
 

@@ -173,7 +173,7 @@ class HRM(nn.Module):
 
     def save_pretrained(self, directory: Any) -> None:
         """Write config.json and model.safetensors into `directory` (made if missing)."""
-        from hrm_rl.model.pretrained import save_pretrained
+        from hrm_rl.model.files.weights import save_pretrained
 
         save_pretrained(self, directory)
 
@@ -187,19 +187,19 @@ class HRM(nn.Module):
 
         Raises FileNotFoundError (nothing there, or the Hub cannot be reached) or ValueError (damaged).
         """
-        from hrm_rl.model.pretrained import load_pretrained
+        from hrm_rl.model.files.weights import load_pretrained
 
         return load_pretrained(source, revision, forward_dtype)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload the model to the Hugging Face Hub; returns its address. See `hrm_rl.model.hub.push`."""
-        from hrm_rl.model.hub import push
+        """Upload the model to the Hugging Face Hub; returns its address. See `hrm_rl.model.files.hub.push`."""
+        from hrm_rl.model.files.hub import push
 
         return push(self, repo_id, **options)
 
     @classmethod
     def from_reference(cls, checkpoint: Any, arch: Any, seq_len: int) -> "HRM":
         """Load a checkpoint of the reference implementation. See `pretrained.from_reference`."""
-        from hrm_rl.model.pretrained import from_reference
+        from hrm_rl.model.files.weights import from_reference
 
         return from_reference(checkpoint, arch, seq_len)

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from hrm_rl.kernels.fused_block import fused_blocks, wanted
+from hrm_rl.kernels.fused.block import fused_blocks, wanted
 from hrm_rl.model.layers import BlockFunction, BlockWeights
 
 Gradient = Literal["one-step", "last-cycle", "full"]

@@ -8,7 +8,7 @@ import difflib
 from importlib import import_module
 from types import ModuleType
 
-from hrm_rl.puzzles.source import IGNORE_LABEL, PuzzleArrays, Symmetry
+from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
 
 __all__ = ["FAMILIES", "IGNORE_LABEL", "PuzzleArrays", "Symmetry", "find_family"]
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.counter_rng import mix64_array, stream_keys
-from hrm_rl.puzzles.source import IGNORE_LABEL, PuzzleArrays, Symmetry
+from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
 
 SPLITS = ("train", "validation", "test")
 

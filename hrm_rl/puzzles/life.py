@@ -38,7 +38,7 @@ from hrm_rl.puzzles.family import (
     make_puzzles,
     source_name,
 )
-from hrm_rl.puzzles.source import PuzzleArrays, Symmetry
+from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
 
 __all__ = [
     "ALIVE",

@@ -32,7 +32,7 @@ from hrm_rl.puzzles.family import (
     make_puzzles,
     source_name,
 )
-from hrm_rl.puzzles.source import IGNORE_LABEL, PuzzleArrays
+from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays
 
 __all__ = [
     "CHARACTERS",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hrm_rl.puzzles import FAMILIES, find_family, sudoku
-from hrm_rl.puzzles.dataset_metadata import Metadata, read_metadata
+from hrm_rl.puzzles.files.metadata import Metadata, read_metadata
 from hrm_rl.training.kind import OWN, PuzzleKind, own_kind, puzzle_kind
 
 

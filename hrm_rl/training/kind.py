@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.envs.single import PictureDrawer
-from hrm_rl.envs.source import Validator
-from hrm_rl.envs.sudoku import sudoku_validator
+from hrm_rl.envs.core.single import PictureDrawer
+from hrm_rl.envs.core.source import Validator
+from hrm_rl.envs.families.sudoku import sudoku_validator
 from hrm_rl.puzzles import FAMILIES, PuzzleArrays, Symmetry, find_family
 
 OWN = "own"
@@ -56,7 +56,7 @@ class PuzzleKind:
     @property
     def symmetry(self) -> Symmetry | None:
         """What augments. A maze of several shortest paths is left as it is: turned, its label would be
-        another choice than the one that is stored (see `hrm_rl.envs.maze`)."""
+        another choice than the one that is stored (see `hrm_rl.envs.families.maze`)."""
         if self.family == OWN:
             return None
         if self.family == "maze" and (not self.dials["perfect"] or self.dials["braid"]):
@@ -75,7 +75,7 @@ class PuzzleKind:
             return None
         if self.family == "sudoku":
             return sudoku_validator(self.dials["size"])
-        envs = import_module(f"hrm_rl.envs.{self.family.replace('-', '_')}")
+        envs = import_module(f"hrm_rl.envs.families.{self.family.replace('-', '_')}")
         validator: Validator = envs.validator(device, **self.dials)
         return validator
 

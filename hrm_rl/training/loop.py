@@ -10,17 +10,17 @@ import torch
 from tqdm import tqdm
 
 from hrm_rl.agents import Learner, make_learner
-from hrm_rl.agents.graphs import GraphedLearner
+from hrm_rl.agents.learning.graphs import GraphedLearner
 from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.model import HRM
 from hrm_rl.training.average import WeightAverage
-from hrm_rl.training.boards import write_boards
-from hrm_rl.training.compute import Compute
 from hrm_rl.training.data import TrainingData, training_data
-from hrm_rl.training.evaluate import evaluate
-from hrm_rl.training.memory import is_out_of_memory, step_memory, too_large, total_memory
-from hrm_rl.training.metrics import IntervalMetrics, MetricsLog
+from hrm_rl.training.machine.compute import Compute
+from hrm_rl.training.machine.memory import is_out_of_memory, step_memory, too_large, total_memory
 from hrm_rl.training.presets import Preset
+from hrm_rl.training.report.boards import write_boards
+from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog
 from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.schedule import warmup_note
 
@@ -41,7 +41,7 @@ class Trainer:
         graphs: bool = False,
     ) -> None:
         """`data` is what `training_data` made of the preset's, where that has been done already; with
-        `graphs` steps and validations are replayed as CUDA graphs (`hrm_rl.agents.graphs`).
+        `graphs` steps and validations are replayed as CUDA graphs (`hrm_rl.agents.learning.graphs`).
 
         Raises ValueError for graphs of steps that are not all alike.
         """

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from hrm_rl.model import HRM
-from hrm_rl.model.pretrained import list_checkpoints, write_whole
-from hrm_rl.training.compute import Compute
+from hrm_rl.model.files.weights import list_checkpoints, write_whole
 from hrm_rl.training.config import to_toml
+from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 
 CONFIG_FILE = "config.json"

@@ -1,6 +1,6 @@
 """What a run is told about its learning rate, where it may not be what was meant."""
 
-from hrm_rl.agents.optim import learning_rate_factor
+from hrm_rl.agents.learning.optim import learning_rate_factor
 from hrm_rl.training.presets import Preset
 
 

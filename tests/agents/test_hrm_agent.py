@@ -11,9 +11,9 @@ import torch
 
 from hrm_rl.agents import HRMAgent
 from hrm_rl.envs import PuzzleVectorEnv
-from hrm_rl.envs.vector import to_numpy
+from hrm_rl.envs.core.vector import to_numpy
 from hrm_rl.halting import SegmentFeatures
-from hrm_rl.halting.combinators import Recall
+from hrm_rl.halting.rules.combine import Recall
 from hrm_rl.model import HRM
 from hrm_rl.training.presets import find_preset
 

@@ -10,8 +10,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3 import DQN, PPO
 
-from hrm_rl.agents.hrm_pqn import HRMPQNConfig, train_hrm
-from hrm_rl.agents.hrm_q_network import HRMQNetwork, ThinkingConfig
+from hrm_rl.agents.pqn.hrm_pqn import HRMPQNConfig, train_hrm
+from hrm_rl.agents.pqn.q_network import HRMQNetwork, ThinkingConfig
 from hrm_rl.agents.reasoner import HRMReasoner
 from hrm_rl.agents.sb3.extractor import hrm_policy_kwargs
 from hrm_rl.agents.tokenizer import ObsTokenizer, to_tensors

@@ -14,7 +14,7 @@ from hrm_rl.cli import main
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
 from hrm_rl.training import presets
-from hrm_rl.training.knobs import knobs
+from hrm_rl.training.config.knobs import knobs
 from hrm_rl.training.presets import Preset, SudokuData
 
 

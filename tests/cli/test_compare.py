@@ -9,7 +9,7 @@ import torch
 
 from hrm_rl.cli.compare import Compare
 from hrm_rl.halting import TraceBank
-from hrm_rl.halting.toy import toy_bank
+from hrm_rl.halting.bank.toy import toy_bank
 from hrm_rl.model import HRM
 
 FEW = ("--draws", "50", "--costs", "0.01", "--policies")

@@ -9,7 +9,7 @@ import pytest
 from hrm_rl.cli import main
 from hrm_rl.halting import TraceBank
 from hrm_rl.puzzles import PuzzleArrays, maze, prefix_parity
-from hrm_rl.puzzles.dataset_folder import write_dataset
+from hrm_rl.puzzles.files.dataset import write_dataset
 from hrm_rl.training.run_folder import RunFolder
 
 SMALL = """\

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hrm_rl.puzzles import FAMILIES, family_csv
+from hrm_rl.puzzles import FAMILIES
+from hrm_rl.puzzles.files import csv as family_csv
 
 ARC_TASKS = Path(__file__).parents[1] / "puzzles" / "arc_tasks"
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hrm_rl.halting import TraceBank
-from hrm_rl.halting.fitted import fit_lsm
-from hrm_rl.halting.replay import replay
+from hrm_rl.halting.bank.replay import replay
+from hrm_rl.halting.fit.linear import fit_lsm
 from hrm_rl.puzzles import sudoku
 
 

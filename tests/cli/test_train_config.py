@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hrm_rl.cli import main
-from hrm_rl.training.knobs import knobs
+from hrm_rl.training.config.knobs import knobs
 from hrm_rl.training.run_folder import RunFolder
 
 SMALL = """\

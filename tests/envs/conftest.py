@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hrm_rl.envs import PoolSource, SequentialSource
-from hrm_rl.envs.sudoku import sudoku_validator
+from hrm_rl.envs.families.sudoku import sudoku_validator
 from hrm_rl.puzzles import sudoku
-from hrm_rl.puzzles.source import PuzzleArrays
+from hrm_rl.puzzles.pool import PuzzleArrays
 
 
 @pytest.fixture(scope="session")

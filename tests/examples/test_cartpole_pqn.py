@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from hrm_rl.agents.hrm_pqn import evaluate
-from hrm_rl.agents.hrm_q_network import HRMQNetwork
+from hrm_rl.agents.pqn.hrm_pqn import evaluate
+from hrm_rl.agents.pqn.q_network import HRMQNetwork
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "cartpole_pqn.py"
 

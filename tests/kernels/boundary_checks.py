@@ -7,8 +7,11 @@ import torch
 from check_tools import EPS, Check, random
 from torch import Tensor
 
-from hrm_rl.kernels import rms_norm_triton, rope_triton, stablemax_triton, swiglu_triton
-from hrm_rl.kernels.launching import accumulator, launch
+from hrm_rl.kernels.triton import rms_norm as rms_norm_triton
+from hrm_rl.kernels.triton import rope as rope_triton
+from hrm_rl.kernels.triton import stablemax as stablemax_triton
+from hrm_rl.kernels.triton import swiglu as swiglu_triton
+from hrm_rl.kernels.triton.launching import accumulator, launch
 
 # The tensors hold four rows more than the kernels are told of; a tile of two rows reaches into them.
 ROWS, SPARE, WIDTH = 5, 4, 24

@@ -18,10 +18,11 @@ from check_tools import Check, mode, relative
 from row_checks import poisoned
 from torch import Tensor
 
-from hrm_rl.kernels import fused_launch, fused_linear
-from hrm_rl.kernels.fused_block import fused_blocks
-from hrm_rl.kernels.fused_linear import Deferred
-from hrm_rl.kernels.fused_tiles import Tile
+from hrm_rl.kernels.fused import launch as fused_launch
+from hrm_rl.kernels.fused import linear as fused_linear
+from hrm_rl.kernels.fused.block import fused_blocks
+from hrm_rl.kernels.fused.linear import Deferred
+from hrm_rl.kernels.fused.tiles import Tile
 from hrm_rl.model.layers import (
     BlockFunction,
     BlockWeights,

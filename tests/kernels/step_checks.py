@@ -8,7 +8,7 @@ from check_tools import Check, mode, relative
 from torch import Tensor
 
 import hrm_rl  # noqa: F401 (registers the environments)
-from hrm_rl.agents.learner import Learner, LearnerConfig
+from hrm_rl.agents.learning.learner import Learner, LearnerConfig
 from hrm_rl.model import HRM, HRMConfig
 
 

@@ -102,7 +102,7 @@ def test_kernels_and_model_import_and_run_without_triton() -> None:
         "import torch\n"
         "from hrm_rl.kernels import adam_atan2, dispatch, rms_norm, rope, stablemax, swiglu\n"
         "assert 'torch._dynamo' not in sys.modules, 'a second and more at every start'\n"
-        "import hrm_rl.model, hrm_rl.agents.losses, hrm_rl.agents.optim\n"
+        "import hrm_rl.model, hrm_rl.agents.learning.losses, hrm_rl.agents.learning.optim\n"
         "x = torch.ones(2, 4, requires_grad=True)\n"
         "rms_norm.add_rms_norm(x, swiglu.swiglu(torch.cat((x, x), -1)), 1e-5).sum().backward()\n"
     )

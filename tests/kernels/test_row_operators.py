@@ -9,7 +9,7 @@ import pytest
 import row_checks
 import torch
 
-from hrm_rl.agents.optim import AdamATan2
+from hrm_rl.agents.learning.optim import AdamATan2
 from hrm_rl.kernels import adam_atan2, dispatch, rms_norm, rope, stablemax, swiglu
 
 BARS = check_tools.BARS | {torch.float16: 1.5e-3}  # eager rounds in between too

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hrm_rl.puzzles import IGNORE_LABEL, PuzzleArrays, Symmetry
-from hrm_rl.puzzles.source import concatenate
+from hrm_rl.puzzles.pool import concatenate
 
 
 def pool(count: int = 3, cells: int = 4, **changes) -> PuzzleArrays:

@@ -8,8 +8,8 @@ import pytest
 
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRMConfig
-from hrm_rl.training.compute import Compute
 from hrm_rl.training.loop import Trainer
+from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset, SudokuData
 from hrm_rl.training.run_folder import RunFolder
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from hrm_rl.agents import LearnerConfig, graphs
+from hrm_rl.agents import LearnerConfig
+from hrm_rl.agents.learning import graphs
+from hrm_rl.evaluation import evaluate as evaluation
+from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.puzzles import sudoku
-from hrm_rl.training import evaluate as evaluation
-from hrm_rl.training.evaluate import evaluate
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hrm_rl.model import HRM
-from hrm_rl.training.compute import Compute
+from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.run_folder import RunFolder
 
 

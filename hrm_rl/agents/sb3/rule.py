@@ -21,9 +21,9 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from hrm_rl.agents.sb3.files import WEIGHTS, read_weights
-from hrm_rl.envs.halting_bank import halting_observation_space
+from hrm_rl.envs.halting.bank import halting_observation_space
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.provenance import FittedOn
+from hrm_rl.halting.fit.provenance import FittedOn
 from hrm_rl.halting.rules import Named
 from hrm_rl.halting.vector import FEATURE_NAMES, feature_vector
 

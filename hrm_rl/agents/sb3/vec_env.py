@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from hrm_rl.envs.vector import to_numpy
+from hrm_rl.envs.core.vector import to_numpy
 
 
 class TorchVecEnv(VecEnv):

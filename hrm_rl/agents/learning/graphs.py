@@ -1,0 +1,283 @@
+"""A learner and an agent whose steps are replayed CUDA graphs: hundreds of launches become one.
+
+    learner = GraphedLearner(model, num_envs, config)     # in the place of Learner
+    agent = GraphedAgent(model, rule)                     # in the place of HRMAgent
+
+They compute what `Learner` and `HRMAgent` compute, on memory that stays in its place (`Captured`), and
+leave all that is Python's outside: the environment, the exploration's draws, the schedule of the learning
+rate, the rule for stopping. **What a call returns is overwritten by the next one**: by the next `act` where
+`act` returned it, by the next `act` or `learn` where `learn` did. Read it, or copy it, before that.
+
+On other devices than CUDA the same functions run again instead of being replayed, which saves nothing and
+is for tests.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hrm_rl.agents.hrm_agent import AgentState, HRMAgent, Thought
+from hrm_rl.agents.learning.learner import Learner, LearnerConfig
+from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures
+from hrm_rl.kernels.graphs import Captured, Recorder, Tensors, make_recorder, overwrite
+from hrm_rl.model.hrm import HRM, SegmentOutput
+from hrm_rl.model.recurrence import Carry
+
+# Steps, or segments of a number of rows, that are run before one is recorded: kernels compile, the
+# optimizers make their state.
+WARM_UP_STEPS = 3
+_OBSERVED = ("inputs", "puzzle_identifiers", "segment")
+_JUDGED = ("correct", "segments", "cell_accuracy", "_episode")
+
+
+def check_can_be_graphed(config: LearnerConfig) -> None:
+    """Raises ValueError where the steps of a learner are not all alike."""
+    if config.halting != "q":
+        raise ValueError(
+            f"CUDA graphs are for halting 'q'; with halting {config.halting!r} not every step learns"
+        )
+    name, _, every = config.q_target.partition(":")
+    if name == "every" and float(every) > 1:
+        raise ValueError(
+            f"CUDA graphs need steps that are all alike; with q_target {config.q_target!r} they are not "
+            "(subsample:P spends as little on every step)"
+        )
+
+
+class GraphedLearner(Learner):
+    """`Learner`, replayed: one graph for `act`, one for `learn`, the environment's step between them.
+
+    The first `WARM_UP_STEPS` steps after its making, or after `load_state_dict`, run as ever; the next is
+    recorded. `carry` is static memory: do not assign to it. `learn` takes what the last `act` returned.
+
+    Args:
+        model: on its device.
+        num_envs: rows of every step.
+        config: any but jointly trained halting and `every:K`.
+        recorder: what records; by default what the model's device has.
+
+    Raises:
+        ValueError: as `check_can_be_graphed`.
+    """
+
+    def __init__(
+        self,
+        model: HRM,
+        num_envs: int,
+        config: LearnerConfig | None = None,
+        *,
+        recorder: Recorder | None = None,
+    ) -> None:
+        check_can_be_graphed(config or LearnerConfig())
+        super().__init__(model, num_envs, config)
+        self._recorder = recorder
+        self._begin()
+
+    def _begin(self) -> None:
+        """Static memory without a recording; the next steps warm up."""
+        device = self.model.device
+        recorder = self._recorder or make_recorder(device)
+        self._acting = Captured(self._act, recorder)
+        self._learning = Captured(self._learn, recorder)
+        self._learned = 0
+        self._step_now = torch.zeros((), dtype=torch.int64, device=device)
+        self._shown: SegmentOutput | None = None
+        # The segment with its autograd graph, from `_act` to `_learn`.
+        self._segment: SegmentOutput | None = None
+        self._drawn: Tensor | None = None
+        self._rates = []
+        for optimizer in self.optimizers:
+            fused_adam = isinstance(optimizer, torch.optim.AdamW) and device.type == "cuda"
+            # PyTorch's fused AdamW reads its learning rate as float32.
+            dtype = torch.float32 if fused_adam else torch.float64
+            rate = torch.zeros((), dtype=dtype, device=device)
+            self._rates.append(rate)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+                if "capturable" in group:
+                    group["capturable"] = device.type == "cuda"
+
+    @property
+    def _warms_up(self) -> bool:
+        # Both are recorded in the same step: the backward pass goes through the recorded segment.
+        return self._learned < WARM_UP_STEPS
+
+    # --- acting --------------------------------------------------------------------------------
+
+    def act(self, obs: dict[str, Tensor]) -> tuple[SegmentOutput, dict[str, Tensor]]:
+        """As `Learner.act`; without gradient, and overwritten by the next call."""
+        self._check_rows(obs)
+        given = {name: obs[name] for name in _OBSERVED} | {"floor": self._explore(obs["segment"])}
+        found = self._acting(given, warm_up=self._warms_up)
+        carry = Carry(found["z_H"], found["z_L"])
+        q = found["q_halt"], found["q_continue"]
+        self._shown = SegmentOutput(carry, found["logits"], *q)
+        return self._shown, {"answer": found["answer"], "halt": found["halt"]}
+
+    def _act(self, given: Tensors) -> Tensors:
+        self._segment = None  # frees the graph of a segment that nobody learned from
+        self._drawn = given["floor"]
+        try:
+            out, action = super().act(given)
+        finally:
+            self._drawn = None
+        self._segment = out
+        return {
+            **out.carry._asdict(),
+            "logits": out.logits.detach(),
+            "q_halt": out.q_halt.detach(),
+            "q_continue": out.q_continue.detach(),
+            **action,
+        }
+
+    def _explore(self, segment: Tensor) -> Tensor:
+        """Drawn outside of the graph, and read inside."""
+        return super()._explore(segment) if self._drawn is None else self._drawn
+
+    # --- learning ------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        out: SegmentOutput,
+        obs: dict[str, Tensor],
+        labels: Tensor,
+        next_info: dict[str, Any],
+    ) -> dict[str, Tensor]:
+        """As `Learner.learn`; the metrics are overwritten by the next call.
+
+        Raises ValueError where `out` is not what the last `act` returned.
+        """
+        if out is not self._shown:
+            raise ValueError("with CUDA graphs learn() takes what the last act() returned")
+        for rate, value in zip(self._rates, self.scheduled_rates(), strict=True):
+            rate.fill_(value)
+        self._step_now.fill_(self.step)
+        given = {name: obs[name] for name in _OBSERVED[:2]} | {"labels": labels}
+        given |= {name: next_info[name] for name in _JUDGED}
+        metrics = self._learning(given, warm_up=self._warms_up)
+        self._shown = None
+        self._learned += 1
+        self.step += 1
+        return metrics
+
+    def _learn(self, given: Tensors) -> Tensors:
+        assert self._segment is not None
+        carry, memory = self.carry, self._target_rule.memory
+        metrics = super().learn(self._segment, given, given["labels"], given)
+        self._segment = None
+        # What the next step reads goes back to where this one read it.
+        overwrite(carry._asdict(), self.carry._asdict())
+        self.carry = carry
+        new = self._target_rule.memory
+        if memory is not None and new is not None:
+            for held, tensor in zip(memory, new, strict=True):
+                held.copy_(tensor)
+            self._target_rule.memory = memory
+        elif new is not None:
+            self._target_rule.memory = tuple(tensor.clone() for tensor in new)
+        return metrics
+
+    def apply_gradients(self) -> None:
+        """One optimizer step; rates and step have been written where it reads them."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    @property
+    def clock(self) -> Tensor:
+        return self._step_now
+
+    # --- state ---------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `Learner.state_dict`, which reads it too; copies of what the next step overwrites."""
+        state = super().state_dict()
+        for optimizer in state["optimizers"]:
+            for group in optimizer["param_groups"]:
+                group["lr"] = float(group["lr"])
+                if "capturable" in group:
+                    group["capturable"] = False
+        memory = state["target_memory"]
+        return state | {
+            "carry": tuple(z.clone() for z in state["carry"]),
+            "target_memory": memory and tuple(t.clone() for t in memory),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the state of either learner. What was recorded is forgotten: the next steps warm up."""
+        super().load_state_dict(state)
+        self.carry = Carry(*(z.clone() for z in self.carry))
+        memory = self._target_rule.memory
+        self._target_rule.memory = memory and tuple(t.clone() for t in memory)
+        self._begin()
+
+
+class GraphedAgent(HRMAgent):
+    """`HRMAgent`, replayed: a graph for every number of rows that it meets, of the segment and of what it
+    shows to a rule; the rule itself is asked outside.
+
+    Each number of rows costs a recording and static memory: keep them few (`evaluate` takes powers of
+    two). The first `WARM_UP_STEPS` segments of each run as ever, the next is recorded. The state it returns
+    is static memory: a state that is held on to changes with the next segment.
+
+    Args and errors as `HRMAgent`; `recorder` is what records.
+    """
+
+    def __init__(
+        self,
+        model: HRM,
+        rule: HaltingRule | str = "q",
+        *,
+        flat_action: bool = False,
+        recorder: Recorder | None = None,
+    ) -> None:
+        super().__init__(model, rule, flat_action=flat_action)
+        self._recorder = recorder or make_recorder(model.device)
+        self._buckets: dict[int, _Bucket] = {}
+
+    def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> Thought:
+        rows = len(puzzle_key)
+        if rows not in self._buckets:
+            self._buckets[rows] = _Bucket(self, rows, self._recorder)
+        given = {name: obs[name] for name in _OBSERVED} | {"puzzle_key": puzzle_key}
+        return self._buckets[rows].think(given, state)
+
+    def think_as_ever(self, given: Tensors, state: AgentState) -> Thought:
+        return super()._think(given, state, given["puzzle_key"])
+
+
+class _Bucket:
+    """The static memory of one number of rows."""
+
+    def __init__(self, agent: GraphedAgent, rows: int, recorder: Recorder) -> None:
+        self._agent = agent
+        blank = agent.initial_state(rows)
+        # Clones: fields of a blank memory share theirs.
+        memory = Memory(*(t.clone() for t in blank.memory))
+        self._state = AgentState(blank.carry, memory)
+        self._thinking = Captured(self._think, recorder)
+        self._run = 0
+
+    def think(self, given: Tensors, state: AgentState) -> Thought:
+        _copy_state(self._state, state)
+        found = self._thinking(given, warm_up=self._run < WARM_UP_STEPS)
+        self._run += 1
+        carry, memory = self._state.carry, self._state.memory
+        out = SegmentOutput(carry, found["logits"], found["q_halt"], found["q_continue"])
+        features = {name: found.get(name) for name in SegmentFeatures._fields}
+        return Thought(out, SegmentFeatures(**features), memory, found["draft"])  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def _think(self, given: Tensors) -> Tensors:
+        out, features, memory, draft = self._agent.think_as_ever(given, self._state)
+        _copy_state(self._state, AgentState(out.carry, memory))
+        shown: Mapping[str, Tensor | None] = features._asdict()
+        found = {name: value for name, value in shown.items() if value is not None}
+        return found | {"logits": out.logits, "draft": draft}
+
+
+def _copy_state(held: AgentState, new: AgentState) -> None:
+    overwrite(held.carry._asdict(), new.carry._asdict())
+    overwrite(held.memory._asdict(), new.memory._asdict())

@@ -1,0 +1,121 @@
+"""Learning when to stop: from a trace bank to a rule, by our PQN or by Stable-Baselines3."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hrm_rl.agents.pqn import PQNConfig, train
+from hrm_rl.envs.halting.bank import HaltingVectorEnv
+from hrm_rl.halting.bank import TraceBank
+from hrm_rl.halting.fit.network import NetworkRule
+from hrm_rl.halting.fit.provenance import fitting_data
+
+if TYPE_CHECKING:
+    from hrm_rl.agents.sb3.rule import Sb3Rule
+
+
+def train_pqn(
+    bank: TraceBank,
+    cost: float,
+    seed: int = 0,
+    *,
+    config: PQNConfig | None = None,
+    num_envs: int = 128,
+    pooled: bool = False,
+) -> NetworkRule:
+    """A rule learned by PQN on HRM/Halting-v0 over a bank; the same arguments, the same rule.
+
+    Args:
+        bank: recorded segments; none of split `test`.
+        cost: price of a segment.
+        seed: of everything drawn.
+        config: PQN's settings; the default takes some seconds on one core.
+        num_envs: rows played side by side.
+        pooled: look at the pooled states too; the bank must have them.
+
+    Raises ValueError: test puzzles, no price, or a column that the bank lacks.
+    """
+    fitted_on = fitting_data(bank, cost)
+    envs = HaltingVectorEnv(num_envs, bank, segment_cost=cost, pooled=pooled)
+    network = train(envs, config, seed=seed)
+    return NetworkRule(network, fitted_on, bank.num_segments, pooled)
+
+
+def falling(lr: float) -> Callable[[float], float]:
+    """A learning rate that falls to 0, linearly, as SB3 wants it: a function of the share left."""
+    return lambda left: lr * left
+
+
+_REPLAYED: dict[str, Any] = {
+    "learning_rate": falling(2e-3),
+    "buffer_size": 150_000,
+    "learning_starts": 2_000,
+    "batch_size": 512,
+    "train_freq": 4,
+    "gradient_steps": 8,
+    "target_update_interval": 400,
+    "exploration_fraction": 0.5,
+}
+SB3: dict[str, dict[str, Any]] = {
+    "dqn": _REPLAYED,
+    "qrdqn": _REPLAYED | {"policy_kwargs": {"n_quantiles": 25}},
+    "ppo": {"learning_rate": falling(2e-3), "n_steps": 32, "batch_size": 512, "n_epochs": 5},
+    "a2c": {"learning_rate": falling(3e-3), "n_steps": 16, "use_rms_prop": False},
+}
+"""Settings by algorithm, for episodes of a few steps; discount 1 with all of them."""
+
+_STEPS = {"dqn": 150_000, "qrdqn": 150_000, "ppo": 200_000, "a2c": 300_000}
+_ROWS = 64
+
+
+def train_sb3(
+    bank: TraceBank,
+    cost: float,
+    seed: int = 0,
+    algo: str = "dqn",
+    *,
+    total_steps: int | None = None,
+    pooled: bool = False,
+    **settings: Any,
+) -> "Sb3Rule":
+    """A rule learned by Stable-Baselines3 on HRM/Halting-v0 over a bank; well under a minute on a core.
+
+    Args:
+        bank: recorded segments; none of split `test`.
+        cost: price of a segment.
+        seed: of everything drawn.
+        algo: `dqn`, `ppo`, `a2c`, or `qrdqn` (of sb3-contrib).
+        total_steps: steps of the environments, all rows counted; by default as suits the algorithm.
+        pooled: look at the pooled states too; the bank must have them.
+        settings: of the algorithm, over those in `SB3`.
+
+    Raises ValueError: test puzzles, no price, an unknown algorithm, or a column that the bank lacks.
+    """
+    from hrm_rl.agents.sb3.rule import Sb3Rule, algorithm
+    from hrm_rl.agents.sb3.vec_env import TorchVecEnv
+
+    kind = algorithm(algo)
+    fitted_on = fitting_data(bank, cost)
+    envs = TorchVecEnv(HaltingVectorEnv(_ROWS, bank, segment_cost=cost, pooled=pooled))
+    chosen: dict[str, Any] = {"gamma": 1.0, "device": "cpu"} | SB3[algo] | settings
+    policy_kwargs: dict[str, Any] = dict(chosen.pop("policy_kwargs", {}))
+    # SB3 seeds the process's generators; what the caller draws after this stays the caller's.
+    with kept_generators():
+        model = kind("MlpPolicy", envs, seed=seed, policy_kwargs=dict(policy_kwargs), **chosen)
+        model.learn(_STEPS[algo] if total_steps is None else total_steps)
+    model.policy.set_training_mode(False)
+    return Sb3Rule(algo, model.policy, fitted_on, bank.num_segments, policy_kwargs, pooled)
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Leaves the process's random generators (Python's, NumPy's, torch's) as it found them."""
+    python, legacy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        yield
+    random.setstate(python)
+    np.random.set_state(legacy)

@@ -1,0 +1,126 @@
+"""What a comparison draws: swept rules, the lines to hold them against, and what difficulty does."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrm_rl.analysis.compare.cases import Case, difficulty_of
+from hrm_rl.analysis.compare.trials import Trial
+from hrm_rl.analysis.statistics.curves import Curve, area_under_hull, curve, upper_hull
+from hrm_rl.analysis.statistics.judging import judge_oracle
+
+_BINS = 5
+
+Points = Sequence[tuple[float, float]]
+"""(mean segments, accuracy) of settings, one a setting."""
+
+
+def reference_curves(cases: Sequence[Case]) -> dict[str, dict[str, list[float]]]:
+    """Every constant, and hindsight at falling costs: the lines that a rule lies between."""
+    segments = range(1, cases[0].limit + 1)
+    fixed = [
+        [(float(n), float(case.test.correct[:, n - 1].mean())) for n in segments] for case in cases
+    ]
+    # At a cost of 1 / (n - 1/2) hindsight goes as far as segment n for a right answer.
+    judged = [[judge_oracle(case.test.correct, 1 / (n - 0.5)) for n in segments] for case in cases]
+    oracle = [[(float(j.segments.mean()), float(j.correct.mean())) for j in js] for js in judged]
+    return {name: _lists(_average(runs)) for name, runs in (("fixed", fixed), ("oracle", oracle))}
+
+
+def policy_curve(
+    runs: Sequence[Points], limit: int, first_accuracy: float
+) -> dict[str, Any] | None:
+    """A swept rule: its points, their concave hull and the area under that. None without points.
+
+    Args:
+        runs: the rule's settings from lenient to strict, one list a run.
+        limit: M.
+        first_accuracy: accuracy of fixed:1.
+    """
+    if not runs[0]:
+        return None
+    points = _average(runs)
+    hull = upper_hull(points)
+    return {
+        **_lists(points),
+        "hull_segments": hull.segments.tolist(),
+        "hull_accuracy": hull.accuracy.tolist(),
+        "area": area_under_hull(points, limit, first_accuracy),
+    }
+
+
+def _average(runs: Sequence[Points]) -> Curve:
+    """The curve of the runs' mean points, setting by setting; where runs have different numbers of
+    settings, because some are alike, at the same share of their range."""
+    shares = np.linspace(0, 1, max(map(len, runs)))
+    columns = [
+        [
+            np.interp(shares, np.linspace(0, 1, len(points)), column)
+            for column in np.transpose(points)
+        ]
+        for points in runs
+    ]
+    segments, accuracy = np.mean(columns, axis=0)
+    return curve(segments, accuracy)
+
+
+def _lists(points: Curve) -> dict[str, list[float]]:
+    return {"segments": points.segments.tolist(), "accuracy": points.accuracy.tolist()}
+
+
+def difficulty(
+    cases: Sequence[Case], policies: Mapping[str, Sequence[Trial]]
+) -> dict[str, Any] | None:
+    """Mean segments and accuracy of every policy in bins of the puzzles' difficulty.
+
+    Bins hold about equally many puzzles, as far as equal difficulties allow. None where fewer than two
+    are known.
+    """
+    by, hard = difficulty_of(cases)
+    where = _bins(hard)
+    if where is None:
+        return None
+    names = range(int(where.max()) + 1)
+
+    def by_bin(trials: Sequence[Trial], name: str) -> list[float]:
+        values = np.concatenate([getattr(trial.judgement, name) for trial in trials])
+        return [float(values[where == number].mean()) for number in names]
+
+    return {
+        "by": by,
+        "bins": [
+            {
+                "low": float(hard[where == number].min()),
+                "high": float(hard[where == number].max()),
+                "count": int((where == number).sum()),
+            }
+            for number in names
+        ],
+        "policies": [
+            {
+                "policy": policy,
+                "mean_segments": by_bin(trials, "segments"),
+                "exact_accuracy": by_bin(trials, "correct"),
+            }
+            for policy, trials in policies.items()
+        ],
+    }
+
+
+def _bins(rating: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """The bin of each puzzle, [N]; -1 where it is unrated."""
+    rated = rating[~np.isnan(rating)]
+    if len(np.unique(rated)) < 2:
+        return None
+    values, counts = np.unique(rated, return_counts=True)
+    # The middle of each value's ranks says which fifth of the puzzles it belongs to.
+    middle = (np.cumsum(counts) - counts / 2) / len(rated)
+    fifth = np.minimum((middle * _BINS).astype(np.int64), _BINS - 1)
+    _, fifth = np.unique(fifth, return_inverse=True)
+    if fifth.max() == 0:
+        return None
+    return np.where(
+        np.isnan(rating), -1, fifth[np.searchsorted(values, rating).clip(max=len(values) - 1)]
+    )

@@ -1,0 +1,263 @@
+"""Figures of a comparison, drawn from its report. Need matplotlib (`pip install hrm_rl[plot]`)."""
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrm_rl.analysis.compare.table import label
+
+# Okabe and Ito's colours, told apart by the colour-blind; their yellow is too pale for a line.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = "osD^vPX<>hp"
+_DASHES = ("-", "--", "-.")
+_BLACK, _GREY = "#000000", "#777777"
+_DPI = 150
+
+Report = Mapping[str, Any]
+
+
+def draw_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write every figure that the report has data for into `folder`; returns the files.
+
+    accuracy_compute.png: swept rules, their concave hulls, the fixed rules and the oracle;
+    difficulty.png: segments and accuracy by difficulty, where puzzles are rated;
+    calibration.png: what the halt logit says against what is so.
+
+    Raises ImportError where matplotlib is missing.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    folder = Path(folder)
+    files = [accuracy_compute_figure(report, folder / "accuracy_compute.png")]
+    if report["difficulty"]:
+        files.append(difficulty_figure(report, folder / "difficulty.png"))
+    if report["calibration"]:
+        files.append(calibration_figure(report, folder / "calibration.png"))
+    return files
+
+
+def accuracy_compute_figure(report: Report, path: Path) -> Path:
+    """Accuracy against mean segments, in full and near the rules as they were chosen (large marks).
+
+    Dots are swept settings, lines their concave hulls; grey are the constants, black is hindsight.
+    """
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(14, 6), layout="constrained")
+    for axes in panels:
+        _draw_rules(axes, report)
+        axes.set(xlabel="mean segments")
+        axes.grid(alpha=0.3)
+    panels[0].set(ylabel="puzzles solved (%)")
+    panels[0].set_title("All", fontsize=10)
+    panels[1].set_title("The same, closer", fontsize=10)
+    panels[1].set(**_window(report))
+    figure.suptitle(
+        f"Accuracy for compute: {_count(report)}\nlarge marks: as chosen on validation puzzles at a "
+        f"cost of {report['settings']['cost']:g} a segment",
+        fontsize=10,
+    )
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8.5, frameon=False)
+    return _save(figure, path)
+
+
+def _draw_rules(axes: Any, report: Report) -> None:
+    fixed, oracle = report["curves"]["fixed"], report["curves"]["oracle"]
+    mark = {"mec": "white", "mew": 0.8, "ms": 9, "zorder": 5}
+    axes.plot(
+        oracle["segments"], _percent(oracle["accuracy"]), "--", color=_BLACK, lw=1.5, label="oracle"
+    )
+    axes.plot(
+        fixed["segments"],
+        _percent(fixed["accuracy"]),
+        "o-",
+        ms=4,
+        color=_GREY,
+        lw=2.5,
+        alpha=0.8,
+        label="fixed:N",
+    )
+    styles = _styles()
+    for policy in report["policies"]:
+        name, curve = policy["policy"], policy["curve"]
+        point = policy["mean_segments"], 100 * policy["exact_accuracy"]
+        if name == "fixed:auto":
+            axes.plot(*point, "o", ms=13, mfc="none", mec=_GREY, mew=2, label=label(name), zorder=4)
+        elif name.startswith("fixed:"):
+            continue  # on the grey line
+        elif policy["hindsight"]:
+            filled = _BLACK if name.startswith("oracle") else "white"
+            star = {"ms": 13, "mfc": filled, "mec": _BLACK, "zorder": 5}
+            at = f" at {report['settings']['cost']:g}" if name == "oracle" else ""
+            axes.plot(*point, "*", ls="", label=label(name) + at, **star)
+        else:
+            colour, marker, dashes = next(styles)
+            if curve:
+                dots = curve["segments"], _percent(curve["accuracy"])
+                hull = curve["hull_segments"], _percent(curve["hull_accuracy"])
+                axes.plot(*dots, ".", color=colour, ms=2.5, alpha=0.5)
+                axes.plot(*hull, dashes, color=colour, lw=1.2, alpha=0.9)
+            line = dashes if curve else ""
+            axes.plot(*point, marker, ls=line, color=colour, label=label(name), **mark)
+
+
+def _window(report: Report) -> dict[str, tuple[float, float]]:
+    """Limits of the axes around the rules that were chosen, constants and chance left aside."""
+    rules = [p for p in report["policies"] if not p["policy"].startswith(("fixed:", "random:"))]
+    rules = rules or report["policies"]
+    limit = report["settings"]["max_segments"]
+    adaptive = [p for p in rules if p["mean_segments"] < 0.95 * limit] or rules
+    segments = [p["mean_segments"] for p in adaptive]
+    accuracy = [100 * p["exact_accuracy"] for p in adaptive]
+    left, right = _padded(segments, 0.5)
+    right = 1.03 * limit if right > 0.95 * limit else right  # a mark at the limit stays whole
+    return {"xlim": (left, right), "ylim": _padded(accuracy, 0.5)}
+
+
+def _padded(values: Sequence[float], least: float) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    margin = max(0.12 * (high - low), least)
+    return low - margin, high + margin
+
+
+def difficulty_figure(report: Report, path: Path) -> Path:
+    """Two tables of colours, policies by bins of difficulty: mean segments, and puzzles solved."""
+    from matplotlib import pyplot as plt
+
+    bins, policies = report["difficulty"]["bins"], report["difficulty"]["policies"]
+    names = [label(policy["policy"]) for policy in policies]
+    labels = [f"{_range(b['low'], b['high'])}\n({b['count']:,})" for b in bins]
+    height = 1.8 + 0.3 * len(names)
+    width = 3 + 0.75 * len(bins) * 2
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(width, height), sharey=True, layout="constrained"
+    )
+    segments = np.array([policy["mean_segments"] for policy in policies], dtype=float)
+    solved = 100 * np.array([policy["exact_accuracy"] for policy in policies], dtype=float)
+    _draw_table(left, segments, labels, names, "Mean segments", "{:.1f}", 1, None)
+    _draw_table(right, solved, labels, names, "Puzzles solved (%)", "{:.0f}", 0, 100)
+    figure.suptitle(f"By difficulty: {_count(report)}", fontsize=10)
+    figure.supxlabel(f"{report['difficulty']['by']} (puzzles)", fontsize=9)
+    return _save(figure, path)
+
+
+def _draw_table(
+    axes: Any,
+    values: np.ndarray,
+    columns: Sequence[str],
+    rows: Sequence[str],
+    title: str,
+    pattern: str,
+    low: float,
+    high: float | None,
+) -> None:
+    top = float(np.nanmax(values)) if high is None else high
+    axes.imshow(values, aspect="auto", cmap="cividis", vmin=low, vmax=max(top, low + 1e-9))
+    axes.set_xticks(range(len(columns)), columns, fontsize=7.5)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8.5)
+    axes.tick_params(length=0)
+    axes.set_title(title, fontsize=10)
+    for row, column in itertools.product(range(len(rows)), range(len(columns))):
+        value = values[row, column]
+        if np.isnan(value):
+            continue
+        dark = value < low + 0.55 * (top - low)
+        axes.text(
+            column,
+            row,
+            pattern.format(value),
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if dark else "black",
+        )
+
+
+def calibration_figure(report: Report, path: Path) -> Path:
+    """Reliability of sigmoid(q_halt) in bins of equal mass, and its errors segment by segment."""
+    from matplotlib import pyplot as plt
+
+    found = report["calibration"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    curve, pooled = found["curve"], found["pooled"]
+    left.plot([0, 1], [0, 1], ":", color=_GREY, label="calibrated")
+    left.plot(
+        curve["probability"], curve["accuracy"], "o-", color=_COLOURS[0], label="bins of equal mass"
+    )
+    left.set(xlabel="sigmoid(q_halt)", ylabel="share of right drafts", xlim=(0, 1), ylim=(0, 1.02))
+    left.set_title(
+        f"All segments: ECE {_number(pooled['ece'])}, Brier {_number(pooled['brier'])}, "
+        f"AUROC {_number(pooled['auroc'])}",
+        fontsize=10,
+    )
+    left.legend(loc="upper left", fontsize=8.5)
+    segments = np.arange(1, len(found["segments"]) + 1)
+    for (name, shown), colour, marker, dashes in zip(
+        (("auroc", "AUROC"), ("ece", "ECE"), ("brier", "Brier score")),
+        _COLOURS,
+        _MARKERS,
+        _DASHES,
+        strict=False,
+    ):
+        values = np.array([_or_nan(segment[name]) for segment in found["segments"]])
+        right.plot(segments, values, dashes, marker=marker, ms=5, color=colour, label=shown)
+    right.set(xlabel="segment", ylim=(0, 1.02))
+    right.xaxis.get_major_locator().set_params(integer=True)
+    right.set_title("Segment by segment", fontsize=10)
+    right.legend(fontsize=8.5, loc="best")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.suptitle("Does the halt logit know when the draft is right?", fontsize=11)
+    return _save(figure, path)
+
+
+def _styles() -> "itertools.cycle[tuple[str, str, str]]":
+    """Colour, mark and dashes; colour and mark together are different for the first 66."""
+    number = len(_COLOURS) * len(_MARKERS)
+    return itertools.cycle(
+        [
+            (
+                _COLOURS[k % len(_COLOURS)],
+                _MARKERS[k % len(_MARKERS)],
+                _DASHES[k // len(_COLOURS) % len(_DASHES)],
+            )
+            for k in range(number)
+        ]
+    )
+
+
+def _count(report: Report) -> str:
+    counts = [bank["test_puzzles"] for bank in report["banks"]]
+    runs = "" if len(counts) == 1 else f" of {len(counts)} runs"
+    return f"{sum(counts):,} test puzzles{runs}"
+
+
+def _percent(values: Sequence[float]) -> np.ndarray:
+    return 100 * np.asarray(values, dtype=float)
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+
+
+def _save(figure: Any, path: Path) -> Path:
+    from matplotlib import pyplot as plt
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
+    return path

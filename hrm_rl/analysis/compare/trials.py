@@ -1,0 +1,150 @@
+"""One recorded run put to trial: rules chosen on its validation puzzles, judged on its test puzzles."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hrm_rl.analysis.compare.cases import Case
+from hrm_rl.analysis.statistics.judging import Judgement, best_fixed, judge
+from hrm_rl.halting.bank.replay import Outcome, replay
+from hrm_rl.halting.fit.provenance import check_fitted
+from hrm_rl.halting.fit.tuning import family_of, resolve, threshold_curve
+from hrm_rl.halting.rules import Fixed, HaltingRule, needs_of, parts_of, spec_of
+from hrm_rl.halting.rules.spec import LOADERS, build, parse_rule, parse_tree
+
+
+def is_open(policy: str) -> bool:
+    """Whether a spec has something to be chosen on validation puzzles. Raises ValueError if it does
+    not read."""
+    return any(True for _ in parse_tree(policy).autos())
+
+
+def check_policy(policy: str) -> None:
+    """Raises ValueError where a spec does not read, though nothing is chosen or judged yet."""
+    tree = parse_tree(policy.replace("LIMIT", "1"))
+    build(tree, lambda leaf: family_of(leaf).rule(1.0) if leaf.is_own else Fixed(1))
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What one rule did on a case's test puzzles."""
+
+    rule: HaltingRule
+    spec: str
+    outcome: Outcome
+    judgement: Judgement
+
+    @property
+    def needs_future(self) -> bool:
+        """Whether it is a bound that hindsight sets, and no rule to be used."""
+        return "future" in needs_of(self.rule)
+
+
+@dataclass
+class Trials:
+    """Every rule of a case, chosen once and judged once."""
+
+    case: Case
+    rules_folder: Path | None = None
+    """Where learned rules are saved."""
+    seed: int = 0
+    cost: float = 0.01
+    """The price at which rules are trained that take too long to be trained at every price."""
+    allow_mismatch: bool = False
+    _chosen: dict[tuple[str, float | None], Trial] = field(default_factory=dict)
+    _judged: dict[str, Trial] = field(default_factory=dict)
+
+    def trial(self, policy: str, cost: float) -> Trial:
+        """The policy as it is at that cost: `oracle` and what is `auto` depend on it."""
+        if policy == "oracle":
+            return self.oracle(cost)
+        autos = list(parse_tree(policy).autos())
+        if any(node.name in ("sb3", "calm") for node in autos):
+            cost = self.cost  # slow to train; chosen by risk instead of cost
+        key = policy, cost if autos else None
+        if key not in self._chosen:
+            try:
+                self._chosen[key] = self._choose(policy, cost) if autos else self._given(policy)
+            except ValueError as error:
+                raise ValueError(f"{policy} on {self.case.name}: {error}") from error
+        return self._chosen[key]
+
+    def best_fixed(self, cost: float) -> Trial:
+        """The best constant, chosen on validation puzzles; on the test puzzles where there are none."""
+        correct = (self.case.validation or self.case.test).correct
+        return self._given(f"fixed:{best_fixed(correct, cost)}")
+
+    def oracle(self, cost: float) -> Trial:
+        """Hindsight at that cost."""
+        return self._given(f"oracle:{cost}")
+
+    def sweep(self, policy: str, costs: Sequence[float]) -> list[tuple[float, float]]:
+        """(mean segments, accuracy) on the test puzzles at settings all over a policy's range.
+
+        A threshold is swept; what is learned is taken as it was learned at each cost. Empty where there
+        is nothing to sweep: CALM, for one, is chosen by risk.
+        """
+        autos = list(parse_tree(policy).autos())
+        if not autos or any(node.parts is not None for node in autos):
+            return []
+        if all(node.name in LOADERS for node in autos):
+            trials = [self.trial(policy, cost) for cost in costs]
+            return [_point(trial.judgement) for trial in trials]
+        swept = threshold_curve(policy, self.case.test)
+        return list(zip(swept.mean_segments.tolist(), swept.accuracy.tolist(), strict=True))
+
+    def _given(self, policy: str) -> Trial:
+        """A rule with nothing to choose. Raises ValueError if a part was fitted on the test puzzles."""
+        rule = parse_rule(policy)
+        check_fitted(rule, self.case.test, self.allow_mismatch)
+        return self._judge(rule, spec_of(rule))
+
+    def _choose(self, policy: str, cost: float) -> Trial:
+        """A rule chosen on the validation puzzles; what was fitted is saved."""
+        if self.case.validation is None:
+            raise ValueError(
+                "it is chosen on validation puzzles, and the bank has none; record them with "
+                "`hrm-rl trace RUN --out BANK --splits validation test`"
+            )
+        rule = resolve(policy, self.case.validation, cost, seed=self.seed)
+        if self.rules_folder is not None:
+            plain = re.sub(r"[^\w.-]+", "-", policy).strip("-")
+            rule = _save_parts(rule, str(self.rules_folder / f"{self.case.name}_{plain}_{cost:g}"))
+        if any(_unnamed(part) for part in parts_of(rule)):
+            return self._judge(rule, f"{policy} at {cost:g}")
+        return self._judge(rule, spec_of(rule))
+
+    def _judge(self, rule: HaltingRule, spec: str) -> Trial:
+        if spec not in self._judged:
+            test = self.case.test
+            outcome = replay(test, rule)
+            judgement = judge(outcome.stopped, outcome.correct, test.correct)
+            self._judged[spec] = Trial(rule, spec, outcome, judgement)
+        return self._judged[spec]
+
+
+def _save_parts(rule: Any, path: str) -> Any:
+    """The rule with every rule in it that was learned here saved, and named by its file."""
+    if getattr(rule, "fitted_on", None) is not None:
+        if rule.path is not None:  # given as a file; beside it stands what was learned
+            return rule
+        # SB3's rules are zips, as SB3 writes them.
+        return rule.save(f"{path}.{'zip' if rule.name == 'sb3' else 'safetensors'}")
+    if hasattr(rule, "rule"):
+        return dataclasses.replace(rule, rule=_save_parts(rule.rule, path))
+    if hasattr(rule, "rules"):
+        return dataclasses.replace(rule, rules=tuple(_save_parts(r, path) for r in rule.rules))
+    return rule
+
+
+def _unnamed(rule: Any) -> bool:
+    """Learned, and in no file that would tell it from the like learned at another cost. CALM's, without
+    a file, goes by the threshold that it found."""
+    return getattr(rule, "path", "") is None and rule.name != "calm"
+
+
+def _point(judgement: Judgement) -> tuple[float, float]:
+    return float(judgement.segments.mean()), float(judgement.correct.mean())

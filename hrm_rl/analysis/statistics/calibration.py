@@ -1,0 +1,205 @@
+"""Is Q-halt what it was trained to be: the probability that the draft is right?
+
+Sources: Brier (1950) for the score; Naeini, Cooper and Hauskrecht (2015) for the expected calibration
+error, here with bins of equal mass as Nixon et al. (2019, arXiv 1904.01685) advise; Hanley and McNeil
+(1982) for the area under the ROC curve as a rank statistic.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.analysis.statistics.ranks import midranks
+
+DEFAULT_BINS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class ReliabilityCurve:
+    """Bins by rising probability; an empty bin is left out."""
+
+    probability: NDArray[np.float64]  # [b]: mean predicted probability
+    accuracy: NDArray[np.float64]  # [b]: share that was right
+    count: NDArray[np.int64]  # [b]: predictions in the bin
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well probabilities fit what happened."""
+
+    count: int  # predictions
+    accuracy: float  # share that was right
+    mean_probability: float  # mean prediction; above `accuracy` is overconfident
+    ece: float  # expected calibration error, 0 to 1, lower is better
+    brier: float  # mean squared error, 0 to 1, lower is better
+    auroc: float  # P(a right one is ranked above a wrong one); NaN without both kinds
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: NaN is None."""
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True)
+class HaltCalibration:
+    """Calibration of Q-halt over a bank, in all and segment by segment."""
+
+    pooled: Calibration  # all N x M predictions
+    segments: tuple[Calibration, ...]  # [M]
+    curve: ReliabilityCurve  # of all predictions
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: plain numbers and lists, NaN is None."""
+        return {
+            "pooled": self.pooled.as_dict(),
+            "segments": [segment.as_dict() for segment in self.segments],
+            "curve": {name: column.tolist() for name, column in vars(self.curve).items()},
+        }
+
+
+def reliability_curve(
+    probability: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
+) -> ReliabilityCurve:
+    """Share right against predicted probability, in bins that hold equally many predictions.
+
+    Equal predictions share a bin, the one in which their middle falls, so the result does not depend
+    on the order of the rows. With many ties bins are unequal, and there may be fewer.
+
+    Args:
+        probability: predictions in 0 to 1, [N].
+        correct: what happened, bool [N].
+        bins: how many bins at most.
+
+    Raises:
+        ValueError: shapes or types that do not fit, no rows, a prediction outside 0 to 1, bins < 1.
+    """
+    predicted, right = _checked(probability, correct)
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; at least 1 is needed")
+    # A midrank is 1 to N: the middle of the place it takes is half less.
+    number = ((midranks(predicted) - 0.5) * bins / len(predicted)).astype(np.int64)  # [N], < bins
+    count = np.bincount(number, minlength=bins)
+    used = count > 0
+    return ReliabilityCurve(
+        probability=np.bincount(number, predicted, bins)[used] / count[used],
+        accuracy=np.bincount(number, right, bins)[used] / count[used],
+        count=count[used],
+    )
+
+
+def expected_calibration_error(
+    probability: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
+) -> float:
+    """Mean distance between predicted probability and share right, over bins of equal mass.
+
+    Never negative, so noise alone makes it positive: up to 0.4 * sqrt(bins / N) on average where
+    predictions are perfectly calibrated.
+
+    Args:
+        probability, correct, bins: as for `reliability_curve`.
+    """
+    bin_curve = reliability_curve(probability, correct, bins)
+    distance = np.abs(bin_curve.accuracy - bin_curve.probability)
+    return float((bin_curve.count * distance).sum() / bin_curve.count.sum())
+
+
+def brier_score(probability: ArrayLike, correct: ArrayLike) -> float:
+    """Mean squared distance between predicted probability [N] and what happened, bool [N]."""
+    predicted, right = _checked(probability, correct)
+    return float(np.mean((predicted - right) ** 2))
+
+
+def auroc(score: ArrayLike, correct: ArrayLike) -> float:
+    """Probability that a right answer scores higher than a wrong one; a tie counts half.
+
+    Args:
+        score: any numbers, higher for "more likely right", [N]; infinities are fine.
+        correct: what happened, bool [N].
+
+    Returns:
+        0 to 1; NaN where all are right or all are wrong.
+
+    Raises:
+        ValueError: shapes or types that do not fit, no rows, a score that is NaN.
+    """
+    values, right = _checked(score, correct, probability_range=False)
+    positives = int(right.sum())
+    negatives = len(right) - positives
+    if positives == 0 or negatives == 0:
+        return math.nan
+    above = midranks(values)[right].sum() - positives * (positives + 1) / 2  # Mann-Whitney U
+    return float(above / (positives * negatives))
+
+
+def calibration(
+    probability: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
+) -> Calibration:
+    """Every number of `Calibration` for predictions [N] and what happened, bool [N]."""
+    predicted, right = _checked(probability, correct)
+    return Calibration(
+        count=len(right),
+        accuracy=float(right.mean()),
+        mean_probability=float(predicted.mean()),
+        ece=expected_calibration_error(predicted, right, bins),
+        brier=brier_score(predicted, right),
+        auroc=auroc(predicted, right),
+    )
+
+
+def halt_calibration(
+    q_halt: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
+) -> HaltCalibration:
+    """Calibration of sigmoid(q_halt) as the probability that the draft is right.
+
+    Pooled, a puzzle counts once a segment, so the pooled rows are not independent: intervals must
+    resample puzzles, not rows.
+
+    Args:
+        q_halt: logits, [N, M].
+        correct: was the draft right after each segment, bool [N, M].
+        bins: how many bins at most.
+
+    Raises:
+        ValueError: shapes or types that do not fit, or a logit that is NaN.
+    """
+    logits, right = np.asarray(q_halt, np.float64), np.asarray(correct)
+    if logits.ndim != 2 or logits.size == 0 or right.shape != logits.shape:
+        raise ValueError(f"q_halt {logits.shape} and correct {right.shape} must both be [N, M]")
+    if np.isnan(logits).any():
+        row, column = np.argwhere(np.isnan(logits))[0]
+        raise ValueError(f"q_halt is NaN for puzzle {row} after segment {column + 1}")
+    probability = 0.5 * (1 + np.tanh(0.5 * logits))  # a sigmoid that cannot overflow
+    return HaltCalibration(
+        pooled=calibration(probability.ravel(), right.ravel(), bins),
+        segments=tuple(
+            calibration(probability[:, m], right[:, m], bins) for m in range(right.shape[1])
+        ),
+        curve=reliability_curve(probability.ravel(), right.ravel(), bins),
+    )
+
+
+def _checked(
+    probability: ArrayLike, correct: ArrayLike, *, probability_range: bool = True
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    predicted, right = np.asarray(probability, np.float64), np.asarray(correct)
+    if predicted.ndim != 1 or predicted.size == 0 or right.shape != predicted.shape:
+        raise ValueError(
+            f"predictions {predicted.shape} and correct {right.shape} must both be [N] with N > 0"
+        )
+    if right.dtype != np.bool_:
+        raise ValueError(f"correct is {right.dtype}; bool is needed")
+    if np.isnan(predicted).any():
+        raise ValueError(f"prediction {int(np.argmax(np.isnan(predicted)))} is NaN")
+    if probability_range and (predicted.min() < 0 or predicted.max() > 1):
+        raise ValueError(
+            f"predictions go from {predicted.min()} to {predicted.max()}; "
+            "probabilities are needed: give sigmoid(q_halt), not the logit"
+        )
+    return predicted, right

@@ -1,0 +1,164 @@
+"""What a training step has to compute and to move, and how fast this machine can do either.
+
+Work is counted on meta tensors, so nothing is computed; speed is measured on large plain operations. Their
+quotient says how much of the machine a step uses.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from hrm_rl.agents import LearnerConfig
+from hrm_rl.agents.learning.losses import token_loss
+from hrm_rl.agents.learning.q_targets import extra_segments
+from hrm_rl.bench.timing import now
+from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.training.machine.compute import Compute
+
+# Of each float32 weight an optimizer reads itself, its gradient and two moments, and writes all but one.
+_OPTIMIZER_BYTES = 7 * 4
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operations and traffic."""
+
+    flops: float
+    """Floating-point operations of matrix products and attention, a multiplication and an addition
+    counted as two; what is done element by element is left out."""
+    bytes: float
+    """Read and written if every operation of the formulas reads its inputs from memory and writes its output
+    there; attention counts as fused. Code that fuses moves less."""
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.flops + other.flops, self.bytes + other.bytes)
+
+    def __mul__(self, times: float) -> "Work":
+        return Work(self.flops * times, self.bytes * times)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What plain large operations reach here."""
+
+    flops: float
+    """Floating-point operations a second, of products of large square matrices."""
+    bytes: float
+    """Bytes a second, read and written, of copying a large tensor."""
+
+
+def step_work(model: HRMConfig, learner: LearnerConfig, rows: int) -> Work:
+    """The work of a training step of Q-learning: a segment with its backward pass, the share of another one
+    that the Q target asks for, and the optimizer. The environment is left out."""
+    with torch.device("meta"):
+        network = HRM(model)
+
+        def gradient() -> None:
+            out = _run(network, rows, learner)
+            loss = token_loss(out.logits, _tokens(model, rows), learner.token_loss)
+            (loss.sum() + out.q_halt.sum() + out.q_continue.sum()).backward()
+
+        step = count(gradient)
+    share = extra_segments(learner.q_target) if model.halt_max_steps > 1 else 0.0
+    optimizer = Work(0, _OPTIMIZER_BYTES * network.num_parameters())
+    return step + segment_work(model, rows) * share + optimizer
+
+
+def segment_work(model: HRMConfig, rows: int) -> Work:
+    """The work of one segment without gradients."""
+    with torch.device("meta"), torch.no_grad():
+        network = HRM(model)
+        return count(lambda: _run(network, rows, LearnerConfig()))
+
+
+def _run(network: HRM, rows: int, learner: LearnerConfig) -> Any:
+    ids = torch.zeros(rows, dtype=torch.int64)
+    tokens = _tokens(network.config, rows)
+    return network(network.initial_carry(rows), tokens, ids, gradient=learner.gradient)
+
+
+def _tokens(model: HRMConfig, rows: int) -> Tensor:
+    return torch.zeros(rows, model.seq_len, dtype=torch.int64)
+
+
+def count(run: Callable[[], Any]) -> Work:
+    """The work of what `run` does."""
+    traffic, products = _Traffic(), FlopCounterMode(display=False)
+    with traffic, products:
+        run()
+    return Work(products.get_total_flops(), traffic.bytes)
+
+
+class _Traffic(TorchDispatchMode):
+    """Adds up the bytes of the tensors that operations read and write; views move nothing."""
+
+    bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        read, written = _dense((args, kwargs)), _dense(out)
+        memory = {t.untyped_storage()._cdata for t in read}
+        is_view = not func._schema.is_mutable and any(
+            t.untyped_storage()._cdata in memory for t in written
+        )
+        if not is_view:
+            self.bytes += sum(map(_size, read)) + sum(map(_size, written))
+        return out
+
+
+def _dense(tree: Any) -> list[Tensor]:
+    """The tensors in it; sparse ones (of the puzzle embedding's few rows) are left out."""
+    leaves = tree_leaves(tree)
+    return [t for t in leaves if isinstance(t, Tensor) and t.layout == torch.strided]
+
+
+def _size(tensor: Tensor) -> int:
+    """Bytes; of an expanded tensor, those that there are."""
+    return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
+
+
+def measure_peak(compute: Compute, repeats: int = 5) -> Peak:
+    """What this machine reaches as `compute` says; takes about a second on a CPU.
+
+    The best of `repeats`, after one to warm up.
+    """
+    compute.apply()
+    on_gpu = compute.device.startswith("cuda")
+    width, numbers = (8192, 1 << 28) if on_gpu else (1024, 1 << 25)
+    # Numbers that are all alike cost a GPU less power, and so show a speed that real ones never reach.
+    generator = torch.Generator(compute.device).manual_seed(0)
+    a, source = (
+        torch.rand(shape, generator=generator, device=compute.device)
+        for shape in ((width, width), (numbers,))
+    )
+    a = (a - 0.5).to(getattr(torch, compute.dtype))
+    target = torch.empty_like(source)
+    product = _best(lambda: torch.mm(a, a), compute, repeats)
+    copy = _best(lambda: target.copy_(source), compute, repeats)
+    return Peak(2 * width**3 / product, 2 * 4 * numbers / copy)
+
+
+def with_work(row: dict[str, Any], work: Work, peak: Peak) -> dict[str, Any]:
+    """A row of `timing.ratio_row` with what ours did: GFLOP, GB, and the share of the peak reached."""
+    return row | {
+        "gflop": work.flops / 1e9,
+        "gigabytes": work.bytes / 1e9,
+        "share_of_peak": work.flops / row["ours"] / peak.flops,
+    }
+
+
+def _best(run: Callable[[], Any], compute: Compute, repeats: int) -> float:
+    times = []
+    for _ in range(repeats + 1):
+        start = now(compute)
+        run()
+        times.append(now(compute) - start)
+    return min(times[1:])

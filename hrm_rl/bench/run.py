@@ -1,0 +1,106 @@
+"""Side-by-side timing of training and evaluation, in one process, rounds interleaved."""
+
+import datetime
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hrm_rl.bench.clone import check_clone
+from hrm_rl.bench.evaluation import evaluation_row
+from hrm_rl.bench.graphs import graph_rows
+from hrm_rl.bench.reference import reference_rows
+from hrm_rl.bench.roofline import Peak, measure_peak
+from hrm_rl.bench.training import training_rows
+from hrm_rl.kernels.precision import has_fast_bfloat16
+from hrm_rl.model.files.weights import write_whole
+from hrm_rl.training.machine.compute import Compute, choose_compute, current_switches
+from hrm_rl.training.presets import Preset, find_preset
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is measured on, and the rows, each measured when it is asked for."""
+
+    about: dict[str, Any]
+    rows: Iterator[dict[str, Any]]
+
+
+def benchmark(device: str, rounds: int = 5, reference: Path | None = None) -> Benchmark:
+    """The rows of `hrm-rl bench`: seconds (medians), ratios, and their spread over rounds.
+
+    `reference` is a local clone of sapientinc/HRM to be measured beside ours.
+    Raises FileNotFoundError or ValueError where that is no clone, or does not run here.
+    """
+    if reference is not None:
+        check_clone(reference)
+    preset = find_preset("sudoku-4x4")
+    before = current_switches()
+    compute = choose_compute(preset.model, preset.learner, preset.batch_size, device=device).compute
+    try:
+        peak = measure_peak(compute)
+    finally:
+        before.apply()
+    about = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": machine(device),
+        "device": str(compute),
+        "fast_bfloat16": has_fast_bfloat16(device),
+        "peak": {"gflops": peak.flops / 1e9, "gigabytes_per_second": peak.bytes / 1e9},
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load": os.getloadavg()[0],
+        "rounds": rounds,
+    }
+    return Benchmark(about, _rows(preset, compute, peak, device, rounds, reference))
+
+
+def machine(device: str) -> str:
+    """What the figures were measured on."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def _rows(
+    preset: Preset,
+    compute: Compute,
+    peak: Peak,
+    device: str,
+    rounds: int,
+    reference: Path | None,
+) -> Iterator[dict[str, Any]]:
+    before = current_switches()
+    try:
+        yield from training_rows(preset, compute, before, peak, rounds)
+        yield evaluation_row(preset, compute, rounds)
+        if device.startswith("cuda"):
+            yield from graph_rows(device, rounds)
+        if reference is not None:
+            before.apply()
+            yield from reference_rows(reference, device, rounds)
+    finally:
+        before.apply()
+
+
+def record(folder: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> Path:
+    """Write what was measured to folder/DATE-MACHINE.json, over an earlier one of that day; its path."""
+    name = re.sub(r"[^a-z0-9]+", "-", about["machine"].lower()).strip("-")
+    path = folder / f"{about['date']}-{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    return path

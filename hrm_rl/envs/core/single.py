@@ -1,0 +1,173 @@
+"""One puzzle as an ordinary Gymnasium environment: a NumPy view of the vector core with one row."""
+
+from collections.abc import Callable
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.envs.core.from_arrays import POOL_SETTINGS, source_from_arrays
+from hrm_rl.envs.core.source import Source
+from hrm_rl.envs.core.spaces import action_space, observation_space
+from hrm_rl.envs.core.transition import Checker
+from hrm_rl.envs.core.vector import PuzzleVectorEnv, to_numpy
+
+Drawer = Callable[..., str]
+"""`drawer(inputs [S], draft=[S], labels=[S]) -> str`."""
+PictureDrawer = Callable[..., NDArray[np.uint8]]
+"""`drawer(inputs [S], draft=[S], labels=[S], caption=str, q=(q_halt, q_continue)) -> uint8 [H, W, 3]`,
+of one shape for all drafts, captions and Q values."""
+
+_UNKNOWN_Q = (float("nan"), float("nan"))
+
+
+class PuzzleEnv(gym.Env[dict[str, Any], Any]):
+    """A puzzle whose every step ends one reasoning segment: a draft, and whether to halt.
+
+    Spaces, reward and info are those of `PuzzleVectorEnv`, without its batch dimension and without
+    the entries of automatic resets. Equals row i of a vector environment seeded with `seed`, when
+    seeded with `seed + i`.
+
+    Renders as text (`render_mode="ansi"`) and, where its puzzle has a picture, as an array of pixels
+    (`"rgb_array"`, uint8 [H, W, 3], of one shape for all steps): `metadata` of the instance says
+    which. An agent that estimates Q values may have them in the picture with `show_q`.
+    """
+
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's form)
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        halt_max_steps: int = 16,
+        segment_cost: float = 0.0,
+        checker: Checker = "exact",
+        flat_action: bool = False,
+        drawer: Drawer | None = None,
+        picture: PictureDrawer | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if picture is not None:
+            self.metadata = {**self.metadata, "render_modes": ["ansi", "rgb_array"]}
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(
+                f"render_mode must be one of {self.metadata['render_modes']}, got {render_mode!r}"
+            )
+        self.render_mode = render_mode
+        self.source = source
+        self.observation_space = observation_space(source, halt_max_steps)
+        self.action_space = action_space(source, flat_action)
+        self._drawer, self._picture = drawer, picture
+        self._q = _UNKNOWN_Q
+        self._core = PuzzleVectorEnv(
+            1,
+            source,
+            halt_max_steps=halt_max_steps,
+            segment_cost=segment_cost,
+            checker=checker,
+            flat_action=flat_action,
+            autoreset_mode="Disabled",
+        )
+
+    @classmethod
+    def from_arrays(cls, inputs: ArrayLike, labels: ArrayLike, **settings: Any) -> "PuzzleEnv":
+        """An environment over your own puzzles, integers [N, S]; a label -100 asks for nothing.
+
+        Args:
+            inputs: tokens of the questions.
+            labels: tokens of the answers.
+            settings: those of `source_from_arrays` in `hrm_rl.envs.core.from_arrays` (vocab_size,
+                puzzle_identifiers,
+                rating, symmetry, validator, ...), and of this class.
+
+        Raises:
+            ValueError: an array of another form, naming the field and the row.
+        """
+        pool = {key: settings.pop(key) for key in POOL_SETTINGS if key in settings}
+        return cls(source_from_arrays(inputs, labels, **pool), **settings)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is None and self._core.state is None:
+            # np_random is this environment's own generator, so an unseeded start is a random one.
+            seed = int(self.np_random.integers(1 << 62))
+        obs, info = self._core.reset(seed=seed)
+        self._q = _UNKNOWN_Q
+        return _row(obs), unbatched_info(info)
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        if isinstance(action, dict):
+            batched: Any = {key: np.asarray(value)[None] for key, value in action.items()}
+        else:
+            batched = np.asarray(action)[None]
+        obs, reward, terminated, _, info = self._core.step(batched)
+        told = judged_info(info, self._core.rules.checker)
+        return _row(obs), float(reward), bool(terminated), False, told
+
+    def show_q(self, q_halt: SupportsFloat, q_continue: SupportsFloat) -> None:
+        """Have these Q values in the picture, until the next call or reset. Changes nothing else.
+
+        Call it before the step that submits the segment's draft, since recorders render inside
+        `step`. Through wrappers: `env.unwrapped.show_q(...)`.
+
+        Args:
+            q_halt: logit, a number or a tensor of one; drawn as its sigmoid. NaN is not known.
+            q_continue: likewise.
+        """
+        self._q = (float(q_halt), float(q_continue))
+
+    def render(self) -> str | NDArray[np.uint8] | None:  # type: ignore[override]
+        """The board with the draft in it, and a line on how far thinking has come.
+
+        A string in mode "ansi"; in mode "rgb_array" a new array uint8 [H, W, 3] that also has the
+        values of `show_q`; None without a mode or before the first reset.
+        """
+        if self.render_mode is None or self._core.state is None:
+            return None
+        state = self._core.state
+        row = to_numpy(
+            {"inputs": state.puzzles.inputs, "draft": state.draft, "labels": state.puzzles.labels}
+        )
+        segment, limit = int(state.segment), self._core.rules.halt_max_steps
+        if self.render_mode == "rgb_array":
+            assert self._picture is not None
+            return self._picture(
+                row["inputs"][0],
+                draft=row["draft"][0],
+                labels=row["labels"][0],
+                caption=f"segment {segment} of {limit}",
+                q=self._q,
+            )
+        board = (
+            self._drawer(row["inputs"][0], draft=row["draft"][0], labels=row["labels"][0])
+            if self._drawer
+            else " ".join(map(str, row["draft"][0]))
+        )
+        wrong = int(((row["draft"] != row["labels"]) & (row["labels"] >= 0)).sum())
+        return f"{board}\nsegment {segment} of {limit}, {wrong} cells to go\n"
+
+
+def _row(obs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    row = {key: value[0] for key, value in to_numpy(obs).items()}
+    return {k: np.array(v) if isinstance(v, np.ndarray) else v for k, v in row.items()}
+
+
+_BATCH_ONLY = ("episode", "final_obs", "final_info")
+
+
+def unbatched_info(info: dict[str, Any]) -> dict[str, Any]:
+    """A vector environment's info of one row: NumPy, no masks, nothing of automatic resets."""
+    kept = {k: v for k, v in info.items() if not k.startswith("_") and k not in _BATCH_ONLY}
+    return {key: value[0] for key, value in to_numpy(kept).items()}
+
+
+def judged_info(info: dict[str, Any], checker: Checker) -> dict[str, Any]:
+    """The info of a step, with `is_success`, by which SB3, its Monitor and rl-zoo3 know success: what the
+    checker pays for."""
+    told = unbatched_info(info)
+    told["is_success"] = bool(told["valid" if checker == "valid" else "correct"])
+    return told

@@ -1,0 +1,352 @@
+"""The torch-native vector environment: a batch of puzzles, tensors out, tensors or NumPy in."""
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from hrm_rl.envs.core.from_arrays import POOL_SETTINGS, source_from_arrays
+from hrm_rl.envs.core.row_keys import Order, RowKeys, read_reset_mask, reseed
+from hrm_rl.envs.core.source import Puzzles, Source, check_source
+from hrm_rl.envs.core.spaces import action_space, observation_space
+from hrm_rl.envs.core.transition import (
+    Autoreset,
+    Checker,
+    EnvState,
+    Judgement,
+    Rules,
+    Step,
+    begin,
+    select,
+    transition,
+    will_end,
+)
+
+_MODES: dict[AutoresetMode, Autoreset] = {
+    AutoresetMode.SAME_STEP: "same-step",
+    AutoresetMode.NEXT_STEP: "next-step",
+    AutoresetMode.DISABLED: "disabled",
+}
+
+
+class PuzzleVectorEnv(VectorEnv):
+    """`num_envs` puzzles side by side; an action ends a reasoning segment on each.
+
+    Tensors returned are the environment's own: clone before writing into them.
+
+    Observation (Dict): `inputs` and `draft` [B, S] int32 tokens, `puzzle_identifiers` and `segment`
+    [B] int64. Action (Dict): `answer` [B, S] tokens and `halt` [B] in {0, 1}; with
+    `flat_action=True` one array [B, S + 1]. Reward: right - segment_cost on the last step,
+    -segment_cost before. An episode terminates when it halts or reaches `halt_max_steps`; the
+    environment itself never truncates.
+
+    Info, all tensors on the device: `labels`, `rating`, `puzzle_key` of the puzzle in the returned
+    observation, from reset and step; and from every step, whether or not a row ended, `correct`,
+    `valid`, `cell_accuracy`, `segments`, `first_correct_segment`, `forced` of the answer just given,
+    `episode` {r, l, t}, and `final_obs` and `final_info`, and the metrics of the source's validator where
+    it has some. Every key has its `_key` mask.
+
+    Row i's k-th puzzle is a pure hash of (seed + i, k). With `order="epoch"` the rows instead walk
+    the source's keys 0, 1, 2, ... together, each key once: evaluation with slot refill.
+
+    Raises:
+        ValueError: a setting out of range, `checker="valid"` of a source that cannot check, a bad draw.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        source: Source,
+        *,
+        halt_max_steps: int = 16,
+        segment_cost: float = 0.0,
+        checker: Checker = "exact",
+        flat_action: bool = False,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        order: Order = "hash",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be >= 1, got {num_envs}")
+        self.device = torch.device(device)
+        check_source(source, num_envs, self.device)
+        if checker == "valid" and source.validator is None:
+            raise ValueError("checker='valid' needs a source with a validator; this one has none")
+        self.num_envs = num_envs
+        self.source = source
+        self.rules = Rules(halt_max_steps, segment_cost, checker)
+        self.flat_action = flat_action
+        self._keys = RowKeys(num_envs, order, self.device)
+        mode = read_autoreset_mode(autoreset_mode)
+        self._autoreset = _MODES[mode]
+        self.metadata = {"render_modes": [], "autoreset_mode": mode}
+        self.render_mode = None
+        self.single_observation_space = observation_space(source, halt_max_steps)
+        self.single_action_space = action_space(source, flat_action)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.state: EnvState | None = None
+        self._all = torch.ones(num_envs, dtype=torch.bool, device=self.device)
+        self._began = torch.zeros(num_envs, device=self.device)
+        self._clock_start = time.perf_counter()
+
+    @classmethod
+    def from_arrays(
+        cls, num_envs: int, inputs: ArrayLike, labels: ArrayLike, **settings: Any
+    ) -> "PuzzleVectorEnv":
+        """Environments over your own puzzles, integers [N, S]; a label -100 asks for nothing.
+
+        Args:
+            num_envs: environments side by side.
+            inputs: tokens of the questions.
+            labels: tokens of the answers.
+            settings: those of `hrm_rl.envs.core.from_arrays.source_from_arrays` (vocab_size, puzzle_identifiers,
+                rating, symmetry, validator, ...), and of this class.
+
+        Raises:
+            ValueError: an array of another form, naming the field and the row.
+        """
+        pool = {key: settings.pop(key) for key in POOL_SETTINGS if key in settings}
+        device = settings.get("device", "cpu")
+        return cls(num_envs, source_from_arrays(inputs, labels, device=device, **pool), **settings)
+
+    @property
+    def halt_max_steps(self) -> int:
+        """The most segments of an episode."""
+        return self.rules.halt_max_steps
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens are 0 .. vocab_size - 1."""
+        return self.source.vocab_size
+
+    @property
+    def seq_len(self) -> int:
+        """Cells of a puzzle, S."""
+        return self.source.seq_len
+
+    # --- Gymnasium's interface ---------------------------------------------------------------
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Start new episodes.
+
+        Args:
+            seed: row i is seeded with `seed + i`, or with the i-th of a list, and starts at its
+                puzzle 0; None goes on with the next puzzles (random ones at first).
+            options: {"reset_mask": bool [num_envs]} resets, and seeds, those rows only.
+        """
+        started = self.state is not None
+        mask = read_reset_mask(options, self.num_envs, self.device, started)
+        where = self._all if mask is None else mask
+        reseed(self, self._keys, seed, mask, started)
+        fresh = self._candidates(where)
+        self.state = fresh if self.state is None else select(where, fresh, self.state)
+        self._began = torch.where(where, self._now(), self._began)
+        return self._observation(self.state), self._puzzle_info(self.state, self._all)
+
+    def step(
+        self, actions: Any
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Submit one draft a row, and halt or think on."""
+        if self.state is None:
+            raise RuntimeError("call reset() before step()")
+        answer, halt = self.read_action(actions)
+        ending = will_end(self.state, halt, self.rules)
+        taking = self.state.ended if self._autoreset == "next-step" else ending
+        keeps = self._autoreset == "disabled"
+        candidates = self.state if keeps else self._candidates(taking)
+        self.state, step = transition(
+            self.state,
+            answer,
+            halt,
+            candidates,
+            self.rules,
+            self.source.validator,
+            self._autoreset,
+        )
+        info = self._step_info(step)
+        if not keeps:
+            self._began = torch.where(taking, self._now(), self._began)
+        truncated = torch.zeros_like(step.terminated)
+        return self._observation(self.state), step.reward, step.terminated, truncated, info
+
+    def close_extras(self, **kwargs: Any) -> None:
+        self.state = None
+
+    def current(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The observation and puzzle info of this moment, as the last reset or step returned them.
+
+        Raises RuntimeError before the first reset.
+        """
+        if self.state is None:
+            raise RuntimeError("call reset() first")
+        return self._observation(self.state), self._puzzle_info(self.state, self._all)
+
+    def take_rows(self, rows: Tensor) -> "PuzzleVectorEnv":
+        """These environments in their present state, as fewer: rows int64 [K], each once.
+
+        Their seeds, counters and episodes go with them; this object is not to be stepped on with.
+        """
+        if self.state is None:
+            raise RuntimeError("call reset() first")
+        fewer = copy.copy(self)
+        fewer.num_envs = len(rows)
+        fewer.observation_space = batch_space(self.single_observation_space, fewer.num_envs)
+        fewer.action_space = batch_space(self.single_action_space, fewer.num_envs)
+        puzzles = Puzzles(*(t[rows] for t in self.state.puzzles))
+        fewer.state = EnvState(puzzles, *(t[rows] for t in self.state[1:]))
+        fewer._keys = self._keys.take(rows)
+        for name in ("_all", "_began"):
+            setattr(fewer, name, getattr(self, name)[rows])
+        return fewer
+
+    # --- the state, for checkpoints ---------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Puzzles, drafts and counters of every row; with the same source, all a resume needs."""
+        if self.state is None:
+            raise RuntimeError("an environment has no state before its first reset")
+        return {
+            "puzzles": tuple(self.state.puzzles),
+            "rows": tuple(self.state[1:]),
+            "row_seeds": self._keys.seeds,
+            "drawn": self._keys.drawn,
+            "cursor": self._keys.cursor,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`; episode times start anew."""
+        on_device = [t.to(self.device) for t in (*state["puzzles"], *state["rows"])]
+        if on_device[0].shape != (self.num_envs, self.source.seq_len):
+            raise ValueError(
+                f"the state is of {tuple(on_device[0].shape)} rows and cells, these environments "
+                f"of ({self.num_envs}, {self.source.seq_len})"
+            )
+        count = len(Puzzles._fields)
+        self.state = EnvState(Puzzles(*on_device[:count]), *on_device[count:])
+        self._keys.seeds = state["row_seeds"].to(self.device)
+        self._keys.drawn = state["drawn"].to(self.device)
+        self._keys.cursor = state["cursor"].to(self.device)
+        self._began = torch.full_like(self._began, self._now())
+
+    # --- actions, seeds and keys ---------------------------------------------------------------
+
+    def read_action(self, actions: Any) -> tuple[Tensor, Tensor]:
+        """An action in any accepted form as (answer [B, S], halt bool [B]) on the device.
+
+        Raises ValueError where its form or shape is another.
+        """
+        if isinstance(actions, Mapping):
+            if not {"answer", "halt"} <= actions.keys():
+                raise ValueError(f"an action needs 'answer' and 'halt', got {list(actions)}")
+            answer = torch.as_tensor(actions["answer"], device=self.device)
+            halt = torch.as_tensor(actions["halt"], device=self.device)
+        elif self.flat_action:
+            flat = torch.atleast_1d(torch.as_tensor(actions, device=self.device))
+            answer, halt = flat[..., :-1], flat[..., -1]
+        else:
+            raise ValueError(
+                "an action is a dict of 'answer' and 'halt' (an array only with flat_action=True), "
+                f"got {type(actions).__name__}"
+            )
+        if answer.shape != (self.num_envs, self.source.seq_len) or halt.shape != (self.num_envs,):
+            raise ValueError(
+                f"answer and halt have shapes {tuple(answer.shape)} and {tuple(halt.shape)}; wanted "
+                f"({self.num_envs}, {self.source.seq_len}) and ({self.num_envs},)"
+            )
+        return answer, halt.bool()
+
+    def _candidates(self, taking: Tensor) -> EnvState:
+        """A fresh episode for every row; the rows of `taking` use theirs up."""
+        keys = self._keys.draw(taking)
+        return begin(self.source.draw(keys), keys)
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._clock_start
+
+    # --- observations and infos ----------------------------------------------------------------
+
+    def _observation(self, state: EnvState) -> dict[str, Tensor]:
+        return {
+            "inputs": state.puzzles.inputs,
+            "draft": state.draft,
+            "puzzle_identifiers": state.puzzles.puzzle_identifiers,
+            "segment": state.segment,
+        }
+
+    def _masked(self, values: dict[str, Any], mask: Tensor) -> dict[str, Any]:
+        return values | {f"_{key}": mask for key in values}
+
+    def _puzzle_info(self, state: EnvState, mask: Tensor) -> dict[str, Any]:
+        puzzle = {
+            "labels": state.puzzles.labels,
+            "rating": state.puzzles.rating,
+            "puzzle_key": state.puzzle_key,
+        }
+        return self._masked(puzzle, mask)
+
+    def _judgement_info(self, judgement: Judgement, mask: Tensor) -> dict[str, Any]:
+        return self._masked(judgement._asdict(), mask)
+
+    def _metrics(self, state: EnvState) -> dict[str, Any]:
+        """What else the source's validator says of the answers just given; mostly nothing."""
+        metrics = getattr(self.source.validator, "metrics", None)
+        if metrics is None:
+            return {}
+        return metrics(state.puzzles.inputs, state.draft, state.puzzles.labels)
+
+    def _step_info(self, step: Step) -> dict[str, Any]:
+        assert self.state is not None
+        ended = step.ended_now
+        episode = {
+            "r": step.final.episode_return,
+            "l": step.final.segment,
+            "t": self._now() - self._began,
+        }
+        metrics = self._metrics(step.final)
+        final_info = (
+            self._puzzle_info(step.final, ended)
+            | self._judgement_info(step.judgement, ended)
+            | self._masked(metrics, ended)
+        )
+        return (
+            self._puzzle_info(self.state, self._all)
+            | self._judgement_info(step.judgement, self._all)
+            | self._masked(metrics, self._all)
+            | self._masked(
+                {
+                    "episode": episode,
+                    "final_obs": self._observation(step.final),
+                    "final_info": final_info,
+                },
+                ended,
+            )
+        )
+
+
+def read_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """Gymnasium's mode, from itself, its name (SAME_STEP) or its value (SameStep)."""
+    for known in AutoresetMode:
+        if mode in (known, known.name, known.value):
+            return known
+    names = ", ".join(known.name for known in AutoresetMode)
+    raise ValueError(f"autoreset_mode must be one of {names}; got {mode!r}")
+
+
+def to_numpy(value: Any) -> Any:
+    """Tensors, and tensors in dicts, as NumPy arrays of their own."""
+    if isinstance(value, Mapping):
+        return {key: to_numpy(inner) for key, inner in value.items()}
+    return np.array(value.detach().cpu().numpy()) if isinstance(value, Tensor) else value

@@ -1,0 +1,131 @@
+"""Grid puzzles of reasoning-gym as environments, single and vector.
+
+    from hrm_rl.envs import reasoning_gym
+
+    env = reasoning_gym.make_env("mini_sudoku", size=1000, seed=0)
+    config = {"n": 6, "max_remove": 6}
+    envs = reasoning_gym.make_vector_env(64, "n_queens", config=config, checker="valid")
+
+Observation, action and reward are those of every puzzle environment; tokens, datasets and splits those of
+`hrm_rl.puzzles.reasoning_gym`. `checker="exact"` pays for the stored answer alone, `checker="valid"` for
+every answer that the dataset's own `score_answer` gives its full 1.0. That is Python on text: it runs on the
+host, for the rows that end and differ from the stored answer, so a step waits for the device. On rows that
+go on, `info["valid"]` is `info["correct"]`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hrm_rl.envs.core.single import PuzzleEnv
+from hrm_rl.envs.core.source import PoolSource
+from hrm_rl.envs.core.vector import PuzzleVectorEnv
+from hrm_rl.puzzles.reasoning_gym import ReasoningGymPool, load
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class HostValidator:
+    """Any answer with a full score, asked of reasoning-gym on the host."""
+
+    pool: ReasoningGymPool
+    on_host = True
+
+    def __call__(
+        self, inputs: Tensor, answers: Tensor, labels: Tensor, rows: Tensor | None = None
+    ) -> Tensor:
+        """bool [B] for [B, S] each; False outside `rows`, bool [B], where they are given."""
+        right = torch.zeros(len(inputs), dtype=torch.bool)
+        where = torch.ones_like(right) if rows is None else rows.cpu()
+        if where.any():
+            index = where.nonzero().squeeze(1)
+            asked = index.to(inputs.device)
+            arrays = (t.index_select(0, asked).cpu().numpy() for t in (inputs, answers, labels))
+            right[index] = torch.from_numpy(self.pool.scores(*arrays) >= 1)
+        return right.to(inputs.device)
+
+
+def make_env(
+    dataset: str = "mini_sudoku",
+    *,
+    size: int = 1000,
+    seed: int = 0,
+    split: Split | None = "train",
+    config: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> PuzzleEnv:
+    """One puzzle of a dataset.
+
+    Args:
+        dataset: a name in reasoning-gym; one of `hrm_rl.puzzles.reasoning_gym.FORMATS`.
+        size: puzzles in the pool.
+        seed: of reasoning-gym: which pool. Close seeds share puzzles; hold puzzles out by split.
+        split: puzzles for training, or those held out; None mixes them.
+        config: settings of the dataset that are not its defaults.
+        options: those of PuzzleEnv: halt_max_steps, segment_cost, checker, flat_action, render_mode.
+
+    Raises:
+        ValueError: as `hrm_rl.puzzles.reasoning_gym.load` does.
+    """
+    pool = reasoning_gym_pool(dataset, size=size, seed=seed, split=split, config=config)
+    return PuzzleEnv(_source(pool), drawer=pool.draw, picture=pool.picture, **options)
+
+
+def make_vector_env(
+    num_envs: int = 1,
+    dataset: str = "mini_sudoku",
+    *,
+    size: int = 1000,
+    seed: int = 0,
+    split: Split | None = "train",
+    config: Mapping[str, Any] | None = None,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> PuzzleVectorEnv:
+    """`num_envs` puzzles on a device; arguments as in `make_env`, options those of PuzzleVectorEnv."""
+    pool = reasoning_gym_pool(dataset, size=size, seed=seed, split=split, config=config)
+    return PuzzleVectorEnv(num_envs, _source(pool, device), device=device, **options)
+
+
+def reasoning_gym_source(
+    dataset: str = "mini_sudoku",
+    *,
+    size: int = 1000,
+    seed: int = 0,
+    split: Split | None = "train",
+    config: Mapping[str, Any] | None = None,
+    device: torch.device | str = "cpu",
+) -> PoolSource:
+    """The pool as a source; arguments as in `make_env`."""
+    pool = reasoning_gym_pool(dataset, size=size, seed=seed, split=split, config=config)
+    return _source(pool, device)
+
+
+def reasoning_gym_pool(
+    dataset: str = "mini_sudoku",
+    *,
+    size: int = 1000,
+    seed: int = 0,
+    split: Split | None = "train",
+    config: Mapping[str, Any] | None = None,
+) -> ReasoningGymPool:
+    """`load`, once for the same arguments in a process."""
+    return _pool(dataset, size, seed, split, tuple(sorted((config or {}).items())))
+
+
+@lru_cache(maxsize=16)
+def _pool(
+    dataset: str, size: int, seed: int, split: Split | None, config: tuple[tuple[str, Any], ...]
+) -> ReasoningGymPool:
+    return load(dataset, size=size, seed=seed, split=split, config=dict(config))
+
+
+def _source(pool: ReasoningGymPool, device: torch.device | str = "cpu") -> PoolSource:
+    return PoolSource(
+        pool.arrays, pool.format.vocab_size, device=device, validator=HostValidator(pool)
+    )

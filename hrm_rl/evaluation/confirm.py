@@ -1,0 +1,56 @@
+"""A bank's promise, kept live: is it of this model, and what is stopping early worth by the clock?"""
+
+from typing import Any
+
+from hrm_rl.evaluation.evaluate import evaluate
+from hrm_rl.halting import HaltingRule, TraceBank
+from hrm_rl.halting.fit.provenance import check_fitted
+from hrm_rl.model import HRM
+from hrm_rl.model.files.fingerprint import model_hash
+from hrm_rl.puzzles.pool import PuzzleArrays
+
+
+def check_bank(
+    model: HRM, bank: TraceBank, rule: HaltingRule | None = None, *, allow_mismatch: bool = False
+) -> None:
+    """Raises ValueError where the bank was recorded from another model, unless that is allowed, or
+    where it may not judge the rule (`hrm_rl.halting.fit.provenance.check_fitted`)."""
+    found, recorded = model_hash(model), bank.header.model_hash
+    if found != recorded and not allow_mismatch:
+        of = f"model {recorded[:12]}" if recorded else "a model it does not name"
+        raise ValueError(
+            f"the bank was recorded from {of}, and this is model {found[:12]}; record one of it with "
+            "`hrm-rl trace`, or say --allow-mismatch"
+        )
+    if rule is not None:
+        check_fitted(rule, bank, allow_mismatch)
+
+
+def measure_speedup(
+    model: HRM,
+    puzzles: PuzzleArrays,
+    rule: HaltingRule | str,
+    max_segments: int,
+    *,
+    repeats: int = 3,
+    **options: Any,
+) -> dict[str, float]:
+    """How much faster a rule is than running every puzzle to the limit, both with slot refill.
+
+    Both are timed `repeats` times, by turns; the best of each counts. Options are `evaluate`'s.
+
+    Returns:
+        speedup: puzzles a second with the rule over those at the limit.
+        promised_speedup: limit / mean segments: what there is to gain where segments cost all the time.
+    """
+
+    def run(tried: HaltingRule | str) -> tuple[float, float]:
+        result = evaluate(model, puzzles, tried, max_segments=max_segments, **options)
+        return result.seconds, float(result.segments.mean())
+
+    rounds = [(run(f"fixed:{max_segments}"), run(rule)) for _ in range(repeats)]
+    to_the_limit, stopping = (min(one) for one in zip(*rounds, strict=True))
+    return {
+        "speedup": to_the_limit[0] / stopping[0],
+        "promised_speedup": max_segments / stopping[1],
+    }

@@ -1,0 +1,102 @@
+"""Any rule for stopping, exactly, on a recorded bank: what the live loop would do, in milliseconds."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hrm_rl.halting.bank import TraceBank
+from hrm_rl.halting.features import SegmentFeatures
+from hrm_rl.halting.rules import HaltingRule, needs_of, stops_of
+from hrm_rl.halting.rules.spec import parse_rule
+
+# A sweep asks for the same bank's features once a threshold.
+_features: WeakKeyDictionary[TraceBank, dict[bool, SegmentFeatures]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a rule did, puzzle by puzzle; segments count from 1."""
+
+    stopped: NDArray[np.int64]
+    """[N]: segments run."""
+    answered: NDArray[np.int64]
+    """[N]: the segment whose draft is the answer; `stopped`, unless the rule recalls."""
+    correct: NDArray[np.bool_]
+    """[N]: the answer is the stored solution."""
+    valid: NDArray[np.bool_]
+    """[N]: the answer is any right one."""
+    max_segments: int
+    """The limit."""
+
+
+def bank_features(bank: TraceBank, needs: Collection[str] = ()) -> SegmentFeatures:
+    """The features of every segment of every puzzle, [B] with B = N * M, a puzzle's segments together.
+
+    Kept with the bank, so a second call costs nothing; pooled_z_H is there where `needs` names it.
+
+    Raises ValueError where the bank lacks a column; it says how to record one.
+    """
+    pooled = "pooled_z_H" in needs
+    kept = _features.setdefault(bank, {})
+    if pooled not in kept:
+        columns: dict[str, Any] = {}
+        for name in SegmentFeatures._fields:
+            if name == "pooled_z_H":
+                columns[name] = torch.tensor(bank.column(name)).flatten(0, 1) if pooled else None
+            else:
+                columns[name] = torch.tensor(bank.column(name)).flatten()
+        kept[pooled] = SegmentFeatures(**columns)
+    return kept[pooled]
+
+
+def replay(bank: TraceBank, rule: HaltingRule | str, *, max_segments: int | None = None) -> Outcome:
+    """What the live loop would do with this rule: where it stops, and whether its answer is right.
+
+    A puzzle stops at the first segment of which the rule says so, or at the limit. A rule that recalls
+    answers with the draft it scored highest up to there, the earliest of equals.
+
+    Args:
+        bank: recorded segments.
+        rule: a rule, or its spec string; the bank-only ones (`oracle`, `first-correct`) too.
+        max_segments: the limit; all of the bank's by default.
+
+    Raises ValueError: an unknown spec, a limit beyond the bank, or a column that the bank lacks.
+    """
+    rule = parse_rule(rule) if isinstance(rule, str) else rule
+    limit = bank.num_segments if max_segments is None else max_segments
+    bank.check_limit(limit)
+    needs = needs_of(rule)
+    recalls = getattr(rule, "recalls", False)
+    if "future" in needs:
+        stopped = np.asarray(rule.stop_segments(bank.correct[:, :limit]))  # type: ignore[attr-defined]
+    else:
+        stops = _table(stops_of(rule, bank_features(bank, needs)), bank)[:, :limit]
+        stopped = np.where(stops.any(1), stops.argmax(1) + 1, limit)
+    answered = stopped
+    if recalls:
+        scores = _table(rule.score(bank_features(bank, needs)), bank)[:, :limit]  # type: ignore[attr-defined]
+        run = np.arange(limit) < stopped[:, None]
+        answered = np.where(run, scores, -np.inf).argmax(1) + 1
+    rows = np.arange(bank.num_puzzles)
+    return Outcome(
+        stopped=stopped.astype(np.int64),
+        answered=answered.astype(np.int64),
+        correct=bank.correct[rows, answered - 1],
+        valid=bank.valid[rows, answered - 1],
+        max_segments=limit,
+    )
+
+
+def _table(values: torch.Tensor, bank: TraceBank) -> NDArray[Any]:
+    """What a rule said of all segments, as [N, M]. Raises ValueError for another shape."""
+    shape = (bank.num_puzzles, bank.num_segments)
+    if tuple(values.shape) != (shape[0] * shape[1],):
+        raise ValueError(
+            f"a rule gives one value a row, [{shape[0] * shape[1]}]; got {tuple(values.shape)}"
+        )
+    return values.detach().cpu().numpy().reshape(shape)

@@ -1,0 +1,178 @@
+"""A made-up trace bank whose best stopping is known exactly: what learners are tested against.
+
+The world. A puzzle's draft is `right`, `open` (wrong, can still be solved) or `hopeless` (wrong for
+ever). Before the first segment it is hopeless with probability HOPELESS, else open. A segment solves
+an open puzzle with probability SOLVES, the hazard, and spoils a right draft with probability SPOILS
+(overthinking). Then one signal, 0 or 1, is seen: 1 with probability SHOWS if the draft is right and
+FOOLS if it is wrong, drawn anew at every segment.
+
+What is seen. `q_halt` is the log-odds, given all signals so far, that the draft is right, and
+`q_continue` that the puzzle is open: Bayes, so a perfectly calibrated Q head. With `segment` they say
+all that the signals do, so a rule without memory can be as good as any. The other columns are
+functions of the same signals, and inputs and ratings are no part of an observation: no rule sees more.
+
+The best. After t segments there are only 2^t histories of signals, so the best stopping is computed
+exactly, by dynamic programming over all of them. With A_t(h, s) the probability of history h and
+state s after segment t, and V_t(h) the best expected return from there times the probability of h,
+
+    V_M(h) = A_M(h, right)
+    V_t(h) = max(A_t(h, right), V_{t+1}(h0) + V_{t+1}(h1) - cost * sum_s A_t(h, s))
+
+and the best return is V_1(0) + V_1(1) - cost: an episode returns correct - cost * segments.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrm_rl.halting.bank import BankHeader, TraceBank
+
+HOPELESS, SOLVES, SPOILS, SHOWS, FOOLS = 0.25, 0.3, 0.1, 0.9, 0.1
+NUM_SEGMENTS = 8
+
+_RIGHT, _OPEN, _HOPELESS = range(3)
+_START = np.array([0.0, 1 - HOPELESS, HOPELESS])
+_SEGMENT = np.array([[1 - SPOILS, SPOILS, 0], [SOLVES, 1 - SOLVES, 0], [0, 0, 1]])  # [from, to]
+_SIGNAL = np.array([[1 - SHOWS, SHOWS], [1 - FOOLS, FOOLS], [1 - FOOLS, FOOLS]])  # [state, signal]
+_CELLS = 8
+
+
+def toy_bank(
+    num_puzzles: int = 2000, seed: int = 0, *, num_segments: int = NUM_SEGMENTS
+) -> TraceBank:
+    """A trace bank drawn from the toy world, the same for the same arguments.
+
+    Args:
+        num_puzzles: puzzles of each split, `validation` and `test`; no puzzle is in both.
+        seed: which draw.
+        num_segments: segments recorded, M.
+
+    `rating` is 1 for hopeless puzzles and 0 for the others. Raises ValueError for counts below 1.
+    """
+    if num_puzzles < 1 or not 1 <= num_segments <= 16:
+        raise ValueError(
+            "a toy bank needs num_puzzles >= 1 and 1 <= num_segments <= 16, got "
+            f"{num_puzzles} and {num_segments}"
+        )
+    rng = np.random.default_rng([seed, num_puzzles])
+    total = 2 * num_puzzles
+    states = _draw_states(rng, total, num_segments)  # [N, M]
+    signals = _draw(_SIGNAL[states], rng)  # [N, M]
+    correct = states == _RIGHT
+    inputs = rng.integers(0, 256, (total, _CELLS)).astype(np.int32)
+    for place in range(3):  # no two alike
+        inputs[:, place] = np.arange(total) // 256**place % 256
+    labels = (inputs + 1) % 256
+    return TraceBank(
+        correct=correct,
+        valid=correct.copy(),
+        cell_accuracy=np.where(correct, 1.0, 0.5).astype(np.float32),
+        features=_columns(signals),
+        inputs=inputs,
+        labels=labels,
+        puzzle_identifiers=np.zeros(total, dtype=np.int32),
+        puzzle_key=np.tile(np.arange(num_puzzles, dtype=np.int64), 2),
+        rating=(states[:, -1] == _HOPELESS).astype(np.float32),
+        source=("toy",) * total,
+        split=np.repeat(["validation", "test"], num_puzzles),
+        header=BankHeader(
+            model_hash="toy",
+            halt_max_steps=num_segments,
+            note="made up by hrm_rl.halting.bank.toy",
+        ),
+    )
+
+
+def toy_optimal_return(cost: float, num_segments: int = NUM_SEGMENTS) -> float:
+    """The largest expected correct - cost * segments that any rule without hindsight can reach."""
+    joint = _joint(num_segments)
+    value = joint[-1][:, _RIGHT]
+    for now in reversed(joint[:-1]):
+        value = np.maximum(now[:, _RIGHT], value.reshape(-1, 2).sum(1) - cost * now.sum(1))
+    return float(value.sum() - cost)
+
+
+def toy_optimal_stops(bank: TraceBank, cost: float) -> NDArray[np.int64]:
+    """Where the optimal rule stops on each puzzle of a toy bank, 1-based [N]; ties stop.
+
+    Its mean return on the bank differs from `toy_optimal_return` by the draw of the puzzles only.
+    """
+    joint = _joint(bank.num_segments)
+    stops = [np.ones(len(joint[-1]), dtype=bool)]
+    value = joint[-1][:, _RIGHT]
+    for now in reversed(joint[:-1]):
+        think_on = value.reshape(-1, 2).sum(1) - cost * now.sum(1)
+        stops.append(now[:, _RIGHT] >= think_on)
+        value = np.maximum(now[:, _RIGHT], think_on)
+    history = _histories(_signals(bank))
+    stopped = np.stack([stop[h] for stop, h in zip(reversed(stops), history.T, strict=True)], 1)
+    return stopped.argmax(1) + 1
+
+
+def _joint(num_segments: int) -> list[NDArray[np.float64]]:
+    """A_t(history, state) for t = 1..M, each [2^t, 3]; a history's newest signal is its last bit."""
+    joint, parts = _START[None], []
+    for _ in range(num_segments):
+        joint = ((joint @ _SEGMENT)[:, None, :] * _SIGNAL.T).reshape(-1, 3)
+        parts.append(joint)
+    return parts
+
+
+def _histories(signals: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of every history of signals [N, M], as the rows of `_joint` count them."""
+    history, columns = np.zeros(len(signals), dtype=np.int64), []
+    for signal in signals.T:
+        history = 2 * history + signal
+        columns.append(history)
+    return np.stack(columns, axis=1)
+
+
+def _draw(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """One outcome for each distribution along the last axis."""
+    uniform = rng.random(probabilities.shape[:-1])[..., None]
+    return (uniform >= probabilities.cumsum(-1)[..., :-1]).sum(-1)
+
+
+def _draw_states(rng: np.random.Generator, rows: int, num_segments: int) -> NDArray[np.int64]:
+    state, states = _draw(np.tile(_START, (rows, 1)), rng), []
+    for _ in range(num_segments):
+        state = _draw(_SEGMENT[state], rng)
+        states.append(state)
+    return np.stack(states, axis=1)
+
+
+def _signals(bank: TraceBank) -> NDArray[np.int64]:
+    return (bank.features["confidence"] > 0.7).astype(np.int64)
+
+
+def _columns(signals: NDArray[np.int64]) -> dict[str, NDArray]:
+    """What a segment shows, [N, M] each: functions of the signals up to then."""
+    joint = _joint(signals.shape[1])
+    belief = np.stack(
+        [
+            now[h] / now[h].sum(1, keepdims=True)
+            for now, h in zip(joint, _histories(signals).T, strict=True)
+        ],
+        axis=1,
+    )  # [N, M, 3]
+    log_odds = np.log(belief) - np.log1p(-belief)
+    same = np.zeros(signals.shape, dtype=bool)
+    same[:, 1:] = (signals[:, 1:] & signals[:, :-1]) == 1
+    unchanged_for = np.zeros(signals.shape, dtype=np.int64)
+    for t in range(1, signals.shape[1]):
+        unchanged_for[:, t] = np.where(same[:, t], unchanged_for[:, t - 1] + 1, 0)
+    first = np.arange(signals.shape[1]) == 0
+    floats = {
+        "q_halt": log_odds[..., _RIGHT],
+        "q_continue": log_odds[..., _OPEN],
+        "confidence": np.where(signals, 0.9, 0.5),
+        "confidence_min": np.where(signals, 0.8, 0.3),
+        "margin": np.where(signals, 0.8, 0.2),
+        "entropy": np.where(signals, 0.1, 1.0),
+        "kl": np.where(first, np.inf, np.where(same, 1e-4, 0.1)),
+        "residual_H": np.where(first, np.inf, np.where(signals, 0.02, 0.3)),
+        "residual_L": np.where(first, np.inf, np.where(signals, 0.04, 0.6)),
+        "changed": np.where(first | ~same, 1.0, 0.0),
+    }
+    return {name: column.astype(np.float32) for name, column in floats.items()} | {
+        "unchanged_for": unchanged_for
+    }

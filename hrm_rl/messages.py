@@ -1,0 +1,17 @@
+"""Phrases that error messages share."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
+    """The question "did you mean 'sudoku'?" for a misspelt name; "" where nothing known is near.
+
+    Args:
+        name: what was given.
+        known: the accepted names.
+        most: name at most this many candidates.
+        cutoff: similarity from which a name is near, 0 to 1 (see `difflib.get_close_matches`).
+    """
+    near = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else ""

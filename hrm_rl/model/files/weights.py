@@ -1,0 +1,185 @@
+"""Weights in and out: our folders (config.json + model.safetensors) and the reference's checkpoints."""
+
+import dataclasses
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from hrm_rl.model.config import HRMConfig
+from hrm_rl.model.files.hub import resolve
+from hrm_rl.model.hrm import HRM
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+# How the model was trained, beside the two where it was pushed from a run.
+RUN_FILE = "run.json"
+
+# What torch.compile and the reference's wrappers put in front of a tensor's name.
+_WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.", "inner.")
+# Tensors some versions of the reference store that are scratch or can be computed.
+_DERIVED = ("puzzle_emb.local_weights", "puzzle_emb.local_ids", "rotary_emb.")
+
+
+def save_pretrained(model: HRM, directory: str | os.PathLike[str]) -> None:
+    """Write config.json and model.safetensors; each file appears whole or not at all."""
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / WEIGHTS_FILE, model.state_dict())
+    write_whole(folder / CONFIG_FILE, json.dumps(model.config.to_dict(), indent=2) + "\n")
+
+
+def load_pretrained(
+    source: str | os.PathLike[str], revision: str | None = None, forward_dtype: str | None = None
+) -> HRM:
+    """Load a model from a folder, from a run folder (its newest checkpoint), or from the Hugging Face
+    Hub where huggingface_hub is installed; with `forward_dtype`, to compute in that instead of what it
+    was saved with.
+
+    Raises:
+        FileNotFoundError: neither such a folder nor a hub id, or a file is missing from the folder.
+        ValueError: a file is damaged, or the tensors do not fit the configuration.
+    """
+    folder = resolve(source, (CONFIG_FILE, WEIGHTS_FILE), revision)
+    checkpoints = list_checkpoints(folder)
+    if checkpoints and not (folder / WEIGHTS_FILE).exists():
+        folder = checkpoints[-1]
+    config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+    for path in (config_path, weights_path):
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no model: {path.name} is missing")
+    try:
+        config = HRMConfig.from_dict(json.loads(config_path.read_text()))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{config_path} is no model configuration: {error}") from None
+    if forward_dtype is not None:
+        config = dataclasses.replace(config, forward_dtype=forward_dtype)
+    try:
+        tensors = load_file(weights_path)
+    except SafetensorError as error:
+        raise ValueError(f"{weights_path} is damaged: {error}") from None
+    return _assemble(config, tensors, str(weights_path))
+
+
+def fetch_pretrained(source: str | os.PathLike[str], revision: str | None = None) -> Path:
+    """The folder of a model: as given, or the cached copy of one on the Hub, RUN_FILE with it.
+
+    Raises FileNotFoundError where it is neither.
+    """
+    return resolve(source, (CONFIG_FILE, WEIGHTS_FILE, RUN_FILE), revision)
+
+
+def from_reference(
+    checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
+    arch: HRMConfig | Mapping[str, Any],
+    seq_len: int,
+) -> HRM:
+    """Build a model from a checkpoint of the reference implementation.
+
+    Args:
+        checkpoint: its state dict, or the path of one (read with `weights_only=True`).
+        arch: its `arch` settings (`all_config.yaml` beside the checkpoint), or an HRMConfig.
+            Vocabulary, number of puzzle ids and their width are read off the tensors.
+        seq_len: cells of a puzzle: 81 for Sudoku, 900 for Maze and ARC.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a checkpoint of an HRM, or `arch` / `seq_len` do not fit its tensors.
+    """
+    name = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
+    tensors = read_reference_state(checkpoint)
+    settings = arch.to_dict() if isinstance(arch, HRMConfig) else dict(arch)
+    settings["vocab_size"] = tensors["embed_tokens.embedding_weight"].shape[0]
+    settings["seq_len"] = seq_len
+    table = tensors.get("puzzle_emb.weights")
+    settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
+    settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
+    try:
+        config = HRMConfig.from_dict(settings)
+    except ValueError as error:
+        raise ValueError(f"the settings given for {name} do not do: {error}") from None
+    return _assemble(config, tensors, name)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file that appears whole or not at all."""
+    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    partial = path.with_name(path.name + ".partial")
+    # Not by save_file, whose files nobody but their owner may read.
+    partial.write_bytes(save(whole, metadata={"format": "pt"}))
+    os.replace(partial, path)
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """The whole checkpoints of a run folder, `checkpoints/step-NUMBER`, oldest first."""
+    found = [p for p in (run / "checkpoints").glob("step-*") if p.name[5:].isdigit()]
+    return sorted(found, key=lambda p: int(p.name[5:]))
+
+
+def read_reference_state(
+    checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
+) -> dict[str, Tensor]:
+    """A reference checkpoint's tensors under their bare names; raises as `from_reference` does."""
+    if isinstance(checkpoint, Mapping):
+        name, tensors = "the state dict", dict(checkpoint)
+    else:
+        name, tensors = str(checkpoint), _read_torch_file(Path(checkpoint))
+    tensors = {_bare_name(key): t for key, t in tensors.items()}
+    if "embed_tokens.embedding_weight" not in tensors:
+        raise ValueError(f"{name} is no HRM checkpoint: it has no embed_tokens.embedding_weight")
+    return {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
+
+
+def _bare_name(key: str) -> str:
+    while key.startswith(_WRAPPER_PREFIXES):
+        key = key.split(".", 1)[1]
+    return key
+
+
+def _read_torch_file(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's protocol, before it is refused
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is no PyTorch state dict: it is damaged, or holds objects, which are not loaded"
+        ) from error
+    if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
+        raise ValueError(f"{path} is no PyTorch state dict: it holds more than named tensors")
+    return dict(loaded)
+
+
+def _assemble(config: HRMConfig, tensors: Mapping[str, Tensor], name: str) -> HRM:
+    """A model of `config` with exactly these tensors; every misfit is named."""
+    model = HRM(config)
+    wanted = model.state_dict()
+    problems = [f"{key} is missing" for key in wanted if key not in tensors]
+    for key, tensor in tensors.items():
+        if key not in wanted:
+            problems.append(f"{key} has no place in this architecture")
+        elif tensor.shape != wanted[key].shape:
+            problems.append(
+                f"{key} has shape {tuple(tensor.shape)}, the architecture {tuple(wanted[key].shape)}"
+            )
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise ValueError(f"{name} does not fit: " + "; ".join(problems[:3]) + more)
+    model.load_state_dict(dict(tensors))
+    return model

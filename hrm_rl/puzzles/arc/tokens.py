@@ -1,0 +1,144 @@
+"""ARC grids as tokens: the reference's 30x30 board, and the way back.
+
+A grid of h rows and w columns of colors 0 to 9 lies on a board of 30x30 cells in reading order: PAD 0, EOS 1,
+color c is token c + 2. EOS stands in the row below the grid, as wide as the grid, and in the column to
+the right of it, as high as the grid, where the board has room; the corner between them stays PAD.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.puzzles.pool import IGNORE_LABEL
+
+SIDE = 30
+SEQ_LEN = SIDE * SIDE
+PAD, EOS, FIRST_COLOR = 0, 1, 2
+COLORS = 10
+VOCAB_SIZE = FIRST_COLOR + COLORS
+
+Grid = NDArray[np.uint8]
+"""Colors [h, w], both 1 to 30."""
+
+
+def vocab_size() -> int:
+    """Tokens: PAD, EOS and ten colors."""
+    return VOCAB_SIZE
+
+
+def seq_len() -> int:
+    """Cells of the board."""
+    return SEQ_LEN
+
+
+def check_grid(value: object, where: str) -> Grid:
+    """A grid from nested lists (of a JSON file, say) or an array.
+
+    Args:
+        value: rows of equally many integers 0 to 9; 1 to 30 rows and columns.
+        where: begins the message: a file, a pair and a field.
+
+    Returns:
+        uint8 [h, w].
+
+    Raises:
+        ValueError: anything else; names `where`, and the row and cell that are wrong.
+    """
+    if isinstance(value, np.ndarray):
+        if not np.issubdtype(value.dtype, np.integer):
+            raise ValueError(f"{where}: a grid holds integers, got dtype {value.dtype}")
+        fits = value.ndim == 2 and value.size and max(value.shape) <= SIDE
+        if fits and value.min() >= 0 and value.max() < COLORS:
+            return value.astype(np.uint8)
+        value = value.tolist()  # whose faults are named below
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{where}: a grid is a list of rows, got {_short(value)}")
+    if not 1 <= len(value) <= SIDE:
+        raise ValueError(f"{where}: {len(value)} rows; a grid has 1 to {SIDE}")
+    for number, row in enumerate(value):
+        place = f"{where}, row {number}"
+        if not isinstance(row, (list, tuple)):
+            raise ValueError(f"{place}: a row is a list of colors, got {_short(row)}")
+        if not 1 <= len(row) <= SIDE:
+            raise ValueError(f"{place}: {len(row)} cells; a row has 1 to {SIDE}")
+        if len(row) != len(value[0]):
+            raise ValueError(f"{place}: {len(row)} cells, row 0 has {len(value[0])}")
+        for column, color in enumerate(row):
+            if type(color) is not int or not 0 <= color < COLORS:
+                raise ValueError(
+                    f"{place}, cell {column}: {_short(color)}; colors are 0 to {COLORS - 1}"
+                )
+    return np.array(value, np.uint8)
+
+
+def _short(value: object) -> str:
+    text = repr(value) if isinstance(value, (str, float, bool, type(None))) else ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        text = str(value) if abs(value) < 10**12 else "a huge number"
+    if not text:
+        text = "an object" if isinstance(value, dict) else f"a {type(value).__name__}"
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def encode(grid: Grid, top: int = 0, left: int = 0) -> NDArray[np.int32]:
+    """A grid on the board, its corner at (top, left): int32 [900].
+
+    Raises ValueError where it does not fit there.
+    """
+    height, width = grid.shape
+    bottom, right = top + height, left + width
+    if min(top, left) < 0 or max(bottom, right) > SIDE:
+        raise ValueError(
+            f"a {height}x{width} grid does not fit at ({top}, {left}) of {SIDE}x{SIDE}"
+        )
+    board = np.full((SIDE, SIDE), PAD, np.int32)
+    board[top:bottom, left:right] = grid.astype(np.int32) + FIRST_COLOR
+    if bottom < SIDE:
+        board[bottom, left:right] = EOS
+    if right < SIDE:
+        board[top:bottom, right] = EOS
+    return board.ravel()
+
+
+def as_labels(tokens: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Tokens as labels: PAD is neither learned nor judged. A new array."""
+    return np.where(tokens == PAD, np.int32(IGNORE_LABEL), tokens)
+
+
+def crop_sizes(tokens: ArrayLike) -> NDArray[np.int64]:
+    """Rows and columns of the grids that boards show: int64 [N, 2] for integers [N, 900].
+
+    It is the largest rectangle of colors at the top left corner; of several the one of fewest rows. (0, 0)
+    where the corner has no color.
+    """
+    boards = _boards(tokens)
+    color = (boards >= FIRST_COLOR) & (boards < VOCAB_SIZE)
+    # Columns of color at the left of each row, and of all rows down to it.
+    widths = np.minimum.accumulate(np.logical_and.accumulate(color, axis=2).sum(axis=2), axis=1)
+    areas = widths * np.arange(1, SIDE + 1)
+    best = areas.argmax(axis=1)
+    columns = np.take_along_axis(widths, best[:, None], axis=1)[:, 0]
+    return np.stack([np.where(columns > 0, best + 1, 0), columns], axis=1)
+
+
+def crop(tokens: ArrayLike) -> Grid:
+    """The grid that a board shows, uint8 [h, w]; [0, 0] where it shows none. See `crop_sizes`.
+
+    Any 900 integers are a board: what a network answers need not make sense.
+    """
+    row = np.asarray(tokens)
+    if row.shape != (SEQ_LEN,):
+        raise ValueError(f"a board is [{SEQ_LEN}], got shape {row.shape}")
+    height, width = crop_sizes(row[None])[0]
+    board = row.reshape(SIDE, SIDE)[:height, :width]
+    return (board - FIRST_COLOR).astype(np.uint8)
+
+
+def _boards(tokens: ArrayLike) -> NDArray[np.int64]:
+    array = np.asarray(tokens)
+    if array.ndim != 2 or array.shape[1] != SEQ_LEN:
+        raise ValueError(f"boards are [N, {SEQ_LEN}], got shape {array.shape}")
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"boards hold integer tokens, got dtype {array.dtype}")
+    return array.reshape(-1, SIDE, SIDE)

@@ -1,0 +1,164 @@
+"""Voting over augmentations: many answers to a test input, turned back, and the most frequent ones tried.
+
+    table = ArcTable(augment(load("arc-agi-1")), "evaluation")
+    ballots = Ballots(table)
+    for rows in ...:
+        puzzles = table.take(rows)
+        ...                                     # answers int [K, 900] and q_halt [K] of a model
+        ballots.add(rows, answers, q_halt)
+    ballots.score()["pass@2"]["all_tests"]
+
+As in the reference, a grid ranks by how many augmentations gave it, then by the mean of sigmoid(q_halt)
+over these. What is equal even so is ranked by the grid itself, so the order of answers never matters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hrm_rl.puzzles.arc.augment import invert
+from hrm_rl.puzzles.arc.table import ArcTable
+from hrm_rl.puzzles.arc.tokens import FIRST_COLOR, SEQ_LEN, SIDE, Grid, crop, crop_sizes
+
+ATTEMPTS = (1, 2, 10, 100, 1000)
+
+_Key = tuple[tuple[int, ...], bytes]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A grid that some augmentations gave."""
+
+    grid: Grid
+    count: int
+    q: float  # mean of sigmoid(q_halt) over those
+
+
+class Ballots:
+    """Collects answers to an evaluation table's rows, in any order and in any number of calls.
+
+    Args:
+        table: without translation: a grid that is not at the top left corner cannot be read.
+    """
+
+    def __init__(self, table: ArcTable) -> None:
+        if table.translate:
+            raise ValueError(
+                "votes need a table with translate=False: answers are read at the corner"
+            )
+        self.table = table
+        # By pair, then by grid: sigmoid(q_halt) of every vote.
+        self._votes: dict[int, dict[_Key, list[float]]] = {}
+        self._seen = np.zeros(len(table), bool)
+
+    def add(self, rows: ArrayLike, answers: ArrayLike, q_halt: ArrayLike | None = None) -> None:
+        """Counts answers; one that shows no grid counts as the empty grid.
+
+        Args:
+            rows: of the table, int [K]; each once.
+            answers: the model's tokens, int [K, 900], whatever they are.
+            q_halt: logits [K]; None counts all alike.
+
+        Raises:
+            ValueError: shapes that do not fit, a row that has voted, or a q_halt that is no number.
+        """
+        places, boards = np.atleast_1d(np.asarray(rows)), np.asarray(answers)
+        if places.ndim != 1 or boards.shape != (len(places), SEQ_LEN):
+            raise ValueError(
+                f"answers must be [{places.size}, {SEQ_LEN}], one a row, got shape {boards.shape}"
+            )
+        logits = np.zeros(len(places)) if q_halt is None else np.asarray(q_halt, np.float64)
+        if logits.shape != places.shape or np.isnan(logits).any():
+            raise ValueError(f"q_halt must be [{len(places)}] numbers, one a row")
+        if self._seen[places].any() or len(np.unique(places)) < len(places):
+            raise ValueError("a row has voted already: every row votes once")
+        identifiers, pairs = self.table.where(places)
+        self._seen[places] = True
+        augmented = self.table.augmented
+        chances = 0.5 * (1 + np.tanh(logits / 2))
+        for board, size, identifier, pair, q in zip(
+            boards.reshape(-1, SIDE, SIDE),
+            crop_sizes(boards).tolist(),
+            identifiers.tolist(),
+            pairs.tolist(),
+            chances.tolist(),
+            strict=True,
+        ):
+            grid = (board[: size[0], : size[1]] - FIRST_COLOR).astype(np.uint8)
+            grid = invert(grid, int(augmented.symmetries[identifier]), augmented.colors[identifier])
+            votes = self._votes.setdefault(pair, {})
+            votes.setdefault((grid.shape, grid.tobytes()), []).append(q)
+
+    def ranking(self, pair: int) -> list[Candidate]:
+        """The candidates of a test input (a number in `table.pairs`), best first."""
+        # fsum is exact, so that neither the mean nor a tie hangs on the order of votes.
+        ranked = [
+            (-len(chances), -math.fsum(chances) / len(chances), key)
+            for key, chances in self._votes.get(pair, {}).items()
+        ]
+        return [
+            Candidate(np.frombuffer(data, np.uint8).reshape(shape), -count, -q)
+            for count, q, (shape, data) in sorted(ranked)
+        ]
+
+    def solved(self, attempts: Sequence[int] = ATTEMPTS) -> np.ndarray:
+        """Whether the right grid is among the first candidates: bool [pairs, len(attempts)]."""
+        pairs = self.table.pairs
+        found = np.zeros((len(pairs), len(attempts)), bool)
+        for pair in range(len(pairs)):
+            height, width = pairs.output_sizes[pair]
+            right = pairs.outputs[pair].reshape(SIDE, SIDE)[:height, :width]
+            ranking = self.ranking(pair)
+            for rank, candidate in enumerate(ranking):
+                if np.array_equal(candidate.grid, right):
+                    found[pair] = rank < np.asarray(attempts)
+        return found
+
+    def score(self, attempts: Sequence[int] = ATTEMPTS) -> dict[str, dict[str, float]]:
+        """By attempts, "pass@2" say, the share of tasks solved, of all tasks of the table.
+
+        Returns:
+            For each k: `all_tests`, a task counts where all its test inputs are solved (ARC's rule, and
+            the reference's); `fractional`, it counts by the share of its test inputs that are. A test
+            input without votes is not solved.
+
+        Raises:
+            ValueError: a number of attempts below 1.
+        """
+        if not attempts or min(attempts) < 1:
+            raise ValueError(f"attempts must be numbers of 1 or more, got {list(attempts)}")
+        solved = self.solved(attempts)
+        first = np.unique(self.table.pairs.task, return_index=True)[1]
+        sizes = np.diff(np.append(first, len(solved)))
+        counts = np.add.reduceat(solved.astype(np.int64), first, axis=0)  # [tasks, attempts]
+        return {
+            f"pass@{k}": {
+                "all_tests": float((counts[:, column] == sizes).mean()),
+                "fractional": float((counts[:, column] / sizes).mean()),
+            }
+            for column, k in enumerate(attempts)
+        }
+
+    @property
+    def votes(self) -> int:
+        """Rows that have voted."""
+        return int(self._seen.sum())
+
+
+def is_valid(labels: ArrayLike, answers: ArrayLike) -> np.ndarray:
+    """Whether answers show the labels' grids, both at the top left corner: bool [N] for [N, 900].
+
+    Less than exact: what stands beside the grid may be anything that ends it.
+    """
+    wanted, given = np.asarray(labels), np.asarray(answers)
+    if wanted.shape != given.shape:
+        raise ValueError(f"answers must have the shape of labels {wanted.shape}, got {given.shape}")
+    same = (crop_sizes(wanted) == crop_sizes(given)).all(axis=1)
+    for row in np.flatnonzero(same):
+        same[row] = np.array_equal(crop(wanted[row]), crop(given[row]))
+    return same

@@ -1,0 +1,208 @@
+"""The reference's dataset folders, read and written (`dataset/common.py`, `puzzle_dataset.py` there).
+
+    data/train/dataset.json                 the numbers of the set, see `Metadata`
+    data/train/all__inputs.npy              integers [N, S]: one row an example
+    data/train/all__labels.npy              integers [N, S]
+    data/train/all__puzzle_indices.npy      [P + 1]: puzzle p's examples are p's entry up to the next
+    data/train/all__puzzle_identifiers.npy  [P]: the row of the puzzle embedding
+    data/train/all__group_indices.npy       [G + 1]: group g's puzzles, likewise
+    data/test/...                           the same
+    data/identifiers.json                   a name for each identifier
+
+A puzzle may have several examples (ARC's pairs), and a group several puzzles (a puzzle and its augmented
+copies). In training the reference takes the groups in random order, one puzzle at random from each, and
+that puzzle's examples in random order, until a batch is full; what does not fit is left out, and so is
+the last batch if it is not full. So every group counts the same, however many copies it has.
+`Dataset.epoch` gives that order. In a test every example is asked once, in order.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.puzzles.files.dataset_writer import write_dataset
+from hrm_rl.puzzles.files.metadata import Metadata, read_json, read_metadata, refuse
+from hrm_rl.puzzles.files.table import PuzzleTable
+from hrm_rl.puzzles.pool import PuzzleArrays
+
+__all__ = ["Dataset", "Metadata", "read_dataset", "write_dataset"]
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One set of a split; its examples are memory-mapped."""
+
+    metadata: Metadata
+    puzzles: PuzzleTable
+    """The N examples."""
+    puzzle_indices: NDArray[np.int64]
+    """[P + 1]: where each puzzle's examples begin, and N."""
+    group_indices: NDArray[np.int64]
+    """[G + 1]: where each group's puzzles begin, and P."""
+    identifiers: tuple[str, ...] | None
+    """Names of the puzzle identifiers; None without identifiers.json."""
+
+    def __len__(self) -> int:
+        return len(self.puzzles)
+
+    def take(self, rows: ArrayLike | slice) -> PuzzleArrays:
+        """Some examples, in memory: see `PuzzleTable.take`."""
+        return self.puzzles.take(rows)
+
+    def arrays(self) -> PuzzleArrays:
+        """All examples, in memory. A pool of them weighs examples alike, not groups: see `epoch`."""
+        return self.puzzles.arrays()
+
+    def epoch(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Rows of one epoch of training: a random puzzle from every group, in random order.
+
+        Returns:
+            int64 [K]: all examples of the chosen puzzles, those of a puzzle together, in random order.
+        """
+        groups = rng.permutation(len(self.group_indices) - 1)
+        first, last = self.group_indices[groups], self.group_indices[groups + 1]
+        chosen = rng.integers(first, last)
+        starts, sizes = self.puzzle_indices[chosen], np.diff(self.puzzle_indices)[chosen]
+        turn = np.repeat(np.arange(len(groups)), sizes)
+        rows = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes - starts, sizes)
+        return rows[np.lexsort((rng.random(len(rows)), turn))]
+
+
+def read_dataset(
+    path: str | os.PathLike[str], split: str = "train", *, set_name: str | None = None
+) -> Dataset:
+    """Opens a split of a dataset folder; its arrays stay on disk.
+
+    Everything is checked, each token too; of a folder in which something is wrong nothing is returned.
+
+    Args:
+        path: the folder that holds `split`.
+        split: "train" or "test", or whatever the folder calls it.
+        set_name: which set of several; None is the only one.
+
+    Raises:
+        ValueError: a file is missing, truncated or not what it should be; names file and field.
+        FileNotFoundError: no such folder.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise FileNotFoundError(f"no dataset folder at {root}")
+    folder = root / split
+    metadata = read_metadata(folder / "dataset.json")
+    if set_name is None:
+        if len(metadata.sets) != 1:
+            names = ", ".join(metadata.sets)
+            raise ValueError(f"{folder} has the sets {names}: choose one with set_name")
+        set_name = metadata.sets[0]
+    elif set_name not in metadata.sets:
+        names = ", ".join(metadata.sets)
+        raise ValueError(f"{folder} has no set {set_name!r}, but {names}")
+
+    def file(field: str) -> Path:
+        return folder / f"{set_name}__{field}.npy"
+
+    inputs, labels = _array(file("inputs"), 2), _array(file("labels"), 2)
+    for field, array in (("inputs", inputs), ("labels", labels)):
+        if array.shape != (len(inputs), metadata.seq_len):
+            wanted = f"[{len(inputs)}, {metadata.seq_len}]"
+            refuse(file(field), f"has shape {list(array.shape)}, should be {wanted} (seq_len)")
+    groups = _array(file("group_indices"), 1).astype(np.int64)
+    starts = _array(file("puzzle_indices"), 1).astype(np.int64)
+    identifiers = _array(file("puzzle_identifiers"), 1)
+    _check_indices(file("puzzle_indices"), starts, len(inputs), "examples")
+    _check_indices(file("group_indices"), groups, len(starts) - 1, "puzzles")
+    if len(identifiers) != len(starts) - 1:
+        wanted = f"puzzle_indices has {len(starts) - 1} puzzles"
+        refuse(file("puzzle_identifiers"), f"has {len(identifiers)} entries, {wanted}")
+    ids = metadata.num_puzzle_identifiers
+    if identifiers.min() < 0 or identifiers.max() >= ids:
+        wrong = identifiers[(identifiers < 0) | (identifiers >= ids)][0]
+        refuse(file("puzzle_identifiers"), f"holds {wrong}; num_puzzle_identifiers is {ids}")
+    if len(metadata.sets) == 1 and len(groups) - 1 != metadata.total_groups:
+        wanted = f"total_groups {metadata.total_groups}, group_indices has {len(groups) - 1}"
+        refuse(folder / "dataset.json", f"says {wanted}")
+    _check_tokens(file("inputs"), inputs, metadata.vocab_size, None)
+    _check_tokens(file("labels"), labels, metadata.vocab_size, metadata.ignore_label_id)
+    return Dataset(
+        metadata=metadata,
+        puzzles=PuzzleTable(
+            name=str(folder),
+            inputs=inputs,
+            labels=labels,
+            puzzle_identifiers=np.repeat(identifiers.astype(np.int32), np.diff(starts)),
+            rating=_rating(file("rating"), len(inputs)),
+            ignore_label=metadata.ignore_label_id,
+        ),
+        puzzle_indices=starts,
+        group_indices=groups,
+        identifiers=_names(root / "identifiers.json", ids),
+    )
+
+
+def _array(file: Path, dimensions: int, kind: type = np.integer) -> NDArray[Any]:
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        refuse(file, "is missing")
+    except Exception as error:  # NumPy raises many kinds for a header that is damaged
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        refuse(file, f"is no whole .npy file: {reason}")
+    if not isinstance(array, np.ndarray):
+        refuse(file, "is no .npy file of one array")
+    if not np.issubdtype(array.dtype, kind) or array.ndim != dimensions or not array.size:
+        name = "integers" if kind is np.integer else "numbers"
+        shape = "[N, S]" if dimensions == 2 else "[N]"
+        got = f"{array.dtype} {list(array.shape)}"
+        refuse(file, f"should hold {name} {shape}, at least one; holds {got}")
+    return array
+
+
+def _check_indices(file: Path, indices: NDArray[np.int64], end: int, of: str) -> None:
+    if indices[0] != 0:
+        refuse(file, f"begins with {indices[0]}, should with 0")
+    falling = np.flatnonzero(indices[1:] <= indices[:-1])
+    if len(falling):
+        at = int(falling[0]) + 1
+        refuse(file, f"is not increasing: entry {at} is {indices[at]} after {indices[at - 1]}")
+    if indices[-1] != end or len(indices) < 2:
+        refuse(file, f"ends with {indices[-1]}, but there are {end} {of}")
+
+
+def _check_tokens(file: Path, tokens: NDArray[Any], vocab_size: int, ignored: int | None) -> None:
+    for start in range(0, len(tokens), _CHUNK):
+        part = np.asarray(tokens[start : start + _CHUNK])
+        wrong = (part < 0) | (part >= vocab_size)
+        if ignored is not None:
+            wrong &= part != ignored
+        if wrong.any():
+            row = start + int(np.argmax(wrong.any(axis=1)))
+            refuse(file, f"example {row} has token {part[wrong][0]}; vocab_size is {vocab_size}")
+
+
+def _rating(file: Path, count: int) -> NDArray[np.float32]:
+    """Ours beside the reference's files; NaN where there is none."""
+    if not file.exists():
+        return np.broadcast_to(np.float32("nan"), count)
+    rating = _array(file, 1, np.floating)
+    if len(rating) != count:
+        refuse(file, f"has {len(rating)} entries, there are {count} examples")
+    return rating
+
+
+def _names(file: Path, count: int) -> tuple[str, ...] | None:
+    if not file.exists():
+        return None
+    names = read_json(file)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        refuse(file, "should be a list of names")
+    if len(names) != count:
+        refuse(file, f"has {len(names)} names; num_puzzle_identifiers is {count}")
+    return tuple(names)

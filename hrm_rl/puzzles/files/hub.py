@@ -1,0 +1,103 @@
+"""Datasets of the Hugging Face Hub by name, where huggingface_hub is installed (the extra `hub`).
+
+    table = hub_datasets.load("sapientinc/sudoku-extreme", "train")
+
+A file that lies here is taken before the Hub is asked: data/sudoku-extreme/train.csv for that one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from hrm_rl.puzzles.files.cache import FamilyName, read_csv_cached
+from hrm_rl.puzzles.files.table import PuzzleTable
+
+DATASETS: dict[str, FamilyName] = {
+    "sapientinc/sudoku-extreme": "sudoku",
+    "sapientinc/sudoku-extreme-1k": "sudoku",
+    "sapientinc/maze-30x30-hard-1k": "maze",
+}
+"""The reference's, each with its family. Others of the same format can be named too."""
+
+_REASONS = {  # by the names of huggingface_hub's errors
+    "GatedRepoError": "it is gated: ask for access on its page",
+    "RepositoryNotFoundError": "the Hub has no such dataset (or it is private: hf auth login)",
+    "RevisionNotFoundError": "it has no such revision",
+    "RemoteEntryNotFoundError": "it has no file {file}",
+    "LocalEntryNotFoundError": "the Hub cannot be reached, and it is not cached",
+    "EntryNotFoundError": "it has no file {file}",
+    "LocalTokenNotFoundError": "it needs a token: hf auth login",
+}
+
+
+def load(
+    name: str,
+    split: str = "train",
+    *,
+    folder: str | os.PathLike[str] = "data",
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> PuzzleTable:
+    """A dataset's split, read and checked as by `read_csv_cached`.
+
+    Arguments and errors are those of `find` and, for the file's contents, of `read_csv_cached`.
+    """
+    path = find(name, split, folder=folder, revision=revision)
+    return read_csv_cached(path, DATASETS.get(_full_name(name)), cache_dir=cache_dir)
+
+
+def find(
+    name: str,
+    split: str = "train",
+    *,
+    folder: str | os.PathLike[str] = "data",
+    revision: str | None = None,
+) -> Path:
+    """The CSV file of a dataset's split: one that lies here, or the Hub's, downloaded if need be.
+
+    Args:
+        name: "owner/name", or the name alone for one of `DATASETS`.
+        split: "train" or "test".
+        folder: where files that lie here are looked for, as <folder>/<name>/<split>.csv.
+        revision: branch, tag or commit on the Hub.
+
+    Raises:
+        ValueError: a name that is none.
+        FileNotFoundError: neither here nor to be had from the Hub; says why, and which file to place where.
+    """
+    full = _full_name(name)
+    file = f"{split}.csv"
+    here = Path(folder) / full.split("/")[1] / file
+    if here.is_file():
+        return here
+    place = f"place its {file} at {here}"
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise FileNotFoundError(
+            f"no {full} here: pip install huggingface_hub, or {place}"
+        ) from None
+    try:
+        return Path(hf_hub_download(full, file, repo_type="dataset", revision=revision))
+    except Exception as error:  # of whichever HTTP library this version uses
+        raise FileNotFoundError(f"no {full}: {_reason(error, file)}; or {place}") from error
+
+
+def _full_name(name: str) -> str:
+    known = [full for full in DATASETS if full.split("/")[1] == name]
+    full = known[0] if known else name
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", full):
+        raise ValueError(
+            f"a dataset on the Hub is owner/name, got {name!r}; known: {', '.join(DATASETS)}"
+        )
+    return full
+
+
+def _reason(error: Exception, file: str) -> str:
+    for kind in type(error).__mro__:
+        if kind.__name__ in _REASONS:
+            return _REASONS[kind.__name__].format(file=file)
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"the Hub could not be asked ({lines[0] if lines else type(error).__name__})"

@@ -1,0 +1,154 @@
+"""Mazes as text: one line of characters, and a drawn maze."""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.puzzles.family import as_shown, as_tokens
+from hrm_rl.puzzles.maze.check import is_valid
+from hrm_rl.puzzles.maze.layout import (
+    CHARACTERS,
+    GOAL,
+    PAD,
+    PATH,
+    SIZES,
+    SPACE,
+    START,
+    VOCAB_SIZE,
+    WALL,
+    cell_name,
+    check,
+)
+
+_RESET = "\x1b[0m"
+
+
+class Mark(IntEnum):
+    """What a cell of a drawn maze shows."""
+
+    SPACE = 0
+    WALL = 1
+    START = 2
+    GOAL = 3
+    PATH = 4
+    ASTRAY = 5  # PATH off the label's path, in a draft that is no shortest path
+    BROKEN = 6  # the draft changes what is given, or leaves neither space nor path
+
+
+_LOOKS = {
+    Mark.SPACE: (" ", ""),
+    Mark.WALL: ("#", "\x1b[2m"),
+    Mark.START: ("S", "\x1b[1m"),
+    Mark.GOAL: ("G", "\x1b[1m"),
+    Mark.PATH: ("o", "\x1b[36m"),
+    Mark.ASTRAY: ("x", "\x1b[1;31m"),
+    Mark.BROKEN: ("!", "\x1b[1;4;31m"),
+}
+
+
+def parse(text: str, size: int | None = None) -> NDArray[np.int32]:
+    """Tokens int32 [S] of a maze written cell by cell in the characters ``# SGo``.
+
+    Args:
+        text: S characters in reading order. Spaces are cells, so none may stand around them.
+        size: cells a side; None infers it from the length.
+
+    Raises:
+        ValueError: a length that is no square, or not that size's; another character.
+    """
+    if size is None:
+        size = math.isqrt(len(text))
+        if size * size != len(text) or size not in SIZES:
+            raise ValueError(
+                f"{len(text)} characters; a maze has size * size, for a size of {SIZES[0]} to {SIZES[-1]}"
+            )
+    elif len(text) != check(size) ** 2:
+        raise ValueError(f"{len(text)} characters; a {size}x{size} maze has {size * size}")
+    tokens = np.zeros(len(text), np.int32)
+    for cell, character in enumerate(text):
+        tokens[cell] = CHARACTERS.find(character)
+        if tokens[cell] <= PAD:
+            raise ValueError(
+                f"character {cell + 1} ({cell_name(cell, size)}) is {character!r}; "
+                f"only {', '.join(map(repr, CHARACTERS[WALL:]))} may be"
+            )
+    return tokens
+
+
+def to_text(tokens: ArrayLike) -> str:
+    """One character a cell, the inverse of `parse`; '.' for PAD.
+
+    Raises ValueError where `tokens` is no [S] of integers, or holds an unknown token.
+    """
+    row = np.asarray(tokens)
+    if row.ndim != 1:
+        raise ValueError(f"tokens must be [S], got shape {row.shape}")
+    return "".join(CHARACTERS[token] for token in as_tokens("tokens", row, row.size, VOCAB_SIZE))
+
+
+def marks(
+    inputs: ArrayLike,
+    draft: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    *,
+    size: int = 30,
+    **dials: Any,
+) -> NDArray[np.int8]:
+    """The `Mark` of every cell, int8 [S]. Arguments and ValueErrors are those of `draw`."""
+    size = check(size, **dials)
+    maze, shown, off_label = as_shown(inputs, draft, labels, size * size, VOCAB_SIZE)
+    given = np.zeros(VOCAB_SIZE, np.int8)
+    given[[PAD, WALL, SPACE]] = Mark.WALL, Mark.WALL, Mark.SPACE
+    given[[START, GOAL, PATH]] = Mark.START, Mark.GOAL, Mark.PATH
+    drawn = given[maze]
+    on_path = (maze == SPACE) & (shown == PATH)
+    drawn[on_path] = Mark.PATH
+    if labels is not None and not is_valid(maze, shown, size):
+        drawn[on_path & off_label] = Mark.ASTRAY
+    drawn[(shown != maze) & ~on_path] = Mark.BROKEN
+    return drawn
+
+
+def draw(
+    inputs: ArrayLike,
+    draft: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    color: bool = False,
+    *,
+    size: int = 30,
+    **dials: Any,
+) -> str:
+    """The maze as lines of text in a frame.
+
+    Walls are ``#``, the draft's path ``o``. With labels, a draft that is no shortest path has ``x`` where
+    its path is not the label's. ``!`` is where a draft overwrites a wall, start or goal, or leaves
+    neither space nor path.
+
+    Args:
+        inputs: int [S], the maze.
+        draft: int [S], an answer, also half drawn; None draws the maze alone.
+        labels: int [S], the maze with a shortest path.
+        color: add ANSI colors.
+        size: cells a side.
+        dials: the others, which change nothing here.
+
+    Returns:
+        Lines joined by newlines, none at the end.
+
+    Raises:
+        ValueError: a dial out of range, wrong widths, unknown tokens.
+    """
+    drawn = marks(inputs, draft, labels, size=size, **dials).reshape(size, size)
+    rule = "+" + "-" * size + "+"
+    lines = ["".join(_cell(Mark(mark), color) for mark in row) for row in drawn]
+    return "\n".join([rule, *(f"|{line}|" for line in lines), rule])
+
+
+def _cell(mark: Mark, color: bool) -> str:
+    text, code = _LOOKS[mark]
+    return f"{code}{text}{_RESET}" if color and code else text

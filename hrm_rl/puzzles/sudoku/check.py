@@ -1,0 +1,93 @@
+"""Is a board right? Fast yes or no for whole batches, and a helpful answer for one puzzle."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.puzzles.sudoku.layout import BLANK, as_tokens, cell_name, layout, unit_name
+from hrm_rl.puzzles.sudoku.solve import MAX_GUESSES, solve
+
+
+def is_valid(inputs: ArrayLike, answers: ArrayLike, size: int = 9) -> NDArray[np.bool_]:
+    """Whether answers keep the givens and have every digit once in each row, column and box.
+
+    Args:
+        inputs: int [..., S], the puzzles; BLANK where nothing is given.
+        answers: int [..., S]; any tokens, a wrong one only makes the answer wrong.
+        size: 4, 6 or 9.
+
+    Returns:
+        bool [...].
+
+    Raises:
+        ValueError: unknown size, or the shapes are not the same [..., S].
+    """
+    tables = layout(size)
+    inputs = as_tokens("inputs", inputs, tables.size, low=0)
+    answers = np.asarray(answers)
+    if answers.shape != inputs.shape:
+        raise ValueError(
+            f"answers must have the shape of inputs {inputs.shape}, got {answers.shape}"
+        )
+    kept = ((inputs <= BLANK) | (inputs == answers)).all(axis=-1)
+    return kept & ~broken_units(answers, tables.size).any(axis=-1)
+
+
+def broken_units(answers: ArrayLike, size: int) -> NDArray[np.bool_]:
+    """Which rows, columns and boxes lack a digit: bool [..., 3 * size] for answers int [..., S]."""
+    tables = layout(size)
+    answers = np.asarray(answers)
+    # Of the answers' own dtype a shift overflows silently: 1 << 9 is 0 in uint8.
+    digits = np.where((answers > BLANK) & (answers <= size + 1), answers - BLANK, 0).astype(
+        np.int16
+    )
+    bits = (np.int16(1) << digits) & ~1
+    seen = np.zeros((*answers.shape[:-1], 3 * size), np.int16)
+    for place in range(size):  # one cell of every unit at a time keeps the temporaries small
+        seen |= bits[..., tables.units[:, place]]
+    return seen != (1 << (size + 1)) - 2
+
+
+def find_clash(tokens: ArrayLike, size: int) -> str | None:
+    """Names two cells of a unit that hold the same digit: "two 5s in row 1, at ... and ..."; or None."""
+    tables = layout(size)
+    row = np.asarray(tokens)
+    for unit, cells in enumerate(tables.units):
+        for digit in range(1, size + 1):
+            holders = cells[row[cells] == digit + BLANK]
+            if len(holders) > 1:
+                places = " and ".join(cell_name(int(cell), size) for cell in holders[:2])
+                return f"two {digit}s in {unit_name(unit, size)}, at {places}"
+    return None
+
+
+def check_puzzle(tokens: ArrayLike, size: int = 9) -> NDArray[np.int32]:
+    """The one solution of a puzzle.
+
+    Args:
+        tokens: int [S], digits and BLANK.
+        size: 4, 6 or 9.
+
+    Returns:
+        int32 [S], a digit's token in every cell.
+
+    Raises:
+        ValueError: a wrong size, width or token; clues that contradict each other (says which); no
+            solution; several solutions.
+    """
+    row = as_tokens("tokens", tokens, layout(size).size)
+    if row.ndim != 1:
+        raise ValueError(f"check_puzzle takes one puzzle [S], got shape {row.shape}")
+    clash = find_clash(row, size)
+    if clash:
+        raise ValueError(f"the clues contradict each other: {clash}")
+    solution, count = solve(row, size)
+    if count == 0:
+        raise ValueError("this puzzle has no solution, though no two clues clash directly")
+    if count < 0:
+        raise ValueError(f"gave up after {MAX_GUESSES:,} guesses: has this puzzle one solution?")
+    if count > 1:
+        clues = int((row > BLANK).sum())
+        raise ValueError(f"this puzzle has several solutions ({clues} clues); it needs exactly one")
+    return solution

@@ -1,0 +1,444 @@
+"""The compiled core of Sudoku: solve, generate and rate, one code path for every size.
+
+Everything here works on digits (0 = blank) and on candidate sets held as bit masks, with the tables of
+`sudoku_layout.Layout`. The kernels share a file because numba's on-disk cache watches only the file that
+holds a kernel: split up, a change in the solver would leave stale generators behind.
+
+Propagation knows naked singles, hidden singles and locked candidates. Each rule only ever removes
+candidates and stays applicable when others were removed, so the result does not depend on the order in
+which they fire; that is why a generated puzzle's distribution is the same in every symmetric copy.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hrm_rl.puzzles.counter_rng import below, mix64
+from hrm_rl.puzzles.sudoku.layout import Layout
+
+_BITS = np.array([bin(mask).count("1") for mask in range(512)], np.uint8)
+_ONE = np.uint64(1)
+
+
+class Scratch(NamedTuple):
+    """Working memory of one solver; S cells."""
+
+    candidates: NDArray[np.int32]  # [S + 1, S]: candidate sets, one row a depth of the search
+    branch: NDArray[np.int64]  # [S + 1]: the cell guessed at that depth, -1 before it is chosen
+    queue: NDArray[np.int64]  # [S]: cells that became single and were not yet propagated
+    segments: NDArray[np.int64]  # [3, 3]: candidates of a chute's segments, line by box
+    line_shared: NDArray[np.int64]  # [3]: digits that a line has in several segments
+    box_masks: NDArray[np.int64]  # [4, 3]: a box's digits seen once, twice, fixed, shared by lines
+    effort: NDArray[np.int64]  # [2]: guesses, backtracks
+
+
+def scratch(layout: Layout) -> Scratch:
+    """Fresh working memory for boards of that layout."""
+    cells = layout.size**2
+    return Scratch(
+        candidates=np.zeros((cells + 1, cells), np.int32),
+        branch=np.zeros(cells + 1, np.int64),
+        queue=np.zeros(cells, np.int64),
+        segments=np.zeros((3, 3), np.int64),
+        line_shared=np.zeros(3, np.int64),
+        box_masks=np.zeros((4, 3), np.int64),
+        effort=np.zeros(2, np.int64),
+    )
+
+
+@njit(cache=True)
+def _set_hidden(layout, cell, hidden, candidates, queue, queued, dirty):
+    """Sets `cell` to the one digit of `hidden` it may hold; returns (queued, dirty), queued -1 if two."""
+    v = candidates[cell]
+    bit = v & hidden
+    if bit and bit != v:
+        if bit & (bit - 1):
+            return -1, dirty
+        candidates[cell] = bit
+        queue[queued] = cell
+        queued += 1
+        dirty |= layout.cell_chutes[cell]
+    return queued, dirty
+
+
+@njit(cache=True)
+def _remove(layout, cells, width, digits, candidates, queue, queued, dirty):
+    """Removes `digits` from a segment; returns (queued, dirty), queued -1 if a cell runs empty."""
+    for j in range(width):
+        cell = cells[j]
+        v = candidates[cell]
+        if v & digits:
+            v &= ~digits
+            if v == 0:
+                return -1, dirty
+            candidates[cell] = v
+            dirty |= layout.cell_chutes[cell]
+            if v & (v - 1) == 0:
+                queue[queued] = cell
+                queued += 1
+    return queued, dirty
+
+
+@njit(cache=True)
+def _sweep(layout, chute, candidates, queue, dirty, work):
+    """Hidden singles, then locked candidates, of one band or stack (a band's boxes included).
+
+    Returns (queued, dirty); queued is -1 on a contradiction. Masks are gathered once and go stale as
+    cells change, which loses nothing: a stale deduction is still sound, and changed chutes turn dirty.
+    """
+    full = (1 << layout.size) - 1
+    lines, width = layout.chute_lines[chute], layout.chute_width[chute]
+    with_boxes = chute < layout.box_columns
+    cells = layout.chutes[chute]
+    box_masks = work.box_masks
+    box_masks[:] = 0
+    queued = 0
+    for x in range(lines):
+        once, twice, fixed, shared = 0, 0, 0, 0
+        for y in range(lines):
+            segment_once, segment_twice = 0, 0
+            segment_fixed = 0
+            for j in range(width):
+                v = int(candidates[cells[x, y, j]])
+                segment_twice |= segment_once & v
+                segment_once |= v
+                if v & (v - 1) == 0:
+                    segment_fixed |= v
+            work.segments[x, y] = segment_once
+            shared |= once & segment_once
+            twice |= segment_twice
+            once |= segment_once
+            fixed |= segment_fixed
+            box_masks[3, y] |= box_masks[0, y] & segment_once
+            box_masks[1, y] |= segment_twice
+            box_masks[0, y] |= segment_once
+            box_masks[2, y] |= segment_fixed
+        if once != full:
+            return -1, dirty
+        work.line_shared[x] = shared
+        hidden = full & ~(twice | shared | fixed)
+        if hidden:
+            for y in range(lines):
+                for j in range(width):
+                    cell = cells[x, y, j]
+                    queued, dirty = _set_hidden(
+                        layout, cell, hidden, candidates, queue, queued, dirty
+                    )
+                    if queued < 0:
+                        return -1, dirty
+    for y in range(lines):
+        if box_masks[0, y] != full:
+            return -1, dirty
+        hidden = full & ~(box_masks[1, y] | box_masks[2, y] | box_masks[3, y])
+        if with_boxes and hidden:
+            for x in range(lines):
+                for j in range(width):
+                    cell = cells[x, y, j]
+                    queued, dirty = _set_hidden(
+                        layout, cell, hidden, candidates, queue, queued, dirty
+                    )
+                    if queued < 0:
+                        return -1, dirty
+    if queued:
+        return queued, dirty  # singles are cheaper; their cells made this chute dirty again
+
+    for x in range(lines):
+        for y in range(lines):
+            # In the box only on this line: gone from the rest of the line. And the other way round.
+            pointing = work.segments[x, y] & ~box_masks[3, y] & work.line_shared[x]
+            claiming = work.segments[x, y] & ~work.line_shared[x] & box_masks[3, y]
+            if pointing | claiming:
+                for z in range(lines):
+                    if z != y and work.segments[x, z] & pointing:
+                        queued, dirty = _remove(
+                            layout, cells[x, z], width, pointing, candidates, queue, queued, dirty
+                        )
+                        if queued < 0:
+                            return -1, dirty
+                    if z != x and work.segments[z, y] & claiming:
+                        queued, dirty = _remove(
+                            layout, cells[z, y], width, claiming, candidates, queue, queued, dirty
+                        )
+                        if queued < 0:
+                            return -1, dirty
+    return queued, dirty
+
+
+@njit(cache=True)
+def _propagate(layout, candidates, queue, queued, dirty, work):
+    """Applies all rules until none fires; False on a contradiction.
+
+    queue[:queued] holds the single cells to propagate, `dirty` the bit mask of chutes to sweep. A cell
+    enters the queue when it turns single, so at most once, and the queue never overflows.
+    """
+    while True:
+        while queued > 0:
+            queued -= 1
+            cell = queue[queued]
+            bit = candidates[cell]
+            for peer in layout.peers[cell]:
+                v = candidates[peer]
+                if v & bit:
+                    v ^= bit
+                    if v == 0:
+                        return False
+                    candidates[peer] = v
+                    dirty |= layout.cell_chutes[peer]
+                    if v & (v - 1) == 0:
+                        queue[queued] = peer
+                        queued += 1
+        if dirty == 0:
+            return True
+        chute = 0
+        while dirty >> chute & 1 == 0:
+            chute += 1
+        dirty ^= 1 << chute
+        queued, dirty = _sweep(layout, chute, candidates, queue, dirty, work)
+        if queued < 0:
+            return False
+
+
+@njit(cache=True)
+def _all_chutes(layout):
+    return (1 << layout.chute_lines.size) - 1
+
+
+@njit(cache=True)
+def _load(layout, board, cell_without, digit_without, candidates, work):
+    """Fills `candidates` from the givens and propagates; False on a contradiction.
+
+    Cell `cell_without` (-1 for none) counts as blank that must not hold `digit_without`.
+    """
+    size = layout.size
+    full = (1 << size) - 1
+    used = np.zeros(3 * size, np.int32)
+    for cell in range(size * size):
+        if board[cell] and cell != cell_without:
+            bit = 1 << (board[cell] - 1)
+            for i in range(3):
+                unit = layout.cell_units[cell, i]
+                if used[unit] & bit:
+                    return False
+                used[unit] |= bit
+    queued = 0
+    for cell in range(size * size):
+        if board[cell] and cell != cell_without:
+            candidates[cell] = 1 << (board[cell] - 1)
+            continue
+        units = layout.cell_units[cell]
+        v = full & ~(used[units[0]] | used[units[1]] | used[units[2]])
+        if cell == cell_without:
+            v &= ~(1 << (digit_without - 1))
+        if v == 0:
+            return False
+        candidates[cell] = v
+        if v & (v - 1) == 0:
+            work.queue[queued] = cell
+            queued += 1
+    return _propagate(layout, candidates, work.queue, queued, _all_chutes(layout), work)
+
+
+@njit(cache=True)
+def _branch_cell(layout, candidates):
+    """The first cell of fewest candidates among the open ones; -1 if the board is full."""
+    fewest, chosen = 10, -1
+    for cell in range(layout.size * layout.size):
+        v = candidates[cell]
+        if v & (v - 1):
+            count = _BITS[v]
+            if count < fewest:
+                fewest, chosen = count, cell
+                if count == 2:
+                    break
+    return chosen
+
+
+@njit(cache=True)
+def _search(layout, board, cell_without, digit_without, limit, max_guesses, solution, work):
+    """Counts solutions up to `limit`; -1 if more than `max_guesses` guesses would be needed.
+
+    Depth-first: the first cell of fewest candidates, its digits in ascending order. The first solution
+    found goes to `solution`; guesses and backtracks (guesses that propagation refutes) to work.effort.
+    """
+    work.effort[:] = 0
+    if not _load(layout, board, cell_without, digit_without, work.candidates[0], work):
+        return 0
+    found = 0
+    depth = 0
+    work.branch[0] = -1
+    while depth >= 0:
+        candidates = work.candidates[depth]
+        cell = work.branch[depth]
+        if cell < 0:
+            cell = _branch_cell(layout, candidates)
+            if cell < 0:
+                if found == 0:
+                    for i in range(layout.size * layout.size):
+                        solution[i] = _BITS[candidates[i] - 1] + 1
+                found += 1
+                if found >= limit:
+                    return found
+                depth -= 1
+                continue
+            work.branch[depth] = cell
+        v = candidates[cell]
+        if v == 0:
+            depth -= 1
+            continue
+        if work.effort[0] >= max_guesses:
+            return -1
+        bit = v & -v
+        candidates[cell] = v ^ bit  # what is left to try here
+        deeper = work.candidates[depth + 1]
+        deeper[:] = candidates
+        deeper[cell] = bit
+        work.queue[0] = cell
+        work.effort[0] += 1
+        if _propagate(layout, deeper, work.queue, 1, layout.cell_chutes[cell], work):
+            depth += 1
+            work.branch[depth] = -1
+        else:
+            work.effort[1] += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def solve_boards(layout, boards, limit, max_guesses, solutions, counts, effort, work):
+    """Solves boards int8 [N, S] into solutions int8 [N, S], counts int64 [N], effort int64 [N, 2]."""
+    for k in range(boards.shape[0]):
+        counts[k] = _search(layout, boards[k], -1, 0, limit, max_guesses, solutions[k], work)
+        effort[k, 0], effort[k, 1] = work.effort[0], work.effort[1]
+
+
+@njit(cache=True)
+def _shuffle(stream, values):
+    for i in range(values.size - 1, 0, -1):
+        j = below(stream, i + 1)
+        values[i], values[j] = values[j], values[i]
+
+
+@njit(cache=True)
+def _random_grid(layout, stream, solution, work):
+    """Fills `solution` by random digits in random open cells, propagating after each.
+
+    A refuted digit is struck out; should that refute the board, all starts anew. No choice looks at
+    cell numbers or digits, so every symmetric copy of a grid is equally likely.
+    """
+    cells = layout.size * layout.size
+    candidates, before = work.candidates[0], work.candidates[1]
+    candidates[:] = (1 << layout.size) - 1
+    while True:
+        open_cells = 0
+        for cell in range(cells):
+            v = candidates[cell]
+            if v & (v - 1):
+                work.branch[open_cells] = cell
+                open_cells += 1
+        if open_cells == 0:
+            break
+        cell = work.branch[below(stream, open_cells)]
+        v = candidates[cell]
+        bit = v & -v
+        for _ in range(below(stream, _BITS[v])):
+            v ^= bit
+            bit = v & -v
+        before[:] = candidates
+        candidates[cell] = bit
+        work.queue[0] = cell
+        if _propagate(layout, candidates, work.queue, 1, layout.cell_chutes[cell], work):
+            continue
+        candidates[:] = before
+        v = candidates[cell] ^ bit
+        candidates[cell] = v
+        work.queue[0] = cell
+        queued = 1 if v & (v - 1) == 0 else 0
+        if not _propagate(layout, candidates, work.queue, queued, layout.cell_chutes[cell], work):
+            candidates[:] = (1 << layout.size) - 1
+    for cell in range(cells):
+        solution[cell] = _BITS[candidates[cell] - 1] + 1
+
+
+@njit(cache=True, nogil=True)
+def generate_boards(layout, keys, low, high, boards, solutions, work):
+    """One minimal puzzle a stream key, plus low .. high further givens.
+
+    keys uint64 [N]; boards and solutions int8 [N, S] are filled. Givens are removed in random order,
+    each if no other digit fits its cell, so that what stays is a minimal puzzle; then blanks are
+    revealed in random order, at least one blank being left.
+    """
+    cells = layout.size * layout.size
+    stream = np.zeros(1, np.uint64)
+    order = np.arange(cells)
+    other = np.zeros(cells, np.int8)
+    for k in range(keys.size):
+        stream[0] = keys[k]
+        board, solution = boards[k], solutions[k]
+        _random_grid(layout, stream, solution, work)
+        board[:] = solution
+        for i in range(cells):
+            order[i] = i
+        _shuffle(stream, order)
+        blanks = 0
+        for cell in order:
+            digit = board[cell]
+            if _search(layout, board, cell, digit, 1, 1 << 40, other, work) == 0:
+                board[cell] = 0
+                order[blanks] = cell  # only entries already visited are overwritten
+                blanks += 1
+        extra = min(low + below(stream, high - low + 1), blanks - 1)
+        revealed = order[:blanks]
+        _shuffle(stream, revealed)
+        for cell in revealed[:extra]:
+            board[cell] = solution[cell]
+
+
+@njit(cache=True)
+def _shuffle_lines(stream, groups, width, scratch_order, lines):
+    """A random order of groups * width lines that keeps groups together, into lines[:groups * width]."""
+    for group in range(groups):
+        scratch_order[group] = group
+    _shuffle(stream, scratch_order[:groups])
+    for group in range(groups):
+        block = lines[group * width : (group + 1) * width]
+        for i in range(width):
+            block[i] = scratch_order[group] * width + i
+        _shuffle(stream, block)
+
+
+@njit(cache=True, nogil=True)
+def mean_backtracks(layout, boards, copies, max_guesses, ratings, work):
+    """Mean backtracks of proving uniqueness over random symmetric copies: ratings float32 [N].
+
+    The copies of boards int8 [N, S] are drawn by a stream that starts from the board itself. NaN where
+    a board has not exactly one solution, or takes more than `max_guesses` guesses in a copy.
+    """
+    size = layout.size
+    stream = np.zeros(1, np.uint64)
+    copy, solution = np.zeros(size * size, np.int8), np.zeros(size * size, np.int8)
+    order, rows, columns = np.zeros(9, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64)
+    digits = np.arange(size + 1)
+    for k in range(boards.shape[0]):
+        board = boards[k]
+        stream[0] = 0
+        for cell in range(size * size):
+            stream[0] = mix64(stream[0] + np.uint64(board[cell]) + _ONE)
+        total = 0
+        for _ in range(copies):
+            _shuffle_lines(stream, layout.box_columns, layout.box_rows, order, rows)
+            _shuffle_lines(stream, layout.box_rows, layout.box_columns, order, columns)
+            _shuffle(stream, digits[1:])
+            transposed = layout.box_rows == layout.box_columns and below(stream, 2) == 1
+            for i in range(size):
+                for j in range(size):
+                    cell = rows[i] * size + columns[j]
+                    target = j * size + i if transposed else i * size + j
+                    copy[target] = digits[board[cell]]
+            if _search(layout, copy, -1, 0, 2, max_guesses, solution, work) != 1:
+                total = -1
+                break
+            total += work.effort[1]
+        ratings[k] = np.nan if total < 0 else total / copies

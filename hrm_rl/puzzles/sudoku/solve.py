@@ -1,0 +1,129 @@
+"""Solving and rating Sudokus: the compiled kernels behind functions on tokens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.puzzles.sudoku import kernels
+from hrm_rl.puzzles.sudoku.layout import BLANK, as_tokens, layout
+
+MAX_GUESSES = 1_000_000
+"""Guesses after which the solver gives up on a board."""
+
+
+class Solved(NamedTuple):
+    """What `solve` found; without the leading axis where one puzzle [S] was asked."""
+
+    solution: NDArray[np.int32]
+    """int32 [N, S]: the first solution found; PAD in every cell where there is none."""
+    solutions_found: NDArray[np.int64]
+    """int64 [N]: number of solutions, 2 standing for several; -1 if the solver gave up."""
+
+
+class Effort(NamedTuple):
+    """How hard the search for all solutions was; without the leading axis for one puzzle."""
+
+    guesses: NDArray[np.int64]
+    """int64 [N]: digits tried where no rule said anything."""
+    backtracks: NDArray[np.int64]
+    """int64 [N]: guesses that the rules refuted."""
+
+
+def _boards(name: str, tokens: ArrayLike, size: int) -> tuple[NDArray[np.int8], tuple[int, ...]]:
+    """Digits int8 [N, S], 0 = blank, and the leading shape to give back."""
+    checked = as_tokens(name, tokens, size)
+    boards = (checked.reshape(-1, size * size) - BLANK).astype(np.int8)
+    return boards, checked.shape[:-1]
+
+
+def _search(tokens: ArrayLike, size: int, max_guesses: int) -> tuple[Solved, Effort]:
+    tables = layout(size)
+    boards, shape = _boards("tokens", tokens, tables.size)
+    solutions = np.zeros_like(boards)
+    counts = np.zeros(len(boards), np.int64)
+    effort = np.zeros((len(boards), 2), np.int64)
+    work = kernels.scratch(tables)
+    kernels.solve_boards(tables, boards, 2, max_guesses, solutions, counts, effort, work)
+    found = np.where(solutions > 0, solutions.astype(np.int32) + BLANK, 0)
+    solved = Solved(found.reshape(*shape, -1).astype(np.int32), counts.reshape(shape))
+    return solved, Effort(effort[:, 0].reshape(shape), effort[:, 1].reshape(shape))
+
+
+def solve(tokens: ArrayLike, size: int = 9, *, max_guesses: int = MAX_GUESSES) -> Solved:
+    """Solves puzzles and says whether each has no, one or several solutions.
+
+    Naked singles, hidden singles and locked candidates; where they end, a guess in the first cell of
+    fewest candidates.
+
+    Args:
+        tokens: int [S] or [N, S], digits and BLANK.
+        size: 4, 6 or 9.
+        max_guesses: guesses a puzzle after which its count is -1.
+
+    Returns:
+        (solution, solutions_found), see `Solved`.
+
+    Raises:
+        ValueError: unknown size, wrong width, or tokens that are neither digits nor BLANK.
+    """
+    return _search(tokens, size, max_guesses)[0]
+
+
+def search_effort(tokens: ArrayLike, size: int = 9, *, max_guesses: int = MAX_GUESSES) -> Effort:
+    """Guesses and backtracks of `solve` on the puzzles as they stand; see `Effort`, and `rate` for a
+    measure that does not hang on the order of cells. Arguments and errors as in `solve`."""
+    return _search(tokens, size, max_guesses)[1]
+
+
+def rate(inputs: ArrayLike, size: int = 9, copies: int = 16) -> NDArray[np.float32]:
+    """How hard puzzles are.
+
+    9x9 and 6x6: backtracks of the solver until the solution is found and proved the only one, mean
+    over `copies` random symmetric copies (a single copy hangs on the luck of cell order). The copies
+    are drawn from the puzzle itself, so its rating is a constant. Same unit as the ratings of
+    Sudoku-Extreme (Wang et al. 2025, section 3.1), on another solver.
+    4x4: no unique puzzle ever needs a guess, so the rating is the number of rounds in which all cells
+    with a single candidate are filled at once, 1 to 5; `copies` is not used.
+
+    Args:
+        inputs: int [S] or [N, S], digits and BLANK.
+        size: 4, 6 or 9.
+        copies: symmetric copies, at least 1.
+
+    Returns:
+        float32 [N] (a scalar array for [S]); NaN where a puzzle has not exactly one solution.
+
+    Raises:
+        ValueError: unknown size, wrong width or tokens, copies < 1.
+    """
+    tables = layout(size)
+    if copies < 1:
+        raise ValueError(f"copies must be at least 1, got {copies}")
+    boards, shape = _boards("inputs", inputs, tables.size)
+    if tables.size == 4:
+        return _naked_single_rounds(boards).reshape(shape)
+    ratings = np.empty(len(boards), np.float32)
+    work = kernels.scratch(tables)
+    kernels.mean_backtracks(tables, boards, copies, MAX_GUESSES, ratings, work)
+    return ratings.reshape(shape)
+
+
+def _naked_single_rounds(boards: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Rounds that fill 4x4 boards int8 [N, 16], 0 = blank: float32 [N], NaN where they do not."""
+    tables = layout(4)
+    bits = np.where(boards > 0, 1 << boards, 0)
+    rounds = np.zeros(len(boards), np.float32)
+    for _ in range(boards.shape[1]):
+        seen = np.bitwise_or.reduce(bits[:, tables.peers], axis=2)
+        free = 0b11110 & ~seen
+        fill = (bits == 0) & (free > 0) & (free & (free - 1) == 0)
+        if not fill.any():
+            break
+        bits = np.where(fill, free, bits)
+        rounds += fill.any(axis=1)
+    # Full, and no digit twice in a unit: then every unit has all four.
+    right = (np.bitwise_or.reduce(bits[:, tables.units], axis=2) == 0b11110).all(axis=1)
+    return np.where(right & (bits > 0).all(axis=1), rounds, np.nan).astype(np.float32)

@@ -1,0 +1,174 @@
+"""Sudokus as text: one line of characters, and a drawn board."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.puzzles.sudoku.layout import BLANK, SIZES, as_tokens, cell_name, check_size, layout
+
+_SIZE_BY_LENGTH = {size * size: size for size in SIZES}
+_LENGTHS = "a 9x9 Sudoku has 81, 6x6 36, 4x4 16"
+_GIVEN, _DRAFT, _MISTAKE, _RESET = "\x1b[1m", "\x1b[36m", "\x1b[1;4;31m", "\x1b[0m"
+
+
+def parse(text: str, size: int | None = None) -> NDArray[np.int32]:
+    """Tokens int32 [S] of a board written cell by cell: digits, and '.' or '0' for a blank.
+
+    Args:
+        text: S characters in reading order; spaces around them do not count.
+        size: 4, 6 or 9; None infers it from the length.
+
+    Raises:
+        ValueError: a wrong length, a character that is neither digit nor blank, a digit beyond the
+            size. The message names what was given and where.
+    """
+    text = text.strip()
+    if size is None:
+        if len(text) not in _SIZE_BY_LENGTH:
+            raise ValueError(f"{len(text)} characters; {_LENGTHS}")
+        size = _SIZE_BY_LENGTH[len(text)]
+    elif len(text) != check_size(size) ** 2:
+        raise ValueError(
+            f"{len(text)} characters; a {size}x{size} Sudoku has {size * size}"
+            if len(text) in _SIZE_BY_LENGTH
+            else f"{len(text)} characters; {_LENGTHS}"
+        )
+    return parse_cells(text, size)
+
+
+def parse_cells(text: str, size: int) -> NDArray[np.int32]:
+    """`parse` of exactly size * size characters; ValueError for a character that may not be there."""
+    tokens = np.full(size * size, BLANK, np.int32)
+    for cell, character in enumerate(text):
+        if character in ".0":
+            continue
+        where = f"character {cell + 1} ({cell_name(cell, size)})"
+        if character not in "123456789":
+            raise ValueError(
+                f"{where} is {character!r}; only digits and '.' or '0' for a blank may be"
+            )
+        if int(character) > size:
+            raise ValueError(
+                f"{where} is {character!r}; a {size}x{size} Sudoku has digits 1 to {size}"
+            )
+        tokens[cell] = int(character) + BLANK
+    return tokens
+
+
+def to_text(tokens: ArrayLike) -> str:
+    """One character a cell, the inverse of `parse`: the digit, or '.' for BLANK and PAD.
+
+    Raises:
+        ValueError: `tokens` is no [S] of integers for S = 16, 36 or 81, or holds a digit beyond the size.
+    """
+    row = np.asarray(tokens)
+    if row.ndim != 1 or row.size not in _SIZE_BY_LENGTH:
+        raise ValueError(f"tokens must be [S] with S = 16, 36 or 81, got shape {row.shape}")
+    row = as_tokens("tokens", row, _SIZE_BY_LENGTH[row.size], low=0)
+    return "".join("." if token <= BLANK else str(token - BLANK) for token in row)
+
+
+class Marks(NamedTuple):
+    """What a board shows, cell by cell."""
+
+    shown: NDArray[np.int32]  # [S]: the draft's token, the given where the draft has none
+    from_draft: NDArray[np.bool_]  # [S]: no given, or a given that the draft overwrites
+    wrong: NDArray[np.bool_]  # [S]: a mistake, or with labels a cell still to fill
+
+
+def marks(
+    inputs: ArrayLike,
+    size: int,
+    draft: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+) -> Marks:
+    """Which cells of a board are given, which come from the draft, which are wrong: see `draw`.
+
+    Arguments and ValueErrors are those of `draw`.
+    """
+    tables = layout(size)
+    given = as_tokens("inputs", inputs, tables.size, low=0)
+    if given.ndim != 1:
+        raise ValueError(f"a board is drawn of one puzzle [S], got shape {given.shape}")
+    shown = given if draft is None else as_tokens("draft", draft, tables.size, low=0)
+    if shown.shape != given.shape:
+        raise ValueError(f"draft must be [S] as inputs {given.shape}, got {shown.shape}")
+    overwritten = (given > BLANK) & (shown > BLANK) & (shown != given)
+    # A draft that leaves a given cell empty still stands on that given.
+    shown = np.where(shown > BLANK, shown, given)
+    from_draft = (given <= BLANK) | overwritten
+    wrong = overwritten.copy()
+    if labels is None:
+        for cell in np.flatnonzero(from_draft & (shown > BLANK)):
+            wrong[cell] |= (shown[tables.peers[cell]] == shown[cell]).any()
+    else:
+        solution = np.asarray(labels)
+        if solution.shape != given.shape:
+            raise ValueError(f"labels must be [S] as inputs {given.shape}, got {solution.shape}")
+        wrong |= from_draft & (solution != IGNORE_LABEL) & (shown != solution)
+    return Marks(shown, from_draft, wrong)
+
+
+def draw(
+    inputs: ArrayLike,
+    size: int = 9,
+    draft: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    color: bool = False,
+) -> str:
+    """The board as lines of text in boxes.
+
+    A given reads `` 5 `` (bold in color), a draft's digit ``(5)`` (cyan), a mistake of the draft ``*5*``
+    (red, underlined), an empty cell `` . ``. The marks stay with color, so nobody needs to see it. With
+    labels a mistake is a digit that differs from them; without, a digit that clashes with another one in
+    its row, column or box. Either way overwriting a given is one.
+
+    Args:
+        inputs: int [S], the puzzle.
+        size: 4, 6 or 9.
+        draft: int [S], an answer, also half filled; None draws the puzzle alone.
+        labels: int [S], the solution; IGNORE_LABEL where it says nothing.
+        color: add ANSI colors.
+
+    Returns:
+        Lines joined by newlines, none at the end.
+
+    Raises:
+        ValueError: unknown size, wrong widths, tokens beyond the size.
+    """
+    tables = layout(size)
+    size = tables.size
+    shown, from_draft, wrong = marks(inputs, size, draft, labels)
+
+    rule = "+".join(["-" * (3 * tables.box_columns + 2)] * tables.box_rows)
+    rule = f"+{rule}+"
+    lines = [rule]
+    for row in range(size):
+        boxes = []
+        for stack in range(tables.box_rows):
+            first = row * size + stack * tables.box_columns
+            cells = range(first, first + tables.box_columns)
+            drawn = (_cell(int(shown[c]), from_draft[c], wrong[c], color) for c in cells)
+            boxes.append(" " + "".join(drawn) + " ")
+        lines.append("|" + "|".join(boxes) + "|")
+        if (row + 1) % tables.box_rows == 0:
+            lines.append(rule)
+    return "\n".join(lines)
+
+
+def _cell(token: int, from_draft: bool, wrong: bool, color: bool) -> str:
+    """Three columns for one cell, plus ANSI codes in color."""
+    if token <= BLANK:
+        return " . "
+    digit = token - BLANK
+    if wrong:
+        text, code = f"*{digit}*", _MISTAKE
+    elif from_draft:
+        text, code = f"({digit})", _DRAFT
+    else:
+        text, code = f" {digit} ", _GIVEN
+    return f"{code}{text}{_RESET}" if color else text

@@ -1,0 +1,111 @@
+"""From a preset's data settings to a source to learn from and puzzles to validate on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hrm_rl.envs import PoolSource
+from hrm_rl.envs.core.single import PictureDrawer
+from hrm_rl.envs.core.source import Validator
+from hrm_rl.puzzles.pool import PuzzleArrays
+from hrm_rl.training.data.puzzle_files import Folder, open_stored
+from hrm_rl.training.kind import OWN, PuzzleKind
+from hrm_rl.training.presets import Preset, PuzzleData
+
+# Seeds of the generated pools: another number a split, though their classes differ anyway.
+_SEEDS = {"train": 0, "validation": 1, "test": 2}
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from and is validated on."""
+
+    source: PoolSource
+    validation: PuzzleArrays
+    validator: Validator | None
+    description: str
+    picture: PictureDrawer | None = None
+    """Draws one puzzle; None where its kind has no picture."""
+
+
+def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
+    """Puzzles to learn from and puzzles of other classes to validate on.
+
+    A file is divided by class, as generated puzzles are: its training classes are learned from, its
+    validation classes validate (generated puzzles where it has none), its test classes are left alone.
+    Of a dataset folder only train/ is read: its validation classes validate, all others are learned
+    from; where nothing is known but tokens, groups stand for classes.
+
+    Raises ValueError or FileNotFoundError naming the file and line, or the setting.
+    """
+    kind, num_ids = data.kind, 1
+    if data.file is None:
+        train = kind.generate(data.train_puzzles, seed=data.seed, split="train")
+        validation = _validation(data, kind)
+        description = f"{len(train):,} generated puzzles"
+    else:
+        train, validation, num_ids, description = _from_file(data, kind, data.file)
+    validator = kind.validator(device)
+    source = PoolSource(
+        train,
+        kind.vocab_size,
+        symmetry=kind.symmetry,
+        device=device,
+        validator=validator,
+        num_ids=num_ids,
+    )
+    return TrainingData(source, validation, validator, description, kind.picture)
+
+
+def _validation(data: PuzzleData, kind: PuzzleKind) -> PuzzleArrays:
+    seed = data.seed + _SEEDS["validation"]
+    return kind.generate(data.validation_puzzles, seed=seed, split="validation")
+
+
+def _from_file(
+    data: PuzzleData, kind: PuzzleKind, file: str
+) -> tuple[PuzzleArrays, PuzzleArrays, int, str]:
+    stored = open_stored(file, kind)
+    rows = stored.rows("train")
+    if not len(rows):
+        raise ValueError(f"{file} has no puzzle of a training class among its {len(stored)}")
+    if isinstance(stored, Folder):
+        rows = stored.rows_of_groups(rows, data.train_puzzles, data.seed)
+    else:
+        rows = _sample(rows, data.train_puzzles, data.seed)
+    train = stored.take("train", rows)
+    rows = _sample(stored.rows("validation"), data.validation_puzzles, data.seed)
+    parts = "groups" if kind.family == OWN else "classes"
+    origin = f"the validation {parts} in it"
+    if len(rows):
+        validation = stored.take("validation", rows)
+    elif kind.family == OWN:
+        raise ValueError(f"{file} has one group in train/; it takes two to learn and to validate")
+    else:
+        validation, origin = _validation(data, kind), "generated ones"
+    described = f"{len(train):,} puzzles of {file} (validating on {origin})"
+    return train, validation, stored.num_ids, described
+
+
+def _sample(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """So many of the rows at random, all where there are no more."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.random.default_rng(seed).permutation(len(rows))[:count]]
+
+
+def test_puzzles(preset: Preset, count: int, seed: int = 0) -> PuzzleArrays:
+    """Generated puzzles of the run's kind, from classes that no training or validation has seen."""
+    return generated_puzzles(preset.data.kind, "test", count, seed)
+
+
+def generated_puzzles(
+    kind: PuzzleKind, split: str, count: int, seed: int = 0, *, rate: bool = False
+) -> PuzzleArrays:
+    """Generated puzzles of a kind, from classes of a split; with `rate`, rated.
+
+    Raises ValueError for a split that is none of `hrm_rl.puzzles.family.SPLITS`, a seed out of range,
+    or puzzles that nobody can generate.
+    """
+    seed = seed + _SEEDS.get(split, 0)
+    return kind.generate(count, seed=seed, split=split, rate=rate)

@@ -1,0 +1,119 @@
+"""What a training step needs of memory, from rows that are run without being computed."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from hrm_rl.agents import LearnerConfig
+from hrm_rl.agents.learning.losses import token_loss
+from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model.recurrence import Gradient
+
+# Of each weight: itself, its gradient and two moments, in float32.
+_COPIES = 4
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes of a training step."""
+
+    fixed: int
+    """Weights, gradients and the optimizer's moments, and the weights cast to the compute dtype."""
+    per_row: int
+    """What the backward pass keeps of a row, and the row's carry, before and after."""
+
+    def rows(self, available: int) -> int:
+        """The largest power of two of rows that fits into `available` bytes by this estimate, or 0."""
+        spare = (available - self.fixed) // self.per_row
+        return 1 << spare.bit_length() - 1 if spare >= 1 else 0
+
+
+def step_memory(model: HRMConfig, learner: LearnerConfig) -> StepMemory:
+    """The memory of a training step, counted on meta tensors.
+
+    Close to what autograd keeps with fused attention; without the scratch space of kernels, the
+    allocator's waste, and the puzzle embedding's table.
+    """
+    with torch.device("meta"):
+        network = HRM(model)
+        two, four = (_kept(network, rows, learner) for rows in (2, 4))
+        carry = network.initial_carry(1)
+    weights = sum(p.numel() for n, p in network.named_parameters() if not n.startswith("puzzle_"))
+    carries = 2 * sum(z.numel() * z.element_size() for z in carry)
+    cast = weights * network.dtype.itemsize
+    return StepMemory(4 * _COPIES * weights + cast, (four - two) // 2 + carries)
+
+
+def kept_per_row(
+    model: HRMConfig, gradient: Gradient = "one-step", *, segments: int = 1, at_once: bool = False
+) -> int:
+    """Bytes of a row that autograd keeps at the most, over an episode of some segments; on meta tensors.
+
+    Args:
+        model: its cycles, sizes and compute dtype.
+        gradient: how much of a segment is differentiated.
+        segments: of the episode.
+        at_once: one backward pass at the episode's end, through all segments (the states between them
+            count in any case); else one after each segment, which frees what that one kept.
+    """
+    learner = LearnerConfig(gradient=gradient)
+    with torch.device("meta"):
+        network = HRM(model)
+        two, four = (_kept(network, rows, learner, segments, at_once) for rows in (2, 4))
+    return (four - two) // 2
+
+
+def _kept(
+    network: HRM, rows: int, learner: LearnerConfig, segments: int = 1, at_once: bool = False
+) -> int:
+    """Bytes that autograd keeps of `rows` rows, each storage counted once: the most of any segment, or of
+    all together."""
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    inputs = torch.zeros(rows, network.config.seq_len, dtype=torch.int64)
+    ids = torch.zeros(rows, dtype=torch.int64)
+    carry, most = network.initial_carry(rows), 0
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        for _ in range(segments):
+            out = network(carry, inputs, ids, gradient=learner.gradient)
+            token_loss(out.logits, inputs, learner.token_loss)
+            carry = out.carry
+            most = max(most, sum(tensor.untyped_storage().nbytes() for tensor in kept.values()))
+            if not at_once:
+                kept.clear()
+    return most
+
+
+def total_memory(device: str) -> int:
+    """Bytes of memory that a device has in all; a CPU's is the machine's."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Did an allocation fail? A CPU's allocator raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
+
+
+def too_large(batch_size: int, device: str, memory: StepMemory, total: int) -> MemoryError:
+    """What to raise where a batch does not fit: it names the largest that should."""
+    rows = min(memory.rows(int(0.9 * total)), batch_size // 2)
+    fits = (
+        f"by estimate ({memory.per_row / 1e6:.1f} MB a row, {memory.fixed / 1e6:.0f} MB besides) "
+        f"{rows} rows fit: --batch-size {rows}"
+        if rows
+        else "by estimate not even one row fits: take a smaller model"
+    )
+    return MemoryError(
+        f"{batch_size} rows do not fit into the {total / 1e9:.1f} GB of {device}; {fits}"
+    )

@@ -1,0 +1,54 @@
+"""From a preset to a run that this machine can make: device, dtype, and a batch a CPU can bear."""
+
+import dataclasses
+import logging
+
+from hrm_rl.training.machine.compute import LONG_STEP, Compiling, Compute, choose_compute
+from hrm_rl.training.presets import Preset
+
+log = logging.getLogger(__name__)
+
+
+def fit_to_machine(
+    preset: Preset,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    compile: Compiling = "auto",
+    keep_batch_size: bool = False,
+) -> tuple[Preset, Compute]:
+    """The preset as it will run here, and how it computes.
+
+    The dtype is the fastest measured (bfloat16 on CUDA). Where a step of the preset's batch would
+    take more than 20 seconds of a CPU, the batch is cut to the largest power of two that does not,
+    the validation set with it, and the log says so; `keep_batch_size` insists.
+    """
+    choice = choose_compute(
+        preset.model,
+        preset.learner,
+        preset.batch_size,
+        steps=preset.max_steps,
+        device=device,
+        dtype=dtype,
+        compile=compile,
+    )
+    model = dataclasses.replace(preset.model, forward_dtype=choice.compute.dtype)
+    preset = dataclasses.replace(preset, model=model)
+    if choice.row_seconds is None or keep_batch_size:
+        return preset, choice.compute
+    whole = choice.row_seconds * preset.batch_size
+    if whole <= LONG_STEP:
+        return preset, choice.compute
+    rows = max(1, 1 << int(LONG_STEP / choice.row_seconds).bit_length() - 1)
+    log.info(
+        "A step of %d rows would take about %.0f s on this CPU: taking %d rows (--batch-size %d "
+        "insists, a GPU takes them all).",
+        preset.batch_size,
+        whole,
+        rows,
+        preset.batch_size,
+    )
+    data = dataclasses.replace(
+        preset.data, validation_puzzles=min(preset.data.validation_puzzles, 2 * rows)
+    )
+    return dataclasses.replace(preset, batch_size=rows, data=data), choice.compute

@@ -1,0 +1,132 @@
+"""Averages over log intervals, to TensorBoard and JSON lines. Tensors are read once an interval."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from hrm_rl.model.files.weights import write_whole
+from hrm_rl.training.run_folder import RunFolder
+
+_MEANS = ("loss", "token_loss", "q_halt_loss", "q_continue_loss")
+# Of jointly trained halting; a learner has all of these or none.
+_JOINT_MEANS = ("halting_loss", "expected_segments")
+
+
+class IntervalMetrics:
+    """Sums a learner's metrics on the device until they are asked for."""
+
+    def __init__(self, halt_max_steps: int, device: torch.device) -> None:
+        self.halt_max_steps = halt_max_steps
+        self.device = device
+        self._clear()
+
+    def _clear(self) -> None:
+        self.steps = 0
+        self.names: tuple[str, ...] = _MEANS
+        self.means = torch.zeros(len(_MEANS), device=self.device)
+        self.judged = torch.zeros(4, device=self.device)
+        self.histogram = torch.zeros(self.halt_max_steps + 1, device=self.device)
+        self.broken = torch.zeros(len(_MEANS), dtype=torch.int64, device=self.device)
+        self.start = time.perf_counter()
+
+    def add(self, metrics: dict[str, Tensor], step: int = 1) -> None:
+        """Take in step number `step`; only rows whose episode ended are judged, as the reference does."""
+        if self.steps == 0 and _JOINT_MEANS[0] in metrics:
+            self.names = _MEANS + _JOINT_MEANS
+            self.means = torch.zeros(len(self.names), device=self.device)
+            self.broken = torch.zeros(len(self.names), dtype=torch.int64, device=self.device)
+        self.steps += 1
+        means = torch.stack([metrics[name] for name in self.names])
+        self.means += means
+        self.broken = torch.where((self.broken == 0) & ~means.isfinite(), step, self.broken)
+        ended = metrics["ended"].float()
+        agrees = (metrics["q_halt"] >= 0) == metrics["correct"]
+        self.judged += torch.stack(
+            [
+                ended.sum(),
+                (ended * metrics["correct"]).sum(),
+                (ended * metrics["cell_accuracy"]).sum(),
+                (ended * agrees).sum(),
+            ]
+        )
+        self.histogram.scatter_add_(0, metrics["segments"], ended)
+
+    def first_broken(self) -> tuple[str, int] | None:
+        """Which loss was first no finite number, and at which step; None if all were."""
+        found = [
+            (s, i) for i, s in enumerate(self.broken.tolist()) if s and self.names[i] != "loss"
+        ]
+        if not found:
+            return None
+        step, index = min(found)
+        return self.names[index], step
+
+    def take(self) -> tuple[dict[str, float], Tensor]:
+        """The interval's figures and its histogram of segments (on the CPU), then start anew."""
+        values = (self.means / max(1, self.steps)).tolist()
+        count, *sums = self.judged.tolist()
+        histogram = self.histogram.cpu()
+        seconds = time.perf_counter() - self.start
+        figures = {f"train/{name}": value for name, value in zip(self.names, values, strict=True)}
+        figures["rollout/episodes"] = count
+        if count:
+            names = ("exact_accuracy", "cell_accuracy", "q_halt_accuracy")
+            for name, total in zip(names, sums, strict=True):
+                figures[f"rollout/{name}"] = total / count
+            segments = torch.arange(len(histogram), dtype=torch.float32)
+            figures["rollout/mean_segments"] = float((segments * histogram).sum() / count)
+        figures["time/steps_per_second"] = self.steps / seconds
+        self._clear()
+        return figures, histogram
+
+
+class MetricsLog:
+    """Writes figures to metrics.jsonl and TensorBoard, under SB3's names: rollout/ train/ eval/ time/."""
+
+    def __init__(self, run: RunFolder, first_step: int = 0) -> None:
+        # A resumed run repeats what came after its checkpoint: both logs are to forget that.
+        _forget(run, after=first_step)
+        self._lines: TextIO = run.metrics_file.open("a", encoding="utf-8")
+        purge = first_step + 1 if first_step else None
+        self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)
+
+    def write(self, step: int, figures: Mapping[str, Any], histogram: Tensor | None = None) -> None:
+        for name, value in figures.items():
+            self._board.add_scalar(name, value, step)
+        line: dict[str, Any] = {"step": step, **figures}
+        if histogram is not None and histogram.sum() > 0:
+            counts = histogram.long()
+            segments = torch.arange(len(counts)).repeat_interleave(counts)
+            self._board.add_histogram("rollout/segments", segments, step)
+            line["rollout/segments"] = counts[1:].tolist()
+        self._lines.write(json.dumps(line) + "\n")
+        self._lines.flush()
+
+    def image(self, step: int, name: str, array: NDArray[np.uint8]) -> None:
+        """An RGB picture uint8 [H, W, 3], to TensorBoard alone."""
+        self._board.add_image(name, array, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self._lines.close()
+        self._board.close()
+
+
+def _forget(run: RunFolder, after: int) -> None:
+    """Drop the lines of later steps, and one that was cut off, from metrics.jsonl."""
+    if not run.metrics_file.exists():
+        return
+    kept = []
+    for line in run.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            if line.endswith("\n") and json.loads(line)["step"] <= after:
+                kept.append(line)
+        except (ValueError, TypeError, KeyError):
+            continue
+    write_whole(run.metrics_file, "".join(kept))

@@ -1,0 +1,236 @@
+"""Jointly trained halting: the gradient is that of the whole episode's loss, and a resume is exact."""
+
+import types
+
+import pytest
+import torch
+
+from hrm_rl.agents import EpisodeLearner, Learner, LearnerConfig, make_learner
+from hrm_rl.agents.learning.losses import token_loss
+from hrm_rl.envs import PoolSource
+from hrm_rl.evaluation.evaluate import evaluate
+from hrm_rl.puzzles import sudoku
+
+KINDS = ("act", "ponder")
+
+
+def restless(model):
+    """Halt logits about 0 that differ between rows and segments."""
+    generator = torch.Generator().manual_seed(0)
+    torch.nn.init.normal_(model.q_head.weight, std=0.3, generator=generator)
+    torch.nn.init.zeros_(model.q_head.bias)
+    return model
+
+
+def naive_loss(learner, q_halt, ce) -> torch.Tensor:
+    """The published formulas, one row and one segment after the other."""
+    c, limit = learner.config, len(q_halt)
+    total = torch.zeros((), dtype=torch.float64)
+    for row in range(learner.num_envs):
+        rates = [torch.sigmoid(q[row]) for q in q_halt]
+        left = torch.ones((), dtype=torch.float64)
+        if c.halting == "ponder":
+            prior = [c.ponder_prior * (1 - c.ponder_prior) ** t for t in range(limit)]
+            for t in range(limit):
+                p = left * rates[t] if t < limit - 1 else left
+                left = left * (1 - rates[t])
+                total = total + p * ce[t][row]
+                total = total + c.ponder_weight * p * torch.log(p / (prior[t] / sum(prior)))
+            continue
+        for t in range(limit):
+            ends = t == limit - 1 or (1 - left + rates[t]).item() >= 1 - c.act_epsilon
+            total = total + (left if ends else rates[t]) * ce[t][row]
+            if ends:
+                total = total + c.act_cost * (t + 1 + left)
+                break
+            left = left - rates[t]
+    return total / learner.num_envs
+
+
+@pytest.mark.parametrize("halting", KINDS)
+@pytest.mark.parametrize("gradient", ["one-step", "full"])
+def test_gradient_is_that_of_the_whole_episode(loop, hrm, monkeypatch, halting, gradient) -> None:
+    model = restless(hrm(forward_dtype="float64", puzzle_emb_ndim=16)).double()
+
+    def q_values(self, first):  # not rounded to float32
+        q = torch.nn.functional.linear(first, self.q_head.weight, self.q_head.bias)
+        return q[..., 0], q[..., 1]
+
+    model.q_values = types.MethodType(q_values, model)
+    game = loop(model, rows=5, halting=halting, gradient=gradient, act_cost=0.2, ponder_weight=0.3)
+    found = {}
+
+    def note() -> None:
+        for name, p in model.named_parameters():
+            found[name] = p.grad.to_dense().clone()
+            p.grad = None
+
+    monkeypatch.setattr(game.learner, "apply_gradients", note)
+    puzzle, labels = game.obs, game.info["labels"]
+    for _ in range(4):
+        assert not found
+        game.step()
+    assert game.terminated.all()
+
+    carry, q_halt, ce = model.initial_carry(5), [], []
+    for _ in range(4):
+        out = model(carry, puzzle["inputs"], puzzle["puzzle_identifiers"], gradient=gradient)
+        q_halt.append(out.q_halt)
+        ce.append(token_loss(out.logits, labels))
+        carry = out.carry
+    naive_loss(game.learner, q_halt, ce).backward()
+    assert found.keys() == {name for name, _ in model.named_parameters()}
+    for name, p in model.named_parameters():
+        assert p.grad.to_dense().abs().max() > 0
+        torch.testing.assert_close(found[name], p.grad.to_dense(), atol=1e-14, rtol=1e-11)
+
+
+@pytest.mark.parametrize("halting", KINDS)
+def test_episodes_run_to_the_limit_and_each_is_one_update(loop, hrm, halting) -> None:
+    game = loop(restless(hrm()), halting=halting, lr=1e-2)
+    weights = [p.clone() for p in game.model.parameters()]
+    seen = []
+    for step in range(1, 9):
+        m = game.step()
+        moved = any(
+            not torch.equal(a, b) for a, b in zip(weights, game.model.parameters(), strict=True)
+        )
+        assert moved == (step % 4 == 0) == bool(game.terminated.all()) == bool(m["ended"].all())
+        assert game.learner.step == step
+        assert not game.action["halt"].any()
+        weights = [p.clone() for p in game.model.parameters()]
+        seen.append((m["loss"].item(), m["expected_segments"].item()))
+    assert seen[:3] == [(0, 0)] * 3 and seen[3] == seen[6] != seen[7]
+    assert all(loss > 0 and 1 <= segments <= 4 for loss, segments in seen[3:])
+
+
+@pytest.mark.parametrize("halting", KINDS)
+def test_a_resume_in_the_middle_of_an_episode_is_bit_for_bit_the_run(loop, hrm, halting) -> None:
+    def start():
+        model = restless(hrm(puzzle_emb_ndim=16))
+        return loop(model, halting=halting, seed=3, warmup_steps=5)
+
+    whole, first, second = start(), start(), start()
+    wanted = [whole.step() for _ in range(13)]
+    for _ in range(6):
+        first.step()
+    second.model.load_state_dict(first.model.state_dict())
+    second.learner.load_state_dict(first.learner.state_dict())
+    second.envs.load_state_dict(first.envs.state_dict())
+    second.obs, second.info = second.envs.current()
+    for step in range(6, 13):
+        m = second.step()
+        for name, value in wanted[step].items():
+            assert torch.equal(m[name], value), name
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], tensor), name
+
+
+def test_a_row_without_labels_teaches_nothing(hrm) -> None:
+    """What the other rows teach is the same, whatever stands in the padded one."""
+    found = []
+    for fill in (1, 5):
+        model = restless(hrm(halt_max_steps=2))
+        learner = make_learner(model, 2, LearnerConfig(halting="ponder", warmup_steps=0))
+        inputs = torch.full((2, 16), fill)
+        inputs[0] = 2
+        labels = torch.full((2, 16), -100)
+        labels[0] = 3
+        no = torch.zeros(2, dtype=torch.bool)
+        for segment in range(2):
+            obs = {"inputs": inputs, "puzzle_identifiers": no.long(), "segment": no + segment}
+            out, _ = learner.act(obs)
+            ended = no | (segment == 1)
+            info = {"correct": no, "segments": no + segment + 1, "cell_accuracy": no.float()}
+            m = learner.learn(out, obs, labels, info | {"_episode": ended})
+        assert m["ended"].tolist() == [True, False]
+        found.append(model.lm_head.weight.detach())
+    torch.testing.assert_close(*found)
+
+
+# --- it learns ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "cheap", "dear"),
+    [
+        ("act:0.99", {"act_cost": 0.0}, {"act_cost": 0.2}),
+        ("ponder:0.5", {"ponder_prior": 0.1}, {"ponder_prior": 0.9}),
+    ],
+)
+def test_it_learns_the_puzzles_and_stops_earlier_where_thinking_is_dearer(
+    play, hrm, rule, cheap, dear
+) -> None:
+    """Eight puzzles by heart: none solved at first, most at the end, in fewer segments if dear."""
+    puzzles = sudoku.generate(8, 4, seed=0, extra_givens=(5, 7))
+    source = PoolSource(puzzles, sudoku.vocab_size(4))
+    segments = []
+    for price in (cheap, dear):
+        model = hrm(hidden_size=32, num_heads=4, halt_max_steps=3, H_cycles=1, L_cycles=1)
+        torch.nn.init.constant_(model.q_head.bias, -1.0)  # neither sure to stop nor to go on
+        recipe = {"optimizer": "adamw", "lr": 6e-3, "weight_decay": 0.1, "warmup_steps": 20}
+        halting = rule.partition(":")[0]
+        game = play(model, source, 8, halting=halting, ponder_weight=0.1, **recipe, **price)
+        assert evaluate(model, puzzles, rule).correct.mean() < 0.2
+        for _ in range(165):
+            game.step()
+        result = evaluate(model, puzzles, rule)
+        assert result.correct.mean() > 0.6
+        segments.append(result.segments.mean())
+    assert segments[1] <= segments[0] - 0.5
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("halting", KINDS)
+def test_rows_out_of_step_are_refused(loop, hrm, halting) -> None:
+    game = loop(restless(hrm()), halting=halting)
+    game.step()
+    game.obs, game.info = game.envs.reset(seed=1, options={"reset_mask": torch.arange(8) < 3})
+    with pytest.raises(ValueError, match=f"halting '{halting}' learns from whole episodes"):
+        for _ in range(4):
+            game.step()
+
+
+@pytest.mark.parametrize("halting", KINDS)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("q_target", "delayed"), ("exploration", "episode"), ("gamma", 0.9), ("segment_cost", 0.1)],
+)
+def test_settings_of_q_learning_are_refused(halting, field, value) -> None:
+    with pytest.raises(ValueError, match=rf"^{field} .* halting '{halting}'.* {field} has to be"):
+        LearnerConfig(halting=halting, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("halting", "both"),
+        ("ponder_prior", 0.0),
+        ("ponder_prior", 1.0),
+        ("ponder_weight", -1.0),
+        ("act_cost", float("nan")),
+        ("act_epsilon", 0.0),
+    ],
+)
+def test_bad_setting_is_refused_by_name(field, value) -> None:
+    with pytest.raises(ValueError, match=rf"^{field} must"):
+        LearnerConfig(**{field: value})
+
+
+def test_a_limit_of_one_segment_is_refused(hrm) -> None:
+    with pytest.raises(ValueError, match="halting 'act' needs halt_max_steps of 2 or more"):
+        make_learner(hrm(halt_max_steps=1), 2, LearnerConfig(halting="act"))
+
+
+def test_each_kind_has_its_learner(hrm) -> None:
+    model = hrm()
+    assert type(make_learner(model, 2, LearnerConfig())) is Learner
+    for halting in KINDS:
+        config = LearnerConfig(halting=halting)
+        assert type(make_learner(model, 2, config)) is EpisodeLearner
+        with pytest.raises(ValueError, match="make_learner gives the right learner"):
+            Learner(model, 2, config)
+    with pytest.raises(ValueError, match="make_learner gives the right learner"):
+        EpisodeLearner(model, 2, LearnerConfig())

@@ -1,0 +1,377 @@
+"""Learner and agent on static memory give what the plain ones give, bit for bit.
+
+On a CPU twice: run again in Python, and replayed from a tape without it (tests/tape.py), which is what a
+CUDA graph does. What only a GPU can show is marked so.
+"""
+
+import contextlib
+import weakref
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from hrm_rl.agents import HRMAgent, Learner, LearnerConfig
+from hrm_rl.agents.learning.graphs import WARM_UP_STEPS, GraphedAgent, GraphedLearner
+from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.kernels.graphs import Captured, CudaRecorder, Rerun, make_recorder
+
+TARGETS = ["full", "subsample:0.25", "delayed", "lambda:0.5", "none", "every:1"]
+
+
+class Game:
+    """The training loop, keeping copies of what every step showed."""
+
+    def __init__(self, learner: Learner, source: Any, device: str = "cpu") -> None:
+        self.learner = learner
+        limit = learner.model.config.halt_max_steps
+        self.envs = PuzzleVectorEnv(learner.num_envs, source, halt_max_steps=limit, device=device)
+        self.obs, self.info = self.envs.reset(seed=0)
+        self.seen: list[dict[str, torch.Tensor]] = []
+
+    def play(self, steps: int) -> "Game":
+        for _ in range(steps):
+            out, action = self.learner.act(self.obs)
+            next_obs, _, terminated, _, next_info = self.envs.step(action)
+            shown = {"logits": out.logits, "q_halt": out.q_halt, "z_L": out.carry.z_L, **action}
+            shown |= {"terminated": terminated}
+            metrics = self.learner.learn(out, self.obs, self.info["labels"], next_info)
+            shown |= {f"metric.{name}": value for name, value in metrics.items()}
+            self.seen.append({name: value.detach().clone() for name, value in shown.items()})
+            self.obs, self.info = next_obs, next_info
+        return self
+
+    def take_up(self, other: "Game") -> "Game":
+        """Go on from the other's state."""
+        self.learner.model.load_state_dict(other.learner.model.state_dict())
+        self.learner.load_state_dict(other.learner.state_dict())
+        self.envs.load_state_dict(other.envs.state_dict())
+        self.obs, self.info = self.envs.current()
+        return self
+
+
+def assert_same_run(a: Game, b: Game, last: int | None = None) -> None:
+    """All that the (last) steps showed, and what they left behind."""
+    steps = slice(None) if last is None else slice(-last, None)
+    for step, (one, other) in enumerate(zip(a.seen[steps], b.seen[steps], strict=True)):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert torch.equal(one[name], other[name]), (step, name)
+    for name, tensor in a.learner.model.state_dict().items():
+        assert torch.equal(tensor, b.learner.model.state_dict()[name]), name
+    for one, other in zip(a.learner.carry, b.learner.carry, strict=True):
+        assert torch.equal(one, other)
+    assert a.learner.step == b.learner.step
+    assert a.learner.learning_rate == b.learner.learning_rate
+
+
+@pytest.fixture(params=["rerun", "tape"])
+def recorder(request, tape):
+    return Rerun() if request.param == "rerun" else tape()
+
+
+@pytest.fixture
+def model(hrm):
+    """Makes the same model every time, whose rows end at different segments."""
+
+    def make(**changes: Any):
+        model = hrm(**({"halt_exploration_prob": 0.5} | changes))
+        torch.manual_seed(3)
+        torch.nn.init.normal_(model.q_head.weight)
+        with torch.no_grad():
+            model.q_head.bias[:] = torch.tensor([-1.0, -1.0])
+        return model
+
+    return make
+
+
+def config(**changes: Any) -> LearnerConfig:
+    settings: dict[str, Any] = {"optimizer": "adamw", "lr": 1e-2, "warmup_steps": 4, "seed": 3}
+    settings |= {"lr_min_ratio": 0.1, "total_steps": 8}  # the rate changes at every step
+    return LearnerConfig(**(settings | changes))
+
+
+# --- the learner ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_replayed_steps_are_bit_for_bit_the_plain_ones(
+    model, easy_source, recorder, target
+) -> None:
+    c = config(q_target=target)
+    plain = Game(Learner(model(), 8, c), easy_source).play(9)
+    graphed = Game(GraphedLearner(model(), 8, c, recorder=recorder), easy_source).play(9)
+    assert_same_run(plain, graphed)
+    ended = torch.stack([step["terminated"] for step in plain.seen])
+    assert ended.any() and not ended.all()  # carries were reset, and kept
+    assert graphed.learner._acting.is_recorded and graphed.learner._learning.is_recorded
+    assert getattr(recorder, "replays", 10) == 2 * (9 - WARM_UP_STEPS - 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes"),
+    [
+        ({"puzzle_emb_ndim": 16}, {}),
+        ({}, {"exploration": "episode"}),
+        ({}, {"gradient": "full", "token_loss": "softmax"}),
+        ({"halt_max_steps": 1}, {}),
+        ({"halt_exploration_prob": 0.0}, {"gamma": 0.9, "segment_cost": 0.01}),
+        ({"forward_dtype": "bfloat16", "puzzle_emb_ndim": 8}, {"q_target": "delayed"}),
+    ],
+)
+def test_replayed_steps_of_other_settings(model, easy_source, recorder, shape, changes) -> None:
+    c = config(**changes)
+    plain = Game(Learner(model(**shape), 8, c), easy_source).play(8)
+    graphed = Game(GraphedLearner(model(**shape), 8, c, recorder=recorder), easy_source).play(8)
+    assert_same_run(plain, graphed)
+
+
+def test_adam_atan2_is_replayed_and_rounds_as_little_otherwise(
+    model, easy_source, tape, monkeypatch
+) -> None:
+    """Its step counter is read beside the parameters then, so eager rounds in another order."""
+    c = config(optimizer="adam-atan2", weight_decay=0.1, lr=1e-3)
+    replayed = Game(GraphedLearner(model(), 8, c, recorder=tape()), easy_source).play(8)
+    plain = Game(Learner(model(), 8, c), easy_source).play(8)
+    for name, tensor in plain.learner.model.state_dict().items():
+        other = replayed.learner.model.state_dict()[name]
+        torch.testing.assert_close(other, tensor, rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr("hrm_rl.agents.learning.graphs.WARM_UP_STEPS", 100)  # never recorded
+    run = Game(GraphedLearner(model(), 8, c), easy_source).play(8)
+    assert not run.learner._acting.is_recorded
+    assert_same_run(run, replayed)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam-atan2"])
+@pytest.mark.parametrize("target", ["full", "delayed", "lambda:0.5"])
+def test_a_resume_is_bit_for_bit_the_run(model, easy_source, tape, target, optimizer) -> None:
+    """Into a learner that has recorded already."""
+    c = config(q_target=target, optimizer=optimizer, exploration="episode")
+
+    def start() -> Game:
+        network = model(puzzle_emb_ndim=16)
+        return Game(GraphedLearner(network, 8, c, recorder=tape()), easy_source)
+
+    whole, first, second = start().play(10), start().play(5), start().play(6)
+    second.take_up(first).play(5)
+    assert_same_run(whole, second, last=5)
+    assert second.learner._acting.is_recorded
+
+
+def test_a_state_does_not_follow_the_static_memory(model, easy_source) -> None:
+    game = Game(GraphedLearner(model(), 8, config(q_target="delayed")), easy_source).play(5)
+    state = game.learner.state_dict()
+    taken = [t.clone() for t in (*state["carry"], *state["target_memory"])]
+    game.play(2)
+    assert all(map(torch.equal, taken, (*state["carry"], *state["target_memory"])))
+    game.learner.load_state_dict(state)
+    game.play(5)
+    assert all(map(torch.equal, taken, (*state["carry"], *state["target_memory"])))
+
+
+@pytest.mark.parametrize("graphed_first", [True, False])
+def test_checkpoints_go_from_one_learner_to_the_other(
+    model, easy_source, tape, graphed_first
+) -> None:
+    c = config(q_target="delayed")
+    whole = Game(Learner(model(), 8, c), easy_source).play(10)
+    plain = Game(Learner(model(), 8, c), easy_source)
+    graphed = Game(GraphedLearner(model(), 8, c, recorder=tape()), easy_source)
+    first, second = (graphed, plain) if graphed_first else (plain, graphed)
+    first.play(5)
+    for group in (g for o in first.learner.state_dict()["optimizers"] for g in o["param_groups"]):
+        assert type(group["lr"]) is float
+    second.take_up(first).play(5)
+    assert_same_run(whole, second, last=5)
+
+
+def test_a_segment_may_be_run_again_before_it_is_learned_from(model, easy_source, recorder) -> None:
+    """In the warm-up, at the recording and after it."""
+    c = config()
+    plain, graphed = (
+        Game(learner, easy_source)
+        for learner in (Learner(model(), 8, c), GraphedLearner(model(), 8, c, recorder=recorder))
+    )
+    for game in (plain, graphed):
+        for _ in range(6):
+            kept = game.learner._generator.get_state()
+            game.learner.act(game.obs)
+            game.learner._generator.set_state(kept)
+            game.play(1)
+    assert_same_run(plain, graphed)
+
+
+def test_learning_from_another_segment_is_refused(model, easy_source) -> None:
+    game = Game(GraphedLearner(model(), 8, config()), easy_source)
+    out, action = game.learner.act(game.obs)
+    *_, info = game.envs.step(action)
+    game.learner.act(game.obs)
+    with pytest.raises(ValueError, match="takes what the last act"):
+        game.learner.learn(out, game.obs, game.info["labels"], info)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"q_target": "every:2"}, "'every:2'.*subsample:P"),
+        ({"halting": "act"}, "'act'"),
+        ({"halting": "ponder"}, "'ponder'"),
+    ],
+)
+def test_steps_that_are_not_alike_are_refused(model, changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        GraphedLearner(model(), 8, LearnerConfig(**changes))
+
+
+# --- static memory --------------------------------------------------------------------------------
+
+
+def test_outputs_stay_in_their_place_and_inputs_are_copied(recorder) -> None:
+    total = torch.zeros(2)
+
+    def function(given):
+        total.add_(given["x"])
+        return {"total": total.clone(), "x": given["x"]}
+
+    run = Captured(function, recorder)
+    x = torch.ones(2)
+    run({"x": x}, warm_up=True)
+    x.fill_(10.0)
+    first = run({"x": x})
+    assert first["total"].tolist() == [11.0, 11.0]
+    x.fill_(-1.0)  # the caller's memory is the caller's
+    assert first["x"].tolist() == [10.0, 10.0]
+    again = run({"x": torch.full((2,), 100.0)})
+    assert again["total"] is first["total"] and first["total"].tolist() == [111.0, 111.0]
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [{"y": torch.ones(2)}, {"x": torch.ones(1)}, {"x": torch.ones(2, dtype=torch.float64)}],
+)
+def test_other_inputs_are_refused(recorder, inputs) -> None:
+    """A row copied into many would go unnoticed."""
+    run = Captured(lambda given: {"x": given["x"] + 1}, recorder)
+    run({"x": torch.ones(2)})
+    with pytest.raises(ValueError, match="x"):
+        run(inputs)
+
+
+def test_a_cpu_has_no_graphs() -> None:
+    assert isinstance(make_recorder(torch.device("cpu")), Rerun)
+
+
+# --- the agent ------------------------------------------------------------------------------------
+
+
+def decisions(agent: HRMAgent, source: Any, steps: int, device: str = "cpu") -> list[dict]:
+    """What an agent decides, some rows let go in the middle, each kept as a copy."""
+    limit = agent.model.config.halt_max_steps
+    envs = PuzzleVectorEnv(8, source, halt_max_steps=limit, device=device)
+    obs, info = envs.reset(seed=1)
+    state, found = None, []
+    for step in range(steps):
+        if step in (6, 12):
+            rows = torch.arange(0, envs.num_envs, 2, device=device)
+            envs, state = envs.take_rows(rows), state.take_rows(rows)
+            obs, info = envs.current()
+        decision = agent.act(obs, state, puzzle_key=info["puzzle_key"])
+        obs, _, _, _, info = envs.step(decision.action)
+        state = decision.state
+        shown = decision.features._asdict() | decision.action | decision.out._asdict()
+        shown |= dict(zip(("z_H", "z_L"), shown.pop("carry"), strict=True))
+        found.append({k: v.clone() for k, v in shown.items() if v is not None})
+    return found
+
+
+@pytest.mark.parametrize("rule", ["q", "stable:1", "recall(confidence:0.3)", "random:0.4"])
+def test_a_replayed_agent_decides_as_the_plain_one(model, easy_source, recorder, rule) -> None:
+    plain = decisions(HRMAgent(model(), rule), easy_source, 18)
+    agent = GraphedAgent(model(), rule, recorder=recorder)
+    graphed = decisions(agent, easy_source, 18)
+    for step, (one, other) in enumerate(zip(plain, graphed, strict=True)):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert torch.equal(one[name], other[name]), (step, name)
+    assert sorted(agent._buckets) == [2, 4, 8]
+    assert getattr(recorder, "replays", 6) == 18 - (WARM_UP_STEPS + 1) * 3
+
+
+def test_a_replayed_agent_follows_the_weights(model, easy_source, tape) -> None:
+    network = model()
+    agent = GraphedAgent(network, "fixed:9", recorder=tape())
+    before = decisions(agent, easy_source, 6)
+    with torch.no_grad():
+        network.lm_head.weight.neg_()
+    after = decisions(agent, easy_source, 6)
+    assert torch.equal(before[3]["logits"], -after[3]["logits"])
+
+
+def test_what_is_garbage_goes_before_a_recording_begins(monkeypatch) -> None:
+    """A dropped graph that goes while another is recorded spoils it."""
+
+    class Node:
+        pass
+
+    garbage = Node()
+    garbage.itself = garbage
+    left, recorded = weakref.ref(garbage), []
+    del garbage
+
+    @contextlib.contextmanager
+    def graph(*_: Any, **__: Any) -> Any:
+        assert left() is None
+        yield
+
+    fake = SimpleNamespace(replay=lambda: recorded.append(0))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: fake)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    outputs, _ = CudaRecorder(torch.device("cpu")).record(lambda: {"x": torch.ones(1)})
+    assert outputs["x"] == 1 and recorded == [0]
+
+
+# --- on a GPU -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def source_on_gpu():
+    from hrm_rl.envs import PoolSource
+    from hrm_rl.puzzles import sudoku
+
+    puzzles = sudoku.generate(200, 4, seed=0, extra_givens=(9, 11))
+    return PoolSource(
+        puzzles, sudoku.vocab_size(4), symmetry=sudoku.symmetry(4), device=torch.device("cuda")
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("optimizer", ["adamw", "adam-atan2"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("target", [t for t in TARGETS if t != "every:1"])
+def test_on_a_gpu_replayed_steps_are_those_of_the_plain_learner(
+    model, source_on_gpu, target, dtype, optimizer
+) -> None:
+    """To within what the learning rate loses as float32, which PyTorch's AdamW wants it in."""
+    c = config(q_target=target, optimizer=optimizer, lr=1e-3)
+    shape = {"puzzle_emb_ndim": 16, "forward_dtype": dtype}
+    plain, graphed = (
+        Game(kind(model(**shape).to("cuda"), 8, c), source_on_gpu, "cuda").play(8)
+        for kind in (Learner, GraphedLearner)
+    )
+    assert graphed.learner._learning.is_recorded
+    tolerance = 1e-4 if dtype == "float32" else 2e-2
+    for one, other in zip(plain.seen[:6], graphed.seen[:6], strict=True):
+        torch.testing.assert_close(
+            one["logits"].float(), other["logits"].float(), rtol=tolerance, atol=tolerance
+        )
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_replayed_agent_decides_as_the_plain_one(model, source_on_gpu) -> None:
+    plain = decisions(HRMAgent(model().to("cuda"), "q"), source_on_gpu, 18, "cuda")
+    graphed = decisions(GraphedAgent(model().to("cuda"), "q"), source_on_gpu, 18, "cuda")
+    for one, other in zip(plain, graphed, strict=True):
+        torch.testing.assert_close(one["logits"], other["logits"], rtol=1e-4, atol=1e-4)

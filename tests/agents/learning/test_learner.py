@@ -1,0 +1,349 @@
+import dataclasses
+
+import pytest
+import torch
+
+from hrm_rl.agents import Learner, LearnerConfig
+from hrm_rl.agents.learning.q_targets import continue_target
+from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.model.hrm import SegmentOutput
+from hrm_rl.puzzles.pool import IGNORE_LABEL
+
+
+def output(model, q_halt, q_continue) -> SegmentOutput:
+    """A segment's output with Q values of our choosing."""
+    rows = len(q_halt)
+    logits = torch.zeros(rows, model.config.seq_len, model.config.vocab_size)
+    return SegmentOutput(
+        model.initial_carry(rows), logits, torch.tensor(q_halt), torch.tensor(q_continue)
+    )
+
+
+def halts(learner, q_halt, q_continue, segment) -> list[bool]:
+    out = output(learner.model, q_halt, q_continue)
+    return learner.decide(out, torch.tensor(segment))["halt"].tolist()
+
+
+# --- acting ---------------------------------------------------------------------------------------
+
+
+def test_halts_where_halting_is_worth_more(hrm) -> None:
+    learner = Learner(hrm(halt_exploration_prob=0.0), 3)
+    assert halts(learner, [1.0, -1.0, 0.5], [0.0, -2.0, 0.5], [0, 0, 0]) == [True, True, False]
+
+
+def test_without_a_target_halts_where_q_halt_is_positive(hrm) -> None:
+    learner = Learner(hrm(halt_exploration_prob=0.0), 3, LearnerConfig(q_target="none"))
+    assert halts(learner, [1.0, -1.0, 0.5], [0.0, -2.0, 9.0], [0, 0, 0]) == [True, False, True]
+
+
+def test_answer_is_the_most_likely_token(hrm) -> None:
+    model = hrm()
+    out = output(model, [0.0], [0.0])
+    logits = torch.randn(1, 16, 6)
+    answer = Learner(model, 1).decide(out._replace(logits=logits), torch.tensor([0]))["answer"]
+    assert torch.equal(answer, logits.argmax(-1))
+
+
+def floors(hrm, exploration, steps, prob=0.3, rows=4000) -> torch.Tensor:
+    """The floor of each row at each of `steps` segments of an episode that never halts."""
+    model = hrm(halt_max_steps=5, halt_exploration_prob=prob)
+    learner = Learner(model, rows, LearnerConfig(exploration=exploration))
+    found = []
+    for segment in range(steps):
+        halting = learner.decide(
+            output(model, [9.0] * rows, [0.0] * rows), torch.full((rows,), segment)
+        )
+        floor = learner._floor
+        assert torch.equal(halting["halt"], segment + 1 >= floor)
+        found.append(floor.clone())
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("exploration", ["step", "episode"])
+def test_floor_is_drawn_with_its_probability_and_uniformly(hrm, exploration) -> None:
+    floor = floors(hrm, exploration, 1)[0]
+    counts = torch.bincount(floor, minlength=6).double() / len(floor)
+    wanted = torch.tensor([0.7, 0.0, 0.075, 0.075, 0.075, 0.075], dtype=torch.float64)
+    torch.testing.assert_close(counts, wanted, atol=0.02, rtol=0)
+    assert counts[1] == 0
+
+
+def test_floor_of_an_episode_stays(hrm) -> None:
+    floor = floors(hrm, "episode", 4)
+    assert torch.equal(floor, floor[:1].expand(4, -1))
+
+
+def test_floor_of_a_step_is_drawn_anew(hrm) -> None:
+    explores = floors(hrm, "step", 2, prob=0.5) > 0
+    assert (explores[0] & explores[1]).double().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_episode_floor_is_redrawn_only_where_an_episode_begins(hrm) -> None:
+    model = hrm(halt_max_steps=5, halt_exploration_prob=1.0)
+    learner = Learner(model, 2000, LearnerConfig(exploration="episode"))
+    out = output(model, [9.0] * 2000, [0.0] * 2000)
+    learner.decide(out, torch.zeros(2000, dtype=torch.int64))
+    before = learner._floor.clone()
+    segment = torch.tensor([0, 1]).repeat(1000)
+    learner.decide(out, segment)
+    assert torch.equal(learner._floor[1::2], before[1::2])
+    assert not torch.equal(learner._floor[::2], before[::2])
+
+
+def test_without_exploration_nothing_is_drawn(hrm) -> None:
+    learner = Learner(hrm(halt_exploration_prob=0.0), 4)
+    state = learner._generator.get_state()
+    assert halts(learner, [1.0] * 4, [0.0] * 4, [0] * 4) == [True] * 4
+    assert torch.equal(learner._generator.get_state(), state)
+
+
+# --- learning -------------------------------------------------------------------------------------
+
+
+def test_loss_is_its_parts(loop) -> None:
+    game = loop()
+    for _ in range(3):
+        m = game.step()
+        total = m["token_loss"] + 0.5 * (m["q_halt_loss"] + m["q_continue_loss"])
+        torch.testing.assert_close(m["loss"], total)
+        assert m["q_continue_loss"] > 0
+
+
+def test_target_comes_from_the_next_segment_on_the_same_puzzle(loop, hrm) -> None:
+    """For every row, halted too, from the carry before its reset and the weights before the update."""
+    model = hrm(halt_max_steps=2)
+    torch.nn.init.normal_(model.q_head.weight)
+    game = loop(model)
+    game.step()
+    inputs, segment = game.obs["inputs"].clone(), game.obs["segment"].clone()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    m = game.step()
+    assert int(game.terminated.sum()) > 0
+    model.load_state_dict(before)
+    with torch.no_grad():
+        after = model(game.out.carry, inputs, torch.zeros(8, dtype=torch.int64))
+    wanted = continue_target(after.q_halt, after.q_continue, segment + 1 >= 2)
+    torch.testing.assert_close(m["q_target"], wanted)
+
+
+def test_carry_of_ended_rows_begins_anew(loop, hrm) -> None:
+    model = hrm(halt_max_steps=3)
+    torch.nn.init.normal_(model.q_head.weight)
+    game = loop(model)
+    seen = set()
+    for _ in range(6):
+        game.step()
+        fresh = model.initial_carry(8)
+        ended = game.terminated
+        seen |= set(ended.tolist())
+        for z, start, reached in zip(game.learner.carry, fresh, game.out.carry, strict=True):
+            assert torch.equal(z[ended], start[ended])
+            assert torch.equal(z[~ended], reached[~ended])
+        assert torch.equal(game.obs["segment"] == 0, ended)
+    assert seen == {True, False}
+
+
+def test_without_a_target_the_continue_head_is_not_touched(loop, hrm) -> None:
+    game = loop(hrm(), optimizer="adamw", weight_decay=0.0, q_target="none")
+    for _ in range(4):
+        m = game.step()
+        assert m["q_continue_loss"] == 0
+    assert game.model.q_head.bias[1] == -5
+    assert (game.model.q_head.weight[1] == 0).all()
+    assert game.model.q_head.bias[0] != -5
+
+
+def test_a_limit_of_one_segment_has_no_continue_loss(loop, hrm) -> None:
+    game = loop(hrm(halt_max_steps=1), optimizer="adamw", weight_decay=0.0)
+    for _ in range(3):
+        m = game.step()
+        assert m["ended"].all() and (m["segments"] == 1).all()
+        assert m["q_continue_loss"] == 0
+    assert game.model.q_head.bias[1] == -5
+
+
+def test_padded_row_teaches_only_that_halting_on_it_is_right(hrm) -> None:
+    model = hrm(halt_max_steps=1)
+    learner = Learner(model, 2)
+    obs = {
+        "inputs": torch.ones(2, 16, dtype=torch.int64),
+        "puzzle_identifiers": torch.zeros(2, dtype=torch.int64),
+        "segment": torch.zeros(2, dtype=torch.int64),
+    }
+    out, _ = learner.act(obs)
+    no, one = torch.zeros(2, dtype=torch.bool), torch.ones(2, dtype=torch.int64)
+    info = {"correct": no, "segments": one, "cell_accuracy": no.float(), "_episode": ~no}
+    labels = torch.full((2, 16), IGNORE_LABEL)
+    m = learner.learn(out, obs, labels, info)
+    assert m["token_loss"] == 0
+    wanted = -torch.tensor(-5.0).sigmoid().log()
+    torch.testing.assert_close(m["q_halt_loss"], wanted)
+    assert not m["ended"].any()  # no episode to count
+
+
+def test_gradient_is_divided_by_the_batch(hrm, monkeypatch) -> None:
+    """The same puzzle in every row: the gradient does not grow with the number of rows."""
+    norms = []
+    for rows in (1, 4):
+        model = hrm(halt_max_steps=1)
+        learner = Learner(model, rows)
+        found = []
+        monkeypatch.setattr(
+            learner, "apply_gradients", lambda f=found, m=model: f.append(m.lm_head.weight.grad)
+        )
+        zeros = torch.zeros(rows, dtype=torch.int64)
+        inputs = torch.arange(16).remainder(6).expand(rows, 16)
+        obs = {"inputs": inputs, "puzzle_identifiers": zeros, "segment": zeros}
+        info = {
+            "correct": zeros.bool(),
+            "segments": zeros + 1,
+            "cell_accuracy": zeros.float(),
+            "_episode": zeros == 0,
+        }
+        learner.learn(learner.act(obs)[0], obs, inputs, info)
+        norms.append(found[0])
+    torch.testing.assert_close(norms[0], norms[1])
+
+
+def test_learning_rate_follows_the_schedule(loop) -> None:
+    game = loop(lr=1e-2, warmup_steps=4)
+    rates = []
+    for _ in range(6):
+        game.step()
+        rates.append(game.learner.learning_rate)
+    assert rates == pytest.approx([2.5e-3, 5e-3, 7.5e-3, 1e-2, 1e-2, 1e-2])
+
+
+def test_puzzle_embedding_has_its_own_rate_on_the_same_schedule(loop, hrm) -> None:
+    game = loop(hrm(puzzle_emb_ndim=16), puzzle_emb_lr=0.5, warmup_steps=5)
+    game.step()
+    table = game.model.puzzle_emb.weights
+    torch.testing.assert_close(table.abs(), torch.full_like(table, 0.1))
+
+
+# --- resuming -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("q_target", ["full", "delayed", "lambda:0.5", "every:2"])
+@pytest.mark.parametrize("changes", [{}, {"exploration": "episode", "optimizer": "adamw"}])
+def test_a_resume_is_bit_for_bit_the_run(loop, hrm, q_target, changes) -> None:
+    def start():
+        model = hrm(puzzle_emb_ndim=16, halt_exploration_prob=0.5)
+        with torch.no_grad():
+            model.q_head.bias[0] = -4.0  # wants to halt: the floor drawn for a row decides
+        return loop(model, q_target=q_target, seed=3, warmup_steps=5, **changes)
+
+    whole, first, second = start(), start(), start()
+    for _ in range(7):
+        whole.step()
+    for _ in range(3):
+        first.step()
+    second.model.load_state_dict(first.model.state_dict())
+    second.learner.load_state_dict(first.learner.state_dict())
+    second.envs.load_state_dict(first.envs.state_dict())
+    second.obs, second.info = second.envs.current()
+    for _ in range(4):
+        second.step()
+
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], tensor), name
+    for a, b in zip(second.learner.carry, whole.learner.carry, strict=True):
+        assert torch.equal(a, b)
+    for name in ("inputs", "draft", "segment"):
+        assert torch.equal(second.obs[name], whole.obs[name]), name
+    assert second.learner.step == 7
+
+
+def test_same_seed_same_run_and_another_seed_another(loop, hrm) -> None:
+    def run(seed):
+        model = hrm(halt_exploration_prob=0.5)
+        torch.nn.init.constant_(model.q_head.bias, 0.0)
+        with torch.no_grad():
+            model.q_head.bias[0] = 1.0  # wants to halt at once: the floor alone decides
+        game = loop(model, seed=seed)
+        return torch.stack([game.step()["segments"] for _ in range(5)])
+
+    assert torch.equal(run(1), run(1))
+    assert not torch.equal(run(1), run(2))
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("optimizer", "sgd"),
+        ("token_loss", "hinge"),
+        ("gradient", "two-step"),
+        ("exploration", "always"),
+        ("q_target", "half"),
+        ("gamma", 0.0),
+        ("gamma", 1.1),
+        ("lr", -1.0),
+        ("weight_decay", float("nan")),
+        ("warmup_steps", -1),
+        ("segment_cost", -0.1),
+        ("lr_min_ratio", 0.1),
+    ],
+)
+def test_bad_setting_is_refused_by_name(field, value) -> None:
+    with pytest.raises(ValueError, match=field):
+        LearnerConfig(**{field: value})
+
+
+def test_defaults_are_the_references_sudoku_recipe() -> None:
+    settings = dataclasses.asdict(LearnerConfig())
+    wanted = {
+        "optimizer": "adam-atan2",
+        "lr": 1e-4,
+        "weight_decay": 1.0,
+        "betas": (0.9, 0.95),
+        "puzzle_emb_lr": 1e-4,
+        "puzzle_emb_weight_decay": 1.0,
+        "warmup_steps": 2000,
+        "lr_min_ratio": 1.0,
+        "token_loss": "stablemax",
+        "q_target": "full",
+        "gradient": "one-step",
+        "exploration": "step",
+        "gamma": 1.0,
+        "segment_cost": 0.0,
+    }
+    assert {name: settings[name] for name in wanted} == wanted
+
+
+def test_rows_that_somebody_else_reset_start_on_a_fresh_carry(loop) -> None:
+    run = loop()
+    run.step()
+    run.step()
+    obs, _ = run.envs.reset(seed=5)
+    out, _ = run.learner.act(obs)
+    run.learner.carry = run.model.initial_carry(run.learner.num_envs)
+    fresh, _ = run.learner.act(obs)
+    assert torch.equal(out.logits, fresh.logits)
+
+
+def test_environments_are_looked_at(hrm, easy_source) -> None:
+    model, config = hrm(halt_max_steps=4), LearnerConfig(segment_cost=0.1)
+    right = {"halt_max_steps": 4, "segment_cost": 0.1}
+    learner = Learner.for_envs(model, PuzzleVectorEnv(3, easy_source, **right), config)
+    assert learner.num_envs == 3 and learner.config is config
+    for wrong, message in (
+        ({"halt_max_steps": 16}, "halt_max_steps is 16 there and 4 here"),
+        ({"segment_cost": 0.0}, "segment_cost is 0.0 there and 0.1 here"),
+        ({"autoreset_mode": "NextStep"}, "autoreset_mode is .*NEXT_STEP"),
+    ):
+        envs = PuzzleVectorEnv(3, easy_source, **right | wrong)
+        with pytest.raises(ValueError, match=message):
+            Learner.for_envs(model, envs, config)
+    with pytest.raises(ValueError, match=r"seq_len is 16 there and 81 here; there are \d tokens"):
+        other = hrm(halt_max_steps=4, seq_len=81, vocab_size=3)
+        Learner.for_envs(other, PuzzleVectorEnv(3, easy_source, **right), config)
+
+
+def test_another_number_of_rows_is_named(hrm, easy_source) -> None:
+    obs, _ = PuzzleVectorEnv(5, easy_source).reset(seed=0)
+    with pytest.raises(ValueError, match=r"inputs \[3, 16\], got \[5, 16\]"):
+        Learner(hrm(), 3).act(obs)

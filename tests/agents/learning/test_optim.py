@@ -1,0 +1,134 @@
+import math
+
+import pytest
+import torch
+
+from hrm_rl.agents.learning.optim import AdamATan2, SignSGD, learning_rate_factor
+
+GRADS = [0.5, -2.0, 0.1, 0.1, 3.0]
+
+
+def by_hand(p: float, lr: float, decay: float, b1: float, b2: float) -> list[float]:
+    """AdamATan2 on one number, as in the published package."""
+    m = v = 0.0
+    path = []
+    for t, g in enumerate(GRADS, start=1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        p *= 1 - lr * decay
+        p -= lr / (1 - b1**t) * math.atan2(m, math.sqrt(v) / math.sqrt(1 - b2**t))
+        path.append(p)
+    return path
+
+
+def run(optimizer, parameter, grads) -> list[float]:
+    path = []
+    for g in grads:
+        parameter.grad = torch.full_like(parameter, g)
+        optimizer.step()
+        path.append(parameter.detach().flatten()[0].item())
+    return path
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+@pytest.mark.parametrize("betas", [(0.9, 0.95), (0.8, 0.99)])
+def test_adam_atan2_by_hand(decay, betas) -> None:
+    p = torch.nn.Parameter(torch.tensor([0.7], dtype=torch.float64))
+    found = run(AdamATan2([p], 0.1, betas, decay), p, GRADS)
+    assert found == pytest.approx(by_hand(0.7, 0.1, decay, *betas), rel=1e-12)
+
+
+def test_first_step_is_lr_over_one_minus_beta_times_a_fixed_angle() -> None:
+    """The first bias correction stands outside atan2: atan2(0.1 g, |g|) / 0.1, not atan2(g, |g|)."""
+    p = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    (found,) = run(AdamATan2([p], lr=1.0), p, [4.2])
+    assert found == pytest.approx(-math.atan(0.1) / 0.1)
+
+
+def test_adam_atan2_does_not_feel_the_scale_of_the_gradient() -> None:
+    paths = []
+    for scale in (1.0, 1000.0):
+        p = torch.nn.Parameter(torch.tensor([0.7], dtype=torch.float64))
+        paths.append(run(AdamATan2([p], 0.1), p, [scale * g for g in GRADS]))
+    assert paths[0] == pytest.approx(paths[1], rel=1e-12)
+
+
+def test_zero_gradient_moves_nothing_but_decays() -> None:
+    p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    run(AdamATan2([p], 0.1, weight_decay=0.5), p, [0.0])
+    torch.testing.assert_close(p.detach(), torch.tensor([0.95, -1.9]))
+
+
+def test_parameters_without_a_gradient_are_left_alone() -> None:
+    a, b = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    a.grad = torch.ones(2)
+    AdamATan2([a, b], 0.1, weight_decay=1.0).step()
+    assert (a != 1).all() and (b == 1).all()
+
+
+def test_adam_atan2_goes_on_from_its_state() -> None:
+    whole = torch.nn.Parameter(torch.tensor([0.7]))
+    wanted = run(AdamATan2([whole], 0.1, weight_decay=0.1), whole, GRADS)
+    p = torch.nn.Parameter(torch.tensor([0.7]))
+    first = AdamATan2([p], 0.1, weight_decay=0.1)
+    run(first, p, GRADS[:2])
+    second = AdamATan2([p], 0.3)  # the state brings the learning rate too
+    second.load_state_dict(first.state_dict())
+    assert run(second, p, GRADS[2:])[-1] == wanted[-1]
+
+
+# --- sign-SGD -------------------------------------------------------------------------------------
+
+
+def sparse_step(ids, rows, lr=0.1, decay=0.5) -> torch.Tensor:
+    """A table of ones [4, 2] after one step."""
+    table = torch.nn.Parameter(torch.ones(4, 2))
+    index = torch.tensor([ids])
+    table.grad = torch.sparse_coo_tensor(index, torch.tensor(rows), (4, 2), check_invariants=False)
+    SignSGD([table], lr, decay).step()
+    return table.detach()
+
+
+def test_sign_sgd_by_hand_and_untouched_rows_stay() -> None:
+    table = sparse_step([2], [[3.0, -1e-6]])
+    torch.testing.assert_close(table[2], torch.tensor([0.95 - 0.1, 0.95 + 0.1]))
+    assert (table[[0, 1, 3]] == 1).all()
+
+
+def test_duplicates_are_summed_before_the_sign() -> None:
+    """Two small votes against one large: the sum decides, and the row moves once."""
+    table = sparse_step([1, 1, 3, 1], [[-1.0, 2.0], [-1.0, -1.0], [1.0, 1.0], [3.0, -1.0]])
+    torch.testing.assert_close(table[1], torch.tensor([0.95 - 0.1, 0.95]))
+    torch.testing.assert_close(table[3], torch.tensor([0.95 - 0.1, 0.95 - 0.1]))
+    assert (table[[0, 2]] == 1).all()
+
+
+def test_sign_sgd_takes_the_embeddings_own_gradient() -> None:
+    from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
+
+    embedding = PuzzleEmbedding(4, 2)
+    (embedding(torch.tensor([1, 3, 1])) * torch.tensor([[1.0, -5.0]])).sum().backward()
+    SignSGD(embedding.parameters(), lr=0.1, weight_decay=0.0).step()
+    wanted = torch.zeros(4, 2)
+    wanted[[1, 3]] = torch.tensor([-0.1, 0.1])
+    torch.testing.assert_close(embedding.weights.detach(), wanted)
+
+
+# --- the learning rate ----------------------------------------------------------------------------
+
+
+def test_warm_up_starts_at_one_part_and_ends_at_the_base() -> None:
+    assert learning_rate_factor(0, 2000) == 1 / 2000
+    assert learning_rate_factor(999, 2000) == 0.5
+    assert learning_rate_factor(1999, 2000) == 1.0
+    assert learning_rate_factor(10**6, 2000) == 1.0
+    assert learning_rate_factor(0, 0) == 1.0
+
+
+def test_cosine_goes_from_the_base_to_the_ratio() -> None:
+    points = [learning_rate_factor(s, 100, 1100, 0.2) for s in (99, 349, 599, 1099, 5000)]
+    quarter = 0.2 + 0.8 * (0.5 + math.sqrt(0.5) / 2)
+    assert points == pytest.approx([1.0, quarter, 0.6, 0.2, 0.2])
+
+
+def test_ratio_of_one_is_constant() -> None:
+    assert {learning_rate_factor(s, 10, 100, 1.0) for s in range(10, 200)} == {1.0}

@@ -1,0 +1,254 @@
+"""Learned rules: near the known optimum, in replay and online, saved and loaded, never on test puzzles."""
+
+import json
+import random
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hrm_rl.agents import HRMAgent
+from hrm_rl.agents.pqn import PQNConfig
+from hrm_rl.agents.pqn.halting_learners import train_pqn, train_sb3
+from hrm_rl.agents.sb3.rule import load_rule
+from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.halting import parse_rule
+from hrm_rl.halting.bank import TraceBank, puzzle_ids
+from hrm_rl.halting.bank.replay import bank_features, replay
+from hrm_rl.halting.bank.toy import toy_bank, toy_optimal_stops
+from hrm_rl.halting.fit.network import load_pqn
+from hrm_rl.halting.fit.provenance import check_fitted
+
+COST = 0.03
+TINY = PQNConfig(total_steps=2_000, hidden=(8,))
+
+
+@pytest.fixture(scope="module")
+def bank() -> TraceBank:
+    return toy_bank(2000, seed=0)
+
+
+@pytest.fixture(scope="module")
+def small() -> TraceBank:
+    return toy_bank(30, seed=5)
+
+
+def share_of_optimum(rule: Any, bank: TraceBank) -> float:
+    """Of the optimal rule's return, on puzzles that were not learned from."""
+    test = bank.in_split("test")
+    stops = toy_optimal_stops(test, COST)
+    best = (test.correct[np.arange(len(test)), stops - 1] - COST * stops).mean()
+    outcome = replay(test, rule)
+    return float((outcome.correct - COST * outcome.stopped).mean() / best)
+
+
+def make(kind: str, bank: TraceBank) -> Any:
+    """A rule that has hardly learned anything."""
+    validation = bank.in_split("validation")
+    if kind == "pqn":
+        return train_pqn(validation, COST, config=TINY, num_envs=16)
+    if kind == "qrdqn":
+        pytest.importorskip("sb3_contrib")
+    short = {"learning_starts": 64} if kind.endswith("dqn") else {}
+    return train_sb3(validation, COST, 0, kind, total_steps=512, **short)
+
+
+# --- learning -----------------------------------------------------------------------------------
+
+
+def test_pqn_comes_near_the_optimum(bank: TraceBank) -> None:
+    rule = train_pqn(bank.in_split("validation"), COST, config=PQNConfig(total_steps=200_000))
+    assert share_of_optimum(rule, bank) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("algo", "settings"),
+    [
+        ("dqn", {"total_steps": 25_000, "gradient_steps": 4}),
+        ("ppo", {"total_steps": 60_000}),
+    ],
+)
+def test_sb3_comes_near_the_optimum(bank: TraceBank, algo: str, settings: dict) -> None:
+    rule = train_sb3(bank.in_split("validation"), COST, 0, algo, **settings)
+    assert share_of_optimum(rule, bank) >= 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("algo", ["pqn", "dqn", "ppo", "a2c", "qrdqn"])
+def test_defaults_come_near_the_optimum(bank: TraceBank, algo: str, seed: int) -> None:
+    validation = bank.in_split("validation")
+    if algo == "pqn":
+        rule: Any = train_pqn(validation, COST, seed)
+    else:
+        rule = train_sb3(validation, COST, seed, algo)
+    assert share_of_optimum(rule, bank) >= 0.95
+
+
+@pytest.mark.parametrize("kind", ["pqn", "ppo"])
+def test_the_price_of_a_segment_counts(kind: str, bank: TraceBank) -> None:
+    """Where a segment costs nearly a right answer, nobody thinks on."""
+    validation = bank.in_split("validation")
+    if kind == "pqn":
+        config = PQNConfig(total_steps=40_000)
+        rule: Any = train_pqn(validation, 0.9, config=config)
+    else:
+        rule = train_sb3(validation, 0.9, algo=kind, total_steps=8_192)
+    assert replay(validation, rule).stopped.mean() < 1.1
+
+
+# --- rules as rules -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["pqn", "dqn", "ppo", "a2c", "qrdqn"])
+def test_saved_and_loaded_a_rule_is_the_same(kind: str, small: TraceBank, tmp_path: Path) -> None:
+    rule = make(kind, small)
+    path = tmp_path / "deep" / "rule"
+    saved = rule.save(path)
+    spec = f"pqn:{path}" if kind == "pqn" else f"sb3:{kind}:{path}"
+    assert str(saved) == spec and str(rule) == spec.removesuffix(f":{path}")
+    loaded = parse_rule(spec)
+    assert str(loaded) == spec
+    features = bank_features(small)
+    assert torch.equal(loaded(features), rule(features))
+    for name in ("model_hash", "split", "cost"):
+        assert getattr(loaded.fitted_on, name) == getattr(rule.fitted_on, name)  # type: ignore[attr-defined]
+    validation = small.in_split("validation")
+    ids = puzzle_ids(validation.inputs, validation.labels)
+    assert np.array_equal(loaded.fitted_on.puzzle_ids, ids)  # type: ignore[attr-defined]
+    # Judged on new puzzles only, and wrapped like any rule.
+    check_fitted(loaded, small.in_split("test"))
+    with pytest.raises(ValueError, match="fitted on 30 of these"):
+        check_fitted(loaded, validation)
+    assert replay(small, f"min(3, {spec})").stopped.min() >= 3
+    assert replay(small, f"recall({spec})").max_segments == 8
+
+
+@pytest.mark.parametrize("kind", ["pqn", "dqn"])
+def test_a_rule_stops_at_the_limit_it_was_trained_for(kind: str, small: TraceBank) -> None:
+    rule = make(kind, small.truncate(3))
+    features = bank_features(small)
+    assert rule(features)[features.segment >= 3].all()
+    assert replay(small, rule).stopped.max() <= 3
+
+
+def test_learned_rules_play_online(small: TraceBank, tmp_path: Path, tiny_hrm: Any) -> None:
+    """In the live loop as on a recording: HRMAgent takes the spec like any other."""
+    from hrm_rl.envs.families.sudoku import sudoku_source
+
+    envs = PuzzleVectorEnv(5, sudoku_source(4, pool_size=10), halt_max_steps=4)
+    for kind in ("pqn", "ppo"):
+        rule = make(kind, small).save(tmp_path / kind)
+        agent, state = HRMAgent(tiny_hrm(), str(rule)), None
+        obs, _ = envs.reset(seed=0)
+        for _ in range(4):
+            decision = agent.act(obs, state)
+            assert torch.equal(decision.action["halt"], rule(decision.features))
+            obs, *_ = envs.step(decision.action)
+            state = decision.state
+
+
+def test_the_same_seed_learns_the_same_rule(small: TraceBank) -> None:
+    validation, features = small.in_split("validation"), bank_features(small)
+    torch.manual_seed(1), np.random.seed(1), random.seed(1)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # type: ignore[union-attr]
+    for train in (
+        lambda seed: train_pqn(validation, COST, seed, config=TINY).network,
+        lambda seed: train_sb3(validation, COST, seed, "ppo", total_steps=2048).policy,
+    ):
+        one, same, other = (train(seed).state_dict() for seed in (1, 1, 2))
+        assert all(torch.equal(one[key], same[key]) for key in one)
+        assert any(not torch.equal(one[key], other[key]) for key in one)
+    # What the caller draws afterwards does not hang on it.
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])  # type: ignore[index]
+    assert random.getstate() == states[2]
+    assert features.segment.shape == (480,)
+
+
+@pytest.mark.parametrize("train", [train_pqn, train_sb3])
+def test_test_puzzles_and_bad_prices_are_refused(train: Any, small: TraceBank) -> None:
+    with pytest.raises(ValueError, match="30 of split 'test'"):
+        train(small, COST)
+    with pytest.raises(ValueError, match="cost"):
+        train(small.in_split("validation"), float("nan"))
+
+
+def test_an_unknown_algorithm_is_refused(small: TraceBank) -> None:
+    with pytest.raises(ValueError, match="unknown algorithm 'sac'; known: dqn, ppo, a2c, qrdqn"):
+        train_sb3(small.in_split("validation"), COST, 0, "sac")
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+def test_a_model_saved_by_sb3_itself_is_a_rule(small: TraceBank, tmp_path: Path) -> None:
+    """Its weights are read, with SB3's default network; nothing in it is unpickled."""
+    from stable_baselines3 import PPO
+
+    from hrm_rl.agents.sb3.vec_env import TorchVecEnv
+    from hrm_rl.envs.halting import make_vector_env
+
+    model = PPO("MlpPolicy", TorchVecEnv(make_vector_env(4, small)), n_steps=8, batch_size=32)
+    model.save(tmp_path / "model.zip")
+    rule = load_rule("ppo", tmp_path / "model.zip")
+    envs = make_vector_env(64, small)
+    seen, _ = envs.reset(seed=0)
+    expected, _ = model.predict(seen.numpy(), deterministic=True)
+    with torch.no_grad():
+        assert np.array_equal(rule.policy._predict(seen, deterministic=True), expected)
+    assert rule.fitted_on is None and str(rule) == f"sb3:ppo:{tmp_path / 'model.zip'}"
+    PPO(
+        "MlpPolicy",
+        TorchVecEnv(make_vector_env(4, small)),
+        n_steps=8,
+        batch_size=32,
+        policy_kwargs={"net_arch": [5]},
+    ).save(tmp_path / "other.zip")
+    with pytest.raises(ValueError, match=r"other\.zip holds another network"):
+        load_rule("ppo", tmp_path / "other.zip")
+
+
+def test_other_files_are_refused_by_name(small: TraceBank, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no rule")
+    zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
+    for name in ("text", "empty.zip"):
+        with pytest.raises(ValueError, match=f"{name} is no file of an SB3 policy"):
+            load_rule("dqn", tmp_path / name)
+    with pytest.raises(ValueError, match="text is no file of a fitted rule"):
+        load_pqn(tmp_path / "text")
+    saved = make("dqn", small).save(tmp_path / "rule.zip")
+    with pytest.raises(ValueError, match=r"policy of 'dqn'; ask for sb3:dqn:"):
+        load_rule("ppo", saved.path)
+    with pytest.raises(ValueError, match="no comma"):
+        saved.save(tmp_path / "a,b")
+    with zipfile.ZipFile(tmp_path / "rule.zip") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    note = json.loads(parts["hrm_rl.json"])
+    parts["hrm_rl.json"] = json.dumps(note | {"features": ["another"]}).encode()
+    with zipfile.ZipFile(tmp_path / "old.zip", "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match=r"old\.zip looks at other features"):
+        load_rule("dqn", tmp_path / "old.zip")
+    with pytest.raises(ValueError, match="unknown algorithm 'td3'"):
+        load_rule("td3", saved.path)
+
+
+def test_weights_that_would_run_code_do_not(tmp_path: Path) -> None:
+    """A pickle in place of weights is refused, not run."""
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "ran",))
+
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("policy.pth", pickle.dumps(Evil(), protocol=2))
+        archive.writestr("data", json.dumps({}))
+    with pytest.raises(ValueError, match=r"evil\.zip"):
+        load_rule("ppo", tmp_path / "evil.zip")
+    assert not (tmp_path / "ran").exists()

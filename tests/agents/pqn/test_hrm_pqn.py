@@ -1,0 +1,394 @@
+"""PQN with an HRM: optima that are known, its targets by hand, its memory, and that it repeats."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hrm_rl.agents.pqn import Rollout
+from hrm_rl.agents.pqn.hrm_pqn import (
+    HRMPQNConfig,
+    HRMRollout,
+    Lesson,
+    continue_targets,
+    evaluate,
+    play,
+    thinking_loss,
+    thinking_returns,
+    told_by_return,
+    train_hrm,
+)
+from hrm_rl.agents.pqn.q_network import HRMQNetwork, ThinkingConfig, Values
+from hrm_rl.envs.halting import make_vector_env
+from hrm_rl.envs.thinking import ThinkingWrapper
+from hrm_rl.envs.to_torch import ToTorch
+from hrm_rl.model import CoreConfig
+from hrm_rl.model.core import CoreOutput
+from hrm_rl.model.recurrence import Carry
+
+SMALL = CoreConfig(hidden_size=16, num_heads=2, L_cycles=1)
+
+
+class TableEnv(VectorEnv):
+    """A Markov decision process of tables, one-hot nothing: the state is seen as its number.
+
+    Row i starts in state i, modulo their number, and so it does after an end.
+    """
+
+    def __init__(
+        self, rows: int, following: Tensor, reward: Tensor, ends: Tensor, limit: int = 10**9
+    ) -> None:
+        self.following, self.reward, self.ends, self.limit = following, reward, ends, limit
+        self.num_envs, (states, actions) = rows, reward.shape
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.single_observation_space = spaces.Discrete(states)
+        self.single_action_space = spaces.Discrete(actions)
+        self.observation_space = batch_space(self.single_observation_space, rows)
+        self.action_space = batch_space(self.single_action_space, rows)
+        self.start = torch.arange(rows) % states
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.state, self.clock = self.start.clone(), torch.zeros(self.num_envs, dtype=torch.long)
+        return self.state, {}
+
+    def step(self, actions: Any) -> Any:
+        at = (self.state, actions)
+        reward, over, final = self.reward[at], self.ends[at], self.following[at]
+        self.clock = self.clock + 1
+        cut = (self.clock >= self.limit) & ~over
+        self.state = torch.where(over | cut, self.start, final)
+        self.clock = torch.where(over | cut, 0, self.clock)
+        return self.state, reward, over, cut, {"final_obs": final, "_final_obs": over | cut}
+
+
+def bandit(contexts: int, rows: int) -> TableEnv:
+    """The observation names the one action that pays 1."""
+    following = torch.arange(contexts)[:, None].expand(-1, contexts).contiguous()
+    pays = torch.eye(contexts)
+    return TableEnv(rows, following, pays, torch.ones_like(pays, dtype=torch.bool))
+
+
+class SlowCore(torch.nn.Module):
+    """A core that shows what it sees from segment `shows` on; before, only which segment it is."""
+
+    def __init__(self, shows: int) -> None:
+        super().__init__()
+        self.config, self.shows = SMALL, shows
+
+    def initial_carry(self, rows: int, tokens: int) -> Carry:
+        nothing = torch.zeros(rows, tokens, self.config.hidden_size)
+        return Carry(nothing, nothing)
+
+    def reset(self, carry: Carry, where: Tensor) -> Carry:
+        return Carry(*(torch.where(where[:, None, None], 0.0, z) for z in carry))
+
+    def forward(self, carry: Carry, x: Tensor) -> CoreOutput:
+        clock = carry.z_L + 1
+        numbers = torch.arange(1, self.config.hidden_size + 1)
+        z_H = torch.where(clock >= self.shows, x[:, 1:], (clock == numbers).float())
+        return CoreOutput(Carry(z_H.detach(), clock), z_H)
+
+
+def learn_slowly(cost: float) -> HRMQNetwork:
+    envs = bandit(4, 256)
+    thinking = ThinkingConfig(max_segments=4, segment_cost=cost, gamma_think=0.9)
+    torch.manual_seed(0)
+    network = HRMQNetwork(envs.single_observation_space, 4, SMALL, thinking)
+    network.core = SlowCore(shows=3)  # type: ignore[assignment]
+    config = HRMPQNConfig(
+        total_steps=120_000, rollout=2, epochs=4, minibatches=1, lr=1e-2, epsilon_end=0.5
+    )
+    return train_hrm(envs, config, network=network)
+
+
+@pytest.mark.parametrize(("cost", "stops"), [(0.1, 3), (0.5, 1)])
+def test_it_thinks_as_long_as_that_is_worth_it(cost: float, stops: int) -> None:
+    """Before segment 3 one guesses among 4; the closed form of Q_continue decides."""
+    network = learn_slowly(cost)
+    with torch.no_grad():
+        values = network(torch.arange(4))
+    halt = torch.tensor([0.25, 0.25, 1.0, 1.0])
+    go_on = torch.zeros(3)
+    for k in (2, 1, 0):
+        after = halt[k + 1] if k == 2 else max(halt[k + 1], go_on[k + 1])
+        go_on[k] = 0.9 * after - cost
+    assert torch.allclose(values.q_action.amax(-1), halt.expand(4, 4), atol=0.06)
+    assert torch.allclose(values.q_continue[:, :3], go_on.expand(4, 3), atol=0.06)
+    thought = network.think(torch.arange(4))
+    assert thought.segments.tolist() == [stops] * 4
+    worth = 0.81 - 1.9 * cost if stops == 3 else 0.25
+    assert torch.allclose(thought.value, torch.tensor(worth), atol=0.06)
+
+
+def test_where_thinking_is_useless_it_halts_at_once() -> None:
+    envs = bandit(4, 64)
+    config = HRMPQNConfig(
+        total_steps=9_600,
+        rollout=1,
+        epochs=4,
+        minibatches=1,
+        lr=5e-3,
+        core=SMALL,
+        thinking=ThinkingConfig(max_segments=2, segment_cost=0.05),
+    )
+    result = evaluate(train_hrm(envs, config), envs, episodes=32)
+    assert result.mean_segments == 1 and (result.returns == 1).all()
+
+
+def test_values_are_those_of_value_iteration() -> None:
+    """A chain with a small reward near and a large one far; every segment's values are the optimum."""
+    gamma, states = 0.8, 5
+    following = torch.tensor([[max(s - 1, 0), min(s + 1, 4)] for s in range(states)])
+    reward = torch.zeros(states, 2)
+    reward[0, 0], reward[4, 1], reward[1, 1] = 0.4, 1.0, -0.1
+    ends = reward > 0
+    optimum = torch.zeros(states, 2)
+    for _ in range(100):
+        optimum = reward + gamma * optimum.amax(1)[following] * ~ends
+    config = HRMPQNConfig(
+        total_steps=16_000,
+        rollout=1,
+        epochs=2,
+        minibatches=1,
+        lr=1e-2,
+        gamma=gamma,
+        trace=0.0,
+        epsilon_end=0.5,
+        core=SMALL,
+        thinking=ThinkingConfig(halting="fixed:2"),
+    )
+    network = train_hrm(TableEnv(40, following, reward, ends), config)
+    with torch.no_grad():
+        values = network(torch.arange(states)).q_action
+    assert torch.allclose(values, optimum[:, None], atol=0.05)
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 5), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(0, 99))
+def test_returns_pay_for_thinking_step_by_step(
+    steps: int, gamma: float, trace: float, gamma_think: float, seed: int
+) -> None:
+    """Written out as weights on n-step returns, whose thoughts are paid for one segment at a time."""
+    rng = np.random.default_rng(seed)
+    thinking = ThinkingConfig(segment_cost=0.3, gamma_think=gamma_think, max_segments=4)
+    over = rng.random((steps, 2)) < 0.2
+    cut = (rng.random((steps, 2)) < 0.2) & ~over
+    reward, value = rng.normal(size=(2, steps, 2))
+    segments = rng.integers(1, 5, (steps, 2))
+    columns = [torch.from_numpy(c).float() for c in (reward, value)]
+    played = Rollout(None, torch.zeros(steps, 2), columns[0], torch.from_numpy(over), columns[1],
+                     torch.from_numpy(cut))  # fmt: skip
+    flags = torch.from_numpy(cut)
+    rollout = HRMRollout(played, torch.from_numpy(segments), flags, None, columns[0], flags)
+    target = thinking_returns(rollout, HRMPQNConfig(gamma=gamma, trace=trace), thinking)
+    for row in range(2):
+        for start in range(steps):
+            expected, weight, paid, discount = 0.0, 1.0, 0.0, 1.0
+            for t in range(start, steps):
+                if t > start:
+                    for _ in range(segments[t, row] - 1):
+                        paid -= 0.3 * discount
+                        discount *= gamma_think
+                paid += discount * reward[t, row]
+                discount *= gamma
+                last = over[t, row] or cut[t, row] or t == steps - 1
+                bootstrap = 0.0 if over[t, row] else discount * value[t, row]
+                expected += (weight if last else weight * (1 - trace)) * (paid + bootstrap)
+                weight *= trace
+                if last:
+                    break
+            assert float(target[start, row]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_thinking_on_is_worth_what_the_next_segment_says() -> None:
+    thinking = ThinkingConfig(max_segments=3, segment_cost=0.5, gamma_think=0.5)
+    q_action = torch.tensor([[[9.0, 0.0], [1.0, 2.0], [4.0, 3.0]]], requires_grad=True)
+    q_continue = torch.tensor([[7.0, 3.0, 99.0]], requires_grad=True)
+    values = Values(q_action, q_continue)
+    target = continue_targets(values, thinking)
+    assert target.tolist() == [[0.5 * 3 - 0.5, 0.5 * 4 - 0.5]] and not target.requires_grad
+    told = torch.tensor([[False, True, True]])
+    lesson = Lesson(torch.tensor([1]), torch.tensor([5.0]), torch.tensor([2]), told)
+    loss = thinking_loss(values, lesson, thinking)
+    as_segment_2 = (8**2 + 2**2) / 2
+    expected = 0.5 * (as_segment_2 + 9 + 4) / 3 + 0.5 * (6**2 + 1.5**2) / 2
+    assert loss.item() == pytest.approx(expected)
+    loss.backward()
+    assert q_continue.grad is not None and q_continue.grad[0, 2] == 0
+    assert q_action.grad is not None and q_action.grad[0, 1].tolist() == [0, -1]  # (2 - 5) / 3
+    loss = thinking_loss(values, lesson, ThinkingConfig(halting="fixed:3"))
+    assert loss.item() == pytest.approx(0.5 * (as_segment_2 + 9 + 4) / 3)
+
+
+def test_no_segment_is_told_of_what_a_later_one_knew() -> None:
+    """The return teaches from the segment that acted on, or all where the action was drawn."""
+    segments, drawn = torch.tensor([[1, 2, 3]]), torch.tensor([[False, False, True]])
+    rollout = HRMRollout(None, segments, drawn, None, None, None)  # type: ignore[arg-type]
+    told = told_by_return(rollout, 3)
+    assert told.int().tolist() == [[[1, 1, 1], [0, 1, 1], [1, 1, 1]]]
+
+
+@pytest.mark.parametrize("carry", ["keep", "reset"])
+def test_thoughts_go_on_from_the_last_step_or_begin_afresh(carry: Any) -> None:
+    """A rollout against a replay that thinks about one row at a time, segment by segment."""
+    states, rows, steps = 5, 4, 7
+    generator = torch.Generator().manual_seed(1)
+    following = torch.randint(0, states, (states, 3), generator=generator)
+    ends = torch.rand(states, 3, generator=generator) < 0.2
+    envs = TableEnv(rows, following, torch.rand(states, 3, generator=generator), ends, limit=3)
+    torch.manual_seed(3)
+    thinking = ThinkingConfig(max_segments=3, segment_cost=0.1, gamma_think=0.9, carry=carry)
+    network = HRMQNetwork(envs.single_observation_space, 3, SMALL, thinking)
+    obs, _ = envs.reset()
+    rollout, next_obs, next_carry = play(
+        envs, network, obs, network.initial_carry(rows), steps, 0.6, generator
+    )
+    assert (rollout.carry is None) == (carry == "reset")
+    played = rollout.steps
+    assert played.cut.any() and played.over.any() and len(rollout.segments.unique()) == 3
+    for row in range(rows):
+        latent = network.initial_carry(1)
+        for t in range(steps):
+            seen = played.obs[t, row, None]
+            if rollout.carry is not None:
+                for kept, own in zip(rollout.carry, latent, strict=True):
+                    assert torch.allclose(kept[t, row, None], own, atol=1e-5)
+            for _ in range(int(rollout.segments[t, row])):
+                latent = network.core(latent, network.tokenizer(seen)).carry
+            over, cut = bool(played.over[t, row]), bool(played.cut[t, row])
+            after = following[seen, played.action[t, row]]
+            if over or carry == "reset":
+                begins = network.initial_carry(1)
+            else:
+                begins = latent
+            if not over:  # the value of what followed the action, not of the next episode
+                value = network.think(after, begins).value
+                assert torch.allclose(played.next_value[t, row, None], value, atol=1e-4)
+            latent = network.initial_carry(1) if over or cut or carry == "reset" else latent
+        if carry == "keep":
+            assert torch.allclose(next_carry.z_H[row], latent.z_H[0], atol=1e-5)
+    assert torch.equal(next_obs, envs.state)
+
+
+def test_learning_thinks_again_from_where_the_step_began() -> None:
+    """With the network that played, the values of a kept carry are those that acted."""
+    envs, generator = bandit(3, 6), torch.Generator().manual_seed(0)
+    envs.ends[:] = False
+    torch.manual_seed(0)
+    network = HRMQNetwork(
+        envs.single_observation_space, 3, SMALL, ThinkingConfig(carry="keep", halting="fixed:2")
+    )
+    rollout, *_ = play(envs, network, envs.reset()[0], network.initial_carry(6), 5, 0.0, generator)
+    assert rollout.carry is not None
+    carry = Carry(*(z.flatten(0, 1) for z in rollout.carry))
+    with torch.no_grad():
+        values = network(rollout.steps.obs.flatten(), carry).q_action[:, -1]
+    assert torch.equal(values.argmax(-1), rollout.steps.action.flatten())
+    fresh = network.initial_carry(6)
+    assert not torch.allclose(carry.z_H[-6:], fresh.z_H)
+
+
+def test_the_same_seed_gives_the_same_network_and_disturbs_nobody() -> None:
+    config = HRMPQNConfig(
+        total_steps=128,
+        rollout=4,
+        core=SMALL,
+        thinking=ThinkingConfig(max_segments=2, carry="keep"),
+    )
+    before = torch.random.get_rng_state()
+    one, same, other = (train_hrm(bandit(3, 8), config, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(before, torch.random.get_rng_state())
+    for (name, a), b, c in zip(
+        one.named_parameters(), same.parameters(), other.parameters(), strict=True
+    ):
+        assert torch.equal(a, b), name
+        assert not torch.equal(a, c), name
+
+
+def test_halting_environments_and_reports() -> None:
+    """Our own vector environment; metrics come after every update."""
+    told: list[Any] = []
+    envs = make_vector_env(16)
+    config = HRMPQNConfig(total_steps=256, rollout=4, core=SMALL)
+    network = train_hrm(envs, config, report=lambda *args: told.append(args))
+    assert [steps for steps, *_ in told] == [64, 128, 192, 256] and told[0][1] is network
+    metrics = {name: float(value) for name, value in told[-1][2].items()}
+    assert metrics.keys() == {"loss", "reward", "value", "segments", "episode_return"}
+    assert 1 <= metrics["segments"] <= 4 and -1 < metrics["episode_return"] < 1
+    result = evaluate(network, envs, episodes=20, seed=5)
+    assert len(result.returns) == 32 and (result.lengths >= 1).all()
+
+
+def cartpoles(rows: int) -> ToTorch:
+    return ToTorch(
+        gym.make_vec(
+            "CartPole-v1",
+            num_envs=rows,
+            vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+        )
+    )
+
+
+def test_environments_that_add_thinking_as_an_action() -> None:
+    def make() -> gym.Env:
+        return ThinkingWrapper(gym.make("CartPole-v1"), max_segments=2, segment_cost=0.01)
+
+    envs = ToTorch(gym.vector.SyncVectorEnv([make] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
+    network = train_hrm(envs, HRMPQNConfig(total_steps=32, core=SMALL, value_scale=20.0))
+    assert network.actions == 3 and network.value_scale == 20
+    assert len(evaluate(network, envs, episodes=2).returns) == 2
+
+
+def test_every_environment_plays_its_share_of_an_evaluation() -> None:
+    """Row i's episodes last i + 1 steps; were the first to end taken, the last rows would miss."""
+    states = 4
+    following = (torch.arange(states)[:, None] - 1).clamp_min(0).expand(-1, 2).contiguous()
+    ends = torch.zeros(states, 2, dtype=torch.bool)
+    ends[0] = True
+    envs = TableEnv(states, following, torch.ones(states, 2), ends)
+    network = HRMQNetwork(envs.single_observation_space, 2, SMALL)
+    result = evaluate(network, envs, episodes=5)
+    assert sorted(result.lengths.tolist()) == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert np.array_equal(np.sort(result.returns), np.sort(result.lengths))
+    with pytest.raises(ValueError, match="episodes must be >= 1, got 0"):
+        evaluate(network, envs, episodes=0)
+
+
+def test_other_environments_are_refused() -> None:
+    envs = bandit(3, 2)
+    network = HRMQNetwork(envs.single_observation_space, 4, SMALL)
+    with pytest.raises(ValueError, match="the network has 4 actions, the environments 3"):
+        train_hrm(envs, network=network)
+    network = HRMQNetwork(spaces.Discrete(5), 3, SMALL)
+    with pytest.raises(ValueError, match="tokenizer differs in the observation"):
+        evaluate(network, envs)
+    with pytest.raises(ValueError, match="SyncVectorEnv returns no tensors: wrap it in ToTorch"):
+        train_hrm(cartpoles(2).env, HRMPQNConfig(core=SMALL))
+    envs.single_action_space = spaces.MultiBinary(2)
+    with pytest.raises(ValueError, match="Discrete actions"):
+        train_hrm(envs)
+    envs = bandit(3, 2)
+    envs.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        train_hrm(envs)
+    with pytest.raises(ValueError, match="gamma must be in"):
+        HRMPQNConfig(gamma=2.0)
+
+
+def test_cut_episodes_need_their_final_observation() -> None:
+    class Forgetful(TableEnv):
+        def step(self, actions: Any) -> Any:
+            return *super().step(actions)[:-1], {}
+
+    envs = Forgetful(2, torch.zeros(1, 2).long(), torch.ones(1, 2), torch.zeros(1, 2).bool(), 2)
+    with pytest.raises(ValueError, match=r"no info\['final_obs'\]"):
+        train_hrm(envs, HRMPQNConfig(total_steps=64, core=SMALL))

@@ -1,0 +1,309 @@
+"""SB3's tools over our environments: each is run, and what it wrote is read back."""
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.callbacks import (
+    CallbackList,
+    CheckpointCallback,
+    EvalCallback,
+    ProgressBarCallback,
+    StopTrainingOnRewardThreshold,
+)
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecCheckNan, VecMonitor, VecNormalize
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import hrm_rl  # noqa: F401 (registers the environments)
+from hrm_rl.agents.sb3 import TorchVecEnv
+from hrm_rl.halting.bank.toy import toy_optimal_return
+from hrm_rl.halting.vector import FEATURE_NAMES
+
+ROWS = 8
+Q_HALT = FEATURE_NAMES.index("q_halt")
+
+
+def halting(rows: int = ROWS, **options: Any) -> TorchVecEnv:
+    envs = gym.make_vec("HRM/Halting-v0", num_envs=rows, **options)
+    return TorchVecEnv(envs)
+
+
+def sudoku(rows: int = ROWS, **options: Any) -> TorchVecEnv:
+    options = {"size": 4, "pool_size": 50, "flat_action": True, "halt_max_steps": 3} | options
+    return TorchVecEnv(gym.make_vec("HRM/Sudoku-v0", num_envs=rows, **options))
+
+
+def ppo(envs: Any, kind: str = "MlpPolicy", **settings: Any) -> PPO:
+    settings = {"n_steps": 16, "batch_size": 64, "n_epochs": 1, "gamma": 1.0} | settings
+    return PPO(kind, envs, seed=0, device="cpu", **settings)
+
+
+class Always:
+    """A policy of one action, for every row."""
+
+    def __init__(self, action: Any) -> None:
+        self.action = action
+
+    def predict(self, obs: Any, **_: Any) -> tuple[np.ndarray, None]:
+        rows = len(obs["inputs"] if isinstance(obs, dict) else obs)
+        return np.repeat(np.asarray(self.action)[None], rows, 0), None
+
+
+class Solved:
+    """Knows the labels of single Sudoku environments, and halts at `segment`."""
+
+    def __init__(self, envs: TorchVecEnv, segment: int) -> None:
+        self.envs, self.segment = envs, segment
+
+    def predict(self, obs: dict[str, np.ndarray], **_: Any) -> tuple[np.ndarray, None]:
+        _, info = self.envs.envs.current()  # type: ignore[attr-defined]
+        halt = obs["segment"] + 1 >= self.segment
+        return np.concatenate([info["labels"].numpy(), halt[:, None]], 1).astype(np.int64), None
+
+
+# --- evaluation -------------------------------------------------------------------------------
+
+
+def test_evaluate_policy_counts_what_the_environment_pays() -> None:
+    """A known policy on each: every return and length is known."""
+    returns, lengths = evaluate_policy(
+        Always(0),  # type: ignore[arg-type]
+        halting(segment_cost=0.125),
+        24,
+        return_episode_rewards=True,
+    )
+    assert set(lengths) == {8} and set(returns) <= {-1.0, 0.0}  # thinks to the limit of 8
+    for segment in (1, 2, 3):
+        envs = sudoku(segment_cost=0.25)
+        returns, lengths = evaluate_policy(
+            Solved(envs, segment),  # type: ignore[arg-type]
+            envs,
+            24,
+            return_episode_rewards=True,
+        )
+        assert set(lengths) == {segment} and set(returns) == {1 - 0.25 * segment}
+    mean, spread = evaluate_policy(Always([0] * 16 + [1]), sudoku(), 24)  # type: ignore[arg-type]
+    assert (mean, spread) == (0.0, 0.0)
+
+
+def test_success_is_not_return() -> None:
+    """With a price on thinking a solved puzzle returns less than 1, and counts as a success."""
+    envs = sudoku(segment_cost=0.25)
+    policy, told = Solved(envs, 2), []
+    obs = envs.reset()
+    for _ in range(4):
+        obs, reward, done, infos = envs.step(policy.predict(obs)[0])
+        told += [(reward[row], infos[row]) for row in np.flatnonzero(done)]
+    assert len(told) == 2 * ROWS
+    assert all(info["is_success"] is True and paid == 0.75 for paid, info in told)
+    assert all(info["episode"]["r"] == 0.5 for _, info in told)
+
+
+# --- callbacks and the logger -----------------------------------------------------------------
+
+
+def scalars(folder: Path) -> dict[str, list[float]]:
+    [events] = list(folder.rglob("events.out.tfevents.*"))
+    accumulator = EventAccumulator(str(events))
+    accumulator.Reload()
+    return {
+        tag: [event.value for event in accumulator.Scalars(tag)]
+        for tag in accumulator.Tags()["scalars"]
+    }
+
+
+def test_callbacks_and_tensorboard(tmp_path: Path) -> None:
+    """One short training with all of them, read back: evaluations.npz, models, event file."""
+    evaluation = EvalCallback(
+        halting(),
+        n_eval_episodes=10,
+        eval_freq=16,
+        log_path=str(tmp_path / "eval"),
+        best_model_save_path=str(tmp_path / "best"),
+        verbose=0,
+    )
+    checkpoints = CheckpointCallback(16, str(tmp_path / "kept"))
+    model = ppo(halting(), tensorboard_log=str(tmp_path / "board"))
+    model.learn(4 * 16 * ROWS, callback=CallbackList([evaluation, checkpoints]), log_interval=1)
+
+    told = np.load(tmp_path / "eval" / "evaluations.npz")
+    assert told["timesteps"].tolist() == [128, 256, 384, 512]
+    assert told["results"].shape == told["successes"].shape == told["ep_lengths"].shape == (4, 10)
+    # At a cost of 0.01 a segment, return and success say the same of an episode's end.
+    assert np.allclose(told["results"], told["successes"] - 0.01 * told["ep_lengths"], atol=1e-6)
+    assert len(list((tmp_path / "kept").glob("*.zip"))) == 4
+    best = PPO.load(tmp_path / "best" / "best_model", device="cpu")
+    assert best.predict(halting().reset())[0].shape == (ROWS,)
+
+    seen = scalars(tmp_path / "board")
+    wanted = {"rollout/ep_rew_mean", "rollout/ep_len_mean", "rollout/success_rate"}
+    wanted |= {"eval/mean_reward", "eval/mean_ep_length", "eval/success_rate"}
+    wanted |= {"train/loss", "time/fps"}
+    assert wanted <= seen.keys()
+    assert seen["eval/success_rate"] == pytest.approx(told["successes"].mean(1))
+    assert seen["eval/mean_reward"] == pytest.approx(told["results"].mean(1))
+    success, length = seen["rollout/success_rate"], seen["rollout/ep_len_mean"]
+    assert seen["rollout/ep_rew_mean"] == pytest.approx(
+        [s - 0.01 * n for s, n in zip(success, length, strict=True)], abs=1e-5
+    )
+
+
+def test_a_callback_stops_the_training(tmp_path: Path) -> None:
+    """The first evaluation that is good enough ends it."""
+    enough = StopTrainingOnRewardThreshold(reward_threshold=-1.0, verbose=0)
+    evaluation = EvalCallback(halting(), callback_on_new_best=enough, eval_freq=8, verbose=0)
+    model = ppo(halting())
+    model.learn(100_000, callback=evaluation)
+    assert model.num_timesteps == 8 * ROWS
+
+
+def test_progress_bar_counts_every_row(capfd) -> None:
+    """tqdm's bar, by callback: it ends at the steps of all rows together."""
+    model = ppo(halting())
+    callback = ProgressBarCallback()
+    model.learn(256, callback=callback)
+    assert callback.pbar.n == callback.pbar.total == 256
+    sys.stdout.flush()
+    assert "256/256" in "".join(capfd.readouterr())
+
+
+# --- SB3's wrappers of vectors -----------------------------------------------------------------
+
+
+def test_vec_monitor_writes_every_episode(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="already wrapped"):
+        envs = VecMonitor(halting(segment_cost=0.5), str(tmp_path), info_keywords=("is_success",))
+    envs.seed(0)
+    envs.reset()
+    kept: list[tuple[float, int, bool]] = []
+    for step in range(6):
+        _, _, done, infos = envs.step(np.full(ROWS, step % 2))
+        kept += [
+            (info["episode"]["r"], info["episode"]["l"], info["is_success"])
+            for info in np.array(infos)[done]
+        ]
+    envs.close()
+    assert len(kept) == 3 * ROWS and {length for _, length, _ in kept} == {2}
+    table = monitored(tmp_path / "monitor.csv")
+    assert [(float(row["r"]), int(row["l"]), row["is_success"] == "True") for row in table] == kept
+
+
+def monitored(path: Path) -> list[dict[str, str]]:
+    """The episodes of a monitor.csv: a line of SB3's own, then a table."""
+    with open(path) as lines:
+        assert next(lines).startswith('#{"t_start"')
+        return list(csv.DictReader(lines))
+
+
+def test_vec_normalize(tmp_path: Path) -> None:
+    """Observations and rewards normalised, statistics kept, and the episodes' figures untouched."""
+    envs = VecNormalize(halting(64), gamma=1.0)
+    model = ppo(envs, batch_size=512)
+    model.learn(64 * 64)
+    seen = envs.normalize_obs(envs.get_original_obs())
+    assert np.abs(seen[:, Q_HALT].mean()) < 0.5 and 0.5 < seen[:, Q_HALT].std() < 1.5
+    assert all(-0.08 <= episode["r"] <= 1 for episode in model.ep_info_buffer)  # as they were paid
+    envs.save(str(tmp_path / "normalize.pkl"))
+    again = VecNormalize.load(str(tmp_path / "normalize.pkl"), halting(64))
+    assert np.array_equal(again.obs_rms.mean, envs.obs_rms.mean)
+    by_part = VecNormalize(sudoku(), norm_obs_keys=["inputs"])
+    by_part.seed(0)
+    obs = by_part.reset()
+    assert obs["inputs"].dtype == np.float32 and obs["draft"].dtype == np.int32
+
+
+def test_vec_check_nan_finds_ours_clean() -> None:
+    envs = VecCheckNan(halting(), raise_exception=True)
+    ppo(envs).learn(256)
+    with pytest.raises(ValueError, match="found nan in actions"):
+        envs.step(np.full(ROWS, np.nan))
+
+
+# --- questions about rows -----------------------------------------------------------------------
+
+
+def test_reset_infos_are_those_of_the_reset() -> None:
+    envs = sudoku()
+    envs.seed(7)
+    obs = envs.reset()
+    same = gym.make_vec("HRM/Sudoku-v0", num_envs=ROWS, size=4, pool_size=50)
+    _, info = same.reset(seed=7)
+    for row, told in enumerate(envs.reset_infos):
+        assert told.keys() == {"labels", "rating", "puzzle_key"}
+        assert np.array_equal(told["labels"], info["labels"][row])
+        assert told["puzzle_key"] == info["puzzle_key"][row]
+        assert np.all((obs["inputs"][row] == told["labels"]) | (obs["inputs"][row] == 1))
+    kept = [told["puzzle_key"] for told in envs.reset_infos]
+    envs.reset()
+    assert [told["puzzle_key"] for told in envs.reset_infos] != kept
+
+
+def test_seed_attributes_and_methods() -> None:
+    envs = halting()
+    assert envs.seed(40) == [40 + row for row in range(ROWS)]
+    first = envs.reset()
+    assert envs.has_attr("rules") and not envs.has_attr("nothing_of_this_name")
+    assert [rules.segment_cost for rules in envs.get_attr("rules", [1, 2])] == [0.01, 0.01]
+    envs.set_attr("note", 5)
+    assert envs.env_method("__getattribute__", "note") == [5] * ROWS
+    envs.env_method("reset", seed=40)
+    assert np.array_equal(first, envs.envs._observation)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="no options of a reset"):
+        envs.set_options({"difficulty": 3})
+    envs.set_options({})
+    envs.set_options([{}] * ROWS)
+
+
+# --- the single environments, as rl-zoo3 and make_vec_env use them -------------------------------
+
+
+@pytest.mark.parametrize("name", ["HRM/Halting-v0", "hrm_rl:HRM/Halting-v0"])
+def test_make_vec_env_takes_the_single_environment(name: str, tmp_path: Path) -> None:
+    envs = make_vec_env(name, 2, seed=0, monitor_dir=str(tmp_path))
+    ppo(envs, batch_size=32).learn(64)
+    envs.close()
+    for row in range(2):
+        episodes = monitored(tmp_path / f"{row}.monitor.csv")
+        assert len(episodes) >= 4 and all(1 <= int(episode["l"]) <= 8 for episode in episodes)
+
+
+# --- learning ----------------------------------------------------------------------------------
+
+COST = 0.05
+BEST_CONSTANT = 0.292  # stop at segment 4; the optimum is 0.423 (hrm_rl.halting.bank.toy)
+
+
+def mean_return(model: Any) -> float:
+    """Of 1,024 episodes of the toy world."""
+    return float(evaluate_policy(model, halting(128, segment_cost=COST), 1024)[0])
+
+
+def test_ppo_learns_when_to_halt() -> None:
+    envs = halting(64, segment_cost=COST)
+    model = ppo(envs, n_steps=32, batch_size=512, n_epochs=2, learning_rate=3e-3)
+    model.learn(30_000)
+    assert mean_return(model) > BEST_CONSTANT + 0.4 * (toy_optimal_return(COST) - BEST_CONSTANT)
+
+
+def test_dqn_learns_when_to_halt() -> None:
+    model = DQN(
+        "MlpPolicy",
+        halting(64, segment_cost=COST),
+        gamma=1.0,
+        learning_rate=3e-3,
+        batch_size=256,
+        learning_starts=1_000,
+        target_update_interval=500,
+        exploration_fraction=0.5,
+        seed=0,
+        device="cpu",
+    )
+    model.learn(40_000)
+    assert mean_return(model) > BEST_CONSTANT + 0.4 * (toy_optimal_return(COST) - BEST_CONSTANT)

@@ -1,0 +1,202 @@
+"""Our vector environments as SB3's VecEnv: what it reads from them, and that its tools work."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecMonitor
+
+from hrm_rl.agents.sb3.vec_env import TorchVecEnv
+from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.envs.halting import make_vector_env
+
+ROWS = 4
+
+
+class HaltAtOnce:
+    """A policy for SB3's tools."""
+
+    def predict(self, obs: np.ndarray, **_: Any) -> tuple[np.ndarray, None]:
+        return np.ones(len(obs), dtype=np.int64), None
+
+
+def both(**options: Any) -> tuple[TorchVecEnv, Any]:
+    return (
+        TorchVecEnv(make_vector_env(ROWS, **options)),
+        make_vector_env(ROWS, **options),
+    )
+
+
+def test_steps_are_those_of_the_environment() -> None:
+    """Observations, rewards, dones; and on ended rows only, all that SB3 asks about an end."""
+    envs, same = both(segment_cost=0.1)
+    envs.seed(5)
+    obs, (expected, _) = envs.reset(), same.reset(seed=5)
+    assert np.array_equal(obs, expected) and obs.dtype == np.float32
+    rng, ends = np.random.default_rng(0), 0
+    for _ in range(30):
+        action = (rng.random(ROWS) < 0.3).astype(np.int64)
+        obs, reward, done, infos = envs.step(action)
+        expected, paid, terminated, _, info = same.step(torch.from_numpy(action))
+        assert np.array_equal(obs, expected)
+        assert np.array_equal(reward, paid) and reward.dtype == np.float32
+        assert np.array_equal(done, terminated) and done.dtype == np.bool_
+        for row, told in enumerate(infos):
+            if not done[row]:
+                assert told == {}
+                continue
+            ends += 1
+            assert np.array_equal(told["terminal_observation"], info["final_obs"][row])
+            assert told["TimeLimit.truncated"] is False
+            assert told["is_success"] == bool(info["final_info"]["correct"][row])
+            assert told["episode"]["r"] == pytest.approx(float(info["episode"]["r"][row]))
+            assert told["episode"]["l"] == int(info["episode"]["l"][row])
+    assert ends > 10
+
+
+def test_arrays_are_sb3s_own() -> None:
+    """A buffer that keeps what it was given does not see later steps in it."""
+    envs, _ = both()
+    envs.seed(0)
+    first = envs.reset()
+    kept = first.copy()
+    _, reward, *_ = envs.step(np.zeros(ROWS, dtype=np.int64))
+    reward[:] = 9
+    first += 0
+    envs.step(np.ones(ROWS, dtype=np.int64))
+    assert np.array_equal(first, kept)
+
+
+def test_seeds_are_used_once() -> None:
+    """As in SB3's own: `seed` holds for the next reset, later resets go on."""
+    envs, _ = both()
+    envs.seed(3)
+    first, second = envs.reset(), envs.reset()
+    assert not np.array_equal(first, second)
+    envs.seed(3)
+    assert np.array_equal(envs.reset(), first)
+
+
+def test_success_is_what_the_checker_pays() -> None:
+    import dataclasses
+
+    from hrm_rl.halting.bank.toy import toy_bank
+
+    bank = dataclasses.replace(toy_bank(20), valid=np.ones((40, 8), dtype=bool))
+    envs = TorchVecEnv(make_vector_env(ROWS, bank, checker="valid"))
+    envs.seed(0), envs.reset()
+    *_, infos = envs.step(np.ones(ROWS, dtype=np.int64))
+    assert [info["is_success"] for info in infos] == [True] * ROWS
+
+
+class Cut:
+    """An environment's steps, with row 0 truncated at every step and row 1 both ended and cut."""
+
+    def __init__(self, envs: Any) -> None:
+        self.envs = envs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.envs, name)
+
+    def step(self, actions: Any) -> Any:
+        obs, reward, terminated, _, info = self.envs.step(actions)
+        cut = torch.tensor([True, True, False, False])
+        return obs, reward, terminated | torch.tensor([False, True, False, False]), cut, info
+
+
+def test_truncated_means_cut_and_not_ended() -> None:
+    envs = TorchVecEnv(Cut(make_vector_env(ROWS)))  # type: ignore[arg-type]
+    envs.seed(0), envs.reset()
+    _, _, done, infos = envs.step(np.zeros(ROWS, dtype=np.int64))
+    assert done.tolist() == [True, True, False, False]
+    assert [info.get("TimeLimit.truncated") for info in infos] == [True, False, None, None]
+
+
+def test_evaluation_counts_episodes_as_they_are() -> None:
+    """SB3's evaluate_policy, alone, under VecMonitor and in a callback: one and the same mean."""
+    halting = HaltAtOnce()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no complaint that a Monitor is missing
+        envs, _ = both(segment_cost=0.25)
+        envs.seed(0)
+        returns, lengths = evaluate_policy(halting, envs, 32, return_episode_rewards=True)  # type: ignore[arg-type]
+        assert set(lengths) == {1} and set(returns) <= {-0.25, 0.75} and len(returns) == 32
+    with pytest.warns(UserWarning, match="already wrapped"):  # not needed, and harmless
+        monitored = VecMonitor(both(segment_cost=0.25)[0])
+    monitored.seed(0)
+    mean, _ = evaluate_policy(halting, monitored, 32)  # type: ignore[arg-type]
+    assert mean == pytest.approx(np.mean(returns))
+    assert envs.env_is_wrapped(Monitor) == [True] * ROWS
+    assert envs.get_attr("render_mode", [0, 1]) == [None, None]
+
+
+def test_training_with_an_eval_callback(tmp_path: Any) -> None:
+    envs, _ = both()
+    callback = EvalCallback(
+        both()[0], n_eval_episodes=8, eval_freq=16, log_path=str(tmp_path), verbose=0
+    )
+    model = PPO("MlpPolicy", envs, n_steps=16, batch_size=32, seed=0, device="cpu")
+    model.learn(128, callback=callback)
+    told = np.load(tmp_path / "evaluations.npz")
+    assert told["results"].shape == (2, 8) and told["successes"].shape == (2, 8)
+    assert {len(buffer) for buffer in (model.ep_info_buffer, model.ep_success_buffer)} != {0}
+
+
+@pytest.mark.parametrize("kind", ["dqn", "a2c", "qrdqn"])
+def test_other_algorithms_train(kind: str) -> None:
+    envs, _ = both()
+    if kind == "a2c":
+        model: Any = A2C("MlpPolicy", envs, seed=0, device="cpu")
+    else:
+        if kind == "qrdqn":
+            algorithm = pytest.importorskip("sb3_contrib").QRDQN
+        else:
+            algorithm = DQN
+        model = algorithm(
+            "MlpPolicy", envs, seed=0, device="cpu", buffer_size=500, learning_starts=32
+        )
+    before = [p.clone() for p in model.policy.parameters()]
+    model.learn(200)
+    after = model.policy.parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_puzzles_with_flat_actions_train_too() -> None:
+    from hrm_rl.envs.families.sudoku import sudoku_source
+
+    source = sudoku_source(4, pool_size=20)
+    puzzles = PuzzleVectorEnv(ROWS, source, flat_action=True, halt_max_steps=3)
+    envs = TorchVecEnv(puzzles)
+    model = PPO("MultiInputPolicy", envs, n_steps=8, batch_size=16, seed=0, device="cpu")
+    model.learn(64)
+    assert len(model.ep_info_buffer or ()) > 0
+    obs = envs.reset()
+    assert isinstance(obs, dict) and obs["inputs"].shape == (ROWS, 16)
+    action, _ = model.predict(obs)
+    _, _, _, infos = envs.step(np.where(np.arange(17) == 16, 1, action))
+    assert infos[0]["terminal_observation"].keys() == obs.keys()
+
+
+def test_environments_that_sb3_cannot_play_are_refused() -> None:
+    from hrm_rl.envs.families.sudoku import make_vector_env as sudoku
+
+    with pytest.raises(ValueError, match=r"SAME_STEP, got .*DISABLED"):
+        TorchVecEnv(make_vector_env(2, autoreset_mode="DISABLED"))
+    with pytest.raises(ValueError, match="flat_action=True"):
+        TorchVecEnv(sudoku(2, 4, pool_size=5))
+
+
+def test_rows_are_one_object() -> None:
+    envs, _ = both()
+    assert envs.get_attr("num_envs") == [ROWS] * ROWS
+    envs.set_attr("note", 3)
+    assert envs.get_attr("note", 1) == [3]
+    with pytest.raises(ValueError, match="one by one"):
+        envs.set_attr("note", 4, indices=[0])
+    assert not envs.has_attr("no_such_thing")

@@ -1,0 +1,461 @@
+"""Comparing rules: the report's figures by hand, chosen on one split and judged on the other."""
+
+import dataclasses
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+
+from hrm_rl.analysis.compare import compare
+from hrm_rl.analysis.compare.cases import Case, difficulty_of, make_case
+from hrm_rl.analysis.compare.curves import reference_curves
+from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
+from hrm_rl.analysis.compare.table import fitting, legend, markdown, resolved, table_cells
+from hrm_rl.analysis.compare.wall_clock import expected_maximum, wall_clock
+from hrm_rl.analysis.statistics.curves import oracle_curve
+from hrm_rl.analysis.statistics.stats import holm
+from hrm_rl.halting import TraceBank
+from hrm_rl.halting.bank.replay import replay
+from hrm_rl.halting.bank.toy import toy_bank
+from hrm_rl.halting.fit.linear import fit_lsm
+
+
+def bank_of(seed: int = 0, puzzles: int = 200, **header: object) -> TraceBank:
+    """A toy bank that says it is of a model of its own."""
+    bank = toy_bank(puzzles, seed)
+    changes = {"model_hash": f"model {seed}", **header}
+    return dataclasses.replace(bank, header=dataclasses.replace(bank.header, **changes))
+
+
+def case_of(seed: int = 0, **header: object) -> Case:
+    return make_case(f"run{seed}", bank_of(seed, **header))
+
+
+def settings(*policies: str, **changes: object) -> Settings:
+    return Settings(policies=policies, draws=200, **changes)
+
+
+def by_name(report: dict) -> dict[str, dict]:
+    return {policy["policy"]: policy for policy in report["policies"]}
+
+
+@pytest.fixture(scope="module")
+def report() -> dict:
+    """The default policies on one case."""
+    case = case_of(seconds_per_segment={"1": 0.5, "8": 2.0})
+    return compare([case], Settings(draws=200))
+
+
+# --- one run --------------------------------------------------------------------------------------
+
+
+def test_every_policy_has_a_row_and_json_takes_it(report) -> None:
+    names = [policy["policy"] for policy in report["policies"]]
+    assert names == [name.replace("LIMIT", "8") for name in DEFAULT_POLICIES]
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_gain_of_the_best_constant_is_0_and_of_hindsight_1(report) -> None:
+    rows = by_name(report)
+    for cost in ("0.001", "0.003", "0.01", "0.03"):
+        for policy, gain in (("fixed:auto", 0), ("oracle", 1)):
+            assert rows[policy]["adaptive_gain"][cost] == pytest.approx(gain)
+            assert rows[policy]["ci95"]["adaptive_gain"][cost] == pytest.approx([gain, gain])
+
+
+def test_gain_by_hand(report) -> None:
+    """Of a rule without a threshold, from the outcomes on the test puzzles."""
+    test, cost = bank_of().in_split("test"), 0.03
+
+    def utility(spec: str) -> float:
+        outcome = replay(test, spec)
+        return float((outcome.correct - cost * outcome.stopped).mean())
+
+    (constant,) = report["best_fixed"]["0.03"]
+    rule, fixed, oracle = (utility(spec) for spec in ("q", constant, f"oracle:{cost}"))
+    found = by_name(report)["q"]["adaptive_gain"]["0.03"]
+    assert found == pytest.approx((rule - fixed) / (oracle - fixed))
+
+
+def test_figures_are_those_of_a_replay(report) -> None:
+    test = bank_of().in_split("test")
+    for row in report["policies"]:
+        if row["policy"] in ("lsm:auto", "voc:auto"):
+            continue  # not saved here, so their specs name no file
+        outcome = replay(test, row["spec"][0])
+        assert row["exact_accuracy"] == pytest.approx(outcome.correct.mean())
+        assert row["mean_segments"] == pytest.approx(outcome.stopped.mean())
+        low, high = row["ci95"]["mean_segments"]
+        assert low <= row["mean_segments"] <= high
+        wrong = 1 - row["exact_accuracy"]
+        assert max(row["premature"], row["overthinking"], row["never_right"]) <= wrong + 1e-12
+
+
+def test_curves_hold_what_was_chosen_and_iso_accuracy(report) -> None:
+    rows, full = by_name(report), report["curves"]["fixed"]["accuracy"][-1]
+    assert rows["fixed:8"]["iso_accuracy_segments"]["0"] == 8
+    needed = rows["fixed:auto"]["iso_accuracy_segments"]
+    accuracy = np.array(report["curves"]["fixed"]["accuracy"])
+    assert needed["2"] == 1 + np.argmax(accuracy >= full - 0.02)
+    for row in rows.values():
+        steps = [needed for needed in row["iso_accuracy_segments"].values() if needed]
+        assert steps == sorted(steps, reverse=True)
+        if row["curve"]:
+            assert 0 < row["curve"]["area"] <= 1
+            assert row["curve"]["segments"] == sorted(row["curve"]["segments"])
+    assert rows["q"]["curve"] is None and rows["calm(confidence)"]["curve"] is None
+
+
+def test_hulls_are_concave_and_above_their_points(report) -> None:
+    drawn = [row["curve"] for row in report["policies"] if row["curve"]]
+    assert len(drawn) >= 10
+    for curve in drawn:
+        slopes = np.diff(curve["hull_accuracy"]) / np.diff(curve["hull_segments"])
+        assert (np.diff(slopes) < 1e-9).all() and (slopes > 0).all()
+        height = np.interp(curve["segments"], curve["hull_segments"], curve["hull_accuracy"])
+        assert (height >= np.array(curve["accuracy"]) - 1e-9).all()
+
+
+def test_gain_over_the_baseline(report) -> None:
+    rows = by_name(report)
+    for row in report["policies"]:
+        over = row["gain_over_baseline"]
+        gains = row["adaptive_gain"]["0.01"], rows["q"]["adaptive_gain"]["0.01"]
+        assert over["mean"] == pytest.approx(gains[0] - gains[1])
+        assert over["ci95"][0] <= over["mean"] <= over["ci95"][1]
+    assert rows["q"]["gain_over_baseline"] == {"mean": 0, "ci95": [0, 0]}
+    # Paired: far narrower than the two gains' own intervals would say.
+    low, high = rows["recall(q)"]["gain_over_baseline"]["ci95"]
+    alone = rows["q"]["ci95"]["adaptive_gain"]["0.01"]
+    assert high - low < 0.5 * (alone[1] - alone[0])
+
+
+def test_p_values_leave_out_the_baseline_and_bounds(report) -> None:
+    rows = by_name(report)
+    assert {name for name, row in rows.items() if row["p_value"] is None} == {
+        "q",
+        "first-correct",
+        "oracle",
+    }
+
+
+def test_p_values_are_adjusted_for_how_many_rivals_there_are() -> None:
+    rivals = ("q-halt:-1", "stable:1", "confidence:0.8")
+    # One rival leaves nothing to adjust.
+    raw = [by_name(compare([case_of()], settings("q", one)))[one]["p_value"] for one in rivals]
+    found = by_name(compare([case_of()], settings("q", *rivals)))
+    assert [found[one]["p_value"] for one in rivals] == pytest.approx(holm(raw).tolist())
+    assert holm(raw).tolist() != raw
+
+
+def test_the_same_rule_under_another_name_is_no_different() -> None:
+    rows = by_name(compare([case_of()], settings("q", "min(1, q)", "fixed:1")))
+    assert rows["min(1, q)"]["p_value"] == 1
+    assert rows["fixed:1"]["p_value"] < 0.05
+
+
+def test_the_baseline_joins_and_may_be_any_policy() -> None:
+    found = compare([case_of()], settings("q", baseline="fixed:LIMIT", cost=0.02))
+    assert list(by_name(found)) == ["q", "fixed:8"]
+    assert found["settings"]["baseline"] == "fixed:8"
+    assert "0.02" in found["policies"][0]["adaptive_gain"]
+
+
+def test_chosen_on_validation_puzzles_and_judged_on_test_puzzles() -> None:
+    """Validation puzzles say that segment 3 is right, test puzzles say segment 5."""
+    bank = bank_of()
+    correct = np.zeros_like(bank.correct)
+    correct[:, 2] = bank.split == "validation"
+    correct[:, 4] = bank.split == "test"
+    found = compare(
+        [make_case("run", dataclasses.replace(bank, correct=correct))], settings("fixed:auto")
+    )
+    (row, _) = found["policies"]
+    assert row["spec"] == ["fixed:3"] and row["exact_accuracy"] == 0 and row["premature"] == 1
+    assert found["best_fixed"]["0.01"] == ["fixed:3"]
+
+
+def test_learned_rules_are_saved_and_their_specs_work(tmp_path) -> None:
+    policies = ("lsm:auto", "recall(voc:auto)", "calm(confidence)")
+    found = compare([case_of()], settings(*policies, costs=(0.03,)), tmp_path / "rules")
+    test = bank_of().in_split("test")
+    for row in by_name(found).values():
+        (spec,) = row["spec"]
+        assert replay(test, spec).correct.mean() == pytest.approx(row["exact_accuracy"])
+    specs = [spec for _, spec in resolved(found)]
+    assert len(specs) == 3 and all(str(tmp_path) in spec for spec in specs)
+    # At two costs the first two; CALM goes by risk.
+    assert len(list((tmp_path / "rules").iterdir())) == 5
+
+
+def test_a_rule_given_as_a_file_stays_in_its_file_beside_one_learned_here(tmp_path) -> None:
+    given = fit_lsm(bank_of().in_split("validation"), 0.03).save(tmp_path / "given.safetensors")
+    before = (tmp_path / "given.safetensors").read_bytes()
+    policy = f"any({given}, voc:auto)"
+    (row,) = compare([case_of()], settings(policy, baseline=policy, costs=()), tmp_path / "rules")[
+        "policies"
+    ]
+    (saved,) = (tmp_path / "rules").iterdir()
+    assert row["spec"] == [f"any({given}, voc:{saved})"]
+    assert (tmp_path / "given.safetensors").read_bytes() == before
+    outcome = replay(bank_of().in_split("test"), row["spec"][0])
+    assert outcome.stopped.mean() == row["mean_segments"]
+
+
+def test_rules_without_a_file_are_kept_apart_by_cost() -> None:
+    found = compare([case_of()], settings("lsm:auto", costs=(0.001, 0.3)))
+    by_cost = by_name(found)["lsm:auto"]["spec_by_cost"]
+    assert len({spec for (spec,) in by_cost.values()}) == 3
+    segments = by_name(found)["lsm:auto"]["curve"]["segments"]
+    assert segments[-1] - segments[0] > 1  # dear segments: it stops earlier
+
+
+def test_rank_correlation_is_within_source() -> None:
+    """Slow puzzles all come from one source; within each, all ratings are equal: no correlation."""
+    bank = bank_of()
+    hard = (bank.first_correct > 2) | (bank.first_correct == 0)
+    bank = dataclasses.replace(
+        bank,
+        rating=np.where(hard, 10, 1).astype(np.float32),
+        source=tuple("hard" if h else "easy" for h in hard),
+    )
+    assert (
+        compare([make_case("run", bank)], settings("q"))["policies"][0]["rank_correlation"] is None
+    )
+    plain = dataclasses.replace(bank, source=("all",) * len(bank))
+    found = compare([make_case("run", plain)], settings("first-correct"))
+    assert by_name(found)["first-correct"]["rank_correlation"] > 0.2
+
+
+def test_runs_are_ranked_each_for_itself() -> None:
+    # A run that is slower and whose puzzles are rated higher makes no correlation of its own.
+    fast, slow = bank_of(0), bank_of(1)
+    slow = dataclasses.replace(
+        slow,
+        rating=slow.rating + 10,
+        features=slow.features | {"q_halt": slow.features["q_halt"] - 3},
+    )
+    cases = [make_case("fast", fast), make_case("slow", slow)]
+    (both,) = compare(cases, settings("q-halt:0", baseline="q-halt:0"))["policies"]
+    alone = [
+        compare([case], settings("q-halt:0", baseline="q-halt:0"))["policies"][0][
+            "rank_correlation"
+        ]
+        for case in cases
+    ]
+    assert both["rank_correlation"] == pytest.approx(np.mean(alone))  # as many puzzles in both
+
+
+def test_unrated_puzzles_have_no_difficulty() -> None:
+    bank = bank_of()
+    bank = dataclasses.replace(bank, rating=np.full(len(bank), np.nan, np.float32))
+    found = compare([make_case("run", bank)], settings("q"))
+    assert found["difficulty"] is None and found["policies"][0]["rank_correlation"] is None
+    assert "rho" not in table_cells(found)[0]
+
+
+def test_ratings_that_hardly_differ_give_way_to_the_cells_to_fill() -> None:
+    bank = bank_of()
+    rng = np.random.default_rng(0)
+    labels = bank.inputs + (rng.random(bank.inputs.shape) < rng.random((len(bank), 1)))
+    rating = np.where(np.arange(len(bank)) < 3, 1, 0).astype(np.float32)
+    case = make_case("run", dataclasses.replace(bank, labels=labels, rating=rating))
+    by, values = difficulty_of([case])
+    assert by == "cells to fill"
+    np.testing.assert_array_equal(values, (case.test.labels != case.test.inputs).sum(1))
+    assert compare([case], settings("q"))["difficulty"]["by"] == by
+
+
+def test_difficulty_divides_all_rated_puzzles(report) -> None:
+    bins = report["difficulty"]["bins"]
+    assert sum(b["count"] for b in bins) == 200
+    assert [b["low"] for b in bins] == [0, 1]  # the toy's two ratings
+    for shown, row in zip(report["difficulty"]["policies"], report["policies"], strict=True):
+        weights = [b["count"] for b in bins]
+        mean = np.average(shown["mean_segments"], weights=weights)
+        assert mean == pytest.approx(row["mean_segments"])
+
+
+def test_nothing_to_gain_is_said_and_not_divided() -> None:
+    bank = bank_of()
+    bank = dataclasses.replace(bank, correct=np.ones_like(bank.correct), valid=bank.valid)
+    found = compare([make_case("run", bank)], settings("q"))
+    (row,) = found["policies"]
+    assert row["adaptive_gain"]["0.01"] is None
+    assert row["ci95"]["adaptive_gain"]["0.01"] == [None, None]
+    assert "nothing to gain" in found["adaptive_gain_undefined"]["0.01"]
+    assert "nothing to gain" in markdown(found)
+
+
+def test_where_nothing_is_solved_one_line_says_so() -> None:
+    bank = bank_of()
+    bank = dataclasses.replace(bank, correct=np.zeros_like(bank.correct), valid=bank.valid)
+    found = compare([make_case("run", bank)], settings("q", "fixed:2"))
+    assert len(found["adaptive_gain_undefined"]) == len(found["settings"]["costs"]) > 1
+    (told,) = [line for line in legend(found) if "no gain" in line or "undefined" in line]
+    assert told.startswith("No test puzzle is solved, at any segment")
+    # The returns differ all the same, and that is what p tests.
+    (p_value,) = [row["p_value"] for row in found["policies"] if row["policy"] == "fixed:2"]
+    assert p_value is not None
+
+
+def test_hindsight_is_another_name_of_the_oracle() -> None:
+    case = case_of()
+    found = compare([case], settings("q", "hindsight"))
+    assert found["policies"] == compare([case], settings("q", "oracle"))["policies"]
+    assert Settings(baseline="hindsight").baseline == "oracle"
+
+
+# --- several runs ---------------------------------------------------------------------------------
+
+
+def test_runs_are_tuned_each_for_itself_and_weigh_the_same() -> None:
+    cases = [case_of(0), make_case("run1", bank_of(1, puzzles=50))]
+    policies = ("q", "q-halt:auto", "oracle")
+    both = by_name(compare(cases, settings(*policies)))
+    alone = [by_name(compare([case], settings(*policies))) for case in cases]
+    for policy in policies:
+        for figure in ("exact_accuracy", "mean_segments", "premature", "utility"):
+            mean = np.mean([rows[policy][figure] for rows in alone])
+            assert both[policy][figure] == pytest.approx(mean)
+        assert both[policy]["spec"] == [rows[policy]["spec"][0] for rows in alone]
+
+
+def test_mcnemar_is_of_one_run_and_never_of_several() -> None:
+    (alone,) = compare([case_of(0)], settings("q"))["policies"]
+    (both,) = compare([case_of(0), case_of(1)], settings("q"))["policies"]
+    assert 0 < alone["matched_compute"]["p_value"] <= 1
+    assert both["matched_compute"]["p_value"] is None
+    assert both["matched_compute"]["only_policy_right"] > 0
+
+
+def test_the_reference_curves_of_one_run_are_its_own() -> None:
+    case = case_of()
+    curves = reference_curves([case])
+    assert curves["fixed"]["accuracy"] == pytest.approx(case.test.correct.mean(0))
+    vertices = oracle_curve(case.test.correct)
+    for segments, accuracy in zip(vertices.segments, vertices.accuracy, strict=True):
+        nearest = np.abs(np.array(curves["oracle"]["segments"]) - segments).argmin()
+        assert curves["oracle"]["segments"][nearest] == pytest.approx(segments)
+        assert curves["oracle"]["accuracy"][nearest] == pytest.approx(accuracy)
+
+
+def test_runs_on_the_same_puzzles_share_their_luck() -> None:
+    # Two models that do the same on the same puzzles are, for luck with puzzles, one run, not two.
+    once = case_of(0)
+    twin = make_case("twin", dataclasses.replace(bank_of(0), header=bank_of(1).header))
+    settings_ = settings("fixed:2", baseline="fixed:2")
+    alone = by_name(compare([once], settings_))["fixed:2"]["ci95"]["exact_accuracy"]
+    report = compare([once, twin], settings_)
+    assert report["settings"]["shared_puzzles"]
+    low, high = by_name(report)["fixed:2"]["ci95"]["exact_accuracy"]
+    assert high - low > 0.85 * (alone[1] - alone[0])
+    assert not compare([once, case_of(1)], settings_)["settings"]["shared_puzzles"]
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_pooled() -> None:
+    one = case_of(0)
+    with pytest.raises(ValueError, match="run0 and again are the same bank"):
+        compare([one, make_case("again", bank_of(0))], settings("q"))
+    with pytest.raises(ValueError, match="record the same model"):
+        compare([one, case_of(1, model_hash="model 0")], settings("q"))
+    with pytest.raises(ValueError, match="8 and 4 segments a puzzle; --max-segments"):
+        compare([one, make_case("short", bank_of(1), max_segments=4)], settings("q"))
+    with pytest.raises(ValueError, match="nothing to compare"):
+        compare([], settings("q"))
+
+
+def test_splits_that_will_not_do() -> None:
+    bank = bank_of()
+    with pytest.raises(ValueError, match=r"no test puzzles .* validation puzzles only"):
+        make_case("run", bank.in_split("validation"))
+    with pytest.raises(ValueError, match="run: 7 of its 200 test puzzles are validation puzzles"):
+        inputs, labels = bank.inputs.copy(), bank.labels.copy()
+        inputs[-7:], labels[-7:] = inputs[:7], labels[:7]
+        make_case("run", dataclasses.replace(bank, inputs=inputs, labels=labels))
+    with pytest.raises(ValueError, match=r"8 segments .* --max-segments is 9"):
+        make_case("run", bank, max_segments=9)
+    untuned = make_case("run", bank.in_split("test"))
+    assert compare([untuned], settings("q"))["banks"][0]["validation_puzzles"] == 0
+    with pytest.raises(ValueError, match=r"margin:auto on run: .*`hrm-rl trace RUN"):
+        compare([untuned], settings("q", "margin:auto"))
+
+
+def test_a_rule_is_not_judged_on_what_it_was_fitted_on(tmp_path) -> None:
+    bank = bank_of()
+    fitted = fit_lsm(bank.in_split("validation"), 0.01).save(tmp_path / "lsm.safetensors")
+    swapped = np.where(bank.split == "test", "validation", "test")
+    with pytest.raises(ValueError, match="was fitted on 200 of these 200 puzzles"):
+        compare([make_case("run", dataclasses.replace(bank, split=swapped))], settings(str(fitted)))
+    with pytest.raises(ValueError, match="fitted for model 'model 0'"):
+        compare([case_of(1)], settings(str(fitted)))
+    found = compare([case_of(1)], settings(str(fitted), allow_mismatch=True))
+    assert found["policies"][0]["exact_accuracy"] > 0.5
+
+
+def test_a_feature_that_the_bank_lacks_is_named() -> None:
+    bank = bank_of()
+    features = {name: column for name, column in bank.features.items() if name != "kl"}
+    case = make_case("run", dataclasses.replace(bank, features=features))
+    with pytest.raises(ValueError, match=r"kl:auto on run: .*feature 'kl'.*hrm-rl trace"):
+        compare([case], settings("kl:auto"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"cost": 1.0}, {"cost": float("nan")}, {"costs": (0.1, -0.1)}, {"draws": 0}, {"policies": ()}],
+)
+def test_settings_out_of_range(changes) -> None:
+    (name,) = changes
+    with pytest.raises(ValueError, match=f"--{name}"):
+        Settings(**changes)
+
+
+# --- wall-clock -----------------------------------------------------------------------------------
+
+
+def test_expected_maximum_of_every_batch() -> None:
+    stops, batch = np.array([1, 2, 2, 5]), 3
+    brute = np.mean([max(drawn) for drawn in product(stops, repeat=batch)])
+    assert expected_maximum(stops, batch) == pytest.approx(brute)
+    assert expected_maximum(stops, 1) == pytest.approx(stops.mean())
+
+
+def test_puzzles_a_second_by_hand() -> None:
+    """Stops 1 and 3: mean 2; the longer of two is 1 once in four, else 3: 2.5."""
+    found = wall_clock(np.array([1, 3]), {"1": 0.1, "2": 0.125})
+    assert found == pytest.approx(
+        {"batch_1": 1 / 0.2, "static": 2 / (2.5 * 0.125), "refilled": 2 / (2 * 0.125), "batch": 2}
+    )
+    assert set(wall_clock(np.array([1, 3]), {}).values()) == {None}
+
+
+def test_refilling_pays_and_a_static_batch_waits_for_its_last(report) -> None:
+    for row in report["policies"]:
+        clock = row["wall_clock"]
+        assert clock["batch"] == 8 and clock["batch_1"] == pytest.approx(2 / row["mean_segments"])
+        assert clock["refilled"] >= clock["static"] - 1e-9
+    assert by_name(report)["fixed:8"]["wall_clock"]["static"] == pytest.approx(8 / (8 * 2))
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def test_a_narrow_window_loses_the_last_columns() -> None:
+    header, rows = ["policy", "solved", "/ s"], [["q", "95.9 ±0.9", "1"]]  # 6, 9 and 3 wide
+    fits = [fitting(header, rows, width) for width in (0, 8, 18, 19, 23, 24, 250)]
+    assert fits == [1, 1, 1, 2, 2, 3, 3]
+
+
+def test_tables_have_a_row_a_policy_and_all_columns(report) -> None:
+    header, rows = table_cells(report)
+    assert [row[0] for row in rows] == [policy["policy"] for policy in report["policies"]]
+    assert all(len(row) == len(header) for row in rows)
+    text = markdown(report)
+    tables = [line for line in text.splitlines() if line.startswith("| ")]
+    assert sum(line.startswith("| q | ") for line in tables) == 3
+    assert "nan" not in text.lower() and "None" not in text

@@ -1,0 +1,124 @@
+"""The reference's step beside ours: the plumbing, with a stand-in for its clone."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hrm_rl.bench import reference as bench
+from hrm_rl.bench.clone import ReferenceStep
+from hrm_rl.bench.timing import Way, interleaved, ratio_row
+from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.training.machine.compute import Compute
+
+CONFIG = HRMConfig(6, 16, hidden_size=32, num_heads=4, H_layers=1, L_layers=1)
+
+# What of the reference's interface its training step touches, with one weight.
+HRM_FILE = """
+import torch
+from flash_attn import flash_attn_func
+class HierarchicalReasoningModel_ACTV1(torch.nn.Module):
+    def __init__(self, settings):
+        super().__init__()
+        assert settings["batch_size"] == 2 and settings["hidden_size"] == 32
+        self.inner = torch.nn.Module()
+        self.inner.embed_tokens = torch.nn.Module()
+        self.inner.embed_tokens.embedding_weight = torch.nn.Parameter(torch.zeros(6, 32))
+        self.puzzle_emb = torch.nn.Module()
+"""
+LOSSES_FILE = """
+import torch
+class ACTLossHead(torch.nn.Module):
+    def __init__(self, model, loss_type):
+        super().__init__()
+        assert loss_type == "stablemax_cross_entropy"
+        self.model = model
+    def initial_carry(self, batch):
+        return 0
+    def forward(self, return_keys, carry, batch):
+        loss = self.model.inner.embed_tokens.embedding_weight[batch["inputs"].long()].sum()
+        return carry + 1, loss, {"count": torch.tensor(1)}, {}, None
+"""
+SPARSE_FILE = """
+class CastedSparseEmbeddingSignSGD_Distributed:
+    def __init__(self, params, world_size, lr, weight_decay): self.steps = 0
+    def step(self): self.steps += 1
+    def zero_grad(self): pass
+"""
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "models" / "hrm").mkdir(parents=True)
+    (tmp_path / "models" / "hrm" / "hrm_act_v1.py").write_text(HRM_FILE)
+    (tmp_path / "models" / "losses.py").write_text(LOSSES_FILE)
+    (tmp_path / "models" / "sparse_embedding.py").write_text(SPARSE_FILE)
+    yield tmp_path
+    for name in [n for n in sys.modules if n.split(".")[0] == "models"]:
+        del sys.modules[name]
+
+
+def test_a_step_of_the_clone_starts_from_our_weights_and_updates_them(clone) -> None:
+    weights = HRM(CONFIG)
+    batch = bench.random_batch(CONFIG, 2)
+    step = ReferenceStep(clone, CONFIG, weights, batch, "cpu", compile=False)
+    table = weights.embed_tokens.embedding_weight
+    wanted = float(table[batch["inputs"].long()].sum().detach())
+    assert step.step() == pytest.approx(wanted, rel=1e-5)
+    theirs = step.optimizers[1].param_groups[0]["params"][0]
+    assert not torch.equal(theirs, table)
+    assert step.carry == 1 and step.optimizers[0].steps == 1
+    assert "flash_attn" not in sys.modules and str(clone) not in sys.path
+
+
+def test_a_folder_that_is_no_clone_is_named(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no clone of sapientinc/HRM: models/hrm"):
+        ReferenceStep(tmp_path, CONFIG, HRM(CONFIG), {}, "cpu", compile=False)
+
+
+def test_what_the_reference_needs_and_is_missing_is_named(clone) -> None:
+    (clone / "models" / "losses.py").write_text("import a_package_nobody_has")
+    with pytest.raises(ValueError, match="pip install a_package_nobody_has"):
+        ReferenceStep(clone, CONFIG, HRM(CONFIG), {}, "cpu", compile=False)
+
+
+def test_our_step_is_the_learners() -> None:
+    weights, batch = HRM(CONFIG), bench.random_batch(CONFIG, 2)
+    steps = {
+        target: bench.our_step(CONFIG, target, weights, batch, Compute(dtype="float32"))
+        for target in ("full", "none")
+    }
+    losses = {target: [step() for _ in range(2)] for target, step in steps.items()}
+    assert losses["full"][0] != losses["full"][1]  # it learned
+    # The paper's target adds the loss of q_continue; both start from the same weights.
+    assert losses["full"][0] > losses["none"][0] > 0
+
+
+def test_ways_take_turns_under_their_own_switches() -> None:
+    before, order = torch.get_float32_matmul_precision(), []
+
+    def note(name: str) -> Way:
+        def run() -> None:
+            order.append((name, torch.get_float32_matmul_precision()))
+
+        return Way(run, Compute(matmul_precision="medium" if name == "a" else "highest"))
+
+    try:
+        seconds = interleaved({"a": note("a"), "b": note("b")}, rounds=2, warm_up=1)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert order == [("a", "medium"), ("b", "highest")] * 3
+    assert [len(times) for times in seconds.values()] == [2, 2]
+
+
+def test_a_ratio_is_of_the_same_round() -> None:
+    row = ratio_row("n", [1.0, 10.0, 2.0], [2.0, 30.0, 2.0], "other")
+    assert row == {
+        "name": "n",
+        "ours": 2.0,
+        "other": 2.0,
+        "against": "other",
+        "ratio": 2.0,
+        "spread": [1.0, 3.0],
+    }

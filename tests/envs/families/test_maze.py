@@ -1,0 +1,123 @@
+"""Mazes as environments: any shortest path is right, and how far others are off is told."""
+
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv, SequentialSource
+from hrm_rl.envs.families.maze import MazeValidator, maze_source, path_excess
+from hrm_rl.puzzles import maze
+from hrm_rl.puzzles.pool import PuzzleArrays
+
+SMALL = {"size": 6, "pool_size": 20}
+
+
+@examples(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 7))
+def test_judged_without_a_search_as_with_one(maze_cases: Any, seed: int, size: int) -> None:
+    """NumPy's account searches and walks; tests/puzzles holds that against the definition."""
+    cases = maze_cases(seed, size)
+    if not cases:
+        return
+    rows, answers = (np.stack(column) for column in zip(*cases, strict=True))
+    wanted = maze.path_excess(rows, answers, size)
+    batch = (rows, answers, maze.solve(rows, size).solution)
+    inputs, given, labels = (torch.from_numpy(array.astype(np.int32)) for array in batch)
+    validator = MazeValidator(size)
+    np.testing.assert_array_equal(validator(inputs, given, labels).numpy(), wanted == 0)
+    np.testing.assert_array_equal(path_excess(inputs, given, labels, size).numpy(), wanted)
+    told = validator.metrics(inputs, given, labels)["path_excess"]
+    np.testing.assert_array_equal(told.numpy(), wanted)
+
+
+@pytest.mark.parametrize("dials", [{}, {"perfect": True}])
+def test_long_paths_are_walked_to_their_end(dials: dict) -> None:
+    puzzles = maze.generate(3, 30, seed=1, **dials)
+    inputs, labels = torch.from_numpy(puzzles.inputs), torch.from_numpy(puzzles.labels)
+    assert MazeValidator(30)(inputs, labels, labels).all()
+    assert (path_excess(inputs, labels, labels, 30) == 0).all()
+
+
+def test_no_value_is_read_on_the_device() -> None:
+    """On the meta device tensors have shapes and no values: reading one raises."""
+    source = maze_source(**SMALL, device="meta")
+    envs = PuzzleVectorEnv(4, source, device="meta", checker="valid")
+    obs, _ = envs.reset(seed=0)
+    halt = torch.ones(4, dtype=torch.bool, device="meta")
+    *_, info = envs.step({"answer": obs["draft"], "halt": halt})
+    assert info["path_excess"].is_meta and info["path_excess"].shape == (4,)
+
+
+@pytest.fixture
+def square() -> PuzzleVectorEnv:
+    """A 3x3 maze without walls, four times; its stored path goes right, then down."""
+    rows = maze.parse("S       G")[None].repeat(4, 0)
+    arrays = PuzzleArrays(rows, maze.solve(rows, 3).solution, np.zeros(4, int), np.zeros(4))
+    source = SequentialSource(arrays, 6, validator=MazeValidator(3))
+    return PuzzleVectorEnv(4, source, order="epoch", checker="valid")
+
+
+def test_any_shortest_path_pays_and_others_say_how_long_they_are(square: PuzzleVectorEnv) -> None:
+    square.reset(seed=0)
+    texts = ["Soo  o  G", "S  o  ooG", "S  o  oG ", "S       G"]  # the third moves the goal
+    answer = torch.from_numpy(np.stack([maze.parse(text) for text in texts]))
+    _, reward, terminated, _, info = square.step({"answer": answer, "halt": torch.ones(4)})
+    assert terminated.all() and reward.tolist() == [1.0, 1.0, 0.0, 0.0]
+    assert info["correct"].tolist() == [True, False, False, False]
+    assert info["valid"].tolist() == [True, True, False, False]
+    assert info["path_excess"].tolist() == [0, 0, -1, -1]
+    assert info["final_info"]["path_excess"].tolist() == [0, 0, -1, -1]
+    assert info["_path_excess"].all() and info["final_info"]["_path_excess"].all()
+    # The rows that follow are padding: nothing is asked there, nothing right.
+    *_, info = square.step({"answer": answer, "halt": torch.ones(4)})
+    assert not info["valid"].any() and not info["correct"].any()
+
+
+def test_the_single_environment_says_so_too() -> None:
+    rows = maze.parse("S   " + "    " + "    " + "G   ")[None]
+    arrays = PuzzleArrays(rows, maze.solve(rows, 4).solution, np.zeros(1, int), np.zeros(1))
+    env = PuzzleEnv(SequentialSource(arrays, 6, validator=MazeValidator(4)), flat_action=True)
+    env.reset(seed=0)
+    detour = maze.parse("Soo " + "  o " + "  o " + "Goo ")
+    info = env.step(np.append(detour, 0))[-1]
+    assert info["path_excess"] == 4 and not info["valid"]
+    assert env.step(np.append(arrays.labels[0], 0))[-1]["path_excess"] == 0
+
+
+@pytest.mark.parametrize("dials", [{}, {"perfect": True, "braid": 0.5, "flat_action": True}])
+@pytest.mark.parametrize("render_mode", ["ansi", "rgb_array"])
+def test_gymnasiums_checker_has_no_complaint(dials: dict, render_mode: str) -> None:
+    env = gym.make("HRM/Maze-v0", **SMALL, **dials, render_mode=render_mode)
+    assert env.metadata["render_modes"] == ["ansi", "rgb_array"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped, skip_render_check=False)
+
+
+def test_pools_are_augmented_where_that_keeps_the_label() -> None:
+    assert maze_source(**SMALL, perfect=True).cell_tables
+    assert not maze_source(**SMALL).cell_tables
+    assert not maze_source(**SMALL, perfect=True, braid=0.5).cell_tables
+    assert maze_source(**SMALL, augment=True).cell_tables
+
+
+def test_train_and_test_pools_share_no_class() -> None:
+    pools = [maze_source(9, perfect=True, split=s, pool_size=50) for s in ("train", "test")]
+    keys = [set(maze.class_key(p.table.inputs.numpy(), 9).tolist()) for p in pools]
+    assert not keys[0] & keys[1]
+
+
+def test_vector_environments_take_the_dials() -> None:
+    envs = gym.make_vec("HRM/Maze-v0", num_envs=3, **SMALL, perfect=True, checker="valid")
+    obs, info = envs.reset(seed=0)
+    assert obs["inputs"].shape == (3, 36) and (info["rating"] > 0).all()
+    _, reward, _, _, info = envs.step({"answer": info["labels"], "halt": torch.ones(3)})
+    assert reward.tolist() == [1, 1, 1] and (info["path_excess"] == 0).all()

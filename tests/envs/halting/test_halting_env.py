@@ -1,0 +1,432 @@
+"""HRM/Halting-v0: rewards and returns by hand, seeds, autoreset, and that a live model plays alike."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hrm_rl.agents import HRMAgent
+from hrm_rl.envs import PoolSource, PuzzleVectorEnv, SequentialSource
+from hrm_rl.envs.halting import HaltingVectorEnv, LiveHaltingVectorEnv, make_env, make_vector_env
+from hrm_rl.halting.bank import FEATURES, TraceBank
+from hrm_rl.halting.bank.replay import bank_features, replay
+from hrm_rl.halting.bank.toy import toy_bank
+from hrm_rl.halting.vector import feature_vector
+
+ID = "HRM/Halting-v0"
+MODES = ("SAME_STEP", "NEXT_STEP", "DISABLED")
+ROWS = 6
+
+
+@pytest.fixture(scope="module")
+def bank() -> TraceBank:
+    return toy_bank(20, seed=1, num_segments=5).in_split("validation")
+
+
+def halts(seed: int, steps: int, rows: int = ROWS, often: float = 0.3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(steps, rows, generator=generator) < often
+
+
+# --- what an episode pays -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("checker", ["exact", "valid"])
+def test_episodes_against_the_bank(bank: TraceBank, mode: str, checker: Any) -> None:
+    """Every value a step tells, from the bank by hand, in each autoreset mode."""
+    loose = dataclasses.replace(bank, valid=bank.correct | (np.arange(5) == 2))
+    cost, limit = 0.125, 4
+    envs = HaltingVectorEnv(
+        ROWS,
+        loose,
+        segment_cost=cost,
+        halt_max_steps=limit,
+        checker=checker,
+        autoreset_mode=mode,
+    )
+    vectors = feature_vector(bank_features(loose)).view(20, 5, -1)
+    obs, info = envs.reset(seed=4)
+    segment, returned = torch.ones(ROWS, dtype=torch.int64), torch.zeros(ROWS)
+    waiting = torch.zeros(ROWS, dtype=torch.bool)
+    ended = 0
+    for halt in halts(0, 40):
+        row = info["bank_row"]
+        assert torch.equal(obs, vectors[row, segment - 1])
+        seen = obs
+        obs, reward, terminated, truncated, info = envs.step(halt)
+        over = ~waiting & (halt | (segment == limit))
+        right = torch.from_numpy(loose.correct_under(checker))[row, segment - 1]
+        assert torch.equal(reward, torch.where(waiting, 0.0, (over & right).float() - cost))
+        assert torch.equal(terminated, over | waiting if mode == "DISABLED" else over)
+        assert not truncated.any()
+        returned += reward
+        for key in ("_episode", "_final_obs", "_final_info"):
+            assert torch.equal(info[key], over)
+        final = info["final_info"]
+        assert torch.equal(info["final_obs"][over], seen[over])
+        assert torch.equal(info["episode"]["l"][over], segment[over])
+        assert torch.equal(info["episode"]["r"][over], returned[over])
+        assert torch.allclose(returned[over], right[over].float() - cost * segment[over])
+        first = torch.from_numpy(loose.first_correct)[row]
+        told = {
+            "correct": torch.from_numpy(loose.correct)[row, segment - 1],
+            "valid": torch.from_numpy(loose.valid)[row, segment - 1],
+            "cell_accuracy": torch.from_numpy(loose.cell_accuracy)[row, segment - 1],
+            "segments": segment,
+            "first_correct_segment": torch.where(first <= segment, first, 0),
+            "forced": over & ~halt,
+        }
+        for key, value in told.items():
+            assert torch.equal(info[key], value) and torch.equal(final[key][over], value[over])
+        assert torch.equal(final["bank_row"][over], row[over])
+        assert torch.equal(info["rating"], torch.from_numpy(loose.rating)[info["bank_row"]])
+        stays = {"SAME_STEP": over & False, "NEXT_STEP": over, "DISABLED": over | waiting}[mode]
+        fresh = {"SAME_STEP": over, "NEXT_STEP": waiting, "DISABLED": over & False}[mode]
+        segment = torch.where(fresh, 1, segment + ~(over | waiting))
+        returned = torch.where(fresh, 0.0, returned)
+        waiting = stays
+        ended += int(over.sum())
+        if mode == "DISABLED" and waiting.all():
+            obs, info = envs.reset()
+            segment, returned, waiting = segment * 0 + 1, returned * 0, waiting & False
+    assert ended > 20
+
+
+def test_info_has_the_same_keys_and_shapes_every_step(bank: TraceBank) -> None:
+    def shapes(info: dict[str, Any]) -> dict[str, Any]:
+        return {k: shapes(v) if isinstance(v, dict) else tuple(v.shape) for k, v in info.items()}
+
+    envs = HaltingVectorEnv(ROWS, bank)
+    envs.reset(seed=0)
+    told = [envs.step(torch.full((ROWS,), halt))[-1] for halt in (0, 1, 0, 0, 0, 0, 0)]
+    assert all(shapes(info) == shapes(told[0]) for info in told)
+    for info in (told[0], told[0]["final_info"]):
+        plain = {key for key in info if not key.startswith("_")}
+        assert {f"_{key}" for key in plain} == info.keys() - plain
+
+
+def test_either_action_submits_at_the_limit(bank: TraceBank) -> None:
+    envs = HaltingVectorEnv(4, bank, halt_max_steps=1, segment_cost=0.5)
+    envs.reset(seed=0)
+    *_, terminated, _, info = envs.step(torch.tensor([0, 0, 1, 1]))
+    assert terminated.all() and info["forced"].tolist() == [True, True, False, False]
+
+
+def test_reset_mask_resets_those_rows_only(bank: TraceBank) -> None:
+    envs = HaltingVectorEnv(ROWS, bank, autoreset_mode="DISABLED")
+    _, first = envs.reset(seed=0)
+    before, *_ = envs.step(torch.tensor([1, 1, 1, 0, 0, 0]))
+    mask = torch.tensor([1, 0, 0, 1, 0, 0]).bool()
+    obs, info = envs.reset(options={"reset_mask": mask.numpy()})
+    assert torch.equal(obs[~mask], before[~mask])
+    assert (info["puzzle_key"] != first["puzzle_key"]).equal(mask)
+    assert envs.state is not None and envs.state.segment.tolist() == [1, 1, 1, 1, 2, 2]
+    assert envs.state.ended.tolist() == [False, True, True, False, False, False]
+    with pytest.raises(ValueError, match=rf"reset_mask .*wanted bool \({ROWS},\)"):
+        envs.reset(options={"reset_mask": torch.ones(ROWS)})
+
+
+# --- seeds ------------------------------------------------------------------------------------------
+
+
+def test_a_vector_equals_its_singles(bank: TraceBank) -> None:
+    """Row i seeded with seed + i: the same puzzles, observations, rewards and ends."""
+    envs = HaltingVectorEnv(3, bank, autoreset_mode="DISABLED", segment_cost=0.1)
+    singles = [make_env(bank, segment_cost=0.1) for _ in range(3)]
+    obs, info = envs.reset(seed=11)
+    for i, single in enumerate(singles):
+        one, told = single.reset(seed=11 + i)
+        assert np.array_equal(one, obs[i]) and told["puzzle_key"] == info["puzzle_key"][i]
+    for halt in halts(5, 30, 3, often=0.4):
+        obs, reward, terminated, _, info = envs.step(halt)
+        for i, single in enumerate(singles):
+            one, paid, over, cut, told = single.step(int(halt[i]))
+            assert np.array_equal(one, obs[i]) and paid == reward[i] and over == terminated[i]
+            assert not cut and told["correct"] == info["correct"][i]
+        if terminated.any():
+            obs, info = envs.reset(options={"reset_mask": terminated})
+            for i in terminated.nonzero()[:, 0].tolist():
+                assert np.array_equal(singles[i].reset()[0], obs[i])
+
+
+def test_a_row_meets_the_same_puzzles_whatever_the_others_do(bank: TraceBank) -> None:
+    met = []
+    for often in (0.2, 0.9):
+        envs = HaltingVectorEnv(ROWS, bank)
+        _, info = envs.reset(seed=3)
+        rows: list[list[int]] = [[int(k)] for k in info["puzzle_key"]]
+        for halt in halts(1, 30, often=often):
+            *_, info = envs.step(halt)
+            for row, key in zip(rows, info["puzzle_key"].tolist(), strict=True):
+                row.extend([key] if key != row[-1] else [])
+        met.append(rows)
+    for slow, fast in zip(*met, strict=True):
+        assert len(slow) > 3 and fast[: len(slow)] == slow
+
+
+def test_seeds_none_and_lists(bank: TraceBank) -> None:
+    envs = HaltingVectorEnv(2, bank)
+    by_number = envs.reset(seed=7)[1]["puzzle_key"]
+    by_list = envs.reset(seed=[7, 8])[1]["puzzle_key"]
+    assert torch.equal(by_number, by_list)
+    assert not torch.equal(envs.reset()[1]["puzzle_key"], by_list)  # goes on
+    some = envs.reset(seed=[7, None])[1]["puzzle_key"]
+    assert some[0] == by_list[0]
+    unseeded = [HaltingVectorEnv(2, bank).reset()[1]["puzzle_key"] for _ in range(2)]
+    assert not torch.equal(*unseeded)
+    with pytest.raises(ValueError, match="3 seeds for 2 environments"):
+        envs.reset(seed=[1, 2, 3])
+
+
+@pytest.mark.parametrize("rows", [3, 7, 32])
+def test_an_epoch_walks_every_puzzle_once(bank: TraceBank, rows: int) -> None:
+    """The sum of its episodes is what the replay of the same rule says; past the end nothing is right."""
+    correct = bank.correct.copy()
+    correct[-1] = True  # the puzzle shown past the end would always pay
+    bank = dataclasses.replace(bank, correct=correct)
+    rule_stops = replay(bank, "q-halt:0.5")
+    envs = HaltingVectorEnv(rows, bank, order="epoch", segment_cost=0.0)
+    obs, info = envs.reset(seed=0)
+    met: dict[int, bool] = {}
+    for _ in range(60):
+        stop = obs[:, 1] > 0.5 / 5  # q_halt in units of 5
+        keys = info["puzzle_key"]
+        obs, reward, terminated, _, info = envs.step(stop)
+        for key, paid in zip(keys[terminated].tolist(), reward[terminated].tolist(), strict=True):
+            if key < 20:
+                assert key not in met
+                met[key] = paid == 1
+            else:
+                assert paid == 0
+    assert [met[key] for key in range(20)] == rule_stops.correct.tolist()
+
+
+# --- no waiting -----------------------------------------------------------------------------------
+
+
+class Watch(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("order", ["hash", "epoch"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_step_runs_where_no_value_can_be_read(bank: TraceBank, mode: str, order: Any) -> None:
+    """On the meta device tensors have shapes and no values: reading or copying one raises."""
+    envs = HaltingVectorEnv(8, bank, autoreset_mode=mode, order=order, device="meta")
+    envs.reset(seed=0)
+    with Watch() as watch:
+        for _ in range(3):
+            obs, reward, *_, info = envs.step(torch.zeros(8, dtype=torch.int64, device="meta"))
+            assert obs.is_meta and reward.is_meta and info["final_info"]["correct"].is_meta
+    assert not watch.names & {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero"}
+
+
+# --- what Gymnasium and SB3 want --------------------------------------------------------------------
+
+
+def test_gymnasiums_checker_is_content() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make(ID).unwrapped)
+
+
+def test_sb3s_checker_is_content() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sb3_check_env(gym.make(ID).unwrapped)
+
+
+@pytest.mark.parametrize("name", [ID, f"hrm_rl:{ID}"])
+def test_made_by_name(name: str) -> None:
+    env = gym.make(name, segment_cost=0.1)
+    assert env.action_space == gym.spaces.Discrete(2)
+    obs, _ = env.reset(seed=0)
+    assert obs in env.observation_space and obs.dtype == np.float32
+    envs = gym.make_vec(name, num_envs=5, segment_cost=0.1)
+    assert isinstance(envs, HaltingVectorEnv) and envs.single_observation_space.shape == obs.shape
+    assert envs.reset(seed=0)[0].shape == (5, *obs.shape)
+    assert env.spec is not None and env.spec.max_episode_steps is None
+
+
+def test_observations_stay_in_their_space() -> None:
+    envs = make_vector_env(64)
+    obs, _ = envs.reset(seed=0)
+    for halt in halts(0, 20, 64):
+        assert obs.numpy() in envs.observation_space
+        obs = envs.step(halt)[0]
+
+
+def test_numpy_actions_do_as_well(bank: TraceBank) -> None:
+    envs, same = HaltingVectorEnv(4, bank), HaltingVectorEnv(4, bank)
+    envs.reset(seed=0), same.reset(seed=0)
+    one, other = envs.step(np.array([0, 1, 0, 1])), same.step(torch.tensor([0, 1, 0, 1]))
+    assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+# --- banks ------------------------------------------------------------------------------------------
+
+
+def test_a_bank_comes_from_its_file_and_by_split(tmp_path: Any) -> None:
+    bank = toy_bank(10, num_segments=3)
+    bank.save(tmp_path / "bank.safetensors")
+    sizes = {"validation": 10, "test": 10, None: 20}
+    for split, size in sizes.items():
+        envs = make_vector_env(2, tmp_path / "bank.safetensors", split=split)
+        assert isinstance(envs, HaltingVectorEnv) and envs.bank.num_puzzles == size
+        assert envs.rules.halt_max_steps == 3
+    with pytest.raises(ValueError, match="no puzzle of split 'train'; it has validation, test"):
+        make_env(tmp_path / "bank.safetensors", split="train")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        make_env(tmp_path / "nowhere")
+
+
+def test_unrated_puzzles_say_minus_one(bank: TraceBank) -> None:
+    unrated = dataclasses.replace(bank, rating=np.full(20, np.nan, np.float32))
+    assert (HaltingVectorEnv(3, unrated).reset(seed=0)[1]["rating"] == -1).all()
+
+
+def test_pooled_states_are_appended(bank: TraceBank) -> None:
+    states = np.random.default_rng(0).normal(size=(20, 5, 7)).astype(np.float16)
+    envs = HaltingVectorEnv(3, dataclasses.replace(bank, pooled_z_H=states), pooled=True)
+    plain = HaltingVectorEnv(3, bank)
+    obs, info = envs.reset(seed=0)
+    assert torch.equal(obs[:, :-7], plain.reset(seed=0)[0])
+    assert np.array_equal(obs[:, -7:].numpy(), states[info["bank_row"], 0].astype(np.float32))
+    with pytest.raises(ValueError, match="pooled"):
+        HaltingVectorEnv(3, bank, pooled=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_envs": 0}, "num_envs must be >= 1, got 0"),
+        ({"halt_max_steps": 6}, "halt_max_steps=6, but the bank has 5"),
+        ({"halt_max_steps": 0}, "halt_max_steps must be >= 1"),
+        ({"segment_cost": -1.0}, "segment_cost must be >= 0"),
+        ({"checker": "both"}, "checker must be one of"),
+        ({"order": "random"}, "order must be"),
+        ({"autoreset_mode": "never"}, "autoreset_mode must be one of"),
+    ],
+)
+def test_bad_settings_are_refused(bank: TraceBank, settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HaltingVectorEnv(**({"num_envs": 2, "bank": bank} | settings))
+
+
+def test_bad_actions_and_orders_of_calls_are_refused(bank: TraceBank) -> None:
+    envs = HaltingVectorEnv(2, bank)
+    with pytest.raises(RuntimeError, match="reset"):
+        envs.step([0, 0])
+    with pytest.raises(RuntimeError, match="first reset"):
+        envs.reset(options={"reset_mask": torch.ones(2).bool()})
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match=r"shape \(2, 1\); wanted \(2,\)"):
+        envs.step(torch.zeros(2, 1))
+
+
+# --- a live model -----------------------------------------------------------------------------------
+
+
+def record(model: Any, pool: Any, segments: int) -> TraceBank:
+    """A bank of these puzzles, straight from the agent."""
+    count = len(pool)
+    envs = PuzzleVectorEnv(
+        count,
+        SequentialSource(pool, 6),
+        order="epoch",
+        halt_max_steps=segments,
+        autoreset_mode="DISABLED",
+    )
+    agent, state, (obs, info) = HRMAgent(model), None, envs.reset(seed=0)
+    columns: dict[str, list] = {name: [] for name in (*FEATURES, "correct", "cell_accuracy")}
+    for _ in range(segments):
+        thought = agent.act(obs, state, puzzle_key=info["puzzle_key"])
+        state = thought.state
+        obs, *_, info = envs.step(
+            {"answer": thought.action["answer"], "halt": torch.zeros(count).bool()}
+        )
+        for name in FEATURES:
+            columns[name].append(getattr(thought.features, name))
+        for name in ("correct", "cell_accuracy"):
+            columns[name].append(info[name])
+    tables = {name: torch.stack(parts, 1).numpy() for name, parts in columns.items()}
+    correct, accuracy = tables.pop("correct"), tables.pop("cell_accuracy")
+    return TraceBank(
+        correct,
+        correct,
+        accuracy,
+        tables,
+        pool.inputs,
+        pool.labels,
+        np.zeros(count, np.int32),
+        np.arange(count),
+        np.zeros(count, np.float32),
+        ("pool",) * count,
+        np.array(["validation"] * count),
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("order", ["hash", "epoch"])
+def test_a_live_model_and_its_recording_play_alike(
+    pool: Any, restless_hrm: Callable[..., Any], mode: str, order: Any
+) -> None:
+    """Step for step, resets of single rows included: rewards, ends, judgements, observations."""
+    model = restless_hrm()
+    bank = record(model, pool, 4)
+    source = (PoolSource if order == "hash" else SequentialSource)(pool, 6)
+    options: dict[str, Any] = {"order": order, "autoreset_mode": mode, "segment_cost": 0.1}
+    live = make_vector_env(ROWS, agent=HRMAgent(model), source=source, halt_max_steps=4, **options)
+    recorded = make_vector_env(ROWS, bank, **options)
+    assert isinstance(live, LiveHaltingVectorEnv)
+    assert live.observation_space == recorded.observation_space
+    (one, told), (other, recalled) = live.reset(seed=2), recorded.reset(seed=2)
+    shared = ("correct", "cell_accuracy", "segments", "first_correct_segment", "forced")
+    for halt in halts(3, 10, often=0.4):
+        assert torch.equal(told["puzzle_key"], recalled["puzzle_key"])
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=1e-3)
+        (one, paid, over, _, told), (other, earned, ended, _, recalled) = (
+            live.step(halt),
+            recorded.step(halt),
+        )
+        assert torch.equal(over, ended) and torch.equal(told["_episode"], recalled["_episode"])
+        assert torch.equal(paid, earned)
+        for key in shared:
+            assert torch.equal(told[key], recalled[key]), key
+        torch.testing.assert_close(told["final_obs"], recalled["final_obs"], atol=2e-3, rtol=1e-3)
+        if mode == "DISABLED" and over.any():
+            mask = over & (torch.arange(ROWS) < 4)
+            (one, told), (other, recalled) = (
+                envs.reset(options={"reset_mask": mask}) for envs in (live, recorded)
+            )
+
+
+def test_a_live_single(pool: Any, restless_hrm: Callable[..., Any]) -> None:
+    env = make_env(agent=HRMAgent(restless_hrm()), source=PoolSource(pool, 6), halt_max_steps=3)
+    obs, _ = env.reset(seed=0)
+    assert obs in env.observation_space
+    ends = [env.step(0)[2] for _ in range(3)]
+    assert ends == [False, False, True]
+
+
+def test_a_bank_or_an_agent_not_both(bank: TraceBank, source: Any) -> None:
+    for settings in ({"source": source}, {"agent": object()}):
+        with pytest.raises(ValueError, match="a bank, or an agent and a source"):
+            make_vector_env(2, **settings)
+    with pytest.raises(ValueError, match="a bank, or an agent and a source"):
+        make_vector_env(2, bank, agent=object(), source=source)

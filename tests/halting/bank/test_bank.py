@@ -1,0 +1,358 @@
+"""The trace bank: what goes into the file comes out, without torch; what is wrong is named."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from hrm_rl.halting import BankHeader, TraceBank, puzzle_ids, puzzles_hash
+from hrm_rl.halting.bank import FEATURES
+from hrm_rl.puzzles.pool import IGNORE_LABEL
+
+N, M, S, D = 9, 4, 8, 3
+PINNED = [8243656413853952051, 4972684991220920564]
+ARRAYS = [f.name for f in dataclasses.fields(TraceBank) if f.name not in ("features", "header")]
+
+
+@pytest.fixture
+def full(random_bank: Callable[..., TraceBank]) -> TraceBank:
+    """A bank with everything that one can hold."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 250, (N, S))
+    labels[:, ::3] = IGNORE_LABEL
+    header = BankHeader(
+        model_hash="abc",
+        created="2025-01-01T00:00:00+00:00",
+        versions={"numpy": "2"},
+        halt_max_steps=3,
+        trained_rule="q-halt:0",
+        preset="tiny",
+        step=7,
+        seconds_per_segment={"1": 0.25, "64": 1.5},
+        note="ä",
+    )
+    return random_bank(
+        N,
+        M,
+        valid=rng.random((N, M)) < 0.5,
+        labels=labels,
+        puzzle_identifiers=rng.integers(0, 1000, N),
+        puzzle_key=np.array([0, 1, 2, 3, 4, 0, 1, 2, 0]),
+        rating=np.array([np.nan, 0, 1.5, *range(N - 3)]),
+        source=("a", "b", "") * 3,
+        split=np.array(["validation"] * 5 + ["test"] * 3 + ["train"]),
+        header=header,
+        pooled_z_H=rng.normal(size=(N, M, D)).astype(np.float16),
+        drafts=rng.integers(0, 250, (N, M, S)).astype(np.uint8),
+    )
+
+
+def assert_same(one: TraceBank, two: TraceBank) -> None:
+    assert one.header == two.header and one.source == two.source
+    for name in ARRAYS:
+        a, b = getattr(one, name), getattr(two, name)
+        np.testing.assert_array_equal(a, b, err_msg=name)
+        assert a is None or name == "source" or a.dtype.kind == b.dtype.kind, name
+    assert one.features.keys() == two.features.keys()
+    for name in one.features:
+        np.testing.assert_array_equal(one.features[name], two.features[name], err_msg=name)
+        assert one.features[name].dtype == two.features[name].dtype
+
+
+@pytest.fixture
+def saved(full: TraceBank, tmp_path: Path) -> Path:
+    full.save(tmp_path / "bank.safetensors")
+    return tmp_path / "bank.safetensors"
+
+
+def rewrite(path: Path, metadata: dict[str, str] | None = None, **tensors: Any) -> None:
+    """Change a saved bank behind its back; None removes."""
+    with safe_open(path, "numpy") as file:
+        header = (file.metadata() or {}) | (metadata or {})
+    kept = {k: t for k, t in (load_file(path) | tensors).items() if t is not None}
+    save_file({k: np.ascontiguousarray(t) for k, t in kept.items()}, path, header)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_bank_comes_back_as_it_was(full: TraceBank, saved: Path) -> None:
+    assert_same(full, TraceBank.load(saved))
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_bank_with_the_least_comes_back(
+    random_bank: Callable[..., TraceBank], tmp_path: Path
+) -> None:
+    tokens = np.arange(N * S).reshape(N, S) * 50  # beyond uint8
+    bank = random_bank(N, M, inputs=tokens, labels=tokens + 9)
+    bank.save(tmp_path / "bank")
+    assert_same(bank, TraceBank.load(str(tmp_path / "bank")))
+
+
+def test_opening_a_bank_needs_no_torch(saved: Path) -> None:
+    code = (
+        "import sys; from hrm_rl.halting import TraceBank; bank = TraceBank.load(sys.argv[1]);"
+        "bank.column('halt_sum'), bank.in_split('test').first_correct;"
+        "assert bank.num_puzzles == 9 and 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(saved)]).returncode == 0
+
+
+def test_the_file_is_what_its_page_says(full: TraceBank, saved: Path) -> None:
+    """docs/trace-banks.md, read with safetensors and NumPy alone."""
+    page = Path(__file__).parents[3].joinpath("docs", "trace-banks.md").read_text()
+    with safe_open(saved, "numpy") as file:
+        metadata, names = file.metadata(), set(file.keys())
+        kinds = {name: file.get_slice(name).get_dtype() for name in names}
+    assert metadata["format"] == "hrm_rl trace bank" and metadata["version"] == "1"
+    rows = {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if line.startswith("| `") and len(cells) == 6:
+            rows |= {name.strip("` "): cells[2] for name in cells[1].split(",")}
+    assert rows.keys() == names
+    for name, kind in kinds.items():
+        assert kind in rows[name].split(" or "), (name, kind, rows[name])
+    fields = {field.name for field in dataclasses.fields(BankHeader)}
+    assert json.loads(metadata["header"]).keys() == fields
+    assert all(f"`{name}`" in page for name in fields)
+    tensors = load_file(saved)
+    codes = tensors["split"] == json.loads(metadata["split_names"]).index("test")
+    np.testing.assert_array_equal(codes, full.split == "test")
+    sources = json.loads(metadata["source_names"])
+    assert tuple(sources[code] for code in tensors["source"]) == full.source
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.2, 0.6, 0.999])
+def test_a_truncated_file_is_named(saved: Path, share: float) -> None:
+    whole = saved.read_bytes()
+    saved.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ValueError, match=r"bank\.safetensors.*(no trace bank|cut short)"):
+        TraceBank.load(saved)
+
+
+def test_what_is_no_bank_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("source,question,answer,rating\n" * 99)
+    save_file({"weight": np.zeros(3)}, tmp_path / "weights")
+    for name in ("text", "weights"):
+        with pytest.raises(ValueError, match=rf"{name}.* no trace bank"):
+            TraceBank.load(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"no bank at .*none"):
+        TraceBank.load(tmp_path / "none")
+    with pytest.raises(OSError, match="is a folder"):
+        TraceBank.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metadata": {"version": "2"}}, "format 2, and this version of hrm_rl reads format 1"),
+        ({"metadata": {"header": "{"}}, "header is missing or damaged"),
+        ({"metadata": {"header": "[]"}}, "header is damaged"),
+        ({"metadata": {"source_names": "[]"}}, "source or split code has no name"),
+        ({"metadata": {"header": '{"puzzles_hash": "0"}'}}, "puzzles_hash differs"),
+        ({"correct": None}, "lacks correct"),
+        ({"inputs": None, "labels": None}, "lacks inputs, labels"),
+        ({"q_halt": np.zeros((N, M + 1), np.float32)}, r"q_halt has shape \(9, 5\)"),
+        ({"rating": np.zeros(2, np.float32)}, r"rating has shape \(2,\)"),
+        ({"inputs": np.zeros((N, S), np.float32)}, "must be uint8 or uint16, got float32"),
+        ({"first_correct": np.full(N, 2, np.int16)}, "first_correct does not follow"),
+        ({"drafts": np.zeros((N, M, 2), np.uint8)}, "drafts has shape"),
+    ],
+)
+def test_damage_is_named(saved: Path, change: dict[str, Any], message: str) -> None:
+    rewrite(saved, **change)
+    with pytest.raises(ValueError, match=rf"bank\.safetensors: .*{message}"):
+        TraceBank.load(saved)
+
+
+FLOATS = ["cell_accuracy", "pooled_z_H", *(name for name in FEATURES if name != "unchanged_for")]
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_nan_is_named_with_its_column_and_place(saved: Path, full: TraceBank, name: str) -> None:
+    column = np.array(load_file(saved)[name])
+    column[6, 2] = np.nan
+    wanted = f"{name} holds NaN.*puzzle 6, segment 3"
+    rewrite(saved, **{name: column})
+    with pytest.raises(ValueError, match=wanted):
+        TraceBank.load(saved)
+    changed = {name: column}
+    if name in FEATURES:
+        changed = {"features": {**full.features, name: column}}
+    before = saved.read_bytes()
+    with pytest.raises(ValueError, match=wanted):
+        dataclasses.replace(full, **changed).save(saved)
+    assert saved.read_bytes() == before
+
+
+def test_infinity_only_where_there_is_nothing_to_compare_with(saved: Path) -> None:
+    columns = load_file(saved)
+    for name in ("kl", "residual_H", "residual_L"):
+        assert (columns[name][:, 0] == np.inf).all()
+    for name, place in (("kl", (1, 1)), ("q_halt", (1, 0)), ("confidence", (1, 0))):
+        column = np.array(columns[name])
+        column[place] = np.inf
+        rewrite(saved, **{name: column})
+        with pytest.raises(ValueError, match=f"{name} holds infinity"):
+            TraceBank.load(saved)
+        rewrite(saved, **{name: columns[name]})
+    TraceBank.load(saved)
+
+
+def test_a_place_that_cannot_be_written_is_named(full: TraceBank, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="is a folder"):
+        full.save(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none"):
+        full.save(tmp_path / "none" / "bank")
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def rows_of(bank: TraceBank) -> dict[str, Any]:
+    return {name: getattr(bank, name) for name in ARRAYS if name != "source"} | dict(bank.features)
+
+
+@pytest.mark.parametrize("rows", [[3], [5, 0, 5], np.arange(N) % 2 == 0, slice(2, 7)])
+def test_take(full: TraceBank, rows: Any) -> None:
+    few = full.take(rows)
+    for name, array in rows_of(few).items():
+        np.testing.assert_array_equal(array, rows_of(full)[name][rows], err_msg=name)
+    assert few.source == tuple(np.array(full.source)[rows])
+    assert few.header.puzzles_hash == puzzles_hash(few.inputs, few.labels)
+    assert len(few) == few.num_puzzles == len(few.puzzles)
+    with pytest.raises(ValueError, match="at least one puzzle"):
+        full.take([])
+
+
+def test_splits(full: TraceBank) -> None:
+    assert full.counts() == {"train": 1, "validation": 5, "test": 3}
+    test = full.in_split("test")
+    np.testing.assert_array_equal(test.inputs, full.inputs[5:8])
+    np.testing.assert_array_equal(test.puzzle_key, [0, 1, 2])
+    with pytest.raises(ValueError, match="no puzzle of split 'train'; it has test"):
+        test.in_split("train")
+
+
+@pytest.mark.parametrize("limit", [1, 3, M])
+def test_truncate(full: TraceBank, limit: int) -> None:
+    short = full.truncate(limit)
+    assert short.num_segments == limit
+    for name, array in rows_of(short).items():
+        wanted = rows_of(full)[name]
+        wanted = wanted if array.shape == wanted.shape else wanted[:, :limit]
+        np.testing.assert_array_equal(array, wanted, err_msg=name)
+    for bad in (0, M + 1):
+        with pytest.raises(ValueError, match=rf"1\.\.{M}, .* got {bad}"):
+            full.truncate(bad)
+
+
+def test_first_correct_and_checkers(full: TraceBank) -> None:
+    for row, first in zip(full.correct, full.first_correct, strict=True):
+        wanted = next((m + 1 for m in range(M) if row[m]), 0)
+        assert first == wanted
+    assert full.correct_under("exact") is full.correct
+    assert full.correct_under("valid") is full.valid
+    with pytest.raises(ValueError, match="'exact' or 'valid', got 'both'"):
+        full.correct_under("both")  # type: ignore[arg-type]
+
+
+# --- columns --------------------------------------------------------------------------------------
+
+
+def test_derived_columns_equal_their_definitions(full: TraceBank) -> None:
+    halt = 1 / (1 + np.exp(-full.features["q_halt"].astype(float)))
+    wanted: dict[str, NDArray[Any]] = {
+        "segment": np.array([range(1, M + 1)] * N),
+        "puzzle_key": np.repeat(full.puzzle_key, M).reshape(N, M),
+        "halt_sum": np.array([[halt[n, : m + 1].sum() for m in range(M)] for n in range(N)]),
+        "log_survival": np.log(
+            [[np.prod(1 - halt[n, : m + 1]) for m in range(M)] for n in range(N)]
+        ),
+        "previous_residual_H": np.array(
+            [
+                [full.features["residual_H"][n, m - 1] if m else np.inf for m in range(M)]
+                for n in range(N)
+            ]
+        ),
+        "pooled_z_H": full.pooled_z_H,  # type: ignore[dict-item]
+    }
+    for name, values in wanted.items():
+        np.testing.assert_allclose(full.column(name), values, rtol=2e-6, atol=1e-6, err_msg=name)
+    for name in FEATURES:
+        assert full.column(name) is full.features[name]
+
+
+def test_derived_columns_do_not_overflow(random_bank: Callable[..., TraceBank]) -> None:
+    bank = random_bank(2, 2)
+    q = np.array([[200.0, -200.0], [-200.0, 200.0]])
+    bank = dataclasses.replace(bank, features={"q_halt": q})
+    with np.errstate(all="raise", under="ignore"):
+        np.testing.assert_allclose(bank.column("halt_sum"), [[1, 1], [0, 1]])
+        np.testing.assert_allclose(bank.column("log_survival"), [[-200, -200], [0, -200]])
+
+
+def test_a_missing_column_says_how_to_record_it(random_bank: Callable[..., TraceBank]) -> None:
+    bank = random_bank(2, 2)
+    with pytest.raises(ValueError, match=r"'pooled_z_H', which this bank lacks.*--pooled"):
+        bank.column("pooled_z_H")
+    with pytest.raises(ValueError, match="'kl', which this bank lacks; record it"):
+        dataclasses.replace(bank, features={}).column("kl")
+    with pytest.raises(ValueError, match=r"'mood', which this bank lacks$"):
+        bank.column("mood")
+
+
+# --- construction and hashes ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"correct": np.zeros((0, M))}, "must be .puzzles, segments., both >= 1"),
+        ({"valid": np.zeros((N, M + 1))}, r"valid has shape \(9, 5\)"),
+        ({"labels": np.zeros((N, S + 1))}, "labels has shape"),
+        ({"source": ("a",)}, "source names 1 puzzles, the bank holds 9"),
+        ({"split": np.full(N, "dev")}, "unknown split 'dev'"),
+        ({"features": {"mood": np.zeros((N, M))}}, "unknown feature 'mood'"),
+        ({"pooled_z_H": np.zeros((N, M), np.float16)}, "pooled_z_H has shape"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    random_bank: Callable[..., TraceBank], fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        random_bank(N, M, **fields)
+
+
+def test_hashes_see_every_cell_and_their_order() -> None:
+    inputs = np.arange(6).reshape(2, 3)
+    labels = inputs + 1
+    ids = puzzle_ids(inputs, labels)
+    assert ids.dtype == np.uint64
+    # Files of fitted rules hold these numbers.
+    assert ids.tolist() == PINNED
+    np.testing.assert_array_equal(puzzle_ids(inputs[::-1], labels[::-1]), ids[::-1])
+    np.testing.assert_array_equal(puzzle_ids(inputs.astype(np.uint8), labels), ids)
+    seen, hashes = {*ids.tolist()}, {puzzles_hash(inputs, labels)}
+    for array in (inputs, labels):
+        for cell in range(3):
+            changed = array.copy()
+            changed[:, cell] = IGNORE_LABEL
+            pair = (changed, labels) if array is inputs else (inputs, changed)
+            seen |= {*puzzle_ids(*pair).tolist()}
+            hashes.add(puzzles_hash(*pair))
+    swapped = inputs[:, ::-1]
+    seen |= {*puzzle_ids(swapped, labels).tolist()}
+    hashes |= {puzzles_hash(swapped, labels), puzzles_hash(inputs[::-1], labels[::-1])}
+    assert len(seen) == 2 * 8 and len(hashes) == 9

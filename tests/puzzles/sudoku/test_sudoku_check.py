@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from hrm_rl.puzzles import IGNORE_LABEL, sudoku
+from hrm_rl.puzzles.sudoku.check import broken_units
+
+sizes = pytest.mark.parametrize("size", sudoku.SIZES)
+
+
+@sizes
+def test_right_answers_are_valid_and_exact(size):
+    puzzles = sudoku.generate(20, size)
+    assert sudoku.is_valid(puzzles.inputs, puzzles.labels, size).tolist() == [True] * 20
+    assert sudoku.is_exact(puzzles.labels, puzzles.labels).tolist() == [True] * 20
+    assert sudoku.is_valid(puzzles.inputs[0], puzzles.labels[0], size).shape == ()
+
+
+@sizes
+def test_every_single_wrong_cell_is_seen(size):
+    puzzle = sudoku.generate(1, size)
+    cells = size * size
+    inputs = np.repeat(puzzle.inputs, cells, axis=0)
+    for step in range(1, size + 2):  # every other token, PAD and BLANK among them
+        answers = np.repeat(puzzle.labels, cells, axis=0)
+        diagonal = np.arange(cells)
+        answers[diagonal, diagonal] = (answers[diagonal, diagonal] + step) % (size + 2)
+        assert not sudoku.is_valid(inputs, answers, size).any()
+        assert not sudoku.is_exact(np.repeat(puzzle.labels, cells, axis=0), answers).any()
+
+
+@sizes
+def test_a_right_grid_that_breaks_the_givens_is_not_valid(size):
+    puzzle = sudoku.generate(1, size)
+    renamed = np.where(puzzle.labels == 2, 3, np.where(puzzle.labels == 3, 2, puzzle.labels))
+    blank = np.full_like(puzzle.inputs, sudoku.BLANK)
+    assert sudoku.is_valid(blank, renamed, size).all()
+    assert not sudoku.is_valid(puzzle.inputs, renamed, size).any()
+
+
+def test_rows_and_columns_are_not_enough():
+    latin = (np.add.outer(np.arange(9), np.arange(9)) % 9 + 2).reshape(1, 81)
+    blank = np.full((1, 81), sudoku.BLANK)
+    assert not sudoku.is_valid(blank, latin, 9).any()
+    boxes = np.tile((np.arange(9).reshape(3, 3) + 2), (3, 3)).reshape(1, 81)
+    assert not sudoku.is_valid(blank, boxes, 9).any()
+
+
+@sizes
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int64])
+def test_answers_of_any_integers_are_judged_alike(size, dtype):
+    """A 9 is bit 9 of a unit, which a byte has not."""
+    puzzles = sudoku.generate(3, size)
+    answers = puzzles.labels.astype(dtype)
+    assert sudoku.is_valid(puzzles.inputs, answers, size).all()
+    assert not broken_units(answers, size).any()
+    answers[:, 0] = answers[:, 1]
+    assert broken_units(answers, size)[:, 0].all()
+    assert not sudoku.is_valid(puzzles.inputs, answers, size).any()
+
+
+def test_wild_tokens_are_wrong_and_no_error():
+    puzzle = sudoku.generate(1, 4)
+    for token in (-100, -1, 0, 1, 6, 7, 40, 2**31 - 1):
+        answers = puzzle.labels.copy()
+        answers[0, 3] = token
+        assert not sudoku.is_valid(puzzle.inputs, answers, 4).any()
+
+
+def test_ignored_labels_are_not_judged():
+    labels = np.array([[2, IGNORE_LABEL, 4], [2, IGNORE_LABEL, 4]])
+    assert sudoku.is_exact(labels, np.array([[2, 9, 4], [2, 9, 5]])).tolist() == [True, False]
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match=r"shape of inputs \(2, 16\), got \(1, 16\)"):
+        sudoku.is_valid(np.ones((2, 16), int), np.ones((1, 16), int), 4)
+    with pytest.raises(ValueError, match=r"shape of labels \(2, 16\), got \(16,\)"):
+        sudoku.is_exact(np.ones((2, 16), int), np.ones(16, int))
+
+
+@sizes
+def test_check_puzzle_returns_the_solution(size):
+    puzzle = sudoku.generate(1, size)
+    np.testing.assert_array_equal(sudoku.check_puzzle(puzzle.inputs[0], size), puzzle.labels[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1..1" + "." * 12, "two 1s in row 1, at row 1, column 1 and row 1, column 4"),
+        ("3......." + "3" + "." * 7, "two 3s in column 1, at row 1, column 1 and row 3, column 1"),
+        ("4....4.........." + "", "two 4s in box 1, at row 1, column 1 and row 2, column 2"),
+        ("123....4........", "no solution"),
+        ("1" + "." * 15, r"several solutions \(1 clues\)"),
+    ],
+)
+def test_check_puzzle_says_what_is_wrong(text, message):
+    with pytest.raises(ValueError, match=message):
+        sudoku.check_puzzle(sudoku.parse(text), 4)
+
+
+def test_check_puzzle_takes_one():
+    with pytest.raises(ValueError, match=r"one puzzle \[S\], got shape \(2, 16\)"):
+        sudoku.check_puzzle(np.ones((2, 16), int), 4)

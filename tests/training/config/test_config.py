@@ -1,0 +1,284 @@
+"""Config files, overrides, resumes: what wins, what follows, and what is refused with which words."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from hrm_rl.agents import LearnerConfig
+from hrm_rl.model import HRMConfig
+from hrm_rl.training.config import command_line, option, read_config, resolve, resume, to_toml
+from hrm_rl.training.config.knobs import knobs
+from hrm_rl.training.machine.compute import Compute
+from hrm_rl.training.presets import PRESETS, FamilyData, Preset, SudokuData, find_preset
+
+TABLES = (
+    ("model", HRMConfig),
+    ("learner", LearnerConfig),
+    ("data", SudokuData),
+    ("data", FamilyData),
+)
+BASE = 'preset = "sudoku-4x4"\n'
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "run.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+# --- knobs ----------------------------------------------------------------------------------------
+
+
+def test_every_field_is_a_knob_with_a_meaning() -> None:
+    named = {"seed", "device", "dtype", "compile"}
+    named |= {f.name for f in dataclasses.fields(Preset)} - {"name", "model", "learner", "data"}
+    for table, kind in TABLES:
+        named |= {f"{table}.{f.name}" for f in dataclasses.fields(kind)}
+    named -= {"model.forward_dtype", "learner.seed"}  # --dtype and --seed
+    assert set(knobs()) == named
+    assert [key for key, knob in knobs().items() if len(knob.meaning) < 10] == []
+
+
+def test_defaults_are_shown_by_preset() -> None:
+    knob = dataclasses.replace(knobs()["batch_size"], defaults={"a": 1, "b": 2, "c": 1})
+    assert knob.default == "1; b 2"
+    assert knobs()["batch_size"].defaults == {n: p.batch_size for n, p in PRESETS.items()}
+    assert knobs()["learner.betas"].default == "0.9 0.95"
+    assert knobs()["device"].default == "auto"
+
+
+def test_the_guide_lists_every_knob() -> None:
+    guide = Path(__file__).resolve().parents[3] / "docs" / "knobs.md"
+    if not guide.is_file():
+        pytest.skip("runs in a checkout")
+    text = guide.read_text(encoding="utf-8")
+    assert [key for key, knob in knobs().items() if f"`{knob.name}`" not in text] == []
+
+
+# --- what wins, and what follows ------------------------------------------------------------------
+
+
+def test_the_command_line_wins_over_the_file_and_that_over_the_preset(write) -> None:
+    file = read_config(write(BASE + "batch_size = 8\nmax_steps = 20\n[learner]\nlr = 1\n"))
+    run = resolve(file, command_line({"learner.lr": 0.5, "batch_size": None}))
+    assert (run.preset.batch_size, run.preset.max_steps, run.preset.learner.lr) == (8, 20, 0.5)
+    assert run.preset.learner.weight_decay == find_preset("sudoku-4x4").learner.weight_decay
+    assert run.given == {"batch_size", "max_steps", "learner.lr"}
+
+
+def test_the_spoken_preset_wins(write) -> None:
+    assert resolve(read_config(write(BASE)), command_line({}, "sudoku-6x6")).preset.data.size == 6
+
+
+def test_what_hangs_together_follows() -> None:
+    layers = command_line({"data.size": 6, "max_steps": 77, "seed": 5}, "sudoku-4x4")
+    preset = resolve(layers).preset
+    assert (preset.model.vocab_size, preset.model.seq_len) == (8, 36)
+    assert (preset.learner.total_steps, preset.learner.seed) == (77, 5)
+    narrow = resolve(command_line({"model.hidden_size": 256}, "sudoku-extreme")).preset
+    assert narrow.model.puzzle_emb_ndim == 256
+
+
+def test_a_model_follows_the_family_and_its_dials(write) -> None:
+    words = {"data.family": "maze", "data.dials": "size=5 perfect=true"}
+    preset = resolve(command_line(words, "sudoku-4x4")).preset
+    assert preset.data == FamilyData("maze", {"size": 5, "perfect": True}, train_puzzles=20_000)
+    assert (preset.model.vocab_size, preset.model.seq_len) == (6, 25)
+    back = resolve(command_line({"data.family": "sudoku", "data.size": 6}, "prefix-parity")).preset
+    assert back.data == SudokuData(size=6, train_puzzles=20_000) and back.model.seq_len == 36
+
+
+def test_dials_that_are_not_said_stay(write) -> None:
+    """The preset's, a file's and an option's are one table."""
+    file = read_config(write('preset = "prefix-parity"\n[data.dials]\nlength = 20\n'))
+    run = resolve(file, command_line({"data.dials": "min_length=5"}))
+    assert run.preset.data.dials == {"length": 20, "min_length": 5}
+    again = resolve(read_config(write(to_toml(run.preset, Compute()))))
+    assert again.preset.data == run.preset.data and again.preset.model.seq_len == 20
+    words = command_line({"data.dials": "length=20"})
+    assert resume(run.preset, Compute(), "here", words).preset == run.preset
+    with pytest.raises(ValueError, match=r"--data.dials cannot change in a resumed run: here has"):
+        resume(run.preset, Compute(), "here", command_line({"data.dials": "length=21"}))
+
+
+def test_what_is_given_does_not_follow() -> None:
+    values = {"model.hidden_size": 256, "model.puzzle_emb_ndim": 64, "max_steps": 7}
+    preset = resolve(command_line(values | {"learner.total_steps": 9}, "sudoku-extreme")).preset
+    assert (preset.model.puzzle_emb_ndim, preset.learner.total_steps) == (64, 9)
+
+
+def test_the_references_names_for_dtype_and_seed_are_read(write) -> None:
+    run = resolve(
+        read_config(
+            write(BASE + '[model]\nforward_dtype = "bfloat16"\nH_cycles = 3\n[learner]\nseed = 4')
+        )
+    )
+    assert (run.settings.dtype, run.settings.seed) == ("bfloat16", 4)
+    assert run.preset.model.H_cycles == 3
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_written_resolves_to_the_same(write, name) -> None:
+    values = {"learner.lr": 1e-5, "seed": 3, "learner.q_target": "lambda:0.9"}
+    sudoku = isinstance(find_preset(name).data, SudokuData)
+    smaller = {"data.size": 6, "data.extra_givens": (0, 9)}
+    values |= smaller if sudoku else {"data.train_puzzles": 7}
+    preset = resolve(command_line(values, name)).preset
+    again = resolve(read_config(write(to_toml(preset, Compute()))))
+    model = dataclasses.replace(preset.model, forward_dtype=again.preset.model.forward_dtype)
+    assert again.preset == dataclasses.replace(preset, model=model)
+    assert (again.settings.device, again.settings.dtype) == ("cpu", "float32")
+
+
+def test_strings_survive_writing(write, tmp_path) -> None:
+    odd = tmp_path / 'a "b" \\ ü\U0001f600.csv'
+    odd.touch()
+    preset = resolve(command_line({"data.file": str(odd)}, "sudoku-4x4")).preset
+    assert resolve(read_config(write(to_toml(preset, Compute())))).preset.data.file == str(odd)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[model]\nhiden_size = 3",
+            "unknown key model.hiden_size; did you mean model.hidden_size?",
+        ),
+        ("lr = 1", "unknown key lr; did you mean learner.lr?"),
+        ("[model]\nlr = 1", "unknown key model.lr; did you mean learner.lr?"),
+        ("batchsize = 1", "unknown key batchsize; did you mean batch_size?"),
+        ("[lerner]\nlr = 1", "unknown table [lerner]; did you mean [learner]?"),
+        ("zzz = 1", "unknown key zzz"),
+        ("model = 3", "model must be a table, [model], got 3"),
+        ("batch_size = 0", "batch_size must be >= 1, got 0"),
+        ("batch_size = 2.5", "batch_size must be a whole number, got 2.5"),
+        ("batch_size = true", "batch_size must be a whole number, got True"),
+        ("max_steps = 0", "max_steps must be >= 1, got 0"),
+        ("dtype = 'half'", "dtype must be one of auto, float32, bfloat16"),
+        ("[model]\nhidden_size = 'big'", "model.hidden_size must be a whole number, got 'big'"),
+        ("[model]\nhidden_size = 97", "model.hidden_size=97 is not divisible by num_heads=4"),
+        ("[model]\nnum_heads = 5", "model.num_heads: hidden_size=96 is not divisible"),
+        ("[model]\nseq_len = 5", "model.seq_len must be 16 for these puzzles, got 5"),
+        ("[learner]\nlr = nan", "learner.lr must be a finite number, got nan"),
+        ("[learner]\nlr = -1", "learner.lr must be >= 0, got -1"),
+        ("[learner]\nbetas = [0.9]", "learner.betas must be 2 numbers, got [0.9]"),
+        ("[learner]\nbetas = [0.9, 1]", "learner.betas must be two numbers in [0, 1)"),
+        ("[learner]\noptimizer = 'sgd'", "learner.optimizer must be one of adam-atan2, adamw"),
+        ("[learner]\nq_target = 'some'", "learner.q_target 'some' is none of full, none, every:K"),
+        ("[data]\nsize = 5", "data.size: unknown Sudoku size 5; known sizes are 4, 6, 9"),
+        ("[data]\ndials = {size = 6}", "data.dials are not for sudoku; it has size"),
+        ("[data]\nfamily = 'maze'\ndials = {sise = 6}", "data.dials: sise is no dial of maze; it"),
+        ("[data]\nfamily = 'maze'\ndials = {size = 2}", "data.dials: size must be 3 to 100, got 2"),
+        ("[data]\nfamily = 'maze'\nsize = 6", "data.size is a setting of sudoku; say dials"),
+        ("[data]\nfamily = 'maize'", "data.family: unknown family 'maize'; did you mean 'maze'?"),
+        ("[data]\nfamily = 'own'", "data.family own needs the dataset folder that has the puzzles"),
+        ("[data]\ndials = 'size'", "data.dials must be a table such as {size = 12}"),
+        ("[data]\ndials = {size = 'big'}", "data.dials must be a table such as {size = 12}"),
+        ("[data]\nextra_givens = [3, 1]", "data.extra_givens must be two numbers, 0 <= least"),
+        ("dtype='float32'\n[model]\nforward_dtype='bfloat16'", "model.forward_dtype is 'bfloat16'"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named(write, text, message) -> None:
+    path = write(BASE + text)
+    with pytest.raises(ValueError) as caught:
+        resolve(read_config(path))
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"), [("a = = 1", 2, "Invalid value"), ("a = [1,\n2\n", 3, "Unclosed")]
+)
+def test_a_syntax_error_names_its_line(write, text, line, words) -> None:
+    path = write(BASE + text)
+    with pytest.raises(ValueError) as caught:
+        read_config(path)
+    assert str(caught.value).startswith(f"{path}, line {line}: {words}")
+
+
+def test_no_file_no_text_no_preset(write, tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no config file at .*none\.toml"):
+        read_config(tmp_path / "none.toml")
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="no UTF-8"):
+        read_config(tmp_path / "b.toml")
+    with pytest.raises(ValueError, match="which preset"):
+        resolve(read_config(write("seed = 1")))
+    with pytest.raises(ValueError, match=r"run\.toml: unknown preset 'sudoku-4'; did you mean"):
+        resolve(read_config(write("preset = 'sudoku-4'")))
+    with pytest.raises(FileNotFoundError, match=r"--data: no file at nowhere\.csv"):
+        resolve(command_line({"data.file": "nowhere.csv"}, "sudoku-4x4"))
+
+
+def test_a_mistake_on_the_command_line_names_the_option(write) -> None:
+    file = read_config(write(BASE + "[model]\nhidden_size = 90"))
+    with pytest.raises(ValueError, match=r"^--model\.num-heads: hidden_size=90 is not divisible"):
+        resolve(file, command_line({"model.num_heads": 4}))
+    with pytest.raises(ValueError, match=r"^--q-target: q_target 'x' is none of"):
+        resolve(command_line({"learner.q_target": "x"}, "sudoku-4x4"))
+    assert option("model.H_cycles") == "--model.H-cycles"
+
+
+@pytest.mark.parametrize("name", ["sudoku-4x4", "sudoku-6x6"])
+def test_other_ways_to_learn_halting_leave_the_q_targets_out(name) -> None:
+    run = resolve(command_line({"learner.halting": "ponder"}, name))
+    assert (run.preset.learner.halting, run.preset.learner.q_target) == ("ponder", "full")
+    assert find_preset(name).learner.q_target.startswith("subsample")
+    with pytest.raises(ValueError, match=r"q_target 'none' is for halting 'q'"):
+        resolve(command_line({"learner.halting": "act", "learner.q_target": "none"}, name))
+
+
+# --- resumes --------------------------------------------------------------------------------------
+
+
+def test_a_resume_may_run_longer_and_log_otherwise() -> None:
+    stored = find_preset("sudoku-4x4")
+    free = {"max_steps": 3000, "validate_every": 5, "log_every": 2}
+    preset = resume(stored, Compute(), "runs/x", command_line(free, "sudoku-4x4")).preset
+    assert (preset.max_steps, preset.validate_every, preset.log_every) == (3000, 5, 2)
+    assert preset.learner.total_steps == 3000
+    assert preset.model == stored.model
+
+
+def test_a_resume_takes_the_same_file_again(write) -> None:
+    stored = resolve(command_line({"seed": 4, "batch_size": 8}, "sudoku-6x6")).preset
+    again = resume(stored, Compute(), "runs/x", read_config(write(to_toml(stored, Compute()))))
+    assert again.preset == stored
+    assert again.settings.seed == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "was"),
+    [
+        ("model.hidden_size", 128, 96),
+        ("model.halt_max_steps", 4, 8),
+        ("learner.lr", 1.0, 0.002),
+        ("learner.q_target", "none", "'subsample:0.125'"),
+        ("data.extra_givens", (0, 1), r"\(0, 2\)"),
+        ("batch_size", 8, 256),
+        ("seed", 1, 0),
+        ("dtype", "bfloat16", "'float32'"),
+        ("device", "cuda", "'cpu'"),
+    ],
+)
+def test_a_resume_changes_nothing_else(key, value, was) -> None:
+    said = rf"^{option(key)} cannot change in a resumed run: runs/x has {was}, got "
+    with pytest.raises(ValueError, match=said):
+        resume(find_preset("sudoku-4x4"), Compute(), "runs/x", command_line({key: value}))
+
+
+def test_a_resume_names_the_file_and_the_preset(write) -> None:
+    stored = find_preset("sudoku-4x4")
+    layer = read_config(write("[model]\nnum_heads = 2"))
+    with pytest.raises(ValueError, match=r"run\.toml: model\.num_heads cannot change"):
+        resume(stored, Compute(), "runs/x", layer)
+    with pytest.raises(ValueError, match="the preset cannot change in a resumed run"):
+        resume(stored, Compute(), "runs/x", command_line({}, "sudoku-6x6"))

@@ -1,0 +1,134 @@
+"""Boards in TensorBoard: the right puzzles and segments, and no trace in the training itself."""
+
+import dataclasses
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from hrm_rl.agents import LearnerConfig
+from hrm_rl.evaluation.record import record
+from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.puzzles import sudoku
+from hrm_rl.training import loop
+from hrm_rl.training.machine.compute import Compute
+from hrm_rl.training.presets import Preset, SudokuData
+from hrm_rl.training.report.boards import TAG, board_sheet
+from hrm_rl.training.run_folder import RunFolder
+
+LIMIT = 6
+DRAW = partial(sudoku.picture, size=4)
+PRESET = Preset(
+    name="tiny",
+    model=HRMConfig(
+        vocab_size=6,
+        seq_len=16,
+        puzzle_emb_ndim=0,
+        hidden_size=16,
+        num_heads=2,
+        H_layers=1,
+        L_layers=1,
+        H_cycles=1,
+        L_cycles=1,
+        pos_encodings="learned",
+        halt_max_steps=LIMIT,
+    ),
+    learner=LearnerConfig(optimizer="adamw", warmup_steps=1),
+    data=SudokuData(size=4, train_puzzles=40, validation_puzzles=8),
+    batch_size=8,
+    max_steps=4,
+    validate_every=2,
+    log_every=2,
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> HRM:
+    torch.manual_seed(0)
+    return HRM(PRESET.model)
+
+
+def train(path: Path, **changes: Any) -> loop.Trainer:
+    run = RunFolder(path)
+    trainer = loop.Trainer(PRESET, Compute(), run)
+    trainer.data = dataclasses.replace(trainer.data, **changes)
+    run.create(PRESET, Compute())
+    trainer.train(progress=False)
+    return trainer
+
+
+def images(path: Path) -> dict[str, list[Any]]:
+    board = EventAccumulator(str(path / "tensorboard"))
+    board.Reload()
+    return {tag: board.Images(tag) for tag in board.Tags()["images"]}
+
+
+def test_rows_are_puzzles_and_columns_segments(model: HRM) -> None:
+    puzzles = sudoku.generate(3, 4)
+    random = torch.get_rng_state()
+    sheet = board_sheet(model, puzzles, DRAW)
+    assert torch.equal(torch.get_rng_state(), random)
+    bank = record(model, puzzles, LIMIT, drafts=True)
+    q_halt, q_continue = bank.features["q_halt"], bank.features["q_continue"]
+    assert bank.drafts is not None
+    for n in range(3):
+        for column, segment in enumerate((1, 2, 4, LIMIT)):
+            tile = DRAW(
+                puzzles.inputs[n],
+                draft=bank.drafts[n, segment - 1],
+                labels=puzzles.labels[n],
+                caption=f"segment {segment} of {LIMIT}",
+                q=(q_halt[n, segment - 1], q_continue[n, segment - 1]),
+                cell=28,
+            )
+            height, width, _ = tile.shape
+            place = sheet[n * height : (n + 1) * height, column * width : (column + 1) * width]
+            np.testing.assert_array_equal(place, tile)
+    assert sheet.shape == (3 * height, 4 * width, 3)
+
+
+@pytest.mark.parametrize(("limit", "columns"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4)])
+def test_no_segment_beyond_the_limit_and_none_twice(limit: int, columns: int) -> None:
+    config = dataclasses.replace(PRESET.model, halt_max_steps=limit)
+    sheet = board_sheet(HRM(config), sudoku.generate(1, 4), DRAW)
+    assert sheet.shape[1] == columns * DRAW(np.ones(16, int), cell=28).shape[1]
+
+
+def test_a_compiled_model_does_not_compile_for_it() -> None:
+    compiled = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    model = HRM(PRESET.model)
+    model.compile_blocks(backend=backend)
+    board_sheet(model, sudoku.generate(2, 4), DRAW)
+    assert not compiled
+
+
+def test_every_validation_writes_a_sheet_of_the_same_puzzles(tmp_path: Path) -> None:
+    trainer = train(tmp_path / "run")
+    written = images(tmp_path / "run")
+    assert list(written) == [TAG]
+    assert [image.step for image in written[TAG]] == [2, 4]
+    puzzles = trainer.data.validation.take(slice(4))
+    sheet = board_sheet(trainer.evaluated_model, puzzles, DRAW)
+    last = written[TAG][-1]
+    assert (last.height, last.width, 3) == sheet.shape
+    stored = np.asarray(Image.open(BytesIO(last.encoded_image_string)))
+    np.testing.assert_array_equal(stored, sheet)
+
+
+def test_without_a_picture_training_is_the_same(tmp_path: Path) -> None:
+    drawn = train(tmp_path / "drawn")
+    plain = train(tmp_path / "plain", picture=None)
+    assert images(tmp_path / "plain") == {}
+    for name, weight in drawn.model.state_dict().items():
+        assert torch.equal(weight, plain.model.state_dict()[name]), name

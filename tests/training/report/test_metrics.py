@@ -1,0 +1,151 @@
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from hrm_rl.training.report.boards import TAG
+from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog
+from hrm_rl.training.run_folder import RunFolder
+
+
+def lines(run) -> list[dict]:
+    return [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
+
+
+def board(run) -> EventAccumulator:
+    events = EventAccumulator(str(run.tensorboard), size_guidance={"images": 0})
+    events.Reload()
+    return events
+
+
+def step_metrics(ended, correct, segments, q_halt, loss=1.0) -> dict:
+    return {
+        "loss": torch.tensor(loss),
+        "token_loss": torch.tensor(loss / 2),
+        "q_halt_loss": torch.tensor(0.25),
+        "q_continue_loss": torch.tensor(0.125),
+        "ended": torch.tensor(ended),
+        "correct": torch.tensor(correct),
+        "cell_accuracy": torch.tensor([1.0 if c else 0.5 for c in correct]),
+        "segments": torch.tensor(segments),
+        "q_halt": torch.tensor(q_halt),
+    }
+
+
+def test_interval_by_hand() -> None:
+    """Only rows whose episode ended count as episodes; losses are means over the steps."""
+    metrics = IntervalMetrics(4, torch.device("cpu"))
+    metrics.add(step_metrics([True, False], [True, True], [1, 2], [2.0, -2.0], loss=1.0))
+    metrics.add(step_metrics([True, True], [False, True], [2, 4], [1.0, 0.0], loss=3.0))
+    figures, histogram = metrics.take()
+    assert figures.pop("time/steps_per_second") > 0
+    assert figures == pytest.approx(
+        {
+            "train/loss": 2.0,
+            "train/token_loss": 1.0,
+            "train/q_halt_loss": 0.25,
+            "train/q_continue_loss": 0.125,
+            "rollout/episodes": 3,
+            "rollout/exact_accuracy": 2 / 3,
+            "rollout/cell_accuracy": 2.5 / 3,
+            "rollout/q_halt_accuracy": 2 / 3,
+            "rollout/mean_segments": 7 / 3,
+        }
+    )
+    assert histogram.tolist() == [0, 1, 1, 0, 1]
+
+
+def test_jointly_trained_halting_has_two_figures_more() -> None:
+    metrics = IntervalMetrics(4, torch.device("cpu"))
+    step = step_metrics([True], [True], [4], [1.0])
+    for price, segments in ((0.5, 3.0), (0.25, 2.0)):
+        joint = {"halting_loss": torch.tensor(price), "expected_segments": torch.tensor(segments)}
+        metrics.add(step | joint)
+    figures, _ = metrics.take()
+    assert figures["train/halting_loss"] == 0.375 and figures["train/expected_segments"] == 2.5
+    assert figures["train/loss"] == 1.0
+    assert "train/halting_loss" not in metrics.take()[0]
+
+
+def test_an_interval_starts_anew_and_may_hold_no_episode() -> None:
+    metrics = IntervalMetrics(4, torch.device("cpu"))
+    metrics.add(step_metrics([True], [True], [1], [1.0]))
+    metrics.take()
+    metrics.add(step_metrics([False], [True], [1], [1.0], loss=5.0))
+    figures, histogram = metrics.take()
+    assert figures["train/loss"] == 5.0 and figures["rollout/episodes"] == 0
+    assert "rollout/exact_accuracy" not in figures
+    assert histogram.sum() == 0
+
+
+def test_metrics_file_holds_a_json_object_a_line(finished) -> None:
+    written = lines(RunFolder(finished))
+    train = [line for line in written if "train/loss" in line]
+    assert [line["step"] for line in train] == [2, 4, 6]
+    validations = [line for line in written if "eval/exact_accuracy" in line]
+    assert [line["step"] for line in validations] == [3, 6]
+    for line in train:
+        assert {"train/learning_rate", "rollout/episodes", "time/steps_per_second"} <= line.keys()
+        assert math.isfinite(line["train/loss"])
+        assert sum(line.get("rollout/segments", [])) == line["rollout/episodes"]
+    ended = [line for line in train if line["rollout/episodes"]]
+    assert ended and all(len(line["rollout/segments"]) == 3 for line in ended)
+    names = {name.split("/")[0] for line in written for name in line}
+    assert names == {"step", "train", "rollout", "eval", "time"}
+
+
+def test_tensorboard_shows_the_same(finished) -> None:
+    run = RunFolder(finished)
+    events = board(run)
+    for line in lines(run):
+        for name, value in line.items():
+            if name in ("step", "rollout/segments"):
+                continue
+            shown = {event.step: event.value for event in events.Scalars(name)}
+            assert shown[line["step"]] == pytest.approx(value, rel=1e-5), name
+    histograms = events.Histograms("rollout/segments")
+    assert {h.step for h in histograms} <= {2, 4, 6}
+    for event in histograms:
+        (line,) = [r for r in lines(run) if r["step"] == event.step and "rollout/segments" in r]
+        assert event.histogram_value.num == sum(line["rollout/segments"])
+
+
+def test_learning_rate_is_the_schedules(finished) -> None:
+    rates = [r["train/learning_rate"] for r in lines(RunFolder(finished)) if "train/loss" in r]
+    assert rates == pytest.approx([1e-3 * 2 / 3, 1e-3, 1e-3])
+
+
+def test_a_resumed_log_repeats_no_step(tmp_path) -> None:
+    """The run went to step 8 after its last checkpoint, of step 4, when it was stopped in a line."""
+    run = RunFolder(tmp_path)
+    log = MetricsLog(run)
+    for step in (2, 4, 6, 8):
+        log.write(step, {"train/loss": float(step)})
+    log.close()
+    with run.metrics_file.open("a") as file:
+        file.write('{"step": 10, "trai')
+    log = MetricsLog(run, first_step=4)
+    for step in (6, 8):
+        log.write(step, {"train/loss": 10.0 + step})
+    log.close()
+    expected = [(2, 2.0), (4, 4.0), (6, 16.0), (8, 18.0)]
+    assert [(line["step"], line["train/loss"]) for line in lines(run)] == expected
+    assert [(e.step, e.value) for e in board(run).Scalars("train/loss")] == expected
+
+
+def test_the_guide_lists_every_figure(finished) -> None:
+    """docs/cli.md, the table of tags."""
+    page = Path(__file__).parents[3].joinpath("docs", "cli.md").read_text()
+    table = page.partition("| tag | |")[2].partition("\n\n")[0]
+    listed = set(re.findall(r"`((?:train|rollout|time|eval|boards)/\w+)`", table))
+    lines = map(json.loads, (finished / "metrics.jsonl").read_text().splitlines())
+    logged = {name for line in lines for name in line} - {"step"}
+    assert listed == logged | {TAG}
+    files = page.partition("| in `runs/mine` | |")[2].partition("\n\n")[0]
+    there = {path.name for path in finished.iterdir()} - {"checkpoints"}
+    there |= {path.name for path in next((finished / "checkpoints").iterdir()).iterdir()}
+    assert all(f"`{name}" in files for name in there)
