@@ -66,8 +66,8 @@ def evaluate(
         batch_size: puzzles thought about at once.
         validator: says whether an answer is any right one; without it valid = correct.
         puzzle_keys: int64 [N], by which rules that draw at random count; 0, 1, 2, ... by default.
-        graphs: replay segments as CUDA graphs (`hrm_rl.agents.learning.graphs`); at the end, when rows run idle,
-            on powers of two of rows.
+        graphs: replay segments as CUDA graphs (`hrm_rl.agents.learning.graphs`); at the end, when rows run
+            idle, on powers of two of rows.
 
     Raises:
         ValueError: as `check_fits`.

@@ -192,7 +192,7 @@ class HRM(nn.Module):
         return load_pretrained(source, revision, forward_dtype)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload the model to the Hugging Face Hub; returns its address. See `hrm_rl.model.files.hub.push`."""
+        """Upload the model to the Hugging Face Hub; returns its address. See `files.hub.push`."""
         from hrm_rl.model.files.hub import push
 
         return push(self, repo_id, **options)

@@ -107,7 +107,7 @@ class PuzzleVectorEnv(VectorEnv):
             num_envs: environments side by side.
             inputs: tokens of the questions.
             labels: tokens of the answers.
-            settings: those of `hrm_rl.envs.core.from_arrays.source_from_arrays` (vocab_size, puzzle_identifiers,
+            settings: those of `source_from_arrays` (vocab_size, puzzle_identifiers,
                 rating, symmetry, validator, ...), and of this class.
 
         Raises:
