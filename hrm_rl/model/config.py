@@ -7,6 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hrm_rl.settings import (
+    SettingError,
+    check_at_least,
+    check_integers,
+    check_interval,
+    check_one_of,
+)
+
 FORWARD_DTYPES = ("float32", "bfloat16", "float16", "float64")
 POSITION_ENCODINGS = ("rope", "learned", "rope-2d")
 
@@ -61,47 +69,42 @@ class HRMConfig:
     def __post_init__(self) -> None:
         if self.puzzle_emb_ndim is None:
             object.__setattr__(self, "puzzle_emb_ndim", self.hidden_size)
-        positive = (
-            "vocab_size seq_len num_puzzle_identifiers H_cycles L_cycles H_layers L_layers "
-            "hidden_size num_heads halt_max_steps"
-        )
-        for name in positive.split():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+        check_integers(self, 1, "vocab_size", "seq_len", "num_puzzle_identifiers")
+        check_integers(self, 1, "H_cycles", "L_cycles", "H_layers", "L_layers")
+        check_integers(self, 1, "hidden_size", "num_heads", "halt_max_steps")
         if self.hidden_size % self.num_heads:
-            raise ValueError(
-                f"hidden_size={self.hidden_size} is not divisible by num_heads={self.num_heads}"
+            raise SettingError(
+                f"hidden_size={self.hidden_size} is not divisible by num_heads={self.num_heads}",
+                "hidden_size",
+                "num_heads",
             )
-        if self.pos_encodings not in POSITION_ENCODINGS:
-            raise ValueError(
-                f"pos_encodings must be one of {POSITION_ENCODINGS}, got {self.pos_encodings!r}"
-            )
+        check_one_of(self, POSITION_ENCODINGS, "pos_encodings")
+        check_one_of(self, FORWARD_DTYPES, "forward_dtype")
         if self.pos_encodings == "rope" and self.head_dim % 2:
-            raise ValueError(
-                f"rope needs an even head size, got hidden_size / num_heads = {self.head_dim}"
+            raise SettingError(
+                f"rope needs an even head size, got hidden_size / num_heads = {self.head_dim}",
+                "hidden_size",
+                "num_heads",
+                "pos_encodings",
             )
         if self.pos_encodings == "rope-2d":
             if self.head_dim % 4:
-                raise ValueError(
+                raise SettingError(
                     f"rope-2d needs a head size divisible by 4, got hidden_size / num_heads = "
-                    f"{self.head_dim}"
+                    f"{self.head_dim}",
+                    "hidden_size",
+                    "num_heads",
+                    "pos_encodings",
                 )
             if math.isqrt(self.seq_len) ** 2 != self.seq_len:
-                raise ValueError(f"rope-2d needs a square board, got seq_len={self.seq_len}")
-        if self.forward_dtype not in FORWARD_DTYPES:
-            raise ValueError(
-                f"forward_dtype must be one of {FORWARD_DTYPES}, got {self.forward_dtype!r}"
-            )
-        if self.embedding_width < 0:
-            raise ValueError(f"puzzle_emb_ndim must be >= 0, got {self.puzzle_emb_ndim}")
-        for name in ("expansion", "rms_norm_eps", "rope_theta"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be a number > 0, got {getattr(self, name)}")
-        if not 0.0 <= self.halt_exploration_prob <= 1.0:
-            raise ValueError(
-                f"halt_exploration_prob must lie in [0, 1], got {self.halt_exploration_prob}"
-            )
+                raise SettingError(
+                    f"rope-2d needs a square board, got seq_len={self.seq_len}",
+                    "seq_len",
+                    "pos_encodings",
+                )
+        check_at_least(self, 0, "puzzle_emb_ndim")
+        check_interval(self, "(0, inf)", "expansion", "rms_norm_eps", "rope_theta")
+        check_interval(self, "[0, 1]", "halt_exploration_prob")
 
     @property
     def head_dim(self) -> int:
