@@ -1,35 +1,373 @@
-"""What a family of puzzles offers, and the few lines that all families share.
+"""The base class of every puzzle family: dials in, generated, checked, rated and drawn puzzles out.
 
-A family is a module with the functions of `Family`. It says by `Dial`s what can be turned, makes puzzle
-k from (seed, k) alone, and tells puzzles of one class by one key, so that splits share no class:
+    from hrm_rl.puzzles.life import Life
 
-    from hrm_rl.puzzles import life
+    life = Life(size=12, steps=4)
+    puzzles = life.generate(1000, seed=0, split="train")
+    print(life.draw(puzzles.inputs[0], labels=puzzles.labels[0]))
 
-    puzzles = life.generate(1000, seed=0, split="train", size=12, steps=4)
-    print(life.draw(puzzles.inputs[0], labels=puzzles.labels[0], size=12, steps=4))
-
-Sudoku, older than this file, offers the same under positional `size`.
+A family is a frozen dataclass whose fields are its dials. It makes puzzle k from (seed, k) alone and gives
+puzzles of one class one key, so that splits share no class.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.messages import did_you_mean
 from hrm_rl.puzzles.counter_rng import mix64_array, stream_keys
-from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
+from hrm_rl.puzzles.dials import check_dials as _check_ranges
+from hrm_rl.puzzles.dials import range_of
+from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
+from hrm_rl.puzzles.tokens import as_pair as as_pair
+from hrm_rl.puzzles.tokens import as_shown as as_shown
+from hrm_rl.puzzles.tokens import as_tokens as as_tokens
+from hrm_rl.puzzles.tokens import dihedral as dihedral
+from hrm_rl.puzzles.tokens import hash_rows as hash_rows
+from hrm_rl.puzzles.tokens import is_exact as is_exact
 
-SPLITS = ("train", "validation", "test")
+if TYPE_CHECKING:
+    from PIL import Image
 
-# Chosen so that small families split too: of the five classes of 2x2 Lights Out every split has one.
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+# Chosen so that small families split too: each split has one of the five classes of 2x2 Lights Out.
 SPLIT_SALT = 11
 _MAX_ATTEMPTS = 10_000
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_CHUNK = 1 << 16  # rows whose class is computed at a time
+
+Made = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
+"""Inputs [K, S], labels [K, S], and which rows are puzzles [K]; the other rows are drawn again."""
+
+
+class Shown(NamedTuple):
+    """What a drawing shows."""
+
+    puzzle: NDArray[np.int32]
+    """Tokens of the question, [S]."""
+    answer: NDArray[np.int32]
+    """Tokens to draw as the answer, [S]; those of the puzzle if there is none."""
+    wrong: NDArray[np.bool_]
+    """Cells in which a draft differs from the label, [S]; all False without a draft or labels."""
+    answered: bool
+    """Whether there is an answer: a draft or, in text, labels."""
+
+
+class Family:
+    """Puzzles of one kind and difficulty. A subclass is a frozen dataclass with a dial in each field.
+
+    A subclass declares the class attributes below and implements `vocab_size`, `seq_len`, `make`,
+    `solves`, `difficulty`, `key`, `text` and `board`; `symmetry`, `check`, `stream_numbers` and
+    `named_dials` have defaults. Its constructor raises ValueError for a dial out of range.
+    """
+
+    name: ClassVar[str]
+    """On the command line and in settings: "lights-out"."""
+    version: ClassVar[int] = 1
+    """Part of every source name; another generator or another class key is another version."""
+    stream: ClassVar[int]
+    """Separates this family's random streams from those of others."""
+    characters: ClassVar[str | None] = None
+    """One character for each token in CSV files; None writes tokens as numbers."""
+    split_salt: ClassVar[int] = SPLIT_SALT
+    pixels: ClassVar[int] = 32
+    """Width of a cell in pictures."""
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
+        self.check()
+
+    # --- what a subclass implements ---------------------------------------------------------------
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, PAD = 0 included."""
+        raise NotImplementedError
+
+    @property
+    def seq_len(self) -> int:
+        """Cells of a puzzle, S."""
+        raise NotImplementedError
+
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """The symmetries that map puzzles to puzzles; None if `Symmetry` cannot express any."""
+        return None
+
+    @property
+    def augmentation(self) -> Symmetry | None:
+        """The symmetries that also map the stored label to the stored label: what training applies."""
+        return self.symmetry
+
+    def check(self) -> None:
+        """Raise ValueError for dials that are each in range and do not fit together."""
+
+    def make(self, keys: NDArray[np.uint64]) -> Made:
+        """Return a candidate puzzle for each stream key [K]."""
+        raise NotImplementedError
+
+    def solves(self, puzzles: NDArray[np.int32], answers: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether answers [N, S], of any tokens, are right for puzzles [N, S]: bool [N]."""
+        raise NotImplementedError
+
+    def difficulty(self, puzzles: NDArray[np.int32]) -> NDArray[Any]:
+        """The rating of puzzles [N, S], in the family's unit: [N]."""
+        raise NotImplementedError
+
+    def key(self, puzzles: NDArray[np.int32]) -> NDArray[np.uint64]:
+        """A number that puzzles [N, S] of one class share: uint64 [N]."""
+        raise NotImplementedError
+
+    def text(self, shown: Shown, color: bool) -> str:
+        """A drawing as lines of text, mistakes marked (with ANSI colors if `color`)."""
+        raise NotImplementedError
+
+    def board(self, shown: Shown, cell: int) -> Image.Image:
+        """A drawing as an image with a margin, `cell` pixels from one cell to the next."""
+        raise NotImplementedError
+
+    def stream_numbers(self) -> tuple[int, ...]:
+        """What separates the random streams of different dials."""
+        return tuple(self.dials().values())
+
+    def named_dials(self) -> dict[str, Any]:
+        """The dials that puzzles depend on, as their source names give them."""
+        return {name: value for name, value in self.dials().items() if value is not None}
+
+    # --- what every family has --------------------------------------------------------------------
+
+    @classmethod
+    def with_dials(cls, dials: Mapping[str, Any]) -> Self:
+        """The family with these dials, the others at their defaults.
+
+        Raises ValueError for a name that is not a dial of the family, or a value out of range.
+        """
+        known = {field.name: range_of(field).words for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        for name in dials:
+            if name not in known:
+                near = did_you_mean(name, known)
+                has = ", ".join(f"{dial} ({words})" for dial, words in known.items())
+                raise ValueError(
+                    f"{name} is not a dial of {cls.name}; {f'{near} ' if near else ''}It has {has}"
+                )
+        return cls(**dials)
+
+    def dials(self) -> dict[str, Any]:
+        """Every dial by name."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {field.name: getattr(self, field.name) for field in fields}
+
+    @property
+    def words(self) -> str:
+        """The family in messages: "maze (size=12 perfect=True braid=0.0)"."""
+        turned = (f"{name}={value}" for name, value in self.dials().items() if value is not None)
+        return f"{self.name} ({' '.join(turned)})"
+
+    @property
+    def source_name(self) -> str:
+        """How the source names of its puzzles begin: "life-v1/size=12/steps=4"."""
+        dials = (f"{name}={value}" for name, value in self.named_dials().items())
+        return "/".join([f"{self.name.replace('-', '_')}-v{self.version}", *dials])
+
+    def generate(
+        self, count: int, *, seed: int = 0, split: str | None = None, rate: bool = False
+    ) -> PuzzleArrays:
+        """The puzzles 0 .. count - 1 of a seed. Puzzle k depends on (dials, seed, split, k) alone.
+
+        Args:
+            count: number of puzzles N.
+            seed: 0 to 2**64 - 1.
+            split: only classes of this split; None takes all.
+            rate: fill in ``rating``; else it is NaN.
+
+        Returns:
+            N puzzles, identifiers 0; ``source`` names each as "life-v1/size=12/steps=4/seed=0/train/17".
+
+        Raises:
+            ValueError: a bad argument, or 10,000 attempts gave no such puzzle.
+        """
+        check_request(count, seed, split)
+        inputs, labels = self._first_accepted(count, int(seed), split)
+        return PuzzleArrays(
+            inputs=inputs,
+            labels=labels,
+            puzzle_identifiers=np.zeros(count, np.int32),
+            rating=self.rate(inputs) if rate else np.full(count, np.nan, np.float32),
+            source=tuple(
+                f"{self.source_name}/seed={seed}/{split or 'all'}/{k}" for k in range(count)
+            ),
+        )
+
+    def _first_accepted(
+        self, count: int, seed: int, split: str | None
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """For each k, the first of its own row of candidates that `make` and the split accept."""
+        stream = (self.stream, self.version, *self.stream_numbers())
+        wanted = np.arange(count, dtype=np.uint64)
+        inputs = np.empty((count, self.seq_len), np.int32)
+        labels = np.empty_like(inputs)
+        for attempt in range(_MAX_ATTEMPTS if count else 0):
+            made, answers, accepted = self.make(stream_keys(*stream, seed, wanted, attempt))
+            if split is not None:
+                accepted = accepted & self.in_split(self.class_key(made), split)
+            inputs[wanted[accepted]], labels[wanted[accepted]] = made[accepted], answers[accepted]
+            wanted = wanted[~accepted]
+            if len(wanted) == 0:
+                break
+        if len(wanted):
+            place = "" if split is None else f" in the {split!r} split"
+            raise ValueError(
+                f"{_MAX_ATTEMPTS:,} attempts gave no puzzle {wanted[0]} of {self.source_name}{place}: "
+                "with these dials there are too few"
+            )
+        return inputs, labels
+
+    def is_valid(self, inputs: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:
+        """Whether answers are right, the stored one or any other: bool [...] for [..., S]."""
+        puzzles, given = as_pair(inputs, answers, self.seq_len, self.vocab_size)
+        rows = (array.reshape(-1, self.seq_len) for array in (puzzles, given))
+        return self.solves(*rows).reshape(puzzles.shape[:-1])
+
+    def rate(self, inputs: ArrayLike) -> NDArray[np.float32]:
+        """Difficulty, in the family's unit: float32 [...] for [..., S]."""
+        return self._by_row(self.difficulty, inputs).astype(np.float32)
+
+    def class_key(self, inputs: ArrayLike) -> NDArray[np.uint64]:
+        """A number that puzzles of one class share: uint64 [...] for [..., S]."""
+        return self._by_row(self.key, inputs)
+
+    def _by_row(self, function: Callable[..., NDArray[Any]], inputs: ArrayLike) -> NDArray[Any]:
+        tokens = as_tokens("inputs", inputs, self.seq_len, self.vocab_size)
+        return function(tokens.reshape(-1, self.seq_len)).reshape(tokens.shape[:-1])
+
+    is_exact = staticmethod(is_exact)
+
+    @classmethod
+    def in_split(cls, keys: ArrayLike, split: str) -> NDArray[np.bool_]:
+        """Whether classes of these keys belong to a split; see the function `in_split`."""
+        return in_split(keys, split, cls.split_salt)
+
+    def rows_of(self, inputs: NDArray[Any], split: str) -> NDArray[np.int64]:
+        """The rows of inputs [N, S], which may be memory-mapped, whose class belongs to a split."""
+        starts = range(0, len(inputs), _CHUNK)
+        parts = (np.asarray(inputs[start : start + _CHUNK], np.int32) for start in starts)
+        belongs = [self.in_split(self.class_key(part), split) for part in parts]
+        return np.flatnonzero(np.concatenate([np.zeros(0, bool), *belongs]))
+
+    def draw(
+        self,
+        inputs: ArrayLike,
+        draft: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        color: bool = False,
+    ) -> str:
+        """A puzzle [S] as lines of text with its draft [S] or, without one, its labels [S].
+
+        Cells in which the draft differs from the labels are marked, in red if `color`.
+        """
+        puzzle, answer, wrong = as_shown(inputs, draft, labels, self.seq_len, self.vocab_size)
+        if draft is None and labels is not None:
+            answer = np.asarray(labels)
+        answered = draft is not None or labels is not None
+        return self.text(Shown(puzzle, answer, wrong, answered), color)
+
+    def picture(
+        self,
+        inputs: ArrayLike,
+        draft: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        caption: str | None = None,
+        q: tuple[float, float] | None = None,
+        cell: int | None = None,
+    ) -> NDArray[np.uint8]:
+        """A puzzle [S] and its draft [S] as an image; cells that differ from the labels [S] are red.
+
+        Args:
+            inputs: the puzzle.
+            draft: an answer, also an unfinished one.
+            labels: the stored answer.
+            caption: one line below the board; "" keeps its place empty.
+            q: logits (q_halt, q_continue), drawn as bars of their sigmoids; NaN draws an empty bar.
+            cell: pixels from one cell to the next, at least 16.
+
+        Returns:
+            uint8 [H, W, 3]; its shape depends on the dials, `cell`, and whether there are `caption`
+            and `q`.
+        """
+        from hrm_rl.puzzles import picture as pictures
+
+        cell = pictures.check_cell(self.pixels if cell is None else cell)
+        drawn = as_shown(inputs, draft, labels, self.seq_len, self.vocab_size)
+        return pictures.frame(self.board(Shown(*drawn, draft is not None), cell), cell, caption, q)
+
+
+def red(text: str, color: bool) -> str:
+    """`text` as terminals print it in red, or as it is without `color`."""
+    return f"\x1b[1;31m{text}\x1b[0m" if color else text
+
+
+def in_split(keys: ArrayLike, split: str, salt: int = SPLIT_SALT) -> NDArray[np.bool_]:
+    """Whether classes belong to a split: bool, the shape of `keys` (uint64, of a `class_key`).
+
+    A hash of the key alone decides: a quarter of all classes is for testing, a sixteenth for validation and
+    the rest for training. Raises ValueError for a split that is not one of `SPLITS`.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+    sixteenth = mix64_array(np.asarray(keys, np.uint64) ^ np.uint64(salt)) >> np.uint64(60)
+    if split == "test":
+        return sixteenth < 4
+    return sixteenth == 4 if split == "validation" else sixteenth > 4
+
+
+def check_request(count: int, seed: int, split: str | None) -> None:
+    """Raise ValueError for a number of puzzles, a seed or a split that no generator accepts."""
+    if operator.index(count) < 0:
+        raise ValueError(f"count must be 0 or more, got {count}")
+    if not 0 <= operator.index(seed) < 1 << 64:
+        raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)} or None; got {split!r}")
+
+
+def module_functions(family: type[Family]) -> Callable[[str], Any]:
+    """A family module's `__getattr__`, for functions that take the dials by name.
+
+    With it, `life.generate(1000, size=12)` is `Life(size=12).generate(1000)`, and `life.vocab_size(size=12)`
+    is `Life(size=12).vocab_size`.
+    """
+    dials = {field.name for field in dataclasses.fields(family)}  # type: ignore[arg-type]
+
+    def function_of(name: str) -> Any:
+        if name == "DIALS":
+            fields = dataclasses.fields(family)  # type: ignore[arg-type]
+            ranges = {f.name: (f.default, range_of(f)) for f in fields}
+            return tuple(
+                Dial(n, d, r.low, r.high, "", r.choices or None) for n, (d, r) in ranges.items()
+            )
+        if name in ("GENERATOR_VERSION", "CHARACTERS"):
+            return family.version if name[0] == "G" else family.characters
+        if name.startswith("_") or not hasattr(family, name):
+            raise AttributeError(f"{family.__module__} has no attribute {name!r}")
+
+        def function(*args: Any, **given: Any) -> Any:
+            value = getattr(family(**{n: given.pop(n) for n in dials & given.keys()}), name)
+            return value(*args, **given) if callable(value) else value
+
+        return function
+
+    return function_of
+
+
+# --- until every family is a class ---
 
 
 @dataclass(frozen=True)
@@ -79,99 +417,11 @@ class Dial:
         return value
 
 
-class Family(Protocol):
-    """The functions of a family's module. `**dials` are its `DIALS` by name, each with a default.
-
-    Tokens are int, S cells a puzzle. All functions raise ValueError for a dial out of range.
-    """
-
-    @property
-    def DIALS(self) -> tuple[Dial, ...]:
-        """What can be turned."""
-
-    @property
-    def GENERATOR_VERSION(self) -> int:
-        """Another generator, or another class key, is another version; part of every source name."""
-
-    @property
-    def CHARACTERS(self) -> str | None:
-        """One character a token, in files; None where tokens are written as numbers."""
-
-    @property
-    def vocab_size(self) -> Callable[..., int]:
-        """`vocab_size(**dials)`: tokens, PAD = 0 among them."""
-
-    @property
-    def seq_len(self) -> Callable[..., int]:
-        """`seq_len(**dials)`: cells a puzzle, S."""
-
-    @property
-    def generate(self) -> Callable[..., PuzzleArrays]:
-        """`generate(count, *, seed=0, split=None, rate=False, **dials)`; see `make_puzzles`."""
-
-    @property
-    def rate(self) -> Callable[..., NDArray[np.float32]]:
-        """`rate(inputs [N, S], **dials) -> float32 [N]`: difficulty, in a unit of the family."""
-
-    @property
-    def is_valid(self) -> Callable[..., NDArray[np.bool_]]:
-        """`is_valid(inputs [..., S], answers [..., S], **dials) -> bool [...]`: any right answer."""
-
-    @property
-    def is_exact(self) -> Callable[..., NDArray[np.bool_]]:
-        """`is_exact(labels [..., S], answers [..., S]) -> bool [...]`: the stored answer."""
-
-    @property
-    def class_key(self) -> Callable[..., NDArray[np.uint64]]:
-        """`class_key(inputs [N, S], **dials) -> uint64 [N]`, the same for puzzles of one class."""
-
-    @property
-    def symmetry(self) -> Callable[..., Symmetry | None]:
-        """`symmetry(**dials)`: what augments; None where no symmetry is of `Symmetry`'s form."""
-
-    @property
-    def draw(self) -> Callable[..., str]:
-        """`draw(inputs [S], draft=None, labels=None, color=False, **dials)`: lines of text."""
-
-    @property
-    def picture(self) -> Callable[..., NDArray[np.uint8]]:
-        """`picture(inputs [S], draft=None, labels=None, caption=None, q=None, cell=.., **dials)`:
-        uint8 [H, W, 3], of one shape for the same dials and cell; see `picture.frame`."""
-
-
 def check_dials(dials: tuple[Dial, ...], given: Mapping[str, Any]) -> None:
     """ValueError for the first value of `given` (all of them named in `dials`) out of range."""
     for dial in dials:
         if dial.name in given:
             dial.check(given[dial.name])
-
-
-def in_split(keys: ArrayLike, split: str, salt: int = SPLIT_SALT) -> NDArray[np.bool_]:
-    """Whether classes belong to a split: bool, the shape of `keys` (uint64, of a `class_key`).
-
-    By a hash of the key alone, a quarter of all classes is for testing, a sixteenth for validation and
-    the rest for training. ValueError for a split that is none of `SPLITS`.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-    sixteenth = mix64_array(np.asarray(keys, np.uint64) ^ np.uint64(salt)) >> np.uint64(60)
-    if split == "test":
-        return sixteenth < 4
-    return sixteenth == 4 if split == "validation" else sixteenth > 4
-
-
-Made = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
-"""Inputs [K, S], labels [K, S] and which are puzzles [K]; the others are drawn again."""
-
-
-def check_request(count: int, seed: int, split: str | None) -> None:
-    """Raises ValueError where no generator can make so many puzzles of this seed and split."""
-    if operator.index(count) < 0:
-        raise ValueError(f"count must be 0 or more, got {count}")
-    if not 0 <= operator.index(seed) < 1 << 64:
-        raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)} or None; got {split!r}")
 
 
 def make_puzzles(
@@ -237,92 +487,3 @@ def make_puzzles(
 def source_name(family: str, version: int, dials: Mapping[str, Any]) -> str:
     """How source names begin: "life-v1/size=12/steps=4"."""
     return "/".join([f"{family}-v{version}", *(f"{key}={value}" for key, value in dials.items())])
-
-
-def as_tokens(
-    name: str, values: ArrayLike, cells: int, vocab_size: int | None = None
-) -> NDArray[np.int32]:
-    """`values` as int32 [..., cells]; ValueError for another width, no integers, or, where
-    `vocab_size` is given, a token outside 0 .. vocab_size - 1."""
-    array = np.asarray(values)
-    if array.ndim == 0 or array.shape[-1] != cells:
-        raise ValueError(f"{name} must be [..., {cells}], got shape {array.shape}")
-    if array.size and not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} must hold integer tokens, got dtype {array.dtype}")
-    if vocab_size is not None and array.size:
-        wrong = (array < 0) | (array >= vocab_size)
-        if wrong.any():
-            raise ValueError(
-                f"{name} holds token {array[wrong][0]}; there are 0 to {vocab_size - 1}"
-            )
-    return np.ascontiguousarray(array, dtype=np.int32)
-
-
-def as_pair(
-    inputs: ArrayLike, answers: ArrayLike, cells: int, vocab_size: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Puzzles and answers of one shape [..., cells]; any token may stand in an answer."""
-    puzzles = as_tokens("inputs", inputs, cells, vocab_size)
-    given = as_tokens("answers", answers, cells)
-    if given.shape != puzzles.shape:
-        raise ValueError(
-            f"answers must have the shape of inputs {puzzles.shape}, got {given.shape}"
-        )
-    return puzzles, given
-
-
-def as_shown(
-    inputs: ArrayLike,
-    draft: ArrayLike | None,
-    labels: ArrayLike | None,
-    cells: int,
-    vocab_size: int,
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
-    """What a drawing shows: the puzzle, the draft (None is the puzzle itself) and its mistakes.
-
-    A mistake is a labelled cell in which the draft differs; without a draft or labels there are none.
-
-    Returns:
-        (inputs int32 [S], draft int32 [S], wrong bool [S]).
-
-    Raises:
-        ValueError: not one puzzle [S], or an unknown token.
-    """
-    puzzle = as_tokens("inputs", inputs, cells, vocab_size)
-    if puzzle.ndim != 1:
-        raise ValueError(f"one puzzle [S] is drawn at a time, got shape {puzzle.shape}")
-    shown = puzzle if draft is None else as_tokens("draft", draft, cells, vocab_size)
-    if shown.shape != puzzle.shape:
-        raise ValueError(f"draft must be [S] as inputs {puzzle.shape}, got {shown.shape}")
-    if draft is None or labels is None:
-        return puzzle, shown, np.zeros(cells, bool)
-    solution = as_tokens("labels", labels, cells)
-    if solution.shape != puzzle.shape:
-        raise ValueError(f"labels must be [S] as inputs {puzzle.shape}, got {solution.shape}")
-    return puzzle, shown, (solution != IGNORE_LABEL) & (solution != shown)
-
-
-def is_exact(labels: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:
-    """Whether answers equal the stored one wherever it says anything: bool [...] for [..., S]."""
-    labels, answers = np.asarray(labels), np.asarray(answers)
-    if labels.shape != answers.shape:
-        raise ValueError(
-            f"answers must have the shape of labels {labels.shape}, got {answers.shape}"
-        )
-    return ((labels == IGNORE_LABEL) | (labels == answers)).all(axis=-1)
-
-
-def hash_rows(rows: NDArray[Any]) -> NDArray[np.uint64]:
-    """A 64-bit hash of every row of integers [N, S], the order of its cells included: uint64 [N]."""
-    total = np.full(len(rows), np.uint64(rows.shape[1]))
-    with np.errstate(over="ignore"):
-        for column in np.ascontiguousarray(rows.T):
-            total = mix64_array((total ^ column.astype(np.uint64)) + _GOLDEN)
-    return total
-
-
-def dihedral(size: int) -> NDArray[np.int64]:
-    """The eight rotations and reflections of a square as a cell table: int64 [8, size * size]."""
-    grid = np.arange(size * size).reshape(size, size)
-    turns = [np.rot90(square, k) for square in (grid, grid.T) for k in range(4)]
-    return np.stack([turn.ravel() for turn in turns])

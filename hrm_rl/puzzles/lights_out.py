@@ -1,253 +1,141 @@
-"""Lights Out: which buttons to press so that every light goes off.
-
-A square of lights; pressing one toggles it and its neighbours above, below, left and right. The order
-of presses does not matter, nor do double ones, so an answer is a set of buttons. Known here are the sizes on
-which every pattern of lights has exactly one answer: 2, 3, 6, 7, 8 and 10 (on 4, 5 and 9 the presses are
-linearly dependent modulo 2). PAD = 0; a puzzle's cells are OFF = 1 or LIT = 2, its labels LEAVE = 3 or
-PRESS = 4.
-
-    puzzles = lights_out.generate(1000, seed=0, size=6, presses=8)
-
-Rated by the number of presses, which `presses` sets; without it every button is pressed or not alike, and
-so every pattern as likely as another. The rotations and reflections of the square are its symmetry, and
-`class_key` is equal exactly for puzzles that they turn into each other.
-"""
+"""Lights Out: find the buttons that turn every light off."""
 
 from __future__ import annotations
 
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import below
-from hrm_rl.puzzles.family import (
-    Dial,
-    Made,
-    as_pair,
-    as_shown,
-    as_tokens,
-    check_dials,
-    dihedral,
-    hash_rows,
-    in_split,
-    is_exact,
-    make_puzzles,
-    source_name,
-)
-from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
+from hrm_rl.puzzles.dials import dial
+from hrm_rl.puzzles.family import Family, Made, Shown, module_functions, red
+from hrm_rl.puzzles.pool import Symmetry
+from hrm_rl.puzzles.tokens import as_tokens, dihedral, hash_rows
 
-__all__ = [
-    "CHARACTERS",
-    "DIALS",
-    "GENERATOR_VERSION",
-    "LEAVE",
-    "LIT",
-    "OFF",
-    "PAD",
-    "PRESS",
-    "class_key",
-    "draw",
-    "generate",
-    "in_split",
-    "is_exact",
-    "is_valid",
-    "picture",
-    "rate",
-    "seq_len",
-    "solve",
-    "symmetry",
-    "toggles",
-    "vocab_size",
-]
-
-PAD, OFF, LIT, LEAVE, PRESS = 0, 1, 2, 3, 4
-CHARACTERS = "_01.x"
-GENERATOR_VERSION = 1
+PAD, OFF, LIT, LEAVE, PRESS = range(5)
 SIZES = (2, 3, 6, 7, 8, 10)
-DIALS = (
-    Dial("size", 6, None, None, "width and height of the square", choices=SIZES),
-    Dial(
-        "presses", None, 1, 100, "buttons of the answer, at most size x size; any number if unset"
-    ),
-)
 
-_STREAM = 0x0FF5_0001
 _LAMP: pictures.Color = (255, 214, 92)
 
 
-def vocab_size(size: int = 6, presses: int | None = None) -> int:
-    """PAD, OFF, LIT, LEAVE and PRESS."""
-    _check(size, presses)
-    return 5
+@dataclass(frozen=True)
+class LightsOut(Family):
+    """Lights Out: find the buttons that turn every light off.
 
+    Pressing a light of the square toggles it and its neighbours above, below, left and right. Order and
+    double presses do not matter, so an answer is a set of buttons. The sizes are those on which every
+    pattern has exactly one answer; on 4, 5 and 9 the presses are linearly dependent modulo 2.
 
-def seq_len(size: int = 6, presses: int | None = None) -> int:
-    """Lights of the square."""
-    _check(size, presses)
-    return size * size
-
-
-def generate(
-    count: int,
-    *,
-    seed: int = 0,
-    split: str | None = None,
-    rate: bool = False,
-    size: int = 6,
-    presses: int | None = None,
-) -> PuzzleArrays:
-    """Random patterns, at least one light on; arguments as in `Family.generate`, dials as in `DIALS`.
-
-    Raises:
-        ValueError: a bad argument, or a split that seems to have no such pattern.
+    Tokens: PAD = 0, OFF = 1 and LIT = 2 in puzzles, LEAVE = 3 and PRESS = 4 in answers.
+    Rating: the number of presses.
+    Class and augmentation: rotations and reflections of the square. Keys are equal exactly within a class.
     """
-    _check(size, presses)
-    dials = {"size": size} | ({} if presses is None else {"presses": presses})
-    return make_puzzles(
-        partial(_make, size, presses),
-        partial(class_key, size=size),
-        partial(_rate, size=size) if rate else None,
-        count,
-        cells=size * size,
-        name=source_name("lights_out", GENERATOR_VERSION, dials),
-        stream=(_STREAM, GENERATOR_VERSION, size, presses or 0),
-        seed=seed,
-        split=split,
-    )
+
+    name: ClassVar = "lights-out"
+    stream: ClassVar = 0x0FF5_0001
+    characters: ClassVar = "_01.x"
+    pixels: ClassVar = 36
+
+    size: int = dial(6, choices=SIZES)
+    """Width and height of the square."""
+    presses: int | None = dial(None, 1, 100)
+    """Buttons of the answer, at most size x size. By default each is pressed with probability 1/2, and all
+    patterns are equally likely."""
+
+    vocab_size: ClassVar = 5
+
+    @property
+    def seq_len(self) -> int:
+        return self.size**2
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return _symmetry(self.size)
+
+    def check(self) -> None:
+        most = self.size**2
+        if self.presses is not None and self.presses > most:
+            raise ValueError(
+                f"presses must be 1 to {most} on {self.size}x{self.size}, got {self.presses}"
+            )
+
+    def make(self, keys: NDArray[np.uint64]) -> Made:
+        pressed = np.zeros((len(keys), self.seq_len), np.int64)
+        _press(keys, self.presses or 0, pressed)
+        lights = pressed @ toggles(self.size).astype(np.int64) % 2
+        inputs, labels = (lights + OFF).astype(np.int32), (pressed + LEAVE).astype(np.int32)
+        return inputs, labels, pressed.any(axis=1)
+
+    def stream_numbers(self) -> tuple[int, ...]:
+        return self.size, self.presses or 0
+
+    def solve(self, inputs: ArrayLike) -> NDArray[np.int32]:
+        """The answer of every puzzle: LEAVE or PRESS, int32 [..., S] for lights [..., S]."""
+        lights = as_tokens("inputs", inputs, self.seq_len, self.vocab_size) == LIT
+        presses = (lights.astype(np.int64) @ _inverse(self.size)) % 2
+        return (presses + LEAVE).astype(np.int32)
+
+    def solves(self, puzzles: NDArray[np.int32], answers: NDArray[np.int32]) -> NDArray[np.bool_]:
+        answered = ((answers == LEAVE) | (answers == PRESS)).all(axis=1)
+        toggled = (answers == PRESS).astype(np.int64) @ toggles(self.size).astype(np.int64) % 2
+        return answered & (toggled == (puzzles == LIT)).all(axis=1)
+
+    def difficulty(self, puzzles: NDArray[np.int32]) -> NDArray[np.int64]:
+        return (self.solve(puzzles) == PRESS).sum(axis=1)
+
+    def key(self, puzzles: NDArray[np.int32]) -> NDArray[np.uint64]:
+        return np.min([hash_rows(puzzles[:, turned]) for turned in dihedral(self.size)], axis=0)
+
+    def text(self, shown: Shown, color: bool) -> str:
+        """`o` is on, `.` off, `(o)` a press; a mistake stands between stars."""
+        cells = []
+        for light, answer, wrong in zip(shown.puzzle, shown.answer, shown.wrong, strict=True):
+            lamp = "o" if light == LIT else "."
+            if wrong and answer >= LEAVE:
+                cells.append(red(f"*{lamp}*", color))
+            else:
+                cells.append(f"({lamp})" if answer == PRESS else f" {lamp} ")
+        starts = range(0, self.seq_len, self.size)
+        return "\n".join("".join(cells[start : start + self.size]).rstrip() for start in starts)
+
+    def board(self, shown: Shown, cell: int) -> Image.Image:
+        """Lights that are on are yellow; a press is a blue disc, red if wrong; a missing press a red ring."""
+        size = self.size
+        grounds = [_LAMP if light == LIT else pictures.GIVEN_CELL for light in shown.puzzle]
+        lamps = [pictures.Tile(ground=ground) for ground in grounds]
+        board = pictures.tiles([lamps[r * size : (r + 1) * size] for r in range(size)], cell)
+        disc = pictures.disc_mask(0.55 * cell)
+        ring = pictures.disc_mask(0.55 * cell, hole=0.6)
+        inset = pictures.margin(cell) + (cell - disc.width + 1) // 2
+        for index, (answer, wrong) in enumerate(zip(shown.answer, shown.wrong, strict=True)):
+            place = (inset + index % size * cell, inset + index // size * cell)
+            if answer == PRESS:
+                board.paste(pictures.MISTAKE if wrong else pictures.DRAFT, place, disc)
+            elif answer == LEAVE and wrong:
+                board.paste(pictures.MISTAKE, place, ring)
+        return board
+
+
+__getattr__ = module_functions(LightsOut)
+
+
+@cache
+def _symmetry(size: int) -> Symmetry:
+    return Symmetry((dihedral(size),))
 
 
 @cache
 def toggles(size: int = 6) -> NDArray[np.bool_]:
-    """What each button toggles: bool [S, S], a row a button. Not to be written into."""
-    _check(size)
+    """The lights that each button toggles: bool [S, S], a row a button. Do not write into it."""
     rows, columns = np.divmod(np.arange(size * size), size)
     distance = abs(rows[:, None] - rows) + abs(columns[:, None] - columns)
     return distance <= 1
-
-
-def solve(inputs: ArrayLike, size: int = 6) -> NDArray[np.int32]:
-    """The answer of every puzzle: LEAVE or PRESS, int32 [..., S] for lights [..., S]."""
-    _check(size)
-    lights = as_tokens("inputs", inputs, size * size, 5) == LIT
-    presses = (lights.astype(np.int64) @ _inverse(size)) % 2
-    return (presses + LEAVE).astype(np.int32)
-
-
-def is_valid(
-    inputs: ArrayLike, answers: ArrayLike, size: int = 6, presses: int | None = None
-) -> NDArray[np.bool_]:
-    """Whether pressing turns all lights off: bool [...] for [..., S]."""
-    _check(size, presses)
-    puzzles, given = as_pair(inputs, answers, size * size, 5)
-    answered = ((given == LEAVE) | (given == PRESS)).all(axis=-1)
-    pressed = (given == PRESS).astype(np.int64) @ toggles(size).astype(np.int64) % 2
-    return answered & (pressed == (puzzles == LIT)).all(axis=-1)
-
-
-def rate(inputs: ArrayLike, size: int = 6, presses: int | None = None) -> NDArray[np.float32]:
-    """Buttons to press: float32 [N] for [N, S]."""
-    _check(size, presses)
-    return (solve(inputs, size) == PRESS).sum(axis=-1).astype(np.float32)
-
-
-_rate = rate  # where an argument hides it
-
-
-def class_key(inputs: ArrayLike, size: int = 6, presses: int | None = None) -> NDArray[np.uint64]:
-    """The least hash of the eight rotations and reflections: uint64 [N] for [N, S]."""
-    _check(size, presses)
-    tokens = as_tokens("inputs", inputs, size * size, 5)
-    rows = tokens.reshape(-1, size * size)
-    hashes = [hash_rows(rows[:, turned]) for turned in dihedral(size)]
-    return np.min(hashes, axis=0).reshape(tokens.shape[:-1])
-
-
-@cache
-def symmetry(size: int = 6, presses: int | None = None) -> Symmetry:
-    """The eight rotations and reflections of the square."""
-    _check(size, presses)
-    return Symmetry((dihedral(size),))
-
-
-def draw(
-    inputs: ArrayLike,
-    draft: ArrayLike | None = None,
-    labels: ArrayLike | None = None,
-    color: bool = False,
-    *,
-    size: int = 6,
-    presses: int | None = None,
-) -> str:
-    """The lights, `o` on and `.` off, and around them the draft's presses, or without one the labels'.
-
-    A press reads `(o)`. A cell that the draft has wrong stands between stars (red in color).
-    """
-    _check(size, presses)
-    lights, shown, wrong = as_shown(inputs, draft, labels, size * size, 5)
-    answer = np.asarray(labels) if draft is None and labels is not None else shown
-    lines = []
-    for row in range(size):
-        line = ""
-        for cell in range(row * size, (row + 1) * size):
-            light = "o" if lights[cell] == LIT else "."
-            pressed = answer[cell] == PRESS
-            if wrong[cell] and answer[cell] >= LEAVE:
-                text = f"*{light}*"
-                line += f"\x1b[1;31m{text}\x1b[0m" if color else text
-            else:
-                line += f"({light})" if pressed else f" {light} "
-        lines.append(line.rstrip())
-    return "\n".join(lines)
-
-
-def picture(
-    inputs: ArrayLike,
-    draft: ArrayLike | None = None,
-    labels: ArrayLike | None = None,
-    caption: str | None = None,
-    q: tuple[float, float] | None = None,
-    cell: int = 36,
-    *,
-    size: int = 6,
-    presses: int | None = None,
-) -> NDArray[np.uint8]:
-    """Lights that are on are yellow; a press of the draft is a blue disc, red where it is wrong.
-
-    A press that the draft lacks is a red ring. Arguments and return as in
-    `hrm_rl.puzzles.family.Family.picture`.
-    """
-    _check(size, presses)
-    pictures.check_cell(cell)
-    lights, shown, wrong = as_shown(inputs, draft, labels, size * size, 5)
-    grounds = [_LAMP if light == LIT else pictures.GIVEN_CELL for light in lights]
-    board = pictures.tiles(
-        [
-            [pictures.Tile(ground=ground) for ground in grounds[r * size : (r + 1) * size]]
-            for r in range(size)
-        ],
-        cell,
-    )
-
-    disc = pictures.disc_mask(0.55 * cell)
-    ring = pictures.disc_mask(0.55 * cell, hole=0.6)
-    edge = pictures.margin(cell)
-    inset = (cell - disc.width + 1) // 2
-    for index in range(size * size):
-        place = (edge + index % size * cell + inset, edge + index // size * cell + inset)
-        if shown[index] == PRESS:
-            board.paste(pictures.MISTAKE if wrong[index] else pictures.DRAFT, place, disc)
-        elif shown[index] == LEAVE and wrong[index]:
-            board.paste(pictures.MISTAKE, place, ring)
-    return pictures.frame(board, cell, caption, q)
-
-
-def _check(size: int, presses: int | None = None) -> None:
-    check_dials(DIALS, {"size": size, "presses": presses})
-    if presses is not None and presses > size * size:
-        raise ValueError(f"presses must be 1 to {size * size} on {size}x{size}, got {presses}")
 
 
 @cache
@@ -257,7 +145,7 @@ def _inverse(size: int) -> NDArray[np.int64]:
     work = np.concatenate([toggles(size), np.eye(cells, dtype=bool)], axis=1)
     for column in range(cells):
         pivot = column + int(np.argmax(work[column:, column]))
-        assert work[pivot, column], f"{size}x{size} is no size with unique answers"
+        assert work[pivot, column], f"on {size}x{size}, answers are not unique"
         work[[column, pivot]] = work[[pivot, column]]
         others = work[:, column].copy()
         others[column] = False
@@ -265,17 +153,9 @@ def _inverse(size: int) -> NDArray[np.int64]:
     return work[:, cells:].astype(np.int64)
 
 
-def _make(size: int, presses: int | None, keys: NDArray[np.uint64]) -> Made:
-    pressed = np.zeros((len(keys), size * size), np.int64)
-    _press(keys, presses or 0, pressed)
-    lights = pressed @ toggles(size).astype(np.int64) % 2
-    inputs, labels = (lights + OFF).astype(np.int32), (pressed + LEAVE).astype(np.int32)
-    return inputs, labels, np.asarray(pressed.any(axis=1))
-
-
 @njit(cache=True, nogil=True)
 def _press(keys, presses, pressed):
-    """Presses so many random buttons of pressed [N, S], all 0; each or not where `presses` is 0."""
+    """Press `presses` random buttons of pressed [N, S], all 0; if 0, each with probability 1/2."""
     cells = pressed.shape[1]
     stream = np.empty(1, np.uint64)
     order = np.empty(cells, np.int64)

@@ -40,7 +40,7 @@ def test_the_sizes_are_those_with_unique_answers():
 @sizes
 def test_the_answer_is_found_and_turns_all_off(size):
     puzzles = lights_out.generate(20, seed=1, size=size)
-    np.testing.assert_array_equal(lights_out.solve(puzzles.inputs, size), puzzles.labels)
+    np.testing.assert_array_equal(lights_out.solve(puzzles.inputs, size=size), puzzles.labels)
     for lights, answer in zip(puzzles.inputs, puzzles.labels, strict=True):
         left = lights == LIT
         for button in np.flatnonzero(answer == PRESS):
@@ -51,22 +51,22 @@ def test_the_answer_is_found_and_turns_all_off(size):
 def test_of_all_512_answers_one_is_valid():
     answers = (np.arange(512)[:, None] >> np.arange(9) & 1) + LEAVE
     for lights in lights_out.generate(5, size=3).inputs:
-        valid = lights_out.is_valid(np.repeat(lights[None], 512, axis=0), answers, 3)
-        np.testing.assert_array_equal(answers[valid], lights_out.solve(lights[None], 3))
+        valid = lights_out.is_valid(np.repeat(lights[None], 512, axis=0), answers, size=3)
+        np.testing.assert_array_equal(answers[valid], lights_out.solve(lights[None], size=3))
 
 
 def test_every_cell_must_be_answered():
     puzzle = lights_out.generate(1, size=3)
     answer = puzzle.labels.copy()
     answer[0, np.flatnonzero(answer[0] == LEAVE)[0]] = OFF
-    assert not lights_out.is_valid(puzzle.inputs, answer, 3)
+    assert not lights_out.is_valid(puzzle.inputs, answer, size=3)
 
 
 @pytest.mark.parametrize(("size", "classes"), [(2, 5), (3, 101)])
 def test_keys_are_the_classes_under_rotation_and_reflection(size, classes):
     cells = size * size
     patterns = (np.arange(1, 1 << cells)[:, None] >> np.arange(cells) & 1) + OFF
-    keys = np.unique(lights_out.class_key(patterns, size))
+    keys = np.unique(lights_out.class_key(patterns, size=size))
     assert len(keys) == classes  # by Burnside's lemma, without the dark square
     assert all(in_split(keys, split).any() for split in ("train", "validation", "test"))
 

@@ -1,0 +1,79 @@
+"""Dials: the fields of a puzzle family that set its difficulty, each declared with its range."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hrm_rl.settings import SettingError
+
+
+def dial(
+    default: Any,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    choices: tuple[Any, ...] = (),
+) -> Any:
+    """A dataclass field with a range: `size: int = dial(10, 4, 32)`.
+
+    Args:
+        default: a value in range, or None if the family then chooses.
+        low: least value, an int, or a float if the dial takes any number.
+        high: greatest value.
+        choices: all values, if they are not a range.
+    """
+    return dataclasses.field(default=default, metadata={"range": Range(low, high, choices)})
+
+
+def switch(default: bool = False) -> Any:
+    """A dataclass field that is True or False."""
+    return dial(default, choices=(False, True))
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a dial takes. Without bounds and choices it takes any; its family checks it."""
+
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Any, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """For messages and help: "4 to 32", "2, 3, 6", "True or False"; "" for any value."""
+        if self.choices == (False, True):
+            return "True or False"
+        if self.choices:
+            return ", ".join(map(str, self.choices))
+        return "" if self.low is None else f"{self.low} to {self.high}"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether `value` is in range and of the right type."""
+        if isinstance(value, (bool, np.bool_)):
+            return self.choices == (False, True) or not self.words
+        if self.choices:
+            return self.choices != (False, True) and value in self.choices
+        if self.low is None or self.high is None:
+            return True
+        kinds: tuple[type, ...] = (int, np.integer)
+        if isinstance(self.low, float):
+            kinds = (*kinds, float, np.floating)
+        return isinstance(value, kinds) and self.low <= value <= self.high
+
+
+def range_of(field: dataclasses.Field[Any]) -> Range:
+    """The range declared for a field of a family."""
+    return field.metadata.get("range", Range())
+
+
+def check_dials(family: Any) -> None:
+    """Raise ValueError for the first dial of a family that is out of its range."""
+    for field in dataclasses.fields(family):
+        value, allowed = getattr(family, field.name), range_of(field)
+        chosen_by_family = value is None and field.default is None
+        if not chosen_by_family and not allowed.accepts(value):
+            raise SettingError(f"{field.name} must be {allowed.words}, got {value!r}", field.name)

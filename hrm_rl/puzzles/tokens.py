@@ -1,0 +1,102 @@
+"""Token arrays that all families share: shape checks, exact match, row hashes, symmetries of a square."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.puzzles.counter_rng import mix64_array
+from hrm_rl.puzzles.pool import IGNORE_LABEL
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def as_tokens(
+    name: str, values: ArrayLike, cells: int, vocab_size: int | None = None
+) -> NDArray[np.int32]:
+    """`values` as int32 [..., cells]; ValueError for another width, no integers, or, where
+    `vocab_size` is given, a token outside 0 .. vocab_size - 1."""
+    array = np.asarray(values)
+    if array.ndim == 0 or array.shape[-1] != cells:
+        raise ValueError(f"{name} must be [..., {cells}], got shape {array.shape}")
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} must hold integer tokens, got dtype {array.dtype}")
+    if vocab_size is not None and array.size:
+        wrong = (array < 0) | (array >= vocab_size)
+        if wrong.any():
+            raise ValueError(
+                f"{name} holds token {array[wrong][0]}; there are 0 to {vocab_size - 1}"
+            )
+    return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def as_pair(
+    inputs: ArrayLike, answers: ArrayLike, cells: int, vocab_size: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Puzzles and answers of one shape [..., cells]; any token may stand in an answer."""
+    puzzles = as_tokens("inputs", inputs, cells, vocab_size)
+    given = as_tokens("answers", answers, cells)
+    if given.shape != puzzles.shape:
+        raise ValueError(
+            f"answers must have the shape of inputs {puzzles.shape}, got {given.shape}"
+        )
+    return puzzles, given
+
+
+def as_shown(
+    inputs: ArrayLike,
+    draft: ArrayLike | None,
+    labels: ArrayLike | None,
+    cells: int,
+    vocab_size: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+    """What a drawing shows: the puzzle, the draft (None is the puzzle itself) and its mistakes.
+
+    A mistake is a labelled cell in which the draft differs; without a draft or labels there are none.
+
+    Returns:
+        (inputs int32 [S], draft int32 [S], wrong bool [S]).
+
+    Raises:
+        ValueError: not one puzzle [S], or an unknown token.
+    """
+    puzzle = as_tokens("inputs", inputs, cells, vocab_size)
+    if puzzle.ndim != 1:
+        raise ValueError(f"one puzzle [S] is drawn at a time, got shape {puzzle.shape}")
+    shown = puzzle if draft is None else as_tokens("draft", draft, cells, vocab_size)
+    if shown.shape != puzzle.shape:
+        raise ValueError(f"draft must be [S] as inputs {puzzle.shape}, got {shown.shape}")
+    if draft is None or labels is None:
+        return puzzle, shown, np.zeros(cells, bool)
+    solution = as_tokens("labels", labels, cells)
+    if solution.shape != puzzle.shape:
+        raise ValueError(f"labels must be [S] as inputs {puzzle.shape}, got {solution.shape}")
+    return puzzle, shown, (solution != IGNORE_LABEL) & (solution != shown)
+
+
+def is_exact(labels: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:
+    """Whether answers equal the stored one wherever it says anything: bool [...] for [..., S]."""
+    labels, answers = np.asarray(labels), np.asarray(answers)
+    if labels.shape != answers.shape:
+        raise ValueError(
+            f"answers must have the shape of labels {labels.shape}, got {answers.shape}"
+        )
+    return ((labels == IGNORE_LABEL) | (labels == answers)).all(axis=-1)
+
+
+def hash_rows(rows: NDArray[Any]) -> NDArray[np.uint64]:
+    """A 64-bit hash of every row of integers [N, S], the order of its cells included: uint64 [N]."""
+    total = np.full(len(rows), np.uint64(rows.shape[1]))
+    with np.errstate(over="ignore"):
+        for column in np.ascontiguousarray(rows.T):
+            total = mix64_array((total ^ column.astype(np.uint64)) + _GOLDEN)
+    return total
+
+
+def dihedral(size: int) -> NDArray[np.int64]:
+    """The eight rotations and reflections of a square as a cell table: int64 [8, size * size]."""
+    grid = np.arange(size * size).reshape(size, size)
+    turns = [np.rot90(square, k) for square in (grid, grid.T) for k in range(4)]
+    return np.stack([turn.ravel() for turn in turns])
