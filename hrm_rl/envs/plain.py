@@ -1,8 +1,4 @@
-"""Observations as tools without Tuples, strings or nesting take them, Stable-Baselines3 for one.
-
-env = PlainObservation(gym.make("MiniGrid-MemoryS7-v0"), drop=("mission",))
-model = PPO("MultiInputPolicy", env, ...)
-"""
+"""Observations for tools that accept no Tuples, strings or nesting, such as Stable-Baselines3."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,32 +10,36 @@ import numpy as np
 from gymnasium import spaces
 
 PICTURE_SIDE = 32
-"""A uint8 Box whose sides are both at least this long is taken for a picture; a smaller for a grid."""
+"""A uint8 Box counts as a picture if both sides are at least this long, else as a grid."""
 UNDECLARED_TEXT_LENGTH = 128
-"""Bytes read of strings whose space does not say how long they get."""
+"""Bytes read of strings whose space declares no length."""
 
 Convert = Callable[[Any], Any]
 
 
 class PlainObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """An environment whose observation is one array, or one Dict of arrays, and no string.
+    """Make an observation one array, or one flat Dict of arrays, without strings.
 
-    - Dicts inside Dicts, and Tuples, become one Dict; a part's name is its path: "camera/front", "0".
-    - A string becomes a uint8 Box of its UTF-8 bytes, each plus 1, and zeros behind them.
-    - Discrete and MultiDiscrete start at 0, MultiDiscrete has one axis, and so has a Box of none.
-    - A small uint8 grid [rows, columns, channels] becomes int16, as SB3 takes uint8 from 0 to 255 for
-      a picture, moves its channels first and divides it by 255. Of MiniGrid's symbolic image the
-      Box then also declares the ids that there are, so that tables of them stay small.
+    - Nested Dicts and Tuples become one Dict; a part is named by its path: "camera/front", "0".
+    - A string becomes a uint8 Box of its UTF-8 bytes, each plus 1, padded with zeros.
+    - Discrete and MultiDiscrete start at 0; MultiDiscrete and scalar Boxes get one axis.
+    - A small uint8 grid [rows, columns, channels] becomes int16: SB3 takes uint8 from 0 to 255 for a
+      picture, moves its channels first and divides it by 255. For MiniGrid's symbolic image the Box
+      also declares the ids that exist, so that their tables stay small.
 
-    Everything else passes as it is.
+    Other parts pass unchanged.
+
+    Example:
+        >>> env = PlainObservation(gym.make("MiniGrid-MemoryS7-v0"), drop=("mission",))
+        >>> model = PPO("MultiInputPolicy", env)
 
     Args:
         env: a single environment.
         drop: names of parts to leave out, or of Dicts and Tuples to leave out whole.
 
     Raises:
-        ValueError: a name in `drop` that no part has, nothing left, a space that has no fixed shape
-            (drop it), or two parts of one name.
+        ValueError: a name in `drop` that no part has, no part left, a space without a fixed shape (drop
+            it), or two parts of the same name.
     """
 
     def __init__(self, env: gym.Env, drop: Sequence[str] | str = ()) -> None:
@@ -73,17 +73,17 @@ class PlainObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordCo
         self.observation_space = plain[""] if self._bare else spaces.Dict(plain)
 
     def observation(self, observation: Any) -> Any:
-        """The environment's observation, as the space here has it."""
-        told = {}
+        """Convert an observation of the environment to `observation_space`."""
+        plain = {}
         for name, (path, convert) in self._parts.items():
             value = observation
             for key in path:
                 value = value[key]
-            told[name] = convert(value)
-        return told[""] if self._bare else told
+            plain[name] = convert(value)
+        return plain[""] if self._bare else plain
 
     def _plain(self, name: str, space: spaces.Space) -> tuple[spaces.Space, Convert]:
-        """What a part becomes, and how its values do."""
+        """The plain space of a part, and the conversion of its values."""
         if is_text(space):
             length = text_length(space)
             return spaces.Box(0, 255, (length,), np.uint8), partial(text_to_bytes, length=length)
@@ -128,12 +128,12 @@ def is_text(space: spaces.Space) -> bool:
 
 
 def text_length(space: spaces.Space) -> int:
-    """Bytes to read of a space's strings: all of them where it says how long they get, else 128."""
+    """Bytes to read of a space's strings: their greatest length if the space declares one, else 128."""
     if isinstance(space, spaces.Text):
         widest = max((_byte_count(letter) for letter in space.character_set), default=1)
         return int(space.max_length) * widest
-    # MiniGrid's says what its sentences are made of. BabyAI's subclass does not, so only the class
-    # itself is believed, by name: MiniGrid need not be installed.
+    # MiniGrid's space declares the parts of its sentences; BabyAI's subclass does not, so only the class
+    # itself counts. It is matched by name, since MiniGrid may not be installed.
     if type(space).__name__ == "MissionSpace":
         words: Any = getattr(space, "ordered_placeholders", None) or []
         mission: Any = getattr(space, "mission_func", None)
@@ -142,9 +142,9 @@ def text_length(space: spaces.Space) -> int:
 
 
 def text_to_bytes(text: str, length: int) -> np.ndarray:
-    """The UTF-8 bytes of a string, each plus 1, then zeros; uint8 [length], the rest cut off.
+    """The UTF-8 bytes of a string, each plus 1, cut or padded with zeros to uint8 [length].
 
-    UTF-8 has no byte above 0xF4, so no sum leaves uint8, and padding is told from every character.
+    UTF-8 has no byte above 0xF4, so the sums fit into uint8 and 0 stands for padding alone.
     """
     encoded = np.frombuffer(text.encode("utf-8", "replace")[:length], np.uint8)
     array = np.zeros(length, np.uint8)
@@ -160,7 +160,7 @@ def _byte_count(text: str) -> int:
 
 
 def leaves(space: spaces.Space, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple, Any]]:
-    """The spaces inside Dicts and Tuples, in order, each with the keys that lead to it."""
+    """Yield the spaces inside Dicts and Tuples, in order, each with the keys that lead to it."""
     if isinstance(space, spaces.Dict):
         for key, inner in space.spaces.items():
             yield from leaves(inner, (*path, key))
@@ -171,16 +171,59 @@ def leaves(space: spaces.Space, path: tuple[Any, ...] = ()) -> Iterator[tuple[tu
         yield path, space
 
 
+def map_space(
+    function: Callable[[Any, Any], Any],
+    space: spaces.Space,
+    values: Any,
+    what: str = "the observation",
+    exact: bool = False,
+) -> Any:
+    """Apply `function(space, value)` at every leaf of a space; the results are nested like the space.
+
+    Args:
+        function: called with each leaf space and its value.
+        space: of one value.
+        values: nested like the space; Dicts may have further keys.
+        what: name of the values in messages.
+        exact: refuse further keys of Dicts.
+
+    Raises ValueError for values that are not nested like the space.
+    """
+    if isinstance(space, spaces.Dict):
+        keys = space.spaces.keys()
+        if (
+            not isinstance(values, dict)
+            or not values.keys() >= keys
+            or (exact and values.keys() > keys)
+        ):
+            raise ValueError(f"{what} must be a dict of {list(keys)}, got {_nesting(values)}")
+        inner = space.spaces.items()
+        return {key: map_space(function, part, values[key], what, exact) for key, part in inner}
+    if isinstance(space, spaces.Tuple):
+        if not isinstance(values, tuple | list) or len(values) != len(space.spaces):
+            wanted = f"a tuple of {len(space.spaces)} parts"
+            raise ValueError(f"{what} must be {wanted}, got {_nesting(values)}")
+        pairs = zip(space.spaces, values, strict=True)
+        return tuple(map_space(function, part, value, what, exact) for part, value in pairs)
+    return function(space, values)
+
+
+def _nesting(values: Any) -> str:
+    if isinstance(values, dict):
+        return f"a dict of {list(values)}"
+    return f"{len(values)} parts" if isinstance(values, tuple | list) else type(values).__name__
+
+
 def part_name(path: tuple[Any, ...]) -> str:
     """The name of a part: its keys with slashes between; "" for a space without parts."""
     return "/".join(map(str, path))
 
 
 def grid_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes of 2, 3 or 4 as rows, columns, channels; of four, the first is a stack of frames.
+    """The axes of a shape of 2, 3 or 4 as rows, columns, channels; of four, the first is a stack of frames.
 
-    SB3 moves the channels of pictures first, so they may be on either of the outer axes: on the one
-    that leaves a square, else on the smaller, else on the last.
+    SB3 moves the channels of pictures first, so they may be on the first or last axis: on the one that
+    leaves a square, else on the smaller, else on the last.
     """
     if len(shape) == 2:
         return (0, 1)
@@ -193,7 +236,7 @@ def grid_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
-    """Whether an array of this shape has the sides of a picture, rather than of a grid."""
+    """Whether an array of this shape is as large as a picture, rather than a grid."""
     if len(shape) not in (2, 3, 4) or not math.prod(shape):
         return False
     rows, columns = grid_axes(shape)[:2]
@@ -223,7 +266,7 @@ _KEEPS_IDS = (
     *("ActionBonus", "DirectionObsWrapper", "FullyObsWrapper", "ImgObsWrapper", "NoDeath"),
     *("PositionBonus", "ReseedWrapper", "StochasticActionWrapper", "ViewSizeWrapper"),
 )
-"""MiniGrid's wrappers after which an image is still of object, colour and state ids."""
+"""MiniGrid's wrappers that leave an image of object, colour and state ids."""
 
 
 def _minigrid_ids(env: gym.Env) -> np.ndarray | None:
@@ -238,7 +281,7 @@ def _minigrid_ids(env: gym.Env) -> np.ndarray | None:
         layer = layer.env
     from minigrid.core import constants
 
-    # The agent's own cell has its direction, 0 to 3, for a state.
+    # The state of the agent's cell is its direction, 0 to 3.
     states = max(3, *constants.STATE_TO_IDX.values())
     largest = [max(constants.OBJECT_TO_IDX.values()), max(constants.COLOR_TO_IDX.values()), states]
     return np.array(largest, np.int16)

@@ -1,7 +1,8 @@
-"""Gymnasium's NumPy vector environments with tensors out and in, as our own have them."""
+"""Gymnasium's NumPy vector environments with tensors in and out, like the vector environments here."""
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,29 +12,30 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
-from hrm_rl.envs.plain import is_text, text_length, text_to_bytes
+from hrm_rl.envs.plain import is_text, map_space, text_length, text_to_bytes
 
 
 class ToTorch(VectorWrapper):
-    """A NumPy vector environment that returns and takes tensors.
+    """Make a NumPy vector environment return and accept tensors.
 
-        envs = gym.make_vec(
-            "CartPole-v1", 32, vectorization_mode="sync", vector_kwargs={"autoreset_mode": "SameStep"}
-        )
-        envs = ToTorch(envs, device="cpu")
-
-    Observations are nested as the space is, strings as bytes (see `to_tensors`); rewards are float32,
+    Observations are nested like the space, strings as bytes (see `to_tensors`); rewards are float32,
     `terminated` and `truncated` bool, all [B] on the device. After every step, whether or not a row
-    ended, info has `final_obs`, of the observations' shapes (rows whose episode goes on hold
-    anything), and `episode` {r float32, l int64, t float32 seconds}, the running totals; both with their
-    masks `_final_obs`, `_episode`. Everything else in info stays as the environments give it.
+    ended, info has `final_obs`, shaped like the observations (meaningless in rows whose episode goes on),
+    and `episode` {r float32, l int64, t float32 seconds}, the running totals; both with their masks
+    `_final_obs`, `_episode`. The rest of info stays as the environments return it.
 
-    Gymnasium's own `NumpyToTorch` (1.4) cannot take SAME_STEP: `final_obs` is an array of objects then,
-    and the conversion fails at the first episode's end.
+    Gymnasium's `NumpyToTorch` (1.4) fails under SAME_STEP at the first end of an episode, since it cannot
+    convert `final_obs`, an array of objects.
+
+    Example:
+        >>> envs = gym.make_vec(
+        ...     "CartPole-v1", 32, vectorization_mode="sync", vector_kwargs={"autoreset_mode": "SameStep"}
+        ... )
+        >>> envs = ToTorch(envs, device="cpu")
 
     Args:
-        envs: of SAME_STEP autoreset.
-        device: where the tensors live.
+        envs: environments with SAME_STEP autoreset.
+        device: device of the tensors.
 
     Raises:
         ValueError: another autoreset mode.
@@ -43,7 +45,7 @@ class ToTorch(VectorWrapper):
         mode = envs.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
             raise ValueError(
-                f"ToTorch wants environments of autoreset_mode SAME_STEP, got {mode}; make them with "
+                f"ToTorch needs environments of autoreset_mode SAME_STEP, got {mode}; make them with "
                 'gym.make_vec(..., vectorization_mode="sync" or "async", '
                 'vector_kwargs={"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP})'
             )
@@ -56,9 +58,9 @@ class ToTorch(VectorWrapper):
     def reset(
         self, *, seed: Any = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start new episodes in all environments, from a seed, or one for each.
+        """Start new episodes in all environments, from one seed or one for each.
 
-        Raises ValueError for a `reset_mask`: environments that reset by themselves need none.
+        Raises ValueError for a `reset_mask`, which environments with autoreset do not need.
         """
         if options and "reset_mask" in options:
             raise ValueError("ToTorch resets all rows or none: leave reset_mask out of the options")
@@ -67,7 +69,7 @@ class ToTorch(VectorWrapper):
         return self._tensors(obs), info
 
     def step(self, actions: Any) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """Do the actions: tensors or NumPy, batched like `action_space`."""
+        """Step with tensors or NumPy arrays, batched like `action_space`."""
         obs, reward, terminated, truncated, info = self.env.step(
             to_actions(self.action_space, actions)
         )
@@ -101,7 +103,7 @@ class ToTorch(VectorWrapper):
         if not len(rows):
             return seen
         if "final_obs" not in info:
-            raise ValueError(f"{self.env} says SAME_STEP, but gives no info['final_obs']")
+            raise ValueError(f"{self.env} has autoreset_mode SAME_STEP but no info['final_obs']")
         space, final = self.single_observation_space, info["final_obs"]
         if not isinstance(final, np.ndarray) or final.dtype != object:
             return self._tensors(final)  # batched like the observations already
@@ -127,66 +129,52 @@ def to_tensors(space: spaces.Space, obs: Any, device: torch.device | str = "cpu"
 
     Args:
         space: of one observation.
-        obs: batched as Gymnasium's vector environments do: arrays [B, ...], dicts and tuples of them,
-            sequences of B strings, which become their UTF-8 bytes, [B, length] (see
+        obs: batched as Gymnasium's vector environments return it: arrays [B, ...], dicts and tuples of
+            them, and sequences of B strings, which become their UTF-8 bytes, [B, length] (see
             `hrm_rl.envs.plain.text_to_bytes`). Tensors are only moved.
-        device: where to.
+        device: target device.
 
     Raises:
         ValueError: obs is not nested like the space.
     """
-    if isinstance(space, spaces.Dict):
-        if not isinstance(obs, dict) or not obs.keys() >= space.spaces.keys():
-            raise ValueError(f"the space is a Dict of {list(space.spaces)}, got {_told(obs)}")
-        return {key: to_tensors(part, obs[key], device) for key, part in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        if not isinstance(obs, tuple | list) or len(obs) != len(space.spaces):
-            raise ValueError(f"the space is a Tuple of {len(space.spaces)}, got {_told(obs)}")
-        return tuple(to_tensors(part, o, device) for part, o in zip(space, obs, strict=True))
+    return map_space(partial(_to_tensor, device=device), space, obs)
+
+
+def _to_tensor(space: spaces.Space, obs: Any, device: torch.device | str) -> Tensor:
     if isinstance(obs, Tensor):
         return obs.to(device)
     if is_text(space) and not (isinstance(obs, np.ndarray) and obs.dtype.kind in "iu"):
         if isinstance(obs, str):
-            raise ValueError(f"{space} wants a batch of strings, got the one string {obs!r}")
+            raise ValueError(f"{space} needs a batch of strings, got the one string {obs!r}")
         obs = np.stack([text_to_bytes(text, text_length(space)) for text in obs])
     array = np.asarray(obs)
     if array.dtype.kind == "u" and array.dtype != np.uint8:
         array = array.astype(np.int64)  # torch computes in few unsigned types
-    return torch.tensor(array, device=device)  # a copy: environments write into their arrays again
+    return torch.tensor(array, device=device)  # a copy: environments reuse their arrays
 
 
 def to_actions(space: spaces.Space, actions: Any) -> Any:
-    """Tensors, or what NumPy takes, as actions of a batched space.
+    """Tensors, or whatever NumPy accepts, as actions of a batched space.
 
     Raises:
-        ValueError: they are of another shape, or not nested like the space.
+        ValueError: the actions are of another shape, or not nested like the space.
     """
-    if isinstance(space, spaces.Dict):
-        if not isinstance(actions, dict) or actions.keys() != space.spaces.keys():
-            raise ValueError(f"actions are a dict of {list(space.spaces)}, got {_told(actions)}")
-        return {key: to_actions(part, actions[key]) for key, part in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        if not isinstance(actions, tuple | list) or len(actions) != len(space.spaces):
-            raise ValueError(f"actions are a tuple of {len(space.spaces)}, got {_told(actions)}")
-        return tuple(to_actions(part, a) for part, a in zip(space, actions, strict=True))
-    if isinstance(actions, Tensor):
-        actions = actions.detach().cpu().numpy()
-    array = np.asarray(actions, dtype=space.dtype)
+    return map_space(_to_action, space, actions, what="the action", exact=True)
+
+
+def _to_action(space: spaces.Space, action: Any) -> np.ndarray:
+    if isinstance(action, Tensor):
+        action = action.detach().cpu().numpy()
+    array = np.asarray(action, dtype=space.dtype)
     if array.shape != space.shape:
-        raise ValueError(f"actions have shape {array.shape}; wanted {space.shape}")
+        raise ValueError(f"the action must have shape {space.shape}, got {array.shape}")
     return array
 
 
 def map_tensors(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """`function` of the tensors of one or several alike nested dicts and tuples, nested as they are."""
+    """Apply `function` to the tensors of nested dicts and tuples, or to those of several in parallel."""
     if isinstance(tree, dict):
         return {key: map_tensors(function, tree[key], *(o[key] for o in others)) for key in tree}
     if isinstance(tree, tuple):
         return tuple(map_tensors(function, *parts) for parts in zip(tree, *others, strict=True))
     return function(tree, *others)
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, dict):
-        return f"a dict of {list(value)}"
-    return f"{len(value)} parts" if isinstance(value, tuple | list) else type(value).__name__

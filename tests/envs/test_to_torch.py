@@ -154,36 +154,41 @@ def test_other_autoreset_is_refused_with_the_remedy() -> None:
         ToTorch(cartpoles(mode=AutoresetMode.DISABLED))
 
 
-def test_a_lost_final_observation_is_told() -> None:
+def test_a_missing_final_observation_is_refused() -> None:
     class Forgetful(gym.vector.VectorWrapper):
         def step(self, actions: Any) -> Any:
             return *self.env.step(actions)[:-1], {}
 
     envs = ToTorch(Forgetful(cartpoles()))
     envs.reset(seed=0)
-    with pytest.raises(ValueError, match=r"gives no info\['final_obs'\]"):
+    with pytest.raises(ValueError, match=r"SAME_STEP but no info\['final_obs'\]"):
         for _ in range(30):
             envs.step(np.zeros(3, int))
 
 
-def test_misuse_is_refused() -> None:
-    envs = ToTorch(cartpoles())
-    envs.reset(seed=0)
-    with pytest.raises(ValueError, match=r"actions have shape \(2,\); wanted \(3,\)"):
-        envs.step(torch.zeros(2))
+DICT, TUPLE = spaces.Dict(a=spaces.Discrete(2)), spaces.Tuple((spaces.Discrete(2),))
+
+
+@pytest.mark.parametrize(
+    ("convert", "space", "value", "message"),
+    [
+        (to_tensors, DICT, {"b": np.zeros(2)}, r"a dict of \['a'\], got a dict of \['b'\]"),
+        (to_tensors, TUPLE, (np.zeros(2), np.zeros(2)), "a tuple of 1 parts, got 2 parts"),
+        (to_tensors, spaces.Text(2), "ab", "one string 'ab'"),
+        (to_actions, DICT, np.zeros(2), r"action must be a dict of \['a'\], got ndarray"),
+        (to_actions, DICT, {"a": 1, "b": 1}, r"a dict of \['a'\], got a dict of \['a', 'b'\]"),
+        (to_actions, TUPLE, np.zeros(2), "action must be a tuple of 1 parts, got ndarray"),
+        (to_actions, spaces.MultiDiscrete([2] * 3), torch.zeros(2), r"shape \(3,\), got \(2,\)"),
+    ],
+)
+def test_misuse_is_refused(convert: Any, space: spaces.Space, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        convert(space, value)
+
+
+def test_a_reset_of_some_rows_is_refused() -> None:
     with pytest.raises(ValueError, match="leave reset_mask out"):
-        envs.reset(options={"reset_mask": np.ones(3, bool)})
-    space = spaces.Dict(a=spaces.Discrete(2))
-    with pytest.raises(ValueError, match=r"a Dict of \['a'\], got a dict of \['b'\]"):
-        to_tensors(space, {"b": np.zeros(2)})
-    with pytest.raises(ValueError, match="a Tuple of 1, got 2 parts"):
-        to_tensors(spaces.Tuple((spaces.Discrete(2),)), (np.zeros(2), np.zeros(2)))
-    with pytest.raises(ValueError, match="one string 'ab'"):
-        to_tensors(spaces.Text(2), "ab")
-    with pytest.raises(ValueError, match=r"a dict of \['a'\], got ndarray"):
-        to_actions(space, np.zeros(2))
-    with pytest.raises(ValueError, match="a tuple of 1, got ndarray"):
-        to_actions(spaces.Tuple((spaces.Discrete(2),)), np.zeros(2))
+        ToTorch(cartpoles()).reset(options={"reset_mask": np.ones(3, bool)})
 
 
 def test_tensors_are_mapped_where_they_hang() -> None:

@@ -1,9 +1,9 @@
-"""Observations of other people's environments as tokens that HRM reads.
+"""Observations of any Gymnasium space as tokens that an HRM reads.
 
     tokenizer = ObsTokenizer(env.observation_space, hidden_size=64)
     x = tokenizer(to_tensors(env.observation_space, obs))       # [B, num_tokens, 64]
 
-What becomes of a space is decided in `tokenizer_plan`; docs/observations.md has it as a table.
+`tokenizer.plan` decides what a space becomes; docs/observations.md has the table.
 """
 
 import json
@@ -16,10 +16,13 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from hrm_rl.agents.tokenizer.embed import tokens_of
-from hrm_rl.agents.tokenizer.plan import Part, plan
-from hrm_rl.agents.tokenizer.tensors import from_sb3, item
+from hrm_rl.agents.tokenizer.part import Part
+from hrm_rl.agents.tokenizer.plan import plan
+from hrm_rl.agents.tokenizer.tensors import from_sb3
+from hrm_rl.envs.plain import map_space
 from hrm_rl.envs.to_torch import to_tensors
 from hrm_rl.model.layers import truncated_normal_
+from hrm_rl.settings import check_integers
 
 __all__ = ["ObsTokenizer", "to_tensors"]
 
@@ -28,26 +31,27 @@ class ObsTokenizer(nn.Module):
     """Batched observations of one space to embeddings [B, num_tokens, hidden_size], float32.
 
     Token 0 is a learned summary, from whose final state an agent reads its answer; the tokens of the
-    parts follow, in the order of the space. Entries have about unit variance, as HRM's own inputs
-    have: sqrt(D) times the sum of what a token says, where it stands and, if there are several
-    parts, which one it is of, over the root of the number of summands.
+    parts follow, in the order of the space. Entries have about unit variance, as HRM's own inputs have:
+    sqrt(D) times the sum of the embeddings of content, position and, with several parts, the part,
+    divided by the root of their number.
 
-    The state dict carries the spec, and another tokenizer's is refused, with the part that differs.
+    The state dict contains the spec; loading that of a different tokenizer raises ValueError naming the
+    part that differs.
 
     Args:
         space: Discrete, MultiDiscrete, MultiBinary, Box, Text or another space of strings, or a
-            Dict or Tuple of such, nested as deep as you like.
+            Dict or Tuple of such, nested to any depth.
         hidden_size: D, the width of the tokens.
-        kinds: how to take parts, by name: "image"; "camera/front" of a Dict in a Dict; "0" in a
+        kinds: how to read parts, by name: "image"; "camera/front" for a Dict in a Dict; "0" in a
             Tuple. Or one kind for every part. "categorical", "features", "patches", "text", or with
-            the number of bytes to read, "text:64". Parts not named are decided by their spaces.
-        patch_size: side of the square patches, by name or for every picture, in pixels. By name also of
-            a grid of categories, in cells: it then has a token a patch, not one a cell.
-        max_tokens: most tokens in all, the summary counted.
+            the number of bytes to read, "text:64". The space decides about parts not named.
+        patch_size: side of the square patches, by name or for every picture, in pixels. By name also for
+            a grid of categories, in cells: one token for each patch instead of each cell.
+        max_tokens: limit on the number of tokens, summary included.
 
     Raises:
-        ValueError: a space that it cannot take, or not in so many tokens; the message has the part,
-            its space and what to do.
+        ValueError: a space that cannot be read, or not in `max_tokens` tokens; the message names the part,
+            its space and a remedy.
     """
 
     def __init__(
@@ -60,15 +64,12 @@ class ObsTokenizer(nn.Module):
         max_tokens: int = 256,
     ) -> None:
         super().__init__()
-        for name, value in (("hidden_size", hidden_size), ("max_tokens", max_tokens)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-        self.space = space
-        self.hidden_size = hidden_size
+        self.space, self.hidden_size, self.max_tokens = space, hidden_size, max_tokens
+        check_integers(self, 1, "hidden_size", "max_tokens")
         self.plan: tuple[Part, ...] = plan(space, kinds, patch_size, max_tokens)
         self.num_tokens = 1 + sum(part.tokens for part in self.plan)
-        # Every parameter is in a module of its own: those load after set_extra_state, so a state
-        # dict that is refused there has changed none of them.
+        # Parameters belong to submodules, which load after set_extra_state: a state dict that it
+        # refuses has changed none of them.
         self.parts = nn.ModuleList(tokens_of(part, hidden_size) for part in self.plan)
         self.places = _table(self.num_tokens, hidden_size)
         self.part_table = _table(len(self.plan), hidden_size) if len(self.plan) > 1 else None
@@ -79,7 +80,7 @@ class ObsTokenizer(nn.Module):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What every part became, JSON-able; tokenizers of equal specs take each other's weights."""
+        """The plan as JSON-able values; tokenizers with equal specs can load each other's weights."""
         return {
             "hidden_size": self.hidden_size,
             "tokens": self.num_tokens,
@@ -87,60 +88,61 @@ class ObsTokenizer(nn.Module):
         }
 
     def forward(self, obs: Any) -> Tensor:
-        """Tokens [B, num_tokens, hidden_size] of batched tensors, nested like the space.
+        """Embed batched tensors, nested like the space, as tokens [B, num_tokens, hidden_size].
 
-        A categorical value outside its declared range counts as the nearest inside it, so that no
-        index leaves its table; other numbers are not clipped. Nothing waits for the device.
+        A categorical value outside its declared range counts as the nearest value inside, so that no
+        index leaves its table; other numbers are not clipped. Does not synchronise with the device.
 
-        Raises ValueError where obs is not built like the space.
+        Raises ValueError if obs is not nested and shaped like the space.
         """
-        named = zip(self.plan, self.parts, strict=True)
-        each = [module(self._value(obs, part)) for part, module in named]
-        said = each[0] if len(each) == 1 else torch.cat(each, 1)
+        values: list[Any] = []
+        map_space(lambda _, value: values.append(value), self.space, obs)
+        embedded = [
+            module(_checked(value, part))
+            for value, part, module in zip(values, self.plan, self.parts, strict=True)
+        ]
+        content = embedded[0] if len(embedded) == 1 else torch.cat(embedded, 1)
         places = self.places.weight
-        summed = said + places[1:]
+        summed = content + places[1:]
         if self.part_table is not None:
             summed = summed + self.part_table(self.part_of)
         summands = 2 if self.part_table is None else 3
-        summary = places[:1].expand(len(said), 1, -1)
+        summary = places[:1].expand(len(content), 1, -1)
         return math.sqrt(self.hidden_size) * torch.cat([summary, summed / summands**0.5], 1)
 
     def from_sb3(self, obs: Any) -> Any:
-        """What this takes, of what SB3's `preprocess_obs(..., normalize_images=False)` gives."""
+        """Invert SB3's `preprocess_obs(..., normalize_images=False)`, for `forward`."""
         return from_sb3(self.space, obs)
 
     def get_extra_state(self) -> Tensor:
-        """The spec as bytes: a tensor, so that every format of state dicts carries it."""
+        """The spec as bytes in a tensor, which every format of state dicts can hold."""
         return torch.frombuffer(bytearray(json.dumps(self.spec).encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Raises ValueError where the state is damaged or, naming the part, of another spec."""
+        """Check a stored spec. Raises ValueError if it is damaged or, naming the part, different."""
         try:
             spec = json.loads(bytes(state.tolist()))
             _refuse_other(spec, self.spec)
         except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"the checkpoint's tokenizer has a damaged spec: {error!r}") from None
 
-    def _value(self, obs: Any, part: Part) -> Tensor:
-        """A part of obs. Raises ValueError where it is missing or of another shape."""
-        space: Any = self.space
-        for key in part.path:
-            obs = item(obs, key, space)
-            space = space[key]
-        where = f"part {part.name!r}" if part.path else "the observation"
-        if not isinstance(obs, Tensor):
-            raise ValueError(
-                f"{where} is a {type(obs).__name__}, not a tensor: call to_tensors(space, obs) first"
-            )
-        shape = tuple(obs.shape[1:])
-        if part.kind == "text":  # cut or padded to length
-            fits = len(shape) == 1
-        else:  # SB3's buffers give a single number an axis of its own
-            fits = shape == part.shape or (part.shape == () and shape == (1,))
-        if not fits or obs.ndim == 0:
-            wanted = ", ".join(["batch", *map(str, part.shape)])
-            raise ValueError(f"{where} has shape {list(obs.shape)}; its space asks for [{wanted}]")
-        return obs
+
+def _checked(value: Any, part: Part) -> Tensor:
+    """The value of a part. Raises ValueError unless it is a tensor of the right shape."""
+    where = f"part {part.name!r}" if part.path else "the observation"
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"{where} is a {type(value).__name__}, not a tensor: call to_tensors(space, obs) first"
+        )
+    shape = tuple(value.shape[1:])
+    if part.kind == "text":  # cut or padded to length
+        fits = len(shape) == 1
+    else:  # SB3's buffers add an axis to a scalar
+        fits = shape == part.shape or (part.shape == () and shape == (1,))
+    if not fits or value.ndim == 0:
+        wanted = ", ".join(["batch", *map(str, part.shape)])
+        raise ValueError(f"{where} must have shape [{wanted}], got {list(value.shape)}")
+    return value
 
 
 def _table(rows: int, hidden_size: int) -> nn.Embedding:
@@ -149,7 +151,7 @@ def _table(rows: int, hidden_size: int) -> nn.Embedding:
 
 
 def _refuse_other(checkpoint: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Raises ValueError that says what differs, if anything does."""
+    """Raise ValueError naming the first difference between two specs, if there is one."""
     if checkpoint == ours:
         return
     theirs, here = ({part["name"]: part for part in spec["parts"]} for spec in (checkpoint, ours))
@@ -169,10 +171,10 @@ def _refuse_other(checkpoint: dict[str, Any], ours: dict[str, Any]) -> None:
 
 
 def _difference(theirs: dict[str, Any] | None, here: dict[str, Any] | None) -> str:
-    if theirs is None or here is None:
-        return (
-            "it has none, here there is one" if theirs is None else "it has one, here there is none"
-        )
+    if theirs is None:
+        return "missing in the checkpoint, present here"
+    if here is None:
+        return "present in the checkpoint, missing here"
     keys = [key for key in {**theirs, **here} if theirs.get(key) != here.get(key)]
     return ", ".join(
         f"{key} {_short(theirs.get(key))} (here {_short(here.get(key))})" for key in keys

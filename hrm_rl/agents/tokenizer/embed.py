@@ -1,4 +1,4 @@
-"""The kinds of tokens as modules: values of one part in, [B, tokens, D] out.
+"""The kinds of tokens as modules: from the values of one part to embeddings [B, tokens, D].
 
 Every table and projection starts with a standard deviation that makes the entries of a token about
 1/sqrt(D); `ObsTokenizer` multiplies by sqrt(D), as HRM does with its embeddings.
@@ -10,80 +10,78 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrm_rl.agents.tokenizer.plan import Part
+from hrm_rl.agents.tokenizer.part import Part
 from hrm_rl.model.layers import truncated_normal_
 
 
-class CategoricalTokens(nn.Module):
-    """A row of a table for every value; the channels of a cell are summed.
-
-    Values outside the declared range count as the nearest inside: no index can leave the table.
-    """
+class _Categories(nn.Module):
+    """Row numbers in a table for the values of a part; values out of range count as the nearest inside."""
 
     low: Tensor
     high: Tensor
     offset: Tensor
 
-    def __init__(self, part: Part, hidden_size: int) -> None:
+    def __init__(self, part: Part) -> None:
         super().__init__()
         self.part = part
-        low, high = (torch.tensor(bound, dtype=torch.int64) for bound in (part.low, part.high))
+
+    def _register(self, low: Tensor, high: Tensor, offset: Tensor) -> None:
+        for name, value in (("low", low), ("high", high), ("offset", offset)):
+            self.register_buffer(name, value, persistent=False)
+
+    def _rows(self, value: Tensor, *shape: int) -> Tensor:
+        """Row numbers, reshaped to [B, *shape]."""
+        if self.part.order:
+            value = value.permute(0, *(1 + axis for axis in self.part.order))
+        value = value.reshape(len(value), *shape)
+        value = value.round().long() if value.is_floating_point() else value.long()
+        return value.clamp(self.low, self.high) + self.offset
+
+
+class CategoricalTokens(_Categories):
+    """One row of a table for each value; the channels of a cell are summed."""
+
+    def __init__(self, part: Part, hidden_size: int) -> None:
+        super().__init__(part)
+        low, high = _whole_bounds(part)
         offset = torch.cumsum(high - low + 1, 0) - (high - low + 1)
-        # One table a channel, shared by all cells; or one a token, of MultiDiscrete.
+        # A table for each channel, shared by all cells; or, for MultiDiscrete, one for each token.
         shape = (1, part.channels) if len(low) == part.channels else (part.tokens, 1)
-        for name, value in (("low", low), ("high", high), ("offset", offset - low)):
-            self.register_buffer(name, value.view(shape), persistent=False)
+        self._register(low.view(shape), high.view(shape), (offset - low).view(shape))
         rows = int((high - low + 1).sum())
         std = 1 / math.sqrt(hidden_size * part.channels)
         self.table = nn.Parameter(truncated_normal_(torch.empty(rows, hidden_size), std))
 
     def forward(self, value: Tensor) -> Tensor:
         part = self.part
-        if part.order:
-            value = value.permute(0, *(1 + axis for axis in part.order))
-        value = value.reshape(len(value), part.tokens, part.channels)
-        value = value.round().long() if value.is_floating_point() else value.long()
-        rows = value.clamp(self.low, self.high) + self.offset
-        embedded = F.embedding(rows, self.table)  # [B, T, C, D]
-        return embedded.sum(2) if part.channels > 1 else embedded[:, :, 0]
+        embedded = F.embedding(self._rows(value, part.tokens, part.channels), self.table)
+        return embedded.sum(2) if part.channels > 1 else embedded[:, :, 0]  # [B, T, D]
 
 
-class CategoricalPatchTokens(nn.Module):
-    """A token a square patch of a grid's cells: a row for every place in it, channel and value, summed.
+class CategoricalPatchTokens(_Categories):
+    """One token for each square patch of a grid: the sum of a row for each place, channel and value.
 
-    That is a linear map of the cells one-hot, the same one for every patch. Cells beyond the edges say
-    nothing. Values outside the declared range count as the nearest inside.
+    This is a linear map of the one-hot cells, shared by all patches. Cells beyond the edges add nothing.
     """
 
-    low: Tensor
-    high: Tensor
-    offset: Tensor
-
     def __init__(self, part: Part, hidden_size: int) -> None:
-        super().__init__()
-        self.part = part
+        super().__init__(part)
         size, (rows, columns) = part.patch_size, part.sides
-        low, high = (torch.tensor(bound, dtype=torch.int64) for bound in (part.low, part.high))
+        low, high = _whole_bounds(part)
         values = high - low + 1
         channel = torch.cumsum(values, 0) - values - low
         row, column = torch.arange(rows) % size, torch.arange(columns) % size
         place = row[:, None] * size + column  # [rows, columns]
-        offset = place[..., None] * values.sum() + channel  # [rows, columns, channels]
-        for name, value in (("low", low), ("high", high), ("offset", offset)):
-            self.register_buffer(name, value, persistent=False)
+        self._register(low, high, place[..., None] * values.sum() + channel)
         self.padding = (0, 0, 0, -columns % size, 0, -rows % size)
         self.nothing = size**2 * int(values.sum())
         std = 1 / math.sqrt(hidden_size * part.channels * size**2)
         table = truncated_normal_(torch.empty(self.nothing, hidden_size), std)
-        # The last row is 0 and, as `padding_idx`, stays so: it gets no gradient.
+        # The last row stays 0: as `padding_idx` it gets no gradient.
         self.table = nn.Parameter(torch.cat([table, torch.zeros(1, hidden_size)]))
 
     def forward(self, value: Tensor) -> Tensor:
-        part, size = self.part, self.part.patch_size
-        value = value.permute(0, *(1 + axis for axis in part.order))
-        value = value.reshape(len(value), *part.sides, part.channels)
-        value = value.round().long() if value.is_floating_point() else value.long()
-        rows = value.clamp(self.low, self.high) + self.offset
+        rows, size = self._rows(value, *self.part.sides, self.part.channels), self.part.patch_size
         if any(self.padding):
             rows = F.pad(rows, self.padding, value=self.nothing)
         cells = rows.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # [B, h, p, w, p, C]
@@ -91,8 +89,13 @@ class CategoricalPatchTokens(nn.Module):
         return F.embedding(patches, self.table, padding_idx=self.nothing).sum(2)
 
 
+def _whole_bounds(part: Part) -> tuple[Tensor, Tensor]:
+    low, high = (torch.tensor(bound, dtype=torch.int64) for bound in (part.low, part.high))
+    return low, high
+
+
 class TextTokens(nn.Module):
-    """A token a byte: 0 is padding, n + 1 is byte n."""
+    """One token for each byte: 0 is padding, n + 1 is byte n."""
 
     def __init__(self, part: Part, hidden_size: int) -> None:
         super().__init__()
@@ -106,9 +109,9 @@ class TextTokens(nn.Module):
 
 
 class Scale(nn.Module):
-    """Bounded values to [-1, 1] by their bounds; others by sign(x) log(1 + |x|), so they stay small.
+    """Scale bounded values to [-1, 1], and others by sign(x) log(1 + |x|), which keeps them small.
 
-    The second is "symlog" (Hafner and others, arXiv 2301.04104): near the identity about 0.
+    The latter is "symlog" (Hafner and others, arXiv 2301.04104): close to the identity near 0.
     """
 
     centre: Tensor
@@ -133,14 +136,14 @@ class Scale(nn.Module):
         scaled = (value.float() - self.centre) * self.factor
         if self.all_bounded:
             return scaled
-        if value.dtype != torch.float64:  # its numbers may be beyond float32, their logarithms not
+        if value.dtype != torch.float64:  # its values may exceed float32; their logarithms do not
             value = value.float()
         symlog = value.sign() * value.abs().log1p()
         return torch.where(self.bounded, scaled, symlog.float())
 
 
 class FeatureTokens(nn.Module):
-    """A token a feature, or a group of consecutive ones; each group has its own projection."""
+    """One token for each feature or group of consecutive features, each with its own projection."""
 
     def __init__(self, part: Part, hidden_size: int) -> None:
         super().__init__()
@@ -154,14 +157,14 @@ class FeatureTokens(nn.Module):
 
     def forward(self, value: Tensor) -> Tensor:
         value = self.scale(value.reshape(len(value), self.count))
-        if self.group == 1:  # the same; on a CPU, einsum and pad are felt at this size
+        if self.group == 1:  # the same result, and faster on a CPU
             return value[..., None] * self.weight[:, 0]
         value = F.pad(value, (0, self.padding)).view(len(value), self.tokens, self.group)
         return torch.einsum("btg,tgd->btd", value, self.weight)
 
 
 class PatchTokens(nn.Module):
-    """A token a square patch, by one projection for all; beyond the edges the picture is 0."""
+    """One token for each square patch, by one shared projection; beyond the edges the picture is 0."""
 
     def __init__(self, part: Part, hidden_size: int) -> None:
         super().__init__()
@@ -182,13 +185,11 @@ class PatchTokens(nn.Module):
             value = F.pad(value, self.padding)
         pixels = value.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # [B, C, h, p, w, p]
         patches = pixels.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # [B, h w, C p p]
-        return (
-            self.scale(patches) @ self.weight
-        )  # scaled last: bytes are faster to move than floats
+        return self.scale(patches) @ self.weight  # scaled last: bytes move faster than floats
 
 
 def tokens_of(part: Part, hidden_size: int) -> nn.Module:
-    """The module of a part's kind."""
+    """The module that embeds a part."""
     if part.kind == "categorical" and part.patch_size:
         return CategoricalPatchTokens(part, hidden_size)
     if part.kind == "categorical":

@@ -1,32 +1,16 @@
-"""How many tokens there may be, and what to do where there are more: in the user's own words."""
+"""The limit on the number of tokens, and the remedies for a space that exceeds it."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
 
 from gymnasium import spaces
 
-from hrm_rl.envs.plain import part_name
-
-if TYPE_CHECKING:
-    from hrm_rl.agents.tokenizer.plan import Part
-
-
-def described(path: tuple[Any, ...], space: spaces.Space) -> str:
-    """A part and its space, for messages, cut to about a line."""
-    text = " ".join(str(space).split())
-    text = text if len(text) <= 100 else text[:97] + "..."
-    return f"part {part_name(path)!r}, {text}," if path else f"the observation, {text},"
-
-
-def override(path: tuple[Any, ...], value: Any, option: str = "kinds") -> str:
-    """How to set an option of one part, as the user would write it."""
-    return f"{option}={{{part_name(path)!r}: {value!r}}}" if path else f"{option}={value!r}"
+from hrm_rl.agents.tokenizer.part import Part, described, override
 
 
 def fitting_patch(rows: int, columns: int, tokens: int) -> int:
-    """The smallest square patch, pixels, that cuts a picture into at most `tokens`.
+    """The smallest square patch, in pixels, that cuts a picture into at most `tokens`.
 
-    One up to a quarter larger is preferred where it divides both sides, as nothing is padded then.
+    A patch up to a quarter larger is preferred if it divides both sides, since it needs no padding.
     """
     smallest = next(
         size
@@ -39,26 +23,28 @@ def fitting_patch(rows: int, columns: int, tokens: int) -> int:
     return smallest
 
 
-def check_total(parts: Sequence["Part"], found: Sequence[spaces.Space], max_tokens: int) -> None:
-    """Raises ValueError, with what would fit, where the parts make more tokens than there may be."""
+def check_total(parts: Sequence[Part], found: Sequence[spaces.Space], max_tokens: int) -> None:
+    """Raise ValueError, naming the largest part and what would fit, if there are too many tokens."""
     total = 1 + sum(part.tokens for part in parts)
     if total <= max_tokens:
         return
     part, space = max(zip(parts, found, strict=True), key=lambda pair: pair[0].tokens)
-    room = max_tokens - (total - part.tokens)
-    remedies = []
-    if room > 0:
-        if part.patch_size:
-            size = fitting_patch(*part.sides, room)
-            remedies.append(f"{override(part.path, size, 'patch_size')} would fit")
-        if part.kind == "categorical" and part.order and not part.patch_size:
-            remedies.append(f"{override(part.path, 'patches')} if it is a picture")
-        if part.kind == "categorical" and room >= 32:
-            remedies.append(f"{override(part.path, 'features')} to take it as numbers, in groups")
-        if part.kind == "text":
-            remedies.append(f"{override(part.path, f'text:{room}')} to read its beginning")
-    remedies.append(f"max_tokens={total} to allow them")
+    remedies = [*_remedies(part, max_tokens - (total - part.tokens)), f"max_tokens={total}"]
     raise ValueError(
         f"{described(part.path, space)} takes {part.tokens} tokens as {part.kind!r}, which makes "
-        f"{total} in all, over max_tokens={max_tokens}: {', or '.join(remedies)}"
+        f"{total} in all, over max_tokens={max_tokens}; set {', or '.join(remedies)}"
     )
+
+
+def _remedies(part: Part, room: int) -> Iterator[str]:
+    """Arguments that bring a part down to `room` tokens."""
+    if room < 1:
+        return
+    if part.patch_size:
+        yield override(part.path, fitting_patch(*part.sides, room), "patch_size")
+    if part.kind == "categorical" and part.order and not part.patch_size:
+        yield f"{override(part.path, 'patches')} if it is a picture"
+    if part.kind == "categorical" and room >= 32:
+        yield f"{override(part.path, 'features')} to read it as numbers, in groups"
+    if part.kind == "text":
+        yield f"{override(part.path, f'text:{room}')} to read its beginning"
