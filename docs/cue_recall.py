@@ -11,8 +11,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from hrm_rl.analysis.statistics.bootstrap import percentile_interval
-from hrm_rl.analysis.statistics.stats import interquartile_mean, mean_score, stratified_bootstrap
+from hrm_rl.analysis.statistics.bootstrap import percentile_interval, stratified_bootstrap
+from hrm_rl.analysis.statistics.stats import interquartile_mean, mean_score
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = range(1, 6)

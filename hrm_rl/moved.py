@@ -39,7 +39,7 @@ MOVED = {
     "analysis.curves": "analysis.statistics.curves",
     "analysis.judging": "analysis.statistics.judging",
     "analysis.quantities": "analysis.compare.quantities",
-    "analysis.ranks": "analysis.statistics.ranks",
+    "analysis.ranks": "analysis.statistics.stats",
     "analysis.recorder": "evaluation.record",
     "analysis.stats": "analysis.statistics.stats",
     "analysis.trials": "analysis.compare.trials",

@@ -26,11 +26,11 @@ sys.path.insert(0, str(HERE))
 
 from arms import TASKS  # noqa: E402
 
-from hrm_rl.analysis.statistics.bootstrap import percentile_interval  # noqa: E402
-from hrm_rl.analysis.statistics.stats import (  # noqa: E402
-    interquartile_mean,
+from hrm_rl.analysis.statistics.bootstrap import (  # noqa: E402
+    percentile_interval,
     stratified_bootstrap,
 )
+from hrm_rl.analysis.statistics.stats import interquartile_mean  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _calibration(cases: Sequence[Case]) -> dict[str, Any]:
     """Of the halt logit, over the test puzzles of all runs."""
     q_halt = np.concatenate([case.test.column("q_halt") for case in cases])
     found = halt_calibration(q_halt, np.concatenate([case.test.correct for case in cases]))
-    pooled = found.as_dict()
+    pooled = dataclasses.asdict(found)
     return {**{name: pooled["pooled"][name] for name in ("ece", "brier", "auroc")}, **pooled}
 
 

@@ -12,7 +12,7 @@ from hrm_rl.analysis.compare.wall_clock import wall_clock
 from hrm_rl.analysis.statistics.bootstrap import percentile_interval, two_sided_p
 from hrm_rl.analysis.statistics.curves import nearest_compute
 from hrm_rl.analysis.statistics.judging import adaptive_gain, iso_accuracy
-from hrm_rl.analysis.statistics.stats import holm, mcnemar, stratified_spearman
+from hrm_rl.analysis.statistics.stats import holm, mcnemar, spearman_within
 
 ISO_ACCURACY = (0, 0.5, 1, 2)
 """Percentage points below the accuracy of all segments."""
@@ -141,7 +141,7 @@ def rank_correlation(trials: Sequence[Trial], cases: Sequence[Case]) -> float:
     segments = np.concatenate([trial.judgement.segments for trial in trials])
     hard = difficulty_of(cases).values
     source = [f"{number}/{name}" for number, case in enumerate(cases) for name in case.test.source]
-    return stratified_spearman(segments, hard, source, permutations=0).rho
+    return spearman_within(segments, hard, source)
 
 
 def iso_accuracy_segments(

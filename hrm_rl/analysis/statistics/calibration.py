@@ -1,4 +1,4 @@
-"""Is Q-halt what it was trained to be: the probability that the draft is right?
+"""Calibration of Q-halt: is sigmoid(q_halt) the probability that the draft is correct?
 
 Sources: Brier (1950) for the score; Naeini, Cooper and Hauskrecht (2015) for the expected calibration
 error, here with bins of equal mass as Nixon et al. (2019, arXiv 1904.01685) advise; Hanley and McNeil
@@ -8,13 +8,11 @@ error, here with bins of equal mass as Nixon et al. (2019, arXiv 1904.01685) adv
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from hrm_rl.analysis.statistics.ranks import midranks
+from scipy.stats import rankdata
 
 DEFAULT_BINS = 15
 
@@ -24,67 +22,53 @@ class ReliabilityCurve:
     """Bins by rising probability; an empty bin is left out."""
 
     probability: NDArray[np.float64]  # [b]: mean predicted probability
-    accuracy: NDArray[np.float64]  # [b]: share that was right
+    accuracy: NDArray[np.float64]  # [b]: share that was correct
     count: NDArray[np.int64]  # [b]: predictions in the bin
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How well probabilities fit what happened."""
+    """Agreement of predicted probabilities with outcomes."""
 
     count: int  # predictions
-    accuracy: float  # share that was right
+    accuracy: float  # share that was correct
     mean_probability: float  # mean prediction; above `accuracy` is overconfident
     ece: float  # expected calibration error, 0 to 1, lower is better
     brier: float  # mean squared error, 0 to 1, lower is better
-    auroc: float  # P(a right one is ranked above a wrong one); NaN without both kinds
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: NaN is None."""
-        return {
-            name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in asdict(self).items()
-        }
+    auroc: float  # P(a correct one is ranked above a wrong one); NaN without both kinds
 
 
 @dataclass(frozen=True)
 class HaltCalibration:
-    """Calibration of Q-halt over a bank, in all and segment by segment."""
+    """Calibration of Q-halt over a bank, pooled and segment by segment."""
 
     pooled: Calibration  # all N x M predictions
     segments: tuple[Calibration, ...]  # [M]
     curve: ReliabilityCurve  # of all predictions
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: plain numbers and lists, NaN is None."""
-        return {
-            "pooled": self.pooled.as_dict(),
-            "segments": [segment.as_dict() for segment in self.segments],
-            "curve": {name: column.tolist() for name, column in vars(self.curve).items()},
-        }
-
 
 def reliability_curve(
     probability: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
 ) -> ReliabilityCurve:
-    """Share right against predicted probability, in bins that hold equally many predictions.
+    """Share correct against predicted probability, in bins that hold equally many predictions.
 
-    Equal predictions share a bin, the one in which their middle falls, so the result does not depend
-    on the order of the rows. With many ties bins are unequal, and there may be fewer.
+    Equal predictions share the bin in which their middle falls, so the result does not depend on the
+    order of the rows. With many ties bins are unequal, and there may be fewer.
 
     Args:
         probability: predictions in 0 to 1, [N].
-        correct: what happened, bool [N].
-        bins: how many bins at most.
+        correct: outcomes, bool [N].
+        bins: largest number of bins.
 
     Raises:
         ValueError: shapes or types that do not fit, no rows, a prediction outside 0 to 1, bins < 1.
     """
     predicted, right = _checked(probability, correct)
+    _check_probability(predicted)
     if bins < 1:
         raise ValueError(f"bins is {bins}; at least 1 is needed")
-    # A midrank is 1 to N: the middle of the place it takes is half less.
-    number = ((midranks(predicted) - 0.5) * bins / len(predicted)).astype(np.int64)  # [N], < bins
+    # A mean rank is 1 to N: the middle of its place is half less.
+    number = ((rankdata(predicted) - 0.5) * bins / len(predicted)).astype(np.int64)  # [N], < bins
     count = np.bincount(number, minlength=bins)
     used = count > 0
     return ReliabilityCurve(
@@ -94,61 +78,48 @@ def reliability_curve(
     )
 
 
-def expected_calibration_error(
-    probability: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
-) -> float:
-    """Mean distance between predicted probability and share right, over bins of equal mass.
-
-    Never negative, so noise alone makes it positive: up to 0.4 * sqrt(bins / N) on average where
-    predictions are perfectly calibrated.
-
-    Args:
-        probability, correct, bins: as for `reliability_curve`.
-    """
-    bin_curve = reliability_curve(probability, correct, bins)
-    distance = np.abs(bin_curve.accuracy - bin_curve.probability)
-    return float((bin_curve.count * distance).sum() / bin_curve.count.sum())
-
-
-def brier_score(probability: ArrayLike, correct: ArrayLike) -> float:
-    """Mean squared distance between predicted probability [N] and what happened, bool [N]."""
-    predicted, right = _checked(probability, correct)
-    return float(np.mean((predicted - right) ** 2))
-
-
 def auroc(score: ArrayLike, correct: ArrayLike) -> float:
-    """Probability that a right answer scores higher than a wrong one; a tie counts half.
+    """Probability that a correct answer scores higher than a wrong one; a tie counts half.
 
     Args:
-        score: any numbers, higher for "more likely right", [N]; infinities are fine.
-        correct: what happened, bool [N].
+        score: numbers that are higher for "more likely correct", [N]; infinities are fine.
+        correct: outcomes, bool [N].
 
     Returns:
-        0 to 1; NaN where all are right or all are wrong.
+        0 to 1; NaN if all are correct or all are wrong.
 
     Raises:
         ValueError: shapes or types that do not fit, no rows, a score that is NaN.
     """
-    values, right = _checked(score, correct, probability_range=False)
+    values, right = _checked(score, correct)
     positives = int(right.sum())
     negatives = len(right) - positives
     if positives == 0 or negatives == 0:
         return math.nan
-    above = midranks(values)[right].sum() - positives * (positives + 1) / 2  # Mann-Whitney U
+    above = rankdata(values)[right].sum() - positives * (positives + 1) / 2  # Mann-Whitney U
     return float(above / (positives * negatives))
 
 
 def calibration(
     probability: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
 ) -> Calibration:
-    """Every number of `Calibration` for predictions [N] and what happened, bool [N]."""
+    """Every number of `Calibration` for predictions [N] and outcomes, bool [N].
+
+    The expected calibration error is the mean distance between predicted probability and share correct
+    over the bins of `reliability_curve`. It is never negative, so noise alone makes it positive: up to
+    0.4 * sqrt(bins / N) on average for perfectly calibrated predictions.
+
+    Raises ValueError as `reliability_curve`.
+    """
     predicted, right = _checked(probability, correct)
+    found = reliability_curve(predicted, right, bins)
+    distance = np.abs(found.accuracy - found.probability)
     return Calibration(
         count=len(right),
         accuracy=float(right.mean()),
         mean_probability=float(predicted.mean()),
-        ece=expected_calibration_error(predicted, right, bins),
-        brier=brier_score(predicted, right),
+        ece=float((found.count * distance).sum() / found.count.sum()),
+        brier=float(np.mean((predicted - right) ** 2)),
         auroc=auroc(predicted, right),
     )
 
@@ -156,15 +127,15 @@ def calibration(
 def halt_calibration(
     q_halt: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
 ) -> HaltCalibration:
-    """Calibration of sigmoid(q_halt) as the probability that the draft is right.
+    """Calibration of sigmoid(q_halt) as the probability that the draft is correct.
 
     Pooled, a puzzle counts once a segment, so the pooled rows are not independent: intervals must
     resample puzzles, not rows.
 
     Args:
         q_halt: logits, [N, M].
-        correct: was the draft right after each segment, bool [N, M].
-        bins: how many bins at most.
+        correct: whether the draft is correct after each segment, bool [N, M].
+        bins: largest number of bins.
 
     Raises:
         ValueError: shapes or types that do not fit, or a logit that is NaN.
@@ -186,9 +157,9 @@ def halt_calibration(
 
 
 def _checked(
-    probability: ArrayLike, correct: ArrayLike, *, probability_range: bool = True
+    predictions: ArrayLike, correct: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    predicted, right = np.asarray(probability, np.float64), np.asarray(correct)
+    predicted, right = np.asarray(predictions, np.float64), np.asarray(correct)
     if predicted.ndim != 1 or predicted.size == 0 or right.shape != predicted.shape:
         raise ValueError(
             f"predictions {predicted.shape} and correct {right.shape} must both be [N] with N > 0"
@@ -197,9 +168,12 @@ def _checked(
         raise ValueError(f"correct is {right.dtype}; bool is needed")
     if np.isnan(predicted).any():
         raise ValueError(f"prediction {int(np.argmax(np.isnan(predicted)))} is NaN")
-    if probability_range and (predicted.min() < 0 or predicted.max() > 1):
+    return predicted, right
+
+
+def _check_probability(predicted: NDArray[np.float64]) -> None:
+    if predicted.min() < 0 or predicted.max() > 1:
         raise ValueError(
             f"predictions go from {predicted.min()} to {predicted.max()}; "
             "probabilities are needed: give sigmoid(q_halt), not the logit"
         )
-    return predicted, right
