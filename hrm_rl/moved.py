@@ -144,7 +144,7 @@ MOVED = {
     "training.compute": "training.machine.compute",
     "training.evaluate": "evaluation.evaluate",
     "training.evaluate_arc": "evaluation.arc",
-    "training.knobs": "training.config.knobs",
+    "training.knobs": "training.config.settings",
     "training.memory": "training.machine.memory",
     "training.metrics": "training.report.metrics",
     "training.model_card": "training.report.model_card",

@@ -1,7 +1,8 @@
 """Checks of settings, shared by the frozen dataclasses that hold them."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -51,3 +52,14 @@ def check_one_of(config: Any, accepted: Collection[str], *names: str) -> None:
         value = getattr(config, name)
         if value not in accepted:
             raise SettingError(f"{name} must be one of {', '.join(accepted)}; got {value!r}", name)
+
+
+@contextmanager
+def about(*settings: str) -> Iterator[None]:
+    """Raise a ValueError of the block as a SettingError about these settings."""
+    try:
+        yield
+    except SettingError:
+        raise
+    except ValueError as error:
+        raise SettingError(str(error), *settings) from None

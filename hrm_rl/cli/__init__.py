@@ -1,5 +1,7 @@
-"""`hrm-rl`: one file a command, each thin. Bad input ends in one short message and exit code 2;
-a training that diverged in one and 1."""
+"""`hrm-rl`, one file a command.
+
+Exit code 2 with one short message for bad input, 1 for a training run that diverged.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -9,13 +11,12 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code."""
-    from hrm_rl.cli.commands import commands
-    from hrm_rl.cli.usage import UsageError, parse
+    from hrm_rl.cli.commands import parse_command
 
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        parse(commands(words), words).run()
-    except (UsageError, ValueError, OSError, MemoryError) as error:
+        parse_command(words).run()
+    except (ValueError, OSError, MemoryError) as error:
         print(f"hrm-rl: {_message(error)}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _message(error: Exception) -> str:
-    """The system's errors name the file first; ours say it all."""
+    """The error's message; an error of the operating system names its file first."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     return str(error)

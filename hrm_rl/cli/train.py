@@ -1,6 +1,6 @@
 """`hrm-rl train`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,12 +11,6 @@ from hrm_rl.cli.output import percent, print_json, refuse_graphs_without_gpu, sa
 
 if TYPE_CHECKING:
     from hrm_rl.training.presets import Preset
-
-_HEADINGS = {
-    "model": "The network: [model] in a config file (HRMConfig).",
-    "learner": "How it learns: [learner] in a config file (LearnerConfig).",
-    "data": "Which puzzles: [data] in a config file.",
-}
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,8 @@ class Train:
     The run does not store it: say it again with --resume."""
     json: bool = False
     """Print the result as one JSON object."""
+    settings: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    """The settings given as options; `train_with_settings` lists them."""
 
     def run(self) -> None:
         from hrm_rl.agents.learning.graphs import check_can_be_graphed
@@ -99,16 +95,11 @@ class Train:
         self._report(run.path, preset, result)
 
     def _layers(self) -> list[Any]:
-        """The config file's settings, then the options'."""
+        """The config file's settings, then the options."""
         from hrm_rl.training.config import command_line, read_config
-        from hrm_rl.training.config.knobs import knobs
 
-        options: dict[str, Any] = {}
-        for key, knob in knobs().items():
-            holder = getattr(self, knob.table, None) if knob.table else self
-            options[key] = getattr(holder, knob.name, None)
-        spoken = command_line(options, self.preset)
-        return [spoken] if self.config is None else [read_config(self.config), spoken]
+        options = command_line(self.settings, self.preset)
+        return [options] if self.config is None else [read_config(self.config), options]
 
     def _resumed_folder(self, layers: Sequence[Any]) -> Path:
         names = [layer.preset for layer in layers if layer.preset is not None]
@@ -140,42 +131,15 @@ def _named(preset: "Preset") -> str:
     return f"{preset.name} on puzzles of family {family}"
 
 
-def train_with_knobs() -> type[Train]:
-    """`Train` with an option for every knob. Loads the training package, so only when asked for."""
-    from hrm_rl.training.config.knobs import TABLES, knobs
+def train_with_settings() -> type[Train]:
+    """`Train` with an option for every setting of a run; loads torch."""
+    from hrm_rl.training.config import given_settings
 
-    found = knobs().values()
-    fields: list[Any] = [_field(knob) for knob in found if not knob.table]
-    for table in TABLES:
-        inner = [_field(knob) for knob in found if knob.table == table]
-        kind = make_dataclass(table.capitalize(), inner, frozen=True)
-        kind.__doc__ = _HEADINGS[table]
-        fields.append((table, kind, field(default_factory=kind)))
+    options = Annotated[given_settings(), tyro.conf.arg(name="")]
     return make_dataclass(
-        "Train", fields, bases=(Train,), frozen=True, namespace={"__doc__": Train.__doc__}
+        "Train",
+        [("settings", options, field(default_factory=dict))],
+        bases=(Train,),
+        frozen=True,
+        namespace={"__doc__": Train.__doc__},
     )
-
-
-def _field(knob: Any) -> tuple[str, Any, None]:
-    """An option that is None until it is given; the help shows what the presets have."""
-    from hrm_rl.training.config import option
-
-    short = option(knob.key)
-    plain = "--" + knob.key.replace("_", "-")
-    help_text = tyro.conf.arg(
-        help=knob.meaning,
-        help_behavior_hint=f"(default: {knob.default})",
-        metavar=_metavar(knob.kind),
-        aliases=None if short == plain else [short],
-    )
-    kind = str if getattr(knob.kind, "__origin__", None) is Mapping else knob.kind
-    return knob.name, Annotated[kind | None, help_text], None
-
-
-def _metavar(kind: Any) -> str:
-    parts = getattr(kind, "__args__", ())
-    if parts and isinstance(parts[0], str):
-        return "{" + ",".join(parts) + "}"
-    if getattr(kind, "__origin__", None) is Mapping:
-        return '"NAME=VALUE ..."'
-    return " ".join(part.__name__.upper() for part in parts or (kind,))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from hrm_rl.puzzles import FAMILIES, find_family, sudoku
 from hrm_rl.puzzles.files.metadata import Metadata, read_metadata
+from hrm_rl.settings import SettingError, about, check_at_least
 from hrm_rl.training.kind import OWN, PuzzleKind, own_kind, puzzle_kind
 
 
@@ -34,14 +35,16 @@ class SudokuData:
     of the reference's format: validation classes of its train/ validate, its test/ is left alone."""
 
     def __post_init__(self) -> None:
-        seq_len = sudoku.seq_len(self.size)
+        with about("size"):
+            seq_len = sudoku.seq_len(self.size)
         low, high = self.extra_givens
         if not 0 <= low <= high <= seq_len:
-            raise ValueError(
+            raise SettingError(
                 f"extra_givens must be two numbers, 0 <= least <= most <= {seq_len}, "
-                f"got {[low, high]}"
+                f"got {[low, high]}",
+                "extra_givens",
             )
-        _check_counts(self)
+        check_at_least(self, 1, "train_puzzles", "validation_puzzles")
 
     @property
     def kind(self) -> PuzzleKind:
@@ -67,18 +70,19 @@ class FamilyData:
     def __post_init__(self) -> None:
         if self.family == OWN:
             if self.dials:
-                raise ValueError(f"dials: puzzles of family own have none, got {dict(self.dials)}")
+                message = f"puzzles of family own have no dials, got {dict(self.dials)}"
+                raise SettingError(message, "dials", "family")
             if self.file is None:
-                raise ValueError("family own needs the dataset folder that has the puzzles: file")
+                message = "family own needs the dataset folder that has the puzzles: file"
+                raise SettingError(message, "family", "file")
         elif self.family == "sudoku":
             raise ValueError("family sudoku is SudokuData")
         else:
-            find_family(self.family)
-            try:
+            with about("family"):
+                find_family(self.family)
+            with about("dials"):
                 _ = self.kind
-            except ValueError as error:
-                raise ValueError(f"dials: {error}") from None
-        _check_counts(self)
+        check_at_least(self, 1, "train_puzzles", "validation_puzzles")
 
     @property
     def kind(self) -> PuzzleKind:
@@ -113,13 +117,15 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
     changes = dict(given)
     family = changes.pop("family", data.family)
     if family not in (*FAMILIES, OWN):
-        find_family(family)  # says so
+        with about("family"):
+            find_family(family)  # raises
     if family == "sudoku" and "dials" in changes:
-        raise ValueError("dials are not for sudoku; it has size and extra_givens")
+        raise SettingError("dials are not for sudoku; it has size and extra_givens", "dials")
     if family != "sudoku":
         foreign = [name for name in ("size", "extra_givens") if name in changes]
         if foreign:
-            raise ValueError(f"{foreign[0]} is a setting of sudoku; say dials for {family}")
+            message = f"{foreign[0]} is a setting of sudoku; {family} has dials"
+            raise SettingError(message, *foreign)
         changes["dials"] = {**_kept_dials(data, family), **changes.get("dials", {})}
     if family == data.family:
         return dataclasses.replace(data, **changes)
@@ -149,9 +155,3 @@ def model_needs(data: PuzzleData) -> dict[str, int]:
 
 def _kept_dials(data: PuzzleData, family: str) -> Mapping[str, Any]:
     return data.dials if isinstance(data, FamilyData) and data.family == family else {}
-
-
-def _check_counts(data: PuzzleData) -> None:
-    for name in ("train_puzzles", "validation_puzzles"):
-        if getattr(data, name) < 1:
-            raise ValueError(f"{name} must be >= 1, got {getattr(data, name)}")

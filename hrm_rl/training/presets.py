@@ -1,13 +1,14 @@
 """Presets: everything a training run is made of, as frozen dataclasses."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hrm_rl.agents import LearnerConfig
+from hrm_rl.messages import did_you_mean
 from hrm_rl.model import HRMConfig
+from hrm_rl.settings import check_at_least, check_interval
 from hrm_rl.training.data_settings import FamilyData, PuzzleData, SudokuData, data_from_dict
 
 
@@ -31,21 +32,17 @@ class Preset:
     """Steps between two lines of the log."""
 
     def __post_init__(self) -> None:
-        for field in ("batch_size", "max_steps", "validate_every", "log_every"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be >= 1, got {getattr(self, field)}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
+        check_at_least(self, 1, "batch_size", "max_steps", "validate_every", "log_every")
+        check_interval(self, "[0, 1)", "ema_decay")
         self.learner.check_limit(self.model.halt_max_steps)
 
     def with_max_steps(self, max_steps: int) -> "Preset":
         """The same run, longer or shorter; a learning-rate schedule is stretched with it."""
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be >= 1, got {max_steps}")
-        learner = self.learner
-        if learner.total_steps is not None:
-            learner = dataclasses.replace(learner, total_steps=max_steps)
-        return dataclasses.replace(self, max_steps=max_steps, learner=learner)
+        changed = dataclasses.replace(self, max_steps=max_steps)
+        if self.learner.total_steps is None:
+            return changed
+        learner = dataclasses.replace(self.learner, total_steps=max_steps)
+        return dataclasses.replace(changed, learner=learner)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -194,6 +191,6 @@ def find_preset(name: str) -> Preset:
     """The preset of that name. Raises ValueError with the near matches."""
     if name in PRESETS:
         return PRESETS[name]
-    near = difflib.get_close_matches(name, PRESETS, n=2, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    near = did_you_mean(name, PRESETS, most=2, cutoff=0.4)
+    hint = f"{near} " if near else ""
     raise ValueError(f"unknown preset {name!r}; {hint}known: {', '.join(PRESETS)}")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ from hrm_rl.cli import main
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
 from hrm_rl.training import presets
-from hrm_rl.training.config.knobs import knobs
 from hrm_rl.training.presets import Preset, SudokuData
 
 
@@ -85,14 +84,11 @@ def hrm_rl(capsys) -> Callable[..., Said]:
 
 
 @pytest.fixture(autouse=True)
-def tiny_presets(monkeypatch) -> Iterator[None]:
+def tiny_presets(monkeypatch) -> None:
     """`tiny` beside the others; sudoku-4x4, which quickstart trains, is as small."""
     monkeypatch.setitem(presets.PRESETS, "tiny", TINY)
     small = dataclasses.replace(TINY, name="sudoku-4x4")
     monkeypatch.setitem(presets.PRESETS, "sudoku-4x4", small)
-    knobs.cache_clear()  # it reads the presets, once
-    yield
-    knobs.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +104,6 @@ def made(tmp_path_factory) -> Path:
         patch.setitem(presets.PRESETS, "tiny", TINY)
         words = ["train", "tiny", "--device", "cpu", "--dtype", "float32"]
         assert main([*words, "--out", str(folder / "run"), "--json"]) == 0
-    knobs.cache_clear()
     return folder
 
 

@@ -205,7 +205,7 @@ def test_quickstart_keeps_the_earlier_one_when_it_cannot_run(hrm_rl, made, tmp_p
 
 def test_unknown_preset_with_near_matches(hrm_rl, tmp_path) -> None:
     message = hrm_rl("train", "sudoku-4x", "--out", tmp_path / "run").refusal
-    assert_says(message, "'sudoku-4x'", "did you mean sudoku-4x4", *PRESETS)
+    assert_says(message, "'sudoku-4x'", "did you mean 'sudoku-4x4'", *PRESETS)
     assert not (tmp_path / "run").exists()
 
 
@@ -239,7 +239,7 @@ def test_unknown_device(hrm_rl, made, device) -> None:
         (["trian"], ["trian", "the commands are", "train"]),
         (["eval"], ["eval needs RUN", "hrm-rl eval --help"]),
         (["eval", "run", "--halting"], ["--halting needs a value"]),
-        (["eval", "run", "--seeds", "3"], ["--seeds", "did you mean --seed?"]),
+        (["eval", "run", "--seeds", "3"], ["--seeds", "did you mean '--seed'?"]),
         (["eval", "run", "--puzzles", "many"], ["--puzzles takes INT, not 'many'"]),
         (["puzzles", "sudoku"], ["puzzles needs --out"]),
         (["puzzles", "sudoku", "--out", "p", "-n", "x"], ["-n", "takes INT, not 'x'"]),
@@ -248,7 +248,7 @@ def test_unknown_device(hrm_rl, made, device) -> None:
             ["test, train, validation", "tset"],
         ),
         (["puzzles", "sudoku", "--out", "p", "--extra-givens", "3"], ["--extra-givens", "2"]),
-        (["train", "tiny", "--max-step", "3"], ["--max-step", "did you mean --max-steps?"]),
+        (["train", "tiny", "--max-step", "3"], ["--max-step", "did you mean '--max-steps'?"]),
         (["train", "tiny", "--learner.gradient", "two"], ["gradient", "one-step", "'two'"]),
         (["solve", "a", "b", "c"], ["c"]),
     ],

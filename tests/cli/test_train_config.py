@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hrm_rl.cli import main
-from hrm_rl.training.config.knobs import knobs
+from hrm_rl.training.config import settings
 from hrm_rl.training.run_folder import RunFolder
 
 SMALL = """\
@@ -85,16 +85,16 @@ def test_a_run_from_a_file_and_its_resume(config, tmp_path, capsys) -> None:
     assert RunFolder(tmp_path / "again").config()[0] == RunFolder(out).config()[0]
 
 
-def test_help_shows_every_knob(capsys, monkeypatch) -> None:
+def test_help_shows_every_setting(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     with pytest.raises(SystemExit) as stop:
         main(["train", "--help"])
     assert stop.value.code == 0
     said = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     text = " ".join(said.replace("│", " ").split())
-    for key, knob in knobs().items():
+    for key, setting in settings().items():
         assert f"--{key.replace('_', '-')} " in text, key
-        assert f"{knob.meaning} (default: {knob.default})" in text, key
+        assert f"{setting.meaning} (default: {setting.default})" in text, key
     for option in (
         "--config",
         "--out",
@@ -110,14 +110,14 @@ def test_help_shows_every_knob(capsys, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--learner.lrr", "1"], "did you mean --learner.lr?"),
+        (["--learner.lrr", "1"], "did you mean '--learner.lr'?"),
         (["--learner.lr", "fast"], "--learner.lr takes FLOAT, not 'fast'"),
-        (["--data.extra-givens", "3"], "--data.extra-givens takes INT INT, not '3'"),
+        (["--data.extra-givens", "3"], "--data.extra-givens needs 2 values"),
         (["--learner.optimizer", "sgd"], "--learner.optimizer must be one of adam-atan2, adamw"),
-        (["--model.H-cycles", "0"], "--model.H-cycles: H_cycles must be an integer >= 1, got 0"),
-        (["--q-target", "some"], "--q-target: q_target 'some' is none of full"),
-        (["--batch-size", "0"], "--batch-size: batch_size must be >= 1, got 0"),
-        (["--dtype", "half"], "--dtype: dtype must be one of auto, float32"),
+        (["--model.H-cycles", "0"], "--model.H-cycles must be an integer >= 1, got 0"),
+        (["--q-target", "some"], "--q-target 'some' is "),
+        (["--batch-size", "0"], "--batch-size must be >= 1, got 0"),
+        (["--dtype", "half"], "--dtype must be one of auto, float32"),
         (["--data", "nowhere.csv"], "--data: no file at nowhere.csv"),
         (["--config", "nowhere.toml"], "no config file at nowhere.toml"),
     ],

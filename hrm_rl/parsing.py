@@ -1,0 +1,96 @@
+"""Words parsed by tyro, from a command line or a config file; a mistake raises one short message."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
+
+import tyro
+from tyro import _errors as events  # private: pyproject.toml bounds the versions of tyro
+
+from hrm_rl.messages import did_you_mean
+
+
+class UsageError(ValueError):
+    """Words that cannot be parsed; the message names the option and what it takes."""
+
+
+def parse(kind: Any, words: Sequence[str], prog: str, **options: Any) -> Any:
+    """The `kind` that these words describe; `options` go to `tyro.cli`.
+
+    Raises UsageError for a mistake. `--help` prints and raises SystemExit.
+    """
+
+    def refuse(event: events.ParseErrorEvent) -> None:
+        raise UsageError(_message(event, kind, words))
+
+    with events.on_parse_error(refuse):
+        return tyro.cli(kind, args=list(words), prog=prog, **options)
+
+
+def _message(event: events.ParseErrorEvent, kind: Any, words: Sequence[str]) -> str:
+    match event:
+        case events.UnrecognizedArgs(tokens=tokens):
+            return _unknown(tokens, kind)
+        case events.MissingArgs(unrecognized_tokens=[_, *_] as tokens):
+            return _unknown(tokens, kind)
+        case events.MissingArgs(missing_arguments=missing):
+            needed = " and ".join(_name(each.arg) for each in missing)
+            return f"{event.prog.rpartition(' ')[2]} needs {needed}"
+        case events.MissingSubcommand(subcommand_spec=group):
+            return f"{event.prog} needs one of: {', '.join(group.parser_from_name)}"
+        case events.InvalidChoice(argument=argument, value=value, choices=choices):
+            accepted = ", ".join(sorted({*choices} - {"None"}))
+            return f"{_name(argument)} must be one of {accepted}; got {value!r}"
+        case events.BadValue(argument=argument):
+            count = argument.lowered.nargs
+            return f"{_name(argument)} needs {'a value' if count == 1 else f'{count} values'}"
+        case events.InstantiationFailure(argument=None, message=message):
+            return message
+        case events.InstantiationFailure(argument=argument):
+            takes = str(argument.lowered.metavar).replace("{None}|", "")
+            return f"{_name(argument)} takes {takes}, not {_given(argument, words)}"
+        case _:
+            return f"these options do not go together ({type(event).__name__})"
+
+
+def _name(argument: Any) -> str:
+    """An option's first spelling, or a positional argument's metavar."""
+    lowered = argument.lowered
+    return str(lowered.metavar if argument.is_positional() else lowered.name_or_flags[0])
+
+
+def _given(argument: Any, words: Sequence[str]) -> str:
+    """The words that were given for an option."""
+    spellings = [flag.replace("_", "-") for flag in argument.lowered.name_or_flags]
+    for i, word in enumerate(words):
+        option, has_value, value = word.partition("=")
+        if option.replace("_", "-") in spellings:
+            count = argument.lowered.nargs if isinstance(argument.lowered.nargs, int) else 1
+            return " ".join(map(repr, [value] if has_value else words[i + 1 : i + 1 + count]))
+    return "what was given"
+
+
+def _unknown(tokens: Sequence[str], kind: Any) -> str:
+    """A message for words that no option takes, with the nearest option."""
+    known = sorted(set(_options(kind)))
+    misspelt = [token.partition("=")[0] for token in tokens if token.startswith("--")]
+    hints = [did_you_mean(option.replace("_", "-"), known) for option in misspelt]
+    hint = next((f"; {hint}" for hint in hints if hint), "")
+    return f"unknown or misplaced: {', '.join(misspelt or tokens)}{hint}"
+
+
+def _options(kind: Any, prefix: str = "") -> Iterator[str]:
+    """The options of a dataclass, a TypedDict or a union of them; nested ones with their prefix."""
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if not _has_options(bare):
+        for member in get_args(bare):
+            yield from _options(member, prefix)
+        return
+    for name, hint in get_type_hints(bare, include_extras=True).items():
+        flat = any(getattr(mark, "name", None) == "" for mark in getattr(hint, "__metadata__", ()))
+        nested = list(_options(hint, prefix if flat else f"{prefix}{name}."))
+        yield from nested or [f"--{prefix}{name}".replace("_", "-")]
+
+
+def _has_options(kind: Any) -> bool:
+    return dataclasses.is_dataclass(kind) or is_typeddict(kind)

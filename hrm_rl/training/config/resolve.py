@@ -1,0 +1,174 @@
+"""From a preset and the settings given to a resolved run, and to a resumed one."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hrm_rl.agents.learning.learner import Q_SETTINGS, LearnerConfig
+from hrm_rl.model import HRMConfig
+from hrm_rl.settings import SettingError
+from hrm_rl.training.config.layers import Layer
+from hrm_rl.training.config.settings import RunSettings, stored_value
+from hrm_rl.training.data_settings import change_data, model_needs
+from hrm_rl.training.machine.compute import Compute
+from hrm_rl.training.presets import PRESETS, Preset, find_preset
+
+# What a resumed run may change; all else stays as it was stored.
+FREE_ON_RESUME = ("log_every", "max_steps", "validate_every")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A resolved run. `given` holds the keys that were set on top of the preset."""
+
+    preset: Preset
+    settings: RunSettings
+    given: frozenset[str]
+
+
+class Given:
+    """The settings of several layers by key, the last layer winning, each with its layer."""
+
+    def __init__(self, *layers: Layer) -> None:
+        self.values: dict[str, Any] = {}
+        self.layers: dict[str, Layer] = {}
+        for layer in layers:
+            for key, value in layer.values.items():
+                # Dials of an earlier layer stay unless this one sets them too.
+                before = self.values.get(key) if isinstance(value, Mapping) else None
+                self.values[key] = {**before, **value} if before else value
+                self.layers[key] = layer
+
+    def table(self, name: str) -> dict[str, Any]:
+        """The settings of a table by field name; "" is the top level."""
+        keys = (key.rpartition(".") for key in self.values)
+        return {
+            field: self.values[f"{name}.{field}".lstrip(".")] for t, _, field in keys if t == name
+        }
+
+    @contextmanager
+    def blame(self, table: str = "") -> Iterator[None]:
+        """Raise a SettingError about a table's fields as a ValueError that names where they were given."""
+        try:
+            yield
+        except ValueError as error:
+            first = str(error).split()[0].partition("=")[0].rstrip(":")
+            raise ValueError(
+                self._located(error, getattr(error, "settings", (first,)), table)
+            ) from None
+
+    def _located(self, error: ValueError, names: Iterable[str], table: str) -> str:
+        keys = [f"{table}.{name}".lstrip(".") for name in names]
+        given = [key for key in keys if key in self.layers]
+        if not given:
+            return f"{table}: {error}" if table else str(error)
+        # An option is the likelier mistake than a line of a file.
+        key = min(given, key=lambda key: self.layers[key].file is not None)
+        place, name = self.layers[key].named(key), key.rpartition(".")[2]
+        words = str(error)
+        return place + words.removeprefix(name) if words.startswith(name) else f"{place}: {words}"
+
+
+def resolve(*layers: Layer) -> Run:
+    """The run that these layers describe, the last one winning.
+
+    Some settings follow others unless they are given too: vocab_size and seq_len follow the puzzles
+    (num_puzzle_identifiers their dataset folder), puzzle_emb_ndim a changed hidden_size, and total_steps
+    max_steps; the settings of Q-learning return to their defaults if halting is learned otherwise.
+
+    Raises:
+        FileNotFoundError: there is no file of puzzles at data.file.
+        ValueError: the preset is missing or unknown, or a value is out of range; the message names where
+            it was given.
+    """
+    base, given = _base(layers), Given(*layers)
+    top = given.table("")
+    run_settings = {
+        f.name: top.pop(f.name) for f in dataclasses.fields(RunSettings) if f.name in top
+    }
+    with given.blame():
+        settings = RunSettings(**run_settings)
+        preset = base.with_max_steps(top["max_steps"]) if "max_steps" in top else base
+    with given.blame("data"):
+        data = change_data(preset.data, given.table("data"))
+        if data.file is not None and not Path(data.file).exists():
+            named = given.layers["data.file"].named("data.file")
+            raise FileNotFoundError(f"{named}: no file at {data.file}")
+        needs = model_needs(data)
+    with given.blame("model"):
+        model = _model(preset.model, given.table("model"), needs)
+    with given.blame("learner"):
+        learner = _learner(preset.learner, {**given.table("learner"), "seed": settings.seed})
+    with given.blame():
+        preset = dataclasses.replace(preset, data=data, model=model, learner=learner, **top)
+    return Run(preset, settings, frozenset(given.values))
+
+
+def _base(layers: tuple[Layer, ...]) -> Preset:
+    chosen = [layer for layer in layers if layer.preset is not None]
+    if not chosen:
+        raise ValueError(f"which preset? Known: {', '.join(PRESETS)}")
+    try:
+        return find_preset(str(chosen[-1].preset))
+    except ValueError as error:
+        raise ValueError(f"{chosen[-1].file}: {error}" if chosen[-1].file else str(error)) from None
+
+
+def _model(base: HRMConfig, given: dict[str, Any], needs: dict[str, int]) -> HRMConfig:
+    changes = dict(given)
+    if base.puzzle_emb_ndim == base.hidden_size:
+        changes.setdefault("puzzle_emb_ndim", None)
+    for name, needed in needs.items():
+        if changes.setdefault(name, needed) != needed:
+            message = f"{name} must be {needed} for these puzzles, got {changes[name]}"
+            raise SettingError(message, name)
+    return dataclasses.replace(base, **changes)
+
+
+def _learner(base: LearnerConfig, given: dict[str, Any]) -> LearnerConfig:
+    if given.get("halting", base.halting) != "q":
+        given = {name: getattr(LearnerConfig, name) for name in Q_SETTINGS} | given
+    return dataclasses.replace(base, **given)
+
+
+def resume(stored: Preset, compute: Compute, where: object, *layers: Layer) -> Run:
+    """The stored run with those settings of the layers that a resumed run may change (FREE_ON_RESUME).
+
+    Raises ValueError naming a setting that was given, differs from the stored one and may not change.
+    """
+    for layer in layers:
+        if layer.preset not in (None, stored.name):
+            named = f"{layer.file}: preset" if layer.file else "the preset"
+            raise ValueError(_fixed(named, where, stored.name, layer.preset))
+    given, settings = Given(*layers), RunSettings(stored.learner.seed, **computing(compute))
+    for key, value in given.values.items():
+        if key in FREE_ON_RESUME or (value == "auto" and key in computing(compute)):
+            continue
+        was = getattr(settings, key) if hasattr(settings, key) else stored_value(stored, key)
+        if isinstance(value, Mapping) and isinstance(was, Mapping):
+            value = {**was, **value}
+        if was != value:
+            raise ValueError(_fixed(given.layers[key].named(key), where, was, value))
+    preset = stored
+    free = {key: value for key, value in given.values.items() if key in FREE_ON_RESUME}
+    with given.blame():
+        if "max_steps" in free and "learner.total_steps" not in given.values:
+            preset = stored.with_max_steps(free["max_steps"])
+        preset = dataclasses.replace(preset, **free)
+    return Run(preset, settings, frozenset(given.values))
+
+
+def computing(compute: Compute) -> dict[str, Any]:
+    """The settings of RunSettings that a `Compute` has decided."""
+    compiled = "yes" if compute.compile else "no"
+    return {"device": compute.device, "dtype": compute.dtype, "compile": compiled}
+
+
+def _fixed(named: str, where: object, stored: Any, given: Any) -> str:
+    return (
+        f"{named} cannot change in a resumed run: {where} has {stored!r}, got {given!r} "
+        f"(free: {', '.join(FREE_ON_RESUME)})"
+    )

@@ -1,0 +1,214 @@
+"""The settings of a training run, read off the dataclasses that hold them.
+
+A setting's meaning is the docstring under its field, its default the presets' own value. The config file,
+the options of `hrm-rl train` with their help, and the table of the docs come from here.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypedDict, Union, get_args, get_origin, get_type_hints
+
+import docstring_parser
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+from hrm_rl.agents import LearnerConfig
+from hrm_rl.model import HRMConfig
+from hrm_rl.model.config import FORWARD_DTYPES
+from hrm_rl.settings import check_one_of
+from hrm_rl.training.data_settings import FamilyData, SudokuData
+from hrm_rl.training.machine.compute import Compiling
+from hrm_rl.training.presets import PRESETS, Preset
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of a run that no preset has."""
+
+    seed: int = 0
+    """Seeds the weights, the puzzles drawn and the exploration."""
+    device: str = "auto"
+    """cpu, cuda or mps; auto takes cuda if there is one."""
+    dtype: str = "auto"
+    """float32 or bfloat16; auto measures which is faster."""
+    compile: Compiling = "auto"
+    """Compile the model's block with torch.compile; auto does on a CPU, for runs of a quarter of an hour and
+    more, if it measures faster."""
+
+    def __post_init__(self) -> None:
+        check_one_of(self, ("auto", *FORWARD_DTYPES), "dtype")
+
+
+# The dataclasses of each table; "" is the top level.
+_HOMES: dict[str, tuple[Any, ...]] = {
+    "": (RunSettings, Preset),
+    "model": (HRMConfig,),
+    "learner": (LearnerConfig,),
+    "data": (SudokuData, FamilyData),
+}
+_ABOUT_TABLES = {
+    "model": "The network: [model] in a config file (HRMConfig).",
+    "learner": "How it learns: [learner] in a config file (LearnerConfig).",
+    "data": "Which puzzles: [data] in a config file.",
+}
+TABLES = tuple(_ABOUT_TABLES)
+# Other names of settings: fields that a setting of the top level fills.
+ALIASES = {"model.forward_dtype": "dtype", "learner.seed": "seed"}
+_SHORT = {
+    "learner.q_target": "--q-target",
+    "learner.gradient": "--gradient",
+    "data.file": "--data",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its key (`batch_size`, `learner.lr`), the type of its value and its meaning."""
+
+    key: str
+    kind: Any
+    meaning: str
+
+    @property
+    def table(self) -> str:
+        """model, learner or data; "" at the top level."""
+        return self.key.rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.key.rpartition(".")[2]
+
+    @property
+    def default(self) -> str:
+        """The presets' values as text: the commonest first, then the presets that differ."""
+        values = [(name, _text(value)) for name, value in _preset_values(self)]
+        if not values:
+            return "none"
+        common = Counter(value for _, value in values).most_common(1)[0][0]
+        others = [f"{name} {value}" for name, value in values if value != common]
+        return "; ".join([common, *others])
+
+
+@cache
+def settings() -> dict[str, Setting]:
+    """All settings by key, in the order of the dataclasses, the top level first."""
+    found: dict[str, Setting] = {}
+    for table, homes in _HOMES.items():
+        for home in homes:
+            kinds, meanings = get_type_hints(home), _meanings(home)
+            for field in dataclasses.fields(home):
+                key = f"{table}.{field.name}".lstrip(".")
+                if key not in (*TABLES, *ALIASES, "name"):
+                    kind = _without_none(kinds[field.name])
+                    found.setdefault(key, Setting(key, kind, meanings.get(field.name, "")))
+    return found
+
+
+def option(key: str) -> str:
+    """A setting's option on the command line: `--learner.lr`; the short one if it has two."""
+    return _SHORT.get(key, f"--{key}".replace("_", "-"))
+
+
+def stored_value(preset: Preset, key: str) -> Any:
+    """A preset's value of a setting, None if it has none; `seed` is its learner's."""
+    value: Any = preset
+    for name in {"seed": "learner.seed"}.get(key, key).split("."):
+        value = getattr(value, name, None)
+    return value
+
+
+def given_settings(*keys: str) -> Any:
+    """A TypedDict of these settings, by default all: what tyro reads, holding only what was given."""
+    chosen = [setting for key, setting in settings().items() if not keys or key in keys]
+    fields: dict[str, Any] = {s.name: _option_type(s) for s in chosen if not s.table}
+    for table, about in _ABOUT_TABLES.items():
+        if inner := {s.name: _option_type(s) for s in chosen if s.table == table}:
+            fields[table] = TypedDict(table.capitalize(), inner, total=False)  # type: ignore
+            fields[table].__doc__ = about
+    return TypedDict("Settings", fields, total=False)  # type: ignore
+
+
+def settings_table(table: str = "") -> str:
+    """The settings of a table as Markdown, for the docs."""
+    lines = ["| setting | meaning | presets |", "| --- | --- | --- |"]
+    for setting in settings().values():
+        if setting.table == table:
+            meaning = setting.meaning.replace("|", "\\|")
+            lines.append(f"| `{setting.name}` | {meaning} | {setting.default} |")
+    return "\n".join(lines) + "\n"
+
+
+# --- from dataclasses to options -----------------------------------------------------------------
+
+
+def _meanings(home: type) -> dict[str, str]:
+    found = docstring_parser.parse_from_object(home).params
+    return {field.arg_name: " ".join((field.description or "").split()) for field in found}
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) in (Union, UnionType):
+        (kind,) = (k for k in get_args(kind) if k is not NoneType)
+    return kind
+
+
+def _option_type(setting: Setting) -> Any:
+    """The type of a value, with its help and other spellings, as tyro reads it."""
+    short = option(setting.key)
+    aliases = [short] if setting.key in _SHORT else []
+    about = tyro.conf.arg(
+        help=setting.meaning,
+        help_behavior_hint=f"(default: {setting.default})",
+        aliases=aliases,
+    )
+    if get_origin(setting.kind) is Mapping:
+        return Annotated[setting.kind, _DIALS, about]
+    return Annotated[setting.kind, about]
+
+
+def _read_dials(words: list[str]) -> dict[str, Any]:
+    """A table of numbers and switches: "size=12 perfect=true"."""
+    pairs = [word.partition("=") for word in words[0].replace(",", " ").split()]
+    return {name: _read_dial(value) for name, _, value in pairs}
+
+
+def _read_dial(word: str) -> int | float | bool:
+    switches = {"true": True, "false": False}
+    if word.lower() in switches:
+        return switches[word.lower()]
+    return float(word) if not word.lstrip("-").isdigit() else int(word)
+
+
+_DIALS = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar='"NAME=VALUE ..."',
+    instance_from_str=_read_dials,
+    is_instance=lambda value: isinstance(value, Mapping),
+    str_from_instance=lambda value: [_text(value)],
+)
+
+
+# --- values as text ------------------------------------------------------------------------------
+
+
+def _preset_values(setting: Setting) -> list[tuple[str, Any]]:
+    """(preset, value) for the presets that have the setting; RunSettings' own default otherwise."""
+    if hasattr(RunSettings, setting.name) and not setting.table:
+        return [("", getattr(RunSettings, setting.name))]
+    holders = {
+        name: getattr(p, setting.table) if setting.table else p for name, p in PRESETS.items()
+    }
+    has = {name: holder for name, holder in holders.items() if hasattr(holder, setting.name)}
+    return [(name, getattr(holder, setting.name)) for name, holder in has.items()]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={inner}" for name, inner in value.items()) or "none"
+    if isinstance(value, tuple):
+        return " ".join(map(_text, value))
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
