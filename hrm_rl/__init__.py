@@ -13,6 +13,7 @@ from hrm_rl.registration import register_environments
 if TYPE_CHECKING:
     from hrm_rl.agents import HRMAgent, Learner, LearnerConfig
     from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv
+    from hrm_rl.evaluation import evaluate, record
     from hrm_rl.halting import SegmentFeatures
     from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
 
@@ -29,6 +30,8 @@ _HOMES = {
     "PuzzleEnv": "hrm_rl.envs",
     "PuzzleVectorEnv": "hrm_rl.envs",
     "SegmentFeatures": "hrm_rl.halting",
+    "evaluate": "hrm_rl.evaluation",
+    "record": "hrm_rl.evaluation",
 }
 
 __all__ = [
@@ -43,6 +46,8 @@ __all__ = [
     "SegmentFeatures",
     "SegmentOutput",
     "__version__",
+    "evaluate",
+    "record",
 ]
 
 

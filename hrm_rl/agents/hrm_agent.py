@@ -61,10 +61,16 @@ class HRMAgent:
             (`recall(q)`) the answer is at every segment the draft of the largest score so far.
         flat_action: `predict` returns the actions of environments made with `flat_action=True`, as
             tools that take no Dict actions want them (Stable-Baselines3's `evaluate_policy`, say).
+        pooled: compute the feature pooled_z_H even if the rule does not need it.
     """
 
     def __init__(
-        self, model: HRM, rule: HaltingRule | str = "q", *, flat_action: bool = False
+        self,
+        model: HRM,
+        rule: HaltingRule | str = "q",
+        *,
+        flat_action: bool = False,
+        pooled: bool = False,
     ) -> None:
         self.model = model
         self.flat_action = flat_action
@@ -75,7 +81,7 @@ class HRMAgent:
                 f"rule {spec_of(self.rule)!r} decides in hindsight: it runs on a trace bank "
                 "(`hrm-rl compare`), not live"
             )
-        self._pooled = "pooled_z_H" in needs
+        self._pooled = pooled or "pooled_z_H" in needs
         self._recalls = bool(getattr(self.rule, "recalls", False))
 
     def initial_state(self, batch_size: int) -> AgentState:

@@ -1,4 +1,4 @@
-"""A bank's promise, kept live: is it of this model, and what is stopping early worth by the clock?"""
+"""Live checks of a trace bank: whether it records this model, and the speed-up by wall clock."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from hrm_rl.puzzles.pool import PuzzleArrays
 def check_bank(
     model: HRM, bank: TraceBank, rule: HaltingRule | None = None, *, allow_mismatch: bool = False
 ) -> None:
-    """Raises ValueError where the bank was recorded from another model, unless that is allowed, or
-    where it may not judge the rule (`hrm_rl.halting.fit.provenance.check_fitted`)."""
+    """Raise ValueError if the bank records another model (unless that is allowed), or if it may not judge
+    the rule (`hrm_rl.halting.fit.provenance.check_fitted`)."""
     found, recorded = model_hash(model), bank.header.model_hash
     if found != recorded and not allow_mismatch:
-        of = f"model {recorded[:12]}" if recorded else "a model it does not name"
+        of = f"model {recorded[:12]}" if recorded else "a model that it does not name"
         raise ValueError(
-            f"the bank was recorded from {of}, and this is model {found[:12]}; record one of it with "
-            "`hrm-rl trace`, or say --allow-mismatch"
+            f"the bank records {of}, and this is model {found[:12]}; record this model with "
+            "`hrm-rl trace`, or give --allow-mismatch"
         )
     if rule is not None:
         check_fitted(rule, bank, allow_mismatch)
@@ -35,13 +35,13 @@ def measure_speedup(
     repeats: int = 3,
     **options: Any,
 ) -> dict[str, float]:
-    """How much faster a rule is than running every puzzle to the limit, both with slot refill.
+    """Time a rule against running every puzzle to the limit, both with slot refill.
 
-    Both are timed `repeats` times, by turns; the best of each counts. Options are `evaluate`'s.
+    Both are timed `repeats` times, alternately; the best of each counts. Options are those of `evaluate`.
 
     Returns:
         speedup: puzzles a second with the rule over those at the limit.
-        promised_speedup: limit / mean segments: what there is to gain where segments cost all the time.
+        promised_speedup: limit / mean segments, the speed-up if segments took all the time.
     """
 
     def run(tried: HaltingRule | str) -> tuple[float, float]:

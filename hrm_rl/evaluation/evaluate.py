@@ -1,6 +1,8 @@
-"""Evaluation that halts: every puzzle once, a row that stops hands its slot to the next puzzle."""
+"""Evaluation with halting: each puzzle is answered once; a row that stops takes the next puzzle."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hrm_rl.agents import HRMAgent
+from hrm_rl.agents.hrm_agent import Decision
 from hrm_rl.agents.learning.graphs import GraphedAgent
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.core.source import Validator
@@ -16,12 +19,15 @@ from hrm_rl.halting import HaltingRule
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles.pool import PuzzleArrays
 
+_JUDGED = ("correct", "valid", "cell_accuracy", "segments", "first_correct_segment")
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model answered, puzzle by puzzle."""
+    """The answers of a model, puzzle by puzzle."""
 
     answers: NDArray[np.int32]  # [N, S]: the draft at the segment the rule stopped
+    q_halt: NDArray[np.float32]  # [N]: the halt logit at that segment
     correct: NDArray[np.bool_]  # [N]
     valid: NDArray[np.bool_]  # [N]
     cell_accuracy: NDArray[np.float32]  # [N]
@@ -31,7 +37,7 @@ class Evaluation:
     seconds: float
 
     def summary(self) -> dict[str, float | int]:
-        """The figures of the command line's JSON."""
+        """The figures of `hrm-rl eval --json`."""
         count = len(self.correct)
         return {
             "exact_accuracy": float(self.correct.mean()),
@@ -58,74 +64,102 @@ def evaluate(
 ) -> Evaluation:
     """Answer every puzzle once, stopping by `rule`, at the latest after `max_segments`.
 
+        evaluate(model, hrm_rl.puzzles.sudoku.generate(1000, split="test"), "q").summary()
+
     Args:
-        model: the network; runs where it is.
+        model: the network; runs on its device.
         puzzles: N puzzles of the model's length.
-        rule: a rule for stopping or its spec string.
+        rule: a stopping rule or its spec string.
         max_segments: the limit; the model's halt_max_steps by default.
-        batch_size: puzzles thought about at once.
-        validator: says whether an answer is any right one; without it valid = correct.
-        puzzle_keys: int64 [N], by which rules that draw at random count; 0, 1, 2, ... by default.
-        graphs: replay segments as CUDA graphs (`hrm_rl.agents.learning.graphs`); at the end, when rows run
-            idle, on powers of two of rows.
+        batch_size: puzzles in flight at once.
+        validator: decides whether an answer is any correct one; without it valid = correct.
+        puzzle_keys: int64 [N], the counters of rules that draw at random; 0, 1, 2, ... by default.
+        graphs: replay segments as CUDA graphs (`hrm_rl.agents.learning.graphs`); near the end, when rows
+            run idle, batches shrink to powers of two.
 
     Raises:
-        ValueError: as `check_fits`.
+        ValueError: an unknown rule, a number below 1, or as `check_fits`.
     """
-    config, count = model.config, len(puzzles)
-    check_fits(config, puzzles)
-    limit = config.halt_max_steps if max_segments is None else max_segments
-    device = model.device
-    source = SequentialSource(puzzles, config.vocab_size, device=device, validator=validator)
-    rows = min(batch_size, count)
-    envs = PuzzleVectorEnv(rows, source, halt_max_steps=limit, order="epoch", device=device)
+    check_fits(model.config, puzzles)
+    count, device = len(puzzles), model.device
+    limit = model.config.halt_max_steps if max_segments is None else max_segments
+    envs = PuzzleVectorEnv(
+        min(batch_size, count),
+        SequentialSource(puzzles, model.config.vocab_size, device=device, validator=validator),
+        halt_max_steps=limit,
+        order="epoch",
+        device=device,
+    )
     agent = (GraphedAgent if graphs else HRMAgent)(model, rule)
-    # Padded rows, whose key is past the end, take the last one's.
+    # Padded rows, whose key is past the end, take the last key.
     counters = np.arange(count) if puzzle_keys is None else np.asarray(puzzle_keys)
     keys = torch.as_tensor(np.append(counters, counters[-1]).astype(np.int64), device=device)
-    # One slot more than there are puzzles: padded rows write there.
-    answers = torch.zeros(count + 1, config.seq_len, dtype=torch.int32, device=device)
-    verdicts = torch.zeros(count + 1, 5, device=device)
+    sheet, state = _Sheet(count, model.config.seq_len, device), None
+    with in_eval_mode(model):
+        obs, info = envs.reset(seed=0)
+        if _on_cuda(device):
+            _warm_up(model, obs, info["puzzle_key"])
+        start = time.perf_counter()
+        while sheet.left:
+            key = info["puzzle_key"]
+            decision = agent.act(obs, state, puzzle_key=keys[key.clamp_max(count)])
+            obs, _, terminated, _, info = envs.step(decision.action)
+            state = decision.state
+            sheet.write(terminated & (key < count), key, decision, info)
+            worth_it = 3 * envs.num_envs // 4
+            if sheet.left <= worth_it and not model.is_compiled:
+                # All puzzles are handed out and a quarter of the rows idle: continue with the others.
+                # (A compiled model would be compiled again for every number of rows.)
+                kept = _rows_to_keep(info["puzzle_key"] < count, graphs)
+                if 0 < len(kept) <= worth_it:
+                    envs, state = envs.take_rows(kept), state.take_rows(kept)
+                    obs, info = envs.current()
+        return sheet.read(limit, time.perf_counter() - start)
 
+
+class _Sheet:
+    """Answers and verdicts by puzzle, on the device. It has one slot more, for rows without a result."""
+
+    def __init__(self, count: int, seq_len: int, device: torch.device) -> None:
+        self.count = self.left = count
+        self._answers = torch.zeros(count + 1, seq_len, dtype=torch.int32, device=device)
+        self._verdicts = torch.zeros(count + 1, len(_JUDGED), device=device)
+        self._q_halt = torch.zeros(count + 1, device=device)
+
+    def write(
+        self, ended: Tensor, key: Tensor, decision: Decision, info: dict[str, Tensor]
+    ) -> None:
+        """Keep the rows of `ended` (bool [B]) under their puzzle's number `key` (int64 [B])."""
+        slot = torch.where(ended, key, self.count)
+        self._answers[slot] = decision.action["answer"].int()
+        self._q_halt[slot] = decision.out.q_halt.float()
+        self._verdicts[slot] = torch.stack([info[name].float() for name in _JUDGED], dim=1)
+        self.left -= int(ended.sum())
+
+    def read(self, limit: int, seconds: float) -> Evaluation:
+        columns = dict(zip(_JUDGED, self._verdicts[: self.count].cpu().numpy().T, strict=True))
+        return Evaluation(
+            answers=self._answers[: self.count].cpu().numpy(),
+            q_halt=self._q_halt[: self.count].cpu().numpy(),
+            correct=columns["correct"] > 0,
+            valid=columns["valid"] > 0,
+            cell_accuracy=columns["cell_accuracy"].astype(np.float32),
+            segments=columns["segments"].astype(np.int64),
+            first_correct_segment=columns["first_correct_segment"].astype(np.int64),
+            max_segments=limit,
+            seconds=seconds,
+        )
+
+
+@contextmanager
+def in_eval_mode(model: HRM) -> Iterator[None]:
+    """The model in evaluation mode; its own mode returns at the end."""
     was_training = model.training
     model.eval()
-    obs, info = envs.reset(seed=0)
-    if _on_cuda(device):
-        _warm_up(model, obs, info["puzzle_key"])
-    start, finished = time.perf_counter(), 0
-    state = None
-    while finished < count:
-        key = info["puzzle_key"]
-        decision = agent.act(obs, state, puzzle_key=keys[key.clamp_max(count)])
-        obs, _, terminated, _, info = envs.step(decision.action)
-        state = decision.state
-        slot = torch.where(terminated & (key < count), key, count)
-        answers[slot] = decision.action["answer"].int()
-        judged = ("correct", "valid", "cell_accuracy", "segments", "first_correct_segment")
-        verdicts[slot] = torch.stack([info[name].float() for name in judged], dim=1)
-        finished += int((slot < count).sum())
-        worth_it = 3 * envs.num_envs // 4
-        if count - finished <= worth_it and not model.is_compiled:
-            # The puzzles are all handed out and a quarter of the rows idle: go on with the others.
-            # (A compiled model would be compiled again for every number of rows.)
-            kept = _rows_to_keep(info["puzzle_key"] < count, graphs)
-            if 0 < len(kept) <= worth_it:
-                envs, state = envs.take_rows(kept), state.take_rows(kept)
-                obs, info = envs.current()
-    seconds = time.perf_counter() - start
-    model.train(was_training)
-
-    table = verdicts[:count].cpu().numpy()
-    return Evaluation(
-        answers[:count].cpu().numpy(),
-        table[:, 0] > 0,
-        table[:, 1] > 0,
-        table[:, 2].astype(np.float32),
-        table[:, 3].astype(np.int64),
-        table[:, 4].astype(np.int64),
-        limit,
-        seconds,
-    )
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def _on_cuda(device: torch.device) -> bool:
@@ -133,15 +167,15 @@ def _on_cuda(device: torch.device) -> bool:
 
 
 def _warm_up(model: HRM, obs: dict[str, Tensor], keys: Tensor) -> None:
-    """A segment thrown away, and a wait for it: what kernels and attention cost at their first call on a GPU
-    is no part of an evaluation's time. The rule, which may count its calls, is not asked."""
+    """Run one segment, discard it, and wait: the first call of kernels and attention on a GPU is slow and
+    must not count. The caller's rule is not called, since it may count its calls."""
     HRMAgent(model, "fixed:1").act(obs, None, puzzle_key=keys)
     torch.cuda.synchronize()
 
 
 def _rows_to_keep(busy: Tensor, power_of_two: bool) -> Tensor:
-    """The rows of `busy` (bool [B]), int64 [K]; with as many idle ones as make K a power of two, so that
-    few sizes are met."""
+    """The rows of `busy` (bool [B]), int64 [K]; padded with idle rows until K is a power of two, so that
+    few sizes occur."""
     found = busy.nonzero().squeeze(1)
     if not power_of_two or not len(found):
         return found
@@ -151,7 +185,7 @@ def _rows_to_keep(busy: Tensor, power_of_two: bool) -> Tensor:
 
 
 def check_fits(config: HRMConfig, puzzles: PuzzleArrays) -> None:
-    """Raises ValueError where the puzzles' length, vocabulary or identifiers are not the model's."""
+    """Raise ValueError if the puzzles' length, vocabulary or identifiers do not fit the model."""
     if puzzles.seq_len != config.seq_len:
         raise ValueError(
             f"the puzzles have {puzzles.seq_len} cells, the model was made for {config.seq_len}"

@@ -1,6 +1,7 @@
 """Runs and evaluations with graphs on: the same figures, bit for bit, and recordings of few sizes."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.agents.learning import graphs
-from hrm_rl.evaluation import evaluate as evaluation
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.puzzles import sudoku
+
+# The package has a function of that name.
+evaluation = import_module("hrm_rl.evaluation.evaluate")
 
 
 @pytest.fixture
