@@ -10,6 +10,7 @@ import pytest
 from hrm_rl.puzzles import IGNORE_LABEL
 from hrm_rl.puzzles.family import SPLITS
 from hrm_rl.puzzles.files import csv as family_csv
+from hrm_rl.puzzles.files.cell_text import CellText
 
 # Small and fast, and a second setting that turns every dial.
 CASES = [
@@ -203,23 +204,5 @@ def test_the_stream_of_puzzles_stays_what_it_was(name: str) -> None:
     family = module(name)
     assert family.GENERATOR_VERSION == 1
     puzzle = family.generate(1, seed=0)
-    text = family_csv.to_text(puzzle.inputs[0], family.CHARACTERS)
+    text = CellText(family.CHARACTERS).write_all(puzzle.inputs)[0]
     assert (text[:40], int(family.class_key(puzzle.inputs)[0])) == STREAMS[name]
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ("source,question,answer\n", "line 1: the header lacks rating"),
-        ("source,question,answer,rating\n", "has no puzzle"),
-        ("source,question,answer,rating\na,01,0x,\n", "line 2, answer: cell 2 is 'x'"),
-        ("source,question,answer,rating\na,01,01,\nb,011,01,\n", "line 3, question: 3 cells"),
-        ("source,question,answer,rating\na,0?,01,\n", "line 2, question: '[?]' is for answers"),
-        ("source,question,answer,rating\na,01,01,hard\n", "line 2, rating: 'hard' is no number"),
-        ("source,question,answer,rating\na,01\n", "line 2: too few fields"),
-    ],
-)
-def test_what_is_wrong_in_a_file_is_said(lines: str, message: str, tmp_path: Any) -> None:
-    (tmp_path / "p.csv").write_text(lines)
-    with pytest.raises(ValueError, match=message):
-        family_csv.read_csv(tmp_path / "p.csv", "_01")

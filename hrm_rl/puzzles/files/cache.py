@@ -1,32 +1,27 @@
 """Large puzzle files, checked once: `read_csv_cached` keeps what it read as memory-mapped arrays.
 
 Sudoku-Extreme's training file has 3.8 million lines. The first reading checks every one of them, a block
-at a time, and writes arrays into a folder beside the file; later ones open that folder. It is keyed by
-the file's size and time of change and by the version of this format, and holds nothing that the file
-does not say: delete it at any time.
+at a time, and writes arrays into a folder beside the file; later readings open that folder. Its key is the
+file's size, its time of change and the version of this format. It holds nothing that the file does not
+hold: delete it at any time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-import shutil
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
-from hrm_rl.puzzles.files.rows import Rows, read_rows, refuse
+from hrm_rl.files import written_whole
+from hrm_rl.puzzles.files.csv import CsvFormat, decode
 from hrm_rl.puzzles.files.table import PuzzleTable
-from hrm_rl.puzzles.maze import csv as maze_csv
-from hrm_rl.puzzles.sudoku import csv as sudoku_csv
-from hrm_rl.puzzles.sudoku.check import is_valid
-from hrm_rl.puzzles.sudoku.layout import BLANK, BOXES, check_size
-from hrm_rl.puzzles.sudoku.text import parse_cells
 
 FORMAT_VERSION = 1
 
@@ -42,8 +37,6 @@ _ARRAYS: dict[str, tuple[str, int]] = {  # dtype and dimensions
     "source_ends": ("<i8", 1),
 }
 
-Decoder = Callable[[Path, Rows, "int | None"], "tuple[int, NDArray[np.uint8], NDArray[np.uint8]]"]
-
 
 def read_csv_cached(
     path: str | os.PathLike[str],
@@ -52,15 +45,15 @@ def read_csv_cached(
     *,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> PuzzleTable:
-    """Reads a file of puzzles, the second time from a cache: in moments, and without filling memory.
+    """Read a file of puzzles; from the second time on in moments, without filling memory.
 
-    What is checked, and how it is refused, is as in `sudoku.read_csv` and `maze.read_csv`.
+    Checks and refusals are those of `sudoku.read_csv` and `maze.read_csv`.
 
     Args:
         path: a CSV file with the columns source, question, answer, rating.
-        family: "sudoku" or "maze"; None looks for walls or digits in the first question.
+        family: "sudoku" or "maze"; None looks for a maze's goal in the first question.
         size: cells a side; None infers it from the first question.
-        cache_dir: folder for caches; None is the file's own folder, or, where that cannot be written,
+        cache_dir: folder for caches; None is the file's own folder or, if that cannot be written,
             ``hrm_rl`` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache).
 
     Returns:
@@ -74,58 +67,41 @@ def read_csv_cached(
     path = Path(path)
     if family is not None and family not in _FAMILIES:
         raise ValueError(f"family must be one of {', '.join(_FAMILIES)}; got {family!r}")
-    key = _key(path)
-    for folder in _folders(path, cache_dir):
+    key, folders = _key(path), _folders(path, cache_dir)
+    for folder in folders:
         table = _open(path, folder, key, family, size)
         if table is not None:
             return table
-    for folder in _folders(path, cache_dir):
+    problem = None
+    for folder in folders:
         try:
-            building = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-            building.mkdir(parents=True)
-        except OSError:
-            continue  # try the next one
-        try:
-            _build(path, building, key, family, size)
-            if _key(path) != key:
-                raise ValueError(f"{path} was changed while it was read")
-            _put(building, folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+            with written_whole(folder) as building:
+                building.mkdir(parents=True)
+                _build(path, building, key, family, size)
+                if _key(path) != key:
+                    raise ValueError(f"{path} was changed while it was read")
+        except OSError as error:  # or another process was faster
+            problem = error
         table = _open(path, folder, key, family, size)
-        assert table is not None, f"{folder} cannot be read back"
-        return table
-    raise OSError(f"no cache of {path} can be written; name a folder with cache_dir")
+        if table is not None:
+            return table
+    raise OSError(f"no cache of {path} can be written ({problem}); name a folder with cache_dir")
 
 
 def _key(path: Path) -> dict[str, int]:
-    status = path.stat()
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
     return {"format": FORMAT_VERSION, "bytes": status.st_size, "modified": status.st_mtime_ns}
 
 
 def _folders(path: Path, cache_dir: str | os.PathLike[str] | None) -> list[Path]:
-    """Where a cache may be, the preferred place first."""
+    """Folders that may hold the cache, the preferred one first."""
     digest = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:12]
     name = f"{path.name}.{digest}.cache"
     if cache_dir is not None:
         return [Path(cache_dir) / name]
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     return [path.with_name(f".{path.name}.cache"), home / "hrm_rl" / name]
-
-
-def _put(building: Path, folder: Path) -> None:
-    """Moves a finished cache into its place, in the stead of any older one."""
-    old = folder.with_name(f"{folder.name}.{os.getpid()}.old")
-    try:
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(building, folder)
-    except OSError:
-        # Another process was faster: its cache is of the same file.
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -158,26 +134,31 @@ class _Growing:
 def _build(
     path: Path, folder: Path, key: dict[str, int], family: FamilyName | None, size: int | None
 ) -> None:
+    def format_of(question: str) -> CsvFormat:
+        nonlocal family
+        family = family or ("maze" if "G" in question else "sudoku")
+        # By name: the families import this folder.
+        form: CsvFormat = import_module(f"hrm_rl.puzzles.{family}.csv").csv_format(question, size)
+        return form
+
     columns = {name: _Growing(folder, name) for name in _ARRAYS}
     named = 0
     try:
-        for rows in read_rows(path):
-            if family is None:
-                family = "maze" if b"G" in rows.questions[0].tobytes() else "sudoku"
-            size, inputs, labels = _DECODERS[family](path, rows, size)
-            names = [source.encode(errors="replace") for source in rows.sources]
+        for block in decode(path, format_of):
+            names = [source.encode(errors="replace") for source in block.rows.sources]
             ends = named + np.cumsum([len(name) for name in names])
-            columns["inputs"].append(inputs)
-            columns["labels"].append(labels)
-            columns["rating"].append(rows.ratings)
-            columns["lines"].append(rows.lines)
+            columns["inputs"].append(block.inputs)
+            columns["labels"].append(block.labels)
+            columns["rating"].append(block.rows.ratings)
+            columns["lines"].append(block.rows.lines)
             columns["source_bytes"].append(np.frombuffer(b"".join(names), np.uint8))
             columns["source_ends"].append(ends)
             named = int(ends[-1])
     finally:
         for column in columns.values():
             column.finish()
-    about = key | {"family": family, "size": size, "count": columns["inputs"].rows}
+    count, cells = columns["inputs"].rows, *columns["inputs"].shape
+    about = key | {"family": family, "size": math.isqrt(cells), "count": count}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
@@ -187,7 +168,7 @@ def _build(
 def _open(
     path: Path, folder: Path, key: dict[str, int], family: FamilyName | None, size: int | None
 ) -> PuzzleTable | None:
-    """The cached puzzles; None where there is no cache of the file as it is, or a damaged one."""
+    """The cached puzzles; None without a cache of the file as it is, or with a damaged one."""
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         if {name: about[name] for name in key} != key:
@@ -204,10 +185,10 @@ def _open(
         count = about["count"]
         if any(len(columns[name]) != count for name in _ARRAYS if name != "source_bytes"):
             return None
+        # Another family or size than the cache has: read again, and so raise the proper message.
+        if family not in (None, about["family"]) or size not in (None, about["size"]):
+            return None
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    # Asked for something else than was read then: read again, for the message that this deserves.
-    if family not in (None, about["family"]) or size not in (None, about["size"]):
         return None
     named = len(columns["source_bytes"]) > 0
     return PuzzleTable(
@@ -220,46 +201,3 @@ def _open(
         source_ends=columns["source_ends"] if named else None,
         lines=columns["lines"],
     )
-
-
-# Token of each byte; 0 is "no such character", and "beyond the size" is seen by the number.
-_SUDOKU_TOKENS = np.zeros(256, np.uint8)
-_SUDOKU_TOKENS[[ord("."), ord("0")]] = BLANK
-_SUDOKU_TOKENS[ord("1") : ord("9") + 1] = np.arange(1, 10) + BLANK
-
-
-def _decode_sudoku(
-    path: Path, rows: Rows, size: int | None
-) -> tuple[int, NDArray[np.uint8], NDArray[np.uint8]]:
-    """As `maze_csv.decode`."""
-    cells = rows.questions.shape[1]
-    wanted = [side for side in BOXES if side * side == cells]
-    if size is None and not wanted:
-        reason = f"{cells} characters; a 9x9 Sudoku has 81, 6x6 36, 4x4 16"
-        refuse(path, int(rows.lines[0]), "question", reason)
-    size = wanted[0] if size is None else check_size(size)
-    if size * size != cells:
-        reason = f"{cells} characters, {size}x{size} has {size * size}"
-        refuse(path, int(rows.lines[0]), "question", reason)
-    both = []
-    for field, texts in (("question", rows.questions), ("answer", rows.answers)):
-        tokens = _SUDOKU_TOKENS[texts]
-        wrong = (tokens == 0) | (tokens > size + 1)
-        if wrong.any():
-            row = int(np.argmax(wrong.any(axis=1)))
-            try:
-                parse_cells(texts[row].tobytes().decode("latin-1"), size)
-            except ValueError as error:
-                refuse(path, int(rows.lines[row]), field, str(error))
-            raise AssertionError("parse_cells accepts what the table refuses")
-        both.append(tokens)
-    right = is_valid(both[0], both[1].astype(np.int16), size)  # it shifts bits by digits
-    if not right.all():
-        row = int(np.argmin(right))
-        inputs, answer = (tokens[row].astype(np.int32) for tokens in both)
-        reason = sudoku_csv.what_is_wrong(inputs, answer, size)
-        refuse(path, int(rows.lines[row]), "answer", reason)
-    return size, both[0], both[1]
-
-
-_DECODERS: dict[FamilyName, Decoder] = {"sudoku": _decode_sudoku, "maze": maze_csv.decode}

@@ -1,30 +1,92 @@
-"""Files of the families without a format of their own: ``source,question,answer,rating``, a puzzle a line.
+"""Puzzle files of every family: ``source,question,answer,rating``, one puzzle a line.
 
-Question and answer have a token a cell: one character each where the family has `CHARACTERS` (all but
-the pointer chase and unique 3-SAT), else the token's number, with spaces between. ``?`` in an answer is a
-cell that is not asked for. A blank rating is not known.
+Question and answer hold one token a cell: a character each if the family has `CHARACTERS` (all but the
+pointer chase and unique 3-SAT), else the token's number, with spaces between. ``?`` in an answer is a cell
+without a label. A blank rating means unrated. A family describes its texts and its answers by a
+`CsvFormat`; Sudoku and maze infer the size from the first question.
 """
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.puzzles.files.rows import COLUMNS, refuse, write_rows
+from hrm_rl.puzzles.files.cell_text import UNASKED, CellText
+from hrm_rl.puzzles.files.rows import Rows, read_rows, refuse, write_rows
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays
 
-UNASKED = "?"
+Check = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_]]
+"""`check(inputs [K, S], labels [K, S]) -> bool [K]`: which answers are right."""
+
+
+@dataclass(frozen=True)
+class CsvFormat:
+    """What a family's files hold.
+
+    Attributes:
+        text: how tokens are written.
+        check: which answers are right; None accepts any.
+        explain: for one wrong answer, `explain(inputs [S], labels [S])`: what is wrong with it.
+    """
+
+    text: CellText
+    check: Check | None = None
+    explain: Callable[[NDArray[np.int32], NDArray[np.int32]], str] = lambda inputs, labels: (
+        "it does not solve its question"
+    )
+
+
+FormatOf = Callable[[str], CsvFormat]
+"""The format of a file from its first question; ValueError if no puzzle of the family looks like that."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """K checked puzzles of a file."""
+
+    rows: Rows
+    inputs: NDArray[Any]  # [K, S] integers
+    labels: NDArray[Any]  # [K, S] integers
+
+
+def read_csv(
+    path: str | os.PathLike[str],
+    characters: str | None = None,
+    check: Callable[[PuzzleArrays], NDArray[np.bool_]] | None = None,
+) -> PuzzleArrays:
+    """Read what `write_csv` wrote.
+
+    Args:
+        path: the file.
+        characters: the family's, one a token; None reads numbers.
+        check: which answers are right, bool [N]; usually the family's `is_valid`,
+            `lambda p: life.is_valid(p.inputs, p.labels, size=10, steps=4)`. It is called on a block of
+            puzzles at a time. None accepts any answer.
+
+    Raises:
+        ValueError: the form is wrong, or `check` refuses an answer; the message names file, line and
+            field.
+        OSError: the file cannot be read.
+    """
+    form = CsvFormat(
+        CellText(characters),
+        None if check is None else lambda inputs, labels: check(PuzzleArrays(inputs, labels)),
+    )
+    return read_puzzles(path, lambda question: form)[0]
 
 
 def write_csv(
-    path: str | os.PathLike[str], arrays: PuzzleArrays, characters: str | None = None
+    path: str | os.PathLike[str],
+    arrays: PuzzleArrays,
+    characters: str | None = None,
 ) -> None:
-    """Writes puzzles so that `read_csv` gives them back; identifiers are not kept.
+    """Write puzzles so that `read_csv` gives them back; identifiers are not kept.
 
     The file appears whole or not at all.
 
@@ -34,101 +96,96 @@ def write_csv(
         characters: the family's, one a token; None writes numbers.
 
     Raises:
-        ValueError: a token without a character.
+        ValueError: a token has no character.
         OSError: the file cannot be written.
     """
+    write_puzzles(path, arrays, CellText(characters))
+
+
+def write_puzzles(path: str | os.PathLike[str], arrays: PuzzleArrays, text: CellText) -> None:
+    """`write_csv` with the tokens written by `text`."""
     sources = arrays.source if arrays.source is not None else ("",) * len(arrays)
-    questions = [to_text(row, characters) for row in arrays.inputs]
-    answers = [to_text(row, characters) for row in arrays.labels]
-    write_rows(path, sources, questions, answers, arrays.rating)
+    texts = text.write_all(arrays.inputs), text.write_all(arrays.labels)
+    write_rows(path, sources, *texts, arrays.rating)
 
 
-def read_csv(
-    path: str | os.PathLike[str],
-    characters: str | None = None,
-    check: Callable[[PuzzleArrays], NDArray[np.bool_]] | None = None,
-) -> PuzzleArrays:
-    """Reads what `write_csv` wrote.
+def read_puzzles(
+    path: str | os.PathLike[str], format_of: FormatOf, limit: int | None = None
+) -> tuple[PuzzleArrays, NDArray[np.int64]]:
+    """The puzzles of a file in file order, and the line of each; all lines are checked.
 
     Args:
         path: the file.
-        characters: the family's, one a token; None reads numbers.
-        check: says of each puzzle whether its answer is right, bool [N]: mostly the family's `is_valid`,
-            `lambda p: life.is_valid(p.inputs, p.labels, size=10, steps=4)`. Without it any answer passes.
+        format_of: the format, from the first question.
+        limit: keep at most this many puzzles; None keeps all.
 
-    Raises:
-        ValueError: anything wrong in the form, or an answer that `check` refuses; the message names
-            file, line and field.
-        OSError: the file cannot be read.
+    Returns:
+        The puzzles, identifiers 0, ``source`` None if the column is blank throughout; and int64 [N].
+
+    Raises ValueError and OSError as `read_csv` does.
     """
-    path = Path(path)
-    both: tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]] = ([], [])
-    sources, ratings, lines = [], [], []
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(
-                f"{path}, line 1: the header lacks {', '.join(missing)}; "
-                f"it should be {','.join(COLUMNS)}"
-            )
-        for row in reader:
-            if any(row[name] is None for name in COLUMNS):
-                raise ValueError(f"{path}, line {reader.line_num}: too few fields")
-            for field, rows in zip(("question", "answer"), both, strict=True):
-                try:
-                    rows.append(from_text(row[field], characters))
-                except ValueError as error:
-                    refuse(path, reader.line_num, field, str(error))
-                if len(rows[-1]) != len(both[0][0]):
-                    reason = f"{len(rows[-1])} cells; the first puzzle has {len(both[0][0])}"
-                    refuse(path, reader.line_num, field, reason)
-            if (both[0][-1] == IGNORE_LABEL).any():
-                refuse(path, reader.line_num, "question", f"{UNASKED!r} is for answers only")
-            sources.append(row["source"])
-            lines.append(reader.line_num)
-            try:
-                ratings.append(float(row["rating"] or "nan"))
-            except ValueError:
-                refuse(path, reader.line_num, "rating", f"{row['rating']!r} is no number")
-    if not sources:
-        raise ValueError(f"{path} has no puzzle")
-    puzzles = PuzzleArrays(
-        inputs=np.stack(both[0]),
-        labels=np.stack(both[1]),
-        puzzle_identifiers=np.zeros(len(sources), np.int32),
-        rating=np.array(ratings, np.float32),
+    inputs, labels, ratings, lines = [], [], [], []
+    sources: list[str] = []
+    for block in decode(path, format_of):
+        room = slice(0, None if limit is None else max(0, limit - len(sources)))
+        for kept, values in (
+            (inputs, block.inputs),
+            (labels, block.labels),
+            (ratings, block.rows.ratings),
+            (lines, block.rows.lines),
+        ):
+            kept.append(values[room])
+        sources += block.rows.sources[room]
+    arrays = PuzzleArrays(
+        inputs=np.concatenate(inputs),
+        labels=np.concatenate(labels),
+        rating=np.concatenate(ratings),
         source=tuple(sources) if any(sources) else None,
     )
-    if check is not None and not (right := check(puzzles)).all():
-        refuse(path, lines[int(np.argmin(right))], "answer", "it does not solve its question")
-    return puzzles
+    return arrays, np.concatenate(lines)
 
 
-def to_text(tokens: NDArray[np.int32], characters: str | None = None) -> str:
-    """Tokens or labels [S] as `characters`, or as numbers; ValueError for one without a character."""
-    if characters is None:
-        return " ".join(UNASKED if t == IGNORE_LABEL else str(t) for t in tokens.tolist())
-    for token in np.unique(tokens):
-        if token != IGNORE_LABEL and not 0 <= token < len(characters):
-            raise ValueError(
-                f"token {token} has no character; there are 0 to {len(characters) - 1}"
-            )
-    return "".join(UNASKED if t == IGNORE_LABEL else characters[t] for t in tokens.tolist())
+def decode(path: str | os.PathLike[str], format_of: FormatOf) -> Iterator[Decoded]:
+    """The checked puzzles of a file, a block of lines at a time. Errors as in `read_csv`."""
+    path = Path(path)
+    form: CsvFormat | None = None
+    cells = 0
+    for rows in read_rows(path):
+        if form is None:
+            try:
+                form = format_of(rows.questions[0])
+            except ValueError as error:
+                refuse(path, int(rows.lines[0]), "question", str(error))
+            cells = int(form.text.lengths(rows.questions[:1])[0])
+        unit = form.text.unit
+        if cells == 0:
+            refuse(path, int(rows.lines[0]), "question", f"no {unit}")
+        inputs = _tokens(path, rows, "question", form.text, cells, f"puzzles before have {cells}")
+        labels = _tokens(path, rows, "answer", form.text, cells, f"the question has {cells}")
+        if (inputs == IGNORE_LABEL).any():
+            row = int(np.argmax((inputs == IGNORE_LABEL).any(axis=1)))
+            refuse(path, int(rows.lines[row]), "question", f"{UNASKED!r} is for answers only")
+        if form.check is not None and not (right := form.check(inputs, labels)).all():
+            row = int(np.argmin(right))
+            reason = form.explain(inputs[row].astype(np.int32), labels[row].astype(np.int32))
+            refuse(path, int(rows.lines[row]), "answer", reason)
+        yield Decoded(rows, inputs, labels)
 
 
-def from_text(text: str, characters: str | None = None) -> NDArray[np.int32]:
-    """The inverse of `to_text`; ValueError naming what stands where no token should."""
-    words = text.split() if characters is None else list(text)
-    tokens = []
-    for cell, word in enumerate(words):
-        if word == UNASKED:
-            tokens.append(IGNORE_LABEL)
-        elif characters is not None and word in characters:
-            tokens.append(characters.index(word))
-        elif characters is None and word.isdecimal() and len(word) < 10:
-            tokens.append(int(word))
-        else:
-            known = "numbers" if characters is None else f"the characters {characters!r}"
-            raise ValueError(f"cell {cell + 1} is {word!r}; tokens are {known}, or {UNASKED!r}")
-    return np.array(tokens, np.int32)
+def _tokens(
+    path: Path, rows: Rows, field: str, text: CellText, cells: int, wanted: str
+) -> NDArray[Any]:
+    texts = rows.questions if field == "question" else rows.answers
+    lengths = text.lengths(texts)
+    if (lengths != cells).any():
+        row = int(np.argmax(lengths != cells))
+        refuse(path, int(rows.lines[row]), field, f"{lengths[row]} {text.unit}; {wanted}")
+    try:
+        return text.read_all(texts)
+    except ValueError:
+        for row, one in enumerate(texts):
+            try:
+                text.read(one)
+            except ValueError as error:
+                refuse(path, int(rows.lines[row]), field, str(error))
+        raise

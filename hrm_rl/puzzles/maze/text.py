@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.family import as_shown, as_tokens
+from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.maze.check import is_valid
 from hrm_rl.puzzles.maze.layout import (
     CHARACTERS,
@@ -51,6 +53,28 @@ _LOOKS = {
 }
 
 
+def size_of(text: str, size: int | None = None) -> int:
+    """The size of a maze from the length of its text; ValueError for another length than `size`'s."""
+    if size is not None and len(text) != check(size) ** 2:
+        raise ValueError(f"{len(text)} characters; a {size}x{size} maze has {size * size}")
+    side = math.isqrt(len(text))
+    if side * side != len(text) or side not in SIZES:
+        sizes = f"{SIZES[0]} to {SIZES[-1]}"
+        raise ValueError(f"{len(text)} characters; a maze has size * size, for a size of {sizes}")
+    return side
+
+
+@cache
+def cell_text(size: int) -> CellText:
+    """How mazes of a size are written: the characters ``# SG``, and ``o`` for a path."""
+    return CellText(
+        characters=CHARACTERS,
+        reads={CHARACTERS[token]: token for token in range(WALL, VOCAB_SIZE)},
+        known=f"only {', '.join(map(repr, CHARACTERS[WALL:]))} may be",
+        cell_name=lambda cell: f"character {cell + 1} ({cell_name(cell, size)})",
+    )
+
+
 def parse(text: str, size: int | None = None) -> NDArray[np.int32]:
     """Tokens int32 [S] of a maze written cell by cell in the characters ``# SGo``.
 
@@ -59,25 +83,9 @@ def parse(text: str, size: int | None = None) -> NDArray[np.int32]:
         size: cells a side; None infers it from the length.
 
     Raises:
-        ValueError: a length that is no square, or not that size's; another character.
+        ValueError: a length that is not a square, or not that size's; another character.
     """
-    if size is None:
-        size = math.isqrt(len(text))
-        if size * size != len(text) or size not in SIZES:
-            raise ValueError(
-                f"{len(text)} characters; a maze has size * size, for a size of {SIZES[0]} to {SIZES[-1]}"
-            )
-    elif len(text) != check(size) ** 2:
-        raise ValueError(f"{len(text)} characters; a {size}x{size} maze has {size * size}")
-    tokens = np.zeros(len(text), np.int32)
-    for cell, character in enumerate(text):
-        tokens[cell] = CHARACTERS.find(character)
-        if tokens[cell] <= PAD:
-            raise ValueError(
-                f"character {cell + 1} ({cell_name(cell, size)}) is {character!r}; "
-                f"only {', '.join(map(repr, CHARACTERS[WALL:]))} may be"
-            )
-    return tokens
+    return cell_text(size_of(text, size)).read(text)
 
 
 def to_text(tokens: ArrayLike) -> str:

@@ -91,3 +91,19 @@ def check_puzzle(tokens: ArrayLike, size: int = 9) -> NDArray[np.int32]:
         clues = int((row > BLANK).sum())
         raise ValueError(f"this puzzle has several solutions ({clues} clues); it needs exactly one")
     return solution
+
+
+def what_is_wrong(question: NDArray[np.int32], answer: NDArray[np.int32], size: int) -> str:
+    """Why an answer [S] is not a solution of its question [S], in words that follow "the answer"."""
+    clash = find_clash(question, size)
+    if clash:
+        return f"no answer can be right: the question has {clash}"
+    for cell in range(size * size):
+        if answer[cell] == BLANK:
+            return f"blank at {cell_name(cell, size)}"
+        if question[cell] > BLANK and question[cell] != answer[cell]:
+            given, found = question[cell] - BLANK, answer[cell] - BLANK
+            return f"breaks its question: {found} for the given {given} at {cell_name(cell, size)}"
+    clash = find_clash(answer, size)
+    assert clash, "a full grid without a clash is right"
+    return f"is not a valid grid: {clash}"

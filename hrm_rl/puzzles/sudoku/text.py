@@ -2,61 +2,56 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.puzzles.sudoku.layout import BLANK, SIZES, as_tokens, cell_name, check_size, layout
 
 _SIZE_BY_LENGTH = {size * size: size for size in SIZES}
-_LENGTHS = "a 9x9 Sudoku has 81, 6x6 36, 4x4 16"
 _GIVEN, _DRAFT, _MISTAKE, _RESET = "\x1b[1m", "\x1b[36m", "\x1b[1;4;31m", "\x1b[0m"
+
+
+def size_of(text: str, size: int | None = None) -> int:
+    """The size of a board from the length of its text; ValueError for another length than `size`'s."""
+    if size is not None and len(text) == check_size(size) ** 2:
+        return size
+    if size is not None and len(text) in _SIZE_BY_LENGTH:
+        raise ValueError(f"{len(text)} characters; a {size}x{size} Sudoku has {size * size}")
+    if len(text) not in _SIZE_BY_LENGTH:
+        raise ValueError(f"{len(text)} characters; a 9x9 Sudoku has 81, 6x6 36, 4x4 16")
+    return _SIZE_BY_LENGTH[len(text)]
+
+
+@cache
+def cell_text(size: int) -> CellText:
+    """How boards of a size are written: digits, and '.' (read also: '0') for a blank."""
+    digits = "123456789"[:size]
+    return CellText(
+        characters=".." + digits,
+        reads={".": BLANK, "0": BLANK} | {digit: int(digit) + BLANK for digit in digits},
+        known=f"a {size}x{size} Sudoku has digits 1 to {size}, and '.' or '0' for a blank",
+        cell_name=lambda cell: f"character {cell + 1} ({cell_name(cell, size)})",
+    )
 
 
 def parse(text: str, size: int | None = None) -> NDArray[np.int32]:
     """Tokens int32 [S] of a board written cell by cell: digits, and '.' or '0' for a blank.
 
     Args:
-        text: S characters in reading order; spaces around them do not count.
+        text: S characters in reading order; spaces around them are ignored.
         size: 4, 6 or 9; None infers it from the length.
 
     Raises:
-        ValueError: a wrong length, a character that is neither digit nor blank, a digit beyond the
-            size. The message names what was given and where.
+        ValueError: a wrong length, or a character that is neither a blank nor a digit of the size. The
+            message names what was given and where.
     """
     text = text.strip()
-    if size is None:
-        if len(text) not in _SIZE_BY_LENGTH:
-            raise ValueError(f"{len(text)} characters; {_LENGTHS}")
-        size = _SIZE_BY_LENGTH[len(text)]
-    elif len(text) != check_size(size) ** 2:
-        raise ValueError(
-            f"{len(text)} characters; a {size}x{size} Sudoku has {size * size}"
-            if len(text) in _SIZE_BY_LENGTH
-            else f"{len(text)} characters; {_LENGTHS}"
-        )
-    return parse_cells(text, size)
-
-
-def parse_cells(text: str, size: int) -> NDArray[np.int32]:
-    """`parse` of exactly size * size characters; ValueError for a character that may not be there."""
-    tokens = np.full(size * size, BLANK, np.int32)
-    for cell, character in enumerate(text):
-        if character in ".0":
-            continue
-        where = f"character {cell + 1} ({cell_name(cell, size)})"
-        if character not in "123456789":
-            raise ValueError(
-                f"{where} is {character!r}; only digits and '.' or '0' for a blank may be"
-            )
-        if int(character) > size:
-            raise ValueError(
-                f"{where} is {character!r}; a {size}x{size} Sudoku has digits 1 to {size}"
-            )
-        tokens[cell] = int(character) + BLANK
-    return tokens
+    return cell_text(size_of(text, size)).read(text)
 
 
 def to_text(tokens: ArrayLike) -> str:
@@ -69,7 +64,7 @@ def to_text(tokens: ArrayLike) -> str:
     if row.ndim != 1 or row.size not in _SIZE_BY_LENGTH:
         raise ValueError(f"tokens must be [S] with S = 16, 36 or 81, got shape {row.shape}")
     row = as_tokens("tokens", row, _SIZE_BY_LENGTH[row.size], low=0)
-    return "".join("." if token <= BLANK else str(token - BLANK) for token in row)
+    return cell_text(_SIZE_BY_LENGTH[row.size]).write_all(row[None])[0]
 
 
 class Marks(NamedTuple):

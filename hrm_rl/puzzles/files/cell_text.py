@@ -1,0 +1,113 @@
+"""Tokens as text: one character a cell, or numbers with spaces between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrm_rl.puzzles.pool import IGNORE_LABEL
+
+UNASKED = "?"
+"""Stands for ``IGNORE_LABEL``."""
+_UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class CellText:
+    """How the tokens of a family are written and read.
+
+    Attributes:
+        characters: the character of each token, PAD's first; None writes numbers.
+        reads: the token of each accepted character; None accepts `characters` and ``?``.
+        known: the accepted texts in words, for messages.
+        cell_name: name of a cell (counted from 0) in messages.
+    """
+
+    characters: str | None = None
+    reads: Mapping[str, int] | None = None
+    known: str | None = None
+    cell_name: Callable[[int], str] = lambda cell: f"cell {cell + 1}"
+
+    @property
+    def unit(self) -> str:
+        """What a length of text counts."""
+        return "cells" if self.characters is None else "characters"
+
+    def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Number of cells of each text."""
+        if self.characters is None:
+            return np.array([len(text.split()) for text in texts], np.int64)
+        return np.fromiter(map(len, texts), np.int64, len(texts))
+
+    def read(self, text: str) -> NDArray[np.int32]:
+        """Tokens int32 [S] of one puzzle; ValueError naming the first cell that holds no token."""
+        words = text.split() if self.characters is None else text
+        tokens = [self._token(word) for word in words]
+        if _UNKNOWN in tokens:
+            cell = tokens.index(_UNKNOWN)
+            raise ValueError(f"{self.cell_name(cell)} is {words[cell]!r}; {self._known}")
+        return np.array(tokens, np.int32)
+
+    def read_all(self, texts: Sequence[str]) -> NDArray[Any]:
+        """Tokens [K, S] of texts of one length; ValueError as in `read`."""
+        if self.characters is None:
+            return np.stack([self.read(text) for text in texts])
+        joined = "".join(texts)
+        if joined.isascii():
+            tokens = self._token_of_byte[np.frombuffer(joined.encode(), np.uint8)]
+            if (tokens != _UNKNOWN).all():
+                return tokens.reshape(len(texts), -1)
+        return np.stack([self.read(text) for text in texts])
+
+    def write_all(self, tokens: NDArray[np.int32]) -> list[str]:
+        """The text of every row of tokens or labels [N, S].
+
+        Raises ValueError for a token without a character.
+        """
+        if self.characters is None:
+            return [_numbers(row) for row in tokens.tolist()]
+        asked = tokens != IGNORE_LABEL
+        wrong = asked & ((tokens < 0) | (tokens >= len(self.characters)))
+        if wrong.any():
+            last = len(self.characters) - 1
+            raise ValueError(f"token {tokens[wrong][0]} has no character; there are 0 to {last}")
+        codes = np.frombuffer(self.characters.encode("ascii"), np.uint8)
+        cells = np.where(asked, codes[np.where(asked, tokens, 0)], ord(UNASKED)).astype(np.uint8)
+        return [row.tobytes().decode("ascii") for row in cells]
+
+    def _token(self, word: str) -> int:
+        if self.characters is not None:
+            return self._tokens.get(word, _UNKNOWN)
+        if word == UNASKED:
+            return IGNORE_LABEL
+        return int(word) if word.isdecimal() and len(word) < 10 else _UNKNOWN
+
+    @property
+    def _known(self) -> str:
+        if self.known is not None:
+            return self.known
+        texts = "numbers" if self.characters is None else f"the characters {self.characters!r}"
+        return f"tokens are {texts}, or {UNASKED!r}"
+
+    @cached_property
+    def _tokens(self) -> Mapping[str, int]:
+        if self.reads is not None:
+            return self.reads
+        assert self.characters is not None
+        return {text: token for token, text in enumerate(self.characters)} | {UNASKED: IGNORE_LABEL}
+
+    @cached_property
+    def _token_of_byte(self) -> NDArray[np.int8]:
+        table = np.full(256, _UNKNOWN, np.int8)
+        for character, token in self._tokens.items():
+            table[ord(character)] = token
+        return table
+
+
+def _numbers(tokens: list[int]) -> str:
+    return " ".join(UNASKED if token == IGNORE_LABEL else str(token) for token in tokens)

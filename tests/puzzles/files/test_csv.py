@@ -1,0 +1,250 @@
+"""The one CSV format: there and back, other people's habits, and refusals by file, line and field."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hrm_rl.puzzles import IGNORE_LABEL, PuzzleArrays, maze, sudoku
+from hrm_rl.puzzles.files import rows as files_rows
+from hrm_rl.puzzles.files.csv import read_csv, write_csv
+
+HEADER = "source,question,answer,rating\n"
+SUDOKU = (".....4.1..2....4", "1342243141233214")
+MAZE = ("S  # # # # G    ", "Soo# #o# #oG    ")
+QUESTION, ANSWER = SUDOKU
+
+
+def line(question: str, answer: str, rating: str = "3", source: str = "mine") -> str:
+    return f"{source},{question},{answer},{rating}\n"
+
+
+GOOD, GOOD_MAZE = line(*SUDOKU), line(*MAZE)
+
+
+def some_sudokus(size: int, count: int = 10) -> PuzzleArrays:
+    return sudoku.generate(count, size, rate=True)
+
+
+def some_mazes(size: int, count: int = 10) -> PuzzleArrays:
+    return maze.generate(count, size, perfect=True, rate=True)
+
+
+def assert_same(read: PuzzleArrays, given: PuzzleArrays) -> None:
+    for name in ("inputs", "labels", "puzzle_identifiers", "rating"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(given, name))
+    assert read.source == given.source
+
+
+@pytest.mark.parametrize(
+    ("family", "make", "size"),
+    [(sudoku, some_sudokus, size) for size in sudoku.SIZES]
+    + [(maze, some_mazes, 3), (maze, some_mazes, 30)],
+)
+def test_round_trip(
+    family: Any, make: Any, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_rows, "_BLOCK", 300)  # so that there are several blocks
+    monkeypatch.setattr(files_rows, "_ROWS", 3)
+    puzzles = make(size)
+    rating = puzzles.rating.copy()
+    rating[2:5] = np.nan, 1 / 3, 1e-7
+    names = ("", "ä", *"cdefghij")
+    path = tmp_path / "puzzles.csv"
+    for sources in (names, ('a "quoted", name', "two\nlines", *names[2:]), None):
+        given = PuzzleArrays(puzzles.inputs, puzzles.labels, None, rating, sources)
+        family.write_csv(path, given, size)
+        assert_same(family.read_csv(path), given)
+        assert_same(family.read_csv(str(path), size), given)
+        assert_same(family.read_csv(path, limit=4), given.take(slice(4)))
+    assert os.listdir(tmp_path) == ["puzzles.csv"]
+
+
+def test_a_line_is_as_in_the_reference(tmp_path: Path) -> None:
+    for family, text in ((sudoku, SUDOKU), (maze, MAZE)):
+        arrays = PuzzleArrays(*(family.parse(part)[None] for part in text), None, [5.0])
+        family.write_csv(tmp_path / "p.csv", arrays, 4)
+        assert (tmp_path / "p.csv").read_text() == f"{HEADER},{text[0]},{text[1]},5\n"
+
+
+@pytest.mark.parametrize("characters", ["_ab", None])
+def test_cells_without_a_label_and_two_digit_tokens(characters: str | None, tmp_path: Path) -> None:
+    top = 2 if characters else 12
+    arrays = PuzzleArrays([[0, 1, top], [1, 1, 0]], [[IGNORE_LABEL, top, 1], [1, 0, IGNORE_LABEL]])
+    write_csv(tmp_path / "p.csv", arrays, characters)
+    assert_same(read_csv(tmp_path / "p.csv", characters), arrays)
+    if characters:
+        arrays.labels[0, 0] = 3
+        with pytest.raises(ValueError, match="token 3 has no character; there are 0 to 2"):
+            write_csv(tmp_path / "p.csv", arrays, characters)
+
+
+@pytest.mark.parametrize(("family", "text"), [(sudoku, SUDOKU), (maze, MAZE)])
+def test_reads_other_habits(family: Any, text: tuple[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "puzzles.csv"
+    question, answer = text
+    written = question.replace(".", "0")
+    row = f"2.5,7,{answer},{written},x\r\n"
+    path.write_bytes(f"\ufeffrating,id,answer,question,source\r\n\r\n{row}\r\n{row}".encode())
+    read = family.read_csv(path)
+    assert family.to_text(read.inputs[1]) == question and family.to_text(read.labels[1]) == answer
+    assert read.rating.tolist() == [2.5, 2.5] and read.source == ("x", "x")
+    path.write_text(path.read_text().replace("\n", "\r"))  # lines as on old machines
+    assert len(family.read_csv(path)) == 2
+    path.write_text(HEADER + line(*text).strip("\n"))  # no end of line at the end
+    assert len(family.read_csv(path)) == 1
+
+
+def test_rating_may_be_padded_or_blank(tmp_path: Path) -> None:
+    path = tmp_path / "puzzles.csv"
+    path.write_text(HEADER + "".join(line(*SUDOKU, rating) for rating in ("", " ", " 4 ", "1e1")))
+    np.testing.assert_array_equal(sudoku.read_csv(path).rating, [np.nan, np.nan, 4, 10])
+
+
+FORM = [
+    ("", "is empty; its first line should be source,question,answer,rating"),
+    ("\n\n", "is empty"),
+    (HEADER, "has a header and no puzzle"),
+    ("source,question,rating\n", "line 1: the header lacks answer;"),
+    (GOOD, "line 1: the header lacks source, question, answer, rating"),
+    (HEADER + GOOD + "mine,..1.", r"line 3: 2 fields, the header has 4 \(a truncated file\?\)"),
+    (HEADER + "mine,..1.\n" + GOOD, "line 2: 2 fields, the header has 4$"),
+    (HEADER + GOOD + f"mine,{QUESTION},13422", "line 3: 3 fields"),
+    (HEADER + GOOD + f"m,{QUESTION},{ANSWER},3,4\n", "line 3: 5 fields, the header has 4$"),
+    (HEADER + GOOD + line(*SUDOKU, "hard"), "line 3, rating: 'hard' is not a number"),
+    (HEADER + GOOD + line(*SUDOKU, "inf"), "line 3, rating: 'inf'"),
+    (HEADER + GOOD + line(*SUDOKU, "1e39"), "line 3, rating: '1e39'"),
+    (HEADER + GOOD + f'"m,{QUESTION},{ANSWER},3\n', "line 3: unexpected end of data"),
+    (HEADER + line(QUESTION, ANSWER[:-1]), "line 2, answer: 15 characters; the question has 16"),
+    (HEADER + GOOD + "\n" + line("." * 36, "1" * 36), "line 4, question: 36 characters; .* 16"),
+    (HEADER + GOOD + line("x" + QUESTION[1:], ANSWER), r"line 3, question: .*column 1\) is 'x'"),
+    (HEADER + GOOD + line(QUESTION[:-1] + " ", ANSWER), r"line 3, question: .*column 4\) is ' '"),
+    (
+        HEADER + GOOD + line(QUESTION, f"{ANSWER[:7]}€{ANSWER[8:]}"),
+        r"line 3, answer: character 8 \(row 2, column 4\) is '€'",
+    ),
+]
+SUDOKUS = [
+    (QUESTION + ".", ANSWER, "question: 17 characters; a 9x9"),
+    ("." * 15 + "S", "G" * 16, "question: character 16 .* is 'S'"),
+    (QUESTION, ANSWER[:3] + "5" + ANSWER[4:], "answer: character 4 .* '5'; .* digits 1 to 4"),
+    (QUESTION, "." + ANSWER[1:], "answer: blank at row 1, column 1"),
+    ("4" + QUESTION[1:], ANSWER, "answer: no answer can be right: .* two 4s in box 1"),
+    ("2" + QUESTION[1:], ANSWER, "answer: breaks its question: 1 for the given 2 at row 1, col"),
+    (QUESTION, "3" + ANSWER[1:], "answer: is not a valid grid: two 3s in row 1, at row 1, col"),
+]
+CROOKED, STRAIGHT = "S     G  ", "Soo  oGoo"
+MAZES = [
+    ("", "", "question: 0 characters"),
+    (MAZE[0] + " ", MAZE[1] + " ", "question: 17 characters; a maze has"),
+    (MAZE[0][:4] + "o" + MAZE[0][5:], MAZE[1], "answer: no .*: row 2, column 1: the question has"),
+    ("x" + MAZE[0][1:], MAZE[1], r"question: character 1 \(row 1, column 1\) is 'x'"),
+    ("." * 15 + "G", "1" * 16, r"question: character 1 .* is '\.'; only '#'"),
+    (MAZE[0].replace("S", "G"), MAZE[1], "answer: no answer can be right: 0 cells are the start"),
+    (MAZE[0], MAZE[1].replace("#", " ", 1), "answer: changes a wall at row 1, column 4"),
+    (MAZE[0], MAZE[1].replace("o", " ", 1), "answer: draws no single path from the start"),
+    ("S      G ", "Soo  o  G", "answer: changes the goal at row 3, column 2"),
+    ("S  G     ", "SooGoo   ", "answer: draws no single path"),
+    (CROOKED, STRAIGHT, "answer: draws a path of 6 moves; the shortest has 2"),
+]
+
+
+def refused(read: Any, path: Path, content: str, message: str) -> None:
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}.*{message}"):
+        read(path)
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize(("content", "message"), FORM)
+def test_bad_form_is_refused(content: str, message: str, quoted: bool, tmp_path: Path) -> None:
+    """By both readers: the csv module reads files with quotes."""
+    if quoted:
+        content = content.replace("mine,", '"mine",')
+    refused(sudoku.read_csv, tmp_path / "bad.csv", content, message)
+
+
+@pytest.mark.parametrize(
+    ("family", "question", "answer", "message"),
+    [(sudoku, *case) for case in SUDOKUS] + [(maze, *case) for case in MAZES],
+)
+def test_bad_puzzles_are_refused(
+    family: Any, question: str, answer: str, message: str, tmp_path: Path
+) -> None:
+    content = HEADER + line(question, answer)
+    refused(family.read_csv, tmp_path / "bad.csv", content, f"line 2, {message}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,01,0x,\n", "line 2, answer: cell 2 is 'x'; tokens are the characters '_01'"),
+        ("a,01,01,\nb,011,01,\n", "line 3, question: 3 characters"),
+        ("a,0?,01,\n", "line 2, question: '[?]' is for answers only"),
+        ("a,,,\n", "line 2, question: no characters"),
+    ],
+)
+def test_any_familys_puzzles_are_refused(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    refused(lambda path: read_csv(path, "_01"), path, HEADER + content, message)
+
+
+def test_numbers_are_refused(tmp_path: Path) -> None:
+    content = HEADER + "a,1 10,2 x,\n"
+    refused(read_csv, tmp_path / "p.csv", content, "line 2, answer: cell 2 is 'x'; .* numbers")
+
+
+def test_bytes_that_are_not_text_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes((HEADER + GOOD).encode() + b"m,\xff" + QUESTION[1:].encode() + b",,\n")
+    with pytest.raises(ValueError, match="line 3, question: character 1"):
+        sudoku.read_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("family", "good", "size", "message"),
+    [
+        (sudoku, GOOD, 9, "line 2, question: 16 characters; a 9x9 Sudoku has 81"),
+        (sudoku, GOOD, 5, "known sizes are 4, 6, 9"),
+        (maze, GOOD_MAZE, 30, "line 2, question: 16 characters; a 30x30 maze has 900"),
+        (maze, GOOD_MAZE, 2, "size must be 3 to 100"),
+    ],
+)
+def test_another_size_is_refused(
+    family: Any, good: str, size: int, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "puzzles.csv"
+    path.write_text(HEADER + good)
+    with pytest.raises(ValueError, match=message):
+        family.read_csv(path, size)
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+        family.read_csv(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("family", "make", "reason", "width"),
+    [
+        (sudoku, some_sudokus, "labels of puzzle 1 are not its solution", 81),
+        (maze, some_mazes, "label of puzzle 1 draws no single path", 900),
+    ],
+)
+def test_a_failed_write_leaves_the_old_file(
+    family: Any, make: Any, reason: str, width: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "puzzles.csv"
+    family.write_csv(path, make(4, 2), 4)
+    before = path.read_text()
+    bad = make(4, 3)
+    bad.labels[1] = bad.inputs[1]
+    with pytest.raises(ValueError, match=reason):
+        family.write_csv(path, bad, 4)
+    unwritable = make(4, 3)
+    object.__setattr__(unwritable, "source", ("fine", "\ud800", "never reached"))
+    with pytest.raises(UnicodeEncodeError):
+        family.write_csv(path, unwritable, 4)
+    with pytest.raises(ValueError, match=rf"\[..., {width}\]"):
+        family.write_csv(path, make(4, 3))
+    assert path.read_text() == before and os.listdir(tmp_path) == ["puzzles.csv"]
