@@ -66,7 +66,7 @@ def settings(args: Args) -> HRMPQNConfig:
         minibatches=4,
         lr=1e-3,
         gamma=0.98,
-        trace=0.8,
+        q_lambda=0.8,
         epsilon_fraction=0.5,
         max_grad_norm=1.0,
         value_scale=50.0,  # 1 / (1 - gamma): the return of an episode without end

@@ -108,7 +108,7 @@ def _maze_config(steps: int, halting: str, carry: Any) -> HRMPQNConfig:
         rollout=4,
         epochs=1,
         lr=3e-3,
-        trace=0.0,
+        q_lambda=0.0,
         epsilon_start=0.5,
         epsilon_fraction=0.3,
         gamma=0.0,  # every door pays by itself

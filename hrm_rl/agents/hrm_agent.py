@@ -34,8 +34,8 @@ class AgentState(NamedTuple):
         return AgentState(carry, Memory(*(t[rows] for t in self.memory)), best)
 
 
-class Thought(NamedTuple):
-    """One segment, before the rule is asked."""
+class SegmentResult(NamedTuple):
+    """One segment of every row, before the rule decides."""
 
     out: SegmentOutput
     features: SegmentFeatures
@@ -132,7 +132,7 @@ class HRMAgent:
         action = {"answer": answer, "halt": stops_of(self.rule, features)}
         return Decision(action, AgentState(out.carry, memory, best), features, out)
 
-    def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> Thought:
+    def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> SegmentResult:
         """A segment of every row, and what it shows."""
         fresh = obs["segment"] == 0
         carry = self.model.reset(state.carry, fresh)
@@ -140,7 +140,7 @@ class HRMAgent:
         features, memory = segment_features(
             state.memory.reset(fresh), carry, out, puzzle_key, pooled=self._pooled
         )
-        return Thought(out, features, memory, out.logits.argmax(-1))
+        return SegmentResult(out, features, memory, out.logits.argmax(-1))
 
     def predict(
         self,

@@ -1,59 +1,46 @@
-"""An HRM that thinks for an environment's wrapper: `ThinkingWrapper`, `HaltedThinking`.
-
-network = train_hrm(envs, HRMPQNConfig(...))
-env = HaltedThinking(make_env(), HRMReasoner.of_network(network), "q", segment_cost=0.01)
-
-model = PPO("MlpPolicy", env, policy_kwargs=hrm_policy_kwargs(segments=4))
-env = HaltedThinking(make_env(), HRMReasoner.of_sb3(model), "stable:2")
-"""
+"""An HRM as the reasoner of `ThinkingWrapper` and `HaltedThinking`."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from hrm_rl.agents.pqn.q_network import HRMQNetwork
 from hrm_rl.agents.tokenizer import ObsTokenizer, to_tensors
+from hrm_rl.envs.plain import map_space
 from hrm_rl.envs.thinking import Thought
 from hrm_rl.model import Carry, HRMCore
 
 Values = Callable[[Tensor], Tensor]
 """State of the summary token [B, D] -> a value of each action [B, A]."""
-Judgement = Callable[[Tensor], tuple[Tensor, Tensor]]
+Halting = Callable[[Tensor], tuple[Tensor, Tensor]]
 """State of the summary token [B, D] -> value of acting now [B], value of thinking on [B]."""
 
 
-class QNetwork(Protocol):
-    """What `of_network` needs: `HRMQNetwork`, say."""
-
-    @property
-    def tokenizer(self) -> ObsTokenizer: ...
-    @property
-    def core(self) -> HRMCore: ...
-    @property
-    def action_head(self) -> Values: ...
-    @property
-    def continue_head(self) -> Values: ...
-    @property
-    def value_scale(self) -> float: ...  # the heads speak in units of it
-
-
 class HRMReasoner:
-    """Segments of an `HRMCore` on one observation; it trains nothing.
+    """Run segments of an `HRMCore` on one observation, without training it.
 
-    The latent that a policy is shown is the summary token z_H[:, 0]. The network is not copied: a reasoner
+    The latent shown to a policy is the summary token z_H[:, 0]. The network is not copied: a reasoner
     follows its training.
+
+        network = train_hrm(envs, HRMPQNConfig(...))
+        env = HaltedThinking(make_env(), HRMReasoner.of_network(network), "q", segment_cost=0.01)
+
+        model = PPO("MlpPolicy", env, policy_kwargs=hrm_policy_kwargs(segments=4))
+        env = HaltedThinking(make_env(), HRMReasoner.of_sb3(model), "stable:2")
 
     Args:
         tokenizer: of the environment's observations.
         core: of the tokenizer's width.
-        values: of each action. To a rule for stopping they are the logits of one cell.
-        judgement: what the rules `q`, `q-halt` and their like compare; without it they are refused.
+        values: of each action. A halting rule sees them as the logits of one cell.
+        judgement: the Q values that the rules `q`, `q-halt` and similar ones compare; without it the
+            wrapper refuses these rules.
 
     Raises:
-        ValueError: tokenizer and core are of different widths.
+        ValueError: tokenizer and core have different widths.
     """
 
     def __init__(
@@ -61,35 +48,32 @@ class HRMReasoner:
         tokenizer: ObsTokenizer,
         core: HRMCore,
         values: Values,
-        judgement: Judgement | None = None,
+        judgement: Halting | None = None,
     ) -> None:
         if tokenizer.hidden_size != core.config.hidden_size:
             raise ValueError(
-                f"the tokenizer's hidden_size is {tokenizer.hidden_size}, the core's "
-                f"{core.config.hidden_size}: they must be equal"
+                f"tokenizer and core must have the same hidden_size, got {tokenizer.hidden_size} and "
+                f"{core.config.hidden_size}"
             )
         self.tokenizer, self.core = tokenizer, core
         self.values, self.judgement = values, judgement
 
     @classmethod
-    def of_network(cls, network: QNetwork) -> "HRMReasoner":
-        """Of a network that PQN trained; acting now is worth the best action's value."""
-
-        def values(summary: Tensor) -> Tensor:
-            return network.value_scale * network.action_head(summary)
+    def of_network(cls, network: HRMQNetwork) -> "HRMReasoner":
+        """Make the reasoner of a network trained by PQN; acting now has the best action's value."""
 
         def judgement(summary: Tensor) -> tuple[Tensor, Tensor]:
-            go_on = network.value_scale * network.continue_head(summary)[:, 0]
-            return values(summary).amax(-1), go_on
+            q_action, q_continue = network.heads(summary)
+            return q_action.amax(-1), q_continue
 
-        return cls(network.tokenizer, network.core, values, judgement)
+        return cls(network.tokenizer, network.core, lambda s: network.heads(s)[0], judgement)
 
     @classmethod
     def of_sb3(cls, model: Any) -> "HRMReasoner":
-        """Of a Stable-Baselines3 model with an `HRMFeaturesExtractor`: its actions' logits or Q values.
+        """Make the reasoner of a Stable-Baselines3 model with an `HRMFeaturesExtractor`.
 
-        Knows models with an actor of Discrete actions (PPO, A2C) and with a Q network (DQN). Raises
-        ValueError for others, and for a policy that itself thinks in a `ThinkingWrapper`.
+        Its values are the logits of an actor of Discrete actions (PPO, A2C) or the Q values (DQN). Raises
+        ValueError for other models, and for a policy that itself thinks in a `ThinkingWrapper`.
         """
         policy = model.policy
         if hasattr(policy, "mlp_extractor") and isinstance(model.action_space, spaces.Discrete):
@@ -111,7 +95,7 @@ class HRMReasoner:
             )
         if getattr(extractor, "counts", None) is not None:
             raise ValueError(
-                "this policy was trained in a ThinkingWrapper, where it decides itself how long to think; "
+                "this policy was trained in a ThinkingWrapper, where it decides how long to think; "
                 "train it on the bare environment"
             )
         return cls(extractor.tokenizer, extractor.core, values)
@@ -122,9 +106,9 @@ class HRMReasoner:
 
     @torch.no_grad()
     def think(self, observation: Any, carry: Carry | None = None) -> Thought:
-        """One segment about one observation of the tokenizer's space, on the core's device."""
-        device = self.core.H_init.device
-        x = self.tokenizer(to_tensors(self.tokenizer.space, _batch(observation), device))
+        """Run one segment on one observation of the tokenizer's space, on the core's device."""
+        device, space = self.core.H_init.device, self.tokenizer.space
+        x = self.tokenizer(to_tensors(space, map_space(_batch, space, observation), device))
         if carry is None:
             carry = self.core.initial_carry(1, x.shape[1])
         carry, z_H = self.core(carry, x)
@@ -137,10 +121,6 @@ class HRMReasoner:
         return Thought(carry, self.values(summary)[:, None], q_halt, q_continue, latent)
 
 
-def _batch(observation: Any) -> Any:
-    """A batch of one, nested as the observation is."""
-    if isinstance(observation, dict):
-        return {key: _batch(value) for key, value in observation.items()}
-    if isinstance(observation, tuple):
-        return tuple(_batch(value) for value in observation)
-    return [observation] if isinstance(observation, str) else np.asarray(observation)[None]
+def _batch(_: spaces.Space, value: Any) -> Any:
+    """A batch of one."""
+    return [value] if isinstance(value, str) else np.asarray(value)[None]

@@ -172,9 +172,15 @@ def _to_action(space: spaces.Space, action: Any) -> np.ndarray:
 
 
 def map_tensors(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """Apply `function` to the tensors of nested dicts and tuples, or to those of several in parallel."""
+    """Apply `function` to the tensors of a tree, or to those of several equally nested trees in parallel.
+
+    A tree nests dicts, tuples and named tuples; None stays None.
+    """
+    if tree is None:
+        return None
     if isinstance(tree, dict):
         return {key: map_tensors(function, tree[key], *(o[key] for o in others)) for key in tree}
     if isinstance(tree, tuple):
-        return tuple(map_tensors(function, *parts) for parts in zip(tree, *others, strict=True))
+        mapped = [map_tensors(function, *parts) for parts in zip(tree, *others, strict=True)]
+        return type(tree)(*mapped) if hasattr(tree, "_fields") else tuple(mapped)
     return function(tree, *others)

@@ -126,7 +126,7 @@ def test_other_models_are_refused() -> None:
 
 def test_parts_of_other_widths_are_refused() -> None:
     tokenizer = ObsTokenizer(spaces.Discrete(3), 8)
-    with pytest.raises(ValueError, match="hidden_size is 8, the core's 16"):
+    with pytest.raises(ValueError, match="same hidden_size, got 8 and 16"):
         HRMReasoner(tokenizer, HRMCore(CORE), torch.nn.Linear(16, 2))
 
 

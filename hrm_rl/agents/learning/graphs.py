@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hrm_rl.agents.hrm_agent import AgentState, HRMAgent, Thought
+from hrm_rl.agents.hrm_agent import AgentState, HRMAgent, SegmentResult
 from hrm_rl.agents.learning.learner import Learner, LearnerConfig
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures
 from hrm_rl.kernels.graphs import Captured, Recorder, Tensors, make_recorder, overwrite
@@ -237,14 +237,14 @@ class GraphedAgent(HRMAgent):
         self._recorder = recorder or make_recorder(model.device)
         self._buckets: dict[int, _Bucket] = {}
 
-    def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> Thought:
+    def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> SegmentResult:
         rows = len(puzzle_key)
         if rows not in self._buckets:
             self._buckets[rows] = _Bucket(self, rows, self._recorder)
         given = {name: obs[name] for name in _OBSERVED} | {"puzzle_key": puzzle_key}
         return self._buckets[rows].think(given, state)
 
-    def think_as_ever(self, given: Tensors, state: AgentState) -> Thought:
+    def think_as_ever(self, given: Tensors, state: AgentState) -> SegmentResult:
         return super()._think(given, state, given["puzzle_key"])
 
 
@@ -260,14 +260,14 @@ class _Bucket:
         self._thinking = Captured(self._think, recorder)
         self._run = 0
 
-    def think(self, given: Tensors, state: AgentState) -> Thought:
+    def think(self, given: Tensors, state: AgentState) -> SegmentResult:
         _copy_state(self._state, state)
         found = self._thinking(given, warm_up=self._run < WARM_UP_STEPS)
         self._run += 1
         carry, memory = self._state.carry, self._state.memory
         out = SegmentOutput(carry, found["logits"], found["q_halt"], found["q_continue"])
         features = {name: found.get(name) for name in SegmentFeatures._fields}
-        return Thought(out, SegmentFeatures(**features), memory, found["draft"])  # type: ignore[arg-type]
+        return SegmentResult(out, SegmentFeatures(**features), memory, found["draft"])  # type: ignore[arg-type]
 
     @torch.no_grad()
     def _think(self, given: Tensors) -> Tensors:

@@ -1,69 +1,86 @@
 """PQN: Q-learning on a vector of environments, without replay and without a target network.
 
-Parallelised Q-network (Gallici and others, arXiv 2407.04811, algorithm 1 with lambda returns): play
-`rollout` steps in all environments, epsilon-greedily, each environment drawing for itself; compute
-lambda returns with the same network; take a few epochs of minibatch steps towards them; throw the
-steps away. LayerNorm in the network (`hrm_rl.halting.fit.network.QNetwork`) and many environments do what
-a target network and a replay buffer do elsewhere.
+Parallelised Q-network (Gallici and others, arXiv 2407.04811, algorithm 1 with lambda returns): step all
+environments `rollout` times, each exploring epsilon-greedily for itself; compute lambda returns with the
+same network; take a few epochs of minibatch steps towards them; discard the steps. LayerNorm in the network
+(`hrm_rl.halting.fit.network.QNetwork`) and many environments replace the target network and the replay
+buffer.
 
     envs = gym.make_vec("HRM/Halting-v0", num_envs=128)
     network = train(envs, PQNConfig(total_steps=400_000), seed=0)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
-from torch import Tensor
+from torch import Tensor, nn
 
+from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.halting.fit.network import QNetwork
+from hrm_rl.settings import check_integers, check_interval
+
+T = TypeVar("T")
+
+
+class Update(NamedTuple):
+    """One update of the training."""
+
+    steps: int  # of the environments, up to its end
+    lr: float
+    epsilon: float
 
 
 @dataclass(frozen=True)
 class QLearningConfig:
-    """Settings of the algorithm, whatever the network. The paper's own vary by benchmark; these suit
-    short episodes on few features."""
+    """Settings of the algorithm for any network. The paper's settings vary by benchmark; these defaults
+    suit short episodes with few features. Raises ValueError, naming the field, for a value out of range."""
 
     total_steps: int = 400_000
-    """Steps of the environments, all rows counted."""
+    """Steps of the environments, counted over all rows."""
     rollout: int = 8
-    """Steps played in every environment between updates."""
+    """Steps of every environment between updates."""
     epochs: int = 2
-    """Times every step is learned from."""
+    """Passes over the steps of a rollout."""
     minibatches: int = 2
-    """Optimizer steps an epoch."""
+    """Optimizer steps for each epoch."""
     lr: float = 2e-3
     """Learning rate of RAdam; falls linearly to 0."""
     gamma: float = 1.0
     """Discount."""
-    trace: float = 0.65
-    """Lambda: 0 = one-step targets, 1 = returns to the end of the rollout."""
+    q_lambda: float = 0.65
+    """Lambda of Q(lambda): 0 = one-step targets, 1 = returns to the end of the rollout."""
     epsilon_start: float = 1.0
+    """Probability of a random action at the start."""
     epsilon_end: float = 0.05
+    """Probability of a random action after the fall."""
     epsilon_fraction: float = 0.5
     """Share of the training over which epsilon falls, linearly."""
     max_grad_norm: float = 10.0
-    """Gradients longer than this are cut to it."""
+    """Longer gradients are scaled to this norm."""
 
     def __post_init__(self) -> None:
-        for name in ("total_steps", "rollout", "epochs", "minibatches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("lr", "max_grad_norm"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be a number > 0, got {getattr(self, name)}")
-        for name in ("gamma", "trace", "epsilon_start", "epsilon_end", "epsilon_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in 0..1, got {getattr(self, name)}")
+        check_integers(self, 1, "total_steps", "rollout", "epochs", "minibatches")
+        check_interval(self, "(0, inf)", "lr", "max_grad_norm")
+        check_interval(self, "[0, 1]", "gamma", "q_lambda")
+        check_interval(self, "[0, 1]", "epsilon_start", "epsilon_end", "epsilon_fraction")
 
     def epsilon(self, progress: float) -> float:
-        """The share of random actions at `progress`, 0..1 of the training."""
+        """The probability of a random action at `progress`, 0..1 of the training."""
         share = 1.0 if not self.epsilon_fraction else min(1.0, progress / self.epsilon_fraction)
         return self.epsilon_start + share * (self.epsilon_end - self.epsilon_start)
+
+    def updates(self, num_envs: int) -> Iterator[Update]:
+        """Yield the updates of a training with this many environments."""
+        steps = self.rollout * num_envs
+        count = max(1, self.total_steps // steps)
+        for done in range(count):
+            progress = done / count
+            yield Update((done + 1) * steps, self.lr * (1 - progress), self.epsilon(progress))
 
 
 @dataclass(frozen=True)
@@ -71,7 +88,7 @@ class PQNConfig(QLearningConfig):
     """Settings of PQN with a plain network."""
 
     hidden: tuple[int, ...] = (64, 64)
-    """Widths of the network's layers."""
+    """Widths of the hidden layers."""
 
 
 class Rollout(NamedTuple):
@@ -80,8 +97,8 @@ class Rollout(NamedTuple):
     obs: Any  # [T, B, F], or nested tensors [T, B, ...]
     action: Tensor  # [T, B] int64
     reward: Tensor  # [T, B] float32
-    over: Tensor  # [T, B] bool: the episode ended with this step, for good
-    next_value: Tensor  # [T, B]: max Q of what followed; of the last obs where it was cut short
+    over: Tensor  # [T, B] bool: the step terminated the episode
+    next_value: Tensor  # [T, B]: max Q of the next observation; of the final one if truncated
     cut: Tensor  # [T, B] bool: truncated; the next row belongs to another episode
 
 
@@ -92,10 +109,10 @@ Report = Callable[[int, QNetwork, dict[str, Tensor]], None]
 def train(
     envs: VectorEnv, config: PQNConfig | None = None, *, seed: int = 0, report: Report | None = None
 ) -> QNetwork:
-    """Learn the values of a vector environment's actions; the same seed, the same network.
+    """Learn the values of a vector environment's actions; equal seeds give equal networks.
 
     Args:
-        envs: returns tensors; Discrete actions, a Box of one axis observed, SAME_STEP autoreset.
+        envs: returns tensors; Discrete actions, observations in a Box of one axis, SAME_STEP autoreset.
         config: settings.
         seed: of the network, the exploration, the minibatches and the environments.
         report: called after each update.
@@ -105,35 +122,34 @@ def train(
     config = config or PQNConfig()
     features, actions = _sizes(envs)
     device = torch.device(getattr(envs, "device", "cpu"))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = QNetwork(features, actions, config.hidden).to(device)
+    network = seeded(seed, lambda: QNetwork(features, actions, config.hidden)).to(device)
     optimizer = torch.optim.RAdam(network.parameters(), lr=config.lr)
     generator = torch.Generator(device).manual_seed(seed)
     obs, _ = envs.reset(seed=seed)
-    steps_an_update = config.rollout * envs.num_envs
-    updates = max(1, config.total_steps // steps_an_update)
-    for update in range(updates):
-        optimizer.param_groups[0]["lr"] = config.lr * (1 - update / updates)
-        epsilon = config.epsilon(update / updates)
+    for steps, lr, epsilon in config.updates(envs.num_envs):
+        optimizer.param_groups[0]["lr"] = lr
         rollout, obs = _play(envs, network, obs, config.rollout, epsilon, generator)
-        target = lambda_returns(rollout, config.gamma, config.trace)
-        loss = _learn(network, optimizer, rollout, target, config, generator)
+        target = lambda_returns(rollout, config.gamma, config.q_lambda)
+        batch = map_tensors(lambda t: t.flatten(0, 1), (rollout.obs, rollout.action, target))
+        loss = fit(network, _squared_error, batch, optimizer, config, generator)
         if report is not None:
             metrics = {"loss": loss, "reward": rollout.reward.mean(), "value": target.mean()}
-            report((update + 1) * steps_an_update, network, metrics)
+            report(steps, network, metrics)
     return network
 
 
-def explore(values: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
-    """Epsilon-greedy, each row for itself: values [B, A] -> actions [B]."""
-    return explore_and_tell(values, epsilon, generator)[0]
+def seeded(seed: int, make: Callable[[], T]) -> T:
+    """The result of `make` under a seed of torch, whose global generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
 
 
-def explore_and_tell(
-    values: Tensor, epsilon: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """As `explore`, with the rows, bool [B], whose action was drawn at random."""
+def explore(values: Tensor, epsilon: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Choose epsilon-greedy actions, each row for itself, from values [B, A].
+
+    Returns the actions [B] and a mask, bool [B], of those drawn at random.
+    """
     rows, actions = values.shape
     draws = torch.rand(rows, 2, generator=generator, device=values.device)
     anything = (draws[:, 1] * actions).long().clamp_max(actions - 1)
@@ -144,31 +160,97 @@ def explore_and_tell(
 def lambda_returns(
     rollout: Rollout,
     gamma: float,
-    trace: float,
-    toll: Tensor | None = None,
-    shrink: Tensor | None = None,
+    q_lambda: float,
+    cost: Tensor | None = None,
+    discount: Tensor | None = None,
 ) -> Tensor:
-    """Q(lambda) targets [T, B] (arXiv 2407.04811, section 4.3).
+    """Compute Q(lambda) targets [T, B] (arXiv 2407.04811, section 4.3).
 
-    G_t = r_t + gamma * (trace * G_{t+1} + (1 - trace) * max Q(s_{t+1})), where the episode goes on;
-    r_t where it is over; and r_t + gamma * max Q(s_{t+1}) where it was cut or the rollout stops.
+    G_t = r_t + gamma * (q_lambda * G_{t+1} + (1 - q_lambda) * max Q(s_{t+1})) while the episode goes on;
+    r_t if it is over; and r_t + gamma * max Q(s_{t+1}) if it was truncated or the rollout ends.
 
-    Whoever thinks before it acts arrives at observation t, pays `toll` [T, B] and discounts by
-    `shrink` [T, B] what comes after: shrink_{t+1} G_{t+1} - toll_{t+1} then stands for G_{t+1}.
+    An agent that thinks at observation t before it acts pays `cost` [T, B] and discounts by `discount`
+    [T, B] what follows: discount_{t+1} G_{t+1} - cost_{t+1} then takes the place of G_{t+1}.
     """
     target = torch.empty_like(rollout.reward)
     following = rollout.next_value[-1]
     for t in range(len(target) - 1, -1, -1):
         value = rollout.next_value[t]
-        mixed = trace * following + (1 - trace) * value
+        mixed = q_lambda * following + (1 - q_lambda) * value
         beyond = torch.where(rollout.cut[t], value, mixed)
         following = rollout.reward[t] + gamma * torch.where(rollout.over[t], 0.0, beyond)
         target[t] = following
-        if shrink is not None:
-            following = shrink[t] * following
-        if toll is not None:
-            following = following - toll[t]
+        if discount is not None:
+            following = discount[t] * following
+        if cost is not None:
+            following = following - cost[t]
     return target
+
+
+def next_value(
+    value: Tensor, cut: Tensor, info: dict[str, Any], value_of: Callable[[Any], Tensor]
+) -> Tensor:
+    """`value` [B] of the observations returned; in rows that were cut, that of the final observation.
+
+    Raises ValueError if an episode was cut and `info` has no `final_obs`.
+    """
+    if cut.device.type == "cpu" and not cut.any():  # elsewhere this would wait for the device
+        return value
+    if "final_obs" not in info:
+        raise ValueError("the environments truncate episodes, but give no info['final_obs']")
+    return torch.where(cut, value_of(info["final_obs"]), value)
+
+
+def fit(
+    network: nn.Module,
+    loss_of: Callable[[Any, Any], Tensor],
+    batch: Any,
+    optimizer: torch.optim.Optimizer,
+    config: QLearningConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """Take the config's epochs of minibatch steps; return the mean loss.
+
+    Args:
+        network: trained.
+        loss_of: the loss of `(network, minibatch)`.
+        batch: nested tensors whose first axis counts steps.
+        optimizer: of the network's parameters.
+        config: epochs, minibatches and the limit on the gradient.
+        generator: of the order of steps.
+    """
+    leaves: list[Tensor] = []
+    map_tensors(leaves.append, batch)
+    count, device = len(leaves[0]), leaves[0].device
+    losses = []
+    for _ in range(config.epochs):
+        order = torch.randperm(count, generator=generator, device=device)
+        for rows in order.chunk(config.minibatches):
+            loss = loss_of(network, map_tensors(lambda t, rows=rows: t[rows], batch))
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
+            optimizer.step()
+            losses.append(loss.detach())
+    return torch.stack(losses).mean()
+
+
+def stack(steps: list[T]) -> T:
+    """Nested tensors of T steps, [B, ...], as one of [T, B, ...]."""
+    return map_tensors(lambda *tensors: torch.stack(tensors), *steps)
+
+
+def count_actions(envs: VectorEnv) -> int:
+    """The number of actions of these environments.
+
+    Raises ValueError unless they are Discrete from 0 and the autoreset mode is SAME_STEP.
+    """
+    actions, mode = envs.single_action_space, envs.metadata.get("autoreset_mode")
+    if not isinstance(actions, spaces.Discrete) or actions.start != 0:
+        raise ValueError(f"PQN needs Discrete actions from 0, got {actions}")
+    if mode != AutoresetMode.SAME_STEP:
+        raise ValueError(f"PQN needs environments of autoreset_mode SAME_STEP, got {mode}")
+    return int(actions.n)
 
 
 @torch.no_grad()
@@ -180,62 +262,27 @@ def _play(
     epsilon: float,
     generator: torch.Generator,
 ) -> tuple[Rollout, Tensor]:
-    """`length` steps of every environment from `obs`, and the observation after them."""
+    """Step every environment `length` times from `obs`; return the steps and the last observation."""
     steps, values = [], network(obs)
     for _ in range(length):
-        action = explore(values, epsilon, generator)
-        seen = obs
+        action, _ = explore(values, epsilon, generator)
+        seen = obs.clone()
         obs, reward, terminated, truncated, info = envs.step(action)
-        cut = truncated & ~terminated
-        values = network(obs)
-        next_value = values.amax(-1)
-        if "final_obs" in info:  # where an episode was cut, obs is of the next one already
-            last = network(info["final_obs"]).amax(-1)
-            next_value = torch.where(cut, last, next_value)
-        steps.append(Rollout(seen.clone(), action, reward.float(), terminated, next_value, cut))
-    return Rollout(*(torch.stack(column) for column in zip(*steps, strict=True))), obs
+        cut, values = truncated & ~terminated, network(obs)
+        following = next_value(values.amax(-1), cut, info, lambda final: network(final).amax(-1))
+        steps.append(Rollout(seen, action, reward.float(), terminated, following, cut))
+    return stack(steps), obs
 
 
-def _learn(
-    network: QNetwork,
-    optimizer: torch.optim.Optimizer,
-    rollout: Rollout,
-    target: Tensor,
-    config: PQNConfig,
-    generator: torch.Generator,
-) -> Tensor:
-    """A few epochs of minibatch steps towards the targets; the mean loss."""
-    obs, action, target = rollout.obs.flatten(0, 1), rollout.action.flatten(), target.flatten()
-    losses = []
-    for _ in range(config.epochs):
-        order = torch.randperm(len(action), generator=generator, device=action.device)
-        for rows in order.chunk(config.minibatches):
-            value = network(obs[rows]).gather(1, action[rows, None])[:, 0]
-            loss = 0.5 * F.mse_loss(value, target[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
-            optimizer.step()
-            losses.append(loss.detach())
-    return torch.stack(losses).mean()
-
-
-def count_actions(envs: VectorEnv) -> int:
-    """How many actions these environments have.
-
-    Raises ValueError where they are not Discrete from 0, or the autoreset mode is not SAME_STEP.
-    """
-    acted, mode = envs.single_action_space, envs.metadata.get("autoreset_mode")
-    if not isinstance(acted, spaces.Discrete) or acted.start != 0:
-        raise ValueError(f"PQN wants Discrete actions from 0, got {acted}")
-    if mode != AutoresetMode.SAME_STEP:
-        raise ValueError(f"PQN wants environments of autoreset_mode SAME_STEP, got {mode}")
-    return int(acted.n)
+def _squared_error(network: QNetwork, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    obs, action, target = batch
+    value = network(obs).gather(1, action[:, None])[:, 0]
+    return 0.5 * F.mse_loss(value, target)
 
 
 def _sizes(envs: VectorEnv) -> tuple[int, int]:
-    """Features observed and actions. Raises ValueError for other kinds of environments."""
-    observed = envs.single_observation_space
-    if not isinstance(observed, spaces.Box) or len(observed.shape) != 1:
-        raise ValueError(f"PQN wants a Box of one axis observed, got {observed}")
-    return int(observed.shape[0]), count_actions(envs)
+    """The numbers of features and actions. Raises ValueError for other kinds of environments."""
+    space = envs.single_observation_space
+    if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+        raise ValueError(f"PQN needs observations in a Box of one axis, got {space}")
+    return int(space.shape[0]), count_actions(envs)

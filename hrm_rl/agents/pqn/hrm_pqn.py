@@ -1,19 +1,19 @@
-"""PQN with an HRM: it learns what to do and, without labels, how long to think before it does it.
+"""PQN with an HRM: learns what to do and, from rewards alone, how long to think before doing it.
 
-The algorithm is that of `hrm_rl.agents.pqn` (arXiv 2407.04811), on observations of any kind. The
-action values of several segments regress on the same lambda return. Halting at segment k is worth
+The algorithm is that of `hrm_rl.agents.pqn` (arXiv 2407.04811), on observations of any kind. The action
+values of several segments regress on the same lambda return. Halting at segment k is worth
 Q_halt_k = max_a Q_k(s, a), and thinking on is learned from the next segment of the same observation,
 
     Q_continue_k <- -segment_cost + gamma_think * max(Q_halt_{k+1}, Q_continue_{k+1}),
 
-Q_halt alone at the last segment; mean squared errors both. Thinking is an action that costs and leads
-to another state of mind, so this is Q-learning of it (as in arXiv 2506.21734, section 2, but from
-rewards, without labels): nobody says which observations need thought.
+or Q_halt alone at the last segment; both by mean squared errors. Thinking is an action that costs and leads
+to another latent state, so this is Q-learning of it (as in arXiv 2506.21734, section 2, but from rewards
+instead of labels).
 
-The return of a step teaches the segment that it halted with and those after, and all of them where
-the action was drawn at random. Earlier ones learn instead what the segment that acted says of every
-action. The return itself would mislead them: they see that an action paid, not that it was chosen by
-someone who knew more, and would find themselves worth halting at, act worse, and learn to think again.
+The return of a step teaches the segment that acted and those after it, or all segments if the action was
+drawn at random. Earlier segments learn instead the value of every action according to the segment that
+acted. The return itself would mislead them: they would credit the action, not the thinking that chose it,
+so they would come to halt early, act worse, and learn to think again.
 
     envs = ToTorch(gym.make_vec("CartPole-v1", 16, "sync", {"autoreset_mode": "SameStep"}))
     network = train_hrm(envs, HRMPQNConfig(total_steps=200_000), seed=0)
@@ -33,10 +33,14 @@ from hrm_rl.agents.pqn import (
     QLearningConfig,
     Rollout,
     count_actions,
-    explore_and_tell,
+    explore,
+    fit,
     lambda_returns,
+    next_value,
+    seeded,
+    stack,
 )
-from hrm_rl.agents.pqn.q_network import HRMQNetwork, ThinkingConfig, Thought, Values
+from hrm_rl.agents.pqn.q_network import HRMQNetwork, ThinkingConfig, Values
 from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.model import CoreConfig
 from hrm_rl.model.recurrence import Carry
@@ -51,33 +55,33 @@ class HRMPQNConfig(QLearningConfig):
     thinking: ThinkingConfig = field(default_factory=ThinkingConfig)
     """Halting, its costs, and the carry between steps."""
     value_scale: float = 1.0
-    """About the largest return there is. The network's heads speak in units of it, and the loss in its
-    square: states have unit mean square, and heads take long to reach values far from 1."""
+    """About the largest possible return. The network's heads are in units of it, and the loss in its
+    square: states have unit mean square, and heads need long to reach values far from 1."""
 
 
 class HRMRollout(NamedTuple):
-    """T steps of B environments, and the thought before each."""
+    """T steps of B environments, and the thinking before each."""
 
     steps: Rollout
     segments: Tensor  # [T, B] int64: run before the action
     drawn: Tensor  # [T, B] bool: the action was drawn at random
-    carry: Carry | None  # [T, B, tokens, D]: what thinking began from; None where always afresh
+    carry: Carry | None  # [T, B, tokens, D]: at the start of thinking; None if always fresh
     ended: Tensor  # [T, B] bool
-    ended_return: Tensor  # [T, B]: of the episodes that ended, as the environments tell it
+    ended_return: Tensor  # [T, B]: of the episodes that ended, from the environments
 
 
 class Lesson(NamedTuple):
-    """What is learned from B steps."""
+    """The targets of B steps."""
 
-    action: Tensor  # [B]: what was done
+    action: Tensor  # [B]: taken
     target: Tensor  # [B]: its return
-    segments: Tensor  # [B]: those run before
-    told: Tensor  # [B, K] bool: the segments that the return teaches
+    segments: Tensor  # [B]: run before it
+    taught: Tensor  # [B, K] bool: the segments that learn from the return
 
 
 Report = Callable[[int, HRMQNetwork, dict[str, Tensor]], None]
 """`report(steps so far, network, metrics)`, after each update; metrics are tensors on the device:
-loss, reward, value, segments, and episode_return (NaN where no episode ended)."""
+loss, reward, value, segments, and episode_return (NaN if no episode ended)."""
 
 
 def train_hrm(
@@ -88,50 +92,42 @@ def train_hrm(
     network: HRMQNetwork | None = None,
     report: Report | None = None,
 ) -> HRMQNetwork:
-    """Learn the values of actions, and of thinking; the same seed, the same network.
+    """Learn the values of actions and of thinking; equal seeds give equal networks.
 
     A rollout keeps rollout * num_envs observations on the device, and with `carry="keep"` as many
-    carries, of 2 * tokens * hidden_size numbers each.
+    carries of 2 * tokens * hidden_size numbers.
 
     Args:
-        envs: returns tensors (ours, or `ToTorch`); Discrete actions, SAME_STEP autoreset.
+        envs: return tensors (`hrm_rl`'s own, or `ToTorch`); Discrete actions, SAME_STEP autoreset.
         config: settings.
         seed: of the network, the exploration, the minibatches and the environments.
-        network: learns on, with its own `core`, `thinking` and `value_scale`.
+        network: train this one further, with its `core`, `thinking` and `value_scale`.
         report: called after each update.
 
     Raises:
-        ValueError: environments of another kind, or observations that the network does not take.
+        ValueError: environments of another kind, or observations that the network does not read.
     """
     config = config or HRMPQNConfig()
-    actions = count_actions(envs)
+    actions, space = count_actions(envs), envs.single_observation_space
     device = torch.device(getattr(envs, "device", "cpu"))
     if network is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = HRMQNetwork(
-                envs.single_observation_space,
-                actions,
-                config.core,
-                config.thinking,
-                value_scale=config.value_scale,
-            )
+        parts, scale = (config.core, config.thinking), config.value_scale
+        network = seeded(seed, lambda: HRMQNetwork(space, actions, *parts, value_scale=scale))
     check_fits(network, envs)
     network.to(device)
     optimizer = torch.optim.RAdam(network.parameters(), lr=config.lr)
     generator = torch.Generator(device).manual_seed(seed)
     obs, carry = _first_obs(envs, seed), network.initial_carry(envs.num_envs)
-    steps_an_update = config.rollout * envs.num_envs
-    updates = max(1, config.total_steps // steps_an_update)
-    for update in range(updates):
-        optimizer.param_groups[0]["lr"] = config.lr * (1 - update / updates)
-        epsilon = config.epsilon(update / updates)
+    for steps, lr, epsilon in config.updates(envs.num_envs):
+        optimizer.param_groups[0]["lr"] = lr
         rollout, obs, carry = play(envs, network, obs, carry, config.rollout, epsilon, generator)
         target = thinking_returns(rollout, config, network.thinking)
-        loss = _learn(network, optimizer, rollout, target, config, generator)
+        taught = taught_by_return(rollout, network.thinking.segments)
+        lesson = Lesson(rollout.steps.action, target, rollout.segments, taught)
+        batch = map_tensors(lambda t: t.flatten(0, 1), (rollout.steps.obs, rollout.carry, lesson))
+        loss = fit(network, _scaled_loss, batch, optimizer, config, generator)
         if report is not None:
-            metrics = _metrics(rollout, target) | {"loss": loss}
-            report((update + 1) * steps_an_update, network, metrics)
+            report(steps, network, _metrics(rollout, target) | {"loss": loss})
     return network
 
 
@@ -145,66 +141,64 @@ def play(
     epsilon: float,
     generator: torch.Generator,
 ) -> tuple[HRMRollout, Any, Carry]:
-    """`length` steps of every environment, each acting on the values of the segment it halted with.
+    """Step every environment `length` times, each by the values of the segment that it halted with.
 
     Args:
-        envs, network: who plays.
-        obs: where they stand.
-        carry: what thinking about `obs` begins from; looked at with `carry="keep"` only.
-        length: steps.
+        envs: the environments.
+        network: chooses the actions.
+        obs: the present observations.
+        carry: the carry to think on from; used with `carry="keep"` only.
+        length: number of steps.
         epsilon: for each environment by itself, the probability of a random action and, drawn
-            apart, of a random number of segments.
+            separately, of a random number of segments.
         generator: of the draws.
 
-    Returns the steps, and obs and carry to go on from.
+    Returns the steps, and obs and carry to continue from.
     """
     keep = network.thinking.carry == "keep"
-
-    def think(obs: Any, carry: Carry, epsilon: float = 0.0) -> Thought:
-        start = carry if keep else None
-        return network.think(obs, start, epsilon=epsilon, generator=generator)
-
-    thought, columns = think(obs, carry, epsilon), []
+    thinking: dict[str, Any] = {"epsilon": epsilon, "generator": generator}
+    halted, steps = network.think(obs, carry if keep else None, **thinking), []
     for _ in range(length):
-        action, drawn = explore_and_tell(thought.q_action, epsilon, generator)
-        seen, segments, began = map_tensors(torch.clone, obs), thought.segments, carry
+        action, drawn = explore(halted.q_action, epsilon, generator)
+        seen, segments, began = map_tensors(torch.clone, obs), halted.segments, carry
         obs, reward, terminated, truncated, info = envs.step(action)
         cut, ended = truncated & ~terminated, truncated | terminated
-        last, carry = thought.carry, network.reset(thought.carry, ended)
-        thought = think(obs, carry, epsilon)
-        value = thought.value
-        # Where an episode was cut, obs is of the next one already. On a CPU it costs nothing to ask.
-        if cut.device.type != "cpu" or cut.any():
-            value = torch.where(cut, think(_final_obs(info), last).value, value)
+        last, carry = halted.carry if keep else None, network.reset(halted.carry, ended)
+        halted = network.think(obs, carry if keep else None, **thinking)
+
+        def value_of(final_obs: Any, last: Carry | None = last) -> Tensor:
+            return network.think(final_obs, last).value
+
+        value = next_value(halted.value, cut, info, value_of)
         step = Rollout(seen, action, reward.float(), terminated, value, cut)
         paid = info["episode"]["r"] if "episode" in info else torch.full_like(value, torch.nan)
-        columns.append(HRMRollout(step, segments, drawn, began if keep else None, ended, paid))
-    return _stack(columns), obs, carry
+        steps.append(HRMRollout(step, segments, drawn, began if keep else None, ended, paid))
+    return stack(steps), obs, carry
 
 
 def thinking_returns(
     rollout: HRMRollout, config: QLearningConfig, thinking: ThinkingConfig
 ) -> Tensor:
-    """Lambda returns [T, B] of each step's action, what it thinks later paid for.
+    """Compute the lambda returns [T, B] of each step's action, less the cost of later thinking.
 
-    What was thought before the action itself is not in it: at the segment that acts, that is spent.
+    Thinking before the action itself is not part of it: when the segment acts, that cost is spent.
     """
-    tolls, shrinks = (
+    cost, discount = (
         torch.tensor(numbers, device=rollout.segments.device)[rollout.segments - 1]
-        for numbers in thinking.tolls()
+        for numbers in thinking.costs_and_discounts()
     )
-    return lambda_returns(rollout.steps, config.gamma, config.trace, tolls, shrinks)
+    return lambda_returns(rollout.steps, config.gamma, config.q_lambda, cost, discount)
 
 
 def continue_targets(values: Values, thinking: ThinkingConfig) -> Tensor:
-    """What thinking on after segments 1..K-1 is worth by what the segment after says, [B, K - 1]."""
+    """The value of thinking on after segments 1..K-1, from the values of the next segment, [B, K - 1]."""
     halt, go_on = values.q_action.detach().amax(-1), values.q_continue.detach()
     following = torch.cat([torch.maximum(halt, go_on)[:, 1:-1], halt[:, 1:][:, -1:]], 1)
     return thinking.gamma_think * following - thinking.segment_cost
 
 
 def check_fits(network: HRMQNetwork, envs: VectorEnv) -> None:
-    """Raises ValueError where the environments have other observations or actions."""
+    """Raise ValueError if the environments have other observations or actions than the network."""
     actions = count_actions(envs)
     if actions != network.actions:
         raise ValueError(f"the network has {network.actions} actions, the environments {actions}")
@@ -213,11 +207,14 @@ def check_fits(network: HRMQNetwork, envs: VectorEnv) -> None:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Episodes played greedily."""
+    """Results of episodes played greedily."""
 
-    returns: np.ndarray  # float64 [episodes], as the environments paid
-    lengths: np.ndarray  # int64 [episodes], in steps
-    mean_segments: float  # a step
+    returns: np.ndarray
+    """float64 [episodes], as paid by the environments."""
+    lengths: np.ndarray
+    """int64 [episodes], in steps."""
+    mean_segments: float
+    """Segments for each step."""
 
 
 @torch.no_grad()
@@ -226,16 +223,16 @@ def evaluate(
 ) -> Evaluation:
     """Play whole episodes greedily; every environment plays its share, rounded up.
 
-    (Were the first to end taken instead, short episodes would be more than their share.)
+    (Counting the first episodes to end instead would favour short ones.)
 
     Args:
-        network: thinks and acts.
-        envs: returns tensors; SAME_STEP autoreset.
-        episodes: at least so many.
+        network: chooses the actions and how long to think.
+        envs: return tensors; SAME_STEP autoreset.
+        episodes: least number of episodes.
         seed: of the environments.
 
     Raises:
-        ValueError: environments of another kind, or observations that the network does not take.
+        ValueError: environments of another kind, or observations that the network does not read.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be >= 1, got {episodes}")
@@ -246,12 +243,12 @@ def evaluate(
     returns, lengths, segments = [], [], []
     while (counts < share).any():
         start = carry if network.thinking.carry == "keep" else None
-        thought = network.think(obs, start, stop_early=True)
-        obs, reward, terminated, truncated, _ = envs.step(thought.q_action.argmax(-1))
+        halted = network.think(obs, start, stop_early=True)
+        obs, reward, terminated, truncated, _ = envs.step(halted.q_action.argmax(-1))
         counted = counts < share
-        segments.append(thought.segments.cpu().numpy()[counted])
+        segments.append(halted.segments.cpu().numpy()[counted])
         current += np.stack([reward.cpu().numpy(), np.ones(rows)])
-        carry = network.reset(thought.carry, terminated | truncated)
+        carry = network.reset(halted.carry, terminated | truncated)
         over = (terminated | truncated).cpu().numpy()
         returns.append(current[0, over & counted])
         lengths.append(current[1, over & counted])
@@ -261,56 +258,32 @@ def evaluate(
     return Evaluation(np.concatenate(returns), np.concatenate(lengths).astype(np.int64), mean)
 
 
-def _learn(
-    network: HRMQNetwork,
-    optimizer: torch.optim.Optimizer,
-    rollout: HRMRollout,
-    target: Tensor,
-    config: QLearningConfig,
-    generator: torch.Generator,
-) -> Tensor:
-    """A few epochs of minibatch steps towards the targets; the mean loss."""
-    obs = map_tensors(lambda t: t.flatten(0, 1), rollout.steps.obs)
-    carry = rollout.carry and Carry(*(t.flatten(0, 1) for t in rollout.carry))
-    told = told_by_return(rollout, network.thinking.segments)
-    columns = (rollout.steps.action, target, rollout.segments, told)
-    lesson = Lesson(*(column.flatten(0, 1) for column in columns))
-    losses = []
-    for _ in range(config.epochs):
-        order = torch.randperm(len(lesson.action), generator=generator, device=target.device)
-        for rows in order.chunk(config.minibatches):
-            start = carry and Carry(*(t[rows] for t in carry))
-            values = network(map_tensors(lambda t, rows=rows: t[rows], obs), start)
-            part = Lesson(*(column[rows] for column in lesson))
-            loss = thinking_loss(values, part, network.thinking) / network.value_scale**2
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
-            optimizer.step()
-            losses.append(loss.detach())
-    return torch.stack(losses).mean()
-
-
-def told_by_return(rollout: HRMRollout, segments: int) -> Tensor:
-    """Which of K segments the return of each step teaches, bool [T, B, K]; why, is said above."""
+def taught_by_return(rollout: HRMRollout, segments: int) -> Tensor:
+    """The segments of K that learn from the return of each step, bool [T, B, K] (see the module)."""
     number = torch.arange(1, segments + 1, device=rollout.segments.device)
     return (number >= rollout.segments[..., None]) | rollout.drawn[..., None]
 
 
 def thinking_loss(values: Values, lesson: Lesson, thinking: ThinkingConfig) -> Tensor:
-    """Half the mean squared error of the actions' values and, if that is learned, of thinking on."""
+    """Half the mean squared error of the action values and, if it is learned, of thinking on."""
     segments = values.q_action.shape[1]
     taken = lesson.action[:, None, None].expand(-1, segments, 1)
     by_return = values.q_action.gather(2, taken)[..., 0] - lesson.target[:, None]  # [B, K]
     row = torch.arange(len(lesson.action), device=lesson.action.device)
     acted = values.q_action.detach()[row, lesson.segments - 1]  # [B, A]
     by_acted = values.q_action - acted[:, None]  # [B, K, A]
-    error = torch.where(lesson.told, by_return.square(), by_acted.square().mean(-1))
+    error = torch.where(lesson.taught, by_return.square(), by_acted.square().mean(-1))
     loss = 0.5 * error.mean()
     if thinking.learned and segments > 1:
         error = values.q_continue[:, :-1] - continue_targets(values, thinking)
         loss = loss + 0.5 * error.square().mean()
     return loss
+
+
+def _scaled_loss(network: HRMQNetwork, batch: tuple[Any, Carry | None, Lesson]) -> Tensor:
+    obs, carry, lesson = batch
+    loss = thinking_loss(network(obs, carry), lesson, network.thinking)
+    return loss / network.value_scale**2
 
 
 def _first_obs(envs: VectorEnv, seed: int | None) -> Any:
@@ -320,22 +293,6 @@ def _first_obs(envs: VectorEnv, seed: int | None) -> Any:
     if not all(isinstance(leaf, Tensor) for leaf in found):
         raise ValueError(f"{type(envs).__name__} returns no tensors: wrap it in ToTorch")
     return obs
-
-
-def _final_obs(info: dict[str, Any]) -> Any:
-    if "final_obs" not in info:
-        raise ValueError("the environments cut episodes short, but give no info['final_obs']")
-    return info["final_obs"]
-
-
-def _stack(columns: list[HRMRollout]) -> HRMRollout:
-    steps, segments, drawn, carry, *ended = zip(*columns, strict=True)
-    obs, *others = zip(*steps, strict=True)
-    played = Rollout(map_tensors(lambda *t: torch.stack(t), *obs), *map(torch.stack, others))
-    carries = None if carry[0] is None else Carry(*map(torch.stack, zip(*carry, strict=True)))
-    return HRMRollout(
-        played, torch.stack(segments), torch.stack(drawn), carries, *map(torch.stack, ended)
-    )
 
 
 def _metrics(rollout: HRMRollout, target: Tensor) -> dict[str, Tensor]:

@@ -21,9 +21,9 @@ from hrm_rl.agents.pqn.hrm_pqn import (
     continue_targets,
     evaluate,
     play,
+    taught_by_return,
     thinking_loss,
     thinking_returns,
-    told_by_return,
     train_hrm,
 )
 from hrm_rl.agents.pqn.q_network import HRMQNetwork, ThinkingConfig, Values
@@ -69,11 +69,14 @@ class TableEnv(VectorEnv):
         return self.state, reward, over, cut, {"final_obs": final, "_final_obs": over | cut}
 
 
-def bandit(contexts: int, rows: int) -> TableEnv:
+def bandit(contexts: int, rows: int, actions: Any = None, mode: Any = None) -> TableEnv:
     """The observation names the one action that pays 1."""
     following = torch.arange(contexts)[:, None].expand(-1, contexts).contiguous()
     pays = torch.eye(contexts)
-    return TableEnv(rows, following, pays, torch.ones_like(pays, dtype=torch.bool))
+    envs = TableEnv(rows, following, pays, torch.ones_like(pays, dtype=torch.bool))
+    envs.single_action_space = actions or envs.single_action_space
+    envs.metadata["autoreset_mode"] = mode or AutoresetMode.SAME_STEP
+    return envs
 
 
 class SlowCore(torch.nn.Module):
@@ -122,10 +125,10 @@ def test_it_thinks_as_long_as_that_is_worth_it(cost: float, stops: int) -> None:
         go_on[k] = 0.9 * after - cost
     assert torch.allclose(values.q_action.amax(-1), halt.expand(4, 4), atol=0.06)
     assert torch.allclose(values.q_continue[:, :3], go_on.expand(4, 3), atol=0.06)
-    thought = network.think(torch.arange(4))
-    assert thought.segments.tolist() == [stops] * 4
+    halted = network.think(torch.arange(4))
+    assert halted.segments.tolist() == [stops] * 4
     worth = 0.81 - 1.9 * cost if stops == 3 else 0.25
-    assert torch.allclose(thought.value, torch.tensor(worth), atol=0.06)
+    assert torch.allclose(halted.value, torch.tensor(worth), atol=0.06)
 
 
 def test_where_thinking_is_useless_it_halts_at_once() -> None:
@@ -160,7 +163,7 @@ def test_values_are_those_of_value_iteration() -> None:
         minibatches=1,
         lr=1e-2,
         gamma=gamma,
-        trace=0.0,
+        q_lambda=0.0,
         epsilon_end=0.5,
         core=SMALL,
         thinking=ThinkingConfig(halting="fixed:2"),
@@ -174,7 +177,7 @@ def test_values_are_those_of_value_iteration() -> None:
 @settings(max_examples=25)
 @given(st.integers(1, 5), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(0, 99))
 def test_returns_pay_for_thinking_step_by_step(
-    steps: int, gamma: float, trace: float, gamma_think: float, seed: int
+    steps: int, gamma: float, q_lambda: float, gamma_think: float, seed: int
 ) -> None:
     """Written out as weights on n-step returns, whose thoughts are paid for one segment at a time."""
     rng = np.random.default_rng(seed)
@@ -188,7 +191,7 @@ def test_returns_pay_for_thinking_step_by_step(
                      torch.from_numpy(cut))  # fmt: skip
     flags = torch.from_numpy(cut)
     rollout = HRMRollout(played, torch.from_numpy(segments), flags, None, columns[0], flags)
-    target = thinking_returns(rollout, HRMPQNConfig(gamma=gamma, trace=trace), thinking)
+    target = thinking_returns(rollout, HRMPQNConfig(gamma=gamma, q_lambda=q_lambda), thinking)
     for row in range(2):
         for start in range(steps):
             expected, weight, paid, discount = 0.0, 1.0, 0.0, 1.0
@@ -201,8 +204,8 @@ def test_returns_pay_for_thinking_step_by_step(
                 discount *= gamma
                 last = over[t, row] or cut[t, row] or t == steps - 1
                 bootstrap = 0.0 if over[t, row] else discount * value[t, row]
-                expected += (weight if last else weight * (1 - trace)) * (paid + bootstrap)
-                weight *= trace
+                expected += (weight if last else weight * (1 - q_lambda)) * (paid + bootstrap)
+                weight *= q_lambda
                 if last:
                     break
             assert float(target[start, row]) == pytest.approx(expected, abs=1e-4)
@@ -215,8 +218,8 @@ def test_thinking_on_is_worth_what_the_next_segment_says() -> None:
     values = Values(q_action, q_continue)
     target = continue_targets(values, thinking)
     assert target.tolist() == [[0.5 * 3 - 0.5, 0.5 * 4 - 0.5]] and not target.requires_grad
-    told = torch.tensor([[False, True, True]])
-    lesson = Lesson(torch.tensor([1]), torch.tensor([5.0]), torch.tensor([2]), told)
+    taught = torch.tensor([[False, True, True]])
+    lesson = Lesson(torch.tensor([1]), torch.tensor([5.0]), torch.tensor([2]), taught)
     loss = thinking_loss(values, lesson, thinking)
     as_segment_2 = (8**2 + 2**2) / 2
     expected = 0.5 * (as_segment_2 + 9 + 4) / 3 + 0.5 * (6**2 + 1.5**2) / 2
@@ -232,8 +235,8 @@ def test_no_segment_is_told_of_what_a_later_one_knew() -> None:
     """The return teaches from the segment that acted on, or all where the action was drawn."""
     segments, drawn = torch.tensor([[1, 2, 3]]), torch.tensor([[False, False, True]])
     rollout = HRMRollout(None, segments, drawn, None, None, None)  # type: ignore[arg-type]
-    told = told_by_return(rollout, 3)
-    assert told.int().tolist() == [[[1, 1, 1], [0, 1, 1], [1, 1, 1]]]
+    taught = taught_by_return(rollout, 3)
+    assert taught.int().tolist() == [[[1, 1, 1], [0, 1, 1], [1, 1, 1]]]
 
 
 @pytest.mark.parametrize("carry", ["keep", "reset"])
@@ -363,25 +366,32 @@ def test_every_environment_plays_its_share_of_an_evaluation() -> None:
         evaluate(network, envs, episodes=0)
 
 
-def test_other_environments_are_refused() -> None:
-    envs = bandit(3, 2)
-    network = HRMQNetwork(envs.single_observation_space, 4, SMALL)
-    with pytest.raises(ValueError, match="the network has 4 actions, the environments 3"):
-        train_hrm(envs, network=network)
-    network = HRMQNetwork(spaces.Discrete(5), 3, SMALL)
-    with pytest.raises(ValueError, match="tokenizer differs in the observation"):
-        evaluate(network, envs)
-    with pytest.raises(ValueError, match="SyncVectorEnv returns no tensors: wrap it in ToTorch"):
-        train_hrm(cartpoles(2).env, HRMPQNConfig(core=SMALL))
-    envs.single_action_space = spaces.MultiBinary(2)
-    with pytest.raises(ValueError, match="Discrete actions"):
-        train_hrm(envs)
-    envs = bandit(3, 2)
-    envs.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-    with pytest.raises(ValueError, match="SAME_STEP"):
-        train_hrm(envs)
-    with pytest.raises(ValueError, match="gamma must be in"):
-        HRMPQNConfig(gamma=2.0)
+BANDIT = bandit(3, 2)
+REFUSED: dict[str, tuple[Any, HRMQNetwork | None, str]] = {
+    "actions": (
+        BANDIT,
+        HRMQNetwork(BANDIT.single_observation_space, 4, SMALL),
+        "the network has 4 actions, the environments 3",
+    ),
+    "observations": (
+        BANDIT,
+        HRMQNetwork(spaces.Discrete(5), 3, SMALL),
+        "tokenizer differs in the observation",
+    ),
+    "NumPy": (cartpoles(2).env, None, "SyncVectorEnv returns no tensors: wrap it in ToTorch"),
+    "no actions": (bandit(3, 2, actions=spaces.MultiBinary(2)), None, "needs Discrete actions"),
+    "autoreset": (bandit(3, 2, mode=AutoresetMode.NEXT_STEP), None, "SAME_STEP"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_other_environments_are_refused(kind: str) -> None:
+    envs, network, message = REFUSED[kind]
+    with pytest.raises(ValueError, match=message):
+        train_hrm(envs, HRMPQNConfig(core=SMALL), network=network)
+    if network is not None:
+        with pytest.raises(ValueError, match=message):
+            evaluate(network, envs)
 
 
 def test_cut_episodes_need_their_final_observation() -> None:

@@ -30,11 +30,11 @@ def rollout(steps: int, rows: int, seed: int) -> Rollout:
 @settings(max_examples=25)
 @given(st.integers(1, 6), st.floats(0, 1), st.floats(0, 1), st.integers(0, 100))
 def test_targets_are_the_mixture_of_n_step_returns(
-    steps: int, gamma: float, trace: float, seed: int
+    steps: int, gamma: float, q_lambda: float, seed: int
 ) -> None:
     """Lambda returns, written out as weights on n-step returns instead of as a recursion."""
     played = rollout(steps, 3, seed)
-    target = lambda_returns(played, gamma, trace)
+    target = lambda_returns(played, gamma, q_lambda)
     for row in range(3):
         for start in range(steps):
             expected, weight, paid = 0.0, 1.0, 0.0
@@ -42,9 +42,9 @@ def test_targets_are_the_mixture_of_n_step_returns(
                 paid += gamma**n * float(played.reward[t, row])
                 last = bool(played.over[t, row] | played.cut[t, row]) or t == steps - 1
                 value = 0.0 if played.over[t, row] else float(played.next_value[t, row])
-                share = weight if last else weight * (1 - trace)
+                share = weight if last else weight * (1 - q_lambda)
                 expected += share * (paid + gamma ** (n + 1) * value)
-                weight *= trace
+                weight *= q_lambda
                 if last:
                     break
             assert float(target[start, row]) == pytest.approx(expected, abs=1e-4)
@@ -53,10 +53,11 @@ def test_targets_are_the_mixture_of_n_step_returns(
 def test_each_environment_draws_for_itself() -> None:
     """Epsilon is the share of rows that explore, not the chance that all do."""
     values = torch.tensor([[0.0, 1.0, 0.0, 0.0]]).expand(40_000, 4)
-    action = explore(values, 0.4, torch.Generator().manual_seed(0))
+    action, drawn = explore(values, 0.4, torch.Generator().manual_seed(0))
     share = torch.bincount(action, minlength=4) / 40_000
     assert torch.allclose(share, torch.tensor([0.1, 0.7, 0.1, 0.1]), atol=0.01)
-    assert (explore(values, 0.0, torch.Generator()) == 1).all()
+    assert drawn.float().mean() == pytest.approx(0.4, abs=0.01)
+    assert (explore(values, 0.0, torch.Generator())[0] == 1).all()
 
 
 def test_the_same_seed_gives_the_same_network_and_disturbs_nobody() -> None:
@@ -144,8 +145,10 @@ def test_other_environments_are_refused(envs: VectorEnv, message: str) -> None:
         train(envs, SHORT)
 
 
-@pytest.mark.parametrize("bad", [{"rollout": 0}, {"gamma": 1.5}, {"epsilon_end": -0.1}])
+@pytest.mark.parametrize(
+    "bad", [{"rollout": 0}, {"gamma": 1.5}, {"epsilon_end": -0.1}, {"lr": 0.0}, {"epochs": 1.5}]
+)
 def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
-    (name,) = bad
-    with pytest.raises(ValueError, match=name):
+    ((name, value),) = bad.items()
+    with pytest.raises(ValueError, match=f"{name} must .*got {value}"):
         PQNConfig(**bad)
