@@ -68,7 +68,7 @@ MOVED = {
     "halting.bank_file": "halting.bank.file",
     "halting.calm": "halting.fit.calm",
     "halting.combinators": "halting.rules.combine",
-    "halting.families": "halting.rules.families",
+    "halting.families": "halting.rules.threshold",
     "halting.fitted": "halting.fit.linear",
     "halting.network": "halting.fit.network",
     "halting.own": "halting.rules.custom",

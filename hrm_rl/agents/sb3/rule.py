@@ -9,8 +9,9 @@ import io
 import json
 import os
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,10 @@ from torch import Tensor
 
 from hrm_rl.agents.sb3.files import WEIGHTS, read_weights
 from hrm_rl.envs.halting.bank import halting_observation_space
+from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.features import SegmentFeatures
+from hrm_rl.halting.fit.fitted import FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn
-from hrm_rl.halting.rules import Named
 from hrm_rl.halting.vector import FEATURE_NAMES, feature_vector
 
 ALGORITHMS = {
@@ -55,25 +57,23 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
 
 
 @dataclass(frozen=True, eq=False)
-class Sb3Rule(Named):
-    """Stop where the policy, without its exploration, takes action 1 on the feature vector.
+class Sb3Rule(FittedRule):
+    """Stop when a Stable-Baselines3 policy takes action 1 on the feature vector, without exploring.
 
-    `fitted_on` is None of policies that were not trained by `train_sb3`: whether they are judged on
+    `fitted_on` is None for policies that were not trained by `train_sb3`: whether they are judged on
     puzzles they learned from is then for their owner to know.
     """
 
     name = "sb3"
+    suffix = ".zip"
+    variants = frozenset((algo,) for algo in ALGORITHMS)
     algo: str
     policy: BasePolicy
     fitted_on: FittedOn | None = None
     max_segments: int | None = None
     policy_kwargs: dict[str, Any] = field(default_factory=dict)
-    pooled: bool = False
+    pooled: bool = False  # type: ignore[assignment]
     path: str | None = None
-
-    @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
-        return frozenset({"pooled_z_H"} if self.pooled else ())
 
     def __str__(self) -> str:
         return f"{self.name}:{self.algo}:{self.path}" if self.path else f"{self.name}:{self.algo}"
@@ -86,14 +86,13 @@ class Sb3Rule(Named):
             halt = halt | (features.segment >= self.max_segments)
         return halt
 
-    def save(self, path: str | os.PathLike[str]) -> "Sb3Rule":
-        """Keep the rule in a zip; gives it back with its spec string naming that file.
+    @classmethod
+    def auto(cls, words: tuple[str, ...], bank: TraceBank, cost: float, seed: int) -> "Sb3Rule":
+        # The learner makes rules of this class, so it is imported late and by name.
+        learners = import_module("hrm_rl.agents.pqn.halting_learners")
+        return learners.train_sb3(bank, cost, seed, *words)
 
-        Raises ValueError for a path with a comma or a parenthesis, which a spec could not hold.
-        """
-        path = os.fspath(path)
-        if set(path) & set("(),"):
-            raise ValueError(f"{path!r}: a rule's file may hold no comma and no parenthesis")
+    def _write(self, path: Path) -> None:
         note: dict[str, Any] = {
             "format": 1,
             "algo": self.algo,
@@ -109,26 +108,50 @@ class Sb3Rule(Named):
                 name: getattr(self.fitted_on, name) for name in ("model_hash", "split", "cost")
             }
             np.save(ids, self.fitted_on.puzzle_ids)
-        if directory := os.path.dirname(path):
-            os.makedirs(directory, exist_ok=True)
-        temporary = f"{path}.{os.getpid()}.tmp"
-        with zipfile.ZipFile(temporary, "w") as archive:
+        with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(WEIGHTS, weights.getvalue())
             archive.writestr(_NOTE, json.dumps(note))
             if self.fitted_on is not None:
                 archive.writestr(_IDS, ids.getvalue())
-        os.replace(temporary, path)
-        return replace(self, path=path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], algo: str = "dqn") -> "Sb3Rule":
+        """The rule of a zip written by `save`, or by SB3's own `model.save`.
+
+        Raises ValueError for an unknown algorithm, or a file that holds no such policy.
+        """
+        path = os.fspath(path)
+        kind = algorithm(algo)
+        state = read_weights(path)
+        note, fitted_on = _read_note(path)
+        if note and note["algo"] != algo:
+            raise ValueError(
+                f"{path} holds a policy of {note['algo']!r}; its spec is sb3:{note['algo']}:{path}"
+            )
+        if note and note["features"] != list(FEATURE_NAMES):
+            raise ValueError(
+                f"{path} was fitted on other features than this version of hrm_rl computes"
+            )
+        kwargs = note.get("policy_kwargs", {})
+        policy = make_policy(kind, _inputs(state), kwargs)
+        try:
+            policy.load_state_dict(state)
+        except RuntimeError:
+            raise ValueError(
+                f"{path} holds another network than an MlpPolicy of {algo} with "
+                f"{kwargs or 'default settings'} on {_inputs(state)} features; Sb3Rule.save notes its settings"
+            ) from None
+        pooled = bool(note.get("pooled", _inputs(state) > len(FEATURE_NAMES)))
+        return cls(algo, policy, fitted_on, note.get("max_segments"), kwargs, pooled, path)
 
 
 def load_rule(algo: str, path: str | os.PathLike[str]) -> Sb3Rule:
-    """The rule of a zip written by `Sb3Rule.save`, or by SB3's own `model.save`.
+    """`Sb3Rule.load(path, algo)`."""
+    return Sb3Rule.load(path, algo)
 
-    Raises ValueError: an unknown algorithm, or a file that holds no such policy.
-    """
-    path = os.fspath(path)
-    kind = algorithm(algo)
-    state = read_weights(path)
+
+def _read_note(path: str) -> tuple[dict[str, Any], FittedOn | None]:
+    """What `Sb3Rule.save` noted in a zip; nothing if SB3 wrote it."""
     note: dict[str, Any] = {}
     fitted_on = None
     try:
@@ -139,24 +162,8 @@ def load_rule(algo: str, path: str | os.PathLike[str]) -> Sb3Rule:
                 ids = np.load(io.BytesIO(archive.read(_IDS)), allow_pickle=False)
                 fitted_on = FittedOn(note["model_hash"], ids, note["split"], note["cost"])
     except Exception as error:  # zip, JSON and NumPy raise errors of many kinds
-        raise ValueError(f"{path} is no file of an SB3 policy ({error})") from None
-    if note and note["algo"] != algo:
-        raise ValueError(
-            f"{path} holds a policy of {note['algo']!r}; ask for sb3:{note['algo']}:{path}"
-        )
-    if note and note["features"] != list(FEATURE_NAMES):
-        raise ValueError(f"{path} looks at other features than this version of hrm_rl shows")
-    kwargs = note.get("policy_kwargs", {})
-    policy = make_policy(kind, _inputs(state), kwargs)
-    try:
-        policy.load_state_dict(state)
-    except RuntimeError:
-        raise ValueError(
-            f"{path} holds another network than an MlpPolicy of {algo} with "
-            f"{kwargs or 'default settings'} on {_inputs(state)} features; Sb3Rule.save notes its settings"
-        ) from None
-    pooled = bool(note.get("pooled", _inputs(state) > len(FEATURE_NAMES)))
-    return Sb3Rule(algo, policy, fitted_on, note.get("max_segments"), kwargs, pooled, path)
+        raise ValueError(f"{path} is not the file of an SB3 policy ({error})") from None
+    return note, fitted_on
 
 
 def make_policy(

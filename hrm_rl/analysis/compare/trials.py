@@ -11,9 +11,10 @@ from hrm_rl.analysis.compare.cases import Case
 from hrm_rl.analysis.statistics.judging import Judgement, best_fixed, judge
 from hrm_rl.halting.bank.replay import Outcome, replay
 from hrm_rl.halting.fit.provenance import check_fitted
-from hrm_rl.halting.fit.tuning import family_of, resolve, threshold_curve
-from hrm_rl.halting.rules import Fixed, HaltingRule, needs_of, parts_of, spec_of
-from hrm_rl.halting.rules.spec import LOADERS, build, parse_rule, parse_tree
+from hrm_rl.halting.fit.tuning import check_spec, resolve, threshold_curve
+from hrm_rl.halting.rules import HaltingRule, needs_of, parts_of, spec_of
+from hrm_rl.halting.rules.learned import LEARNED
+from hrm_rl.halting.rules.spec import parse_rule, parse_tree
 
 
 def is_open(policy: str) -> bool:
@@ -23,9 +24,8 @@ def is_open(policy: str) -> bool:
 
 
 def check_policy(policy: str) -> None:
-    """Raises ValueError where a spec does not read, though nothing is chosen or judged yet."""
-    tree = parse_tree(policy.replace("LIMIT", "1"))
-    build(tree, lambda leaf: family_of(leaf).rule(1.0) if leaf.is_own else Fixed(1))
+    """Raise ValueError if a spec does not parse; nothing is chosen or judged yet."""
+    check_spec(policy.replace("LIMIT", "1"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class Trials:
         autos = list(parse_tree(policy).autos())
         if not autos or any(node.parts is not None for node in autos):
             return []
-        if all(node.name in LOADERS for node in autos):
+        if all(node.name in LEARNED for node in autos):
             trials = [self.trial(policy, cost) for cost in costs]
             return [_point(trial.judgement) for trial in trials]
         swept = threshold_curve(policy, self.case.test)
@@ -131,8 +131,7 @@ def _save_parts(rule: Any, path: str) -> Any:
     if getattr(rule, "fitted_on", None) is not None:
         if rule.path is not None:  # given as a file; beside it stands what was learned
             return rule
-        # SB3's rules are zips, as SB3 writes them.
-        return rule.save(f"{path}.{'zip' if rule.name == 'sb3' else 'safetensors'}")
+        return rule.save(f"{path}{rule.suffix}")
     if hasattr(rule, "rule"):
         return dataclasses.replace(rule, rule=_save_parts(rule.rule, path))
     if hasattr(rule, "rules"):

@@ -12,75 +12,60 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from hrm_rl.halting.bank import FEATURES, FORMAT_VERSION, SPLITS, BankHeader, TraceBank
+from hrm_rl.files import written_whole
+from hrm_rl.halting.bank.header import COUNTS, FEATURES, FORMAT_VERSION, SPLITS, BankHeader
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 FORMAT = "hrm_rl trace bank"
 
-_REQUIRED = (
-    "correct",
-    "valid",
-    "cell_accuracy",
-    "inputs",
-    "labels",
-    "puzzle_identifiers",
-    "puzzle_key",
-    "rating",
-    "source",
-    "split",
-    "first_correct",
-)
+Arrays = dict[str, Any]
+"""The fields of a TraceBank but its header, and `first_correct`."""
+
+_PLAIN = ("correct", "valid", "cell_accuracy", "puzzle_identifiers", "puzzle_key", "rating")
+_TOKENS = ("inputs", "labels")
+_CODES = ("source", "split")
+_OPTIONAL = ("pooled_z_H", "drafts")
+_REQUIRED = (*_PLAIN, *_TOKENS, *_CODES, "first_correct")
 # These compare a segment with the last one: infinite at the first.
 _INFINITE_AT_FIRST = ("kl", "residual_H", "residual_L")
 
 
-def write_bank(bank: TraceBank, path: str | os.PathLike[str]) -> None:
+def write_bank(path: str | os.PathLike[str], header: BankHeader, arrays: Arrays) -> None:
     """Write a bank whole or not at all; see `TraceBank.save`."""
-    _check_values(bank, "the bank cannot be saved")
+    check_values(arrays, "the bank cannot be saved")
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; a bank is one file")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
-    names, codes = np.unique(np.array(bank.source, dtype=np.str_), return_inverse=True)
-    tensors: dict[str, NDArray[Any]] = {
-        "correct": bank.correct,
-        "valid": bank.valid,
-        "cell_accuracy": bank.cell_accuracy,
-        **bank.features,
-        "inputs": _pack(bank.inputs),
-        "labels": _pack(bank.labels),
-        "puzzle_identifiers": bank.puzzle_identifiers,
-        "puzzle_key": bank.puzzle_key,
-        "rating": bank.rating,
-        "first_correct": bank.first_correct.astype(np.int16),
+    names, codes = np.unique(np.array(arrays["source"], dtype=np.str_), return_inverse=True)
+    tensors = {name: arrays[name] for name in (*_PLAIN, *_OPTIONAL) if arrays[name] is not None}
+    tensors |= arrays["features"]
+    tensors |= {name: _pack(arrays[name]) for name in _TOKENS}
+    counts = arrays["features"].keys() & set(COUNTS)
+    tensors |= {name: tensors[name].astype(np.int16) for name in counts}
+    tensors |= {
+        "first_correct": arrays["first_correct"].astype(np.int16),
         "source": codes.astype(np.uint16 if len(names) < 1 << 16 else np.uint32),
-        "split": np.array([SPLITS.index(name) for name in bank.split], np.uint8),
+        "split": np.array([SPLITS.index(name) for name in arrays["split"]], np.uint8),
     }
-    if "unchanged_for" in tensors:
-        tensors["unchanged_for"] = tensors["unchanged_for"].astype(np.int16)
-    for name in ("pooled_z_H", "drafts"):
-        if getattr(bank, name) is not None:
-            tensors[name] = getattr(bank, name)
     metadata = {
         "format": FORMAT,
         "version": str(FORMAT_VERSION),
-        "header": json.dumps(dataclasses.asdict(bank.header)),
+        "header": json.dumps(dataclasses.asdict(header)),
         "source_names": json.dumps(names.tolist()),
         "split_names": json.dumps(SPLITS),
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(
-            save({name: np.ascontiguousarray(t) for name, t in tensors.items()}, metadata)
-        )
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    with written_whole(path) as partial:
+        partial.write_bytes(save(tensors, metadata))
 
 
-def read_bank(path: str | os.PathLike[str]) -> TraceBank:
-    """Read and check a bank; see `TraceBank.load`."""
+def read_bank(path: str | os.PathLike[str]) -> tuple[BankHeader, Arrays]:
+    """Read a bank's header and arrays; `TraceBank.load` checks their shapes and values.
+
+    Raises ValueError naming the file and what is wrong, or FileNotFoundError.
+    """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; a bank is one file, made by `hrm-rl trace`")
@@ -91,63 +76,47 @@ def read_bank(path: str | os.PathLike[str]) -> TraceBank:
             metadata = file.metadata() or {}
             _check_kind(metadata)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        bank = _assemble(metadata, tensors)
-        _check_values(bank, "it is damaged")
+        missing = [name for name in _REQUIRED if name not in tensors]
+        if missing:
+            raise ValueError(f"the bank lacks {', '.join(missing)}")
+        return _read_header(metadata), _read_arrays(metadata, tensors)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no trace bank, or is cut short: {error}") from None
+        raise ValueError(f"{path} is not a trace bank, or is cut short: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return bank
 
 
 def _check_kind(metadata: Mapping[str, str]) -> None:
     if metadata.get("format") != FORMAT:
-        raise ValueError("a safetensors file, but no trace bank; `hrm-rl trace` makes one")
+        raise ValueError("a safetensors file, but not a trace bank; `hrm-rl trace` makes one")
     if metadata.get("version") != str(FORMAT_VERSION):
         raise ValueError(
-            f"a trace bank of format {metadata.get('version')}, and this version of hrm_rl reads "
+            f"a trace bank of format {metadata.get('version')}, but this version of hrm_rl reads "
             f"format {FORMAT_VERSION}; record it again"
         )
 
 
-def _assemble(metadata: Mapping[str, str], tensors: dict[str, NDArray[Any]]) -> TraceBank:
-    missing = [name for name in _REQUIRED if name not in tensors]
-    if missing:
-        raise ValueError(f"the bank lacks {', '.join(missing)}")
-    stored, sources, splits = (
-        _read_json(metadata, name) for name in ("header", "source_names", "split_names")
-    )
+def _read_header(metadata: Mapping[str, str]) -> BankHeader:
+    stored = _read_json(metadata, "header")
     known = {field.name for field in dataclasses.fields(BankHeader)}
     try:
-        header = BankHeader(**{name: value for name, value in stored.items() if name in known})
+        return BankHeader(**{name: value for name, value in stored.items() if name in known})
     except (AttributeError, TypeError) as error:
         raise ValueError(f"the header is damaged: {error}") from None
+
+
+def _read_arrays(metadata: Mapping[str, str], tensors: dict[str, NDArray[Any]]) -> Arrays:
+    sources, splits = (_read_json(metadata, f"{name}_names") for name in _CODES)
     try:
         source = tuple(sources[code] for code in tensors["source"].tolist())
         split = np.array([splits[code] for code in tensors["split"].tolist()], dtype=np.str_)
     except (IndexError, TypeError):
         raise ValueError("a source or split code has no name in the header") from None
-    bank = TraceBank(
-        correct=tensors["correct"],
-        valid=tensors["valid"],
-        cell_accuracy=tensors["cell_accuracy"],
-        features={name: tensors[name] for name in FEATURES if name in tensors},
-        inputs=_unpack(tensors["inputs"]),
-        labels=_unpack(tensors["labels"]),
-        puzzle_identifiers=tensors["puzzle_identifiers"],
-        puzzle_key=tensors["puzzle_key"],
-        rating=tensors["rating"],
-        source=source,
-        split=split,
-        header=header,
-        pooled_z_H=tensors.get("pooled_z_H"),
-        drafts=tensors.get("drafts"),
-    )
-    if bank.header.puzzles_hash != header.puzzles_hash:
-        raise ValueError("the puzzles are not those of the header (puzzles_hash differs)")
-    if not np.array_equal(tensors["first_correct"], bank.first_correct):
-        raise ValueError("first_correct does not follow from correct")
-    return bank
+    arrays: Arrays = {name: tensors[name] for name in (*_PLAIN, "first_correct")}
+    arrays |= {name: tensors.get(name) for name in _OPTIONAL}
+    arrays |= {name: _unpack(tensors[name]) for name in _TOKENS}
+    features = {name: tensors[name] for name in FEATURES if name in tensors}
+    return arrays | {"source": source, "split": split, "features": features}
 
 
 def _read_json(metadata: Mapping[str, str], name: str) -> Any:
@@ -157,11 +126,12 @@ def _read_json(metadata: Mapping[str, str], name: str) -> Any:
         raise ValueError(f"the header's {name} is missing or damaged") from None
 
 
-def _check_values(bank: TraceBank, consequence: str) -> None:
-    """ValueError naming the first column that holds what it should not."""
-    columns: dict[str, NDArray[Any]] = {"cell_accuracy": bank.cell_accuracy, **bank.features}
-    if bank.pooled_z_H is not None:
-        columns["pooled_z_H"] = bank.pooled_z_H
+def check_values(arrays: Arrays, consequence: str) -> None:
+    """Raise ValueError naming the first column that holds NaN, or infinity where it has no meaning."""
+    columns: dict[str, NDArray[Any]] = {"cell_accuracy": arrays["cell_accuracy"]}
+    columns |= arrays["features"]
+    if arrays["pooled_z_H"] is not None:
+        columns["pooled_z_H"] = arrays["pooled_z_H"]
     for name, column in columns.items():
         wrong = ~np.isfinite(column)
         if name in _INFINITE_AT_FIRST:
@@ -173,12 +143,12 @@ def _check_values(bank: TraceBank, consequence: str) -> None:
                 f"{consequence}: {name} holds {what} ({int(wrong.sum())} values, the first at "
                 f"puzzle {row}, segment {segment + 1})"
             )
-    if np.isinf(bank.rating).any():
+    if np.isinf(arrays["rating"]).any():
         raise ValueError(f"{consequence}: rating holds infinity")
 
 
 def _pack(tokens: NDArray[np.int32]) -> NDArray[Any]:
-    """Tokens as uint8 (uint16 from 255 tokens on); the largest number stands for IGNORE_LABEL."""
+    """Tokens as uint8, or uint16 from 255 tokens on; the largest number stands for IGNORE_LABEL."""
     kind = np.uint8 if tokens.max() < 255 else np.uint16
     top = np.iinfo(kind).max
     asked = tokens != IGNORE_LABEL

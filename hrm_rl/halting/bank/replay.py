@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.rules import HaltingRule, needs_of, stops_of
+from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, stops_of
 from hrm_rl.halting.rules.spec import parse_rule
 
 # A sweep asks for the same bank's features once a threshold.

@@ -1,19 +1,18 @@
-"""A threshold with a promise: CALM's calibration (arXiv 2207.07061) by learn-then-test (2110.01052).
+"""A threshold with a guarantee: CALM's calibration (arXiv 2207.07061) by learn-then-test (2110.01052).
 
-The risk is what stopping early loses against running to the limit, a share of puzzles:
+The risk is what stopping early loses against running to the limit, as a share of puzzles:
 
-    accuracy      the draft at the limit is right and the answer given early is not. Never below the loss
-                  of accuracy, as it does not count puzzles that stopping early gains.
-    consistency   the answer given early differs from the draft at the limit, in any cell. Needs no
-                  labels, but a bank with drafts.
+    accuracy      the draft at the limit is right and the early answer is not. Never below the loss of
+                  accuracy, since puzzles that stopping early gains do not count against it.
+    consistency   the early answer differs from the draft at the limit in some cell. Needs no labels, but
+                  a bank with drafts.
 
-Promised is that this risk, over all puzzles from where the calibration puzzles come, is at most delta,
-with probability at least 1 - epsilon over the draw of the calibration puzzles. It is no promise about
-other puzzles, nor about each single calibration.
+The guarantee: over all puzzles from the distribution of the calibration puzzles, this risk is at most
+delta, with probability at least 1 - epsilon over the draw of the calibration puzzles. It does not cover
+other puzzles, nor any single calibration.
 """
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import lgamma, log, log1p
 from typing import Any, Literal
 
@@ -24,19 +23,21 @@ from torch import Tensor
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.fit.file import write_rule
+from hrm_rl.halting.fit.fitted import FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn, fitting_data
-from hrm_rl.halting.rules import HaltingRule, Named, needs_of
-from hrm_rl.halting.rules.families import FAMILIES, sums_by_threshold
-from hrm_rl.halting.rules.spec import Node, parse_rule
+from hrm_rl.halting.rules.built_in import RULES
+from hrm_rl.halting.rules.protocol import HaltingRule, needs_of
+from hrm_rl.halting.rules.spec import parse_rule, threshold_class
+from hrm_rl.halting.rules.threshold import ThresholdRule, sums_by_threshold
 
 Risk = Literal["accuracy", "consistency"]
 DELTA, EPSILON = 0.01, 0.05
+FORM = "calm(RULE) or calm(RULE, DELTA, EPSILON)"
 
 
 @dataclass(frozen=True, eq=False)
-class Calibrated(Named):
-    """A rule whose threshold keeps the risk below delta with probability 1 - epsilon."""
+class Calibrated(FittedRule):
+    """Stop at a threshold whose risk is below delta with probability 1 - epsilon (CALM, arXiv 2207.07061)."""
 
     name = "calm"
     rule: HaltingRule
@@ -56,85 +57,101 @@ class Calibrated(Named):
         return needs_of(self.rule)
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.path}" if self.path else str(self.rule)
-
-    def save(self, path: str | os.PathLike[str]) -> "Calibrated":
-        """Keep the rule in a file, `calm:FILE`; the path may hold no comma and no parenthesis."""
-        names = ("delta", "epsilon", "risk", "limit")
-        settings = {"rule": str(self.rule)} | {name: getattr(self, name) for name in names}
-        write_rule(os.fspath(path), self.name, self.fitted_on, {}, **settings)
-        return replace(self, path=os.fspath(path))
+        return super().__str__() if self.path else str(self.rule)
 
     @classmethod
-    def restore(cls, settings: dict[str, Any], fitted_on: FittedOn, path: str) -> "Calibrated":
-        """The rule of a file."""
+    def auto(cls, words: tuple[str, ...], bank: TraceBank, cost: float, seed: int) -> "Calibrated":
+        try:
+            name, *levels = words
+            delta, epsilon = map(float, levels or (DELTA, EPSILON))
+        except ValueError:
+            raise ValueError(f"rule 'calm({', '.join(words)})': the form is {FORM}") from None
+        return calibrate(bank, name, delta, epsilon)
+
+    def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        names = ("delta", "epsilon", "risk", "limit")
+        return {}, {"rule": str(self.rule)} | {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def restore(cls, arrays: Any, settings: Any, fitted_on: FittedOn, path: str) -> "Calibrated":
         rule = parse_rule(settings["rule"])
         return cls(fitted_on=fitted_on, path=path, **(settings | {"rule": rule}))
 
 
 def calibrate(
     bank: TraceBank,
-    family: str,
+    rule: str,
     delta: float = DELTA,
     epsilon: float = EPSILON,
     *,
     risk: Risk = "accuracy",
 ) -> Calibrated:
-    """The most lenient threshold of a family that the calibration puzzles vouch for.
+    """The most lenient threshold of a rule whose guarantee the calibration puzzles support.
 
-    Thresholds are tested from strict to lenient, in an order fixed beforehand, and the last one before
-    the first that fails is taken: no correction for their number is due. The one that never stops
-    early loses nothing and needs no test.
+    Thresholds are tested from strict to lenient, in an order fixed beforehand, up to the first that
+    fails; no correction for their number is needed. Never stopping early loses nothing and needs no test.
 
     Args:
-        bank: calibration puzzles, drawn like those the promise is about; none of split `test`.
-        family: name of a rule with a threshold.
-        delta: the largest risk, in (0, 1).
-        epsilon: probability that the promise fails, in (0, 1).
+        bank: calibration puzzles, drawn like those the guarantee is about; none of split `test`.
+        rule: name of a rule with a `grid` of thresholds: `confidence`, or `module:Class`.
+        delta: the largest acceptable risk, in (0, 1).
+        epsilon: probability that the guarantee fails, in (0, 1).
         risk: see above.
 
-    Raises ValueError: an unknown family, numbers out of range, test puzzles, or no drafts for
-    `consistency`.
+    Raises ValueError for a rule without a grid, numbers out of range, test puzzles, or a bank without
+    drafts if the risk is `consistency`.
     """
-    names = [name for name, known in FAMILIES.items() if known.grid]
-    if family not in names:
-        raise ValueError(f"calm({family}): known families are {', '.join(names)}")
+    kind = _with_grid(rule)
     for name, value in (("delta", delta), ("epsilon", epsilon)):
         if not 0 < value < 1:
-            raise ValueError(f"calm({family}): {name} must lie between 0 and 1, got {value}")
-    kind = FAMILIES[family]
+            raise ValueError(f"calm({rule}): {name} must lie between 0 and 1, got {value}")
     fitted_on = fitting_data(bank, 0.0)
-    needs = needs_of(kind.rule(kind.grid[0]))
-    heights = kind.height(bank_features(bank, needs)).numpy().reshape(bank.correct.shape)
-    grid = [x for x in kind.grid if not kind.whole or x < bank.num_segments]
-    thresholds = np.array([kind.never, *grid], np.float32)  # from strict to lenient
+    thresholds = _tested(kind, bank.num_segments)
+    strictest = kind.at(float(kind.grid[0]))
+    features = bank_features(bank, needs_of(strictest))
+    heights = strictest.height(features).numpy().reshape(bank.correct.shape)
     (lost,) = sums_by_threshold(heights, kind.levels(thresholds)[::-1], _losses(bank, risk))
     chosen = 0
     for place, loss in enumerate(lost[::-1][1:], start=1):
         if p_value(loss / bank.num_puzzles, bank.num_puzzles, delta) > epsilon:
             break
         chosen = place
-    threshold = thresholds[chosen]
+    threshold = float(thresholds[chosen])
     if kind.whole and not np.isfinite(threshold):
-        threshold = np.float32(bank.num_segments)
-    return Calibrated(
-        kind.rule(float(threshold)), fitted_on, delta, epsilon, risk, bank.num_segments
-    )
+        threshold = bank.num_segments
+    return Calibrated(kind.at(threshold), fitted_on, delta, epsilon, risk, bank.num_segments)
+
+
+def _with_grid(rule: str) -> type[ThresholdRule]:
+    grids = [name for name, kind in RULES.items() if getattr(kind, "grid", ())]
+    if rule in RULES and rule not in grids:
+        raise ValueError(f"calm({rule}): it has no grid of thresholds; {', '.join(grids)} have one")
+    kind = threshold_class(rule)
+    if not kind.grid:
+        raise ValueError(
+            f"calm({rule}): give the class a `grid` of thresholds, from strict to lenient"
+        )
+    return kind
+
+
+def _tested(kind: type[ThresholdRule], limit: int) -> NDArray[np.float32]:
+    """The thresholds to test, from strict to lenient; the first one never stops early."""
+    grid = [x for x in kind.grid if not kind.whole or x < limit]
+    return np.array([kind.both_ends()[1], *grid], np.float32)
 
 
 def p_value(mean_loss: float, count: int, delta: float) -> float:
-    """Hoeffding-Bentkus p-value of "the risk is above delta", for `count` losses in [0, 1].
+    """Hoeffding-Bentkus p-value of the hypothesis that the risk exceeds delta, for `count` losses in [0, 1].
 
-    The smaller of two bounds (Bates, Angelopoulos, Lei, Malik and Jordan 2021, arXiv 2101.02703):
-    exp(-n h(r, delta)), where h is the relative entropy of two coins, and
-    e P(Binomial(n, delta) <= ceil(n r)).
+    The smaller of two bounds (Bates et al. 2021, arXiv 2101.02703): exp(-n h(r, delta)), with h the
+    relative entropy of two coins, and e P(Binomial(n, delta) <= ceil(n r)).
     """
     if mean_loss >= delta:
         return 1.0
     r = mean_loss
     entropy = (r * log(r / delta) if r else 0.0) + (1 - r) * (log1p(-r) - log1p(-delta))
     hoeffding = np.exp(-count * entropy)
-    # A sum of losses that are 0 or 1 is whole; its mean times the count need not be, quite.
+    # A sum of losses of 0 or 1 is whole; its mean times the count may differ from it by rounding.
     successes = int(np.ceil(round(count * mean_loss, 6)))
     terms = np.array(
         [
@@ -147,19 +164,6 @@ def p_value(mean_loss: float, count: int, delta: float) -> float:
     return float(min(hoeffding, bentkus, 1.0))
 
 
-def read_form(node: Node) -> tuple[str, float, float]:
-    """Family, delta and epsilon of `calm(FAMILY)` or `calm(FAMILY, DELTA, EPSILON)`."""
-    parts = [str(part) for part in node.parts or ()]
-    try:
-        if len(parts) not in (1, 3):
-            raise ValueError
-        delta, epsilon = map(float, parts[1:]) if parts[1:] else (DELTA, EPSILON)
-    except ValueError:
-        form = "calm(FAMILY) or calm(FAMILY, DELTA, EPSILON)"
-        raise ValueError(f"rule {str(node)!r}: the form is {form}") from None
-    return parts[0], delta, epsilon
-
-
 def _losses(bank: TraceBank, risk: Risk) -> NDArray[np.bool_]:
     """Whether stopping at each segment would lose a puzzle, [N, M]."""
     if risk == "accuracy":
@@ -168,7 +172,7 @@ def _losses(bank: TraceBank, risk: Risk) -> NDArray[np.bool_]:
         raise ValueError(f"risk must be 'accuracy' or 'consistency', got {risk!r}")
     if bank.drafts is None:
         raise ValueError(
-            "the risk of consistency compares drafts, and this bank holds none; record it with "
+            "the risk of consistency compares drafts, but this bank holds none; record it with "
             "`hrm-rl trace RUN --out BANK --drafts`"
         )
     return (bank.drafts != bank.drafts[:, -1:]).any(-1)

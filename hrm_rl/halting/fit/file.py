@@ -1,8 +1,8 @@
-"""The file of a fitted rule: safetensors, with what it is as JSON in the metadata."""
+"""The file of a fitted rule: safetensors, with a description as JSON in the metadata."""
 
 import json
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,37 +12,37 @@ from hrm_rl.halting.fit.provenance import FittedOn
 FORMAT_VERSION = 1
 
 
-def write_rule(
-    path: str, kind: str, fitted_on: FittedOn, arrays: dict[str, NDArray], **settings: Any
-) -> None:
-    """Write the file, whole or not at all. Raises ValueError for a path that no spec can name."""
+class RuleFile(NamedTuple):
+    """What the file of a fitted rule holds."""
+
+    kind: str
+    """The rule's name, such as `lsm`."""
+    fitted_on: FittedOn
+    arrays: dict[str, NDArray[Any]]
+    settings: dict[str, Any]
+
+
+def write_rule(path: str | os.PathLike[str], rule: RuleFile) -> None:
+    """Write the file of a fitted rule."""
     from safetensors.numpy import save
 
-    path = os.fspath(path)
-    if set(path) & set("(),"):
-        raise ValueError(f"{path!r}: a rule's file may hold no comma and no parenthesis")
+    fitted_on = rule.fitted_on
     header = {
         "format": FORMAT_VERSION,
-        "kind": kind,
+        "kind": rule.kind,
         "model_hash": fitted_on.model_hash,
         "split": fitted_on.split,
         "cost": fitted_on.cost,
-        "settings": settings,
+        "settings": rule.settings,
     }
-    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    data = save(
-        tensors | {"puzzle_ids": fitted_on.puzzle_ids}, {"halting_rule": json.dumps(header)}
-    )
-    if directory := os.path.dirname(path):
-        os.makedirs(directory, exist_ok=True)
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
+    tensors = {name: np.ascontiguousarray(array) for name, array in rule.arrays.items()}
+    tensors["puzzle_ids"] = fitted_on.puzzle_ids
+    with open(path, "wb") as file:
+        file.write(save(tensors, {"halting_rule": json.dumps(header)}))
 
 
-def read_rule(path: str) -> tuple[str, FittedOn, dict[str, NDArray], dict[str, Any]]:
-    """kind, provenance, tables and settings. Raises ValueError naming the file and what is wrong."""
+def read_rule(path: str) -> RuleFile:
+    """Read the file of a fitted rule. Raises ValueError naming the file and what is wrong."""
     from safetensors import SafetensorError, safe_open
 
     if not os.path.isfile(path):
@@ -56,9 +56,9 @@ def read_rule(path: str) -> tuple[str, FittedOn, dict[str, NDArray], dict[str, A
         if version == FORMAT_VERSION:
             ids = arrays.pop("puzzle_ids")
             fitted_on = FittedOn(header["model_hash"], ids, header["split"], header["cost"])
-            return header["kind"], fitted_on, arrays, header["settings"]
+            return RuleFile(header["kind"], fitted_on, arrays, header["settings"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(
-            f"{path} is no file of a fitted rule ({type(error).__name__}: {error})"
+            f"{path} is not the file of a fitted rule ({type(error).__name__}: {error})"
         ) from None
-    raise ValueError(f"{path} has format {version}, this version reads {FORMAT_VERSION}")
+    raise ValueError(f"{path} has format {version}; this version of hrm_rl reads {FORMAT_VERSION}")

@@ -1,24 +1,26 @@
-"""A learned rule for stopping: a small network on the feature vector, kept in one file (`pqn:FILE`)."""
+"""A learned halting rule: a small network on the feature vector (`pqn:FILE`)."""
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib import import_module
 from itertools import pairwise
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.fit.file import read_rule, write_rule
+from hrm_rl.halting.fit.fitted import FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn
-from hrm_rl.halting.rules import Named
 from hrm_rl.halting.vector import FEATURE_NAMES, feature_vector
 
 
 class QNetwork(nn.Module):
-    """Values of each action: linear, LayerNorm, ReLU, as often as `hidden` says; then linear.
+    """Action values: a linear layer, LayerNorm and ReLU for each of `hidden`, then a linear layer.
 
-    LayerNorm before each nonlinearity is what keeps temporal-difference learning stable without a
-    target network (PQN, arXiv 2407.04811).
+    LayerNorm before each nonlinearity keeps temporal-difference learning stable without a target
+    network (PQN, arXiv 2407.04811).
     """
 
     def __init__(self, inputs: int, actions: int, hidden: tuple[int, ...] = (64, 64)) -> None:
@@ -31,31 +33,24 @@ class QNetwork(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], actions))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [B, inputs] -> values [B, actions]."""
+        """x [B, inputs] -> action values [B, actions]."""
         return self.layers(x)
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkRule(Named):
-    """Stop where the network values halting (action 1) above thinking on (0), and at the limit that
-    it was trained for.
+class NetworkRule(FittedRule):
+    """Stop when a Q-network values halting above continuing (PQN, arXiv 2407.04811).
 
-    Its network is `HRM/Halting-v0`'s: two actions, on `feature_vector`.
+    Its network is `HRM/Halting-v0`'s: actions 0 (continue) and 1 (halt), on `feature_vector`. It stops at
+    the limit that it was trained for.
     """
 
     name = "pqn"
     network: QNetwork
     fitted_on: FittedOn
     max_segments: int
-    pooled: bool = False
+    pooled: bool = False  # type: ignore[assignment]
     path: str | None = None
-
-    @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
-        return frozenset({"pooled_z_H"} if self.pooled else ())
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.path}" if self.path else self.name
 
     @torch.no_grad()
     def __call__(self, features: SegmentFeatures) -> Tensor:
@@ -63,37 +58,24 @@ class NetworkRule(Named):
         think_on, halt = self.network.to(seen.device)(seen).unbind(-1)
         return (halt > think_on) | (features.segment >= self.max_segments)
 
-    def save(self, path: str | os.PathLike[str]) -> "NetworkRule":
-        """Keep the rule in a file; gives it back with its spec string naming that file.
+    @classmethod
+    def auto(cls, words: tuple[str, ...], bank: TraceBank, cost: float, seed: int) -> Any:
+        # The learner needs the environment, which stands above this package.
+        return import_module("hrm_rl.agents.pqn.halting_learners").train_pqn(bank, cost, seed)
 
-        Raises ValueError for a path with a comma or a parenthesis, which a spec could not hold.
-        """
+    def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         state = self.network.state_dict()
-        write_rule(
-            os.fspath(path),
-            self.name,
-            self.fitted_on,
-            {name: tensor.detach().cpu().numpy() for name, tensor in state.items()},
-            hidden=list(self.network.hidden),
-            inputs=self.network.inputs,
-            max_segments=self.max_segments,
-            pooled=self.pooled,
-            features=list(FEATURE_NAMES),
-        )
-        return replace(self, path=os.fspath(path))
+        settings = {
+            "hidden": list(self.network.hidden),
+            "inputs": self.network.inputs,
+            "max_segments": self.max_segments,
+            "pooled": self.pooled,
+            "features": list(FEATURE_NAMES),
+        }
+        return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}, settings
 
-
-def load_pqn(path: str | os.PathLike[str]) -> NetworkRule:
-    """A rule that `NetworkRule.save` wrote. Raises ValueError for another file, or a damaged one."""
-    path = os.fspath(path)
-    kind, fitted_on, arrays, settings = read_rule(path)
-    if kind != NetworkRule.name:
-        raise ValueError(f"{path} holds a rule of kind {kind!r}, not 'pqn'; ask for {kind}:{path}")
-    try:
-        if settings["features"] != list(FEATURE_NAMES):
-            raise ValueError("it looks at other features than this version of hrm_rl shows")
+    @classmethod
+    def restore(cls, arrays: Any, settings: Any, fitted_on: FittedOn, path: str) -> Any:
         network = QNetwork(settings["inputs"], 2, tuple(settings["hidden"]))
         network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
-        return NetworkRule(network, fitted_on, settings["max_segments"], settings["pooled"], path)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        return cls(network, fitted_on, settings["max_segments"], settings["pooled"], path)

@@ -19,7 +19,7 @@ from hrm_rl.halting import parse_rule
 from hrm_rl.halting.bank import TraceBank, puzzle_ids
 from hrm_rl.halting.bank.replay import bank_features, replay
 from hrm_rl.halting.bank.toy import toy_bank, toy_optimal_stops
-from hrm_rl.halting.fit.network import load_pqn
+from hrm_rl.halting.fit.network import NetworkRule
 from hrm_rl.halting.fit.provenance import check_fitted
 
 COST = 0.03
@@ -218,8 +218,8 @@ def test_other_files_are_refused_by_name(small: TraceBank, tmp_path: Path) -> No
     for name in ("text", "empty.zip"):
         with pytest.raises(ValueError, match=f"{name} is no file of an SB3 policy"):
             load_rule("dqn", tmp_path / name)
-    with pytest.raises(ValueError, match="text is no file of a fitted rule"):
-        load_pqn(tmp_path / "text")
+    with pytest.raises(ValueError, match="text is not the file of a fitted rule"):
+        NetworkRule.load(tmp_path / "text")
     saved = make("dqn", small).save(tmp_path / "rule.zip")
     with pytest.raises(ValueError, match=r"policy of 'dqn'; ask for sb3:dqn:"):
         load_rule("ppo", saved.path)

@@ -137,7 +137,7 @@ def test_the_file_is_what_its_page_says(full: TraceBank, saved: Path) -> None:
 def test_a_truncated_file_is_named(saved: Path, share: float) -> None:
     whole = saved.read_bytes()
     saved.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(ValueError, match=r"bank\.safetensors.*(no trace bank|cut short)"):
+    with pytest.raises(ValueError, match=r"bank\.safetensors.*(not a trace bank|cut short)"):
         TraceBank.load(saved)
 
 
@@ -145,7 +145,7 @@ def test_what_is_no_bank_is_named(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("source,question,answer,rating\n" * 99)
     save_file({"weight": np.zeros(3)}, tmp_path / "weights")
     for name in ("text", "weights"):
-        with pytest.raises(ValueError, match=rf"{name}.* no trace bank"):
+        with pytest.raises(ValueError, match=rf"{name}.* not a trace bank"):
             TraceBank.load(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"no bank at .*none"):
         TraceBank.load(tmp_path / "none")
@@ -156,7 +156,7 @@ def test_what_is_no_bank_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metadata": {"version": "2"}}, "format 2, and this version of hrm_rl reads format 1"),
+        ({"metadata": {"version": "2"}}, "format 2, but this version of hrm_rl reads format 1"),
         ({"metadata": {"header": "{"}}, "header is missing or damaged"),
         ({"metadata": {"header": "[]"}}, "header is damaged"),
         ({"metadata": {"source_names": "[]"}}, "source or split code has no name"),

@@ -189,7 +189,7 @@ def test_a_saved_rule_decides_to_the_bit_as_before(
 def test_files_that_are_none(random_bank: Any, tmp_path: Path) -> None:
     rule, path = fit_lsm(random_bank(), 0.01), tmp_path / "rule"
     rule.save(path)
-    with pytest.raises(ValueError, match=f"kind 'lsm', not 'voc'; ask for lsm:{path}"):
+    with pytest.raises(ValueError, match=f"kind 'lsm', not 'voc'; .*lsm:{path}"):
         parse_rule(f"voc:{path}")
     data = path.read_bytes()
     for bad in (data[: len(data) // 2], b"", b"nonsense" * 9, data.replace(b"weights", b"wights_")):
@@ -197,9 +197,9 @@ def test_files_that_are_none(random_bank: Any, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=str(path)):
             load_fitted(path)
     path.write_bytes(data.replace(rb"\"format\": 1", rb"\"format\": 7"))
-    with pytest.raises(ValueError, match="has format 7, this version reads 1"):
+    with pytest.raises(ValueError, match="has format 7.*reads 1"):
         load_fitted(path)
-    with pytest.raises(ValueError, match="no comma and no parenthesis"):
+    with pytest.raises(ValueError, match="must not contain commas or parentheses"):
         rule.save(tmp_path / "a, b")
 
 
@@ -233,7 +233,7 @@ def test_judging_on_the_fitting_puzzles_is_refused(random_bank: Any, tmp_path: P
 def test_another_model_is_refused_unless_allowed(random_bank: Any) -> None:
     rule = fit_voc(random_bank(), 0.01)
     other = random_bank(seed=1, header=BankHeader(model_hash="xyz"))
-    with pytest.raises(ValueError, match="fitted for model 'abc', and these are segments of 'xyz'"):
+    with pytest.raises(ValueError, match="fitted for model 'abc', but these are segments of 'xyz'"):
         check_fitted(rule, other)
     check_fitted(rule, other, allow_mismatch=True)
 

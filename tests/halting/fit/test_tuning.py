@@ -11,7 +11,9 @@ from hrm_rl.halting.bank.replay import replay
 from hrm_rl.halting.fit.calm import Calibrated
 from hrm_rl.halting.fit.linear import LeastSquaresStopping, ValueOfComputation
 from hrm_rl.halting.fit.tuning import resolve, sweep, threshold_curve
-from hrm_rl.halting.rules.families import FAMILIES
+from hrm_rl.halting.rules import RULES
+
+THRESHOLDS = [name for name, kind in RULES.items() if issubclass(kind, ThresholdRule)]
 
 
 class Lead(ThresholdRule):
@@ -40,7 +42,7 @@ class Columns(ThresholdRule):
         return features.kl[:, None]
 
 
-SPECS = [f"{name}:auto" for name in FAMILIES] + [
+SPECS = [f"{name}:auto" for name in THRESHOLDS] + [
     f"{__name__}:Lead:auto",
     f"{__name__}:Restless:auto",
     f"recall(min(2, {__name__}:Lead:auto))",
@@ -81,7 +83,7 @@ def test_a_curve_recalls_the_earlier_of_equals(random_bank: Any) -> None:
     assert curve.accuracy == pytest.approx([bank.correct[:, 0].mean()] * 6)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", THRESHOLDS)
 def test_a_sweep_goes_from_stopping_at_once_to_never(random_bank: Any, name: str) -> None:
     bank = random_bank(seed=1)
     segments = threshold_curve(f"{name}:auto", bank).mean_segments
@@ -118,8 +120,8 @@ def test_a_rule_of_ones_own_goes_from_stopping_at_once_to_never(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Branchy", "'.*:Branchy:0.0' decides for all rows at once"),
-        ("Columns", r"its signal has to be a tensor \[360\], got \[360, 1\]"),
+        ("Branchy", "'.*:Branchy:1.0' decides for all rows at once"),
+        ("Columns", r"the signal must be a tensor \[360\], got \[360, 1\]"),
     ],
 )
 def test_a_signal_that_is_no_number_a_row_is_refused(
@@ -127,12 +129,14 @@ def test_a_signal_that_is_no_number_a_row_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         resolve(f"{__name__}:{name}:auto", random_bank(), 0.01)
-    with pytest.raises(ValueError, match=message.replace("0.0", "0.5")):
+    with pytest.raises(ValueError, match=message.replace("1.0", "0.5")):
         replay(random_bank(), parse_rule(f"{__name__}:{name}:0.5"))
 
 
 def test_only_a_threshold_rule_can_be_chosen(random_bank: Any) -> None:
-    with pytest.raises(ValueError, match=r"only of a hrm_rl.halting.ThresholdRule.*'outcome'"):
+    with pytest.raises(
+        ValueError, match=r"outcome' has no threshold.*hrm_rl.halting.ThresholdRule"
+    ):
         resolve(f"{__name__}:outcome:auto", random_bank(), 0.01)
 
 
@@ -175,17 +179,17 @@ def test_a_rule_that_recalls_is_fitted_to_what_it_answers(random_bank: Any) -> N
     ("spec", "message"),
     [
         ("any(confidence:auto, margin:auto)", "'confidence:auto' and 'margin:auto' open"),
-        ("recall(calm(confidence))", r"'calm\(confidence\)' stands alone"),
-        ("q:auto", "'q:auto' cannot be chosen; try lsm:auto"),
-        ("voc:far:auto", "'voc:far:auto' cannot be chosen"),
+        ("recall(calm(confidence))", r"'calm\(confidence\)' cannot be part of another"),
+        ("q:auto", "'q:auto' has nothing to choose; try .*lsm:auto"),
+        ("voc:far:auto", "'voc:far:auto' cannot be chosen; try voc:auto, voc:blinkered:auto"),
         ("confidence:high:auto", "'confidence:high:auto' takes one value"),
-        ("calm(confidence, 0.1)", r"the form is calm\(FAMILY\) or"),
-        ("calm(confidence, a, b)", r"the form is calm\(FAMILY\) or"),
-        ("calm(q)", r"calm\(q\): known families are fixed, q-halt, confidence"),
+        ("calm(confidence, 0.1)", r"the form is calm\(RULE\) or"),
+        ("calm(confidence, a, b)", r"the form is calm\(RULE\) or"),
+        ("calm(q)", r"calm\(q\).*no grid of thresholds; fixed, q-halt, confidence"),
         ("calm(margin, 0, 0.1)", "delta must lie between 0 and 1, got 0"),
         ("min(two, margin:auto)", "'two' is not a whole number"),
         ("any(confidense, margin:auto)", "did you mean 'confidence'"),
-        ("recall(oracle:auto)", "stands alone"),
+        ("recall(oracle:auto)", "cannot be part of"),
     ],
 )
 def test_what_cannot_be_chosen(random_bank: Any, spec: str, message: str) -> None:

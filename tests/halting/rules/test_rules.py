@@ -112,7 +112,7 @@ def test_rules_of_hindsight(features: Any, spec: str, stops: list[int]) -> None:
     rule: Any = parse_rule(spec)
     assert rule.stop_segments(HINDSIGHT).tolist() == stops
     assert needs_of(rule) == {"future"}
-    with pytest.raises(ValueError, match="knows the future: it runs on a trace bank only"):
+    with pytest.raises(ValueError, match="decides in hindsight and runs on a trace bank only"):
         rule(features(segment=[1]))
 
 

@@ -1,0 +1,267 @@
+"""The trace bank: what a frozen model shows and answers, segment by segment. NumPy only, no torch."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.halting.bank.file import check_values, read_bank, write_bank
+from hrm_rl.halting.bank.header import COUNTS, FEATURES, SPLITS, BankHeader, puzzles_hash
+from hrm_rl.puzzles.pool import PuzzleArrays
+
+_PER_SEGMENT = ("correct", "valid", "cell_accuracy")
+_PER_PUZZLE = ("puzzle_identifiers", "puzzle_key", "rating", "split")
+_TYPES: dict[str, Any] = {
+    "correct": np.bool_,
+    "valid": np.bool_,
+    "cell_accuracy": np.float32,
+    "inputs": np.int32,
+    "labels": np.int32,
+    "puzzle_identifiers": np.int32,
+    "puzzle_key": np.int64,
+    "rating": np.float32,
+    "split": np.str_,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TraceBank:
+    """N puzzles x M segments of S cells; column m is the (m + 1)-th segment.
+
+    Raises ValueError if shapes or split names do not fit. Values (NaN, infinity) are checked when a bank
+    is saved or loaded.
+    """
+
+    correct: NDArray[np.bool_]
+    """[N, M]: the draft is the stored solution."""
+    valid: NDArray[np.bool_]
+    """[N, M]: the draft is any right answer."""
+    cell_accuracy: NDArray[np.float32]
+    """[N, M]: share of the labelled cells that are right."""
+    features: Mapping[str, NDArray[Any]]
+    """`FEATURES` by name, [N, M], as `hrm_rl.halting.SegmentFeatures` describes them."""
+    inputs: NDArray[np.int32]
+    """[N, S] tokens."""
+    labels: NDArray[np.int32]
+    """[N, S] tokens; IGNORE_LABEL in cells without a label."""
+    puzzle_identifiers: NDArray[np.int32]
+    """[N]."""
+    puzzle_key: NDArray[np.int64]
+    """[N]: 0, 1, 2, ... within each split, as in live evaluation; `random` draws from it."""
+    rating: NDArray[np.float32]
+    """[N]; NaN = unrated."""
+    source: tuple[str, ...]
+    """[N] names."""
+    split: NDArray[np.str_]
+    """[N]: train, validation or test."""
+    header: BankHeader = field(default_factory=BankHeader)
+    pooled_z_H: NDArray[np.float16] | None = None
+    """[N, M, D]: mean of z_H over positions, if recorded."""
+    drafts: NDArray[np.unsignedinteger[Any]] | None = None
+    """[N, M, S]: every draft, if recorded."""
+
+    def __post_init__(self) -> None:
+        self._convert()
+        self._check_shapes()
+        digest = puzzles_hash(self.inputs, self.labels)
+        if digest != self.header.puzzles_hash:
+            object.__setattr__(self, "header", replace(self.header, puzzles_hash=digest))
+
+    def _convert(self) -> None:
+        """Convert arrays to the declared types; those that have them are not copied."""
+        for name, kind in _TYPES.items():
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=kind))
+        features = {
+            name: np.ascontiguousarray(column, np.int64 if name in COUNTS else np.float32)
+            for name, column in self.features.items()
+        }
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "source", tuple(self.source))
+
+    def _check_shapes(self) -> None:
+        if self.correct.ndim != 2 or 0 in self.correct.shape:
+            raise ValueError(
+                f"correct must be [puzzles, segments], both >= 1, got shape {self.correct.shape}"
+            )
+        if self.inputs.ndim != 2:
+            raise ValueError(f"inputs must be [puzzles, cells], got shape {self.inputs.shape}")
+        (count, segments), cells = self.correct.shape, self.inputs.shape[1]
+        states = () if self.pooled_z_H is None else self.pooled_z_H.shape[-1:]
+        wanted = dict.fromkeys(_PER_SEGMENT, (count, segments))
+        wanted |= dict.fromkeys(_PER_PUZZLE, (count,))
+        wanted |= dict.fromkeys(("inputs", "labels"), (count, cells))
+        wanted |= {"pooled_z_H": (count, segments, *states), "drafts": (count, segments, cells)}
+        arrays = {name: getattr(self, name) for name in wanted} | dict(self.features)
+        for name, array in arrays.items():
+            shape = wanted.get(name, (count, segments))
+            if array is not None and array.shape != shape:
+                raise ValueError(f"{name} has shape {array.shape}, the bank needs {shape}")
+        if len(self.source) != count:
+            raise ValueError(f"source names {len(self.source)} puzzles, the bank holds {count}")
+        for name in self.features:
+            if name not in FEATURES:
+                raise ValueError(f"unknown feature {name!r}; a bank holds {', '.join(FEATURES)}")
+        for name in np.unique(self.split):
+            if name not in SPLITS:
+                raise ValueError(f"unknown split {str(name)!r}; known: {', '.join(SPLITS)}")
+
+    # --- sizes and outcomes -----------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.num_puzzles
+
+    @property
+    def num_puzzles(self) -> int:
+        """N."""
+        return int(self.correct.shape[0])
+
+    @property
+    def num_segments(self) -> int:
+        """M."""
+        return int(self.correct.shape[1])
+
+    @property
+    def first_correct(self) -> NDArray[np.int64]:
+        """Segment of the first correct draft, [N], counted from 1; 0 = never."""
+        return np.where(self.correct.any(1), self.correct.argmax(1) + 1, 0).astype(np.int64)
+
+    def correct_under(self, checker: Literal["exact", "valid"]) -> NDArray[np.bool_]:
+        """[N, M]: which drafts are the stored solution (`exact`), or any right answer (`valid`)."""
+        if checker not in ("exact", "valid"):
+            raise ValueError(f"checker must be 'exact' or 'valid', got {checker!r}")
+        return self.correct if checker == "exact" else self.valid
+
+    @property
+    def puzzles(self) -> PuzzleArrays:
+        """The puzzles themselves, for a live run on them."""
+        return PuzzleArrays(
+            self.inputs, self.labels, self.puzzle_identifiers, self.rating, self.source
+        )
+
+    # --- parts ------------------------------------------------------------------------------------
+
+    def take(self, rows: ArrayLike | slice) -> "TraceBank":
+        """The bank of some puzzles: integers [K], a bool mask [N] or a slice.
+
+        Keys are kept, so `random` decides on each puzzle as before. Raises ValueError if none is left.
+        """
+        if not isinstance(rows, slice):
+            rows = np.asarray(rows)
+            rows = rows if rows.size else rows.astype(np.int64)
+        index = np.atleast_1d(np.arange(self.num_puzzles)[rows])
+        if not len(index):
+            raise ValueError("a bank needs at least one puzzle, got none")
+        arrays = self._map((*_TYPES, "pooled_z_H", "drafts"), lambda array: array[index])
+        return replace(self, source=tuple(self.source[row] for row in index), **arrays)
+
+    def in_split(self, name: str) -> "TraceBank":
+        """The puzzles of one split. Raises ValueError naming the bank's splits if it has none of it."""
+        where = self.split == name
+        if not where.any():
+            present = ", ".join(self.counts())
+            raise ValueError(f"this bank has no puzzle of split {name!r}; it has {present}")
+        return self if where.all() else self.take(where)
+
+    def counts(self) -> dict[str, int]:
+        """The number of puzzles by split, without empty splits."""
+        numbers = {name: int((self.split == name).sum()) for name in SPLITS}
+        return {name: number for name, number in numbers.items() if number}
+
+    def truncate(self, max_segments: int) -> "TraceBank":
+        """The bank's first segments, as if only those had been recorded.
+
+        Raises ValueError if it holds fewer.
+        """
+        self.check_limit(max_segments)
+        if max_segments == self.num_segments:
+            return self
+        names = (*_PER_SEGMENT, "pooled_z_H", "drafts")
+        return replace(self, **self._map(names, lambda array: array[:, :max_segments]))
+
+    def _map(
+        self, names: Iterable[str], change: Callable[[NDArray[Any]], NDArray[Any]]
+    ) -> dict[str, Any]:
+        """These arrays, if recorded, and the features, each changed."""
+        arrays = {name: getattr(self, name) for name in names}
+        changed: dict[str, Any] = {
+            name: None if array is None else change(array) for name, array in arrays.items()
+        }
+        return changed | {"features": {name: change(x) for name, x in self.features.items()}}
+
+    def check_limit(self, max_segments: int) -> None:
+        """Raises ValueError unless 1 <= max_segments <= M."""
+        if not 1 <= max_segments <= self.num_segments:
+            raise ValueError(
+                f"max_segments must be 1..{self.num_segments}, the segments in the bank; "
+                f"got {max_segments}"
+            )
+
+    # --- columns ----------------------------------------------------------------------------------
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column of SegmentFeatures, recorded or derived: [N, M], pooled_z_H float32 [N, M, D].
+
+        Raises ValueError, saying how to record it, if the bank has none.
+        """
+        if name in self.features:
+            return self.features[name]
+        shape = self.correct.shape
+        if name == "segment":
+            return np.broadcast_to(np.arange(1, shape[1] + 1, dtype=np.int64), shape)
+        if name == "puzzle_key":
+            return np.broadcast_to(self.puzzle_key[:, None], shape)
+        if name == "previous_residual_H":
+            last = self.column("residual_H")[:, :-1]
+            return np.concatenate([np.full((shape[0], 1), np.inf, np.float32), last], axis=1)
+        if name in ("halt_sum", "log_survival"):
+            # As in the live loop: in float32, one segment after the other.
+            q = self.column("q_halt")
+            terms = _sigmoid(q) if name == "halt_sum" else -np.logaddexp(np.float32(0), q)
+            return terms.cumsum(1, dtype=np.float32)
+        if name == "pooled_z_H" and self.pooled_z_H is not None:
+            return self.pooled_z_H.astype(np.float32)
+        how = "; record it with `hrm-rl trace RUN --out BANK"
+        how += " --pooled`" if name == "pooled_z_H" else "`"
+        recordable = name == "pooled_z_H" or name in FEATURES
+        raise ValueError(
+            f"the rule needs feature {name!r}, which this bank lacks{how if recordable else ''}"
+        )
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the bank; the file appears whole or not at all.
+
+        Raises ValueError naming the column if one holds NaN, or infinity where that has no meaning;
+        OSError if the file cannot be written.
+        """
+        write_bank(path, self.header, self._arrays() | {"first_correct": self.first_correct})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a bank. Raises ValueError naming the file and what is wrong, or FileNotFoundError."""
+        header, arrays = read_bank(path)
+        first_correct = arrays.pop("first_correct")
+        try:
+            bank = cls(header=header, **arrays)
+            if bank.header.puzzles_hash != header.puzzles_hash:
+                raise ValueError("the puzzles are not those of the header (puzzles_hash differs)")
+            if not np.array_equal(first_correct, bank.first_correct):
+                raise ValueError("first_correct does not follow from correct")
+            check_values(bank._arrays(), "it is damaged")
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return bank
+
+    def _arrays(self) -> dict[str, Any]:
+        names = (field.name for field in fields(self) if field.name != "header")
+        return {name: getattr(self, name) for name in names}
+
+
+def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 / (1 + exp(-x)) in float32, without overflow."""
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)

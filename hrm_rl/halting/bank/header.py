@@ -1,0 +1,83 @@
+"""What a trace bank's header and columns are called, and the hashes of its puzzles. NumPy only."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FORMAT_VERSION = 1
+"""Version of the file; a reader of another version refuses it."""
+
+# As in hrm_rl.puzzles.family, which would load numba; their order numbers the splits in a bank's file.
+SPLITS = ("train", "validation", "test")
+
+FEATURES = (
+    "q_halt",
+    "q_continue",
+    "confidence",
+    "confidence_min",
+    "margin",
+    "entropy",
+    "kl",
+    "residual_H",
+    "residual_L",
+    "changed",
+    "unchanged_for",
+)
+"""The recorded columns of SegmentFeatures; the others follow from them."""
+
+COUNTS = ("unchanged_for",)
+"""Those that are whole numbers."""
+
+
+@dataclass(frozen=True)
+class BankHeader:
+    """The provenance of a bank."""
+
+    model_hash: str = ""
+    """`hrm_rl.model.files.fingerprint.model_hash` of the recorded model."""
+    puzzles_hash: str = ""
+    """`puzzles_hash` of the puzzles; set by the bank itself."""
+    created: str = ""
+    """ISO 8601, UTC."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of hrm_rl, torch, numpy and python."""
+    halt_max_steps: int = 0
+    """Segments the model was trained for; a bank may hold more or fewer. 0 = unknown."""
+    trained_rule: str = "q"
+    """Spec of the halting rule that the model was trained with."""
+    preset: str | None = None
+    """Preset of the run."""
+    step: int = 0
+    """Training step of the weights; 0 = unknown."""
+    dtype: str = "float32"
+    """Precision that the model computed in."""
+    device: str = "cpu"
+    """Kind of device that it computed on."""
+    seconds_per_segment: Mapping[str, float] = field(default_factory=dict)
+    """Wall-clock seconds of one segment by batch size, on the recording machine."""
+    note: str = ""
+
+
+def puzzles_hash(inputs: ArrayLike, labels: ArrayLike) -> str:
+    """A hash of puzzles and solutions in their order, int [N, S] both: 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for tokens in (inputs, labels):
+        array = np.ascontiguousarray(tokens, dtype="<i4")
+        digest.update(f"{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def puzzle_ids(inputs: ArrayLike, labels: ArrayLike) -> NDArray[np.uint64]:
+    """A hash of each puzzle with its solution, uint64 [N], to find puzzles that two sets share."""
+    from hrm_rl.puzzles.counter_rng import mix64_array  # loads numba
+
+    tokens = np.concatenate([np.asarray(inputs), np.asarray(labels)], axis=1)
+    tokens = tokens.astype(np.int64).view(np.uint64)
+    ids = np.zeros(len(tokens), np.uint64)
+    for place in range(tokens.shape[1]):
+        ids = mix64_array((ids ^ tokens[:, place]) + np.uint64(0x9E3779B97F4A7C15))
+    return ids

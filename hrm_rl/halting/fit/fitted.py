@@ -1,0 +1,106 @@
+"""What fitted rules share: a file, the provenance in it, and the rule that `:auto` stands for."""
+
+import os
+from abc import abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from numpy.typing import NDArray
+
+from hrm_rl.files import written_whole
+from hrm_rl.halting.bank import TraceBank
+from hrm_rl.halting.fit.file import RuleFile, read_rule, write_rule
+from hrm_rl.halting.fit.provenance import FittedOn
+from hrm_rl.halting.rules.learned import LEARNED, learned_class
+from hrm_rl.halting.rules.protocol import Named
+from hrm_rl.halting.vector import FEATURE_NAMES
+
+
+class FittedRule(Named):
+    """A rule fitted on a trace bank: a frozen dataclass with its provenance and, once saved, its path.
+
+    Its row in `hrm_rl.halting.rules.learned.LEARNED` makes `NAME:FILE` and `NAME:auto` work.
+    """
+
+    suffix: ClassVar[str] = ".safetensors"
+    """How its files end by custom."""
+    fitted_on: FittedOn | None
+    path: str | None
+
+    @property
+    def pooled(self) -> bool:
+        """Whether it reads the pooled states."""
+        return False
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        return frozenset({"pooled_z_H"} if self.pooled else ())
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.path}" if self.path else self.name
+
+    @classmethod
+    @abstractmethod
+    def auto(cls, words: tuple[str, ...], bank: TraceBank, cost: float, seed: int) -> Self:
+        """Fit the rule of `NAME:auto`; `words`, one of `variants`, stand between name and `auto`."""
+
+    @abstractmethod
+    def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """The arrays and the settings that its file holds."""
+
+    @classmethod
+    @abstractmethod
+    def restore(
+        cls,
+        arrays: dict[str, NDArray[Any]],
+        settings: dict[str, Any],
+        fitted_on: FittedOn,
+        path: str,
+    ) -> Self:
+        """The rule of a file's contents. May raise KeyError, TypeError, ValueError, RuntimeError."""
+
+    def save(self, path: str | os.PathLike[str]) -> Self:
+        """Write the rule to a file, and return it with that file as its spec string.
+
+        Raises ValueError if the path has a comma or a parenthesis, which a spec cannot hold.
+        """
+        path = os.fspath(path)
+        if set(path) & set("(),"):
+            raise ValueError(
+                f"{path!r}: the path of a rule's file must not contain commas or parentheses"
+            )
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as partial:
+            self._write(partial)
+        return replace(self, path=path)  # type: ignore[type-var]
+
+    def _write(self, path: Path) -> None:
+        assert self.fitted_on is not None
+        write_rule(path, RuleFile(self.name, self.fitted_on, *self.contents()))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a rule that `save` wrote. Raises ValueError if the file is damaged or holds another kind."""
+        return load_fitted(path, cls.name)
+
+
+def load_fitted(path: str | os.PathLike[str], kind: str | None = None) -> Any:
+    """A rule that `FittedRule.save` wrote to a safetensors file, of whichever kind the file names.
+
+    Raises ValueError for another file, a damaged one, or another kind than `kind` (`lsm`, `voc`, ...).
+    """
+    path = os.fspath(path)
+    found, fitted_on, arrays, settings = read_rule(path)
+    if kind is not None and found != kind:
+        raise ValueError(
+            f"{path} holds a rule of kind {found!r}, not {kind!r}; its spec is {found}:{path}"
+        )
+    if found not in LEARNED:
+        raise ValueError(f"{path} holds a rule of unknown kind {found!r}")
+    try:
+        if settings.get("features", list(FEATURE_NAMES)) != list(FEATURE_NAMES):
+            raise ValueError("it was fitted on other features than this version of hrm_rl computes")
+        return learned_class(found).restore(arrays, settings, fitted_on, path)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None

@@ -1,0 +1,120 @@
+"""What a halting rule is, and what holds for all of them: names, needs, and checked decisions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from hrm_rl.halting.features import SegmentFeatures
+
+
+class HaltingRule(Protocol):
+    """A callable that returns, after a segment, which rows stop: bool [B].
+
+    It may have `needs: frozenset[str]`: the optional features that it reads, or "future" if it decides
+    in hindsight and therefore runs on recordings only.
+    """
+
+    def __call__(self, features: SegmentFeatures, /) -> Tensor: ...
+
+
+class Named:
+    """A dataclass that prints as its spec string: its name, and its first field if it has one.
+
+    Only rules of this package go by `name`; a rule from elsewhere goes by `module:Class`.
+    """
+
+    name: ClassVar[str]
+    value: ClassVar[str] = ""
+    """What the number after the colon is; "" if there is none."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    variants: ClassVar[frozenset[tuple[str, ...]]] = frozenset({()})
+    """What may stand between the name and `auto`, of rules with a method `auto`: () for `lsm:auto`."""
+
+    def __str__(self) -> str:
+        kind = type(self)
+        built_in = kind.__module__.startswith("hrm_rl.")
+        name = self.name if built_in else f"{kind.__module__}:{kind.__qualname__}"
+        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+        return f"{name}:{values[0]}" if values else name
+
+
+def needs_of(rule: HaltingRule) -> frozenset[str]:
+    """The optional features that a rule reads, and "future" if it decides in hindsight."""
+    return frozenset(getattr(rule, "needs", ()))
+
+
+def parts_of(rule: HaltingRule) -> Iterator[HaltingRule]:
+    """The rule and all rules wrapped in it."""
+    yield rule
+    for part in getattr(rule, "rules", ()):
+        yield from parts_of(part)
+
+
+def spec_of(rule: HaltingRule) -> str:
+    """The spec string of a rule, which `parse_rule` reads back.
+
+    A custom rule is `module:Class`, with `:VALUE` if it is a dataclass of one number, or `module:function`.
+    """
+    if isinstance(rule, Named):
+        return str(rule)
+    kind: Any = rule if hasattr(rule, "__qualname__") else type(rule)
+    spec = f"{kind.__module__}:{kind.__qualname__}"
+    values: list[Any] = (
+        [getattr(rule, field.name) for field in fields(rule)] if is_dataclass(rule) else []
+    )
+    number = len(values) == 1 and type(values[0]) in (int, float)
+    return f"{spec}:{values[0]}" if number else spec
+
+
+@contextmanager
+def for_all_rows(rule: HaltingRule) -> Iterator[None]:
+    """Raise ValueError with the remedy if the rule branches on the value of a tensor."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Boolean value of Tensor" not in str(error):
+            raise
+        raise ValueError(
+            f"rule {spec_of(rule)!r} decides for all rows at once and cannot use `if`, `and`, `or` or "
+            "`not` on tensors; use `&`, `|`, `~` and torch.where"
+        ) from error
+
+
+def stops_of(rule: HaltingRule, features: SegmentFeatures) -> Tensor:
+    """Which rows a rule stops, bool [B].
+
+    Scores returned by mistake would stop every row whose score is not zero, so the result is checked.
+
+    Raises ValueError if the result is not a bool tensor with one value a row, or if the rule branches
+    on the value of a tensor.
+    """
+    with for_all_rows(rule):
+        stops: Any = rule(features)
+    rows = tuple(features.segment.shape)
+    if not isinstance(stops, Tensor):
+        got = type(stops).__name__
+    elif stops.dtype != torch.bool or tuple(stops.shape) != rows:
+        got = f"{str(stops.dtype).removeprefix('torch.')} {list(stops.shape)}"
+    else:
+        return stops
+    scores = isinstance(stops, Tensor) and stops.dtype != torch.bool
+    hint = "; compare it with a threshold" if scores else ""
+    raise ValueError(
+        f"rule {spec_of(rule)!r} must return a bool tensor {list(rows)}, got {got}{hint}"
+    )
+
+
+def required(features: SegmentFeatures, name: str) -> Tensor:
+    """An optional feature. Raises ValueError with the way to compute it if it is missing."""
+    value = getattr(features, name)
+    if value is None:
+        pooled = " with pooled=True" if name == "pooled_z_H" else ""
+        raise ValueError(
+            f"the rule needs feature {name}, which these features lack; compute it live with "
+            f"segment_features{pooled}, or on a trace bank with bank_features(bank, needs={{'{name}'}})"
+        )
+    return value
