@@ -139,7 +139,7 @@ class Sb3Rule(FittedRule):
         except RuntimeError:
             raise ValueError(
                 f"{path} holds another network than an MlpPolicy of {algo} with "
-                f"{kwargs or 'default settings'} on {_inputs(state)} features; Sb3Rule.save notes its settings"
+                f"{kwargs or 'default settings'} on {_inputs(state)} features; Sb3Rule.save stores them"
             ) from None
         pooled = bool(note.get("pooled", _inputs(state) > len(FEATURE_NAMES)))
         return cls(algo, policy, fitted_on, note.get("max_segments"), kwargs, pooled, path)

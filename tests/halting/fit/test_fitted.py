@@ -197,7 +197,7 @@ def test_files_that_are_none(random_bank: Any, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=str(path)):
             load_fitted(path)
     path.write_bytes(data.replace(rb"\"format\": 1", rb"\"format\": 7"))
-    with pytest.raises(ValueError, match="has format 7.*reads 1"):
+    with pytest.raises(ValueError, match=r"has format 7.*reads 1"):
         load_fitted(path)
     with pytest.raises(ValueError, match="must not contain commas or parentheses"):
         rule.save(tmp_path / "a, b")
