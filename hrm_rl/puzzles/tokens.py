@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.counter_rng import mix64_array
+from hrm_rl.puzzles.counter_rng import fold
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def as_tokens(
@@ -88,11 +86,7 @@ def is_exact(labels: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:
 
 def hash_rows(rows: NDArray[Any]) -> NDArray[np.uint64]:
     """A 64-bit hash of every row of integers [N, S], the order of its cells included: uint64 [N]."""
-    total = np.full(len(rows), np.uint64(rows.shape[1]))
-    with np.errstate(over="ignore"):
-        for column in np.ascontiguousarray(rows.T):
-            total = mix64_array((total ^ column.astype(np.uint64)) + _GOLDEN)
-    return total
+    return fold(np.full(len(rows), rows.shape[1], np.uint64), *rows.T)
 
 
 def dihedral(size: int) -> NDArray[np.int64]:

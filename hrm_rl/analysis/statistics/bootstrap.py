@@ -21,9 +21,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.counter_rng import mix64, stream_keys
+from hrm_rl.puzzles.counter_rng import GOLDEN, mix64, stream_keys
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
@@ -301,7 +300,7 @@ def _count_draws(keys, times, number, counts):
         state = keys[draw]
         left = times[draw] * number.shape[0]
         while left > 0:
-            state += _GOLDEN
+            state += GOLDEN
             bits = mix64(state)
             product = (bits & _LOW_HALF) * rows
             if (product & _LOW_HALF) >= rejected:

@@ -73,11 +73,6 @@ def puzzles_hash(inputs: ArrayLike, labels: ArrayLike) -> str:
 
 def puzzle_ids(inputs: ArrayLike, labels: ArrayLike) -> NDArray[np.uint64]:
     """A hash of each puzzle with its solution, uint64 [N], to find puzzles that two sets share."""
-    from hrm_rl.puzzles.counter_rng import mix64_array  # loads numba
+    from hrm_rl.puzzles.counter_rng import stream_keys  # loads numba
 
-    tokens = np.concatenate([np.asarray(inputs), np.asarray(labels)], axis=1)
-    tokens = tokens.astype(np.int64).view(np.uint64)
-    ids = np.zeros(len(tokens), np.uint64)
-    for place in range(tokens.shape[1]):
-        ids = mix64_array((ids ^ tokens[:, place]) + np.uint64(0x9E3779B97F4A7C15))
-    return ids
+    return stream_keys(*np.asarray(inputs).T, *np.asarray(labels).T)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hrm_rl.puzzles.counter_rng import below, mix64
+from hrm_rl.puzzles.counter_rng import GOLDEN, below, mix64
 
 _OPEN, _WALLED = np.int16(-1), np.int16(32767)
 _WALL, _SPACE, _START, _GOAL, _PATH = 1, 2, 3, 4, 5
@@ -23,7 +23,6 @@ _WALL, _SPACE, _START, _GOAL, _PATH = 1, 2, 3, 4, 5
 # closed ones, and there shortest paths wind most.
 _FEWEST_WALLS, _MOST_WALLS = 23593, 27525
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LOW_BITS, _SIXTEEN = np.uint64(65535), np.uint64(16)
 
 COUNT_CAP = 1 << 60
@@ -92,7 +91,7 @@ def _scatter_walls(size, stream, grid):
     for row in range(1, size + 1):
         for cell in range(row * w + 1, row * w + size + 1):
             if left == 0:  # four cells a draw
-                stream[0] += _GOLDEN
+                stream[0] += GOLDEN
                 bits, left = mix64(stream[0]), 4
             grid[cell] = _WALLED if np.int64(bits & _LOW_BITS) < walls else _OPEN
             bits >>= _SIXTEEN

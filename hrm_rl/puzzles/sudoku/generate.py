@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hrm_rl.puzzles.counter_rng import stream_keys
 from hrm_rl.puzzles.family import check_request
 from hrm_rl.puzzles.pool import PuzzleArrays
-from hrm_rl.puzzles.sudoku import kernels
+from hrm_rl.puzzles.sudoku import kernels, random_kernels
 from hrm_rl.puzzles.sudoku.classes import class_key, in_split
 from hrm_rl.puzzles.sudoku.layout import BLANK, Layout, layout
 from hrm_rl.puzzles.sudoku.solve import rate as rate_puzzles
@@ -103,5 +103,5 @@ def _make(
     """Tokens of the puzzles and of their solutions, both int32 [N, S], one a stream key."""
     boards = np.zeros((len(keys), tables.size**2), np.int8)
     solutions = np.zeros_like(boards)
-    kernels.generate_boards(tables, keys, low, high, boards, solutions, kernels.scratch(tables))
+    random_kernels.generate_boards(tables, keys, low, high, boards, solutions, kernels.scratch(tables))
     return boards.astype(np.int32) + BLANK, solutions.astype(np.int32) + BLANK

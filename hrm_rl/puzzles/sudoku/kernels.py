@@ -1,12 +1,13 @@
-"""The compiled core of Sudoku: solve, generate and rate, one code path for every size.
+"""The compiled solver of Sudoku, one code path for every size.
 
-Everything here works on digits (0 = blank) and on candidate sets held as bit masks, with the tables of
-`sudoku_layout.Layout`. The kernels share a file because numba's on-disk cache watches only the file that
-holds a kernel: split up, a change in the solver would leave stale generators behind.
+Boards hold digits (0 = blank); candidate sets are bit masks; the tables are those of `Layout`.
 
 Propagation knows naked singles, hidden singles and locked candidates. Each rule only ever removes
 candidates and stays applicable when others were removed, so the result does not depend on the order in
-which they fire; that is why a generated puzzle's distribution is the same in every symmetric copy.
+which they fire. Hence the distribution of generated puzzles is the same in every symmetric copy.
+
+numba's on-disk cache watches only the file that holds a kernel: after a change here, save
+`random_kernels.py` too, or stale generators stay behind.
 """
 
 from __future__ import annotations
@@ -17,11 +18,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hrm_rl.puzzles.counter_rng import below, mix64
 from hrm_rl.puzzles.sudoku.layout import Layout
 
-_BITS = np.array([bin(mask).count("1") for mask in range(512)], np.uint8)
-_ONE = np.uint64(1)
+BITS = np.array([bin(mask).count("1") for mask in range(512)], np.uint8)
 
 
 class Scratch(NamedTuple):
@@ -52,7 +51,7 @@ def scratch(layout: Layout) -> Scratch:
 
 @njit(cache=True)
 def _set_hidden(layout, cell, hidden, candidates, queue, queued, dirty):
-    """Sets `cell` to the one digit of `hidden` it may hold; returns (queued, dirty), queued -1 if two."""
+    """Set `cell` to the one digit of `hidden` it may hold; return (queued, dirty), queued -1 if two."""
     v = candidates[cell]
     bit = v & hidden
     if bit and bit != v:
@@ -67,7 +66,7 @@ def _set_hidden(layout, cell, hidden, candidates, queue, queued, dirty):
 
 @njit(cache=True)
 def _remove(layout, cells, width, digits, candidates, queue, queued, dirty):
-    """Removes `digits` from a segment; returns (queued, dirty), queued -1 if a cell runs empty."""
+    """Remove `digits` from a segment; return (queued, dirty), queued -1 if a cell runs empty."""
     for j in range(width):
         cell = cells[j]
         v = candidates[cell]
@@ -88,7 +87,7 @@ def _sweep(layout, chute, candidates, queue, dirty, work):
     """Hidden singles, then locked candidates, of one band or stack (a band's boxes included).
 
     Returns (queued, dirty); queued is -1 on a contradiction. Masks are gathered once and go stale as
-    cells change, which loses nothing: a stale deduction is still sound, and changed chutes turn dirty.
+    cells change, which is harmless: a stale deduction is still sound, and changed chutes turn dirty.
     """
     full = (1 << layout.size) - 1
     lines, width = layout.chute_lines[chute], layout.chute_width[chute]
@@ -169,8 +168,8 @@ def _sweep(layout, chute, candidates, queue, dirty, work):
 
 
 @njit(cache=True)
-def _propagate(layout, candidates, queue, queued, dirty, work):
-    """Applies all rules until none fires; False on a contradiction.
+def propagate(layout, candidates, queue, queued, dirty, work):
+    """Apply all rules until none fires; return False on a contradiction.
 
     queue[:queued] holds the single cells to propagate, `dirty` the bit mask of chutes to sweep. A cell
     enters the queue when it turns single, so at most once, and the queue never overflows.
@@ -209,7 +208,7 @@ def _all_chutes(layout):
 
 @njit(cache=True)
 def _load(layout, board, cell_without, digit_without, candidates, work):
-    """Fills `candidates` from the givens and propagates; False on a contradiction.
+    """Fill `candidates` from the givens and propagate; return False on a contradiction.
 
     Cell `cell_without` (-1 for none) counts as blank that must not hold `digit_without`.
     """
@@ -239,7 +238,7 @@ def _load(layout, board, cell_without, digit_without, candidates, work):
         if v & (v - 1) == 0:
             work.queue[queued] = cell
             queued += 1
-    return _propagate(layout, candidates, work.queue, queued, _all_chutes(layout), work)
+    return propagate(layout, candidates, work.queue, queued, _all_chutes(layout), work)
 
 
 @njit(cache=True)
@@ -249,7 +248,7 @@ def _branch_cell(layout, candidates):
     for cell in range(layout.size * layout.size):
         v = candidates[cell]
         if v & (v - 1):
-            count = _BITS[v]
+            count = BITS[v]
             if count < fewest:
                 fewest, chosen = count, cell
                 if count == 2:
@@ -258,8 +257,8 @@ def _branch_cell(layout, candidates):
 
 
 @njit(cache=True)
-def _search(layout, board, cell_without, digit_without, limit, max_guesses, solution, work):
-    """Counts solutions up to `limit`; -1 if more than `max_guesses` guesses would be needed.
+def search(layout, board, cell_without, digit_without, limit, max_guesses, solution, work):
+    """Count solutions up to `limit`; -1 if more than `max_guesses` guesses would be needed.
 
     Depth-first: the first cell of fewest candidates, its digits in ascending order. The first solution
     found goes to `solution`; guesses and backtracks (guesses that propagation refutes) to work.effort.
@@ -278,7 +277,7 @@ def _search(layout, board, cell_without, digit_without, limit, max_guesses, solu
             if cell < 0:
                 if found == 0:
                     for i in range(layout.size * layout.size):
-                        solution[i] = _BITS[candidates[i] - 1] + 1
+                        solution[i] = BITS[candidates[i] - 1] + 1
                 found += 1
                 if found >= limit:
                     return found
@@ -292,13 +291,13 @@ def _search(layout, board, cell_without, digit_without, limit, max_guesses, solu
         if work.effort[0] >= max_guesses:
             return -1
         bit = v & -v
-        candidates[cell] = v ^ bit  # what is left to try here
+        candidates[cell] = v ^ bit  # the digits still to try here
         deeper = work.candidates[depth + 1]
         deeper[:] = candidates
         deeper[cell] = bit
         work.queue[0] = cell
         work.effort[0] += 1
-        if _propagate(layout, deeper, work.queue, 1, layout.cell_chutes[cell], work):
+        if propagate(layout, deeper, work.queue, 1, layout.cell_chutes[cell], work):
             depth += 1
             work.branch[depth] = -1
         else:
@@ -308,137 +307,7 @@ def _search(layout, board, cell_without, digit_without, limit, max_guesses, solu
 
 @njit(cache=True, nogil=True)
 def solve_boards(layout, boards, limit, max_guesses, solutions, counts, effort, work):
-    """Solves boards int8 [N, S] into solutions int8 [N, S], counts int64 [N], effort int64 [N, 2]."""
+    """Solve boards int8 [N, S] into solutions int8 [N, S], counts int64 [N], effort int64 [N, 2]."""
     for k in range(boards.shape[0]):
-        counts[k] = _search(layout, boards[k], -1, 0, limit, max_guesses, solutions[k], work)
+        counts[k] = search(layout, boards[k], -1, 0, limit, max_guesses, solutions[k], work)
         effort[k, 0], effort[k, 1] = work.effort[0], work.effort[1]
-
-
-@njit(cache=True)
-def _shuffle(stream, values):
-    for i in range(values.size - 1, 0, -1):
-        j = below(stream, i + 1)
-        values[i], values[j] = values[j], values[i]
-
-
-@njit(cache=True)
-def _random_grid(layout, stream, solution, work):
-    """Fills `solution` by random digits in random open cells, propagating after each.
-
-    A refuted digit is struck out; should that refute the board, all starts anew. No choice looks at
-    cell numbers or digits, so every symmetric copy of a grid is equally likely.
-    """
-    cells = layout.size * layout.size
-    candidates, before = work.candidates[0], work.candidates[1]
-    candidates[:] = (1 << layout.size) - 1
-    while True:
-        open_cells = 0
-        for cell in range(cells):
-            v = candidates[cell]
-            if v & (v - 1):
-                work.branch[open_cells] = cell
-                open_cells += 1
-        if open_cells == 0:
-            break
-        cell = work.branch[below(stream, open_cells)]
-        v = candidates[cell]
-        bit = v & -v
-        for _ in range(below(stream, _BITS[v])):
-            v ^= bit
-            bit = v & -v
-        before[:] = candidates
-        candidates[cell] = bit
-        work.queue[0] = cell
-        if _propagate(layout, candidates, work.queue, 1, layout.cell_chutes[cell], work):
-            continue
-        candidates[:] = before
-        v = candidates[cell] ^ bit
-        candidates[cell] = v
-        work.queue[0] = cell
-        queued = 1 if v & (v - 1) == 0 else 0
-        if not _propagate(layout, candidates, work.queue, queued, layout.cell_chutes[cell], work):
-            candidates[:] = (1 << layout.size) - 1
-    for cell in range(cells):
-        solution[cell] = _BITS[candidates[cell] - 1] + 1
-
-
-@njit(cache=True, nogil=True)
-def generate_boards(layout, keys, low, high, boards, solutions, work):
-    """One minimal puzzle a stream key, plus low .. high further givens.
-
-    keys uint64 [N]; boards and solutions int8 [N, S] are filled. Givens are removed in random order,
-    each if no other digit fits its cell, so that what stays is a minimal puzzle; then blanks are
-    revealed in random order, at least one blank being left.
-    """
-    cells = layout.size * layout.size
-    stream = np.zeros(1, np.uint64)
-    order = np.arange(cells)
-    other = np.zeros(cells, np.int8)
-    for k in range(keys.size):
-        stream[0] = keys[k]
-        board, solution = boards[k], solutions[k]
-        _random_grid(layout, stream, solution, work)
-        board[:] = solution
-        for i in range(cells):
-            order[i] = i
-        _shuffle(stream, order)
-        blanks = 0
-        for cell in order:
-            digit = board[cell]
-            if _search(layout, board, cell, digit, 1, 1 << 40, other, work) == 0:
-                board[cell] = 0
-                order[blanks] = cell  # only entries already visited are overwritten
-                blanks += 1
-        extra = min(low + below(stream, high - low + 1), blanks - 1)
-        revealed = order[:blanks]
-        _shuffle(stream, revealed)
-        for cell in revealed[:extra]:
-            board[cell] = solution[cell]
-
-
-@njit(cache=True)
-def _shuffle_lines(stream, groups, width, scratch_order, lines):
-    """A random order of groups * width lines that keeps groups together, into lines[:groups * width]."""
-    for group in range(groups):
-        scratch_order[group] = group
-    _shuffle(stream, scratch_order[:groups])
-    for group in range(groups):
-        block = lines[group * width : (group + 1) * width]
-        for i in range(width):
-            block[i] = scratch_order[group] * width + i
-        _shuffle(stream, block)
-
-
-@njit(cache=True, nogil=True)
-def mean_backtracks(layout, boards, copies, max_guesses, ratings, work):
-    """Mean backtracks of proving uniqueness over random symmetric copies: ratings float32 [N].
-
-    The copies of boards int8 [N, S] are drawn by a stream that starts from the board itself. NaN where
-    a board has not exactly one solution, or takes more than `max_guesses` guesses in a copy.
-    """
-    size = layout.size
-    stream = np.zeros(1, np.uint64)
-    copy, solution = np.zeros(size * size, np.int8), np.zeros(size * size, np.int8)
-    order, rows, columns = np.zeros(9, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64)
-    digits = np.arange(size + 1)
-    for k in range(boards.shape[0]):
-        board = boards[k]
-        stream[0] = 0
-        for cell in range(size * size):
-            stream[0] = mix64(stream[0] + np.uint64(board[cell]) + _ONE)
-        total = 0
-        for _ in range(copies):
-            _shuffle_lines(stream, layout.box_columns, layout.box_rows, order, rows)
-            _shuffle_lines(stream, layout.box_rows, layout.box_columns, order, columns)
-            _shuffle(stream, digits[1:])
-            transposed = layout.box_rows == layout.box_columns and below(stream, 2) == 1
-            for i in range(size):
-                for j in range(size):
-                    cell = rows[i] * size + columns[j]
-                    target = j * size + i if transposed else i * size + j
-                    copy[target] = digits[board[cell]]
-            if _search(layout, copy, -1, 0, 2, max_guesses, solution, work) != 1:
-                total = -1
-                break
-            total += work.effort[1]
-        ratings[k] = np.nan if total < 0 else total / copies

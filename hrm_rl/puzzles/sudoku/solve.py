@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.sudoku import kernels
+from hrm_rl.puzzles.sudoku import kernels, random_kernels
 from hrm_rl.puzzles.sudoku.layout import BLANK, as_tokens, layout
 
 MAX_GUESSES = 1_000_000
@@ -107,7 +107,7 @@ def rate(inputs: ArrayLike, size: int = 9, copies: int = 16) -> NDArray[np.float
         return _naked_single_rounds(boards).reshape(shape)
     ratings = np.empty(len(boards), np.float32)
     work = kernels.scratch(tables)
-    kernels.mean_backtracks(tables, boards, copies, MAX_GUESSES, ratings, work)
+    random_kernels.mean_backtracks(tables, boards, copies, MAX_GUESSES, ratings, work)
     return ratings.reshape(shape)
 
 
