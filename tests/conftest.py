@@ -58,6 +58,44 @@ def tiny_hrm() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def preset() -> Callable[..., Any]:
+    """Makes a preset so small that a training step takes milliseconds."""
+    return _tiny_preset
+
+
+def _tiny_preset(**changes: Any) -> Any:
+    from hrm_rl.agents import LearnerConfig
+    from hrm_rl.model import HRMConfig
+    from hrm_rl.training.presets import Preset, SudokuData
+
+    model = HRMConfig(
+        vocab_size=6,
+        seq_len=16,
+        puzzle_emb_ndim=0,
+        hidden_size=16,
+        num_heads=2,
+        H_layers=1,
+        L_layers=1,
+        pos_encodings="learned",
+        halt_max_steps=3,
+        halt_exploration_prob=0.5,
+        forward_dtype="float32",
+    )
+    settings: dict[str, Any] = {
+        "name": "tiny",
+        "model": model,
+        "learner": LearnerConfig(optimizer="adamw", lr=1e-3, warmup_steps=3),
+        "data": SudokuData(size=4, extra_givens=(4, 8), train_puzzles=40, validation_puzzles=10),
+        "batch_size": 8,
+        "max_steps": 6,
+        "ema_decay": 0.9,
+        "validate_every": 3,
+        "log_every": 2,
+    }
+    return Preset(**(settings | changes))
+
+
+@pytest.fixture(scope="session")
 def restless_hrm(tiny_hrm) -> Callable[..., Any]:
     """Makes a tiny HRM whose rows halt at different segments; the seed was searched for that."""
     import torch

@@ -1,7 +1,7 @@
-"""The reference implementation's own training step, run from a local clone, to be timed beside ours.
+"""The reference implementation's own training step, run from a local clone.
 
-Nothing of it is changed but what a machine may lack: FlashAttention becomes PyTorch's fused attention,
-and its compiled AdamATan2 becomes ours, which computes the same. Source: github.com/sapientinc/HRM,
+Two parts that a machine may lack are replaced: FlashAttention by PyTorch's fused attention, and the compiled
+AdamATan2 by ours, which computes the same. Source: github.com/sapientinc/HRM,
 `pretrain.py` (`create_model`, `train_batch`).
 """
 
@@ -28,14 +28,14 @@ class ReferenceStep:
 
     Args:
         directory: a clone of the reference.
-        config: the architecture; puzzle_emb_ndim must be > 0 or there is no sparse optimizer, as there.
-        weights: what to start from, so that both compute the same.
+        config: the architecture; without a puzzle embedding there is no sparse optimizer.
+        weights: initial weights, shared with ours.
         batch: `inputs`, `labels`, `puzzle_identifiers` (int32, as its data loader gives them).
-        device: where.
-        compile: with its own torch.compile, else eager.
+        device: a PyTorch device.
+        compile: use its own torch.compile; otherwise eager.
 
     Raises:
-        FileNotFoundError: `directory` is no clone of the reference.
+        FileNotFoundError: `directory` is not a clone of the reference.
         ValueError: a package that the reference needs is missing.
     """
 
@@ -68,7 +68,7 @@ class ReferenceStep:
             self.carry = head.initial_carry(self.batch)
 
     def step(self) -> float:
-        """Forward, backward and update; the loss, as its trainer reads it at every step."""
+        """Forward, backward and update; returns the loss, which its trainer also reads at every step."""
         self.carry, loss, metrics, _, _ = self.head(
             carry=self.carry, batch=self.batch, return_keys=[]
         )
@@ -76,30 +76,32 @@ class ReferenceStep:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        # Its trainer brings the metrics to the host each step.
+        # Its trainer copies the metrics to the host at each step.
         torch.stack([metrics[name].float() for name in sorted(metrics)]).cpu()
         return float(loss.detach())
 
     def evaluating(self) -> "ReferenceStep":
-        """Itself, from now on for `segment`: no target, and nothing halts."""
+        """Switch to evaluation, for `segment`: no target, and nothing halts."""
         self._head.eval()
         return self
 
     @torch.no_grad()
     def segment(self) -> None:
-        """One segment as its evaluation runs it."""
+        """One segment, as its evaluation runs it."""
         self.carry, *_ = self.head(carry=self.carry, batch=self.batch, return_keys=[])
 
 
 def check_clone(directory: Path) -> None:
-    """Raises FileNotFoundError where `directory` is no clone of the reference."""
+    """Raise FileNotFoundError if `directory` is not a clone of the reference."""
     for file in _FILES:
         if not (directory / file).is_file():
-            raise FileNotFoundError(f"{directory} is no clone of sapientinc/HRM: {file} is missing")
+            raise FileNotFoundError(
+                f"{directory} is not a clone of sapientinc/HRM: {file} is missing"
+            )
 
 
 def _load(directory: Path) -> dict[str, types.ModuleType]:
-    """The clone's modules, imported once; its top-level name is `models`."""
+    """The clone's modules, imported once under their top-level name `models`."""
     check_clone(directory)
     with _importable(directory):
         try:
@@ -116,7 +118,7 @@ def _load(directory: Path) -> dict[str, types.ModuleType]:
 
 @contextmanager
 def _importable(directory: Path) -> Iterator[None]:
-    """The clone on the path, and FlashAttention there in name."""
+    """Put the clone on the import path, with a stand-in for FlashAttention."""
     sys.path.insert(0, str(directory))
     stub: Any = types.ModuleType("flash_attn")
     stub.flash_attn_func = _attention

@@ -1,4 +1,4 @@
-"""CUDA graphs on and off, side by side: latency of a segment and of a training step."""
+"""Rows of `hrm-rl bench` about CUDA graphs: latency of a segment and of a training step, on and off."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +8,10 @@ import torch
 
 from hrm_rl.agents import HRMAgent, Learner, LearnerConfig
 from hrm_rl.agents.learning.graphs import WARM_UP_STEPS, GraphedAgent, GraphedLearner
-from hrm_rl.bench.timing import Way, interleaved, ratio_row
+from hrm_rl.bench.timing import Way, interleaved, ratio_row, shape
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.training.machine.compute import Compute
+from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
 
 BATCHES = (1, 8, 64, 768)
 # Runs in one measurement, so that one launch's jitter does not show.
@@ -26,34 +27,33 @@ def graph_rows(
     """Rows of `hrm-rl bench`, in seconds a run: `ours` replays graphs, `other` launches kernel by kernel.
 
     `graph.segment.*` is a segment with its features and the rule q; `graph.train_step.*` is act and learn
-    by the paper's recipe, the environment left out (its answers are always the same here).
+    by the paper's recipe, without an environment.
 
     Args:
-        device: of PyTorch's; anywhere but on CUDA the two sides do the same work.
+        device: a PyTorch device; on any but CUDA the two sides do the same work.
         rounds: interleaved rounds a row.
-        config: the 27M-parameter model on 9x9 Sudoku by default, bfloat16.
-        batches: rows of a batch, one row of results each and kind.
+        config: by default the 27M-parameter model on 9x9 Sudoku in bfloat16.
+        batches: rows of a batch; each gives one row of results of either kind.
     """
     config = config or HRMConfig(vocab_size=11, seq_len=81)
     compute = Compute(device, config.forward_dtype)
     for kind, make in (("segment", _segment), ("train_step.full", _training_step)):
         for batch in batches:
             ways = {
-                name: Way(make(config, batch, device, graphs=graphs), compute)
+                name: Way(_repeated(make(config, batch, device, graphs)), compute)
                 for name, graphs in (("on", True), ("off", False))
             }
-            seconds = interleaved(ways, rounds)
-            each = {name: [t / _RUNS for t in times] for name, times in seconds.items()}
-            name = f"graph.{kind}.h{config.hidden_size}.s{config.seq_len}.b{batch}"
-            yield ratio_row(name, each["on"], each["off"], "without graphs")
-            # Before the next two take theirs.
+            seconds = interleaved(ways, rounds, runs=_RUNS)
+            name = f"graph.{kind}.{shape(config, batch)}"
+            yield ratio_row(name, seconds["on"], seconds["off"], "without graphs")
+            # Free the memory of these two before the next two allocate theirs.
             del ways
-            gc.collect()  # learner and agent are in circles with their graphs
+            gc.collect()  # learner and agent are in reference cycles with their graphs
             if device.startswith("cuda"):
                 torch.cuda.empty_cache()
 
 
-def _segment(config: HRMConfig, batch: int, device: str, *, graphs: bool) -> Callable[[], None]:
+def _segment(config: HRMConfig, batch: int, device: str, graphs: bool) -> Callable[[], Any]:
     model, obs = _model_and_batch(config, batch, device)
     agent = (GraphedAgent if graphs else HRMAgent)(model, "q")
     key = torch.arange(batch, device=device)
@@ -61,31 +61,15 @@ def _segment(config: HRMConfig, batch: int, device: str, *, graphs: bool) -> Cal
 
     def run() -> None:
         nonlocal state
-        for _ in range(_RUNS):
-            state = agent.act(obs, state, puzzle_key=key).state
+        state = agent.act(obs, state, puzzle_key=key).state
 
-    return _warm(run)
+    return run
 
 
-def _training_step(
-    config: HRMConfig, batch: int, device: str, *, graphs: bool
-) -> Callable[[], None]:
+def _training_step(config: HRMConfig, batch: int, device: str, graphs: bool) -> Callable[[], Any]:
     model, obs = _model_and_batch(config, batch, device)
     learner = (GraphedLearner if graphs else Learner)(model, batch, LearnerConfig())
-    going_on = torch.zeros(batch, dtype=torch.bool, device=device)
-    info = {
-        "correct": going_on,
-        "_episode": going_on,
-        "segments": obs["segment"] + 1,
-        "cell_accuracy": torch.zeros(batch, device=device),
-    }
-
-    def run() -> None:
-        for _ in range(_RUNS):
-            out, _ = learner.act(obs)
-            learner.learn(out, obs, obs["inputs"], info)
-
-    return _warm(run)
+    return fixed_step(learner, obs, obs["inputs"])
 
 
 def _model_and_batch(
@@ -93,13 +77,16 @@ def _model_and_batch(
 ) -> tuple[HRM, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
     model = HRM(config).to(device)
-    inputs = torch.randint(config.vocab_size, (batch, config.seq_len)).to(device)
-    zeros = torch.zeros(batch, dtype=torch.int64, device=device)
-    return model, {"inputs": inputs, "puzzle_identifiers": zeros, "segment": zeros + 1}
+    return model, fixed_observation(random_tokens(config, batch, device), segment=1)
 
 
-def _warm(run: Callable[[], None]) -> Callable[[], None]:
-    """Past the steps that record, if any."""
-    for _ in range(WARM_UP_STEPS // _RUNS + 1):
+def _repeated(run: Callable[[], Any]) -> Callable[[], None]:
+    """`_RUNS` runs in one, past the steps that record graphs."""
+    for _ in range(WARM_UP_STEPS + _RUNS):
         run()
-    return run
+
+    def repeated() -> None:
+        for _ in range(_RUNS):
+            run()
+
+    return repeated

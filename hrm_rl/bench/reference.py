@@ -1,4 +1,4 @@
-"""Our training step beside the reference's own, in one process, on the same weights and batch."""
+"""Rows of `hrm-rl bench --reference`: our steps and segments beside the reference's, on the same weights."""
 
 import dataclasses
 import logging
@@ -12,30 +12,30 @@ from torch import Tensor
 from hrm_rl.agents import Learner, LearnerConfig
 from hrm_rl.bench.clone import ReferenceStep
 from hrm_rl.bench.roofline import measure_peak, segment_work, step_work, with_work
-from hrm_rl.bench.timing import Way, interleaved, ratio_row
+from hrm_rl.bench.timing import Way, interleaved, ratio_row, shape
 from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.training.machine.compute import Compute, choose_compute, current_switches
+from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step
 
 log = logging.getLogger(__name__)
 
-# (hidden_size, num_heads, seq_len, batch): on a CPU what it can bear, on a GPU the paper's batch. There the
-# reference takes a minute or two to compile, for each shape anew, and time is dear: one will do.
+# (hidden_size, num_heads, seq_len, batch): small enough for a CPU; on a GPU the paper's batch, and only one
+# shape, since the reference takes a minute or two to compile each.
 _SHAPES = {
     "cpu": ((128, 4, 81, 16), (512, 8, 81, 16)),
     "cuda": ((512, 8, 81, 768),),
 }
-# Rows of a segment without gradients: latency, and a batch; what is wanted more comes first.
+# Rows of a segment without gradients: latency and a batch, the more important one first.
 _SEGMENT_ROWS = {"cpu": (1, 16), "cuda": (768, 1)}
 _TARGETS = ("subsample:0.125", "none")
-# (dtype, compiled) of the reference's step; the last is its fastest. A CPU that emulates bfloat16 would take
-# minutes a step.
+# (dtype, compiled) of the reference's step, its fastest last. Emulated bfloat16 would take minutes a step.
 _WITH_BFLOAT16 = (("float32", False), ("bfloat16", False), ("bfloat16", True))
 _WITHOUT_BFLOAT16 = (("float32", False), ("float32", True))
 
 
 def reference_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, Any]]:
-    """Rows of `hrm-rl bench --reference`: training steps, then segments without gradients.
+    """Training steps, then segments without gradients.
 
     Raises FileNotFoundError or ValueError as `ReferenceStep` does.
     """
@@ -44,18 +44,14 @@ def reference_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[s
 
 
 def _step_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, Any]]:
-    """Ours with the paper's target against the reference eager in float32, eager in bfloat16, and with
-    its own torch.compile (in float32 where bfloat16 is emulated); then our cheaper targets against ours and
-    against the last."""
+    """Ours with the paper's target against the reference: eager in float32, in bfloat16, and with its own
+    torch.compile (in float32 if bfloat16 is emulated); then our cheaper targets against ours and the last."""
     kinds = _WITH_BFLOAT16 if has_fast_bfloat16(device) else _WITHOUT_BFLOAT16
     for hidden, heads, cells, rows in _SHAPES[device.split(":")[0]]:
         _forget_compiled()
         config = HRMConfig(11, cells, hidden_size=hidden, num_heads=heads)
         batch = random_batch(config, rows)
-        shape = f"h{hidden}.s{cells}.b{rows}"
-        compute = choose_compute(
-            config, LearnerConfig(), rows, steps=1_000_000, device=device
-        ).compute
+        compute = _long_run_compute(config, rows, device)
         torch.manual_seed(0)
         weights = HRM(dataclasses.replace(config, forward_dtype="float32"))
         plain = dataclasses.replace(current_switches(), device=device)
@@ -68,7 +64,7 @@ def _step_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, 
             theirs = dataclasses.replace(config, forward_dtype=dtype)
             reference = ReferenceStep(directory, theirs, weights, batch, device, compile=compiled)
             ways[name] = Way(reference.step, plain)
-        log.info("%s: ours with %s; compiling and warming up", shape, compute)
+        log.info("%s: ours with %s; compiling and warming up", shape(config, rows), compute)
         peak = measure_peak(compute)
         seconds = interleaved(ways, rounds, warm_up=2)
         plain.apply()
@@ -78,7 +74,7 @@ def _step_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, 
             work = step_work(computed, LearnerConfig(q_target=target), rows)
             for other in references if target == "full" else ("full", references[-1]):
                 against = "ours, full" if other == "full" else other
-                name = f"train_step.{target}.{shape}"
+                name = f"train_step.{target}.{shape(config, rows)}"
                 row = ratio_row(name, seconds[target], seconds[other], against)
                 yield with_work(row, work, peak)
 
@@ -89,7 +85,7 @@ def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[st
     config = HRMConfig(11, 81, forward_dtype=dtype)
     weights = HRM(dataclasses.replace(config, forward_dtype="float32"))
     plain = dataclasses.replace(current_switches(), device=device)
-    compute = choose_compute(config, LearnerConfig(), 16, steps=1_000_000, device=device).compute
+    compute = _long_run_compute(config, 16, device)
     peak = measure_peak(compute)
     for rows in _SEGMENT_ROWS[device.split(":")[0]]:
         _forget_compiled()
@@ -101,21 +97,26 @@ def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[st
         }
         seconds = interleaved(ways, rounds, warm_up=2)
         plain.apply()
-        name = f"segment.h{config.hidden_size}.s{config.seq_len}.b{rows}"
+        name = f"segment.{shape(config, rows)}"
         against = f"reference, {dtype}, its torch.compile"
         row = ratio_row(name, seconds["ours"], seconds["reference"], against)
         computed = dataclasses.replace(config, forward_dtype=compute.dtype)
         yield with_work(row, segment_work(computed, rows), peak)
 
 
+def _long_run_compute(config: HRMConfig, rows: int, device: str) -> Compute:
+    """How `hrm-rl train` would compute a run long enough to be worth compiling."""
+    return choose_compute(config, LearnerConfig(), rows, steps=1_000_000, device=device).compute
+
+
 def _forget_compiled() -> None:
-    """Makes room for another shape: past its limit of versions of one function, torch.compile would
-    silently run the shape eagerly."""
+    """Make room for another shape: beyond its limit of versions of one function, torch.compile would
+    silently run eagerly."""
     torch.compiler.reset()
 
 
 def random_batch(config: HRMConfig, rows: int, seed: int = 0) -> dict[str, Tensor]:
-    """Tokens and labels at random, as the reference's data loader types them: int32."""
+    """Random tokens and labels, int32 as from the reference's data loader."""
     generator = torch.Generator().manual_seed(seed)
     shape = (rows, config.seq_len)
     cells = torch.randint(1, config.vocab_size, (2, *shape), generator=generator)
@@ -130,35 +131,18 @@ def random_batch(config: HRMConfig, rows: int, seed: int = 0) -> dict[str, Tenso
 def our_step(
     config: HRMConfig, target: str, weights: HRM, batch: dict[str, Tensor], compute: Compute
 ) -> Callable[[], float]:
-    """One training step of `Learner`, as `hrm-rl train` would compute it."""
+    """One training step of `Learner`, as `hrm-rl train` would compute it; returns the loss of the batch."""
     model = _model(config, weights, compute)
-    rows, device = len(batch["inputs"]), compute.device
-    learner = Learner(model, rows, LearnerConfig(q_target=target))
-    zeros = torch.zeros(rows, dtype=torch.int64, device=device)
-    obs = {
-        "inputs": batch["inputs"].long().to(device),
-        "puzzle_identifiers": zeros,
-        "segment": zeros,
-    }
-    labels = batch["labels"].long().to(device)
-    info: dict[str, Any] = {
-        "correct": zeros.bool(),
-        "_episode": zeros.bool(),
-        "segments": zeros + 1,
-        "cell_accuracy": zeros.float(),
-    }
-
-    def step() -> float:
-        out, _ = learner.act(obs)
-        return float(learner.learn(out, obs, labels, info)["loss"]) * rows
-
-    return step
+    inputs, labels = (batch[name].long().to(compute.device) for name in ("inputs", "labels"))
+    learner = Learner(model, len(inputs), LearnerConfig(q_target=target))
+    step = fixed_step(learner, fixed_observation(inputs), labels)
+    return lambda: float(step()["loss"]) * len(inputs)
 
 
 def _our_segment(
     config: HRMConfig, weights: HRM, batch: dict[str, Tensor], compute: Compute
 ) -> Callable[[], None]:
-    """One segment without gradients, the carry going on from call to call."""
+    """One segment without gradients; the carry persists from call to call."""
     model = _model(config, weights, compute)
     inputs = batch["inputs"].long().to(compute.device)
     ids = batch["puzzle_identifiers"].long().to(compute.device)

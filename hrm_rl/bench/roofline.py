@@ -1,7 +1,7 @@
-"""What a training step has to compute and to move, and how fast this machine can do either.
+"""Work of a training step (operations and traffic) and the peak speed of this machine.
 
-Work is counted on meta tensors, so nothing is computed; speed is measured on large plain operations. Their
-quotient says how much of the machine a step uses.
+Work is counted on meta tensors, so nothing is computed; peaks are measured on large plain operations. The
+quotient is the share of the machine that a step uses.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from hrm_rl.bench.timing import now
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.training.machine.compute import Compute
 
-# Of each float32 weight an optimizer reads itself, its gradient and two moments, and writes all but one.
+# Per float32 weight an optimizer reads weight, gradient and two moments; it writes all but the gradient.
 _OPTIMIZER_BYTES = 7 * 4
 
 
@@ -30,11 +30,11 @@ class Work:
     """Operations and traffic."""
 
     flops: float
-    """Floating-point operations of matrix products and attention, a multiplication and an addition
-    counted as two; what is done element by element is left out."""
+    """Floating-point operations of matrix products and attention (a multiply-add counts as two), without
+    elementwise operations."""
     bytes: float
-    """Read and written if every operation of the formulas reads its inputs from memory and writes its output
-    there; attention counts as fused. Code that fuses moves less."""
+    """Bytes read and written if every operation of the formulas goes through memory, with attention fused;
+    code that fuses more moves less."""
 
     def __add__(self, other: "Work") -> "Work":
         return Work(self.flops + other.flops, self.bytes + other.bytes)
@@ -45,17 +45,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Peak:
-    """What plain large operations reach here."""
+    """Speed of large plain operations on this machine."""
 
     flops: float
-    """Floating-point operations a second, of products of large square matrices."""
+    """Floating-point operations per second in products of large square matrices."""
     bytes: float
-    """Bytes a second, read and written, of copying a large tensor."""
+    """Bytes per second, read and written, in copying a large tensor."""
 
 
 def step_work(model: HRMConfig, learner: LearnerConfig, rows: int) -> Work:
-    """The work of a training step of Q-learning: a segment with its backward pass, the share of another one
-    that the Q target asks for, and the optimizer. The environment is left out."""
+    """The work of a Q-learning step: a segment with its backward pass, the share of another segment that the
+    Q target needs, and the optimizer; without the environment."""
     with torch.device("meta"):
         network = HRM(model)
 
@@ -88,7 +88,7 @@ def _tokens(model: HRMConfig, rows: int) -> Tensor:
 
 
 def count(run: Callable[[], Any]) -> Work:
-    """The work of what `run` does."""
+    """The work of calling `run`."""
     traffic, products = _Traffic(), FlopCounterMode(display=False)
     with traffic, products:
         run()
@@ -115,25 +115,22 @@ class _Traffic(TorchDispatchMode):
 
 
 def _dense(tree: Any) -> list[Tensor]:
-    """The tensors in it; sparse ones (of the puzzle embedding's few rows) are left out."""
+    """Its dense tensors, without sparse ones (the puzzle embedding's few rows)."""
     leaves = tree_leaves(tree)
     return [t for t in leaves if isinstance(t, Tensor) and t.layout == torch.strided]
 
 
 def _size(tensor: Tensor) -> int:
-    """Bytes; of an expanded tensor, those that there are."""
+    """Bytes; an expanded tensor counts its storage."""
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
 def measure_peak(compute: Compute, repeats: int = 5) -> Peak:
-    """What this machine reaches as `compute` says; takes about a second on a CPU.
-
-    The best of `repeats`, after one to warm up.
-    """
+    """The peak with these settings: the best of `repeats` after a warm-up; takes about a second on a CPU."""
     compute.apply()
     on_gpu = compute.device.startswith("cuda")
     width, numbers = (8192, 1 << 28) if on_gpu else (1024, 1 << 25)
-    # Numbers that are all alike cost a GPU less power, and so show a speed that real ones never reach.
+    # Constant tensors cost a GPU less power and would show a speed that real ones never reach.
     generator = torch.Generator(compute.device).manual_seed(0)
     a, source = (
         torch.rand(shape, generator=generator, device=compute.device)
@@ -147,7 +144,7 @@ def measure_peak(compute: Compute, repeats: int = 5) -> Peak:
 
 
 def with_work(row: dict[str, Any], work: Work, peak: Peak) -> dict[str, Any]:
-    """A row of `timing.ratio_row` with what ours did: GFLOP, GB, and the share of the peak reached."""
+    """A row of `timing.ratio_row` with our work in GFLOP and GB, and the share of the peak reached."""
     return row | {
         "gflop": work.flops / 1e9,
         "gigabytes": work.bytes / 1e9,

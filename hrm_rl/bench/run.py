@@ -1,4 +1,4 @@
-"""Side-by-side timing of training and evaluation, in one process, rounds interleaved."""
+"""`hrm-rl bench`: training and evaluation timed side by side in one process."""
 
 import datetime
 import json
@@ -18,15 +18,15 @@ from hrm_rl.bench.graphs import graph_rows
 from hrm_rl.bench.reference import reference_rows
 from hrm_rl.bench.roofline import Peak, measure_peak
 from hrm_rl.bench.training import training_rows
+from hrm_rl.files import written_whole
 from hrm_rl.kernels.precision import has_fast_bfloat16
-from hrm_rl.model.files.weights import write_whole
 from hrm_rl.training.machine.compute import Compute, choose_compute, current_switches
 from hrm_rl.training.presets import Preset, find_preset
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is measured on, and the rows, each measured when it is asked for."""
+    """The machine and settings, and the rows, each measured when the iterator reaches it."""
 
     about: dict[str, Any]
     rows: Iterator[dict[str, Any]]
@@ -35,8 +35,8 @@ class Benchmark:
 def benchmark(device: str, rounds: int = 5, reference: Path | None = None) -> Benchmark:
     """The rows of `hrm-rl bench`: seconds (medians), ratios, and their spread over rounds.
 
-    `reference` is a local clone of sapientinc/HRM to be measured beside ours.
-    Raises FileNotFoundError or ValueError where that is no clone, or does not run here.
+    `reference` is a local clone of sapientinc/HRM to measure as well. Raises FileNotFoundError or ValueError
+    if it is not a clone or does not run here.
     """
     if reference is not None:
         check_clone(reference)
@@ -62,7 +62,7 @@ def benchmark(device: str, rounds: int = 5, reference: Path | None = None) -> Be
 
 
 def machine(device: str) -> str:
-    """What the figures were measured on."""
+    """The name of the GPU, or of the CPU with its cores."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
@@ -98,9 +98,10 @@ def _rows(
 
 
 def record(folder: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> Path:
-    """Write what was measured to folder/DATE-MACHINE.json, over an earlier one of that day; its path."""
+    """Write the measurements to folder/DATE-MACHINE.json, replacing an earlier file; returns its path."""
     name = re.sub(r"[^a-z0-9]+", "-", about["machine"].lower()).strip("-")
     path = folder / f"{about['date']}-{name}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
     return path

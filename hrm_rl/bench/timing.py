@@ -1,4 +1,4 @@
-"""Timing side by side: every way once a round, round after round, in one process."""
+"""Timing side by side in one process: in every round, each way runs once."""
 
 import statistics
 import time
@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
+from hrm_rl.model import HRMConfig
 from hrm_rl.training.machine.compute import Compute
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to do something, and PyTorch's switches while it does."""
+    """One way to do something, and PyTorch's switches for it."""
 
     run: Callable[[], Any]
     compute: Compute
 
     def seconds(self) -> float:
-        """One run by the clock, the device's queue emptied before and after."""
+        """Wall-clock seconds of one run; the device's queue is empty before and after."""
         self.compute.apply()
         start = now(self.compute)
         self.run()
@@ -27,28 +28,33 @@ class Way:
 
 
 def now(compute: Compute) -> float:
-    """The clock, once the device has done what was asked of it."""
+    """The clock, read when the device has finished its work."""
     if compute.device.startswith("cuda"):
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
-def interleaved(ways: Mapping[str, Way], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of every way, `rounds` times each, taking turns, so that what disturbs one disturbs all."""
+def interleaved(
+    ways: Mapping[str, Way], rounds: int, warm_up: int = 1, runs: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of every way, `rounds` times each, alternately, so that a disturbance affects all.
+
+    `runs` is what one call of a way repeats; seconds are divided by it.
+    """
     for way in ways.values():
         for _ in range(warm_up):
             way.seconds()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            seconds[name].append(way.seconds())
+            seconds[name].append(way.seconds() / runs)
     return seconds
 
 
 def ratio_row(
     name: str, ours: Sequence[float], other: Sequence[float], against: str
 ) -> dict[str, Any]:
-    """A row of `hrm-rl bench`: medians, and how many times faster ours was in each round."""
+    """A row of `hrm-rl bench`: median seconds, and how many times faster ours was in each round."""
     ratios = sorted(b / a for a, b in zip(ours, other, strict=True))
     return {
         "name": name,
@@ -58,3 +64,8 @@ def ratio_row(
         "ratio": statistics.median(ratios),
         "spread": [ratios[0], ratios[-1]],
     }
+
+
+def shape(model: HRMConfig, rows: int) -> str:
+    """A model and batch in the names of rows: h512.s81.b16."""
+    return f"h{model.hidden_size}.s{model.seq_len}.b{rows}"

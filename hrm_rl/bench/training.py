@@ -1,4 +1,4 @@
-"""`hrm-rl bench`: a training step as `train` computes it, its Q targets, and what of it is not the model."""
+"""Rows of `hrm-rl bench` about a training step: against plain formulas, by Q target, and its overhead."""
 
 import dataclasses
 import os
@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from hrm_rl.bench.roofline import Peak, step_work, with_work
-from hrm_rl.bench.timing import Way, interleaved, now, ratio_row
+from hrm_rl.bench.timing import Way, interleaved, now, ratio_row, shape
 from hrm_rl.kernels import dispatch
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine.compute import Compute
@@ -16,7 +16,7 @@ from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.metrics import IntervalMetrics
 from hrm_rl.training.run_folder import RunFolder
 
-# Steps between two of the clock: a whole turn of the targets that do something every eighth step.
+# Steps timed together: one period of the targets that act on every eighth step.
 STEPS = 8
 _TARGETS = ("subsample:0.125", "every:8", "delayed", "lambda:0.9", "none")
 
@@ -24,9 +24,9 @@ _TARGETS = ("subsample:0.125", "every:8", "delayed", "lambda:0.9", "none")
 def training_rows(
     preset: Preset, compute: Compute, defaults: Compute, peak: Peak, rounds: int
 ) -> Iterator[dict[str, Any]]:
-    """The paper's step as we compute it against the plain formulas (HRM_KERNELS=eager) in float32 with
-    PyTorch's defaults, then our cheaper Q targets against it, then the shares of the environment and of
-    the bookkeeping."""
+    """The paper's step as `train` computes it against the plain formulas (HRM_KERNELS=eager) in float32 with
+    PyTorch's defaults; cheaper Q targets against it; then the shares of the environment and the bookkeeping.
+    """
     plain = dataclasses.replace(defaults, device=compute.device, dtype="float32")
     ways = {
         target: Way(_Workload(with_target(preset, target), compute).steps, compute)
@@ -34,28 +34,21 @@ def training_rows(
     }
     formulas = _Workload(with_target(preset, "full"), plain)
     ways["plain"] = Way(lambda: _by_formulas(formulas.steps), plain)
-    seconds = {
-        name: [whole / STEPS for whole in times]
-        for name, times in interleaved(ways, rounds).items()
-    }
+    seconds = interleaved(ways, rounds, runs=STEPS)
     model = dataclasses.replace(preset.model, forward_dtype=compute.dtype)
-    batch = preset.batch_size
     for target in ("full", *_TARGETS):
-        other, against = (
-            ("plain", "float32, plain formulas") if target == "full" else ("full", "ours, full")
-        )
-        row = ratio_row(
-            f"train_step.{target}.h{model.hidden_size}.s{model.seq_len}.b{batch}",
-            seconds[target],
-            seconds[other],
-            against,
-        )
-        yield with_work(row, step_work(model, with_target(preset, target).learner, batch), peak)
+        other, against = ("full", "ours, full")
+        if target == "full":
+            other, against = ("plain", "float32, plain formulas")
+        name = f"train_step.{target}.{shape(model, preset.batch_size)}"
+        row = ratio_row(name, seconds[target], seconds[other], against)
+        learner = with_target(preset, target).learner
+        yield with_work(row, step_work(model, learner, preset.batch_size), peak)
     yield from _shares(preset, compute, rounds)
 
 
 def _by_formulas(run: Callable[[], Any]) -> None:
-    """Run without kernels of ours."""
+    """Run without our kernels."""
     before = os.environ.get(dispatch.VARIABLE)
     os.environ[dispatch.VARIABLE] = "eager"
     try:
@@ -68,31 +61,31 @@ def _by_formulas(run: Callable[[], Any]) -> None:
 
 
 def with_target(preset: Preset, target: str) -> Preset:
-    """The preset with that target of the continue value."""
+    """The preset with another `q_target`."""
     return dataclasses.replace(preset, learner=dataclasses.replace(preset.learner, q_target=target))
 
 
 class _Workload:
-    """A run's step, taken apart."""
+    """The steps of a run, whole or part by part."""
 
     def __init__(self, preset: Preset, compute: Compute) -> None:
         model = dataclasses.replace(preset.model, forward_dtype=compute.dtype)
         data = dataclasses.replace(preset.data, train_puzzles=2000, validation_puzzles=1)
         preset = dataclasses.replace(preset, model=model, data=data)
-        # Nothing is trained to the end or saved: the folder stays unmade.
+        # Nothing is saved, so the folder is never made.
         self.trainer = Trainer(preset, compute, RunFolder("unused"))
         self.metrics = IntervalMetrics(model.halt_max_steps, self.trainer.envs.device)
         self.obs, self.info = self.trainer.envs.reset(seed=0)
 
     def steps(self) -> None:
-        """As many training steps as are timed together."""
+        """The training steps that are timed together."""
         for _ in range(STEPS):
             self.step()
 
     def step(self, clock: Callable[[], float] = lambda: 0.0) -> dict[str, float]:
-        """One training step; seconds of all, the environment, and the agent's and log's bookkeeping.
+        """One training step; returns the seconds of all, the environment, and the bookkeeping.
 
-        By default no clock is read, since that waits for a GPU and would keep its queue empty.
+        The default clock is not read, since reading it waits for a GPU and empties its queue.
         """
         obs, learner, average = self.obs, self.trainer.learner, self.trainer.average
         marks = [clock()]
@@ -125,7 +118,7 @@ class _Workload:
 
 
 def _shares(preset: Preset, compute: Compute, rounds: int) -> Iterator[dict[str, Any]]:
-    """What of a step is not the model: ratio = share."""
+    """The shares of a step outside the model, as `ratio`."""
     work = _Workload(preset, compute)
     for _ in range(3):
         work.step()

@@ -1,4 +1,4 @@
-"""A run on disk: its configuration, its log, and checkpoints that appear whole or not at all.
+"""A run on disk: its configuration, its log and its checkpoints, each of which appears whole or not at all.
 
 RUN/config.json                     the resolved preset and how it computes
 RUN/config.toml                     the same, as a file for `hrm-rl train --config`
@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from hrm_rl.files import written_whole
 from hrm_rl.model import HRM
-from hrm_rl.model.files.weights import list_checkpoints, write_whole
+from hrm_rl.model.files.weights import list_checkpoints
 from hrm_rl.training.config import to_toml
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
@@ -28,7 +29,7 @@ _KEPT = 2
 
 
 class RunFolder:
-    """Paths, and reading and writing, of one run."""
+    """Reads and writes the files of one run."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -42,32 +43,35 @@ class RunFolder:
         return self.path / "tensorboard"
 
     def create(self, preset: Preset, compute: Compute) -> None:
-        """Start a run here. Raises FileExistsError where the folder is in use."""
+        """Start a run here. Raises FileExistsError if the folder is in use."""
         self.refuse_if_used()
         self.store(preset, compute)
 
     def store(self, preset: Preset, compute: Compute) -> None:
-        """Write the resolved configuration, over an earlier one."""
+        """Write the resolved configuration, replacing an earlier one."""
         self.path.mkdir(parents=True, exist_ok=True)
         config = {"preset": preset.to_dict(), "compute": vars(compute)}
-        write_whole(self.path / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
-        write_whole(self.path / "config.toml", to_toml(preset, compute))
+        with written_whole(self.path / CONFIG_FILE) as partial:
+            partial.write_text(json.dumps(config, indent=2) + "\n")
+        with written_whole(self.path / "config.toml") as partial:
+            partial.write_text(to_toml(preset, compute))
 
-    def refuse_if_used(self, otherwise: str = "") -> None:
-        """Raises FileExistsError where the folder holds a run (`otherwise`: what one may do with
-        it), or anything else."""
+    def refuse_if_used(self, alternative: str = "") -> None:
+        """Raise FileExistsError if the folder holds a run (the message ends in `alternative`) or anything
+        else."""
         if (self.path / CONFIG_FILE).exists():
-            raise FileExistsError(
-                f"{self.path} holds a run or a model already; choose another folder{otherwise}"
-            )
+            message = f"{self.path} already holds a run or a model; choose another folder"
+            raise FileExistsError(message + alternative)
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise FileExistsError(f"{self.path} exists and is no empty folder; choose another")
+            raise FileExistsError(
+                f"{self.path} already exists and is not an empty folder; choose another folder"
+            )
 
     def config(self) -> tuple[Preset, Compute]:
-        """What `create` stored. Raises FileNotFoundError or ValueError where that cannot be."""
+        """The stored configuration. Raises FileNotFoundError or ValueError if it cannot be read."""
         file = self.path / CONFIG_FILE
         if not file.is_file():
-            raise FileNotFoundError(f"{self.path} is no run folder: it has no {CONFIG_FILE}")
+            raise FileNotFoundError(f"{self.path} is not a run folder: it has no {CONFIG_FILE}")
         return read_config_json(file)
 
     # --- checkpoints ---------------------------------------------------------------------------
@@ -77,53 +81,51 @@ class RunFolder:
         return list_checkpoints(self.path)
 
     def latest(self) -> Path:
-        """The newest checkpoint. Raises FileNotFoundError where there is none."""
+        """The newest checkpoint. Raises FileNotFoundError if there is none."""
         checkpoints = self.checkpoints()
         if not checkpoints:
-            self.config()  # says so where this is no run at all
+            self.config()  # raises if this is not a run at all
             raise FileNotFoundError(f"{self.path} has no checkpoint yet")
         return checkpoints[-1]
 
     def latest_step(self) -> int:
-        """The step of the newest checkpoint. Raises FileNotFoundError where there is none."""
+        """The step of the newest checkpoint. Raises FileNotFoundError if there is none."""
         return int(self.latest().name[5:])
 
     def save(self, step: int, model: HRM, state: dict[str, Any]) -> Path:
-        """Write a checkpoint beside its name, then rename it; keep the newest two."""
+        """Write a checkpoint; keep the newest two, and nothing that a killed process left half written."""
         folder = self.path / "checkpoints" / f"step-{step:07d}"
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        model.save_pretrained(partial)
-        torch.save(state, partial / STATE_FILE)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(partial, folder)
+        for stale in folder.parent.glob("*.partial"):
+            shutil.rmtree(stale)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(folder) as partial:
+            model.save_pretrained(partial)
+            torch.save(state, partial / STATE_FILE)
         for old in self.checkpoints()[:-_KEPT]:
             shutil.rmtree(old)
         return folder
 
     def load_model(self, dtype: str | None = None) -> tuple[HRM, int]:
-        """The newest checkpoint's model (the weight average, where one is kept), and its step.
+        """The newest checkpoint's model (the weight average, if one is kept) and its step.
 
-        It computes in `dtype`, by default in what it was trained in.
+        It computes in `dtype`, by default in the dtype it was trained in.
         """
         return HRM.from_pretrained(self.latest(), forward_dtype=dtype), self.latest_step()
 
     def load_state(self) -> dict[str, Any]:
-        """The newest checkpoint's training state."""
+        """The newest checkpoint's training state. Raises ValueError if the file is damaged."""
         file = self.latest() / STATE_FILE
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise ValueError(f"{file} is damaged or missing; the run cannot go on") from error
+            raise ValueError(f"{file} is damaged or missing; the run cannot resume") from error
 
 
 def read_config_json(file: Path) -> tuple[Preset, Compute]:
-    """What `RunFolder.store` wrote. Raises ValueError where it is damaged."""
+    """The preset and Compute that `RunFolder.store` wrote. Raises ValueError if the file is damaged."""
     try:
         stored = json.loads(file.read_text())
         return Preset.from_dict(stored["preset"]), Compute(**stored["compute"])
-    except KeyError as error:
-        raise ValueError(f"{file} is no run configuration: it lacks {error}") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is no run configuration: {error}") from None
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{file} is not a run configuration: {reason}") from None

@@ -73,7 +73,7 @@ def test_a_step_of_the_clone_starts_from_our_weights_and_updates_them(clone) -> 
 
 
 def test_a_folder_that_is_no_clone_is_named(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no clone of sapientinc/HRM: models/hrm"):
+    with pytest.raises(FileNotFoundError, match=r"not a clone of sapientinc/HRM: models/hrm"):
         ReferenceStep(tmp_path, CONFIG, HRM(CONFIG), {}, "cpu", compile=False)
 
 

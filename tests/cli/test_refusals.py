@@ -92,7 +92,9 @@ def test_no_such_folder(hrm_rl, tmp_path, question) -> None:
 
 def test_folder_that_is_no_run(hrm_rl, tmp_path) -> None:
     assert_says(hrm_rl("eval", tmp_path).refusal, tmp_path, "config.json")
-    assert_says(hrm_rl("train", "--resume", "--out", tmp_path).refusal, tmp_path, "no run folder")
+    assert_says(
+        hrm_rl("train", "--resume", "--out", tmp_path).refusal, tmp_path, "not a run folder"
+    )
 
 
 def test_run_without_a_checkpoint(hrm_rl, made, tmp_path) -> None:
@@ -106,7 +108,7 @@ def test_output_folder_in_use(hrm_rl, made, tmp_path) -> None:
     before = sorted(p.name for p in made.joinpath("run").rglob("*"))
     assert_says(hrm_rl("train", "tiny", "--out", made / "run").refusal, made / "run", "--resume")
     (tmp_path / "file").touch()
-    assert_says(hrm_rl("train", "tiny", "--out", tmp_path).refusal, "no empty folder")
+    assert_says(hrm_rl("train", "tiny", "--out", tmp_path).refusal, "not an empty folder")
     assert_says(
         hrm_rl("import-reference", made / "run", "--out", made / "run").refusal, "holds a run"
     )

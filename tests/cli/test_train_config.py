@@ -182,4 +182,4 @@ def test_push_and_eval_by_hub_id(config, tmp_path, capsys, monkeypatch) -> None:
 
 def test_push_names_what_is_wrong(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert f"{tmp_path} is no run folder" in refused(capsys, "push", tmp_path, "a/b")
+    assert f"{tmp_path} is not a run folder" in refused(capsys, "push", tmp_path, "a/b")

@@ -99,15 +99,15 @@ def test_checkpoint_holds_the_model(run, model) -> None:
 
 
 def test_a_folder_in_use_is_refused(run, preset) -> None:
-    with pytest.raises(FileExistsError, match="holds a run or a model already; choose another"):
+    with pytest.raises(FileExistsError, match="already holds a run or a model; choose another"):
         run.create(preset(), Compute())
 
 
 def test_a_folder_with_anything_in_it_is_refused(tmp_path, preset) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(FileExistsError, match="no empty folder"):
+    with pytest.raises(FileExistsError, match="not an empty folder"):
         RunFolder(tmp_path).create(preset(), Compute())
-    with pytest.raises(FileExistsError, match="no empty folder"):
+    with pytest.raises(FileExistsError, match="not an empty folder"):
         RunFolder(tmp_path / "thesis.tex").create(preset(), Compute())
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -118,7 +118,7 @@ def test_an_empty_folder_will_do(tmp_path, preset) -> None:
 
 
 def test_no_run_and_no_checkpoint_are_told_apart(tmp_path, run) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no run folder: it has no config.json"):
+    with pytest.raises(FileNotFoundError, match=r"not a run folder: it has no config.json"):
         RunFolder(tmp_path / "elsewhere").latest()
     with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
         run.latest()
@@ -129,7 +129,7 @@ def test_no_run_and_no_checkpoint_are_told_apart(tmp_path, run) -> None:
 )
 def test_damaged_config_is_named(run, text) -> None:
     (run.path / "config.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ValueError, match=r"config.json is no run configuration"):
+    with pytest.raises(ValueError, match=r"config.json is not a run configuration"):
         run.config()
 
 

@@ -1,4 +1,4 @@
-"""Where and how to compute: device, dtype, threads. On a CPU the fastest way is measured, not guessed."""
+"""Device, dtype and threads of a run; on a CPU the fastest choice is measured, not guessed."""
 
 import dataclasses
 import logging
@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -15,6 +15,7 @@ from hrm_rl.agents import Learner, LearnerConfig
 from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
+from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +25,9 @@ Compiling = Literal["auto", "yes", "no"]
 _PROBE_FLOPS = 2e10
 # Above this relative error oneDNN has not kept float32 (on AMX it computes in bfloat16).
 _FLOAT32_ERROR = 1e-5
-# How many times faster a way has to be than plain float32 on all threads for each thing it changes.
+# For each thing that a candidate changes, how many times faster than plain float32 on all threads it must be.
 _WORTH_CHANGING = {"dtype": 1.25, "matmul_precision": 1.25, "threads": 1.25, "compile": 1.05}
-# On a CPU, a step longer than this many seconds is no use to anybody who did not ask for it.
+# On a CPU the batch is cut if a step takes longer than this many seconds.
 LONG_STEP = 20.0
 # Compiling the block takes up to half a minute and saves about a fifth of a step: for long runs only.
 _WORTH_COMPILING = 900.0
@@ -64,15 +65,15 @@ class Compute:
 
 @dataclass(frozen=True)
 class Choice:
-    """The way chosen, and what a training step costs in it."""
+    """The chosen way to compute, and the cost of a training step."""
 
     compute: Compute
     row_seconds: float | None = None
-    """Measured seconds of a training step, a row; None where nothing was measured (CUDA)."""
+    """Measured seconds per row of a training step; None if nothing was measured (CUDA)."""
 
 
 def pick_device(device: str = "auto") -> str:
-    """`auto` is a CUDA device where there is one, else the CPU. Raises ValueError if unusable."""
+    """The device; `auto` is CUDA if there is a GPU, else the CPU. Raises ValueError if it cannot be used."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -80,7 +81,7 @@ def pick_device(device: str = "auto") -> str:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         if reason.startswith("Expected one of"):
-            reason = "there is no such kind; cpu, cuda and mps are the usual ones"
+            reason = "unknown kind; the usual ones are cpu, cuda and mps"
         raise ValueError(f"device {device!r} cannot be used here: {reason}") from None
     return device
 
@@ -95,31 +96,28 @@ def choose_compute(
     dtype: str = "auto",
     compile: Compiling = "auto",
 ) -> Choice:
-    """The fastest way to train this model here.
+    """The fastest way to train this model on this machine.
 
-    On a CPU a training step is timed in float32 (also through oneDNN, where that keeps float32's
-    precision) and, unless the CPU has to emulate it, in bfloat16, then on one thread: beside another
-    busy process one thread can be many times faster than several; and, for runs of a quarter of an hour
-    and more, compiled. Takes a few seconds. What rounds otherwise than plain float32 is taken only where
-    it saves a fifth or more, so that noise does not choose how a run is rounded; the run stores what was
-    chosen.
+    On a CPU, a training step is timed in float32 (also through oneDNN if that keeps float32's precision), in
+    bfloat16 unless the CPU emulates it, and then on one thread: beside another busy process one thread can be
+    many times faster than several. Runs of a quarter of an hour and more are also timed compiled. This takes
+    a few seconds. A candidate that rounds differently from plain float32 must save a fifth or more, so that
+    noise does not choose the rounding; the run stores the choice.
 
     Args:
-        model, learner, batch_size, steps: the run to be made.
-        device: `auto`, or a device of PyTorch's.
-        dtype: `auto`, or the dtype to compute in.
+        model, learner, batch_size, steps: the run.
+        device: `auto` or a PyTorch device.
+        dtype: `auto` or the dtype to compute in.
         compile: whether to compile the block; `auto` never does on a GPU, where it has not been measured.
 
     Raises:
-        ValueError: a device or dtype that cannot be used, or no compiler where one was asked for.
+        ValueError: the device or dtype cannot be used, or compilation was requested without a compiler.
     """
     device = pick_device(device)
     if dtype != "auto" and dtype not in FORWARD_DTYPES:
         raise ValueError(f"dtype must be auto or one of {FORWARD_DTYPES}, got {dtype!r}")
     if compile == "yes" and device == "cpu" and not _has_compiler():
-        raise ValueError(
-            "torch.compile needs a C++ compiler (g++, clang++ or cl), and found none here"
-        )
+        raise ValueError("torch.compile needs a C++ compiler (g++, clang++ or cl); none was found")
     if device != "cpu":
         half = device.startswith("cuda") and has_fast_bfloat16(device)
         auto = "bfloat16" if half else "float32"
@@ -151,7 +149,7 @@ def choose_compute(
         if compile == "auto" and whole_run > _WORTH_COMPILING and _has_compiler():
             try:
                 best = probe(dataclasses.replace(best, compile=True))
-            except Exception as error:  # any compiler's trouble: there is a way without
+            except Exception as error:  # whatever the compiler raises, the run works without it
                 log.info("probe: torch.compile does not work here (%s)", type(error).__name__)
     finally:
         before.apply()
@@ -166,7 +164,7 @@ def _handicap(way: Compute, plain: Compute) -> float:
 
 
 def current_switches() -> Compute:
-    """PyTorch's process-wide switches as they stand."""
+    """PyTorch's process-wide switches as they are now."""
     return Compute(
         matmul_precision=torch.get_float32_matmul_precision(), threads=torch.get_num_threads()
     )
@@ -180,7 +178,7 @@ def _has_compiler() -> bool:
 def _row_seconds(
     compute: Compute, model: HRMConfig, learner: LearnerConfig, batch_size: int
 ) -> float:
-    """Seconds a row of a training step (the faster of two quick ones), after one to warm up."""
+    """Seconds per row of a training step: the faster of two quick ones, after one to warm up."""
     compute.apply()
     config = dataclasses.replace(model, forward_dtype=compute.dtype)
     with torch.random.fork_rng(devices=[]):
@@ -194,26 +192,18 @@ def _row_seconds(
         rows = int(min(batch_size, max(4, _PROBE_FLOPS / flops)))
         # Jointly trained halting runs a segment twice as `full` does, but spread over an episode.
         student = Learner(network, rows, dataclasses.replace(learner, halting="q"))
-        inputs = torch.randint(config.vocab_size, (rows, config.seq_len))
-        zeros = torch.zeros(rows, dtype=torch.int64)
-        obs = {"inputs": inputs, "puzzle_identifiers": zeros, "segment": zeros}
-        info: dict[str, Any] = {
-            "correct": zeros.bool(),
-            "_episode": zeros.bool(),
-            "segments": zeros + 1,
-            "cell_accuracy": zeros.float(),
-        }
+        inputs = random_tokens(config, rows)
+        step = fixed_step(student, fixed_observation(inputs), inputs)
         times: list[float] = []
         while len(times) < 2 or (len(times) < 3 and times[1] < 1.0):
             start = time.perf_counter()
-            out, _ = student.act(obs)
-            student.learn(out, obs, inputs, info)
+            step()
             times.append(time.perf_counter() - start)
     return min(times[1:]) / rows
 
 
 def _onednn_keeps_float32() -> bool:
-    """Does the `medium` route still compute in float32 on this CPU?"""
+    """Whether float32 products through oneDNN keep float32's precision on this CPU."""
     before = torch.get_float32_matmul_precision()
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(64, 256, generator=generator)

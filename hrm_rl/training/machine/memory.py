@@ -1,4 +1,4 @@
-"""What a training step needs of memory, from rows that are run without being computed."""
+"""Memory of a training step, counted on meta tensors (nothing is computed)."""
 
 import os
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.recurrence import Gradient
 
-# Of each weight: itself, its gradient and two moments, in float32.
+# Copies of each weight in float32: itself, its gradient and two moments.
 _COPIES = 4
 
 
@@ -23,19 +23,18 @@ class StepMemory:
     fixed: int
     """Weights, gradients and the optimizer's moments, and the weights cast to the compute dtype."""
     per_row: int
-    """What the backward pass keeps of a row, and the row's carry, before and after."""
+    """What the backward pass keeps for a row, and the row's carry before and after."""
 
     def rows(self, available: int) -> int:
-        """The largest power of two of rows that fits into `available` bytes by this estimate, or 0."""
+        """The largest power of two of rows that fits into `available` bytes, or 0."""
         spare = (available - self.fixed) // self.per_row
         return 1 << spare.bit_length() - 1 if spare >= 1 else 0
 
 
 def step_memory(model: HRMConfig, learner: LearnerConfig) -> StepMemory:
-    """The memory of a training step, counted on meta tensors.
+    """The memory of a training step: close to what autograd keeps with fused attention.
 
-    Close to what autograd keeps with fused attention; without the scratch space of kernels, the
-    allocator's waste, and the puzzle embedding's table.
+    Not counted are the scratch space of kernels, the allocator's waste and the puzzle embedding's table.
     """
     with torch.device("meta"):
         network = HRM(model)
@@ -50,14 +49,14 @@ def step_memory(model: HRMConfig, learner: LearnerConfig) -> StepMemory:
 def kept_per_row(
     model: HRMConfig, gradient: Gradient = "one-step", *, segments: int = 1, at_once: bool = False
 ) -> int:
-    """Bytes of a row that autograd keeps at the most, over an episode of some segments; on meta tensors.
+    """Peak bytes per row that autograd keeps over an episode of `segments` segments.
 
     Args:
         model: its cycles, sizes and compute dtype.
         gradient: how much of a segment is differentiated.
-        segments: of the episode.
-        at_once: one backward pass at the episode's end, through all segments (the states between them
-            count in any case); else one after each segment, which frees what that one kept.
+        segments: length of the episode.
+        at_once: backpropagate once, at the episode's end, through all segments (the states between them
+            count in either case); otherwise after each segment, which frees what that one kept.
     """
     learner = LearnerConfig(gradient=gradient)
     with torch.device("meta"):
@@ -69,8 +68,7 @@ def kept_per_row(
 def _kept(
     network: HRM, rows: int, learner: LearnerConfig, segments: int = 1, at_once: bool = False
 ) -> int:
-    """Bytes that autograd keeps of `rows` rows, each storage counted once: the most of any segment, or of
-    all together."""
+    """Bytes that autograd keeps for `rows` rows, each storage counted once: the largest segment's, or all."""
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -92,27 +90,27 @@ def _kept(
 
 
 def total_memory(device: str) -> int:
-    """Bytes of memory that a device has in all; a CPU's is the machine's."""
+    """Bytes of a device's memory; a CPU's is the machine's."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Did an allocation fail? A CPU's allocator raises a plain RuntimeError."""
+    """Whether an allocation failed; a CPU's allocator raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "allocate memory" in str(error)
     )
 
 
 def too_large(batch_size: int, device: str, memory: StepMemory, total: int) -> MemoryError:
-    """What to raise where a batch does not fit: it names the largest that should."""
+    """The error for a batch that does not fit; it names the largest that should."""
     rows = min(memory.rows(int(0.9 * total)), batch_size // 2)
     fits = (
-        f"by estimate ({memory.per_row / 1e6:.1f} MB a row, {memory.fixed / 1e6:.0f} MB besides) "
-        f"{rows} rows fit: --batch-size {rows}"
+        f"an estimate of {memory.per_row / 1e6:.1f} MB a row and {memory.fixed / 1e6:.0f} MB besides "
+        f"leaves room for {rows} rows: --batch-size {rows}"
         if rows
-        else "by estimate not even one row fits: take a smaller model"
+        else "by estimate not even one row fits; use a smaller model"
     )
     return MemoryError(
         f"{batch_size} rows do not fit into the {total / 1e9:.1f} GB of {device}; {fits}"

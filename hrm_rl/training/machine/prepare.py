@@ -1,4 +1,4 @@
-"""From a preset to a run that this machine can make: device, dtype, and a batch a CPU can bear."""
+"""Fit a preset to this machine: device, dtype, and a batch that a CPU can handle."""
 
 import dataclasses
 import logging
@@ -17,11 +17,11 @@ def fit_to_machine(
     compile: Compiling = "auto",
     keep_batch_size: bool = False,
 ) -> tuple[Preset, Compute]:
-    """The preset as it will run here, and how it computes.
+    """The preset as it will run on this machine, and how it computes.
 
-    The dtype is the fastest measured (bfloat16 on CUDA). Where a step of the preset's batch would
-    take more than 20 seconds of a CPU, the batch is cut to the largest power of two that does not,
-    the validation set with it, and the log says so; `keep_batch_size` insists.
+    The dtype is the fastest measured (bfloat16 on CUDA). If a step of the preset's batch would take more than
+    20 seconds on a CPU, the batch is cut to the largest power of two that does not, and the validation set
+    with it, unless `keep_batch_size`; a log line reports it.
     """
     choice = choose_compute(
         preset.model,
@@ -41,8 +41,8 @@ def fit_to_machine(
         return preset, choice.compute
     rows = max(1, 1 << int(LONG_STEP / choice.row_seconds).bit_length() - 1)
     log.info(
-        "A step of %d rows would take about %.0f s on this CPU: taking %d rows (--batch-size %d "
-        "insists, a GPU takes them all).",
+        "A step of %d rows would take about %.0f s on this CPU; training on %d rows instead "
+        "(--batch-size %d keeps the batch, as does a GPU)",
         preset.batch_size,
         whole,
         rows,

@@ -156,5 +156,5 @@ def test_puzzles_of_no_family_need_no_folder_any_more(tmp_path) -> None:
 
 
 def test_no_run_no_card(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match="is no run folder"):
+    with pytest.raises(FileNotFoundError, match="is not a run folder"):
         model_card(RunFolder(tmp_path), "a/b")
