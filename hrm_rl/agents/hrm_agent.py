@@ -1,4 +1,4 @@
-"""HRMAgent: a model and a rule for stopping, acting in a puzzle environment."""
+"""HRMAgent: a model and a halting rule that act in a puzzle environment."""
 
 from typing import Any, NamedTuple
 
@@ -6,21 +6,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, parse_rule, segment_features
-from hrm_rl.halting.rules import needs_of, spec_of, stops_of
+from hrm_rl.envs.to_torch import map_tensors
+from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, segment_features
+from hrm_rl.halting.live import LiveRule
 from hrm_rl.hashing import mix, stream
 from hrm_rl.model import HRM, Carry, SegmentOutput
 
 
 class Best(NamedTuple):
-    """The best-scored draft so far, for rules that recall."""
+    """The draft with the largest score so far, for rules that recall."""
 
     score: Tensor  # [B] float32; -inf at segment 0
     draft: Tensor  # [B, S] int64
 
 
 class AgentState(NamedTuple):
-    """What the agent carries from segment to segment: thought, and what its rule compares with."""
+    """The state between segments: the model's carry, and the rule's memory of earlier segments."""
 
     carry: Carry
     memory: Memory
@@ -29,9 +30,7 @@ class AgentState(NamedTuple):
 
     def take_rows(self, rows: Tensor) -> "AgentState":
         """The state of these rows, int64 [K]."""
-        carry = Carry(*(z[rows] for z in self.carry))
-        best = None if self.best is None else Best(*(t[rows] for t in self.best))
-        return AgentState(carry, Memory(*(t[rows] for t in self.memory)), best)
+        return map_tensors(lambda t: t[rows], self)
 
 
 class SegmentResult(NamedTuple):
@@ -44,7 +43,7 @@ class SegmentResult(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """One segment's outcome."""
+    """The outcome of one segment."""
 
     action: dict[str, Tensor]  # answer [B, S] int64, halt [B] bool
     state: AgentState
@@ -53,14 +52,14 @@ class Decision(NamedTuple):
 
 
 class HRMAgent:
-    """Thinks one segment an action and stops by a rule; trains nothing.
+    """Run one segment for each action and stop by a halting rule, without training.
 
     Args:
         model: the network, on its device.
-        rule: a rule for stopping, or its spec string; `q` is the paper's. With one that recalls
-            (`recall(q)`) the answer is at every segment the draft of the largest score so far.
-        flat_action: `predict` returns the actions of environments made with `flat_action=True`, as
-            tools that take no Dict actions want them (Stable-Baselines3's `evaluate_policy`, say).
+        rule: a halting rule or its spec string; `q` is the paper's. A rule that recalls (`recall(q)`)
+            answers at every segment with the draft of the largest score so far.
+        flat_action: `predict` returns the actions of environments made with `flat_action=True`, for tools
+            without Dict actions, such as Stable-Baselines3's `evaluate_policy`.
         pooled: compute the feature pooled_z_H even if the rule does not need it.
     """
 
@@ -72,30 +71,21 @@ class HRMAgent:
         flat_action: bool = False,
         pooled: bool = False,
     ) -> None:
-        self.model = model
-        self.flat_action = flat_action
-        self.rule: HaltingRule = parse_rule(rule) if isinstance(rule, str) else rule
-        needs = needs_of(self.rule)
-        if "future" in needs:
-            raise ValueError(
-                f"rule {spec_of(self.rule)!r} decides in hindsight: it runs on a trace bank "
-                "(`hrm-rl compare`), not live"
-            )
-        self._pooled = pooled or "pooled_z_H" in needs
-        self._recalls = bool(getattr(self.rule, "recalls", False))
+        self.model, self.flat_action = model, flat_action
+        self._live = LiveRule.of(rule)
+        self.rule = self._live.rule
+        self._pooled = pooled or self._live.pooled
 
     def initial_state(self, batch_size: int) -> AgentState:
+        """The state of a fresh batch."""
         config, device = self.model.config, self.model.device
         best = None
-        if self._recalls:
+        if self._live.recalls:
             score = torch.full((batch_size,), -torch.inf, device=device)
             draft = torch.zeros(batch_size, config.seq_len, dtype=torch.int64, device=device)
             best = Best(score, draft)
-        return AgentState(
-            self.model.initial_carry(batch_size),
-            Memory.blank(batch_size, config.seq_len, config.vocab_size, device),
-            best,
-        )
+        memory = Memory.blank(batch_size, config.seq_len, config.vocab_size, device)
+        return AgentState(self.model.initial_carry(batch_size), memory, best)
 
     @torch.no_grad()
     def act(
@@ -108,32 +98,35 @@ class HRMAgent:
         """Run one segment and decide, on tensors.
 
         Args:
-            obs: a `PuzzleVectorEnv` observation; rows whose `segment` is 0 start afresh.
-            state: the state after the last segment; None starts every row afresh.
-            puzzle_key: info["puzzle_key"], by which rules that draw at random count; a hash of the
+            obs: a `PuzzleVectorEnv` observation; rows at `segment` 0 start from a fresh state.
+            state: the state after the last segment; None: every row starts from a fresh state.
+            puzzle_key: info["puzzle_key"], the counter of rules that draw at random; a hash of the
                 inputs by default.
         """
-        rows = obs["inputs"].shape[0]
         if state is None:
-            state = self.initial_state(rows)
+            state = self.initial_state(obs["inputs"].shape[0])
         key = _hash_rows(obs["inputs"]) if puzzle_key is None else puzzle_key
         out, features, memory, answer = self._think(obs, state, key)
         best = None
-        if self._recalls:
-            assert state.best is not None
-            fresh = obs["segment"] == 0
-            score: Tensor = self.rule.score(features).float()  # type: ignore[attr-defined]
-            better = fresh | (score > state.best.score)
-            best = Best(
-                torch.where(better, score, state.best.score),
-                torch.where(better[:, None], answer, state.best.draft),
-            )
+        if self._live.recalls:
+            best = self._best(state, obs["segment"] == 0, features, answer)
             answer = best.draft
-        action = {"answer": answer, "halt": stops_of(self.rule, features)}
+        action = {"answer": answer, "halt": self._live.stops(features)}
         return Decision(action, AgentState(out.carry, memory, best), features, out)
 
-    def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> SegmentResult:
-        """A segment of every row, and what it shows."""
+    def _best(
+        self, state: AgentState, fresh: Tensor, features: SegmentFeatures, draft: Tensor
+    ) -> Best:
+        assert state.best is not None
+        score = self._live.score(features)
+        better = fresh | (score > state.best.score)
+        drafts = torch.where(better[:, None], draft, state.best.draft)
+        return Best(torch.where(better, score, state.best.score), drafts)
+
+    def _think(
+        self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor
+    ) -> SegmentResult:
+        """Run one segment of every row and compute its features."""
         fresh = obs["segment"] == 0
         carry = self.model.reset(state.carry, fresh)
         out = self.model(carry, obs["inputs"], obs["puzzle_identifiers"])
@@ -149,39 +142,33 @@ class HRMAgent:
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> tuple[dict[str, np.ndarray] | np.ndarray, tuple[np.ndarray, ...]]:
-        """Stable-Baselines3's `predict`: NumPy in, NumPy out, for one environment or a batch.
+        """Act as Stable-Baselines3's `predict` does: NumPy in and out, one environment or a batch.
 
         Args:
             observation: of a `PuzzleEnv`, or stacked.
-            state: what the last call returned, None at first.
-            episode_start: bool [B]; rows that begin a new episode. Rows whose observation is at
+            state: the state that the last call returned, None at first.
+            episode_start: bool [B], rows that begin a new episode. Rows whose observation is at
                 segment 0 do so anyway.
             deterministic: accepted for the interface; the rule alone decides.
 
-        Returns:
-            The action (`answer` and `halt`, or one array [B, S + 1] with `flat_action`; unbatched for an
-            unbatched observation), and the state.
+        Returns the action (`answer` and `halt`, or one array [B, S + 1] with `flat_action`; unbatched for an
+        unbatched observation) and the state.
         """
-        inputs = np.asarray(observation["inputs"])
-        single = inputs.ndim == 1
+        device, single = self.model.device, np.ndim(observation["inputs"]) == 1
         obs = {
-            key: torch.as_tensor(np.atleast_1d(value), device=self.model.device)
+            key: torch.as_tensor(np.asarray(value)[None] if single else value, device=device)
             for key, value in observation.items()
         }
-        if single:
-            obs["inputs"], obs["draft"] = obs["inputs"][None], obs["draft"][None]
         if episode_start is not None:
-            starts = torch.as_tensor(np.atleast_1d(episode_start), device=self.model.device)
+            starts = torch.as_tensor(np.atleast_1d(episode_start), device=device)
             obs["segment"] = torch.where(starts.bool(), 0, obs["segment"])
         decision = self.act(obs, None if state is None else self._from_numpy(state))
-        action = {k: v.cpu().numpy().astype(np.int64) for k, v in decision.action.items()}
-        memory = self._to_numpy(decision.state)
+        action: Any = {k: v.cpu().numpy().astype(np.int64) for k, v in decision.action.items()}
         if self.flat_action:
-            flat = np.concatenate([action["answer"], action["halt"][:, None]], axis=1)
-            return (flat[0] if single else flat), memory
+            action = np.concatenate([action["answer"], action["halt"][:, None]], axis=1)
         if single:
-            action = {key: value[0] for key, value in action.items()}
-        return action, memory
+            action = map_tensors(lambda array: array[0], action)
+        return action, self._to_numpy(decision.state)
 
     def _to_numpy(self, state: AgentState) -> tuple[np.ndarray, ...]:
         # NumPy has no bfloat16; float32 holds its values exactly.
@@ -191,7 +178,7 @@ class HRMAgent:
     def _from_numpy(self, arrays: tuple[np.ndarray, ...]) -> AgentState:
         z_H, z_L, *others = (torch.as_tensor(a, device=self.model.device) for a in arrays)
         dtype, split = self.model.dtype, len(Memory._fields)
-        best = Best(*others[split:]) if self._recalls else None
+        best = Best(*others[split:]) if self._live.recalls else None
         return AgentState(Carry(z_H.to(dtype), z_L.to(dtype)), Memory(*others[:split]), best)
 
 

@@ -107,7 +107,7 @@ def test_of_a_stable_baselines_model_it_has_the_policys_own_values(algorithm: An
         got = got.log_softmax(-1)
     assert torch.allclose(got, expected, atol=1e-5)
     assert thought.q_halt.isnan()
-    with pytest.raises(ValueError, match="asks for Q values"):
+    with pytest.raises(ValueError, match="needs Q values"):
         HaltedThinking(env, reasoner, "q").reset()
 
 
