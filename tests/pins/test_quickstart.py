@@ -1,0 +1,30 @@
+"""Training gives what it gave: a few steps closely, the quickstart as far as rounding allows."""
+
+from pathlib import Path
+
+import observe
+import pytest
+
+PINNED = observe.stored("quickstart")
+
+
+def test_small_training(tmp_path: Path) -> None:
+    found = observe.trained(tmp_path)
+    wanted = PINNED["small"]["command"]
+    assert observe.differences(found, wanted, rel=1e-4, at="train sudoku-4x4") == []
+
+
+def test_small_training_in_python(tmp_path: Path) -> None:
+    found = observe.learned(tmp_path)
+    assert observe.differences(found, PINNED["small"]["python"], rel=1e-4, at="Learner") == []
+
+
+@pytest.mark.slow
+def test_quickstart(tmp_path: Path) -> None:
+    """Minutes; OMP_NUM_THREADS=2 in the environment lets it have two threads."""
+    found, _ = observe.quickstart(tmp_path)
+    assert found.keys() == PINNED["rules"].keys()
+    for rule, wanted in PINNED["rules"].items():
+        for name, most in (("exact_accuracy", 0.01), ("mean_segments", 0.1)):
+            apart = abs(found[rule][name] - wanted[name])
+            assert apart <= most, f"{rule}: {name} {found[rule][name]}, pinned is {wanted[name]}"
