@@ -1,4 +1,4 @@
-"""What a segment shows to a rule for stopping, and the little state needed to see change."""
+"""What a segment shows to a halting rule, and the memory needed to measure change."""
 
 from typing import NamedTuple, Protocol
 
@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 
 
 class States(Protocol):
-    """The latent states before or after a segment, both [B, P+S, D]: a `Carry`, say."""
+    """The latent states before or after a segment, both [B, P+S, D], such as a `Carry`."""
 
     @property
     def z_H(self) -> Tensor: ...
@@ -17,7 +17,7 @@ class States(Protocol):
 
 
 class Segment(Protocol):
-    """What a segment put out: a `SegmentOutput`, say."""
+    """The output of a segment, such as a `SegmentOutput`."""
 
     @property
     def carry(self) -> States: ...
@@ -30,20 +30,20 @@ class Segment(Protocol):
 
 
 class SegmentFeatures(NamedTuple):
-    """One segment of every row, all [B]. Values after the row's `segment`-th segment."""
+    """One segment of every row, all [B]: the values after the row's `segment`-th segment."""
 
     segment: Tensor
     """Segments run on this puzzle, 1..M, integer."""
     q_halt: Tensor
     """Logit that the draft is right."""
     q_continue: Tensor
-    """Logit of the value of thinking on."""
+    """Logit of the value of continuing."""
     confidence: Tensor
     """Mean over cells of the largest probability."""
     confidence_min: Tensor
     """Smallest over cells of the largest probability."""
     margin: Tensor
-    """Mean over cells of the largest minus the second largest probability."""
+    """Mean over cells of the difference of the two largest probabilities."""
     entropy: Tensor
     """Mean over cells of the entropy, in nats."""
     kl: Tensor
@@ -51,25 +51,25 @@ class SegmentFeatures(NamedTuple):
     residual_H: Tensor
     """|z_H - previous z_H| / |z_H|; inf at segment 1."""
     residual_L: Tensor
-    """The same of z_L."""
+    """|z_L - previous z_L| / |z_L|; inf at segment 1."""
     previous_residual_H: Tensor
-    """residual_H one segment earlier; inf up to segment 2."""
+    """residual_H of the segment before; inf up to segment 2."""
     changed: Tensor
     """Share of cells whose draft differs from the last segment's; 1 at segment 1."""
     unchanged_for: Tensor
-    """Segments in a row that left the draft as it was, integer; 0 at segment 1."""
+    """Segments in a row that left the draft unchanged, integer; 0 at segment 1."""
     puzzle_key: Tensor
-    """int64, constant over a puzzle: the counter of rules that draw at random."""
+    """int64, constant over a puzzle: the random key of rules that sample."""
     pooled_z_H: Tensor | None = None
-    """Mean of z_H over positions, float32 [B, D], where it was asked for."""
+    """Mean of z_H over positions, float32 [B, D], if requested."""
     halt_sum: Tensor | None = None
-    """Sum of sigmoid(q_halt) over the segments run so far (what Graves' ACT adds up)."""
+    """Sum of sigmoid(q_halt) over the segments so far, as in Graves' ACT."""
     log_survival: Tensor | None = None
-    """Sum of log(1 - sigmoid(q_halt)): log probability of not having halted yet (PonderNet)."""
+    """Sum of log(1 - sigmoid(q_halt)): the log probability of not having halted yet (PonderNet)."""
 
 
 class Memory(NamedTuple):
-    """What the next segment's features compare with; a row at segment 0 remembers nothing."""
+    """What the next segment's features compare with; a row at segment 0 has no memory."""
 
     segment: Tensor  # [B] int64
     log_probs: Tensor  # [B, S, V] float32
@@ -87,14 +87,14 @@ class Memory(NamedTuple):
         return cls(counts, log_probs, log_probs[..., 0].long(), counts, zeros, zeros, zeros)
 
     def reset(self, where: Tensor) -> "Memory":
-        """Forget the rows of `where` (bool [B]): their next segment is their first."""
+        """Clear the rows of `where` (bool [B]): their next segment is their first."""
         return self._replace(segment=torch.where(where, 0, self.segment))
 
 
 def segment_features(
     last: Memory, before: States, out: Segment, puzzle_key: Tensor, *, pooled: bool = False
 ) -> tuple[SegmentFeatures, Memory]:
-    """The features of the segment that led from carry `before` to `out`, and the new memory.
+    """Compute the features of the segment from carry `before` to `out`, and the new memory.
 
     Probabilities are softmax over the logits, in float32. No host synchronisation.
     """

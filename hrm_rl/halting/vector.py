@@ -1,4 +1,4 @@
-"""SegmentFeatures as one flat, bounded vector: what learned rules and HRM/Halting-v0 look at."""
+"""SegmentFeatures as one flat, bounded vector, as learned rules and HRM/Halting-v0 observe them."""
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     "changed",
     "unchanged_for",
 )
-"""The columns of `feature_vector`, in order; pooled states follow where they were asked for."""
+"""The columns of `feature_vector`, in order; pooled states follow if requested."""
 
 FEATURE_LOW, FEATURE_HIGH = -10.0, 10.0
 """Bounds of every column."""
@@ -31,19 +31,16 @@ _DECADES = ("kl", "residual_H", "residual_L", "previous_residual_H")  # log10 of
 def feature_vector(features: SegmentFeatures, *, pooled: bool = False) -> Tensor:
     """float32 [B, F], F = len(FEATURE_NAMES), or F + D with `pooled` states; |x| <= 10, finite.
 
-    Segments and counts are in units of 16; Q logits are clipped to +-20 and divided by 5; what
-    compares with the segment before is log10 of its value clipped to [1e-6, 10], infinity included;
-    the others stand as they are. No host synchronisation.
-
-    Raises:
-        ValueError: `pooled` without pooled_z_H.
+    Segments and counts are in units of 16, Q logits clipped to +-20 and divided by 5, and changes since
+    the segment before (infinity included) log10 of their value clipped to [1e-6, 10]; other columns are
+    unchanged. No host synchronisation. Raises ValueError for `pooled` without pooled_z_H.
     """
     columns = [_scaled(name, getattr(features, name).float()) for name in FEATURE_NAMES]
     flat = torch.stack(columns, dim=-1)  # [B, F]
     if pooled:
         if features.pooled_z_H is None:
             raise ValueError(
-                "these features hold no pooled_z_H: record a bank with `hrm-rl trace ... --pooled`, "
+                "these features have no pooled_z_H: record the bank with `hrm-rl trace ... --pooled`, "
                 "or call segment_features(..., pooled=True)"
             )
         flat = torch.cat([flat, features.pooled_z_H.float()], dim=-1)

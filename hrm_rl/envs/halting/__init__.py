@@ -1,17 +1,17 @@
-"""`HRM/Halting-v0`: when to stop thinking, as an environment of its own.
+"""`HRM/Halting-v0`: optimal stopping of a model's reasoning, as an environment.
 
-A model thinks about a puzzle segment by segment; the agent sees what a segment showed (`q_halt`,
-confidence, change, ...: `hrm_rl.halting.vector.FEATURE_NAMES`) and thinks on (0) or halts (1). An
+A model reasons about a puzzle segment by segment. The agent observes the features of each segment
+(`hrm_rl.halting.vector.FEATURE_NAMES`: q_halt, confidence, change, ...) and continues (0) or halts (1). An
 episode returns 1 if the draft it halts with is right, minus `segment_cost` for every segment.
 
-Thinking never changes with stopping, so the model may be a recording: a trace bank, from a file
-or by default a small made-up one whose best return is known (`hrm_rl.halting.bank.toy`). Or it thinks
-live: an agent on the puzzles of a source.
+Halting does not change the model's states, so the model may be a recording: a trace bank, by default a
+small synthetic one whose best return is known (`hrm_rl.halting.bank.toy`). Or the model runs live: an agent
+on the puzzles of a source.
 """
 
 import os
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
@@ -27,28 +27,9 @@ from hrm_rl.halting.bank.toy import toy_bank
 Bank = TraceBank | str | os.PathLike[str]
 
 
-def make_env(
-    bank: Bank | None = None,
-    *,
-    split: str | None = "validation",
-    agent: Thinker | None = None,
-    source: Source | None = None,
-    segment_cost: float = 0.01,
-    **options: Any,
-) -> HaltingEnv:
-    """One halting environment; arguments as in `make_vector_env`, without rows and autoreset."""
-    mode = AutoresetMode.DISABLED
-    core = make_vector_env(
-        1,
-        bank,
-        split=split,
-        agent=agent,
-        source=source,
-        segment_cost=segment_cost,
-        autoreset_mode=mode,
-        **options,
-    )
-    return HaltingEnv(core)
+def make_env(bank: Bank | None = None, **options: Any) -> HaltingEnv:
+    """One halting environment; options as in `make_vector_env`, without rows and autoreset."""
+    return HaltingEnv(make_vector_env(1, bank, autoreset_mode=AutoresetMode.DISABLED, **options))
 
 
 def make_vector_env(
@@ -66,16 +47,16 @@ def make_vector_env(
     Args:
         num_envs: rows.
         bank: a trace bank or its file; the toy bank by default.
-        split: which puzzles of the bank to play; None plays all. The default keeps the test puzzles
-            for judging what was learned.
-        agent: thinks live instead of a bank: an `HRMAgent`, whose own rule is not asked.
-        source: the puzzles that `agent` thinks about.
+        split: the puzzles of the bank to play; None plays all. The default keeps the test puzzles for
+            evaluation.
+        agent: runs live instead of a bank: an `HRMAgent`, whose halting rule is ignored.
+        source: the puzzles for `agent`.
         segment_cost: subtracted at every segment.
-        options: those of HaltingVectorEnv, or with an agent those of PuzzleVectorEnv:
-            halt_max_steps, checker, autoreset_mode, order, device; and pooled, of a bank.
+        options: those of HaltingVectorEnv, or with an agent those of PuzzleVectorEnv: halt_max_steps,
+            checker, autoreset_mode, order, device; and pooled, of a bank.
 
     Raises:
-        ValueError: the file is no bank, it has no such split, or bank and agent are both given.
+        ValueError: the file is not a bank, it has no such split, or both bank and agent are given.
         FileNotFoundError: there is no such file.
     """
     if agent is None and source is None:
@@ -84,14 +65,12 @@ def make_vector_env(
             played = played.in_split(split)
         return HaltingVectorEnv(num_envs, played, segment_cost=segment_cost, **options)
     if agent is None or source is None or bank is not None:
-        raise ValueError(
-            "give a bank, or an agent and a source of puzzles for it, not some of both"
-        )
+        raise ValueError("give either a bank, or an agent and a source of puzzles for it")
     envs = PuzzleVectorEnv(num_envs, source, segment_cost=segment_cost, **options)
     return LiveHaltingVectorEnv(envs, agent)
 
 
-_default_bank: Callable[[], TraceBank] = lru_cache(maxsize=1)(toy_bank)
+_default_bank: Callable[[], TraceBank] = cache(toy_bank)
 
 
 def _open(bank: Bank | None) -> TraceBank:

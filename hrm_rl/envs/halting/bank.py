@@ -1,4 +1,4 @@
-"""When to stop, over a trace bank: a vector of recorded thoughts, a gather a step."""
+"""Halting over a trace bank: a step looks up the recorded segments of every row."""
 
 import time
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from hrm_rl.envs.core.transition import Checker, Rules
 from hrm_rl.envs.core.vector import read_autoreset_mode
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
-from hrm_rl.halting.vector import FEATURE_HIGH, FEATURE_LOW, FEATURE_NAMES, feature_vector
+from hrm_rl.halting.vector import FEATURE_HIGH, FEATURE_LOW, feature_vector
 from hrm_rl.hashing import below, stream
 
 
 class Outcomes(NamedTuple):
-    """What is said of each draft of a bank, all [N * M], row-major."""
+    """The judgement of each draft of a bank, all [N * M], row-major."""
 
     correct: Tensor  # bool
     valid: Tensor  # bool
@@ -30,49 +30,48 @@ class Outcomes(NamedTuple):
 
 
 class HaltingState(NamedTuple):
-    """Everything the environment remembers, one row a puzzle."""
+    """The state of every row, all [B]."""
 
-    puzzle_key: Tensor  # [B] int64: the key the puzzle was drawn by
-    bank_row: Tensor  # [B] int64: the puzzle, as a row of the bank
-    segment: Tensor  # [B] int64: segments run, >= 1
-    episode_return: Tensor  # [B] float32
-    ended: Tensor  # [B] bool: judged, and not yet reset (never so under same-step)
+    puzzle_key: Tensor  # int64: the key the puzzle was drawn by
+    bank_row: Tensor  # int64: the puzzle, as a row of the bank
+    segment: Tensor  # int64: segments run, >= 1
+    episode_return: Tensor  # float32
+    ended: Tensor  # bool: judged and not yet reset (never under same-step)
 
 
 class HaltingVectorEnv(VectorEnv):
-    """`num_envs` recorded puzzles side by side; an action thinks on (0) or halts (1).
+    """`num_envs` recorded puzzles side by side; an action continues (0) or halts (1).
 
-    Observation: `feature_vector` of the last segment, float32 [B, F], |x| <= 10. The first segment
-    has run when `reset` returns. Reward, of every action: -segment_cost for the segment whose
-    observation it answers, and 1 more if the episode ends with it and its draft is right. So
-    the return is right - segment_cost * segments, an episode has one action a segment, and rewards
-    are step for step those of `PuzzleVectorEnv`. At segment `halt_max_steps` either action submits
-    the draft. The environment itself never truncates.
+    Observation: `feature_vector` of the last segment, float32 [B, F], |x| <= 10; `reset` runs the first
+    segment. Reward of every action: -segment_cost for the segment it responds to, plus 1 if the episode
+    ends and the draft is right. So the return is right - segment_cost * segments, with one action a
+    segment, and rewards equal those of `PuzzleVectorEnv` step by step. At segment `halt_max_steps` either
+    action submits the draft. The environment itself never truncates.
 
-    Info, all tensors on the device: `puzzle_key`, `bank_row`, `rating` of the puzzle in the returned
-    observation, from reset and step; and from every step, whether or not a row ended, `correct`,
-    `valid`, `cell_accuracy`, `segments`, `first_correct_segment`, `forced` of the draft the action
-    was about, `episode` {r, l, t}, `final_obs` and `final_info`. Every key has its `_key` mask.
+    Info, all tensors on the device: `puzzle_key`, `bank_row` and `rating` of the puzzle in the returned
+    observation, from reset and step; and from every step, whether or not a row ended, `correct`, `valid`,
+    `cell_accuracy`, `segments`, `first_correct_segment` and `forced` of the draft the action applied to,
+    `episode` {r, l, t}, `final_obs` and `final_info`. Every key has its `_key` mask.
 
-    Row i's k-th puzzle is a pure hash of (seed + i, k). With `order="epoch"` the rows instead walk
-    the bank's rows 0, 1, 2, ... together, each once; drafts past the end are wrong.
+    Row i's k-th puzzle is a pure hash of (seed + i, k). With `order="epoch"` the rows instead share one
+    pass over the bank's rows 0, 1, 2, ..., each once; drafts past the end are wrong.
 
-    Tensors returned are the environment's own: clone before writing into them.
+    Returned tensors belong to the environment: clone them before writing into them.
 
     Args:
         num_envs: rows, B.
-        bank: what is played, all its rows.
+        bank: all its rows are played.
         segment_cost: subtracted at every segment.
-        halt_max_steps: segments after which the draft is submitted; by default all that were recorded.
-        checker: which judgement pays: the stored solution ("exact"), or any right answer ("valid").
+        halt_max_steps: segments after which the draft is submitted; by default all recorded segments.
+        checker: the judgement that pays: the stored solution ("exact") or any right answer ("valid").
         pooled: append the bank's pooled z_H to the observation.
         autoreset_mode: SAME_STEP, NEXT_STEP (ended rows ignore the next action), or DISABLED (ended
             rows freeze until reset with options={"reset_mask": bool [B]}).
         order: "hash" or "epoch".
-        device: where the bank's tables and everything returned live.
+        device: of the bank's tables and of everything returned.
 
     Raises:
-        ValueError: a setting is out of range, or the bank lacks what is asked for.
+        ValueError: a setting is out of range, or the bank lacks a needed column.
     """
 
     def __init__(
@@ -90,8 +89,6 @@ class HaltingVectorEnv(VectorEnv):
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be >= 1, got {num_envs}")
-        if not bank.num_puzzles:
-            raise ValueError("a halting environment needs at least one recorded puzzle, got none")
         limit = bank.num_segments if halt_max_steps is None else halt_max_steps
         self.rules = Rules(limit, segment_cost, checker)
         if limit > bank.num_segments:
@@ -109,7 +106,7 @@ class HaltingVectorEnv(VectorEnv):
         self._outcomes = Outcomes(*(t.to(self.device) for t in _outcomes(bank)))
         self._pays = self._outcomes.correct if checker == "exact" else self._outcomes.valid
         rating = torch.as_tensor(bank.rating, dtype=torch.float32, device=self.device)
-        self._rating = torch.where(rating.isnan(), -1.0, rating)  # as PuzzleVectorEnv has it
+        self._rating = torch.where(rating.isnan(), -1.0, rating)  # as in PuzzleVectorEnv
         self.single_observation_space = halting_observation_space(self._table.shape[1])
         self.single_action_space = spaces.Discrete(2)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -128,7 +125,7 @@ class HaltingVectorEnv(VectorEnv):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Start new episodes, their first segment run. Arguments as in `PuzzleVectorEnv.reset`."""
+        """Start new episodes and run their first segment. Arguments as in `PuzzleVectorEnv.reset`."""
         started = self.state is not None
         mask = read_reset_mask(options, self.num_envs, self.device, started)
         reseed(self, self._keys, seed, mask, started)
@@ -140,7 +137,7 @@ class HaltingVectorEnv(VectorEnv):
         return self._observation, self._puzzle_info(self.state, self._all)
 
     def step(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """Think on (0) or halt (1), [B] integers or booleans, tensor or NumPy."""
+        """Continue (0) or halt (1): [B] integers or booleans, tensor or NumPy."""
         if self.state is None:
             raise RuntimeError("call reset() before step()")
         halt = read_halt(actions, self.num_envs, self.device)
@@ -167,10 +164,10 @@ class HaltingVectorEnv(VectorEnv):
     def close_extras(self, **kwargs: Any) -> None:
         self.state = None
 
-    # --- where the rows are ----------------------------------------------------------------------
+    # --- states and judgements --------------------------------------------------------------------
 
     def _fresh(self, taking: Tensor) -> HaltingState:
-        """A new puzzle for every row, its first segment run; the rows of `taking` use theirs up."""
+        """A new episode for every row; only the rows of `taking` consume theirs."""
         keys = self._keys.draw(taking)
         count = self.bank.num_puzzles
         if self._keys.order == "hash":
@@ -181,13 +178,13 @@ class HaltingVectorEnv(VectorEnv):
         return HaltingState(keys, row, segment, torch.zeros_like(self._began), ~self._all)
 
     def _see(self) -> None:
-        """Look up where the rows stand."""
+        """Look up the observation of every row."""
         assert self.state is not None
         self._at = self.state.bank_row * self.bank.num_segments + (self.state.segment - 1)
         self._observation = self._table.index_select(0, self._at)
 
     def _judged(self, table: Tensor) -> Tensor:
-        """A column of outcomes at the rows' present segment; past the end nothing is right."""
+        """A column of outcomes at every row's segment; past the end nothing is right."""
         assert self.state is not None
         value = table.index_select(0, self._at)
         if self._keys.order == "epoch":
@@ -200,35 +197,24 @@ class HaltingVectorEnv(VectorEnv):
     # --- infos -----------------------------------------------------------------------------------
 
     def _puzzle_info(self, state: HaltingState, mask: Tensor) -> dict[str, Any]:
-        return {
-            "puzzle_key": state.puzzle_key,
-            "_puzzle_key": mask,
-            "bank_row": state.bank_row,
-            "_bank_row": mask,
-            "rating": self._rating.index_select(0, state.bank_row),
-            "_rating": mask,
-        }
+        rating = self._rating.index_select(0, state.bank_row)
+        puzzle = {"puzzle_key": state.puzzle_key, "bank_row": state.bank_row, "rating": rating}
+        return _masked(puzzle, mask)
 
     def _final_info(self, final: HaltingState, ends: Tensor, halt: Tensor) -> dict[str, Any]:
         judgement = {name: self._judged(t) for name, t in self._outcomes._asdict().items()}
         judgement |= {"segments": final.segment, "forced": ends & ~halt}
-        everywhere = {f"_{name}": self._all for name in judgement}
-        where_ended = {f"_{name}": ends for name in judgement}
-        length_and_time = {"l": final.segment, "t": self._now() - self._began}
-        return {
-            **judgement,
-            **everywhere,
-            "episode": {"r": final.episode_return, **length_and_time},
-            "_episode": ends,
+        length, duration = final.segment, self._now() - self._began
+        ended = {
+            "episode": {"r": final.episode_return, "l": length, "t": duration},
             "final_obs": self._observation,
-            "_final_obs": ends,
-            "final_info": self._puzzle_info(final, ends) | judgement | where_ended,
-            "_final_info": ends,
+            "final_info": self._puzzle_info(final, ends) | _masked(judgement, ends),
         }
+        return _masked(judgement, self._all) | _masked(ended, ends)
 
 
 def halting_observation_space(size: int) -> spaces.Box:
-    """The space of `feature_vector`, with what was appended to it."""
+    """The space of a feature vector of this size."""
     return spaces.Box(FEATURE_LOW, FEATURE_HIGH, (size,), np.float32)
 
 
@@ -237,9 +223,13 @@ def read_halt(actions: Any, rows: int, device: torch.device) -> Tensor:
     halt = torch.as_tensor(actions, device=device)
     if halt.shape != (rows,):
         raise ValueError(
-            f"actions have shape {tuple(halt.shape)}; wanted ({rows},): 0 thinks on, 1 halts"
+            f"actions have shape {tuple(halt.shape)}; expected ({rows},): 0 continues, 1 halts"
         )
     return halt.bool()
+
+
+def _masked(values: dict[str, Any], mask: Tensor) -> dict[str, Any]:
+    return values | {f"_{key}": mask for key in values}
 
 
 def _select(where: Tensor, new: HaltingState, old: HaltingState) -> HaltingState:
@@ -249,9 +239,7 @@ def _select(where: Tensor, new: HaltingState, old: HaltingState) -> HaltingState
 def _feature_table(bank: TraceBank, pooled: bool) -> Tensor:
     """The observation after every segment of every puzzle, float32 [N * M, F]."""
     needs = frozenset({"pooled_z_H"} if pooled else ())
-    table = feature_vector(bank_features(bank, needs), pooled=pooled)
-    assert table.shape[1] >= len(FEATURE_NAMES)
-    return table.contiguous()
+    return feature_vector(bank_features(bank, needs), pooled=pooled).contiguous()
 
 
 def _outcomes(bank: TraceBank) -> Outcomes:

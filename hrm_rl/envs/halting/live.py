@@ -1,4 +1,4 @@
-"""When to stop, over a live model: puzzles are thought about as the policy plays."""
+"""Halting over a live model, which reasons about the puzzles as the policy plays."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -29,25 +29,24 @@ class Thought(Protocol):
 
 
 class Thinker(Protocol):
-    """What runs a segment on every row: `HRMAgent`, or anything with its `act`.
+    """Runs a segment on every row, as `HRMAgent` does.
 
-    Rows whose obs["segment"] is 0 start afresh, whatever the state holds of them. The same
-    arguments give the same thought.
+    Rows whose obs["segment"] is 0 start with a fresh state. The same arguments give the same thought.
     """
 
     def act(self, obs: dict[str, Tensor], state: Any = None, *, puzzle_key: Tensor) -> Thought: ...
 
 
 class LiveHaltingVectorEnv(VectorEnv):
-    """`HaltingVectorEnv` with a model thinking instead of a recording.
+    """`HaltingVectorEnv` with a live model instead of a recording.
 
-    The thinker's own rule for stopping is not asked; the action decides. Observation, action,
-    reward, episodes, seeds and autoreset are those of `HaltingVectorEnv`; infos are those of the
-    puzzle environments, but for `final_obs`, which is of this one.
+    The action decides when to halt, not the thinker's rule. Observation, action, reward, episodes, seeds
+    and autoreset are those of `HaltingVectorEnv`; infos are those of the puzzle environments, except
+    `final_obs`, which is this environment's.
 
     Args:
-        envs: the puzzles, with their cost, limit, checker and autoreset mode. Not to be stepped by
-            anybody else.
+        envs: the puzzles, with their cost, limit, checker and autoreset mode; only this environment
+            may step them.
         thinker: on the same device.
     """
 
@@ -63,7 +62,7 @@ class LiveHaltingVectorEnv(VectorEnv):
         self.single_action_space = spaces.Discrete(2)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._memory: Any = None  # the thinker's state before the segment on show
+        self._memory: Any = None  # the thinker's state before the observed segment
         self._thought: Thought | None = None
         self._observation = torch.zeros(self.observation_space.shape or (), device=self.device)
 
@@ -75,12 +74,12 @@ class LiveHaltingVectorEnv(VectorEnv):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Start new episodes and run their first segment. Arguments as in `PuzzleVectorEnv.reset`."""
         obs, info = self.envs.reset(seed=seed, options=options)
-        # Rows that are not reset think their last segment over again, from the same memory.
+        # Rows that are not reset repeat their last segment, from the same memory.
         self._think(obs, info)
         return self._observation, info
 
     def step(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """Think on (0) or halt (1), [B] integers or booleans, tensor or NumPy."""
+        """Continue (0) or halt (1): [B] integers or booleans, tensor or NumPy."""
         if self._thought is None:
             raise RuntimeError("call reset() before step()")
         halt = read_halt(actions, self.num_envs, self.device)
@@ -100,6 +99,6 @@ class LiveHaltingVectorEnv(VectorEnv):
         with torch.no_grad():
             thought = self.thinker.act(obs, self._memory, puzzle_key=info["puzzle_key"])
         seen = feature_vector(thought.features)
-        # Rows that wait for a reset keep showing the segment they ended with.
+        # Rows that wait for a reset keep the observation they ended with.
         self._observation = torch.where(self.envs.state.ended[:, None], self._observation, seen)
         self._thought = thought

@@ -14,11 +14,10 @@ from hrm_rl.envs.halting.live import LiveHaltingVectorEnv
 
 
 class HaltingEnv(gym.Env[NDArray[np.float32], np.int64]):
-    """Think on (0) or halt (1), segment by segment, on one puzzle at a time.
+    """Continue (0) or halt (1), segment by segment, on one puzzle at a time.
 
-    Spaces, reward and info are those of `HaltingVectorEnv`, without its batch dimension and without
-    the entries of automatic resets. Equals row i of a vector environment seeded with `seed`, when
-    seeded with `seed + i`.
+    Spaces, reward and info are those of `HaltingVectorEnv`, without the batch dimension and the entries
+    of automatic resets. Seeded with `seed + i`, it equals row i of a vector environment seeded with `seed`.
 
     Args:
         core: a vector environment of one row, without autoreset.
@@ -47,5 +46,5 @@ class HaltingEnv(gym.Env[NDArray[np.float32], np.int64]):
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         obs, reward, terminated, _, info = self.core.step(np.asarray(action).reshape(1))
-        told = judged_info(info, self.core.rules.checker)
-        return to_numpy(obs[0]), float(reward), bool(terminated), False, told
+        judged = judged_info(info, self.core.rules.checker)
+        return to_numpy(obs[0]), float(reward), bool(terminated), False, judged

@@ -1,4 +1,4 @@
-"""Any rule for stopping, exactly, on a recorded bank: what the live loop would do, in milliseconds."""
+"""Replay: the exact outcome of any halting rule on a recorded bank, in milliseconds."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,58 +14,55 @@ from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, stops_of
 from hrm_rl.halting.rules.spec import parse_rule
 
-# A sweep asks for the same bank's features once a threshold.
+# A sweep needs the same features once for every threshold.
 _features: WeakKeyDictionary[TraceBank, dict[bool, SegmentFeatures]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a rule did, puzzle by puzzle; segments count from 1."""
+    """Where a rule stopped and what it answered, puzzle by puzzle; segments count from 1."""
 
     stopped: NDArray[np.int64]
     """[N]: segments run."""
     answered: NDArray[np.int64]
-    """[N]: the segment whose draft is the answer; `stopped`, unless the rule recalls."""
+    """[N]: the segment whose draft is the answer; equals `stopped` unless the rule recalls."""
     correct: NDArray[np.bool_]
     """[N]: the answer is the stored solution."""
     valid: NDArray[np.bool_]
-    """[N]: the answer is any right one."""
+    """[N]: the answer is any right answer."""
     max_segments: int
-    """The limit."""
+    """The limit on segments."""
 
 
 def bank_features(bank: TraceBank, needs: Collection[str] = ()) -> SegmentFeatures:
-    """The features of every segment of every puzzle, [B] with B = N * M, a puzzle's segments together.
+    """The features of all segments, [B] with B = N * M in puzzle-major order; cached with the bank.
 
-    Kept with the bank, so a second call costs nothing; pooled_z_H is there where `needs` names it.
-
-    Raises ValueError where the bank lacks a column; it says how to record one.
+    pooled_z_H is None unless `needs` names it. Raises ValueError, saying how to record it, if the bank
+    lacks a column.
     """
     pooled = "pooled_z_H" in needs
     kept = _features.setdefault(bank, {})
     if pooled not in kept:
-        columns: dict[str, Any] = {}
-        for name in SegmentFeatures._fields:
-            if name == "pooled_z_H":
-                columns[name] = torch.tensor(bank.column(name)).flatten(0, 1) if pooled else None
-            else:
-                columns[name] = torch.tensor(bank.column(name)).flatten()
+        names = (name for name in SegmentFeatures._fields if name != "pooled_z_H" or pooled)
+        columns: dict[str, Any] = {
+            name: torch.tensor(bank.column(name)).flatten(0, 1) for name in names
+        }
         kept[pooled] = SegmentFeatures(**columns)
     return kept[pooled]
 
 
 def replay(bank: TraceBank, rule: HaltingRule | str, *, max_segments: int | None = None) -> Outcome:
-    """What the live loop would do with this rule: where it stops, and whether its answer is right.
+    """The outcome of a rule on a bank, equal to that of a live run.
 
-    A puzzle stops at the first segment of which the rule says so, or at the limit. A rule that recalls
-    answers with the draft it scored highest up to there, the earliest of equals.
+    A puzzle stops at the first segment where the rule stops it, or at the limit. A rule that recalls
+    answers with the draft it scored highest so far, the earliest of equals.
 
     Args:
         bank: recorded segments.
-        rule: a rule, or its spec string; the bank-only ones (`oracle`, `first-correct`) too.
-        max_segments: the limit; all of the bank's by default.
+        rule: a rule or its spec string; bank-only rules (`oracle`, `first-correct`) too.
+        max_segments: the limit; by default all segments of the bank.
 
-    Raises ValueError: an unknown spec, a limit beyond the bank, or a column that the bank lacks.
+    Raises ValueError for an unknown spec, a limit beyond the bank, or a column that the bank lacks.
     """
     rule = parse_rule(rule) if isinstance(rule, str) else rule
     limit = bank.num_segments if max_segments is None else max_segments
@@ -93,10 +90,10 @@ def replay(bank: TraceBank, rule: HaltingRule | str, *, max_segments: int | None
 
 
 def _table(values: torch.Tensor, bank: TraceBank) -> NDArray[Any]:
-    """What a rule said of all segments, as [N, M]. Raises ValueError for another shape."""
+    """A rule's values for all segments, as [N, M]. Raises ValueError for another shape."""
     shape = (bank.num_puzzles, bank.num_segments)
     if tuple(values.shape) != (shape[0] * shape[1],):
         raise ValueError(
-            f"a rule gives one value a row, [{shape[0] * shape[1]}]; got {tuple(values.shape)}"
+            f"a rule must return one value a row, [{shape[0] * shape[1]}]; got {tuple(values.shape)}"
         )
     return values.detach().cpu().numpy().reshape(shape)

@@ -1,19 +1,18 @@
-"""A made-up trace bank whose best stopping is known exactly: what learners are tested against.
+"""A synthetic trace bank whose optimal stopping is known exactly, to test learners against.
 
-The world. A puzzle's draft is `right`, `open` (wrong, can still be solved) or `hopeless` (wrong for
-ever). Before the first segment it is hopeless with probability HOPELESS, else open. A segment solves
-an open puzzle with probability SOLVES, the hazard, and spoils a right draft with probability SPOILS
-(overthinking). Then one signal, 0 or 1, is seen: 1 with probability SHOWS if the draft is right and
-FOOLS if it is wrong, drawn anew at every segment.
+The world. A puzzle's draft is `right`, `open` (wrong, still solvable) or `hopeless` (wrong for ever).
+Before the first segment it is hopeless with probability HOPELESS, else open. A segment solves an open
+puzzle with probability SOLVES and spoils a right draft with probability SPOILS (overthinking). It then
+emits a signal: 1 with probability SHOWS if the draft is right and FOOLS if it is wrong, else 0.
 
-What is seen. `q_halt` is the log-odds, given all signals so far, that the draft is right, and
-`q_continue` that the puzzle is open: Bayes, so a perfectly calibrated Q head. With `segment` they say
-all that the signals do, so a rule without memory can be as good as any. The other columns are
-functions of the same signals, and inputs and ratings are no part of an observation: no rule sees more.
+The features. `q_halt` is the log-odds, given all signals so far, that the draft is right, and
+`q_continue` that the puzzle is open: by Bayes, so the Q head is perfectly calibrated. With `segment` they
+are sufficient statistics of the signals, so a rule without memory can be optimal. The other columns are
+functions of the same signals.
 
-The best. After t segments there are only 2^t histories of signals, so the best stopping is computed
-exactly, by dynamic programming over all of them. With A_t(h, s) the probability of history h and
-state s after segment t, and V_t(h) the best expected return from there times the probability of h,
+The optimum. After t segments there are only 2^t histories of signals, so dynamic programming over all of
+them is exact. With A_t(h, s) the probability of history h and state s after segment t, and V_t(h) the
+best expected return from there times the probability of h,
 
     V_M(h) = A_M(h, right)
     V_t(h) = max(A_t(h, right), V_{t+1}(h0) + V_{t+1}(h1) - cost * sum_s A_t(h, s))
@@ -39,14 +38,14 @@ _CELLS = 8
 def toy_bank(
     num_puzzles: int = 2000, seed: int = 0, *, num_segments: int = NUM_SEGMENTS
 ) -> TraceBank:
-    """A trace bank drawn from the toy world, the same for the same arguments.
+    """A trace bank sampled from the toy world; the same arguments give the same bank.
 
     Args:
         num_puzzles: puzzles of each split, `validation` and `test`; no puzzle is in both.
-        seed: which draw.
-        num_segments: segments recorded, M.
+        seed: of the sample.
+        num_segments: segments recorded, M, 1 to 16.
 
-    `rating` is 1 for hopeless puzzles and 0 for the others. Raises ValueError for counts below 1.
+    `rating` is 1 for hopeless puzzles and 0 for the others. Raises ValueError for sizes out of range.
     """
     if num_puzzles < 1 or not 1 <= num_segments <= 16:
         raise ValueError(
@@ -59,7 +58,7 @@ def toy_bank(
     signals = _draw(_SIGNAL[states], rng)  # [N, M]
     correct = states == _RIGHT
     inputs = rng.integers(0, 256, (total, _CELLS)).astype(np.int32)
-    for place in range(3):  # no two alike
+    for place in range(3):  # no two puzzles alike
         inputs[:, place] = np.arange(total) // 256**place % 256
     labels = (inputs + 1) % 256
     return TraceBank(
@@ -83,7 +82,7 @@ def toy_bank(
 
 
 def toy_optimal_return(cost: float, num_segments: int = NUM_SEGMENTS) -> float:
-    """The largest expected correct - cost * segments that any rule without hindsight can reach."""
+    """The largest expected correct - cost * segments of any rule without hindsight."""
     joint = _joint(num_segments)
     value = joint[-1][:, _RIGHT]
     for now in reversed(joint[:-1]):
@@ -92,10 +91,7 @@ def toy_optimal_return(cost: float, num_segments: int = NUM_SEGMENTS) -> float:
 
 
 def toy_optimal_stops(bank: TraceBank, cost: float) -> NDArray[np.int64]:
-    """Where the optimal rule stops on each puzzle of a toy bank, 1-based [N]; ties stop.
-
-    Its mean return on the bank differs from `toy_optimal_return` by the draw of the puzzles only.
-    """
+    """Where the optimal rule stops on each puzzle of a toy bank, [N] counted from 1; ties stop."""
     joint = _joint(bank.num_segments)
     stops = [np.ones(len(joint[-1]), dtype=bool)]
     value = joint[-1][:, _RIGHT]
@@ -109,7 +105,7 @@ def toy_optimal_stops(bank: TraceBank, cost: float) -> NDArray[np.int64]:
 
 
 def _joint(num_segments: int) -> list[NDArray[np.float64]]:
-    """A_t(history, state) for t = 1..M, each [2^t, 3]; a history's newest signal is its last bit."""
+    """A_t(history, state) for t = 1..M, [2^t, 3] each; a history's newest signal is its last bit."""
     joint, parts = _START[None], []
     for _ in range(num_segments):
         joint = ((joint @ _SEGMENT)[:, None, :] * _SIGNAL.T).reshape(-1, 3)
@@ -118,16 +114,15 @@ def _joint(num_segments: int) -> list[NDArray[np.float64]]:
 
 
 def _histories(signals: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The number of every history of signals [N, M], as the rows of `_joint` count them."""
-    history, columns = np.zeros(len(signals), dtype=np.int64), []
+    """The index of each history of signals [N, M] in the rows of `_joint`."""
+    history = [np.zeros(len(signals), dtype=np.int64)]
     for signal in signals.T:
-        history = 2 * history + signal
-        columns.append(history)
-    return np.stack(columns, axis=1)
+        history.append(2 * history[-1] + signal)
+    return np.stack(history[1:], axis=1)
 
 
 def _draw(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """One outcome for each distribution along the last axis."""
+    """Sample one outcome for each distribution along the last axis."""
     uniform = rng.random(probabilities.shape[:-1])[..., None]
     return (uniform >= probabilities.cumsum(-1)[..., :-1]).sum(-1)
 
@@ -145,15 +140,10 @@ def _signals(bank: TraceBank) -> NDArray[np.int64]:
 
 
 def _columns(signals: NDArray[np.int64]) -> dict[str, NDArray]:
-    """What a segment shows, [N, M] each: functions of the signals up to then."""
+    """The features, [N, M] each: functions of the signals so far."""
     joint = _joint(signals.shape[1])
-    belief = np.stack(
-        [
-            now[h] / now[h].sum(1, keepdims=True)
-            for now, h in zip(joint, _histories(signals).T, strict=True)
-        ],
-        axis=1,
-    )  # [N, M, 3]
+    shown = [now[h] for now, h in zip(joint, _histories(signals).T, strict=True)]
+    belief = np.stack([x / x.sum(1, keepdims=True) for x in shown], axis=1)  # [N, M, 3]
     log_odds = np.log(belief) - np.log1p(-belief)
     same = np.zeros(signals.shape, dtype=bool)
     same[:, 1:] = (signals[:, 1:] & signals[:, :-1]) == 1

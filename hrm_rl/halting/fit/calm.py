@@ -25,7 +25,7 @@ from hrm_rl.halting.bank.replay import bank_features
 from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.fit.fitted import FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn, fitting_data
-from hrm_rl.halting.rules.built_in import RULES
+from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.protocol import HaltingRule, needs_of
 from hrm_rl.halting.rules.spec import parse_rule, threshold_class
 from hrm_rl.halting.rules.threshold import ThresholdRule, sums_by_threshold

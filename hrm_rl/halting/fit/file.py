@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,37 +12,32 @@ from hrm_rl.halting.fit.provenance import FittedOn
 FORMAT_VERSION = 1
 
 
-class RuleFile(NamedTuple):
-    """What the file of a fitted rule holds."""
-
-    kind: str
-    """The rule's name, such as `lsm`."""
-    fitted_on: FittedOn
-    arrays: dict[str, NDArray[Any]]
-    settings: dict[str, Any]
-
-
-def write_rule(path: str | os.PathLike[str], rule: RuleFile) -> None:
-    """Write the file of a fitted rule."""
+def write_rule(
+    path: str | os.PathLike[str],
+    kind: str,
+    fitted_on: FittedOn,
+    arrays: dict[str, NDArray[Any]],
+    settings: dict[str, Any],
+) -> None:
+    """Write the file of a fitted rule; `kind` is the rule's name, such as `lsm`."""
     from safetensors.numpy import save
 
-    fitted_on = rule.fitted_on
     header = {
         "format": FORMAT_VERSION,
-        "kind": rule.kind,
+        "kind": kind,
         "model_hash": fitted_on.model_hash,
         "split": fitted_on.split,
         "cost": fitted_on.cost,
-        "settings": rule.settings,
+        "settings": settings,
     }
-    tensors = {name: np.ascontiguousarray(array) for name, array in rule.arrays.items()}
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     tensors["puzzle_ids"] = fitted_on.puzzle_ids
     with open(path, "wb") as file:
         file.write(save(tensors, {"halting_rule": json.dumps(header)}))
 
 
-def read_rule(path: str) -> RuleFile:
-    """Read the file of a fitted rule. Raises ValueError naming the file and what is wrong."""
+def read_rule(path: str) -> tuple[str, FittedOn, dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read kind, provenance, arrays and settings. Raises ValueError naming the file and what is wrong."""
     from safetensors import SafetensorError, safe_open
 
     if not os.path.isfile(path):
@@ -56,7 +51,7 @@ def read_rule(path: str) -> RuleFile:
         if version == FORMAT_VERSION:
             ids = arrays.pop("puzzle_ids")
             fitted_on = FittedOn(header["model_hash"], ids, header["split"], header["cost"])
-            return RuleFile(header["kind"], fitted_on, arrays, header["settings"])
+            return header["kind"], fitted_on, arrays, header["settings"]
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(
             f"{path} is not the file of a fitted rule ({type(error).__name__}: {error})"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hrm_rl.files import written_whole
 from hrm_rl.halting.bank import TraceBank
-from hrm_rl.halting.fit.file import RuleFile, read_rule, write_rule
+from hrm_rl.halting.fit.file import read_rule, write_rule
 from hrm_rl.halting.fit.provenance import FittedOn
 from hrm_rl.halting.rules.learned import LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import Named
@@ -77,7 +77,7 @@ class FittedRule(Named):
 
     def _write(self, path: Path) -> None:
         assert self.fitted_on is not None
-        write_rule(path, RuleFile(self.name, self.fitted_on, *self.contents()))
+        write_rule(path, self.name, self.fitted_on, *self.contents())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -1,6 +1,6 @@
-"""Least squares on what a segment shows: one linear regression for every segment, in closed form.
+"""Ridge regression on segment features: one linear regression for every segment, in closed form.
 
-Fitted in NumPy and float64, read in torch and float32 on the features' device. The penalty of the ridge
+It is fitted in NumPy and float64, and evaluated in torch and float32 on the features' device. The penalty
 is chosen for every segment and target by generalised cross-validation (Golub, Heath and Wahba 1979).
 """
 
@@ -23,10 +23,10 @@ _PIECE = 2048  # rows
 
 
 def basis(features: SegmentFeatures, pooled: bool = False) -> Tensor:
-    """What is regressed on, float32 [B, K]: the flat features and the sigmoids of both Qs.
+    """The columns of the regression, float32 [B, K]: the feature vector and the sigmoids of both Qs.
 
-    Few columns on purpose: squares of the features made rules worse on held-out puzzles, the more so
-    the fewer puzzles there were to fit on. Pooled states are among the flat features.
+    The columns are few on purpose: squares of the features made rules worse on held-out puzzles,
+    especially with few puzzles to fit on.
     """
     chances = torch.stack([features.q_halt, features.q_continue], dim=-1).float().sigmoid()
     return torch.cat([feature_vector(features, pooled=pooled), chances], dim=-1)
@@ -47,13 +47,13 @@ class Regression:
 
     def __post_init__(self) -> None:
         if self.intercept.ndim != 2 or not len(self.intercept):
-            raise ValueError("the tables of a regression are empty")
+            raise ValueError("the tables of the regression are empty")
         (rows, targets), width = self.intercept.shape, self.mean.shape[-1]
         shapes = [a.shape for a in (self.mean, self.scale, self.weights)]
         if shapes != [(rows, width), (rows, width), (rows, targets, width)]:
-            raise ValueError(f"the tables of a regression do not fit one another: {shapes}")
+            raise ValueError(f"the tables of the regression have inconsistent shapes: {shapes}")
         if not all(np.isfinite(a).all() for a in self.arrays().values()):
-            raise ValueError("the tables of a regression hold NaN or infinity")
+            raise ValueError("the tables of the regression hold NaN or infinity")
 
     @property
     def num_segments(self) -> int:
@@ -66,7 +66,10 @@ class Regression:
         return {name: getattr(self, name) for name in names}
 
     def predict(self, features: SegmentFeatures) -> Tensor:
-        """float32 [B, T], by the row's segment; from segment M on as at M-1. No host synchronisation."""
+        """The predictions at each row's segment, float32 [B, T]; from segment M on those of M-1.
+
+        No host synchronisation. Raises ValueError for features of another width.
+        """
         columns = basis(features, self.pooled)
         device = columns.device
         if device not in self._on:
@@ -77,11 +80,11 @@ class Regression:
         row = features.segment.long().clamp(1, self.num_segments - 1) - 1
         if columns.shape[-1] != mean.shape[-1]:
             raise ValueError(
-                f"the rule was fitted on {mean.shape[-1]} columns, these features make "
+                f"the rule was fitted on {mean.shape[-1]} columns, but these features have "
                 f"{columns.shape[-1]}; was it fitted for another model?"
             )
-        # A product and a sum for each row, in pieces: a bank's [B, T, K] would not fit the cache, and
-        # a matrix product's rounding would depend on how many rows there are.
+        # A product and a sum for each row, in pieces: a bank's [B, T, K] would exceed the cache, and the
+        # rounding of a matrix product would depend on the number of rows.
         return torch.cat(
             [
                 (weights[r] * ((x - mean[r]) / scale[r])[:, None]).sum(-1) + intercept[r]
@@ -91,7 +94,7 @@ class Regression:
 
 
 class Design(NamedTuple):
-    """What is regressed on at one segment, standardised and taken apart: the same for all targets."""
+    """The columns at one segment, standardised, with the eigendecomposition that all targets share."""
 
     mean: NDArray[np.float32]  # [K]
     scale: NDArray[np.float32]  # [K]
@@ -124,12 +127,12 @@ _designs: WeakKeyDictionary[TraceBank, dict[bool, list[Design]]] = WeakKeyDictio
 
 
 def designs(bank: TraceBank, pooled: bool = False) -> list[Design]:
-    """One for each of the segments 1..M-1 of a bank; kept with it, as costs and targets vary.
+    """The designs of segments 1..M-1 of a bank, cached with it.
 
     Raises ValueError for a bank of one segment, which leaves nothing to decide.
     """
     if bank.num_segments < 2:
-        raise ValueError("a rule is fitted on a bank of at least 2 segments, this one has 1")
+        raise ValueError("a rule is fitted on a bank of at least 2 segments, but this one has 1")
     kept = _designs.setdefault(bank, {})
     if pooled not in kept:
         features = bank_features(bank, {"pooled_z_H"} if pooled else ())

@@ -13,7 +13,7 @@ from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
 from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.fit.provenance import check_cost, refuse_test
-from hrm_rl.halting.rules.built_in import RULES
+from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.combine import AtLeast
 from hrm_rl.halting.rules.learned import LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, stops_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hrm_rl.halting.rules.built_in import RULES
+from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.combine import COMBINATORS
 from hrm_rl.halting.rules.custom import find_custom, import_rule, read_value
 from hrm_rl.halting.rules.learned import FILES, LEARNED, learned_class

@@ -335,7 +335,7 @@ def test_bad_actions_and_orders_of_calls_are_refused(bank: TraceBank) -> None:
     with pytest.raises(RuntimeError, match="first reset"):
         envs.reset(options={"reset_mask": torch.ones(2).bool()})
     envs.reset(seed=0)
-    with pytest.raises(ValueError, match=r"shape \(2, 1\); wanted \(2,\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, 1\); expected \(2,\)"):
         envs.step(torch.zeros(2, 1))
 
 
@@ -426,7 +426,7 @@ def test_a_live_single(pool: Any, restless_hrm: Callable[..., Any]) -> None:
 
 def test_a_bank_or_an_agent_not_both(bank: TraceBank, source: Any) -> None:
     for settings in ({"source": source}, {"agent": object()}):
-        with pytest.raises(ValueError, match="a bank, or an agent and a source"):
+        with pytest.raises(ValueError, match="either a bank, or an agent and a source"):
             make_vector_env(2, **settings)
-    with pytest.raises(ValueError, match="a bank, or an agent and a source"):
+    with pytest.raises(ValueError, match="either a bank, or an agent and a source"):
         make_vector_env(2, bank, agent=object(), source=source)

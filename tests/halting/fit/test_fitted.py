@@ -243,7 +243,7 @@ def test_refusals(random_bank: Any) -> None:
     with pytest.raises(ValueError, match="horizon must be 1 or 'blinkered', got 2"):
         fit_voc(bank, 0.01, 2)  # type: ignore[arg-type]
     for fit in (fit_lsm, fit_voc):
-        with pytest.raises(ValueError, match="at least 2 segments, this one has 1"):
+        with pytest.raises(ValueError, match="at least 2 segments, but this one has 1"):
             fit(bank.truncate(1), 0.01)
         for cost in (-0.1, float("nan"), float("inf")):
             with pytest.raises(ValueError, match="cost of a segment"):
