@@ -1,20 +1,21 @@
-"""What every puzzle family hands over: a pool of puzzles, and the symmetries that keep them puzzles.
+"""Pools of puzzles, and the symmetries that map puzzles to puzzles.
 
-Both are plain frozen records of NumPy arrays. Environments, trainers and files read them and know no
-family by name; a family's file (``sudoku.py``, say) makes them and knows nothing of who reads.
+Both are frozen records of NumPy arrays. Environments, trainers and files read them and know no family by
+name; families make them and know none of their readers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 IGNORE_LABEL = -100
 """Label of a cell that is neither learned nor judged (the reference's ``IGNORE_LABEL_ID``)."""
+CHUNK = 1 << 16  # puzzles read at a time
 
 
 def _as_int32(name: str, values: ArrayLike) -> NDArray[np.int32]:
@@ -24,55 +25,84 @@ def _as_int32(name: str, values: ArrayLike) -> NDArray[np.int32]:
     return np.ascontiguousarray(array, dtype=np.int32)
 
 
-def row_indices(indices: ArrayLike) -> NDArray[Any]:
-    """`indices` as an array to index with; an empty list, of floats to NumPy, names no row."""
+def row_numbers(indices: ArrayLike | slice, count: int) -> NDArray[np.int64]:
+    """The rows that integers [K], a bool mask [count] or a slice select; an empty list selects none."""
+    if isinstance(indices, slice):
+        return np.arange(*indices.indices(count))
     array = np.asarray(indices)
-    return array.astype(np.int64) if array.size == 0 and array.dtype == np.float64 else array
+    if array.dtype == np.bool_:
+        return np.arange(count)[array]
+    return np.atleast_1d(array.astype(np.int64) if array.size == 0 else array)
+
+
+class Puzzles:
+    """N puzzles of S cells, in memory or not; `take` reads some of them."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def take(self, indices: ArrayLike | slice) -> PuzzleArrays:
+        """The puzzles at `indices`, in memory: integers [K], a bool mask [N] or a slice."""
+        raise NotImplementedError
+
+    def arrays(self) -> PuzzleArrays:
+        """All puzzles, in memory: 8 * S bytes a puzzle and more."""
+        return self.take(slice(None))
+
+    def chunks(self, rows: int = CHUNK) -> Iterator[PuzzleArrays]:
+        """All puzzles in order, `rows` at a time."""
+        for start in range(0, len(self), rows):
+            yield self.take(slice(start, start + rows))
 
 
 @dataclass(frozen=True, eq=False)
-class PuzzleArrays:
+class PuzzleArrays(Puzzles):
     """A pool of N puzzles of one family, S cells each.
 
     Attributes:
         inputs: int32 [N, S], the puzzle's tokens.
-        labels: int32 [N, S], the solution's tokens; ``IGNORE_LABEL`` where nothing is asked.
-        puzzle_identifiers: int32 [N], the row of the puzzle embedding; 0 where a family has but one, and
-            for all by default.
-        rating: float32 [N], difficulty in the family's own unit; NaN where a puzzle is unrated, and for
-            all by default.
-        source: where each puzzle came from, one name a puzzle; None where nobody says.
+        labels: int32 [N, S], the solution's tokens; ``IGNORE_LABEL`` in cells without a label.
+        puzzle_identifiers: int32 [N], the row of the puzzle embedding; by default 0.
+        rating: float32 [N], difficulty in the family's unit; NaN for unrated puzzles, the default.
+        source: the origin of each puzzle, one name a puzzle; None if unknown.
 
     Raises:
-        ValueError: the shapes do not fit each other, or tokens are no integers.
+        ValueError: the shapes do not fit each other, or tokens are not integers.
     """
 
     inputs: NDArray[np.int32]
     labels: NDArray[np.int32]
-    # None is only ever given: whoever reads a pool finds arrays.
+    # None is only ever an argument: the attributes of a pool are arrays.
     puzzle_identifiers: NDArray[np.int32] = None  # type: ignore[assignment]
     rating: NDArray[np.float32] = None  # type: ignore[assignment]
     source: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        puzzles = len(np.atleast_1d(self.inputs))
-        if self.puzzle_identifiers is None:
-            object.__setattr__(self, "puzzle_identifiers", np.zeros(puzzles, np.int32))
-        if self.rating is None:
-            object.__setattr__(self, "rating", np.full(puzzles, np.nan, np.float32))
-        for name in ("inputs", "labels", "puzzle_identifiers"):
-            object.__setattr__(self, name, _as_int32(name, getattr(self, name)))
-        object.__setattr__(self, "rating", np.ascontiguousarray(self.rating, dtype=np.float32))
+        count = len(np.atleast_1d(self.inputs))
+        ids, rating = self.puzzle_identifiers, self.rating
+        arrays = {
+            "inputs": _as_int32("inputs", self.inputs),
+            "labels": _as_int32("labels", self.labels),
+            "puzzle_identifiers": _as_int32(
+                "puzzle_identifiers", np.zeros(count, np.int32) if ids is None else ids
+            ),
+            "rating": np.ascontiguousarray(
+                np.full(count, np.nan) if rating is None else rating, "f4"
+            ),
+        }
+        for name, array in arrays.items():
+            object.__setattr__(self, name, array)
         if self.source is not None:
             object.__setattr__(self, "source", tuple(self.source))
+        self._check(count)
 
+    def _check(self, count: int) -> None:
         if self.inputs.ndim != 2:
             raise ValueError(f"inputs must be [N, S], got shape {self.inputs.shape}")
         if self.labels.shape != self.inputs.shape:
             raise ValueError(
                 f"labels must have the shape of inputs {self.inputs.shape}, got {self.labels.shape}"
             )
-        count = self.inputs.shape[0]
         for name in ("puzzle_identifiers", "rating"):
             shape = getattr(self, name).shape
             if shape != (count,):
@@ -89,9 +119,7 @@ class PuzzleArrays:
         return int(self.inputs.shape[1])
 
     def take(self, indices: ArrayLike | slice) -> PuzzleArrays:
-        """The puzzles at `indices`: integers [K], a bool mask [N] or a slice, as NumPy indexes."""
-        chosen = indices if isinstance(indices, slice) else row_indices(indices)
-        rows = np.atleast_1d(np.arange(len(self))[chosen])
+        rows = row_numbers(indices, len(self))
         return PuzzleArrays(
             inputs=self.inputs[rows],
             labels=self.labels[rows],
@@ -104,7 +132,7 @@ class PuzzleArrays:
 def concatenate(pools: Sequence[PuzzleArrays]) -> PuzzleArrays:
     """One pool of all puzzles, in order.
 
-    Sources are kept where any pool has them; a pool without is then named ``""``.
+    Sources are kept if any pool has them; puzzles without one are then named ``""``.
 
     Raises:
         ValueError: no pool at all, or pools of different cell counts.
@@ -114,20 +142,11 @@ def concatenate(pools: Sequence[PuzzleArrays]) -> PuzzleArrays:
     lengths = sorted({pool.seq_len for pool in pools})
     if len(lengths) > 1:
         raise ValueError(f"pools must have the same number of cells a puzzle, got {lengths}")
-    source: tuple[str, ...] | None = None
-    if any(pool.source is not None for pool in pools):
-        source = tuple(
-            name
-            for pool in pools
-            for name in (pool.source if pool.source is not None else ("",) * len(pool))
-        )
-    return PuzzleArrays(
-        inputs=np.concatenate([pool.inputs for pool in pools]),
-        labels=np.concatenate([pool.labels for pool in pools]),
-        puzzle_identifiers=np.concatenate([pool.puzzle_identifiers for pool in pools]),
-        rating=np.concatenate([pool.rating for pool in pools]),
-        source=source,
-    )
+    named = any(pool.source is not None for pool in pools)
+    sources = (pool.source or ("",) * len(pool) for pool in pools)
+    fields = ("inputs", "labels", "puzzle_identifiers", "rating")
+    arrays = {name: np.concatenate([getattr(pool, name) for pool in pools]) for name in fields}
+    return PuzzleArrays(**arrays, source=tuple(chain.from_iterable(sources)) if named else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,10 +160,10 @@ class Symmetry:
     Attributes:
         cell_tables: each int64 [G_k, S]; every row is a permutation of the S cells.
         permuted_tokens: half-open range (first, end) of the tokens that may be permuted freely;
-            None where tokens keep their meaning. All other tokens map to themselves.
+            None if tokens keep their meaning. All other tokens map to themselves.
 
     Raises:
-        ValueError: a table is no [G, S] array of permutations, or the token range is no range.
+        ValueError: a table is not a [G, S] array of permutations, or the token range is empty.
     """
 
     cell_tables: tuple[NDArray[np.int64], ...]
@@ -158,7 +177,7 @@ class Symmetry:
                 raise ValueError(f"cell_tables[{k}] must be [G, S], same S in all: {table.shape}")
             if not (np.sort(table, axis=1) == np.arange(table.shape[1])).all():
                 raise ValueError(
-                    f"cell_tables[{k}] holds a row that is no permutation of the cells"
+                    f"cell_tables[{k}] has a row that is not a permutation of the cells"
                 )
         if self.permuted_tokens is not None:
             first, end = self.permuted_tokens
@@ -168,12 +187,12 @@ class Symmetry:
     def apply(
         self, inputs: ArrayLike, labels: ArrayLike, rng: np.random.Generator
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Maps each puzzle by its own uniformly drawn group element.
+        """Map each puzzle by a group element drawn uniformly for it.
 
         Args:
             inputs: int [N, S].
-            labels: int [N, S]; mapped by the same element. Tokens outside ``permuted_tokens``,
-                ``IGNORE_LABEL`` among them, pass unchanged.
+            labels: int [N, S]; mapped by the same element. Tokens outside ``permuted_tokens`` and
+                ``IGNORE_LABEL`` pass unchanged.
             rng: draws one index a table and row, then one token permutation a row.
 
         Returns:

@@ -112,7 +112,7 @@ def test_symmetry_draws_every_element_from_the_generator_given():
 @pytest.mark.parametrize(
     ("tables", "tokens", "message"),
     [
-        ((np.array([[0, 0, 1]]),), None, "no permutation"),
+        ((np.array([[0, 0, 1]]),), None, "not a permutation"),
         ((np.arange(3),), None, r"must be \[G, S\]"),
         ((np.arange(3)[None], np.arange(4)[None]), None, r"cell_tables\[1\]"),
         ((np.arange(3)[None],), (3, 3), "first < end"),

@@ -1,6 +1,6 @@
 """The reference's dataset folders, read and written (`dataset/common.py`, `puzzle_dataset.py` there).
 
-    data/train/dataset.json                 the numbers of the set, see `Metadata`
+    data/train/dataset.json                 sizes of the set, see `Metadata`
     data/train/all__inputs.npy              integers [N, S]: one row an example
     data/train/all__labels.npy              integers [N, S]
     data/train/all__puzzle_indices.npy      [P + 1]: puzzle p's examples are p's entry up to the next
@@ -10,10 +10,10 @@
     data/identifiers.json                   a name for each identifier
 
 A puzzle may have several examples (ARC's pairs), and a group several puzzles (a puzzle and its augmented
-copies). In training the reference takes the groups in random order, one puzzle at random from each, and
-that puzzle's examples in random order, until a batch is full; what does not fit is left out, and so is
-the last batch if it is not full. So every group counts the same, however many copies it has.
-`Dataset.epoch` gives that order. In a test every example is asked once, in order.
+copies). In training the reference takes the groups in random order, one random puzzle from each, and that
+puzzle's examples in random order, until a batch is full; it drops the examples that do not fit, and the
+last batch if it is not full. So every group counts the same, however many copies it has. `Dataset.epoch`
+gives that order. A test covers every example once, in order.
 """
 
 from __future__ import annotations
@@ -29,11 +29,9 @@ from numpy.typing import ArrayLike, NDArray
 from hrm_rl.puzzles.files.dataset_writer import write_dataset
 from hrm_rl.puzzles.files.metadata import Metadata, read_json, read_metadata, refuse
 from hrm_rl.puzzles.files.table import PuzzleTable
-from hrm_rl.puzzles.pool import PuzzleArrays
+from hrm_rl.puzzles.pool import CHUNK, PuzzleArrays
 
 __all__ = ["Dataset", "Metadata", "read_dataset", "write_dataset"]
-
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +42,9 @@ class Dataset:
     puzzles: PuzzleTable
     """The N examples."""
     puzzle_indices: NDArray[np.int64]
-    """[P + 1]: where each puzzle's examples begin, and N."""
+    """[P + 1]: the first example of each puzzle, and N."""
     group_indices: NDArray[np.int64]
-    """[G + 1]: where each group's puzzles begin, and P."""
+    """[G + 1]: the first puzzle of each group, and P."""
     identifiers: tuple[str, ...] | None
     """Names of the puzzle identifiers; None without identifiers.json."""
 
@@ -58,7 +56,7 @@ class Dataset:
         return self.puzzles.take(rows)
 
     def arrays(self) -> PuzzleArrays:
-        """All examples, in memory. A pool of them weighs examples alike, not groups: see `epoch`."""
+        """All examples, in memory. A pool of them weighs examples equally, not groups: see `epoch`."""
         return self.puzzles.arrays()
 
     def epoch(self, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -79,17 +77,15 @@ class Dataset:
 def read_dataset(
     path: str | os.PathLike[str], split: str = "train", *, set_name: str | None = None
 ) -> Dataset:
-    """Opens a split of a dataset folder; its arrays stay on disk.
-
-    Everything is checked, each token too; of a folder in which something is wrong nothing is returned.
+    """Open a split of a dataset folder and check all of it, each token too; its arrays stay on disk.
 
     Args:
         path: the folder that holds `split`.
-        split: "train" or "test", or whatever the folder calls it.
-        set_name: which set of several; None is the only one.
+        split: "train" or "test", or another subfolder.
+        set_name: one of several sets; None is the only one.
 
     Raises:
-        ValueError: a file is missing, truncated or not what it should be; names file and field.
+        ValueError: a file is missing, truncated or malformed; names file and field.
         FileNotFoundError: no such folder.
     """
     root = Path(path)
@@ -97,14 +93,7 @@ def read_dataset(
         raise FileNotFoundError(f"no dataset folder at {root}")
     folder = root / split
     metadata = read_metadata(folder / "dataset.json")
-    if set_name is None:
-        if len(metadata.sets) != 1:
-            names = ", ".join(metadata.sets)
-            raise ValueError(f"{folder} has the sets {names}: choose one with set_name")
-        set_name = metadata.sets[0]
-    elif set_name not in metadata.sets:
-        names = ", ".join(metadata.sets)
-        raise ValueError(f"{folder} has no set {set_name!r}, but {names}")
+    set_name = _set_name(folder, metadata.sets, set_name)
 
     def file(field: str) -> Path:
         return folder / f"{set_name}__{field}.npy"
@@ -119,16 +108,11 @@ def read_dataset(
     identifiers = _array(file("puzzle_identifiers"), 1)
     _check_indices(file("puzzle_indices"), starts, len(inputs), "examples")
     _check_indices(file("group_indices"), groups, len(starts) - 1, "puzzles")
-    if len(identifiers) != len(starts) - 1:
-        wanted = f"puzzle_indices has {len(starts) - 1} puzzles"
-        refuse(file("puzzle_identifiers"), f"has {len(identifiers)} entries, {wanted}")
     ids = metadata.num_puzzle_identifiers
-    if identifiers.min() < 0 or identifiers.max() >= ids:
-        wrong = identifiers[(identifiers < 0) | (identifiers >= ids)][0]
-        refuse(file("puzzle_identifiers"), f"holds {wrong}; num_puzzle_identifiers is {ids}")
+    _check_identifiers(file("puzzle_identifiers"), identifiers, len(starts) - 1, ids)
     if len(metadata.sets) == 1 and len(groups) - 1 != metadata.total_groups:
-        wanted = f"total_groups {metadata.total_groups}, group_indices has {len(groups) - 1}"
-        refuse(folder / "dataset.json", f"says {wanted}")
+        reason = f"total_groups is {metadata.total_groups}, group_indices has {len(groups) - 1}"
+        refuse(folder / "dataset.json", reason)
     _check_tokens(file("inputs"), inputs, metadata.vocab_size, None)
     _check_tokens(file("labels"), labels, metadata.vocab_size, metadata.ignore_label_id)
     return Dataset(
@@ -147,16 +131,24 @@ def read_dataset(
     )
 
 
+def _set_name(folder: Path, sets: tuple[str, ...], name: str | None) -> str:
+    if name is None and len(sets) > 1:
+        raise ValueError(f"{folder} has the sets {', '.join(sets)}: choose one with set_name")
+    if name is not None and name not in sets:
+        raise ValueError(f"{folder} has no set {name!r}, but {', '.join(sets)}")
+    return sets[0] if name is None else name
+
+
 def _array(file: Path, dimensions: int, kind: type = np.integer) -> NDArray[Any]:
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         refuse(file, "is missing")
-    except Exception as error:  # NumPy raises many kinds for a header that is damaged
+    except Exception as error:  # NumPy raises many kinds for a damaged header
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        refuse(file, f"is no whole .npy file: {reason}")
+        refuse(file, f"is not a whole .npy file: {reason}")
     if not isinstance(array, np.ndarray):
-        refuse(file, "is no .npy file of one array")
+        refuse(file, "is not a .npy file of one array")
     if not np.issubdtype(array.dtype, kind) or array.ndim != dimensions or not array.size:
         name = "integers" if kind is np.integer else "numbers"
         shape = "[N, S]" if dimensions == 2 else "[N]"
@@ -176,9 +168,17 @@ def _check_indices(file: Path, indices: NDArray[np.int64], end: int, of: str) ->
         refuse(file, f"ends with {indices[-1]}, but there are {end} {of}")
 
 
+def _check_identifiers(file: Path, identifiers: NDArray[Any], puzzles: int, ids: int) -> None:
+    if len(identifiers) != puzzles:
+        refuse(file, f"has {len(identifiers)} entries, puzzle_indices has {puzzles} puzzles")
+    wrong = (identifiers < 0) | (identifiers >= ids)
+    if wrong.any():
+        refuse(file, f"holds {identifiers[wrong][0]}; num_puzzle_identifiers is {ids}")
+
+
 def _check_tokens(file: Path, tokens: NDArray[Any], vocab_size: int, ignored: int | None) -> None:
-    for start in range(0, len(tokens), _CHUNK):
-        part = np.asarray(tokens[start : start + _CHUNK])
+    for start in range(0, len(tokens), CHUNK):
+        part = np.asarray(tokens[start : start + CHUNK])
         wrong = (part < 0) | (part >= vocab_size)
         if ignored is not None:
             wrong &= part != ignored
@@ -188,7 +188,7 @@ def _check_tokens(file: Path, tokens: NDArray[Any], vocab_size: int, ignored: in
 
 
 def _rating(file: Path, count: int) -> NDArray[np.float32]:
-    """Ours beside the reference's files; NaN where there is none."""
+    """Our addition to the reference's files; NaN without one."""
     if not file.exists():
         return np.broadcast_to(np.float32("nan"), count)
     rating = _array(file, 1, np.floating)

@@ -1,8 +1,10 @@
-"""Datasets of the Hugging Face Hub by name, where huggingface_hub is installed (the extra `hub`).
+"""Datasets of the Hugging Face Hub by name; needs huggingface_hub (the extra `hub`).
 
-    table = hub_datasets.load("sapientinc/sudoku-extreme", "train")
+    from hrm_rl.puzzles.files import hub
 
-A file that lies here is taken before the Hub is asked: data/sudoku-extreme/train.csv for that one.
+    table = hub.load("sapientinc/sudoku-extreme", "train")
+
+A local file comes first: data/sudoku-extreme/train.csv in this example.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ DATASETS: dict[str, FamilyName] = {
     "sapientinc/sudoku-extreme-1k": "sudoku",
     "sapientinc/maze-30x30-hard-1k": "maze",
 }
-"""The reference's, each with its family. Others of the same format can be named too."""
+"""The reference's datasets, each with its family. Other datasets of the format work too."""
 
 _REASONS = {  # by the names of huggingface_hub's errors
     "GatedRepoError": "it is gated: ask for access on its page",
@@ -40,9 +42,9 @@ def load(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> PuzzleTable:
-    """A dataset's split, read and checked as by `read_csv_cached`.
+    """A dataset's split as a table.
 
-    Arguments and errors are those of `find` and, for the file's contents, of `read_csv_cached`.
+    Arguments and errors are those of `find` and `read_csv_cached`.
     """
     path = find(name, split, folder=folder, revision=revision)
     return read_csv_cached(path, DATASETS.get(_full_name(name)), cache_dir=cache_dir)
@@ -55,17 +57,18 @@ def find(
     folder: str | os.PathLike[str] = "data",
     revision: str | None = None,
 ) -> Path:
-    """The CSV file of a dataset's split: one that lies here, or the Hub's, downloaded if need be.
+    """The CSV file of a dataset's split: a local one, or the Hub's, downloaded if needed.
 
     Args:
         name: "owner/name", or the name alone for one of `DATASETS`.
         split: "train" or "test".
-        folder: where files that lie here are looked for, as <folder>/<name>/<split>.csv.
+        folder: local files are <folder>/<name>/<split>.csv.
         revision: branch, tag or commit on the Hub.
 
     Raises:
-        ValueError: a name that is none.
-        FileNotFoundError: neither here nor to be had from the Hub; says why, and which file to place where.
+        ValueError: `name` is not of that form.
+        FileNotFoundError: no local file, and the Hub gives none; with the reason and the path to place a
+            file at.
     """
     full = _full_name(name)
     file = f"{split}.csv"
@@ -81,7 +84,7 @@ def find(
         ) from None
     try:
         return Path(hf_hub_download(full, file, repo_type="dataset", revision=revision))
-    except Exception as error:  # of whichever HTTP library this version uses
+    except Exception as error:  # its kinds depend on the version's HTTP library
         raise FileNotFoundError(f"no {full}: {_reason(error, file)}; or {place}") from error
 
 
@@ -100,4 +103,4 @@ def _reason(error: Exception, file: str) -> str:
         if kind.__name__ in _REASONS:
             return _REASONS[kind.__name__].format(file=file)
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"the Hub could not be asked ({lines[0] if lines else type(error).__name__})"
+    return f"the Hub did not answer ({lines[0] if lines else type(error).__name__})"

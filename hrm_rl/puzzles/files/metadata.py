@@ -1,4 +1,4 @@
-"""The numbers of a dataset folder, as the reference's dataset.json has them (`dataset/common.py`)."""
+"""The reference's dataset.json (`dataset/common.py` there)."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any, NoReturn
 
 @dataclass(frozen=True)
 class Metadata:
-    """What dataset.json says."""
+    """Contents of dataset.json."""
 
     seq_len: int
     """Cells a puzzle, S."""
     vocab_size: int
     """Tokens are 0 .. vocab_size - 1."""
     pad_id: int
-    """Token of cells that are not there."""
+    """Token of padding cells."""
     ignore_label_id: int | None
-    """Label of cells that are not asked; None where all are."""
+    """Label of cells that are not judged; None if all are."""
     blank_identifier_id: int
     """Identifier of padded rows."""
     num_puzzle_identifiers: int
     """Identifiers are 0 .. num_puzzle_identifiers - 1."""
     total_groups: int
-    """Groups, of all sets together."""
+    """Number of groups in all sets together."""
     mean_puzzle_examples: float
     """Examples a puzzle."""
     sets: tuple[str, ...]
-    """Names of the sets, mostly ("all",)."""
+    """Names of the sets, usually ("all",)."""
 
 
 def refuse(file: Path, reason: str) -> NoReturn:

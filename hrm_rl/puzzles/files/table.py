@@ -1,33 +1,31 @@
-"""Puzzles that stay on disk: as many as a file has, read a row at a time from memory-mapped arrays."""
+"""Puzzles that stay on disk, read some rows at a time from memory-mapped arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, row_indices
-
-_CHUNK = 1 << 16
+from hrm_rl.puzzles.pool import CHUNK, IGNORE_LABEL, PuzzleArrays, Puzzles, row_numbers
 
 
 @dataclass(frozen=True, eq=False)
-class PuzzleTable:
+class PuzzleTable(Puzzles):
     """N puzzles of S cells, mostly not in memory; `take` reads some of them.
 
     Attributes:
-        name: of the file or folder they are from.
+        name: of the file or folder they come from.
         inputs: integers [N, S], memory-mapped.
-        labels: integers [N, S], memory-mapped; `ignore_label` where nothing is asked.
-        puzzle_identifiers: int32 [N], memory-mapped where there are any but 0.
-        rating: float32 [N], memory-mapped; NaN where unrated.
-        ignore_label: the label that `take` turns into ``IGNORE_LABEL``; None where there is none.
-        source_bytes: uint8, the names of all sources in one, UTF-8; None where nobody says.
-        source_ends: int64 [N], where each puzzle's name ends in them.
-        lines: int32 [N], the line of the file that each puzzle stands in; None where it is no text.
+        labels: integers [N, S], memory-mapped; `ignore_label` in cells without a label.
+        puzzle_identifiers: int32 [N], memory-mapped unless all are 0.
+        rating: float32 [N], memory-mapped; NaN for unrated puzzles.
+        ignore_label: the label that `take` turns into ``IGNORE_LABEL``; None if there is none.
+        source_bytes: uint8, the names of all sources joined, UTF-8; None if unknown.
+        source_ends: int64 [N], the end of each puzzle's name in them.
+        lines: int32 [N], the line of each puzzle in its file; None if it comes from no text file.
     """
 
     name: str
@@ -49,38 +47,25 @@ class PuzzleTable:
         return int(self.inputs.shape[1])
 
     def take(self, indices: ArrayLike | slice) -> PuzzleArrays:
-        """The puzzles at `indices`, in memory: integers [K], a bool mask [N] or a slice."""
-        rows: Any = indices
-        if not isinstance(indices, slice):
-            rows = row_indices(indices)
-            rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else np.atleast_1d(rows)
+        rows = indices if isinstance(indices, slice) else row_numbers(indices, len(self))
         labels = np.array(self.labels[rows], dtype=np.int32)
         if self.ignore_label is not None:
             labels[labels == self.ignore_label] = IGNORE_LABEL
         return PuzzleArrays(
             inputs=np.array(self.inputs[rows], dtype=np.int32),
             labels=labels,
-            puzzle_identifiers=np.array(self.puzzle_identifiers[rows], dtype=np.int32),
-            rating=np.array(self.rating[rows], dtype=np.float32),
+            puzzle_identifiers=np.array(self.puzzle_identifiers[rows]),
+            rating=np.array(self.rating[rows]),
             source=self._sources(rows),
         )
 
-    def arrays(self) -> PuzzleArrays:
-        """All of them, in memory: 8 * S bytes a puzzle and more."""
-        return self.take(slice(None))
-
-    def chunks(self, rows: int = _CHUNK) -> Iterator[PuzzleArrays]:
-        """All of them in order, so many at a time."""
-        for start in range(0, len(self), rows):
-            yield self.take(slice(start, start + rows))
-
     def place(self, row: int) -> str:
-        """Where a puzzle stands, for messages: "train.csv, line 7" or "data/train, example 5"."""
+        """Where a puzzle comes from, for messages: "train.csv, line 7" or "data/train, example 5"."""
         if self.lines is None:
             return f"{self.name}, example {row}"
         return f"{self.name}, line {self.lines[row]}"
 
-    def _sources(self, rows: Any) -> tuple[str, ...] | None:
+    def _sources(self, rows: NDArray[np.int64] | slice) -> tuple[str, ...] | None:
         if self.source_bytes is None or self.source_ends is None:
             return None
         places = np.arange(len(self))[rows]
@@ -95,28 +80,28 @@ class PuzzleTable:
 
 
 ClassKey = Callable[[NDArray[np.int32]], NDArray[np.uint64]]
-"""`class_key(inputs [N, S]) -> uint64 [N]`, a family's with its dials bound."""
+"""`class_key(inputs [N, S]) -> uint64 [N]`: a number that puzzles of one class share."""
 
 
 def check_disjoint(
     train: PuzzleTable | PuzzleArrays, test: PuzzleTable | PuzzleArrays, class_key: ClassKey
 ) -> None:
-    """ValueError if a puzzle of one class is both trained on and tested on.
+    """Raise ValueError if a class of puzzles is both trained on and tested on.
 
     Two puzzles of a class are the same up to the symmetries of their family. The message names the first
     such test puzzle, its counterpart, and their number.
 
     Args:
         train: puzzles to learn from.
-        test: puzzles to be asked.
-        class_key: of both; `functools.partial(sudoku.class_key, size=9)`, say.
+        test: puzzles to evaluate on.
+        class_key: of both, such as `functools.partial(sudoku.class_key, size=9)`.
     """
-    seen, asked = _keys(train, class_key), _keys(test, class_key)
-    shared = np.isin(asked, seen)
+    seen, tested = _keys(train, class_key), _keys(test, class_key)
+    shared = np.isin(tested, seen)
     if not shared.any():
         return
     row = int(np.argmax(shared))
-    twin = int(np.argmax(seen == asked[row]))
+    twin = int(np.argmax(seen == tested[row]))
     raise ValueError(
         f"{_place(test, row, 'test')} is the same puzzle as {_place(train, twin, 'train')}, but for "
         f"symmetry; {int(shared.sum())} of {len(test)} test puzzles are trained on too"
@@ -124,15 +109,9 @@ def check_disjoint(
 
 
 def _keys(puzzles: PuzzleTable | PuzzleArrays, class_key: ClassKey) -> NDArray[np.uint64]:
-    if not len(puzzles):
-        return np.zeros(0, np.uint64)
-    starts = range(0, len(puzzles), _CHUNK)
-    return np.concatenate(
-        [
-            class_key(np.asarray(puzzles.inputs[start : start + _CHUNK], np.int32))
-            for start in starts
-        ]
-    )
+    starts = range(0, len(puzzles), CHUNK)
+    parts = (np.asarray(puzzles.inputs[start : start + CHUNK], np.int32) for start in starts)
+    return np.concatenate([np.zeros(0, np.uint64), *map(class_key, parts)])
 
 
 def _place(puzzles: PuzzleTable | PuzzleArrays, row: int, name: str) -> str:

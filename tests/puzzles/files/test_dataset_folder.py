@@ -160,7 +160,7 @@ HARMS = [
     ("train/all__inputs.npy", array(lambda a: a[:, :8]), r"shape \[6, 8\], should be \[6, 9\]"),
     ("train/all__labels.npy", array(lambda a: a[:5]), r"shape \[5, 9\], should be \[6, 9\]"),
     ("train/all__labels.npy", array(lambda a: a.astype(float)), "should hold integers"),
-    ("train/all__inputs.npy", array(lambda a: a[:0]), "at least one; holds|no whole .npy file"),
+    ("train/all__inputs.npy", array(lambda a: a[:0]), "at least one; holds|not a whole .npy"),
     ("train/all__inputs.npy", array(lambda a: a + 1), "example . has token 6; vocab_size is 6"),
     ("train/all__labels.npy", array(lambda a: a - 100), "token .*; vocab_size is 6"),
     ("train/all__puzzle_indices.npy", array(lambda a: a[::-1]), "begins with 6, should with 0"),
@@ -175,11 +175,11 @@ HARMS = [
     ("train/all__puzzle_identifiers.npy", array(lambda a: a[1:]), "has 5 entries"),
     ("train/all__puzzle_identifiers.npy", array(lambda a: a + 1), "holds 1; num_puzzle_identi"),
     ("train/all__rating.npy", array(lambda a: a[1:]), "has 5 entries, there are 6 examples"),
-    ("train/all__inputs.npy", lambda file: os.truncate(file, 150), "no whole .npy file"),
-    ("train/all__inputs.npy", lambda file: os.truncate(file, 0), "no whole .npy file"),
+    ("train/all__inputs.npy", lambda file: os.truncate(file, 150), "not a whole .npy"),
+    ("train/all__inputs.npy", lambda file: os.truncate(file, 0), "not a whole .npy"),
     ("train/all__labels.npy", lambda file: file.unlink(), "is missing"),
-    ("train/all__labels.npy", lambda file: np.save(file, [None], allow_pickle=True), "no whole"),
-    ("train/all__labels.npy", archive, "no .npy file of"),
+    ("train/all__labels.npy", lambda file: np.save(file, [None], allow_pickle=True), "not a whole"),
+    ("train/all__labels.npy", archive, "not a .npy file of"),
     ("train/dataset.json", lambda file: file.unlink(), "is missing"),
     ("train/dataset.json", text("{"), "cannot be read as JSON"),
     ("train/dataset.json", text("[" * 100_000), "cannot be read as JSON"),
@@ -188,7 +188,7 @@ HARMS = [
     ("train/dataset.json", about(seq_len=0), "seq_len should be an integer of 1 or more, is 0"),
     ("train/dataset.json", about(vocab_size="6"), "vocab_size should be an integer"),
     ("train/dataset.json", about(pad_id=6), "pad_id 6 is beyond vocab_size 6"),
-    ("train/dataset.json", about(total_groups=5), "says total_groups 5, group_indices has 6"),
+    ("train/dataset.json", about(total_groups=5), "total_groups is 5, group_indices has 6"),
     ("train/dataset.json", about(mean_puzzle_examples=0), "mean_puzzle_examples should be"),
     ("train/dataset.json", about(sets=[]), "sets should be a list of names"),
     ("train/dataset.json", about(sets=["../all"]), "sets should be a list of names"),
@@ -225,7 +225,7 @@ def test_bad_folders_are_refused_by_file(
         ({"train": pool(3).take(slice(0))}, "there is nothing to write"),
         ({"test": PuzzleArrays(*np.ones((2, 2, 4), int), [0, 0], [0.0, 0])}, "got .4, 9."),
         ({"vocab_size": 5}, "puzzle . hold 5; ignore_label_id is 0, vocab_size 5"),
-        ({"ignore_label_id": None}, "cells that are not asked: give ignore_label_id"),
+        ({"ignore_label_id": None}, "cells without a label: give ignore_label_id"),
         ({"ignore_label_id": 3}, "labels of train puzzle . hold 3; ignore_label_id is 3"),
         ({"groups": {"test": [1]}}, "groups of 'test', which is not written"),
         ({"groups": {"train": [1]}}, r"groups of train must be \[6\], got \[1\]"),
@@ -245,7 +245,7 @@ def test_what_does_not_fit_is_not_written(tmp_path: Path, arguments: dict, messa
 
 
 def test_nothing_is_overwritten(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="exists already; name a new folder"):
+    with pytest.raises(ValueError, match="already exists and is not empty"):
         write_dataset(folder, train=pool(2))
     (tmp_path / "empty").mkdir()
     write_dataset(tmp_path / "empty", train=pool(2))

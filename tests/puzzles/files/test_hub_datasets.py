@@ -60,7 +60,7 @@ def test_what_lies_here_is_taken(hub: Any, file: Path, tmp_path: Path) -> None:
         (["RepositoryNotFoundError"], r"the Hub has no such dataset \(or it is private"),
         (["LocalEntryNotFoundError", "EntryNotFoundError"], "the Hub cannot be reached, and it is"),
         (["RemoteEntryNotFoundError", "EntryNotFoundError"], "it has no file train.csv"),
-        (["ConnectionError"], r"the Hub could not be asked \(no route\)"),
+        (["ConnectionError"], r"the Hub did not answer \(no route\)"),
     ],
 )
 def test_why_not_and_what_to_do_in_one_line(
