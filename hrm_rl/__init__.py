@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hrm_rl.evaluation import evaluate, record
     from hrm_rl.halting import SegmentFeatures
     from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
+    from hrm_rl.training.comparison import compare
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _HOMES = {
     "PuzzleEnv": "hrm_rl.envs",
     "PuzzleVectorEnv": "hrm_rl.envs",
     "SegmentFeatures": "hrm_rl.halting",
+    "compare": "hrm_rl.training.comparison",
     "evaluate": "hrm_rl.evaluation",
     "record": "hrm_rl.evaluation",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "SegmentFeatures",
     "SegmentOutput",
     "__version__",
+    "compare",
     "evaluate",
     "record",
 ]

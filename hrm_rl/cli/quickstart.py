@@ -1,4 +1,4 @@
-"""`hrm-rl quickstart`."""
+"""`hrm-rl quickstart`: `train` and `compare` on one small preset."""
 
 import importlib.util
 import shutil
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hrm_rl.cli.options import Device, Json, check_counts
 from hrm_rl.cli.output import percent, print_json, print_table, say, show_log
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ _MARK = ".quickstart"
 
 @dataclass(frozen=True)
 class Quickstart:
-    """Train sudoku-4x4 on this machine, then compare ways to stop on puzzles of kinds never seen.
+    """Train sudoku-4x4 on this machine, then compare ways to stop on puzzles of held-out classes.
 
-    Starts afresh every time. Minutes on a laptop; needs matplotlib for the figure.
+    Starts afresh every time. Minutes on a laptop; needs matplotlib for the figures.
     """
 
     out: Path = Path("runs/quickstart")
@@ -30,25 +31,56 @@ class Quickstart:
     max_steps: int | None = None
     """Training steps; the preset's number by default."""
     seed: int = 0
-    """Seeds the weights, the puzzles drawn and the exploration."""
-    device: str = "auto"
-    """cpu, cuda, mps; auto takes cuda where there is one."""
-    json: bool = False
-    """Print the result as one JSON object."""
+    """Seed of the weights, the puzzles drawn and the exploration."""
+    device: Device = "auto"
+    json: Json = False
 
     def run(self) -> None:
+        from hrm_rl.training.comparison import compare
+        from hrm_rl.training.run_folder import RunFolder
+
+        check_counts(self, "puzzles", "max_steps")
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ValueError("quickstart draws figures: pip install matplotlib")
+        show_log()
+        run = RunFolder(self.out)
+        _clear(run)
+        trainer = self._trainer(run)
+        training = trainer.train()
+        say(f"Comparing on {self.puzzles} puzzles of classes that training never saw.")
+        limit, folder = trainer.model.config.halt_max_steps, run.path / "compare"
+        names = _names(trainer.rule, limit)
+        found = compare(
+            run.path,
+            tuple(names),
+            folder=folder,
+            puzzles=self.puzzles,
+            max_segments=2 * limit,
+            baseline=list(names)[-1],
+            device=self.device,
+            progress=not self.json,
+        )
+        report = found.save(folder)
+        result = {
+            "run": str(run.path),
+            "figure": report["files"]["figures"][0],
+            "training": training,
+            "rules": {row["policy"]: row for row in report["policies"]},
+            "accuracy_by_segment": report["curves"]["fixed"]["accuracy"],
+        }
+        if self.json:
+            print_json(result)
+        else:
+            self._print(result, names, trainer)
+
+    def _trainer(self, run: "RunFolder") -> "Trainer":
         from hrm_rl.training.loop import Trainer
         from hrm_rl.training.machine.prepare import fit_to_machine
         from hrm_rl.training.presets import find_preset
-        from hrm_rl.training.run_folder import RunFolder
 
         preset = find_preset("sudoku-4x4")
         if self.max_steps is not None:
             preset = preset.with_max_steps(self.max_steps)
-        self._check()
-        show_log()
-        run = RunFolder(self.out)
-        self._clear(run)
         preset, compute = fit_to_machine(preset, device=self.device)
         trainer = Trainer(preset, compute, run, self.seed)
         run.create(trainer.preset, compute)
@@ -57,98 +89,49 @@ class Quickstart:
             f"Training an HRM of {trainer.model.num_parameters():,} parameters on {compute}, from "
             f"{trainer.data.description}, one reasoning segment a step."
         )
-        training = trainer.train()
-        self._report(run, trainer, training)
+        return trainer
 
-    def _check(self) -> None:
-        """What would otherwise be noticed after the training."""
-        if self.puzzles < 1:
-            raise ValueError(f"--puzzles must be >= 1, got {self.puzzles}")
-        if importlib.util.find_spec("matplotlib") is None:
-            raise ValueError("quickstart draws a figure: pip install matplotlib")
-
-    def _clear(self, run: "RunFolder") -> None:
-        """Remove an earlier quickstart; refuse to remove anything else."""
-        if not run.path.exists():
-            return
-        if (run.path / _MARK).exists():
-            shutil.rmtree(run.path)
-        else:
-            run.refuse_if_used()
-
-    def _report(self, run: "RunFolder", trainer: "Trainer", training: dict[str, Any]) -> None:
-        import numpy as np
-
-        from hrm_rl.analysis.figures import thinking_figure
-        from hrm_rl.evaluation.evaluate import evaluate
-        from hrm_rl.evaluation.record import record
+    def _print(self, result: dict[str, Any], names: dict[str, str], trainer: "Trainer") -> None:
         from hrm_rl.puzzles import sudoku
         from hrm_rl.training.data import test_puzzles
 
-        say(f"Evaluating on {self.puzzles} puzzles of classes that training never saw.")
-        puzzles = test_puzzles(trainer.preset, self.puzzles)
-        model = trainer.evaluated_model
-        limit = model.config.halt_max_steps
-        rows = [(f"fixed:{n}", n) for n in (1, 2, 4, limit, 2 * limit)] + [(trainer.rule, limit)]
-        results = {
-            rule: evaluate(
-                model, puzzles, rule, max_segments=most, validator=trainer.data.validator
-            )
-            for rule, most in rows
-        }
-        accuracy = record(model, puzzles, 2 * limit).correct.mean(0)
-        halting = results[trainer.rule]
-        givens = (puzzles.inputs != sudoku.BLANK).sum(1)
-        figure = thinking_figure(
-            run.path / "quickstart.png",
-            accuracy,
-            limit,
-            (float(halting.segments.mean()), float(halting.correct.mean())),
-            np.asarray(givens),
-            halting.segments,
-            f"4x4 Sudoku, {len(puzzles)} puzzles of held-out classes",
-        )
-        summaries = {rule: result.summary() for rule, result in results.items()}
-        if self.json:
-            print_json(
-                {
-                    "run": str(run.path),
-                    "figure": str(figure),
-                    "training": training,
-                    "rules": summaries,
-                    "accuracy_by_segment": accuracy.tolist(),
-                }
-            )
-            return
-        self._print(run, figure, training, summaries, limit)
-        print(f"Try:         hrm-rl solve {run.path} {sudoku.to_text(puzzles.inputs[0])}")
-
-    def _print(
-        self,
-        run: "RunFolder",
-        figure: Path,
-        training: dict[str, Any],
-        summaries: dict[str, dict[str, Any]],
-        limit: int,
-    ) -> None:
-        names = {f"fixed:{limit}": "the limit", f"fixed:{2 * limit}": "twice the limit"}
-        table = [
+        rows = [
             [
-                "Q-halting (the paper's rule)"
-                if not rule.startswith("fixed")
-                else f"{s['max_segments']} segment{'s' if s['max_segments'] > 1 else ''}"
-                + (f", {names[rule]}" if rule in names else ""),
-                percent(s["exact_accuracy"]),
-                f"{s['mean_segments']:.2f}",
-                f"{s['puzzles_per_second']:,.0f}",
+                names[policy],
+                percent(row["exact_accuracy"]),
+                f"{row['mean_segments']:.2f}",
+                f"{row['wall_clock']['refilled']:,.0f}",
             ]
-            for rule, s in summaries.items()
+            for policy, row in result["rules"].items()
         ]
         print_table(
             f"{self.puzzles} puzzles of classes held out of training",
             ["stop after", "solved", "mean segments", "puzzles / s"],
-            table,
+            rows,
         )
+        training, run = result["training"], result["run"]
+        puzzle = sudoku.to_text(test_puzzles(trainer.preset, 1).inputs[0])
         print(f"Trained in {training['seconds']:.0f} s ({training['steps']} steps).")
-        print(f"Figure:      {figure}")
-        print(f"TensorBoard: tensorboard --logdir {run.path}")
+        print(f"Figure:      {result['figure']}")
+        print(f"TensorBoard: tensorboard --logdir {run}")
+        print(f"Try:         hrm-rl solve {run} {puzzle}")
+
+
+def _names(rule: str, limit: int) -> dict[str, str]:
+    """The policies, and their names in the table."""
+    which = {limit: ", the limit", 2 * limit: ", twice the limit"}
+    fixed = {
+        f"fixed:{n}": f"{n} segment{'s' if n > 1 else ''}{which.get(n, '')}"
+        for n in sorted({1, 2, 4, limit, 2 * limit})
+    }
+    return fixed | {f"any({rule}, fixed:{limit})": "Q-halting (the paper's rule)"}
+
+
+def _clear(run: "RunFolder") -> None:
+    """Remove an earlier quickstart; refuse to remove anything else."""
+    if not run.path.exists():
+        return
+    if (run.path / _MARK).exists():
+        shutil.rmtree(run.path)
+    else:
+        run.refuse_if_used()

@@ -1,12 +1,12 @@
 """`hrm-rl solve`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from hrm_rl.cli.output import open_trained, print_json
+from hrm_rl.cli.options import Device, Dtype, Json, MaxSegments, RunFolder, check_counts
+from hrm_rl.cli.output import print_json
 
 
 @dataclass(frozen=True)
@@ -14,51 +14,44 @@ class Solve:
     """Solve one Sudoku or maze with a trained model, and show how long it thought.
 
     A Sudoku must have exactly one solution, which the answer is checked against; of a maze any
-    shortest path is right.
+    shortest path is correct.
     """
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
-    """A run folder, a folder with config.json and model.safetensors, or a Hub id, owner/name."""
+    run_folder: RunFolder
     puzzle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PUZZLE")]
     """The cells row by row: of a Sudoku digits, and . or 0 for a blank; of a maze # S G and spaces."""
     halting: str | None = None
-    """Rule for stopping; the run's own by default."""
-    max_segments: int | None = None
-    """Limit; the run's halt_max_steps by default."""
-    device: str = "auto"
-    """cpu, cuda, mps; auto takes cuda where there is one."""
-    dtype: str | None = None
-    """float32, bfloat16, ...: what to compute in; by default what it was trained in."""
-    json: bool = False
-    """Print the result as one JSON object."""
+    """Stopping rule; the run's rule by default."""
+    max_segments: MaxSegments = None
+    device: Device = "auto"
+    dtype: Dtype = None
+    json: Json = False
 
     def run(self) -> None:
-        import numpy as np
-
-        from hrm_rl.evaluation.evaluate import evaluate
+        from hrm_rl.evaluation import evaluate
         from hrm_rl.halting import parse_rule
         from hrm_rl.puzzles.pool import PuzzleArrays
+        from hrm_rl.training.open_run import open_trained
 
-        if self.max_segments is not None and self.max_segments < 1:
-            raise ValueError(f"--max-segments must be >= 1, got {self.max_segments}")
+        check_counts(self, "max_segments")
         parse_rule(self.halting or "q")
         trained = open_trained(self.run_folder, self.device, self.dtype)
         kind = trained.kind
         if kind.family not in ("sudoku", "maze"):
             raise ValueError(
-                f"solve takes a Sudoku or a maze, and {self.run_folder} solves {kind.words}; "
-                "hrm-rl eval judges it"
+                f"solve takes a Sudoku or a maze, but {self.run_folder} solves {kind.words}; "
+                "evaluate it with hrm-rl eval"
             )
         family, size = kind.module, kind.dials["size"]
         question = family.parse(self.puzzle, size)
         solution = family.check_puzzle(question, size)
-        puzzles = PuzzleArrays(
-            question[None], solution[None], np.zeros(1, np.int32), np.full(1, np.nan, np.float32)
-        )
         rule = self.halting or trained.rule
-        validator = kind.validator(trained.model.device)
         result = evaluate(
-            trained.model, puzzles, rule, max_segments=self.max_segments, validator=validator
+            trained.model,
+            PuzzleArrays(question[None], solution[None]),
+            rule,
+            max_segments=self.max_segments,
+            validator=trained.validator(),
         )
         answer, right = result.answers[0], bool(result.valid[0])
         segments = int(result.segments[0])
@@ -78,5 +71,5 @@ class Solve:
             return
         print(family.draw(question, size=size, draft=answer, labels=solution))
         wrong = int((answer != solution).sum())
-        verdict = "Right" if right else f"Wrong in {wrong} of {len(answer)} cells"
+        verdict = "Correct" if right else f"Wrong in {wrong} of {len(answer)} cells"
         print(f"{verdict}, after {segments} of at most {result.max_segments} segments.")

@@ -200,15 +200,17 @@ def test_quickstart_trains_compares_and_draws(hrm_rl, tmp_path) -> None:
     out = tmp_path / "quickstart"
     words = ("--max-steps", 2, "--puzzles", 20, "--device", "cpu")
     found = hrm_rl("quickstart", "--out", out, *words, "--json").json
-    assert (out / "quickstart.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert found["figure"] == str(out / "quickstart.png")
+    assert (out / "compare" / "compare.json").is_file()
+    figure = out / "compare" / "accuracy_compute.png"
+    assert found["figure"] == str(figure) and figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert found["training"]["steps"] == 2
     assert len(found["accuracy_by_segment"]) == 6  # twice the limit
-    assert {"q", "fixed:1", "fixed:3"} <= found["rules"].keys()
-    assert all(rule.keys() >= EVAL_KEYS and rule["count"] == 20 for rule in found["rules"].values())
+    assert {"any(q, fixed:3)", "fixed:1", "fixed:3", "fixed:6"} <= found["rules"].keys()
+    assert found["rules"]["fixed:3"]["exact_accuracy"] == found["accuracy_by_segment"][2]
+    assert found["rules"]["any(q, fixed:3)"]["mean_segments"] <= 3
 
     again = hrm_rl("quickstart", "--out", out, *words)
-    assert again.code == 0 and "solved" in again.out and f"hrm-rl solve {out}" in again.out
+    assert again.code == 0 and "Q-halting" in again.out and f"hrm-rl solve {out}" in again.out
     puzzle = again.out.split(f"hrm-rl solve {out} ")[1].split()[0]
     assert hrm_rl("solve", out, puzzle, "--json").json["puzzle"] == puzzle
 

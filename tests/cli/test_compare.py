@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from hrm_rl.cli.compare import Compare
+from hrm_rl.analysis.compare import records
 from hrm_rl.halting import TraceBank
 from hrm_rl.halting.bank.toy import toy_bank
 from hrm_rl.model import HRM
@@ -39,7 +39,7 @@ def banks(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture
 def no_figures(monkeypatch) -> None:
     """They take most of the time."""
-    monkeypatch.setattr(Compare, "_draw", lambda self, report: [])
+    monkeypatch.setattr(records, "_draw", lambda report, folder: [])
 
 
 def test_banks_are_compared_and_written(hrm_rl, banks, tmp_path) -> None:
@@ -116,11 +116,11 @@ def test_a_recording_of_another_model_is_refused(hrm_rl, made, config_of, tmp_pa
             ("untuned", "--policies", "kl:auto"),
             ("kl:auto on untuned", "validation", "hrm-rl trace"),
         ),
-        (("one", "--cost", "1.5"), ("--cost", "[0, 1)", "1.5")),
-        (("one", "--costs", "0.1", "-1"), ("--costs", "-1")),
-        (("one", "--draws", "0"), ("--draws", ">= 1")),
+        (("one", "--cost", "1.5"), ("cost", "[0, 1)", "1.5")),
+        (("one", "--costs", "0.1", "-1"), ("costs", "-1")),
+        (("one", "--draws", "0"), ("draws", ">= 1")),
         (("one", "--puzzles", "0"), ("--puzzles", ">= 1")),
-        (("one", "--max-segments", "9"), ("one", "8 segments", "--max-segments is 9")),
+        (("one", "--max-segments", "9"), ("one", "8 segments", "--max-segments 9")),
         (("none.safetensors",), ("none.safetensors", "hrm-rl trace")),
         ((), ("give a run or a bank",)),
     ],

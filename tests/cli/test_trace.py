@@ -60,7 +60,7 @@ def test_another_dtype_than_was_trained_in(hrm_rl, made, tmp_path, name: str) ->
         hashes.add(header.model_hash)
     assert len(hashes) == 1
     refused = hrm_rl(*words, "--out", tmp_path / "bank", "--dtype", "int8")
-    assert refused.code == 2 and "--dtype must be one of" in refused.err and "int8" in refused.err
+    assert refused.code == 2 and "dtype must be one of" in refused.err and "int8" in refused.err
 
 
 def test_options(hrm_rl, made, tmp_path) -> None:

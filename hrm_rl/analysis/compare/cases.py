@@ -1,4 +1,4 @@
-"""Recorded runs as a comparison takes them: puzzles to choose on, puzzles to judge on."""
+"""Recorded runs for a comparison: validation puzzles to choose on, test puzzles to judge on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from hrm_rl.halting.bank import TraceBank, puzzle_ids
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
-# Where one rating holds more than this share of the puzzles, ratings hardly tell them apart.
+# A rating shared by more than this share of the puzzles hardly tells them apart.
 _ONE_RATING = 0.8
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A run as its bank shows it."""
+    """A recorded run, divided by split."""
 
     name: str
     test: TraceBank
     validation: TraceBank | None
-    """None where none are recorded: then nothing can be chosen."""
+    """None if none are recorded: then nothing can be chosen."""
     puzzles_hash: str
     """Of the whole bank."""
 
@@ -34,23 +34,22 @@ class Case:
 def make_case(
     name: str, bank: TraceBank, *, max_segments: int | None = None, puzzles: int | None = None
 ) -> Case:
-    """A bank divided by split.
+    """Divide a bank by split.
 
     Args:
-        name: what messages and the report call it.
+        name: its name in messages and in the report.
         bank: with test puzzles, and validation puzzles if anything is to be chosen.
-        max_segments: judge the first so many segments only.
-        puzzles: judge (and choose on) the first so many puzzles of the split only.
+        max_segments: cut to this many segments.
+        puzzles: cut each split to this many puzzles.
 
     Raises:
-        ValueError: no test puzzles, fewer segments than asked for, or puzzles that are in both
-            splits.
+        ValueError: no test puzzles, fewer segments than `max_segments`, or puzzles in both splits.
     """
     digest = bank.header.puzzles_hash
     if max_segments is not None:
         if max_segments > bank.num_segments:
             raise ValueError(
-                f"{name} has {bank.num_segments} segments a puzzle, and --max-segments is "
+                f"{name} has {bank.num_segments} segments a puzzle, fewer than --max-segments "
                 f"{max_segments}; record more with `hrm-rl trace RUN --out BANK --max-segments "
                 f"{max_segments}`"
             )
@@ -68,7 +67,7 @@ def make_case(
     shared = int(np.isin(puzzle_ids(test.inputs, test.labels), chosen_on).sum())
     if shared:
         raise ValueError(
-            f"{name}: {shared} of its {test.num_puzzles} test puzzles are validation puzzles too; "
+            f"{name}: {shared} of its {test.num_puzzles} test puzzles are also validation puzzles; "
             "thresholds would be chosen on the puzzles that judge them"
         )
     return Case(name, test, validation, digest)
@@ -80,18 +79,18 @@ def _first(bank: TraceBank, puzzles: int | None) -> TraceBank:
     return bank.take(slice(puzzles))
 
 
-class Difficulty(NamedTuple):
-    """How hard the test puzzles of all runs are."""
+class Hardness(NamedTuple):
+    """The difficulty of the test puzzles of all runs."""
 
     by: str
     """rating, or cells to fill."""
     values: NDArray[np.float64]  # [N]; NaN = unknown
 
 
-def difficulty_of(cases: Sequence[Case]) -> Difficulty:
-    """The puzzles' ratings, or the number of cells to fill where ratings hardly tell them apart.
+def difficulty_of(cases: Sequence[Case]) -> Hardness:
+    """The puzzles' ratings, or the number of cells to fill if ratings hardly tell them apart.
 
-    (Most 6x6 Sudokus, say, need no guess: all rated 0 by backtracks.)
+    (Most 6x6 Sudokus need no guess, so their rating by backtracks is 0.)
     """
     rating = np.concatenate([case.test.rating for case in cases]).astype(np.float64)
     known = rating[~np.isnan(rating)]
@@ -102,8 +101,8 @@ def difficulty_of(cases: Sequence[Case]) -> Difficulty:
     ]
     to_fill = np.concatenate([cells.sum(1) for cells in asked]).astype(np.float64)
     if 0 < most_alike <= _ONE_RATING * len(known) or np.ptp(to_fill) == 0:
-        return Difficulty("rating", rating)
-    return Difficulty("cells to fill", to_fill)
+        return Hardness("rating", rating)
+    return Hardness("cells to fill", to_fill)
 
 
 def on_same_puzzles(cases: Sequence[Case]) -> bool:
@@ -113,10 +112,10 @@ def on_same_puzzles(cases: Sequence[Case]) -> bool:
 
 
 def check_poolable(cases: Sequence[Case]) -> None:
-    """Raises ValueError where cases are no independent runs of one kind: none at all, the same bank or
-    model twice, other numbers of segments, other puzzles' lengths."""
+    """Raise ValueError unless the cases are independent runs of one kind: no bank or model twice, the same
+    number of segments and of cells."""
     if not cases:
-        raise ValueError("there is nothing to compare on: give a run or a bank")
+        raise ValueError("nothing to compare on: give a run or a bank")
     for number, case in enumerate(cases):
         for other in cases[:number]:
             _check_pair(other, case)
@@ -129,8 +128,8 @@ def _check_pair(first: Case, second: Case) -> None:
         if first.puzzles_hash == second.puzzles_hash:
             raise ValueError(f"{names} are the same bank; give each one once")
         raise ValueError(
-            f"{names} record the same model; several banks are pooled as independent training runs, "
-            "so record all of its puzzles in one bank"
+            f"{names} record the same model, but banks are pooled as independent training runs; "
+            "record all of its puzzles in one bank"
         )
     for what, a, b in (
         ("segments a puzzle", first.limit, second.limit),

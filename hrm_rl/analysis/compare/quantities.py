@@ -1,4 +1,4 @@
-"""What the rules of a comparison did, puzzle by puzzle, and the bootstrap over all of it at once."""
+"""The outcomes of all rules of a comparison, puzzle by puzzle, bootstrapped together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ _Key = tuple[tuple[str, ...], str]
 
 @dataclass
 class Quantities:
-    """Numbers a puzzle, by the specs of a rule (one a run) and by name.
+    """One number per puzzle, by the specs of a rule (one a run) and by name.
 
-    Rules that are the same at two costs are kept once. All quantities are drawn with the same runs
+    Rules that are equal at two costs are kept once. All quantities are drawn with the same runs
     and puzzles, so differences are paired; they are whole numbers, so their sums are exact.
     """
 
@@ -39,7 +39,7 @@ class Quantities:
             ]
 
     def draw(self, draws: int, seed: int, *, shared_puzzles: bool = False) -> None:
-        """Bootstrap what was added; `shared_puzzles` where all runs answered the same ones in order."""
+        """Bootstrap all quantities; `shared_puzzles` if all runs answered the same puzzles in order."""
         keys = list(self._values)
         runs = range(len(self._values[keys[0]]))
         groups = [np.stack([self._values[key][run] for key in keys], axis=1) for run in runs]
@@ -59,5 +59,5 @@ class Quantities:
 
 
 def specs_of(trials: Sequence[Trial]) -> tuple[str, ...]:
-    """What names a rule across runs."""
+    """The name of a rule across runs."""
     return tuple(trial.spec for trial in trials)

@@ -1,17 +1,29 @@
-"""One policy's row of a comparison: its figures, their intervals and its test against the baseline."""
+"""The row of every policy: its figures, their intervals and its test against the baseline."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hrm_rl.analysis.compare.cases import Case, difficulty_of
-from hrm_rl.analysis.compare.quantities import Quantities
-from hrm_rl.analysis.compare.trials import Trial, is_open
+from hrm_rl.analysis.compare.cases import difficulty_of
+from hrm_rl.analysis.compare.curves import policy_curve
+from hrm_rl.analysis.compare.quantities import Estimate, Quantities
+from hrm_rl.analysis.compare.records import (
+    GainOver,
+    Interval,
+    Intervals,
+    MatchedCompute,
+    PolicyCurve,
+    PolicyRow,
+    WallClock,
+)
+from hrm_rl.analysis.compare.settings import Settings
+from hrm_rl.analysis.compare.trials import Trial, Trials, is_open
 from hrm_rl.analysis.compare.wall_clock import wall_clock
 from hrm_rl.analysis.statistics.bootstrap import percentile_interval, two_sided_p
 from hrm_rl.analysis.statistics.curves import nearest_compute
-from hrm_rl.analysis.statistics.judging import adaptive_gain, iso_accuracy
+from hrm_rl.analysis.statistics.judging import adaptive_gain, iso_accuracy, why_undefined
 from hrm_rl.analysis.statistics.stats import holm, mcnemar, spearman_within
 
 ISO_ACCURACY = (0, 0.5, 1, 2)
@@ -21,151 +33,181 @@ AtCosts = Mapping[float, Sequence[Trial]]
 """A policy's trials, one a run, as it is at each cost."""
 
 
-def policy_row(
-    policy: str,
-    cost: float,
-    at_costs: AtCosts,
-    fixed: AtCosts,
-    oracle: AtCosts,
-    quantities: Quantities,
-) -> dict[str, Any]:
-    """Accuracy, segments, adaptive gain and errors of a policy as it was chosen at `cost`.
+@dataclass(frozen=True)
+class AllTrials:
+    """Every policy, the best constant and hindsight, at every cost, with their bootstrap draws."""
+
+    runs: Sequence[Trials]
+    settings: Settings
+    policies: Mapping[str, AtCosts]
+    fixed: AtCosts
+    oracle: AtCosts
+    quantities: Quantities = field(default_factory=Quantities)
+
+    @classmethod
+    def of(cls, runs: Sequence[Trials], settings: Settings) -> "AllTrials":
+        costs = settings.costs
+        policies = {
+            policy: {c: [run.trial(policy, c) for run in runs] for c in costs}
+            for policy in settings.policies
+        }
+        fixed = {c: [run.best_fixed(c) for run in runs] for c in costs}
+        oracle = {c: [run.oracle(c) for run in runs] for c in costs}
+        return cls(runs, settings, policies, fixed, oracle)
+
+    def bootstrap(self, shared_puzzles: bool) -> None:
+        """Draw every quantity that the rows need."""
+        for at_costs in (*self.policies.values(), self.fixed, self.oracle):
+            for several in at_costs.values():
+                self.quantities.add(several, "correct", "segments")
+        for trials in self.headline().values():
+            self.quantities.add(trials, "valid")
+        settings = self.settings
+        self.quantities.draw(settings.draws, settings.seed, shared_puzzles=shared_puzzles)
+
+    def headline(self) -> dict[str, Sequence[Trial]]:
+        """The policies as chosen at the headline's cost."""
+        return {name: at_costs[self.settings.cost] for name, at_costs in self.policies.items()}
+
+    def gain(self, policy: str, cost: float) -> Estimate:
+        """Adaptive gain, and its draws."""
+        trials = self.policies[policy][cost], self.fixed[cost], self.oracle[cost]
+        estimates, draws = zip(*(self.quantities.utility(x, cost) for x in trials), strict=True)
+        return float(adaptive_gain(*estimates)), adaptive_gain(*draws)
+
+    def undefined_gains(self) -> dict[str, str]:
+        """The reason why there is no gain, by cost."""
+        found = {}
+        for cost in self.settings.costs:
+            bounds = self.fixed[cost], self.oracle[cost]
+            why = why_undefined(*(self.quantities.utility(x, cost)[0] for x in bounds))
+            if why is not None:
+                found[f"{cost:g}"] = why
+        return found
+
+
+def policy_rows(trials: AllTrials, fixed_accuracy: Sequence[float]) -> list[PolicyRow]:
+    """A row for every policy.
 
     Args:
-        policy: its name.
-        cost: price of a segment, one of the keys of the next three.
-        at_costs: the policy.
-        fixed: the best constants.
-        oracle: hindsight.
-        quantities: bootstrapped, with all of these in it.
+        trials: bootstrapped.
+        fixed_accuracy: of every constant, [M].
     """
-    trials = at_costs[cost]
-    gains = {c: _gain(at_costs[c], fixed[c], oracle[c], c, quantities) for c in at_costs}
-    names = {"exact_accuracy": "correct", "valid_accuracy": "valid", "mean_segments": "segments"}
-    estimates = {label: quantities.get(trials, name) for label, name in names.items()}
-    estimates["utility"] = quantities.utility(trials, cost)
-    errors = ("premature", "overthinking", "never_right", "wasted")
-    means = {name: _mean_over_runs(trials, name) for name in errors}
-    return {
-        "policy": policy,
-        "spec": [trial.spec for trial in trials],
-        **{label: mean for label, (mean, _) in estimates.items()},
-        "ci95": {
-            **{label: _interval(draws) for label, (_, draws) in estimates.items()},
-            "adaptive_gain": {f"{c:g}": _interval(draws) for c, (_, draws) in gains.items()},
-        },
-        "adaptive_gain": {f"{c:g}": gain for c, (gain, _) in gains.items()},
-        "premature": means["premature"],
-        "overthinking": means["overthinking"],
-        "never_right": means["never_right"],
-        "wasted_segments": means["wasted"],
-        "spec_by_cost": {f"{c:g}": [t.spec for t in several] for c, several in at_costs.items()},
-        "chosen": is_open(policy),
-        "hindsight": trials[0].needs_future,
-    }
+    p_value = _p_values(trials)
+    return [_row(trials, policy, fixed_accuracy, p_value[policy]) for policy in trials.policies]
 
 
-def _gain(
-    rule: Sequence[Trial],
-    fixed: Sequence[Trial],
-    oracle: Sequence[Trial],
-    cost: float,
-    quantities: Quantities,
-) -> tuple[float, np.ndarray]:
-    estimates, draws = zip(
-        *(quantities.utility(trials, cost) for trials in (rule, fixed, oracle)), strict=True
+def _row(
+    trials: AllTrials, policy: str, fixed_accuracy: Sequence[float], p_value: float | None
+) -> PolicyRow:
+    cost, quantities, runs = trials.settings.cost, trials.quantities, trials.runs
+    at_costs = trials.policies[policy]
+    chosen = at_costs[cost]
+    gains = {f"{c:g}": trials.gain(policy, c) for c in at_costs}
+    accuracy, valid, segments = (
+        quantities.get(chosen, name) for name in ("correct", "valid", "segments")
     )
-    return float(adaptive_gain(*estimates)), adaptive_gain(*draws)
+    utility = quantities.utility(chosen, cost)
+    points = [run.sweep(policy, trials.settings.costs) for run in runs]
+    curve = policy_curve(points, len(fixed_accuracy), fixed_accuracy[0])
+    return PolicyRow(
+        policy=policy,
+        spec=[trial.spec for trial in chosen],
+        exact_accuracy=accuracy[0],
+        valid_accuracy=valid[0],
+        mean_segments=segments[0],
+        utility=utility[0],
+        ci95=Intervals(
+            *(_interval(draws) for _, draws in (accuracy, valid, segments, utility)),
+            adaptive_gain={c: _interval(draws) for c, (_, draws) in gains.items()},
+        ),
+        adaptive_gain={c: gain for c, (gain, _) in gains.items()},
+        premature=_mean_over_runs(chosen, "premature"),
+        overthinking=_mean_over_runs(chosen, "overthinking"),
+        never_right=_mean_over_runs(chosen, "never_right"),
+        wasted_segments=_mean_over_runs(chosen, "wasted"),
+        spec_by_cost={f"{c:g}": [t.spec for t in several] for c, several in at_costs.items()},
+        chosen=is_open(policy),
+        hindsight=chosen[0].needs_future,
+        curve=curve,
+        iso_accuracy_segments=_iso_accuracy(curve, segments[0], accuracy[0], fixed_accuracy[-1]),
+        rank_correlation=_rank_correlation(chosen, runs),
+        matched_compute=_matched_compute(chosen, runs),
+        gain_over_baseline=_gain_over_baseline(trials, policy),
+        p_value=p_value,
+        wall_clock=_pooled_wall_clock(chosen, runs),
+    )
 
 
-def gain_over(
-    trials: Sequence[Trial],
-    reference: Sequence[Trial],
-    fixed: Sequence[Trial],
-    oracle: Sequence[Trial],
-    cost: float,
-    quantities: Quantities,
-) -> dict[str, Any]:
-    """By how much a policy's adaptive gain exceeds the baseline's, with its paired 95 % interval."""
-    mine, draws = _gain(trials, fixed, oracle, cost, quantities)
-    other, other_draws = _gain(reference, fixed, oracle, cost, quantities)
-    return {"mean": mine - other, "ci95": _interval(draws - other_draws)}
+def _gain_over_baseline(trials: AllTrials, policy: str) -> GainOver:
+    mine, draws = trials.gain(policy, trials.settings.cost)
+    other, other_draws = trials.gain(trials.settings.baseline, trials.settings.cost)
+    return GainOver(mine - other, _interval(draws - other_draws))
 
 
-def _interval(draws: np.ndarray) -> list[float]:
-    return percentile_interval(draws).tolist()
+def _interval(draws: NDArray[np.float64]) -> Interval:
+    low, high = percentile_interval(draws).tolist()
+    return low, high
 
 
 def _mean_over_runs(trials: Sequence[Trial], name: str) -> float:
     return float(np.mean([getattr(trial.judgement, name).mean() for trial in trials]))
 
 
-def p_values(
-    rows: Mapping[str, Sequence[Trial]], baseline: str, cost: float, quantities: Quantities
-) -> dict[str, float | None]:
-    """Is a policy's return, and with it its adaptive gain, another than the baseline's?
+def _p_values(trials: AllTrials) -> dict[str, float | None]:
+    """Two-sided p-values of "the policy's return equals the baseline's", by the paired bootstrap.
 
-    Two-sided p-values of the paired bootstrap, adjusted by Holm's method over all policies compared;
-    None for the baseline and for rules that know the future, which are bounds and no rivals.
+    Adjusted by Holm's method over all policies compared; None for the baseline and for rules that know the
+    future, which are bounds.
     """
-    _, reference = quantities.utility(rows[baseline], cost)
-    rivals = [p for p, trials in rows.items() if p != baseline and not trials[0].needs_future]
+    rows, cost, baseline = trials.headline(), trials.settings.cost, trials.settings.baseline
+    _, reference = trials.quantities.utility(rows[baseline], cost)
+    rivals = [name for name, row in rows.items() if name != baseline and not row[0].needs_future]
     found: dict[str, float | None] = dict.fromkeys(rows)
     if rivals:
-        differences = [quantities.utility(rows[p], cost)[1] - reference for p in rivals]
+        differences = [trials.quantities.utility(rows[p], cost)[1] - reference for p in rivals]
         raw = two_sided_p(np.stack(differences, axis=1))
         found.update(zip(rivals, holm(raw).tolist(), strict=True))
     return found
 
 
-def matched_compute(trials: Sequence[Trial], cases: Sequence[Case]) -> dict[str, Any]:
-    """McNemar's test against the constant nearest in mean segments, puzzle by puzzle.
-
-    Of several runs the counts only, no p-value: two runs' answers to one puzzle are not independent.
-    """
-    limit = cases[0].limit
+def _matched_compute(trials: Sequence[Trial], runs: Sequence[Trials]) -> MatchedCompute:
+    limit = runs[0].case.limit
     budget = _mean_over_runs(trials, "segments")
     segments = nearest_compute(np.arange(1, limit + 1), budget) + 1
-    constant = np.concatenate([case.test.correct[:, segments - 1] for case in cases])
+    constant = np.concatenate([run.case.test.correct[:, segments - 1] for run in runs])
     test = mcnemar(np.concatenate([t.judgement.correct > 0 for t in trials]), constant)
-    return {
-        "fixed": segments,
-        "only_policy_right": test.only_first,
-        "only_fixed_right": test.only_second,
-        "p_value": test.p_value if len(cases) == 1 else None,
-    }
+    p_value = test.p_value if len(runs) == 1 else None
+    return MatchedCompute(segments, test.only_first, test.only_second, p_value)
 
 
-def rank_correlation(trials: Sequence[Trial], cases: Sequence[Case]) -> float:
+def _rank_correlation(trials: Sequence[Trial], runs: Sequence[Trials]) -> float:
     """Spearman's correlation of segments with difficulty, within each source of each run."""
     segments = np.concatenate([trial.judgement.segments for trial in trials])
-    hard = difficulty_of(cases).values
-    source = [f"{number}/{name}" for number, case in enumerate(cases) for name in case.test.source]
+    hard = difficulty_of([run.case for run in runs]).values
+    source = [f"{k}/{name}" for k, run in enumerate(runs) for name in run.case.test.source]
     return spearman_within(segments, hard, source)
 
 
-def iso_accuracy_segments(
-    curve: Mapping[str, Any] | None, row: Mapping[str, Any], full: float
+def _iso_accuracy(
+    curve: PolicyCurve | None, segments: float, accuracy: float, full: float
 ) -> dict[str, float | None]:
-    """Fewest mean segments that keep the accuracy of all segments, or lose at most so many points.
-
-    Read off the policy's curve on test puzzles; a policy without one has a single point.
-    """
-    points = curve or {"segments": [row["mean_segments"]], "accuracy": [row["exact_accuracy"]]}
-    found = iso_accuracy(points["segments"], points["accuracy"], full, ISO_ACCURACY)
-    return {f"{below:g}": segments for below, segments in found.items()}
+    """Read off the policy's curve on test puzzles; a policy without one has a single point."""
+    points = (curve.segments, curve.accuracy) if curve else ([segments], [accuracy])
+    found = iso_accuracy(*points, full, ISO_ACCURACY)
+    return {f"{below:g}": needed for below, needed in found.items()}
 
 
-def pooled_wall_clock(trials: Sequence[Trial], cases: Sequence[Case]) -> dict[str, Any]:
-    """Puzzles a second in the three ways of serving; over runs the harmonic mean, which is the mean
-    of seconds a puzzle."""
+def _pooled_wall_clock(trials: Sequence[Trial], runs: Sequence[Trials]) -> WallClock:
+    """Over runs the harmonic mean of puzzles a second, which is the mean of seconds a puzzle."""
     each = [
-        wall_clock(trial.outcome.stopped, case.test.header.seconds_per_segment)
-        for trial, case in zip(trials, cases, strict=True)
+        wall_clock(trial.outcome.stopped, run.case.test.header.seconds_per_segment)
+        for trial, run in zip(trials, runs, strict=True)
     ]
-    pooled: dict[str, Any] = {"batch": each[0]["batch"]}
-    for name in ("batch_1", "static", "refilled"):
-        rates = [found[name] for found in each]
-        comparable = None not in rates and len({found["batch"] for found in each}) == 1
-        pooled[name] = len(rates) / sum(1 / rate for rate in rates if rate) if comparable else None
-    return pooled
+
+    def pooled(name: str) -> float | None:
+        rates = [getattr(found, name) for found in each]
+        comparable = None not in rates and len({found.batch for found in each}) == 1
+        return len(rates) / sum(1 / rate for rate in rates if rate) if comparable else None
+
+    return WallClock(each[0].batch, pooled("batch_1"), pooled("static"), pooled("refilled"))

@@ -1,6 +1,8 @@
-"""What a comparison compares, and at which prices. Loads no torch, so the command line can show it."""
+"""The settings of a comparison. Loads no torch, so the command line can show them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from hrm_rl.settings import SettingError, check_at_least, check_interval
 
 DEFAULT_POLICIES = (
     "fixed:1",
@@ -23,14 +25,14 @@ DEFAULT_POLICIES = (
     "first-correct",
     "oracle",
 )
-"""What is compared by default; LIMIT is the number of segments recorded."""
+"""The policies compared by default; LIMIT is the number of segments recorded."""
 
 DEFAULT_COSTS = (0.001, 0.003, 0.01, 0.03)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to compare and how; checked when made. `hindsight` is another name of the policy `oracle`.
+    """The policies and prices of a comparison. `hindsight` is another name of the policy `oracle`.
 
     Raises ValueError for a cost outside [0, 1), no draws, no policies.
     """
@@ -41,28 +43,34 @@ class Settings:
     costs: tuple[float, ...] = DEFAULT_COSTS
     """Prices at which the adaptive gain is given, each with rules chosen at that price."""
     draws: int = 10_000
-    """Of the bootstrap."""
+    """Bootstrap draws."""
     seed: int = 0
+    """Of the bootstrap, and of rules that are learned."""
     baseline: str = "q"
-    """Policy that the others are tested against."""
+    """The policy that the others are tested against."""
     allow_mismatch: bool = False
     """Judge learned rules given as files on other models than they were fitted on."""
 
     def __post_init__(self) -> None:
-        for name, values in (("cost", (self.cost,)), ("costs", self.costs)):
-            for value in values:
-                if not 0 <= value < 1:
-                    raise ValueError(f"--{name} must be in [0, 1), got {value:g}")
-        if self.draws < 1:
-            raise ValueError(f"--draws must be >= 1, got {self.draws}")
+        check_interval(self, "[0, 1)", "cost")
+        for value in self.costs:
+            if not 0 <= value < 1:
+                raise SettingError(f"costs must lie in [0, 1), got {value:g}", "costs")
+        check_at_least(self, 1, "draws")
         if not self.policies:
-            raise ValueError("--policies needs at least one rule")
-        # Tables call the bound hindsight, so whoever has read one asks for it by that name.
+            raise SettingError("policies must name at least one rule", "policies")
+        # Tables call the bound hindsight, so readers of one ask for it by that name.
         named = tuple("oracle" if policy == "hindsight" else policy for policy in self.policies)
         object.__setattr__(self, "policies", named)
         if self.baseline == "hindsight":
             object.__setattr__(self, "baseline", "oracle")
 
-    @property
-    def all_costs(self) -> list[float]:
-        return sorted({*self.costs, self.cost})
+    def resolved(self, limit: int) -> "Settings":
+        """LIMIT replaced by the limit, the baseline among the policies, and the cost among the costs."""
+        names = [name.replace("LIMIT", str(limit)) for name in (*self.policies, self.baseline)]
+        return replace(
+            self,
+            policies=tuple(dict.fromkeys(names)),
+            baseline=names[-1],
+            costs=tuple(sorted({*self.costs, self.cost})),
+        )

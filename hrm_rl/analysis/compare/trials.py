@@ -1,4 +1,4 @@
-"""One recorded run put to trial: rules chosen on its validation puzzles, judged on its test puzzles."""
+"""Rules on one recorded run: chosen on its validation puzzles, judged on its test puzzles."""
 
 import dataclasses
 import re
@@ -18,8 +18,8 @@ from hrm_rl.halting.rules.spec import parse_rule, parse_tree
 
 
 def is_open(policy: str) -> bool:
-    """Whether a spec has something to be chosen on validation puzzles. Raises ValueError if it does
-    not read."""
+    """Whether a spec has something to choose on validation puzzles. Raises ValueError if it cannot be
+    parsed."""
     return any(True for _ in parse_tree(policy).autos())
 
 
@@ -30,7 +30,7 @@ def check_policy(policy: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What one rule did on a case's test puzzles."""
+    """One rule on a case's test puzzles."""
 
     rule: HaltingRule
     spec: str
@@ -39,7 +39,7 @@ class Trial:
 
     @property
     def needs_future(self) -> bool:
-        """Whether it is a bound that hindsight sets, and no rule to be used."""
+        """Whether the rule knows the answers: a bound, not a rule to use."""
         return "future" in needs_of(self.rule)
 
 
@@ -49,16 +49,16 @@ class Trials:
 
     case: Case
     rules_folder: Path | None = None
-    """Where learned rules are saved."""
+    """The folder in which learned rules are saved."""
     seed: int = 0
     cost: float = 0.01
-    """The price at which rules are trained that take too long to be trained at every price."""
+    """The price at which rules that are slow to train are trained."""
     allow_mismatch: bool = False
     _chosen: dict[tuple[str, float | None], Trial] = field(default_factory=dict)
     _judged: dict[str, Trial] = field(default_factory=dict)
 
     def trial(self, policy: str, cost: float) -> Trial:
-        """The policy as it is at that cost: `oracle` and what is `auto` depend on it."""
+        """The policy at that cost, on which `oracle` and every `auto` depend."""
         if policy == "oracle":
             return self.oracle(cost)
         autos = list(parse_tree(policy).autos())
@@ -73,7 +73,7 @@ class Trials:
         return self._chosen[key]
 
     def best_fixed(self, cost: float) -> Trial:
-        """The best constant, chosen on validation puzzles; on the test puzzles where there are none."""
+        """The best constant on the validation puzzles, or on the test puzzles if there are none."""
         correct = (self.case.validation or self.case.test).correct
         return self._given(f"fixed:{best_fixed(correct, cost)}")
 
@@ -82,10 +82,10 @@ class Trials:
         return self._given(f"oracle:{cost}")
 
     def sweep(self, policy: str, costs: Sequence[float]) -> list[tuple[float, float]]:
-        """(mean segments, accuracy) on the test puzzles at settings all over a policy's range.
+        """(mean segments, accuracy) on the test puzzles at settings over a policy's whole range.
 
-        A threshold is swept; what is learned is taken as it was learned at each cost. Empty where there
-        is nothing to sweep: CALM, for one, is chosen by risk.
+        A threshold is swept; a learned rule contributes its version at each cost. Empty if there is
+        nothing to sweep: CALM is chosen by risk.
         """
         autos = list(parse_tree(policy).autos())
         if not autos or any(node.parts is not None for node in autos):
@@ -103,10 +103,10 @@ class Trials:
         return self._judge(rule, spec_of(rule))
 
     def _choose(self, policy: str, cost: float) -> Trial:
-        """A rule chosen on the validation puzzles; what was fitted is saved."""
+        """A rule chosen on the validation puzzles; fitted parts are saved."""
         if self.case.validation is None:
             raise ValueError(
-                "it is chosen on validation puzzles, and the bank has none; record them with "
+                "the rule is chosen on validation puzzles, and the bank has none; record them with "
                 "`hrm-rl trace RUN --out BANK --splits validation test`"
             )
         rule = resolve(policy, self.case.validation, cost, seed=self.seed)
@@ -127,9 +127,9 @@ class Trials:
 
 
 def _save_parts(rule: Any, path: str) -> Any:
-    """The rule with every rule in it that was learned here saved, and named by its file."""
+    """The rule with every part that was learned here saved, and named by its file."""
     if getattr(rule, "fitted_on", None) is not None:
-        if rule.path is not None:  # given as a file; beside it stands what was learned
+        if rule.path is not None:  # given as a file, beside a part learned here
             return rule
         return rule.save(f"{path}{rule.suffix}")
     if hasattr(rule, "rule"):
@@ -140,8 +140,8 @@ def _save_parts(rule: Any, path: str) -> Any:
 
 
 def _unnamed(rule: Any) -> bool:
-    """Learned, and in no file that would tell it from the like learned at another cost. CALM's, without
-    a file, goes by the threshold that it found."""
+    """Whether a rule was learned and has no file to tell it from its version at another cost. CALM's rule
+    is named by its threshold."""
     return getattr(rule, "path", "") is None and rule.name != "calm"
 
 

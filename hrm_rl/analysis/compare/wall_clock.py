@@ -1,15 +1,17 @@
-"""What stopping early is worth in seconds: three ways of serving puzzles, from measured segments.
+"""Puzzles a second in three ways of serving, from measured segments.
 
-A segment of B rows takes t(B) seconds, whatever its rows hold. Serving one puzzle after another,
-a puzzle takes `mean segments x t(1)`. A static batch of B runs until its last row stops, so that it
-takes `E[largest of B stops] x t(B)`. Where a row that stops hands its place to the next puzzle, all
-B rows always work and a puzzle takes `mean segments x t(B) / B`.
+A segment of B rows takes t(B) seconds, whatever its rows hold. Serving puzzles one by one, a puzzle takes
+`mean segments x t(1)`. A static batch of B runs until its last row stops, so it takes
+`E[largest of B stops] x t(B)`. If a row that stops takes the next puzzle, all B rows always work and a
+puzzle takes `mean segments x t(B) / B`.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hrm_rl.analysis.compare.records import WallClock
 
 
 def expected_maximum(stops: NDArray[np.int64], batch: int) -> float:
@@ -21,30 +23,22 @@ def expected_maximum(stops: NDArray[np.int64], batch: int) -> float:
     return float((1 - share**batch).sum())
 
 
-def wall_clock(
-    stops: NDArray[np.int64], seconds_per_segment: Mapping[str, float]
-) -> dict[str, float | int | None]:
-    """Puzzles a second, from when each puzzle stopped and how long a segment takes.
+def wall_clock(stops: NDArray[np.int64], seconds_per_segment: Mapping[str, float]) -> WallClock:
+    """Puzzles a second, from the stop of each puzzle and the duration of a segment.
 
     Args:
         stops: the segment each puzzle stopped at, 1-based, [N].
-        seconds_per_segment: seconds of one segment by batch size, as a bank's header has them; the
-            largest batch in it is the one that `static` and `refilled` are given for.
-
-    Returns:
-        batch_1, static, refilled: puzzles a second, None where that batch was not measured;
-        batch: rows of the last two.
+        seconds_per_segment: seconds of one segment by batch size, as in a bank's header; `static` and
+            `refilled` are of the largest batch in it.
     """
     seconds = {int(size): float(value) for size, value in seconds_per_segment.items()}
-    batch = max(seconds, default=0)
-    mean = float(stops.mean())
-    found: dict[str, float | int | None] = {
-        "batch_1": 1 / (mean * seconds[1]) if 1 in seconds else None,
-        "static": None,
-        "refilled": None,
-        "batch": batch or None,
-    }
-    if batch:
-        found["static"] = batch / (expected_maximum(stops, batch) * seconds[batch])
-        found["refilled"] = batch / (mean * seconds[batch])
-    return found
+    mean, batch = float(stops.mean()), max(seconds, default=0)
+    alone = 1 / (mean * seconds[1]) if 1 in seconds else None
+    if not batch:
+        return WallClock(None, alone, None, None)
+    return WallClock(
+        batch,
+        alone,
+        static=batch / (expected_maximum(stops, batch) * seconds[batch]),
+        refilled=batch / (mean * seconds[batch]),
+    )

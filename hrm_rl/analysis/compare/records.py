@@ -1,0 +1,252 @@
+"""The typed records of a comparison. `Comparison.to_dict` is the object in compare.json."""
+
+import dataclasses
+import importlib.util
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrm_rl.analysis.compare.settings import Settings
+from hrm_rl.analysis.statistics.calibration import HaltCalibration
+
+_log = logging.getLogger(__name__)
+
+Interval = tuple[float, float]
+"""Low and high end of a 95 % bootstrap interval; NaN if undefined."""
+ByCost = Mapping[str, float]
+"""A number at every price of a segment, keyed as "0.01"."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """95 % intervals of a policy's figures."""
+
+    exact_accuracy: Interval
+    valid_accuracy: Interval
+    mean_segments: Interval
+    utility: Interval
+    adaptive_gain: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points of accuracy against mean segments, by rising segments."""
+
+    segments: list[float]
+    accuracy: list[float]
+
+
+@dataclass(frozen=True)
+class PolicyCurve(Line):
+    """A swept rule, its concave hull, and the mean height of the hull."""
+
+    hull_segments: list[float]
+    hull_accuracy: list[float]
+    area: float
+
+
+@dataclass(frozen=True)
+class MatchedCompute:
+    """McNemar's test against the constant nearest in mean segments."""
+
+    fixed: int
+    only_policy_right: int
+    only_fixed_right: int
+    p_value: float | None
+    """None for several runs, whose answers to one puzzle are not independent."""
+
+
+@dataclass(frozen=True)
+class GainOver:
+    """The difference of two adaptive gains, with its paired interval."""
+
+    mean: float
+    ci95: Interval
+
+
+@dataclass(frozen=True)
+class WallClock:
+    """Puzzles a second in three ways of serving; None for a batch that was not timed."""
+
+    batch: int | None
+    """Rows of `static` and `refilled`."""
+    batch_1: float | None
+    static: float | None
+    refilled: float | None
+
+
+@dataclass(frozen=True)
+class PolicyRow:
+    """One policy, chosen at the headline's cost, on the test puzzles of all runs."""
+
+    policy: str
+    spec: list[str]
+    """The rule that it became, one a run."""
+    exact_accuracy: float
+    valid_accuracy: float
+    mean_segments: float
+    utility: float
+    """exact_accuracy - cost * mean_segments."""
+    ci95: Intervals
+    adaptive_gain: ByCost
+    premature: float
+    overthinking: float
+    never_right: float
+    wasted_segments: float
+    spec_by_cost: Mapping[str, list[str]]
+    chosen: bool
+    """Something was chosen or fitted on validation puzzles."""
+    hindsight: bool
+    """It knows the answers: a bound, not a rule to use."""
+    curve: PolicyCurve | None
+    iso_accuracy_segments: Mapping[str, float | None]
+    rank_correlation: float
+    matched_compute: MatchedCompute
+    gain_over_baseline: GainOver
+    p_value: float | None
+    """Of the return against the baseline's, Holm-adjusted; None for the baseline and for bounds."""
+    wall_clock: WallClock
+
+
+@dataclass(frozen=True)
+class DifficultyBin:
+    """Puzzles of about the same difficulty."""
+
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class PolicyByDifficulty:
+    """A policy in every bin."""
+
+    policy: str
+    mean_segments: list[float]
+    exact_accuracy: list[float]
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """Policies by difficulty of the puzzles."""
+
+    by: str
+    """rating, or cells to fill."""
+    bins: list[DifficultyBin]
+    policies: list[PolicyByDifficulty]
+
+
+@dataclass(frozen=True)
+class BankRecord:
+    """One recording that was compared."""
+
+    name: str
+    model_hash: str
+    puzzles_hash: str
+    test_puzzles: int
+    validation_puzzles: int
+    max_segments: int
+    preset: str | None
+    step: int
+    halt_max_steps: int
+    trained_rule: str
+    device: str
+    dtype: str
+    seconds_per_segment: Mapping[str, float]
+    given: str | None = None
+    """The run or bank that was named, if it was named by a path."""
+    file: str | None = None
+    """The bank's file, if it has one."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Stopping rules side by side on the same recorded puzzles. docs/compare.md explains each number."""
+
+    policies: list[PolicyRow]
+    best_fixed: Mapping[str, list[str]]
+    """The best constant of each run, by cost."""
+    adaptive_gain_undefined: Mapping[str, str]
+    """The reason, at each cost without a gain."""
+    calibration: HaltCalibration
+    difficulty: Difficulty | None
+    curves: Mapping[str, Line]
+    """fixed and oracle."""
+    banks: list[BankRecord]
+    settings: Settings
+    """With LIMIT resolved, the baseline among the policies, and all costs."""
+    max_segments: int
+    shared_puzzles: bool
+    """All runs were evaluated on the same puzzles, which the bootstrap draws together."""
+    seconds: Mapping[str, float]
+
+    def __getitem__(self, policy: str) -> PolicyRow:
+        """The row of a policy. Raises KeyError with the policies there are."""
+        for row in self.policies:
+            if row.policy == policy:
+                return row
+        raise KeyError(f"{policy!r}; compared: {', '.join(row.policy for row in self.policies)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values, ready for JSON; a number that is not finite is None."""
+        found = dataclasses.asdict(self)
+        pooled = found["calibration"]["pooled"]
+        summary = {name: pooled[name] for name in ("ece", "brier", "auroc")}
+        found["calibration"] = summary | found["calibration"]
+        for name in ("max_segments", "shared_puzzles"):
+            found["settings"][name] = found.pop(name)
+        for bank in found["banks"]:
+            for name in ("given", "file"):
+                if bank[name] is None:
+                    del bank[name]
+        plain: dict[str, Any] = _plain(found)
+        return plain
+
+    def save(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
+        """Write compare.json, compare.md and, if matplotlib is installed, figures into a folder.
+
+        Returns the object in compare.json: `to_dict()`, the files written, and the seconds of drawing.
+        """
+        from hrm_rl.analysis.compare.table import markdown
+
+        folder, report, start = Path(folder), self.to_dict(), time.perf_counter()
+        folder.mkdir(parents=True, exist_ok=True)
+        figures = _draw(report, folder)
+        spent = report["seconds"]
+        spent["drawing"] = time.perf_counter() - start
+        spent["total"] = sum(spent.values())
+        files = {"json": folder / "compare.json", "markdown": folder / "compare.md"}
+        report["files"] = {name: str(file) for name, file in files.items()}
+        report["files"]["figures"] = [str(figure) for figure in figures]
+        files["json"].write_text(json.dumps(report, indent=1) + "\n")
+        files["markdown"].write_text(markdown(report))
+        return report
+
+
+def _draw(report: dict[str, Any], folder: Path) -> list[Path]:
+    if importlib.util.find_spec("matplotlib") is None:
+        _log.info("No figures: they need matplotlib (pip install matplotlib).")
+        return []
+    from hrm_rl.analysis.compare.figures import draw_figures
+
+    return draw_figures(report, folder)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,106 @@
+"""Comparing policies on recorded runs.
+
+Thresholds are chosen on validation puzzles, and test puzzles judge. All rules stop on the same puzzles, so
+differences are paired; several runs (training seeds) are pooled, each run weighing the same, and the
+bootstrap draws runs first and puzzles within them. `hrm_rl.compare` also takes runs, and records them.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hrm_rl.analysis.compare.cases import Case, check_poolable, on_same_puzzles
+from hrm_rl.analysis.compare.curves import difficulty, reference_curves
+from hrm_rl.analysis.compare.records import BankRecord, Comparison
+from hrm_rl.analysis.compare.rows import AllTrials, policy_rows
+from hrm_rl.analysis.compare.settings import Settings
+from hrm_rl.analysis.compare.trials import Trials
+from hrm_rl.analysis.statistics.calibration import HaltCalibration, halt_calibration
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A comparison is thousands of small operations; on a busy machine, threads that wait for one another
+    cost many times what they save on an idle one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_thread()
+def compare(
+    cases: Sequence[Case], settings: Settings, rules_folder: Path | None = None
+) -> Comparison:
+    """Compare policies on recorded runs.
+
+    Args:
+        cases: the runs, all with the same number of segments.
+        settings: the policies and prices.
+        rules_folder: the folder for rules that are fitted here, created if need be; without it they are
+            not saved, and their specs name no file.
+
+    Raises:
+        ValueError: a rule is unknown, needs validation puzzles or a feature that a bank lacks, or was
+            fitted on puzzles that it would be judged on; cases that cannot be pooled.
+    """
+    clock = [time.perf_counter()]
+    check_poolable(cases)
+    limit = cases[0].limit
+    settings = settings.resolved(limit)
+    runs = [
+        Trials(case, rules_folder, settings.seed, settings.cost, settings.allow_mismatch)
+        for case in cases
+    ]
+    trials = AllTrials.of(runs, settings)
+    clock.append(time.perf_counter())
+    shared = on_same_puzzles(cases)
+    trials.bootstrap(shared)
+    clock.append(time.perf_counter())
+    curves = reference_curves(cases)
+    rows = policy_rows(trials, curves["fixed"].accuracy)
+    clock.append(time.perf_counter())
+    return Comparison(
+        policies=rows,
+        best_fixed={f"{c:g}": [trial.spec for trial in trials.fixed[c]] for c in settings.costs},
+        adaptive_gain_undefined=trials.undefined_gains(),
+        calibration=_calibration(cases),
+        difficulty=difficulty(cases, trials.headline()),
+        curves=curves,
+        banks=[_bank(case) for case in cases],
+        settings=settings,
+        max_segments=limit,
+        shared_puzzles=shared,
+        seconds=dict(zip(("choosing", "bootstrap", "summary"), np.diff(clock), strict=True)),
+    )
+
+
+def _calibration(cases: Sequence[Case]) -> HaltCalibration:
+    """Of the halt logit, over the test puzzles of all runs."""
+    q_halt = np.concatenate([case.test.column("q_halt") for case in cases])
+    return halt_calibration(q_halt, np.concatenate([case.test.correct for case in cases]))
+
+
+def _bank(case: Case) -> BankRecord:
+    header = case.test.header
+    return BankRecord(
+        name=case.name,
+        model_hash=header.model_hash,
+        puzzles_hash=case.puzzles_hash,
+        test_puzzles=case.test.num_puzzles,
+        validation_puzzles=case.validation.num_puzzles if case.validation else 0,
+        max_segments=case.limit,
+        preset=header.preset,
+        step=header.step,
+        halt_max_steps=header.halt_max_steps,
+        trained_rule=header.trained_rule,
+        device=header.device,
+        dtype=header.dtype,
+        seconds_per_segment=dict(header.seconds_per_segment),
+    )

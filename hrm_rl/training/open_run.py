@@ -1,0 +1,154 @@
+"""Opening a trained model: a run folder, a model folder, or a Hub id; and recording it."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hrm_rl.envs.core.source import Validator
+from hrm_rl.evaluation import record
+from hrm_rl.evaluation.evaluate import check_fits
+from hrm_rl.evaluation.record import segment_seconds
+from hrm_rl.halting import BankHeader, TraceBank
+from hrm_rl.model import HRM
+from hrm_rl.model.config import FORWARD_DTYPES
+from hrm_rl.model.files.weights import RUN_FILE, fetch_pretrained
+from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
+from hrm_rl.training.kind import OWN, PuzzleKind, kind_of_shape, own_kind
+from hrm_rl.training.loop import halting_rule
+from hrm_rl.training.machine.compute import pick_device
+from hrm_rl.training.presets import Preset
+from hrm_rl.training.run_folder import RunFolder, read_config_json
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and its origin. Made by `open_trained`."""
+
+    path: Path
+    """The path or Hub id that was opened."""
+    model: HRM
+    preset: Preset | None
+    """None for a model folder without its run's configuration."""
+    step: int
+    kind: PuzzleKind
+    """The puzzles it solves."""
+    rule: str
+    """The stopping rule it was trained with."""
+
+    def validator(self) -> Validator | None:
+        """The check for any correct answer, on the model's device; None if only one is known."""
+        return self.kind.validator(self.model.device)
+
+    def learned_folder(self) -> Path | None:
+        """The dataset folder that the run learned from, for puzzles that cannot be generated; else None.
+
+        Raises ValueError if such a run stored no folder, or the folder is missing.
+        """
+        if self.kind.family != OWN:
+            return None
+        solves = "custom puzzles" if self.preset else "no Sudoku and no maze"
+        shape = f"{self.kind.seq_len} cells and {self.kind.vocab_size} tokens"
+        solves = f"{self.path} solves {solves}, of {shape}"
+        if self.preset is None or self.preset.data.file is None:
+            raise ValueError(f"{solves}: name their dataset folder with --data")
+        folder = Path(self.preset.data.file)
+        # A relative path starts from the current folder, which may differ from the training's.
+        place = "" if folder.is_absolute() else f" in {Path.cwd()}"
+        if not folder.is_dir():
+            raise ValueError(
+                f"{solves}. It learned from the dataset folder {folder}, which is not{place or ' there'}: "
+                "name it with --data"
+            )
+        _log.info("Puzzles of %s%s, which %s learned from.", folder, place, self.path)
+        return folder
+
+
+def open_trained(
+    path: str | os.PathLike[str], device: str = "auto", dtype: str | None = None
+) -> Trained:
+    """Open a run folder, a folder written by `save_pretrained` / `import-reference`, or a Hub id.
+
+    A model without its run's configuration solves what its shape suggests: Sudoku, mazes, or custom puzzles.
+
+    Args:
+        path: the folder, or owner/name on the Hub.
+        device: cpu, cuda, mps; auto takes cuda if there is one.
+        dtype: computes in it; by default in the dtype of training.
+
+    Raises:
+        FileNotFoundError or ValueError: it holds no model; an unknown device or dtype.
+    """
+    if dtype is not None and dtype not in FORWARD_DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(FORWARD_DTYPES)}; got {dtype!r}")
+    given = Path(path)
+    folder = fetch_pretrained(given)
+    if (folder / "model.safetensors").is_file():
+        model, step, preset = HRM.from_pretrained(folder, forward_dtype=dtype), 0, None
+        if (folder / RUN_FILE).is_file():
+            preset, _ = read_config_json(folder / RUN_FILE)
+            step = int(json.loads((folder / RUN_FILE).read_text()).get("step", 0))
+    else:
+        run = RunFolder(folder)
+        preset, compute = run.config()
+        compute.apply()
+        model, step = run.load_model(dtype)
+    return Trained(
+        path=given,
+        model=model.to(pick_device(device)).eval(),
+        preset=preset,
+        step=step,
+        kind=_kind(model, preset),
+        rule="q" if preset is None else halting_rule(preset),
+    )
+
+
+def _kind(model: HRM, preset: Preset | None) -> PuzzleKind:
+    shape = model.config.vocab_size, model.config.seq_len
+    if preset is None:
+        return kind_of_shape(*shape)
+    return own_kind(*shape) if preset.data.family == OWN else preset.data.kind
+
+
+def record_run(
+    trained: Trained,
+    pools: Mapping[str, PuzzleArrays],
+    max_segments: int | None = None,
+    *,
+    batch_size: int = 256,
+    pooled: bool = False,
+    drafts: bool = False,
+    progress: bool = False,
+) -> TraceBank:
+    """Record a run on puzzles by split, with its segments timed. Arguments as in `evaluation.record`."""
+    model, puzzles = trained.model, concatenate(list(pools.values()))
+    check_fits(model.config, puzzles)
+    limit = max_segments or model.config.halt_max_steps
+    _log.info("Recording %s puzzles, %d segments each.", f"{len(puzzles):,}", limit)
+    return record(
+        model,
+        puzzles,
+        limit,
+        split=[name for name, pool in pools.items() for _ in range(len(pool))],
+        batch_size=batch_size,
+        validator=trained.validator(),
+        pooled=pooled,
+        drafts=drafts,
+        header=BankHeader(
+            trained_rule=trained.rule,
+            preset=trained.preset.name if trained.preset else None,
+            step=trained.step,
+            seconds_per_segment=segment_seconds(model, puzzles, _timed(batch_size, len(puzzles))),
+        ),
+        progress=progress,
+    )
+
+
+def _timed(batch_size: int, count: int) -> Iterable[int]:
+    """The batch sizes at which a segment is timed."""
+    rows = min(batch_size, count)
+    return {1, min(64, rows), rows}

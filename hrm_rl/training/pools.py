@@ -1,0 +1,90 @@
+"""The puzzles that a trained model is evaluated or recorded on.
+
+They are generated, or come from a CSV or a dataset folder; by default from the run itself. It stands on the
+training floor, since runs, puzzle kinds and the reader of stored puzzles do.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from hrm_rl.puzzles.pool import PuzzleArrays
+from hrm_rl.training.data import generated_puzzles
+from hrm_rl.training.data.puzzle_files import CsvFile, open_stored
+from hrm_rl.training.kind import PuzzleKind
+from hrm_rl.training.open_run import Trained
+
+GENERATED = 1000
+"""Generated puzzles of each split, by default."""
+SPLIT_NEEDS_PARTS = (
+    "--split goes with --bank, a dataset folder (--data FOLDER) or a run that learned from one"
+)
+
+
+def pools(
+    trained: Trained,
+    splits: Sequence[str] = ("validation", "test"),
+    *,
+    data: Path | None = None,
+    puzzles: int | None = None,
+    seed: int = 0,
+) -> dict[str, PuzzleArrays]:
+    """Puzzles of each split, by name.
+
+    Args:
+        trained: the run; its kind of puzzles is generated.
+        splits: any of train, validation, test.
+        data: a CSV, whose puzzles belong to the split of their class, or a dataset folder, whose test/ is
+            for tests and whose train/ is divided. By default generated puzzles, or, for custom puzzles,
+            the folder that the run learned from.
+        puzzles: how many of each split; by default 1000 generated ones, or all of the data.
+        seed: of the generated puzzles.
+
+    Raises:
+        ValueError or FileNotFoundError: anything wrong with the data, or no puzzle of these splits in it.
+    """
+    data = data or trained.learned_folder()
+    if data is None:
+        count = puzzles or GENERATED
+        return {split: _generated(trained.kind, split, count, seed) for split in splits}
+    stored = open_stored(data, trained.kind)
+    rows = {split: stored.rows(split)[:puzzles] for split in splits}
+    if not any(len(found) for found in rows.values()):
+        raise ValueError(
+            f"{data} has no puzzle of a class for {' or '.join(splits)} among its {len(stored)}"
+        )
+    return {split: stored.take(split, found) for split, found in rows.items()}
+
+
+def evaluation_pool(
+    trained: Trained,
+    split: str | None = None,
+    *,
+    data: Path | None = None,
+    puzzles: int | None = None,
+    seed: int = 0,
+) -> PuzzleArrays:
+    """The puzzles of one evaluation: of the test split, or the first of a CSV, whatever their class.
+
+    Args:
+        split: another part of a dataset folder than test.
+        trained, data, puzzles, seed: as in `pools`.
+
+    Raises:
+        ValueError or FileNotFoundError: as `pools`; a split of a CSV or of generated puzzles.
+    """
+    data = data or trained.learned_folder()
+    if split is not None and (data is None or not data.is_dir()):
+        raise ValueError(SPLIT_NEEDS_PARTS)
+    if data is not None and not data.is_dir():
+        stored = open_stored(data, trained.kind)
+        assert isinstance(stored, CsvFile)
+        return stored.first(puzzles)
+    name = split or "test"
+    return pools(trained, (name,), data=data, puzzles=puzzles, seed=seed)[name]
+
+
+def _generated(kind: PuzzleKind, split: str, count: int, seed: int) -> PuzzleArrays:
+    """Rated puzzles, named after their kind."""
+    made = generated_puzzles(kind, split, count, seed, rate=True)
+    return dataclasses.replace(made, source=(kind.source_name(made),) * count)
