@@ -1,6 +1,6 @@
-"""What the pictures of all families share: colors, smooth text, and the frame around a board.
+"""Parts of every family's pictures: colors, smooth text, boards of tiles, and the frame around a board.
 
-A family draws its board, with a margin around it, as a Pillow image and hands it to `frame`, which puts
+A family draws its board, with a margin around it, as a Pillow image and hands it to `frame`, which adds
 the caption and two bars of probability below. Lines and cells lie on whole pixels; characters are drawn
 several times too large and scaled down, so they are smooth at every size. The same arguments always
 give the same pixels.
@@ -32,7 +32,6 @@ THIN_LINE: Color = (196, 202, 212)
 THICK_LINE: Color = (47, 54, 66)
 _TRACK: Color = (229, 233, 239)
 
-_SMALLEST_CELL = 16
 _OVERSAMPLING = 4
 _CAPTION_WIDTH = 10.5  # of a board, in heights of its caption's text
 
@@ -47,13 +46,16 @@ class Tile(NamedTuple):
 
 
 GIVEN_WEIGHT, DRAFT_WEIGHT, MISTAKE_WEIGHT = 0.042, 0.012, 0.025
-"""How bold a given, a digit of the draft and a mistake are."""
+GIVEN_LOOK = (GIVEN, GIVEN_CELL, GIVEN_WEIGHT)
+DRAFT_LOOK = (DRAFT, PAPER, DRAFT_WEIGHT)
+MISTAKE_LOOK = (MISTAKE, MISTAKE_CELL, MISTAKE_WEIGHT)
+"""Color, ground and weight of a `Tile` that shows a given, a cell of the draft or a mistake."""
 
 
-def check_cell(cell: int) -> int:
-    """Returns `cell`, pixels from one cell to the next; ValueError where it is too small to read."""
-    if cell < _SMALLEST_CELL:
-        raise ValueError(f"cell must be >= {_SMALLEST_CELL} pixels, got {cell}")
+def check_cell(cell: int, least: int = 16) -> int:
+    """Returns `cell`, pixels from one cell to the next; ValueError if it is too small to read."""
+    if cell < least:
+        raise ValueError(f"cell must be >= {least} pixels, got {cell}")
     return cell
 
 
@@ -62,27 +64,33 @@ def margin(cell: int) -> int:
     return max(5, round(cell / 4))
 
 
+def sheet(width: int, height: int, edge: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """Paper for a board of that many pixels with a margin of `edge`, and a pen to draw on it."""
+    image = Image.new("RGB", (width + 2 * edge, height + 2 * edge), PAPER)
+    return image, ImageDraw.Draw(image)
+
+
 def frame(
     board: Image.Image,
     cell: int,
     caption: str | None = None,
     q: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
-    """A board with, below it if asked for, a caption and two bars of probability.
+    """A board with a caption and two bars of probability below it, if they are given.
 
     Height and width depend on those of the board, on `cell`, and on whether there are a caption and a
     `q`; on nothing else.
 
     Args:
-        board: a family's own drawing, its margin included.
+        board: a family's drawing, its margin included.
         cell: pixels from one cell to the next.
-        caption: one line; it is written smaller where it would be too long. "" keeps its place empty.
-        q: logits (q_halt, q_continue), drawn as their sigmoids; NaN for one not known, an empty bar.
+        caption: one line, written smaller if it is too long. "" keeps its place empty.
+        q: logits (q_halt, q_continue), drawn as their sigmoids; NaN draws an empty bar.
 
     Returns:
         A new array uint8 [H, W, 3].
     """
-    # As wide as the board, so that captions and bars of all sizes of board find room.
+    # Of the board's width, so that captions and bars fit below boards of every size.
     text = min(max(10.0, 0.34 * cell), board.width / _CAPTION_WIDTH)
     parts = [board]
     if caption is not None:
@@ -102,8 +110,7 @@ def tiles(rows: list[list[Tile]], cell: int, *, text: float = 0.65) -> Image.Ima
     """
     edge = margin(cell)
     height, width = len(rows) * cell, len(rows[0]) * cell
-    image = Image.new("RGB", (width + 2 * edge, height + 2 * edge), PAPER)
-    pen = ImageDraw.Draw(image)
+    image, pen = sheet(width, height, edge)
     for row, line in enumerate(rows):
         for column, tile in enumerate(line):
             x, y = edge + column * cell, edge + row * cell
@@ -160,7 +167,7 @@ def write(
     size: float = 0.65,
     weight: float = 0.0,
 ) -> None:
-    """Writes `text` in the middle of a square (left, top, side), smaller where it would not fit.
+    """Write `text` in the middle of a square (left, top, side), smaller if it does not fit.
 
     `size` is the height of the font as a share of the side, `weight` as in `text_mask`.
     """
@@ -186,7 +193,7 @@ def _caption_strip(caption: str, width: int, text: float, cell: int) -> Image.Im
 
 
 def _q_strip(q: tuple[float, float], width: int, text: float, cell: int) -> Image.Image:
-    """A bar each for halting and going on: name, bar from 0 to 1, number."""
+    """A bar each for halt and continue: name, bar from 0 to 1, number."""
     edge, pitch = margin(cell), math.ceil(1.4 * text)
     image = Image.new("RGB", (width, 2 * pitch + edge), PAPER)
     pen = ImageDraw.Draw(image)
@@ -220,7 +227,7 @@ def text_mask(text: str, size: float, weight: float = 0.0) -> Image.Image:
         weight: added to every edge, as a share of the size.
 
     Returns:
-        A Pillow image of mode "L", shared between callers: to be pasted, not written into.
+        A Pillow image of mode "L", shared between callers: paste it, do not draw into it.
     """
     big = max(1.0, size * _OVERSAMPLING)
     font = _font(big)
@@ -233,7 +240,7 @@ def text_mask(text: str, size: float, weight: float = 0.0) -> Image.Image:
     width = math.ceil((right - left + 2 * stroke) / _OVERSAMPLING)
     height = math.ceil((top + bottom + 2 * stroke) / _OVERSAMPLING)
     mask = Image.new("L", (width * _OVERSAMPLING, height * _OVERSAMPLING))
-    # Centred in the whole pixels that it takes.
+    # Centered in whole pixels.
     x = (mask.width - (right - left)) / 2 - left
     y = (mask.height + top - bottom) / 2
     ImageDraw.Draw(mask).text((x, y), text, 255, font, "ls", stroke_width=stroke)

@@ -21,12 +21,13 @@ def as_tokens(
         raise ValueError(f"{name} must be [..., {cells}], got shape {array.shape}")
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"{name} must hold integer tokens, got dtype {array.dtype}")
-    if vocab_size is not None and array.size:
-        wrong = (array < 0) | (array >= vocab_size)
-        if wrong.any():
-            raise ValueError(
-                f"{name} holds token {array[wrong][0]}; there are 0 to {vocab_size - 1}"
-            )
+    if (
+        vocab_size is not None
+        and array.size
+        and not (array.min() >= 0 and array.max() < vocab_size)
+    ):
+        wrong = array[(array < 0) | (array >= vocab_size)][0]
+        raise ValueError(f"{name} holds token {wrong}; there are 0 to {vocab_size - 1}")
     return np.ascontiguousarray(array, dtype=np.int32)
 
 

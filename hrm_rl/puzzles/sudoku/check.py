@@ -1,19 +1,20 @@
-"""Is a board right? Fast yes or no for whole batches, and a helpful answer for one puzzle."""
+"""Checking boards: fast yes or no for whole batches, and an answer in words for one puzzle."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.sudoku.layout import BLANK, as_tokens, cell_name, layout, unit_name
+from hrm_rl.puzzles.sudoku.layout import BLANK, as_boards, cell_name, layout, unit_name
 from hrm_rl.puzzles.sudoku.solve import MAX_GUESSES, solve
+from hrm_rl.puzzles.tokens import as_pair
 
 
 def is_valid(inputs: ArrayLike, answers: ArrayLike, size: int = 9) -> NDArray[np.bool_]:
     """Whether answers keep the givens and have every digit once in each row, column and box.
 
     Args:
-        inputs: int [..., S], the puzzles; BLANK where nothing is given.
+        inputs: int [..., S], the puzzles; BLANK in cells without a given.
         answers: int [..., S]; any tokens, a wrong one only makes the answer wrong.
         size: 4, 6 or 9.
 
@@ -23,22 +24,17 @@ def is_valid(inputs: ArrayLike, answers: ArrayLike, size: int = 9) -> NDArray[np
     Raises:
         ValueError: unknown size, or the shapes are not the same [..., S].
     """
-    tables = layout(size)
-    inputs = as_tokens("inputs", inputs, tables.size, low=0)
-    answers = np.asarray(answers)
-    if answers.shape != inputs.shape:
-        raise ValueError(
-            f"answers must have the shape of inputs {inputs.shape}, got {answers.shape}"
-        )
+    size = layout(size).size
+    inputs, answers = as_pair(inputs, answers, size * size, size + 2)
     kept = ((inputs <= BLANK) | (inputs == answers)).all(axis=-1)
-    return kept & ~broken_units(answers, tables.size).any(axis=-1)
+    return kept & ~broken_units(answers, size).any(axis=-1)
 
 
 def broken_units(answers: ArrayLike, size: int) -> NDArray[np.bool_]:
     """Which rows, columns and boxes lack a digit: bool [..., 3 * size] for answers int [..., S]."""
     tables = layout(size)
     answers = np.asarray(answers)
-    # Of the answers' own dtype a shift overflows silently: 1 << 9 is 0 in uint8.
+    # int16, because a shift overflows silently: 1 << 9 is 0 in uint8.
     digits = np.where((answers > BLANK) & (answers <= size + 1), answers - BLANK, 0).astype(
         np.int16
     )
@@ -50,7 +46,7 @@ def broken_units(answers: ArrayLike, size: int) -> NDArray[np.bool_]:
 
 
 def find_clash(tokens: ArrayLike, size: int) -> str | None:
-    """Names two cells of a unit that hold the same digit: "two 5s in row 1, at ... and ..."; or None."""
+    """Two cells of a unit that hold the same digit, as "two 5s in row 1, at ... and ..."; or None."""
     tables = layout(size)
     row = np.asarray(tokens)
     for unit, cells in enumerate(tables.units):
@@ -76,7 +72,7 @@ def check_puzzle(tokens: ArrayLike, size: int = 9) -> NDArray[np.int32]:
         ValueError: a wrong size, width or token; clues that contradict each other (says which); no
             solution; several solutions.
     """
-    row = as_tokens("tokens", tokens, layout(size).size)
+    row = as_boards("tokens", tokens, layout(size).size)
     if row.ndim != 1:
         raise ValueError(f"check_puzzle takes one puzzle [S], got shape {row.shape}")
     clash = find_clash(row, size)

@@ -1,8 +1,8 @@
-"""Which Sudokus are the same puzzle in another dress: the symmetry group, a class key, the held-out split.
+"""Sudoku equivalence classes: symmetry group, class key and the held-out split.
 
-Two puzzles are of one class if swapping rows inside a band, bands, columns inside a stack, stacks,
-digits and, where boxes are square, rows with columns turns one into the other. They are equally hard
-and their solutions correspond, so a fair test set shares no class with the training set.
+Two puzzles are of one class if swapping rows inside a band, bands, columns inside a stack, stacks, digits
+and, if boxes are square, rows with columns turns one into the other. They are equally hard and their
+solutions correspond, so a fair test set shares no class with the training set.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from hrm_rl.puzzles import family
 from hrm_rl.puzzles.counter_rng import mix64, mix64_array
 from hrm_rl.puzzles.pool import Symmetry
-from hrm_rl.puzzles.sudoku.layout import BLANK, FIRST_DIGIT, as_tokens, layout
+from hrm_rl.puzzles.sudoku.layout import BLANK, FIRST_DIGIT, as_boards, layout
 
 SPLIT_VERSION = 1
-"""Version of the splits. Another rule or salt, or another `class_key`, would be another version."""
+"""Version of the splits; another rule, salt or `class_key` is another version."""
 
 SPLITS = family.SPLITS
 
-# Chosen so that few classes split evenly too: of the 36 of minimal 4x4 puzzles, 9 are for testing (25.1 %
-# of the 85,632 puzzles) and 3 for validation (6.3 %).
+# Chosen so that a few classes split evenly too: of the 36 classes of minimal 4x4 puzzles, 9 are for testing
+# (25.1 % of the 85,632 puzzles) and 3 for validation (6.3 %).
 _SPLIT_SALT = 12
 _ROUNDS = 8
 _KIND_COLORS = mix64_array(np.arange(1, 7, dtype=np.uint64))
@@ -34,34 +34,27 @@ _SELF = np.uint64(0xA0761D6478BD642F)
 
 def _line_orders(groups: int, width: int) -> NDArray[np.int64]:
     """All orders of groups * width lines that keep groups together: int64 [groups! * width!**groups, L]."""
-    inner = list(permutations(range(width)))
-    return np.array(
-        [
-            [
-                group * width + line
-                for group, lines in zip(order, choice, strict=True)
-                for line in lines
-            ]
-            for order in permutations(range(groups))
-            for choice in product(inner, repeat=groups)
-        ],
-        dtype=np.int64,
-    )
+    inside = np.array(list(product(permutations(range(width)), repeat=groups)))
+    orders = np.array(list(permutations(range(groups))))
+    lines = (
+        orders[:, None, :, None] * width + inside[None]
+    )  # [groups!, width!**groups, groups, width]
+    return lines.reshape(-1, groups * width)
 
 
 @cache
 def symmetry(size: int = 9) -> Symmetry:
     """The symmetry group of Sudokus of a size, digits included; ValueError for an unknown size.
 
-    The cell tables are all orders of the rows, all orders of the columns and, where boxes are square,
-    the transpose: 1,296 x 1,296 x 2 for 9x9. The free tokens are the digits, 2 .. size + 1.
+    The cell tables are all orders of the rows, all orders of the columns and, if boxes are square, the
+    transpose: 1,296 x 1,296 x 2 for 9x9. The free tokens are the digits, 2 .. size + 1.
     """
     tables = layout(size)
     rows = _line_orders(tables.box_columns, tables.box_rows)
     columns = _line_orders(tables.box_rows, tables.box_columns)
     grid = np.arange(tables.size**2).reshape(tables.size, tables.size)
-    cell_tables = [grid[rows].reshape(len(rows), -1), grid[:, columns].transpose(1, 0, 2)]
-    cell_tables[1] = cell_tables[1].reshape(len(columns), -1)
+    by_columns = grid[:, columns].transpose(1, 0, 2)
+    cell_tables = [grid[rows].reshape(len(rows), -1), by_columns.reshape(len(columns), -1)]
     if tables.box_rows == tables.box_columns:
         cell_tables.append(np.stack([grid.ravel(), grid.T.ravel()]))
     return Symmetry(tuple(cell_tables), permuted_tokens=(FIRST_DIGIT, tables.size + 2))
@@ -69,11 +62,11 @@ def symmetry(size: int = 9) -> Symmetry:
 
 @njit(cache=True, nogil=True)
 def _refine(tables, boards, start, keys):
-    """Colour refinement (Weisfeiler-Leman) of boards int8 [N, S] of digits, 0 = blank, into keys [N].
+    """Color refinement (Weisfeiler-Leman) of boards int8 [N, S] of digits, 0 = blank, into keys [N].
 
-    Coloured are rows, columns, boxes, digits, bands and stacks. A given has the colour of all that it
-    lies in; then each thing takes in the colours of its givens, of its band or stack, or of its lines
-    and boxes. `start` uint64 [6] says which kinds can be told apart at first. All sums commute.
+    Rows, columns, boxes, digits, bands and stacks have colors. A given has the color of all that it lies
+    in; then each thing takes in the colors of its givens, of its band or stack, or of its lines and boxes.
+    `start` uint64 [6] holds the initial color of each kind. All sums commute.
     """
     size, box_rows, box_columns = tables.size, tables.box_rows, tables.box_columns
     old, new = np.zeros((6, 9), np.uint64), np.zeros((6, 9), np.uint64)
@@ -82,7 +75,7 @@ def _refine(tables, boards, start, keys):
         for kind in range(6):
             old[kind] = start[kind]
         for _ in range(_ROUNDS):
-            # Mixed once more, so that a thing's own colour counts otherwise than those it takes in.
+            # Mixed once more to tell a thing's color from those it takes in.
             for kind in range(6):
                 for i in range(counts[kind]):
                     new[kind, i] = mix64(old[kind, i] ^ _SELF)
@@ -120,10 +113,10 @@ def _refine(tables, boards, start, keys):
 def class_key(inputs: ArrayLike, size: int = 9) -> NDArray[np.uint64]:
     """A number that all puzzles of a class share.
 
-    Colour refinement with 64-bit hashes (B. Weisfeiler and A. Leman, 1968). Equal classes always have
-    equal keys. Unequal classes may share one where refinement cannot tell them apart, and then they go
-    to the same split. The 36 classes of minimal 4x4 puzzles have 36 keys; with many extra givens a few
-    are shared (7 more givens: 597 keys for 613 classes met), and all full grids look alike.
+    Color refinement with 64-bit hashes (B. Weisfeiler and A. Leman, 1968). Equal classes always have equal
+    keys. Unequal classes share a key if refinement cannot separate them, and are then in the same split.
+    The 36 classes of minimal 4x4 puzzles have 36 keys; with many extra givens a few are shared (7 more
+    givens: 597 keys for 613 classes met), and all full grids have one key.
 
     Args:
         inputs: int [N, S] (or [S]) tokens; digits and BLANK.
@@ -136,9 +129,9 @@ def class_key(inputs: ArrayLike, size: int = 9) -> NDArray[np.uint64]:
         ValueError: unknown size, wrong width, or tokens that are neither digits nor BLANK.
     """
     tables = layout(size)
-    tokens = as_tokens("inputs", inputs, tables.size)
+    tokens = as_boards("inputs", inputs, tables.size)
     boards = np.ascontiguousarray(tokens.reshape(-1, tables.size**2) - BLANK, dtype=np.int8)
-    # Rows and columns, bands and stacks, start alike exactly where transposing is a symmetry.
+    # Rows and columns, bands and stacks, start alike exactly if transposing is a symmetry.
     square = tables.box_rows == tables.box_columns
     kinds = [0, 0, 2, 3, 4, 4] if square else [0, 1, 2, 3, 4, 5]
     keys = np.empty(len(boards), np.uint64)
@@ -149,9 +142,8 @@ def class_key(inputs: ArrayLike, size: int = 9) -> NDArray[np.uint64]:
 def in_split(keys: ArrayLike, split: str) -> NDArray[np.bool_]:
     """Whether classes belong to a split: bool, the shape of `keys` (uint64, of `class_key`).
 
-    By a hash of the key alone, a quarter of all classes is for testing, a sixteenth for validation and
-    the rest for training; with extra givens too, a puzzle goes where its own class goes. The rule is
-    fixed for good per ``SPLIT_VERSION``. ValueError for a split that is none of ``SPLITS``.
+    The rule is that of `hrm_rl.puzzles.family.in_split`, with a salt for Sudoku; it is fixed for each
+    ``SPLIT_VERSION``. Raises ValueError for a split that is not one of ``SPLITS``.
     """
     return family.in_split(keys, split, _SPLIT_SALT)
 

@@ -11,7 +11,7 @@ from hrm_rl.puzzles.files.csv import CsvFormat, read_puzzles, write_puzzles
 from hrm_rl.puzzles.files.rows import refuse
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.puzzles.sudoku.check import is_valid, what_is_wrong
-from hrm_rl.puzzles.sudoku.layout import as_tokens, check_size
+from hrm_rl.puzzles.sudoku.layout import as_boards, check_size
 from hrm_rl.puzzles.sudoku.solve import solve
 from hrm_rl.puzzles.sudoku.text import cell_text, size_of
 
@@ -68,7 +68,7 @@ def write_csv(path: str | os.PathLike[str], arrays: PuzzleArrays, size: int = 9)
             is not a solution of its puzzle (the message names it).
         OSError: the file cannot be written.
     """
-    as_tokens("inputs", arrays.inputs, check_size(size))
+    as_boards("inputs", arrays.inputs, check_size(size))
     right = is_valid(arrays.inputs, arrays.labels, size)
     if not right.all():
         raise ValueError(f"the labels of puzzle {int(np.argmin(right))} are not its solution")

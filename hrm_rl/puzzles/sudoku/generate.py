@@ -1,4 +1,4 @@
-"""Sudokus without end: random minimal puzzles, with as many further givens as asked for."""
+"""Generating Sudokus: random minimal puzzles with a number of extra givens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hrm_rl.puzzles.sudoku.classes import class_key, in_split
 from hrm_rl.puzzles.sudoku.layout import BLANK, Layout, layout
 from hrm_rl.puzzles.sudoku.solve import rate as rate_puzzles
 
-# Tells Sudoku's streams from other families', and this version of the generator from later ones.
+# Separates Sudoku's streams from other families', and this version of the generator from later ones.
 _STREAM = 0x5D0C_0001
 _MAX_ATTEMPTS = 10_000
 
@@ -31,10 +31,10 @@ def generate(
 ) -> PuzzleArrays:
     """Random puzzles, each with exactly one solution.
 
-    A random full grid loses its cells in random order as long as the solution stays unique; what is
-    left is a minimal puzzle. Then further solution cells are revealed at random. Puzzle k hangs only
-    on (size, seed, k, extra_givens, split), not on `count`, workers or platform. Without a split, the
-    givens of puzzle k under ``extra_givens=n`` contain those under any smaller n.
+    A random full grid loses its cells in random order as long as the solution stays unique; the rest is a
+    minimal puzzle. Then further solution cells are revealed at random. Puzzle k depends only on (size,
+    seed, k, extra_givens, split), not on `count`, workers or platform. Without a split, the givens of
+    puzzle k under ``extra_givens=n`` contain those under any smaller n.
 
     Args:
         count: number of puzzles N.
@@ -42,15 +42,15 @@ def generate(
         seed: 0 to 2**64 - 1.
         extra_givens: cells revealed on top of a minimal puzzle, or an inclusive (low, high) range to
             draw from uniformly; clipped so that at least one blank is left.
-        split: "train", "validation" or "test" keeps to puzzles whose class lies in that split
-            (`in_split`: a quarter of the classes is for testing); None takes all.
+        split: "train", "validation" or "test": only puzzles whose class lies in that split (`in_split`);
+            None takes all.
         rate: fill in ``rating`` by `rate`; else it is NaN.
 
     Returns:
         N puzzles: inputs hold the givens and BLANK, labels a digit in every cell, identifiers are 0.
 
     Raises:
-        ValueError: a bad argument, or a split that seems to have no puzzles with so many givens.
+        ValueError: a bad argument, or a split without puzzles of that many givens in 10,000 attempts.
     """
     tables = layout(size)
     check_request(count, seed, split)
@@ -70,16 +70,12 @@ def generate(
             break
     else:
         raise ValueError(
-            f"no {size}x{size} puzzle of the {split!r} split turned up in {_MAX_ATTEMPTS:,} attempts "
-            f"with extra_givens={extra_givens}; with fewer of them there are more classes to draw from"
+            f"{_MAX_ATTEMPTS:,} attempts gave no {size}x{size} puzzle of the {split!r} split with "
+            f"extra_givens={extra_givens}; fewer extra givens leave more classes to draw from"
         )
-    unrated = np.full(count, np.nan, np.float32)
-    return PuzzleArrays(
-        inputs=inputs,
-        labels=labels,
-        puzzle_identifiers=np.zeros(count, np.int32),
-        rating=rate_puzzles(inputs, tables.size) if rate else unrated,
-    )
+    if not rate:
+        return PuzzleArrays(inputs, labels)
+    return PuzzleArrays(inputs, labels, rating=rate_puzzles(inputs, tables.size))
 
 
 def _givens_range(extra_givens: int | tuple[int, int]) -> tuple[int, int]:
@@ -103,5 +99,7 @@ def _make(
     """Tokens of the puzzles and of their solutions, both int32 [N, S], one a stream key."""
     boards = np.zeros((len(keys), tables.size**2), np.int8)
     solutions = np.zeros_like(boards)
-    random_kernels.generate_boards(tables, keys, low, high, boards, solutions, kernels.scratch(tables))
+    random_kernels.generate_boards(
+        tables, keys, low, high, boards, solutions, kernels.scratch(tables)
+    )
     return boards.astype(np.int32) + BLANK, solutions.astype(np.int32) + BLANK

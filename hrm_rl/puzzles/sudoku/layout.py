@@ -1,4 +1,4 @@
-"""Sudoku's geometry and tokens, for every size: the tables that all other Sudoku files look things up in."""
+"""Sudoku's tokens, and the tables of its geometry for every size."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.puzzles.tokens import as_tokens
+
 PAD = 0
 BLANK = 1
 FIRST_DIGIT = 2
 BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
-"""Rows and columns of one box, by size. The tables below have room for boxes of up to 3x3."""
+"""Rows and columns of one box, by size. The tables below hold boxes of up to 3x3."""
 SIZES = tuple(BOXES)
 
 
@@ -80,29 +82,19 @@ def layout(size: int) -> Layout:
 
 
 def cell_name(cell: int, size: int) -> str:
-    """How messages call a cell, counted from 1: "row 1, column 2" for cell 1."""
+    """Name of a cell in messages, counted from 1: "row 1, column 2" for cell 1."""
     return f"row {cell // size + 1}, column {cell % size + 1}"
 
 
 def unit_name(unit: int, size: int) -> str:
-    """How messages call a unit, counted from 1: "row 1", "column 2", "box 3"."""
+    """Name of a unit in messages, counted from 1: "row 1", "column 2", "box 3"."""
     return f"{('row', 'column', 'box')[unit // size]} {unit % size + 1}"
 
 
-def as_tokens(name: str, values: ArrayLike, size: int, low: int = BLANK) -> NDArray[np.int32]:
-    """`values` as int32 [..., size * size]; ValueError for a wrong width, no integers or tokens
-    outside `low` .. size + 1."""
-    array = np.asarray(values)
-    cells = size * size
-    if array.ndim == 0 or array.shape[-1] != cells:
-        raise ValueError(
-            f"{name} must be [..., {cells}] for a {size}x{size} Sudoku, got shape {array.shape}"
-        )
-    if array.size and not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} must hold integer tokens, got dtype {array.dtype}")
-    if array.size and not (low <= array.min() and array.max() <= size + 1):
-        wrong = array[(array < low) | (array > size + 1)][0]
-        raise ValueError(
-            f"{name} holds token {wrong}; a {size}x{size} Sudoku has {low} to {size + 1}"
-        )
-    return np.ascontiguousarray(array, dtype=np.int32)
+def as_boards(name: str, values: ArrayLike, size: int) -> NDArray[np.int32]:
+    """`values` as int32 [..., size * size]; ValueError for another width or a token that is neither a digit
+    nor BLANK."""
+    tokens = as_tokens(name, values, size * size, size + 2)
+    if tokens.size and tokens.min() < BLANK:
+        raise ValueError(f"{name} holds token 0; a {size}x{size} Sudoku has {BLANK} to {size + 1}")
+    return tokens

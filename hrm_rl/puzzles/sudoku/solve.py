@@ -8,33 +8,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.sudoku import kernels, random_kernels
-from hrm_rl.puzzles.sudoku.layout import BLANK, as_tokens, layout
+from hrm_rl.puzzles.sudoku.layout import BLANK, as_boards, layout
 
 MAX_GUESSES = 1_000_000
 """Guesses after which the solver gives up on a board."""
 
 
 class Solved(NamedTuple):
-    """What `solve` found; without the leading axis where one puzzle [S] was asked."""
+    """Result of `solve`; without the leading axis for one puzzle [S]."""
 
     solution: NDArray[np.int32]
-    """int32 [N, S]: the first solution found; PAD in every cell where there is none."""
+    """int32 [N, S]: the first solution found; PAD in every cell if there is none."""
     solutions_found: NDArray[np.int64]
-    """int64 [N]: number of solutions, 2 standing for several; -1 if the solver gave up."""
+    """int64 [N]: number of solutions, 2 for several; -1 if the solver gave up."""
 
 
 class Effort(NamedTuple):
-    """How hard the search for all solutions was; without the leading axis for one puzzle."""
+    """Work of the search for all solutions; without the leading axis for one puzzle."""
 
     guesses: NDArray[np.int64]
-    """int64 [N]: digits tried where no rule said anything."""
+    """int64 [N]: digits tried when no rule applied."""
     backtracks: NDArray[np.int64]
     """int64 [N]: guesses that the rules refuted."""
 
 
 def _boards(name: str, tokens: ArrayLike, size: int) -> tuple[NDArray[np.int8], tuple[int, ...]]:
     """Digits int8 [N, S], 0 = blank, and the leading shape to give back."""
-    checked = as_tokens(name, tokens, size)
+    checked = as_boards(name, tokens, size)
     boards = (checked.reshape(-1, size * size) - BLANK).astype(np.int8)
     return boards, checked.shape[:-1]
 
@@ -53,10 +53,10 @@ def _search(tokens: ArrayLike, size: int, max_guesses: int) -> tuple[Solved, Eff
 
 
 def solve(tokens: ArrayLike, size: int = 9, *, max_guesses: int = MAX_GUESSES) -> Solved:
-    """Solves puzzles and says whether each has no, one or several solutions.
+    """Solve puzzles, and count for each whether it has no, one or several solutions.
 
-    Naked singles, hidden singles and locked candidates; where they end, a guess in the first cell of
-    fewest candidates.
+    The solver applies naked singles, hidden singles and locked candidates, then guesses in the first cell
+    of fewest candidates.
 
     Args:
         tokens: int [S] or [N, S], digits and BLANK.
@@ -73,18 +73,18 @@ def solve(tokens: ArrayLike, size: int = 9, *, max_guesses: int = MAX_GUESSES) -
 
 
 def search_effort(tokens: ArrayLike, size: int = 9, *, max_guesses: int = MAX_GUESSES) -> Effort:
-    """Guesses and backtracks of `solve` on the puzzles as they stand; see `Effort`, and `rate` for a
-    measure that does not hang on the order of cells. Arguments and errors as in `solve`."""
+    """Guesses and backtracks of `solve` on the puzzles as given; `rate` does not depend on the order of
+    cells. Arguments and errors as in `solve`."""
     return _search(tokens, size, max_guesses)[1]
 
 
 def rate(inputs: ArrayLike, size: int = 9, copies: int = 16) -> NDArray[np.float32]:
-    """How hard puzzles are.
+    """Difficulty of puzzles.
 
-    9x9 and 6x6: backtracks of the solver until the solution is found and proved the only one, mean
-    over `copies` random symmetric copies (a single copy hangs on the luck of cell order). The copies
-    are drawn from the puzzle itself, so its rating is a constant. Same unit as the ratings of
-    Sudoku-Extreme (Wang et al. 2025, section 3.1), on another solver.
+    9x9 and 6x6: backtracks of the solver until the solution is found and proved unique, mean over `copies`
+    random symmetric copies (in a single copy, chance in the order of cells weighs). The copies are drawn
+    from the puzzle itself, so its rating is a constant. The unit is that of Sudoku-Extreme's ratings (Wang
+    et al. 2025, section 3.1), on another solver.
     4x4: no unique puzzle ever needs a guess, so the rating is the number of rounds in which all cells
     with a single candidate are filled at once, 1 to 5; `copies` is not used.
 
@@ -94,7 +94,7 @@ def rate(inputs: ArrayLike, size: int = 9, copies: int = 16) -> NDArray[np.float
         copies: symmetric copies, at least 1.
 
     Returns:
-        float32 [N] (a scalar array for [S]); NaN where a puzzle has not exactly one solution.
+        float32 [N] (a scalar array for [S]); NaN for a puzzle without exactly one solution.
 
     Raises:
         ValueError: unknown size, wrong width or tokens, copies < 1.
@@ -112,7 +112,7 @@ def rate(inputs: ArrayLike, size: int = 9, copies: int = 16) -> NDArray[np.float
 
 
 def _naked_single_rounds(boards: NDArray[np.int8]) -> NDArray[np.float32]:
-    """Rounds that fill 4x4 boards int8 [N, 16], 0 = blank: float32 [N], NaN where they do not."""
+    """Rounds that fill 4x4 boards int8 [N, 16], 0 = blank: float32 [N], NaN if they do not."""
     tables = layout(4)
     bits = np.where(boards > 0, 1 << boards, 0)
     rounds = np.zeros(len(boards), np.float32)

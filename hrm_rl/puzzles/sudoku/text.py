@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-from hrm_rl.puzzles.sudoku.layout import BLANK, SIZES, as_tokens, cell_name, check_size, layout
+from hrm_rl.puzzles.sudoku.layout import BLANK, SIZES, cell_name, check_size, layout
+from hrm_rl.puzzles.tokens import as_shown, as_tokens
 
 _SIZE_BY_LENGTH = {size * size: size for size in SIZES}
 _GIVEN, _DRAFT, _MISTAKE, _RESET = "\x1b[1m", "\x1b[36m", "\x1b[1;4;31m", "\x1b[0m"
@@ -57,21 +58,20 @@ def parse(text: str, size: int | None = None) -> NDArray[np.int32]:
 def to_text(tokens: ArrayLike) -> str:
     """One character a cell, the inverse of `parse`: the digit, or '.' for BLANK and PAD.
 
-    Raises:
-        ValueError: `tokens` is no [S] of integers for S = 16, 36 or 81, or holds a digit beyond the size.
+    Raises ValueError if `tokens` is not [S] with S = 16, 36 or 81, or holds a digit beyond the size.
     """
     row = np.asarray(tokens)
     if row.ndim != 1 or row.size not in _SIZE_BY_LENGTH:
         raise ValueError(f"tokens must be [S] with S = 16, 36 or 81, got shape {row.shape}")
-    row = as_tokens("tokens", row, _SIZE_BY_LENGTH[row.size], low=0)
-    return cell_text(_SIZE_BY_LENGTH[row.size]).write_all(row[None])[0]
+    size = _SIZE_BY_LENGTH[row.size]
+    return cell_text(size).write_all(as_tokens("tokens", row, size * size, size + 2)[None])[0]
 
 
 class Marks(NamedTuple):
-    """What a board shows, cell by cell."""
+    """The contents of a drawn board, cell by cell."""
 
-    shown: NDArray[np.int32]  # [S]: the draft's token, the given where the draft has none
-    from_draft: NDArray[np.bool_]  # [S]: no given, or a given that the draft overwrites
+    shown: NDArray[np.int32]  # [S]: the draft's token, the given if the draft has none
+    from_draft: NDArray[np.bool_]  # [S]: not a given, or a given that the draft overwrites
     wrong: NDArray[np.bool_]  # [S]: a mistake, or with labels a cell still to fill
 
 
@@ -86,12 +86,7 @@ def marks(
     Arguments and ValueErrors are those of `draw`.
     """
     tables = layout(size)
-    given = as_tokens("inputs", inputs, tables.size, low=0)
-    if given.ndim != 1:
-        raise ValueError(f"a board is drawn of one puzzle [S], got shape {given.shape}")
-    shown = given if draft is None else as_tokens("draft", draft, tables.size, low=0)
-    if shown.shape != given.shape:
-        raise ValueError(f"draft must be [S] as inputs {given.shape}, got {shown.shape}")
+    given, shown, _ = as_shown(inputs, draft, labels, size * size, size + 2)
     overwritten = (given > BLANK) & (shown > BLANK) & (shown != given)
     # A draft that leaves a given cell empty still stands on that given.
     shown = np.where(shown > BLANK, shown, given)
@@ -101,9 +96,7 @@ def marks(
         for cell in np.flatnonzero(from_draft & (shown > BLANK)):
             wrong[cell] |= (shown[tables.peers[cell]] == shown[cell]).any()
     else:
-        solution = np.asarray(labels)
-        if solution.shape != given.shape:
-            raise ValueError(f"labels must be [S] as inputs {given.shape}, got {solution.shape}")
+        solution = as_tokens("labels", labels, size * size)
         wrong |= from_draft & (solution != IGNORE_LABEL) & (shown != solution)
     return Marks(shown, from_draft, wrong)
 
@@ -118,15 +111,15 @@ def draw(
     """The board as lines of text in boxes.
 
     A given reads `` 5 `` (bold in color), a draft's digit ``(5)`` (cyan), a mistake of the draft ``*5*``
-    (red, underlined), an empty cell `` . ``. The marks stay with color, so nobody needs to see it. With
-    labels a mistake is a digit that differs from them; without, a digit that clashes with another one in
-    its row, column or box. Either way overwriting a given is one.
+    (red, underlined), an empty cell `` . ``. The marks stay in color too. With labels a mistake is a digit
+    that differs from them; without, a digit that clashes with another one in its row, column or box.
+    Overwriting a given is always a mistake.
 
     Args:
         inputs: int [S], the puzzle.
         size: 4, 6 or 9.
         draft: int [S], an answer, also half filled; None draws the puzzle alone.
-        labels: int [S], the solution; IGNORE_LABEL where it says nothing.
+        labels: int [S], the solution; IGNORE_LABEL in cells without a label.
         color: add ANSI colors.
 
     Returns:
@@ -139,8 +132,7 @@ def draw(
     size = tables.size
     shown, from_draft, wrong = marks(inputs, size, draft, labels)
 
-    rule = "+".join(["-" * (3 * tables.box_columns + 2)] * tables.box_rows)
-    rule = f"+{rule}+"
+    rule = "+" + ("-" * (3 * tables.box_columns + 2) + "+") * tables.box_rows
     lines = [rule]
     for row in range(size):
         boxes = []

@@ -108,9 +108,9 @@ def test_no_rating_without_exactly_one_solution(size):
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match=r"tokens must be \[..., 81\] for a 9x9 Sudoku.*\(2, 16\)"):
+    with pytest.raises(ValueError, match=r"tokens must be \[..., 81\].*\(2, 16\)"):
         sudoku.solve(np.ones((2, 16), int), 9)
-    with pytest.raises(ValueError, match="holds token 6; a 4x4 Sudoku has 1 to 5"):
+    with pytest.raises(ValueError, match="holds token 6"):
         sudoku.solve(np.full(16, 6), 4)
     with pytest.raises(ValueError, match="integer tokens, got dtype float64"):
         sudoku.solve(np.ones(16), 4)
