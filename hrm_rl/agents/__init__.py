@@ -1,4 +1,4 @@
-"""What acts and what learns."""
+"""Agents and learners."""
 
 if __name__ != "hrm_rl.agents":
     raise ImportError(

@@ -1,5 +1,5 @@
-"""Gymnasium environments in which one action is the end of one reasoning segment, and wrappers that bring
-thinking to any other."""
+"""Gymnasium environments whose action ends one reasoning segment, and wrappers that bring thinking to any
+other environment."""
 
 if __name__ != "hrm_rl.envs":
     raise ImportError(f"import hrm_rl.envs, not {__name__}: a second copy would have other classes")

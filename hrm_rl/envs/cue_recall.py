@@ -1,4 +1,4 @@
-"""Cue recall: remember a symbol over a gap, the least that a policy without memory cannot do."""
+"""Cue recall: remember a symbol over a gap, the simplest task that needs memory."""
 
 import colorsys
 from typing import Any
@@ -7,20 +7,22 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from hrm_rl.settings import check_integers
+
 BLANK, QUERY, FIRST_CUE = 0, 1, 2
 _CELL = 24  # pixels
 
 
 class CueRecallEnv(gym.Env[np.int64, np.int64]):
-    """`HRM/CueRecall-v0`: a cue, a gap, a question.
+    """A cue, a gap, then a query that asks for the cue.
 
     ## Description
 
-    The first observation is a cue, one of `cues`, each as likely. `delay` observations follow that say
-    nothing: blanks, or, with `distractors`, symbols drawn at random. Then comes the query, the same for
-    every cue, and the action taken on it should name the cue. Actions before it have no effect.
+    The first observation is a cue, drawn uniformly from `cues`. `delay` uninformative observations follow:
+    blanks or, with `distractors`, symbols drawn at random. Then comes the query, the same for every cue;
+    the action on it should name the cue. Earlier actions have no effect.
 
-    Without memory no policy earns more than 1 / cues on average; with it, 1.
+    Without memory no policy has an expected return above 1 / cues; with memory the best return is 1.
 
     ## Observation space
 
@@ -28,29 +30,39 @@ class CueRecallEnv(gym.Env[np.int64, np.int64]):
 
     ## Action space
 
-    `Discrete(cues)`: on the query, action a names cue a, which was seen as observation 2 + a.
+    `Discrete(cues)`: on the query, action a names cue a, which was observation 2 + a.
 
     ## Rewards
 
-    1 where the cue is named on the query, else 0.
+    1 for naming the cue on the query, else 0.
+
+    ## Starting state
+
+    A cue, drawn uniformly.
 
     ## Episode end
 
-    Terminated by the action on the query: every episode takes delay + 2 steps. Never truncated.
+    Terminated by the action on the query, so every episode takes delay + 2 steps. Never truncated.
 
     ## Info
 
-    `cue`, int: the one to name. `is_success`, bool, from the last step: it was named.
+    `cue`, int: the cue to name. `is_success`, bool, in the last step: it was named.
+
+    ## Arguments
+
+    ```python
+    gym.make("HRM/CueRecall-v0", cues=4, delay=5, distractors=0)
+    ```
 
     Args:
-        cues: how many different cues, >= 2.
+        cues: number of different cues, >= 2.
         delay: steps between the cue and the query, >= 0.
-        distractors: how many different symbols to draw the gap's observations from; 0 leaves it blank.
-        render_mode: None, "ansi" (a line of what was seen in the episode so far), or "rgb_array" (a cell
-            for each of its steps: cues in colours, the gap dark, distractors paler, the query white).
+        distractors: number of different symbols in the gap; 0 leaves it blank.
+        render_mode: None, "ansi" (one line for the episode so far), or "rgb_array" (one cell for each step:
+            cues in colour, the gap dark, distractors paler, the query white).
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a setting out of range.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012
@@ -62,18 +74,13 @@ class CueRecallEnv(gym.Env[np.int64, np.int64]):
         distractors: int = 0,
         render_mode: str | None = None,
     ) -> None:
-        for name, value, least in (
-            ("cues", cues, 2),
-            ("delay", delay, 0),
-            ("distractors", distractors, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        self.cues, self.delay, self.distractors = cues, delay, distractors
+        check_integers(self, 2, "cues")
+        check_integers(self, 0, "delay", "distractors")
         if render_mode not in (None, "ansi", "rgb_array"):
             raise ValueError(
                 f"render_mode must be None, 'ansi' or 'rgb_array', got {render_mode!r}"
             )
-        self.cues, self.delay, self.distractors = cues, delay, distractors
         self.render_mode = render_mode
         self.observation_space = spaces.Discrete(FIRST_CUE + cues + distractors)
         self.action_space = spaces.Discrete(cues)
@@ -91,7 +98,7 @@ class CueRecallEnv(gym.Env[np.int64, np.int64]):
 
     def step(self, action: Any) -> tuple[np.int64, float, bool, bool, dict[str, Any]]:
         if self._over:
-            raise ValueError("the episode is over, or has not begun: call reset()")
+            raise ValueError("no episode is running: call reset() first")
         if not self.action_space.contains(np.int64(action)):
             raise ValueError(f"action must be in 0..{self.cues - 1}, got {action!r}")
         if self._seen[-1] == QUERY:
@@ -103,7 +110,7 @@ class CueRecallEnv(gym.Env[np.int64, np.int64]):
         return np.int64(self._seen[-1]), 0.0, False, False, {"cue": self._cue}
 
     def render(self) -> Any:
-        """As `render_mode` says: a line such as `cue 2 . . ?`, or uint8 [24, 24 * (delay + 2), 3]."""
+        """Return a line such as `cue 2 . . ?`, or uint8 [24, 24 * (delay + 2), 3], by `render_mode`."""
         if self.render_mode == "ansi":
             return " ".join(map(self._word, self._seen))
         if self.render_mode == "rgb_array":
@@ -114,7 +121,7 @@ class CueRecallEnv(gym.Env[np.int64, np.int64]):
         return None
 
     def _next(self) -> int:
-        """The observation after those seen: the gap's, or the query."""
+        """The next observation: of the gap, or the query."""
         if len(self._seen) > self.delay:
             return QUERY
         if not self.distractors:

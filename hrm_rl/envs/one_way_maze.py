@@ -1,4 +1,4 @@
-"""A maze of one-way passages, seen whole and walked fork by fork: the smallest world where planning pays."""
+"""One-way maze: two passages seen whole and walked door by door, a small task in which planning pays."""
 
 from typing import Any
 
@@ -7,31 +7,67 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from hrm_rl.settings import check_integers
+
 
 class OneWayMaze(gym.Env[NDArray[np.int64], Any]):
-    """Two one-way passages of `depth` rooms each, their 2 * depth rooms scattered over the plan.
+    """Choose between two doors at every fork; only one of the two one-way passages leads to the exit.
 
-    The exit is the last room of one of them. At every fork one door leads to the next room of the one
-    passage, one to that of the other, in random order; behind the wrong door there is no way out. The plan
-    shows where each room leads, the rooms behind the two doors, and the exit. Which door is right is
-    found by following the passages, from the doors or from the exit. The walk begins anywhere on the
-    way, so that the exit is 0 to depth - 1 look-ups behind the right door, and nearer with every door.
+    ## Description
 
-    Observation: `Box(int64, [2 * depth, 1, 2])`, for each room the number of the room that it leads to (at
-    the end of a passage, its own) and its mark: 0 none, 1 behind the left door, 2 behind the right one,
-    and 3 more for the exit. Action: `Discrete(2)`, the left door or the right one. Reward: 1 for a right
-    door, 0 for a wrong one. It ends in the exit or behind a wrong door; `info["is_success"]` says which.
-    Until then `info["look_ups"]` says how far the exit is behind the right door.
+    Two passages of `depth` rooms each, their 2 * depth rooms scattered over the plan. The exit is the last
+    room of one of them. At every fork one door opens into the next room of either passage, in random order;
+    behind the wrong door there is no way out. The plan shows where each room leads, the rooms behind the
+    two doors, and the exit. To find the right door, follow the passages from the doors or from the exit.
 
-    Raises ValueError for a depth below 1 or above 100.
+    ## Observation space
+
+    `Box(int64, [2 * depth, 1, 2])`: for each room, the number of the room that it leads to (its own number at
+    the end of a passage) and a mark: 0 none, 1 behind the left door, 2 behind the right door, plus 3 for
+    the exit.
+
+    ## Action space
+
+    `Discrete(2)`: the left door or the right door.
+
+    ## Rewards
+
+    1 for the right door, 0 for the wrong one.
+
+    ## Starting state
+
+    A fork at a random place on the way, so the exit is 0 to depth - 1 look-ups behind the right door, and one
+    fewer after every door.
+
+    ## Episode end
+
+    Terminated in the exit or behind a wrong door. Never truncated.
+
+    ## Info
+
+    `look_ups`, int, at a fork: how far the exit is behind the right door. `is_success`, bool, in the last
+    step: the exit was reached.
+
+    ## Arguments
+
+    ```python
+    gym.make("HRM/OneWayMaze-v0", depth=3)
+    ```
+
+    Args:
+        depth: rooms of a passage, 1..100.
+
+    Raises:
+        ValueError: a depth out of range.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's form)
 
     def __init__(self, depth: int = 3) -> None:
-        if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 100:
-            raise ValueError(f"depth must be an integer in 1..100, got {depth!r}")
         self.depth, self.rooms = depth, 2 * depth
+        check_integers(self, 1, "depth")
+        if depth > 100:
+            raise ValueError(f"depth must be at most 100, got {depth}")
         highest = np.empty((self.rooms, 1, 2), np.int64)
         highest[..., 0], highest[..., 1] = self.rooms - 1, 5
         self.observation_space = spaces.Box(np.zeros_like(highest), highest, dtype=np.int64)
@@ -40,7 +76,7 @@ class OneWayMaze(gym.Env[NDArray[np.int64], Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.int64], dict[str, Any]]:
-        """Draw a plan, and a fork to begin at."""
+        """Draw a plan and a fork to start at."""
         super().reset(seed=seed)
         # Row 0 is the passage to the exit, row 1 the other.
         self._passages = self.np_random.permutation(self.rooms).reshape(2, self.depth)
@@ -49,12 +85,12 @@ class OneWayMaze(gym.Env[NDArray[np.int64], Any]):
         self._leads_to[self._passages[:, -1]] = self._passages[:, -1]
         self._walked = int(self.np_random.integers(self.depth))
         self._doors = self.np_random.permutation(2)
-        return self._plan(), self._tell()
+        return self._plan(), self._info()
 
     def step(self, action: Any) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
-        """Go through a door. Raises ValueError where the action is neither 0 nor 1."""
+        """Go through a door. Raises ValueError for an action other than 0 and 1."""
         if action not in (0, 1):
-            raise ValueError(f"there are two doors, 0 and 1; got {action}")
+            raise ValueError(f"action must be 0 or 1, got {action}")
         right = bool(self._doors[action] == 0)
         self._walked += 1
         out = right and self._walked == self.depth
@@ -62,16 +98,16 @@ class OneWayMaze(gym.Env[NDArray[np.int64], Any]):
             plan = self._plan(at_a_fork=False)
             return plan, float(right), True, False, {"is_success": out}
         self._doors = self.np_random.permutation(2)
-        return self._plan(), 1.0, False, False, self._tell()
+        return self._plan(), 1.0, False, False, self._info()
 
-    def _tell(self) -> dict[str, Any]:
+    def _info(self) -> dict[str, Any]:
         return {"look_ups": self.depth - 1 - self._walked}
 
     def _plan(self, at_a_fork: bool = True) -> NDArray[np.int64]:
         plan = np.zeros((self.rooms, 1, 2), np.int64)
         plan[:, 0, 0] = self._leads_to
         if at_a_fork:
-            # Entry i of _doors says which passage is behind door i.
+            # Entry i of _doors is the passage behind door i.
             plan[self._passages[self._doors, self._walked], 0, 1] = (1, 2)
         plan[self._passages[0, -1], 0, 1] += 3
         return plan

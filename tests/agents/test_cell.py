@@ -224,15 +224,15 @@ def test_outputs_and_embeddings_have_unit_variance() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"carry": "hold"}, "carry must be 'keep' or 'reset', got 'hold'"),
-        ({"segments": 0}, "segments must be >= 1, got 0"),
-        ({"tokens": 0}, "tokens must be >= 1, got 0"),
+        ({"carry": "hold"}, "carry must be one of keep, reset; got 'hold'"),
+        ({"segments": 0}, "segments must be an integer >= 1, got 0"),
+        ({"tokens": 0}, "tokens must be an integer >= 1, got 0"),
         ({"tokens": None}, "tokens=None needs embedded=True"),
         ({"hidden_size": 32}, "hidden_size=32, but config.hidden_size=16"),
-        ({"input_size": 40, "embedded": True}, "input_size=40 is no number of tokens of width 16"),
+        ({"input_size": 40, "embedded": True}, "input_size must be a multiple of 16, got 40"),
         (
             {"through_time": True, "config": CoreConfig(16, 2, H_cycles=2)},
-            "use H_cycles=1 or gradient='full'",
+            "needs H_cycles=1 or gradient='full'",
         ),
     ],
 )
@@ -244,11 +244,11 @@ def test_settings_that_do_not_fit_are_refused(settings, said) -> None:
 @pytest.mark.parametrize(
     ("x", "hx", "said"),
     [
-        (torch.zeros(2, 3, 4), None, r"takes \[L, N, F\] or \[L, F\] with F = 5"),
-        (torch.zeros(5), None, r"the input has shape \(5,\)"),
-        (torch.zeros(2, 3, 5), 4, "h is the state of 4 sequences, the input holds 3"),
-        (torch.zeros(2, 5), 4, r"h has shape \(3, 4, 16\), \(3, 16\) is needed"),
-        (pack_sequence([torch.zeros(2, 5)]), None, "takes no PackedSequence"),
+        (torch.zeros(2, 3, 4), None, r"shape \[L, N, F\] or \[L, F\] with F = 5, got \(2, 3, 4\)"),
+        (torch.zeros(5), None, r"the input must have shape .*got \(5,\)"),
+        (torch.zeros(2, 3, 5), 4, "h is the state of 4 sequences, the input has 3"),
+        (torch.zeros(2, 5), 4, r"h must have shape \(3, 16\), got \(3, 4, 16\)"),
+        (pack_sequence([torch.zeros(2, 5)]), None, "does not accept a PackedSequence"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(x, hx, said) -> None:
@@ -258,5 +258,5 @@ def test_inputs_that_do_not_fit_are_refused(x, hx, said) -> None:
 
 
 def test_a_state_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"c has shape \(2, 3, 16\), \(3, 3, 16\) is needed"):
+    with pytest.raises(ValueError, match=r"c must have shape \(3, 3, 16\), got \(2, 3, 16\)"):
         cell()(torch.zeros(2, 3, 5), (torch.zeros(3, 3, 16), torch.zeros(2, 3, 16)))

@@ -146,5 +146,5 @@ def test_steps_that_cannot_be_are_refused() -> None:
         env.step(2)
     env.step(0)
     env.step(0)
-    with pytest.raises(ValueError, match="the episode is over"):
+    with pytest.raises(ValueError, match="no episode is running"):
         env.step(0)

@@ -85,12 +85,12 @@ def test_gymnasium_accepts_it() -> None:
 
 @pytest.mark.parametrize("depth", [0, 101, 2.0, True])
 def test_other_depths_are_refused(depth: Any) -> None:
-    with pytest.raises(ValueError, match=r"depth must be an integer in 1\.\.100"):
+    with pytest.raises(ValueError, match="depth must be"):
         OneWayMaze(depth)
 
 
 def test_other_doors_are_refused() -> None:
     env = OneWayMaze()
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="two doors, 0 and 1; got 2"):
+    with pytest.raises(ValueError, match="action must be 0 or 1, got 2"):
         env.step(2)

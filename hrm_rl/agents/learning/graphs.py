@@ -237,7 +237,9 @@ class GraphedAgent(HRMAgent):
         self._recorder = recorder or make_recorder(model.device)
         self._buckets: dict[int, _Bucket] = {}
 
-    def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> SegmentResult:
+    def _think(
+        self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor
+    ) -> SegmentResult:
         rows = len(puzzle_key)
         if rows not in self._buckets:
             self._buckets[rows] = _Bucket(self, rows, self._recorder)

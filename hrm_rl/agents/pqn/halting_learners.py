@@ -1,4 +1,4 @@
-"""Learning when to stop: from a trace bank to a rule, by our PQN or by Stable-Baselines3."""
+"""Learn a halting rule from a trace bank, by PQN or by Stable-Baselines3."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -27,17 +27,17 @@ def train_pqn(
     num_envs: int = 128,
     pooled: bool = False,
 ) -> NetworkRule:
-    """A rule learned by PQN on HRM/Halting-v0 over a bank; the same arguments, the same rule.
+    """Learn a rule by PQN on HRM/Halting-v0 over a bank; equal arguments give equal rules.
 
     Args:
         bank: recorded segments; none of split `test`.
-        cost: price of a segment.
-        seed: of everything drawn.
+        cost: of a segment.
+        seed: of all random draws.
         config: PQN's settings; the default takes some seconds on one core.
-        num_envs: rows played side by side.
-        pooled: look at the pooled states too; the bank must have them.
+        num_envs: number of environments.
+        pooled: observe the pooled states too; the bank must have them.
 
-    Raises ValueError: test puzzles, no price, or a column that the bank lacks.
+    Raises ValueError for test puzzles, a bad cost, or a column missing from the bank.
     """
     fitted_on = fitting_data(bank, cost)
     envs = HaltingVectorEnv(num_envs, bank, segment_cost=cost, pooled=pooled)
@@ -46,7 +46,7 @@ def train_pqn(
 
 
 def falling(lr: float) -> Callable[[float], float]:
-    """A learning rate that falls to 0, linearly, as SB3 wants it: a function of the share left."""
+    """A learning rate that falls linearly to 0, in SB3's form: a function of the share left."""
     return lambda left: lr * left
 
 
@@ -66,7 +66,7 @@ SB3: dict[str, dict[str, Any]] = {
     "ppo": {"learning_rate": falling(2e-3), "n_steps": 32, "batch_size": 512, "n_epochs": 5},
     "a2c": {"learning_rate": falling(3e-3), "n_steps": 16, "use_rms_prop": False},
 }
-"""Settings by algorithm, for episodes of a few steps; discount 1 with all of them."""
+"""Settings by algorithm for episodes of a few steps; the discount is always 1."""
 
 _STEPS = {"dqn": 150_000, "qrdqn": 150_000, "ppo": 200_000, "a2c": 300_000}
 _ROWS = 64
@@ -82,18 +82,15 @@ def train_sb3(
     pooled: bool = False,
     **settings: Any,
 ) -> "Sb3Rule":
-    """A rule learned by Stable-Baselines3 on HRM/Halting-v0 over a bank; well under a minute on a core.
+    """Learn a rule by Stable-Baselines3 on HRM/Halting-v0 over a bank, in less than a minute on one core.
 
     Args:
-        bank: recorded segments; none of split `test`.
-        cost: price of a segment.
-        seed: of everything drawn.
-        algo: `dqn`, `ppo`, `a2c`, or `qrdqn` (of sb3-contrib).
-        total_steps: steps of the environments, all rows counted; by default as suits the algorithm.
-        pooled: look at the pooled states too; the bank must have them.
-        settings: of the algorithm, over those in `SB3`.
+        bank, cost, seed, pooled: as in `train_pqn`.
+        algo: `dqn`, `ppo`, `a2c`, or `qrdqn` (from sb3-contrib).
+        total_steps: steps of the environments, counted over all rows; by default set by the algorithm.
+        settings: of the algorithm; they override those in `SB3`.
 
-    Raises ValueError: test puzzles, no price, an unknown algorithm, or a column that the bank lacks.
+    Raises ValueError as `train_pqn`, and for an unknown algorithm.
     """
     from hrm_rl.agents.sb3.rule import Sb3Rule, algorithm
     from hrm_rl.agents.sb3.vec_env import TorchVecEnv
@@ -103,7 +100,7 @@ def train_sb3(
     envs = TorchVecEnv(HaltingVectorEnv(_ROWS, bank, segment_cost=cost, pooled=pooled))
     chosen: dict[str, Any] = {"gamma": 1.0, "device": "cpu"} | SB3[algo] | settings
     policy_kwargs: dict[str, Any] = dict(chosen.pop("policy_kwargs", {}))
-    # SB3 seeds the process's generators; what the caller draws after this stays the caller's.
+    # SB3 seeds the process's generators, which must not change the caller's draws.
     with kept_generators():
         model = kind("MlpPolicy", envs, seed=seed, policy_kwargs=dict(policy_kwargs), **chosen)
         model.learn(_STEPS[algo] if total_steps is None else total_steps)
@@ -113,7 +110,7 @@ def train_sb3(
 
 @contextmanager
 def kept_generators() -> Iterator[None]:
-    """Leaves the process's random generators (Python's, NumPy's, torch's) as it found them."""
+    """Restore the process's random generators (Python's, NumPy's, torch's) afterwards."""
     python, legacy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         yield

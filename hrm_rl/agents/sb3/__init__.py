@@ -1,5 +1,5 @@
-"""The bridge to Stable-Baselines3: an HRM inside its policies, our vector environments to it, and its
-policies to us."""
+"""The bridge to Stable-Baselines3: an HRM in its policies, vector environments for it, and its policies as
+halting rules."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,13 +1,12 @@
-"""An HRM inside a Stable-Baselines3 policy: it thinks about an observation and hands on what it thought.
+"""An HRM as the features extractor of a Stable-Baselines3 policy.
 
     model = PPO("MlpPolicy", env, policy_kwargs=hrm_policy_kwargs(hidden_size=64, segments=4))
 
-Observations become tokens (`ObsTokenizer`); the recurrence (`HRMCore`) runs a few segments on them
-from a fresh carry; the summary token of z_H is what SB3's heads see. Everything else stays SB3's.
+`ObsTokenizer` turns observations into tokens, `HRMCore` runs a few segments on them from a fresh carry, and
+SB3's heads read the summary token of z_H. The rest stays SB3's.
 """
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, TypeGuard, get_args
@@ -20,7 +19,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from hrm_rl.agents.tokenizer import ObsTokenizer
+from hrm_rl.envs.to_torch import map_tensors
+from hrm_rl.messages import did_you_mean
 from hrm_rl.model import Carry, CoreConfig, HRMCore
+from hrm_rl.settings import check_integers, check_interval, check_one_of
 
 Start = Literal["drawn", "zero"]
 
@@ -30,29 +32,27 @@ _SEGMENT = "segment"
 class HRMFeaturesExtractor(BaseFeaturesExtractor):
     """Features [B, hidden_size]: the summary token of z_H after `segments` segments of thinking.
 
-    For any policy of SB3 or sb3-contrib that takes a features extractor. It begins with HRM's own initial
-    weights: SB3's orthogonal initialisation leaves it alone. It is the same in training and evaluation.
+    For any policy of SB3 or sb3-contrib with a features extractor. It keeps HRM's initial weights, since
+    SB3's orthogonal initialisation skips it, and is the same in training and evaluation.
 
-    In a `ThinkingWrapper` without a reasoner the policy itself thinks. A Dict with a Discrete `segment` and
-    neither `thought` nor `draft` is taken for its observation: row i's features are those after
-    `segment[i] + 1` segments on the other parts, plus a learned vector for the count (zero at first), and
-    the argument `segments` is not asked.
+    In a `ThinkingWrapper` without a reasoner the policy itself thinks. The extractor recognises the
+    wrapper's observation, a Dict with a Discrete `segment` and neither `thought` nor `draft`: the features
+    of row i are then those after `segment[i] + 1` segments on the other parts, plus a learned vector for
+    the count (zero at first), and the argument `segments` has no effect.
 
     Args:
-        observation_space: what SB3 gives.
+        observation_space: from SB3.
         hidden_size: width of the core, and number of features.
         segments: reasoning segments for each observation.
-        deep_supervision: how much of the last segment's gradient every earlier one gets too. The features
-            are `z_n + w * sum(z_k - stop_gradient(z_k))`, so their values do not change. 0 trains the last
-            segment only, which is faster. The paper gives every segment a loss of its own
-            (arXiv 2506.21734, section 2); SB3 computes one loss, on the last.
-        start: the fresh carry, the same for every observation: "drawn" as the paper has it, or "zero", the
-            summary's own embedding then too, which may still learn. From "zero" the features differ more
-            between observations at first.
-        kinds: how parts of the observation become tokens, where not by themselves (`ObsTokenizer`).
-        patch_size: side of a picture's patches, in pixels, or of a grid's, in cells (`ObsTokenizer`).
-        max_tokens: limit on tokens (`ObsTokenizer`).
-        normalize_images: what the policy has under this name: whether SB3 divides pictures by 255.
+        deep_supervision: share of the last segment's gradient that every earlier one gets too. The
+            features are `z_n + w * sum(z_k - stop_gradient(z_k))`, so their values do not change. 0
+            trains the last segment only, which is faster. The paper computes a loss for every segment
+            (arXiv 2506.21734, section 2); SB3 computes one, for the last.
+        start: the fresh carry, the same for every observation: "drawn" as in the paper, or "zero", which
+            also starts the summary's embedding at zero; that still learns. From "zero" the features differ
+            more between observations at first.
+        kinds, patch_size, max_tokens: as in `ObsTokenizer`.
+        normalize_images: the policy's setting of this name: whether SB3 divides pictures by 255.
         core: other fields of `CoreConfig`: H_cycles, L_cycles, H_layers, L_layers, num_heads, ...
 
     Raises:
@@ -72,11 +72,12 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
         normalize_images: bool = True,
         **core: Any,
     ) -> None:
-        _check(segments, deep_supervision, start)
         config = CoreConfig(hidden_size=hidden_size, **core)
         super().__init__(observation_space, hidden_size)
-        self.segments = segments
-        self.deep_supervision = float(deep_supervision)
+        self.segments, self.deep_supervision, self.start = segments, deep_supervision, start
+        check_integers(self, 1, "segments")
+        check_interval(self, "[0, inf)", "deep_supervision")
+        check_one_of(self, get_args(Start), "start")
         self.counts: nn.Embedding | None = None
         if _counts_thoughts(observation_space):
             parts = dict(observation_space.spaces)
@@ -84,12 +85,9 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
             self.counts = nn.Embedding(int(counter.n), hidden_size)
             nn.init.zeros_(self.counts.weight)
             observation_space = spaces.Dict(parts)
+        tokens: dict[str, Any] = {"kinds": kinds, "patch_size": patch_size}
         self.tokenizer = ObsTokenizer(
-            observation_space,
-            hidden_size,
-            kinds=kinds,
-            patch_size=patch_size,
-            max_tokens=max_tokens,
+            observation_space, hidden_size, max_tokens=max_tokens, **tokens
         )
         self.core = HRMCore(config)
         if start == "zero":
@@ -98,16 +96,16 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
                     tensor.zero_()
         self._pictures = _pictures(observation_space)
         self._divided = normalize_images
-        self._unseen = bool(self._pictures)
+        self._unchecked = bool(self._pictures)
 
     def forward(self, observations: Any) -> Tensor:
-        """What SB3's `preprocess_obs` gives -> features [B, hidden_size]."""
+        """Features [B, hidden_size] of observations from SB3's `preprocess_obs`."""
         if self.counts is None:
             x = self._tokens(observations)
             return self._think(x, [len(x)] * self.segments)
         thoughts = observations[_SEGMENT].flatten(1).argmax(-1)  # one-hot
-        # Those who think longest first: a segment then runs on the first so many rows. Waits once for
-        # the device, to know how many.
+        # The rows that think longest come first, so that a segment runs on the first rows only. This
+        # waits once for the device, for their numbers.
         order = thoughts.argsort(descending=True)
         x = self._tokens(observations)[order]
         segments = torch.arange(self.counts.num_embeddings, device=x.device)
@@ -116,22 +114,22 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
         return features[order.argsort()] + self.counts(thoughts)
 
     def apply(self, fn: Any) -> Self:
-        """As every module's, except that SB3's orthogonal initialisation passes by."""
+        """Apply `fn` to every module, but skip SB3's orthogonal initialisation."""
         if getattr(fn, "func", fn) is BasePolicy.init_weights:
             return self
         return super().apply(fn)
 
     def _think(self, x: Tensor, running: list[int]) -> Tensor:
-        """Run segment k on the first `running[k]` rows of x [B, T, D]; every row's last summary [B, D]."""
+        """Run segment k on the first `running[k]` rows of x [B, T, D]; return each row's last summary."""
         tracked = torch.is_grad_enabled()
         deep = tracked and self.deep_supervision > 0
-        # A fresh carry as views, since nobody writes into it: copying it is felt at this size.
+        # A fresh carry as views, since nothing writes into it and a copy takes noticeable time.
         carry = Carry(self.core.H_init.expand_as(x), self.core.L_init.expand_as(x))
-        past = torch.zeros_like(x[:, 0])  # 0 it stays, but for its gradient: of the segments so far
+        past = torch.zeros_like(x[:, 0])  # stays 0; carries the gradient of the segments so far
         last: list[Tensor] = []
         for rows, staying in zip(running, [*running[1:], 0], strict=True):
             if rows < len(x):
-                x, carry = x[:rows], Carry(carry.z_H[:rows], carry.z_L[:rows])
+                x, carry = map_tensors(lambda t, rows=rows: t[:rows], (x, carry))
             ending = staying < rows
             with torch.set_grad_enabled(tracked and (ending or deep)):
                 carry, z_H = self.core(carry, x)
@@ -149,10 +147,10 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
         return self.tokenizer(self.tokenizer.from_sb3(observations))
 
     def _undivided(self, observations: Any) -> Any:
-        """The observations with their pictures as bytes' values, whether or not SB3 divided them."""
+        """The observations with pictures in 0..255, whether or not SB3 divided them by 255."""
         parts = observations if isinstance(observations, dict) else {None: observations}
-        if self._unseen:
-            self._unseen = False
+        if self._unchecked:
+            self._unchecked = False
             for key in self._pictures:
                 _check_division(parts[key], self._divided)
         if self._divided:
@@ -168,20 +166,20 @@ def hrm_policy_kwargs(
     net_arch: Sequence[int] | dict[str, list[int]] = (64,),
     **options: Any,
 ) -> dict[str, Any]:
-    """`policy_kwargs` for PPO, A2C, DQN, QR-DQN, SAC and their like: an HRM, then small heads.
+    """`policy_kwargs` for PPO, A2C, DQN, QR-DQN, SAC and similar algorithms: an HRM, then small heads.
 
-    All is plain but the class, so that SB3 can save it. To add to it: `hrm_policy_kwargs(...) | {...}`.
-    PPO's and A2C's actor and critic share the HRM: where values are far above 1, normalise rewards
-    (`VecNormalize(env, norm_obs=False)`), or the critic's gradient rules it.
+    All values but the class are plain, so SB3 can save them. Extend them by `hrm_policy_kwargs(...) | {...}`.
+    Actor and critic of PPO and A2C share the HRM: if values are far above 1, normalise rewards
+    (`VecNormalize(env, norm_obs=False)`), else the critic's gradient dominates.
 
     Args:
         hidden_size: width of the HRM, and number of features.
         segments: reasoning segments for each observation.
-        net_arch: widths of the layers between the features and each head, as SB3 takes them.
+        net_arch: widths of the layers between the features and each head, in SB3's form.
         options: further arguments of `HRMFeaturesExtractor`.
 
     Raises:
-        ValueError: one that `HRMFeaturesExtractor` does not take, with the nearest that it does.
+        ValueError: an unknown option; the message names the nearest known one.
     """
     _check_names(options)
     extractor = {"hidden_size": hidden_size, "segments": segments, "normalize_images": False}
@@ -194,30 +192,18 @@ def hrm_policy_kwargs(
 
 
 def _check_names(options: Mapping[str, Any]) -> None:
-    """Here and not where SB3 makes the extractor, which is far from where the name was written."""
+    """Raise ValueError for an unknown option, before SB3 makes the extractor far from the user's code."""
     known = {*inspect.signature(HRMFeaturesExtractor).parameters, "net_arch"}
     known |= {field.name for field in dataclasses.fields(CoreConfig)}
     known -= {"observation_space", "core"}
     for name, value in options.items():
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(
-                f"unknown option {name}={value!r}; {hint}known: {', '.join(sorted(known))}"
-            )
-
-
-def _check(segments: int, deep_supervision: float, start: str) -> None:
-    if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
-        raise ValueError(f"segments must be an integer >= 1, got {segments!r}")
-    if not 0 <= deep_supervision < float("inf"):
-        raise ValueError(f"deep_supervision must be a number >= 0, got {deep_supervision!r}")
-    if start not in get_args(Start):
-        raise ValueError(f"start must be one of {get_args(Start)}, got {start!r}")
+            parts = [did_you_mean(name, sorted(known)), f"known: {', '.join(sorted(known))}"]
+            raise ValueError(f"unknown option {name}={value!r}; {' '.join(filter(None, parts))}")
 
 
 def _counts_thoughts(space: Space[Any]) -> TypeGuard[spaces.Dict]:
-    """Whether this is what a thinking policy sees; a `draft` is that of a puzzle environment."""
+    """Whether a policy that thinks observes this; a `draft` belongs to a puzzle environment."""
     return (
         isinstance(space, spaces.Dict)
         and isinstance(space.get(_SEGMENT), spaces.Discrete)
@@ -226,21 +212,21 @@ def _counts_thoughts(space: Space[Any]) -> TypeGuard[spaces.Dict]:
 
 
 def _pictures(space: Space[Any]) -> tuple[str | None, ...]:
-    """Parts that SB3 takes for pictures and divides by 255; None is the whole."""
+    """The parts that SB3 takes for pictures and divides by 255; None for a space that is one itself."""
     if isinstance(space, spaces.Dict):
         return tuple(key for key, part in space.items() if is_image_space(part))
     return (None,) if is_image_space(space) else ()
 
 
 def _check_division(picture: Tensor, divided: bool) -> None:
-    """Raises ValueError where bytes' values were announced otherwise than they arrive."""
+    """Raise ValueError if a picture contradicts `normalize_images`."""
     if divided and bool((picture > 1).any()):
-        given, say = "as they are", False
+        given, right = "in 0..255", False
     elif not divided and bool((picture != picture.round()).any()):
-        given, say = "divided by 255", True
+        given, right = "divided by 255", True
     else:
         return
     raise ValueError(
-        f"pictures arrive {given}, but HRMFeaturesExtractor was made with normalize_images={divided}; "
-        f"give it the policy's normalize_images={say}, or use hrm_policy_kwargs, which sets both"
+        f"pictures arrive {given}, but HRMFeaturesExtractor has normalize_images={divided}; "
+        f"give it the policy's normalize_images={right}, or use hrm_policy_kwargs, which sets both"
     )

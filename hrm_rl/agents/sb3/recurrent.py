@@ -1,8 +1,5 @@
 """An HRM for sb3-contrib's RecurrentPPO: the carry is the recurrent state.
 
-from sb3_contrib import RecurrentPPO
-from hrm_rl.agents.sb3.recurrent import HRMRecurrentPolicy
-
 model = RecurrentPPO(HRMRecurrentPolicy, "HRM/CueRecall-v0", policy_kwargs={"hidden_size": 32})
 """
 
@@ -22,22 +19,22 @@ from hrm_rl.agents.tokenizer import ObsTokenizer
 from hrm_rl.model import CoreConfig
 
 _NEEDS_STATE = "HRMRecurrentPolicy carries a state from step to step: use sb3_contrib.RecurrentPPO"
-_NETWORKS_WITHOUT_STATE = ("q_net", "quantile_net", "actor")  # what DQN, QR-DQN, SAC look for
+_NETWORKS_WITHOUT_STATE = ("q_net", "quantile_net", "actor")  # which DQN, QR-DQN, SAC look for
 _NOT_TAKEN = {
     "lstm_hidden_size": "hidden_size",
     "n_lstm_layers": "tokens",
     "lstm_kwargs": "config, a CoreConfig",
-    "shared_lstm": "nothing: actor and critic share the core",
-    "enable_critic_lstm": "nothing: actor and critic share the core",
-    "share_features_extractor": "nothing: actor and critic share the tokenizer",
-    "features_extractor_class": "nothing: an ObsTokenizer reads the observation",
+    "shared_lstm": "nothing instead: actor and critic share the core",
+    "enable_critic_lstm": "nothing instead: actor and critic share the core",
+    "share_features_extractor": "nothing instead: actor and critic share the tokenizer",
+    "features_extractor_class": "nothing instead: an ObsTokenizer reads the observation",
     "features_extractor_kwargs": "kinds, patch_size and max_tokens",
-    "normalize_images": "nothing: the ObsTokenizer scales pictures",
+    "normalize_images": "nothing instead: the ObsTokenizer scales pictures",
 }
 
 
 class TokenFeatures(BaseFeaturesExtractor):
-    """An observation's tokens, one after another: features [B, num_tokens * hidden_size]."""
+    """Features [B, num_tokens * hidden_size]: an observation's tokens in sequence."""
 
     def __init__(self, observation_space: spaces.Space, hidden_size: int, **options: Any) -> None:
         tokenizer = ObsTokenizer(observation_space, hidden_size, **options)
@@ -49,34 +46,32 @@ class TokenFeatures(BaseFeaturesExtractor):
 
 
 class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
-    """`HRMCell` in the place of RecurrentPPO's LSTM, for any observation that `ObsTokenizer` takes,
-    Dict spaces included.
+    """`HRMCell` in the place of RecurrentPPO's LSTM, for any observation that `ObsTokenizer` reads.
 
     Actor and critic share the tokenizer and the cell, which learns from the actor's loss alone: the
-    critic reads the cell's output and passes no gradient back, as sb3-contrib's `shared_lstm` has it.
-    RecurrentPPO starts the state afresh where an episode starts.
+    critic reads the cell's output and passes no gradient back, as with sb3-contrib's `shared_lstm`.
+    RecurrentPPO resets the state at the start of an episode.
 
-    Its buffer keeps four float32 copies of the state, in bytes 16 * n_steps * n_envs * tokens *
-    hidden_size. Where observations have many tokens, `tokens` makes the state small.
+    Its buffer keeps four float32 copies of the state, 16 * n_steps * n_envs * tokens * hidden_size bytes.
+    With many tokens in an observation, `tokens` keeps the state small.
 
     Args:
-        observation_space: of the environment.
-        action_space: of the environment.
+        observation_space, action_space: of the environment.
         lr_schedule: learning rate, from the algorithm.
         net_arch: layers of the heads after the cell; by default none for the actor, one of 64 for
             the critic.
-        ortho_init: orthogonal weights in the heads, small ones for the actions. The tokenizer and the
-            core keep their own, whatever is said here.
-        hidden_size: width D of the tokens; 64, or the config's, by default.
+        ortho_init: orthogonal weights in the heads, small ones for the actions; never in the tokenizer and
+            the core.
+        hidden_size: width D of the tokens; by default the config's, else 64.
         segments, carry, through_time, config: as in `HRMCell`.
-        tokens: tokens of the state; None keeps the state of all of the observation's. See `HRMCell`.
+        tokens: tokens of the state; None keeps the state of all the observation's tokens. See `HRMCell`.
         kinds, patch_size, max_tokens: as in `ObsTokenizer`.
-        kwargs: further ones of sb3-contrib's RecurrentActorCriticPolicy, such as `optimizer_kwargs`.
+        kwargs: other arguments of sb3-contrib's RecurrentActorCriticPolicy, such as `optimizer_kwargs`.
 
     Raises:
-        ValueError: a space that the tokenizer refuses, a setting that `HRMCell` refuses, an argument
-            of LSTM policies that has no meaning here; at the first step, an algorithm without states
-            (PPO, A2C, DQN); a state of another number of environments than the observation.
+        ValueError: a space or setting that the tokenizer or `HRMCell` refuses; an argument of LSTM policies
+            that has no meaning here; at the first step, an algorithm without states (PPO, A2C, DQN); a
+            state with another number of environments than the observation.
     """
 
     def __init__(
@@ -100,7 +95,7 @@ class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
     ) -> None:
         for name, instead in _NOT_TAKEN.items():
             if name in kwargs:
-                raise ValueError(f"HRMRecurrentPolicy takes no {name}; instead: {instead}")
+                raise ValueError(f"HRMRecurrentPolicy has no {name}; use {instead}")
         config = config or CoreConfig(hidden_size=64 if hidden_size is None else hidden_size)
         self._cell_settings: dict[str, Any] = {
             "hidden_size": hidden_size,
@@ -116,7 +111,7 @@ class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
             action_space,
             lr_schedule,
             {"pi": [], "vf": [64]} if net_arch is None else net_arch,
-            ortho_init=False,  # it would reach into the tokenizer
+            ortho_init=False,  # it would change the tokenizer too
             features_extractor_class=TokenFeatures,
             features_extractor_kwargs={"hidden_size": config.hidden_size, **self._token_settings},
             normalize_images=False,
@@ -145,7 +140,7 @@ class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
         episode_starts: Tensor | None = None,
         deterministic: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor, RNNStates]:
-        """One step of every environment: actions, values, their log probabilities, next state."""
+        """Step every environment: return actions, values, log probabilities and the next state."""
         if lstm_states is None or episode_starts is None:
             raise ValueError(_NEEDS_STATE)
         _check_environments(lstm_states.pi[0].shape[1], _rows(obs))
@@ -158,7 +153,7 @@ class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Actions and the next state (h, c), each [tokens, n_envs, hidden_size]; None is a fresh state."""
+        """Return actions and the next state (h, c), each [tokens, n_envs, hidden_size]; None: fresh."""
         if state is not None:
             tensors, _ = self.obs_to_tensor(observation)
             _check_environments(np.shape(state[0])[1], _rows(tensors))
@@ -183,5 +178,5 @@ def _check_environments(in_state: int, in_observation: int) -> None:
     if in_state != in_observation:
         raise ValueError(
             f"the state is of {in_state} environments, the observation of {in_observation}: "
-            "after a change of their number start with state=None"
+            "after a change of their number call with state=None"
         )

@@ -1,6 +1,7 @@
 """A torch vector environment as Stable-Baselines3's VecEnv: the same rows, NumPy out."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,23 +13,23 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from torch import Tensor
 
 from hrm_rl.envs.core.vector import to_numpy
+from hrm_rl.envs.to_torch import map_tensors
 
 
 class TorchVecEnv(VecEnv):
-    """What SB3 trains on and evaluates, over one of our vector environments.
+    """A vector environment of `hrm_rl` for SB3 to train on and evaluate.
 
-    For `HRM/Halting-v0`, and for puzzles with `flat_action=True` (SB3 takes no Dict actions). All
-    rows step as one batch, without subprocesses. As SB3's own environments do, it resets by itself
-    and says of rows that ended, in their info: `terminal_observation`, `TimeLimit.truncated`,
-    `is_success` (the draft is right, as the environment's checker has it) and `episode` {r, l, t}.
-    It therefore counts as wrapped in `Monitor`. Infos of other rows are empty; `reset_infos` say of
-    every row what the environment's `reset` told.
+    For `HRM/Halting-v0`, and for puzzles with `flat_action=True` (SB3 has no Dict actions). All rows step
+    as one batch, without subprocesses. As SB3's own environments do, it resets rows that end and reports
+    in their info: `terminal_observation`, `TimeLimit.truncated`, `is_success` (the draft is right according
+    to the environment's checker) and `episode` {r, l, t}, so it counts as wrapped in `Monitor`. Infos of
+    other rows are empty; `reset_infos` hold each row's info of the last reset.
 
-    Tensors stay on their device until SB3 needs them: of a step those are observation, reward and
-    ends, and of rows that ended their figures and last observations.
+    Tensors stay on their device except those that SB3 needs: observation, reward and ends of a step, and
+    the figures and last observations of rows that ended.
 
     Args:
-        envs: a vector environment of SAME_STEP autoreset that returns tensors.
+        envs: a vector environment with SAME_STEP autoreset that returns tensors.
 
     Raises:
         ValueError: another autoreset mode, or Dict actions.
@@ -37,11 +38,9 @@ class TorchVecEnv(VecEnv):
     def __init__(self, envs: VectorEnv) -> None:
         mode = envs.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
-            raise ValueError(f"SB3 wants environments of autoreset_mode SAME_STEP, got {mode}")
+            raise ValueError(f"SB3 needs environments of autoreset_mode SAME_STEP, got {mode}")
         if hasattr(envs.single_action_space, "spaces"):
-            raise ValueError(
-                "SB3 takes no Dict actions: make the environments with flat_action=True"
-            )
+            raise ValueError("SB3 has no Dict actions: make the environments with flat_action=True")
         self.envs = envs
         rules = getattr(envs, "rules", None)
         self._success = "valid" if rules is not None and rules.checker == "valid" else "correct"
@@ -52,15 +51,13 @@ class TorchVecEnv(VecEnv):
         seed: Any = list(self._seeds) if seeded else None
         obs, info = self.envs.reset(seed=seed)
         self._reset_seeds()
-        told = {key: to_numpy(value) for key, value in info.items() if not key.startswith("_")}
-        self.reset_infos = [
-            {key: value[row] for key, value in told.items()} for row in range(self.num_envs)
-        ]
+        columns = {key: to_numpy(value) for key, value in info.items() if not key.startswith("_")}
+        self.reset_infos = [_row(columns, row) for row in range(self.num_envs)]
         return to_numpy(obs)
 
     def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
         if any(options if isinstance(options, list) else [options]):
-            raise ValueError(f"these environments have no options of a reset, got {options}")
+            raise ValueError(f"these environments have no reset options, got {options}")
 
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
@@ -74,22 +71,20 @@ class TorchVecEnv(VecEnv):
         if len(rows):
             episode = info["episode"]
             columns = (info["final_info"][self._success], episode["r"], episode["l"], episode["t"])
-            told = (_host(column)[rows].tolist() for column in columns)
-            ends = zip(rows.tolist(), (cut & ~ended)[rows].tolist(), *told, strict=True)
-            final = _rows(info["final_obs"], rows)
+            figures = (_host(column)[rows].tolist() for column in columns)
+            ends = zip(rows.tolist(), (cut & ~ended)[rows].tolist(), *figures, strict=True)
+            final = map_tensors(partial(_some_rows, rows=rows), info["final_obs"])
             for place, (row, was_cut, right, r, length, t) in enumerate(ends):
                 infos[row] = {
                     "episode": {"r": r, "l": length, "t": t},
                     "is_success": right,
-                    "terminal_observation": _at(final, place),
+                    "terminal_observation": _row(final, place),
                     "TimeLimit.truncated": was_cut,
                 }
         return to_numpy(obs), to_numpy(reward.float()), done, infos
 
     def close(self) -> None:
         self.envs.close()
-
-    # --- SB3's questions about single rows, of which all are alike ------------------------------
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         return [getattr(self.envs, attr_name) for _ in self._get_indices(indices)]
@@ -117,22 +112,20 @@ class TorchVecEnv(VecEnv):
 
     def _refuse_some(self, indices: VecEnvIndices, what: str) -> None:
         if len(list(self._get_indices(indices))) != self.num_envs:
-            raise ValueError(f"the rows are one object: their {what} cannot be had one by one")
+            raise ValueError(f"all rows are one object: single rows have no {what} of their own")
 
 
 def _host(value: Tensor) -> np.ndarray:
-    """To be read, not kept: on the CPU it is the tensor's own memory."""
+    """A NumPy view to read at once: on the CPU it shares the tensor's memory."""
     return value.detach().cpu().numpy()
 
 
-def _rows(obs: Any, rows: np.ndarray) -> Any:
-    """Those rows of an observation, in NumPy; other rows stay on the device."""
-    if isinstance(obs, dict):
-        return {key: _rows(value, rows) for key, value in obs.items()}
-    if obs.device.type == "cpu":
-        return _host(obs)[rows]
-    return _host(obs[torch.from_numpy(rows).to(obs.device)])
+def _some_rows(tensor: Tensor, rows: np.ndarray) -> np.ndarray:
+    """These rows in NumPy; the others stay on the device."""
+    if tensor.device.type == "cpu":
+        return _host(tensor)[rows]
+    return _host(tensor[torch.from_numpy(rows).to(tensor.device)])
 
 
-def _at(obs: Any, place: int) -> Any:
-    return {k: v[place] for k, v in obs.items()} if isinstance(obs, dict) else obs[place]
+def _row(batch: Any, row: int) -> Any:
+    return map_tensors(lambda column: column[row], batch)

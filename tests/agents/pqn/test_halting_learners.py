@@ -216,12 +216,12 @@ def test_other_files_are_refused_by_name(small: TraceBank, tmp_path: Path) -> No
     (tmp_path / "text").write_text("no rule")
     zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
     for name in ("text", "empty.zip"):
-        with pytest.raises(ValueError, match=f"{name} is no file of an SB3 policy"):
+        with pytest.raises(ValueError, match=f"{name} is not the file of an SB3 policy"):
             load_rule("dqn", tmp_path / name)
     with pytest.raises(ValueError, match="text is not the file of a fitted rule"):
         NetworkRule.load(tmp_path / "text")
     saved = make("dqn", small).save(tmp_path / "rule.zip")
-    with pytest.raises(ValueError, match=r"policy of 'dqn'; ask for sb3:dqn:"):
+    with pytest.raises(ValueError, match=r"policy of 'dqn'; its spec is sb3:dqn:"):
         load_rule("ppo", saved.path)
     with pytest.raises(ValueError, match="no comma"):
         saved.save(tmp_path / "a,b")

@@ -199,9 +199,9 @@ def test_a_state_of_other_environments_is_refused(wrapper) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"lstm_hidden_size": 32}, "no lstm_hidden_size; instead: hidden_size"),
-        ({"features_extractor_class": None}, "no features_extractor_class; instead: nothing"),
-        ({"carry": "hold"}, "carry must be 'keep' or 'reset'"),
+        ({"lstm_hidden_size": 32}, "no lstm_hidden_size; use hidden_size"),
+        ({"features_extractor_class": None}, "no features_extractor_class; use nothing instead"),
+        ({"carry": "hold"}, "carry must be one of keep, reset"),
         ({"hidden_size": 16}, "hidden_size=16, but config.hidden_size=8"),
     ],
 )

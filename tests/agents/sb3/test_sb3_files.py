@@ -87,12 +87,15 @@ def test_nothing_in_a_file_from_elsewhere_is_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is no file of an SB3 policy"),
-        (b"no zip", "is no file of an SB3 policy"),
+        (None, "is not the file of an SB3 policy"),
+        (b"no zip", "is not the file of an SB3 policy"),
         ({}, r"policy\.pth"),
-        ({"policy.pth": pickle.dumps(Evil(Path("never")), 2)}, "holds no plain weights|no file of"),
-        ({"policy.pth": [1]}, "no dict of tensors"),
-        ({"policy.pth": {"a": 1}}, "no dict of tensors"),
+        (
+            {"policy.pth": pickle.dumps(Evil(Path("never")), 2)},
+            "holds more than weights|not the file of",
+        ),
+        ({"policy.pth": [1]}, "not a dict of tensors"),
+        ({"policy.pth": {"a": 1}}, "not a dict of tensors"),
     ],
 )
 def test_other_files_are_refused_by_name(content: Any, message: str, tmp_path: Path) -> None:

@@ -197,6 +197,6 @@ def test_rows_are_one_object() -> None:
     assert envs.get_attr("num_envs") == [ROWS] * ROWS
     envs.set_attr("note", 3)
     assert envs.get_attr("note", 1) == [3]
-    with pytest.raises(ValueError, match="one by one"):
+    with pytest.raises(ValueError, match="all rows are one object"):
         envs.set_attr("note", 4, indices=[0])
     assert not envs.has_attr("no_such_thing")
