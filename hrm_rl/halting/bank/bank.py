@@ -90,7 +90,7 @@ class TraceBank:
             raise ValueError(f"inputs must be [puzzles, cells], got shape {self.inputs.shape}")
         (count, segments), cells = self.correct.shape, self.inputs.shape[1]
         states = () if self.pooled_z_H is None else self.pooled_z_H.shape[-1:]
-        wanted = dict.fromkeys(_PER_SEGMENT, (count, segments))
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(_PER_SEGMENT, (count, segments))
         wanted |= dict.fromkeys(_PER_PUZZLE, (count,))
         wanted |= dict.fromkeys(("inputs", "labels"), (count, cells))
         wanted |= {"pooled_z_H": (count, segments, *states), "drafts": (count, segments, cells)}

@@ -14,9 +14,10 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hrm_rl.agents import HRMAgent
-from hrm_rl.envs import PoolSource, PuzzleVectorEnv, SequentialSource
+from hrm_rl.envs import PoolSource, SequentialSource
 from hrm_rl.envs.halting import HaltingVectorEnv, LiveHaltingVectorEnv, make_env, make_vector_env
-from hrm_rl.halting.bank import FEATURES, TraceBank
+from hrm_rl.evaluation.record import record
+from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features, replay
 from hrm_rl.halting.bank.toy import toy_bank
 from hrm_rl.halting.vector import feature_vector
@@ -45,14 +46,8 @@ def test_episodes_against_the_bank(bank: TraceBank, mode: str, checker: Any) -> 
     """Every value a step tells, from the bank by hand, in each autoreset mode."""
     loose = dataclasses.replace(bank, valid=bank.correct | (np.arange(5) == 2))
     cost, limit = 0.125, 4
-    envs = HaltingVectorEnv(
-        ROWS,
-        loose,
-        segment_cost=cost,
-        halt_max_steps=limit,
-        checker=checker,
-        autoreset_mode=mode,
-    )
+    settings: Any = {"segment_cost": cost, "halt_max_steps": limit, "checker": checker}
+    envs = HaltingVectorEnv(ROWS, loose, autoreset_mode=mode, **settings)
     vectors = feature_vector(bank_features(loose)).view(20, 5, -1)
     obs, info = envs.reset(seed=4)
     segment, returned = torch.ones(ROWS, dtype=torch.int64), torch.zeros(ROWS)
@@ -239,16 +234,11 @@ def test_a_step_runs_where_no_value_can_be_read(bank: TraceBank, mode: str, orde
 # --- what Gymnasium and SB3 want --------------------------------------------------------------------
 
 
-def test_gymnasiums_checker_is_content() -> None:
+@pytest.mark.parametrize("check", [check_env, sb3_check_env])
+def test_the_checkers_of_gymnasium_and_sb3_pass(check: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(gym.make(ID).unwrapped)
-
-
-def test_sb3s_checker_is_content() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        sb3_check_env(gym.make(ID).unwrapped)
+        check(gym.make(ID).unwrapped)
 
 
 @pytest.mark.parametrize("name", [ID, f"hrm_rl:{ID}"])
@@ -263,19 +253,14 @@ def test_made_by_name(name: str) -> None:
     assert env.spec is not None and env.spec.max_episode_steps is None
 
 
-def test_observations_stay_in_their_space() -> None:
-    envs = make_vector_env(64)
+def test_observations_stay_in_their_space_and_actions_may_be_numpy() -> None:
+    envs, same = make_vector_env(64), make_vector_env(64)
     obs, _ = envs.reset(seed=0)
+    same.reset(seed=0)
     for halt in halts(0, 20, 64):
         assert obs.numpy() in envs.observation_space
-        obs = envs.step(halt)[0]
-
-
-def test_numpy_actions_do_as_well(bank: TraceBank) -> None:
-    envs, same = HaltingVectorEnv(4, bank), HaltingVectorEnv(4, bank)
-    envs.reset(seed=0), same.reset(seed=0)
-    one, other = envs.step(np.array([0, 1, 0, 1])), same.step(torch.tensor([0, 1, 0, 1]))
-    assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+        (obs, reward, *_), other = envs.step(halt), same.step(halt.numpy().astype(int))
+        assert torch.equal(obs, other[0]) and torch.equal(reward, other[1])
 
 
 # --- banks ------------------------------------------------------------------------------------------
@@ -295,16 +280,12 @@ def test_a_bank_comes_from_its_file_and_by_split(tmp_path: Any) -> None:
         make_env(tmp_path / "nowhere")
 
 
-def test_unrated_puzzles_say_minus_one(bank: TraceBank) -> None:
-    unrated = dataclasses.replace(bank, rating=np.full(20, np.nan, np.float32))
-    assert (HaltingVectorEnv(3, unrated).reset(seed=0)[1]["rating"] == -1).all()
-
-
 def test_pooled_states_are_appended(bank: TraceBank) -> None:
     states = np.random.default_rng(0).normal(size=(20, 5, 7)).astype(np.float16)
     envs = HaltingVectorEnv(3, dataclasses.replace(bank, pooled_z_H=states), pooled=True)
-    plain = HaltingVectorEnv(3, bank)
+    plain = HaltingVectorEnv(3, dataclasses.replace(bank, rating=np.full(20, np.nan)))
     obs, info = envs.reset(seed=0)
+    assert (plain.reset(seed=0)[1]["rating"] == -1).all()  # unrated
     assert torch.equal(obs[:, :-7], plain.reset(seed=0)[0])
     assert np.array_equal(obs[:, -7:].numpy(), states[info["bank_row"], 0].astype(np.float32))
     with pytest.raises(ValueError, match="pooled"):
@@ -342,45 +323,6 @@ def test_bad_actions_and_orders_of_calls_are_refused(bank: TraceBank) -> None:
 # --- a live model -----------------------------------------------------------------------------------
 
 
-def record(model: Any, pool: Any, segments: int) -> TraceBank:
-    """A bank of these puzzles, straight from the agent."""
-    count = len(pool)
-    envs = PuzzleVectorEnv(
-        count,
-        SequentialSource(pool, 6),
-        order="epoch",
-        halt_max_steps=segments,
-        autoreset_mode="DISABLED",
-    )
-    agent, state, (obs, info) = HRMAgent(model), None, envs.reset(seed=0)
-    columns: dict[str, list] = {name: [] for name in (*FEATURES, "correct", "cell_accuracy")}
-    for _ in range(segments):
-        thought = agent.act(obs, state, puzzle_key=info["puzzle_key"])
-        state = thought.state
-        obs, *_, info = envs.step(
-            {"answer": thought.action["answer"], "halt": torch.zeros(count).bool()}
-        )
-        for name in FEATURES:
-            columns[name].append(getattr(thought.features, name))
-        for name in ("correct", "cell_accuracy"):
-            columns[name].append(info[name])
-    tables = {name: torch.stack(parts, 1).numpy() for name, parts in columns.items()}
-    correct, accuracy = tables.pop("correct"), tables.pop("cell_accuracy")
-    return TraceBank(
-        correct,
-        correct,
-        accuracy,
-        tables,
-        pool.inputs,
-        pool.labels,
-        np.zeros(count, np.int32),
-        np.arange(count),
-        np.zeros(count, np.float32),
-        ("pool",) * count,
-        np.array(["validation"] * count),
-    )
-
-
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("order", ["hash", "epoch"])
 def test_a_live_model_and_its_recording_play_alike(
@@ -388,7 +330,7 @@ def test_a_live_model_and_its_recording_play_alike(
 ) -> None:
     """Step for step, resets of single rows included: rewards, ends, judgements, observations."""
     model = restless_hrm()
-    bank = record(model, pool, 4)
+    bank = record(model, pool, 4, split="validation")
     source = (PoolSource if order == "hash" else SequentialSource)(pool, 6)
     options: dict[str, Any] = {"order": order, "autoreset_mode": mode, "segment_cost": 0.1}
     live = make_vector_env(ROWS, agent=HRMAgent(model), source=source, halt_max_steps=4, **options)
@@ -424,9 +366,14 @@ def test_a_live_single(pool: Any, restless_hrm: Callable[..., Any]) -> None:
     assert ends == [False, False, True]
 
 
-def test_a_bank_or_an_agent_not_both(bank: TraceBank, source: Any) -> None:
-    for settings in ({"source": source}, {"agent": object()}):
-        with pytest.raises(ValueError, match="either a bank, or an agent and a source"):
-            make_vector_env(2, **settings)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"source": object()},
+        {"agent": object()},
+        {"bank": "bank", "agent": object(), "source": object()},
+    ],
+)
+def test_a_bank_or_an_agent_not_both(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="either a bank, or an agent and a source"):
-        make_vector_env(2, bank, agent=object(), source=source)
+        make_vector_env(2, **settings)

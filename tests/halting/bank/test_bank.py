@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +86,13 @@ def rewrite(path: Path, metadata: dict[str, str] | None = None, **tensors: Any) 
 # --- files ----------------------------------------------------------------------------------------
 
 
-def test_a_bank_comes_back_as_it_was(full: TraceBank, saved: Path) -> None:
+def test_a_bank_loads_as_it_was_saved(full: TraceBank, saved: Path, random_bank: Any) -> None:
     assert_same(full, TraceBank.load(saved))
     assert list(saved.parent.iterdir()) == [saved]
-
-
-def test_a_bank_with_the_least_comes_back(
-    random_bank: Callable[..., TraceBank], tmp_path: Path
-) -> None:
     tokens = np.arange(N * S).reshape(N, S) * 50  # beyond uint8
-    bank = random_bank(N, M, inputs=tokens, labels=tokens + 9)
-    bank.save(tmp_path / "bank")
-    assert_same(bank, TraceBank.load(str(tmp_path / "bank")))
+    least = random_bank(N, M, inputs=tokens, labels=tokens + 9)
+    least.save(saved)
+    assert_same(least, TraceBank.load(str(saved)))
 
 
 def test_opening_a_bank_needs_no_torch(saved: Path) -> None:
@@ -141,7 +137,7 @@ def test_a_truncated_file_is_named(saved: Path, share: float) -> None:
         TraceBank.load(saved)
 
 
-def test_what_is_no_bank_is_named(tmp_path: Path) -> None:
+def test_other_files_and_places_are_named(full: TraceBank, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("source,question,answer,rating\n" * 99)
     save_file({"weight": np.zeros(3)}, tmp_path / "weights")
     for name in ("text", "weights"):
@@ -149,8 +145,11 @@ def test_what_is_no_bank_is_named(tmp_path: Path) -> None:
             TraceBank.load(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"no bank at .*none"):
         TraceBank.load(tmp_path / "none")
-    with pytest.raises(OSError, match="is a folder"):
-        TraceBank.load(tmp_path)
+    for use in (TraceBank.load, full.save):
+        with pytest.raises(OSError, match="is a folder"):
+            use(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none"):
+        full.save(tmp_path / "none" / "bank")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +191,7 @@ def test_nan_is_named_with_its_column_and_place(saved: Path, full: TraceBank, na
         changed = {"features": {**full.features, name: column}}
     before = saved.read_bytes()
     with pytest.raises(ValueError, match=wanted):
-        dataclasses.replace(full, **changed).save(saved)
+        replace(full, **changed).save(saved)
     assert saved.read_bytes() == before
 
 
@@ -210,13 +209,6 @@ def test_infinity_only_where_there_is_nothing_to_compare_with(saved: Path) -> No
     TraceBank.load(saved)
 
 
-def test_a_place_that_cannot_be_written_is_named(full: TraceBank, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="is a folder"):
-        full.save(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none"):
-        full.save(tmp_path / "none" / "bank")
-
-
 # --- parts ----------------------------------------------------------------------------------------
 
 
@@ -232,8 +224,6 @@ def test_take(full: TraceBank, rows: Any) -> None:
     assert few.source == tuple(np.array(full.source)[rows])
     assert few.header.puzzles_hash == puzzles_hash(few.inputs, few.labels)
     assert len(few) == few.num_puzzles == len(few.puzzles)
-    with pytest.raises(ValueError, match="at least one puzzle"):
-        full.take([])
 
 
 def test_splits(full: TraceBank) -> None:
@@ -241,8 +231,6 @@ def test_splits(full: TraceBank) -> None:
     test = full.in_split("test")
     np.testing.assert_array_equal(test.inputs, full.inputs[5:8])
     np.testing.assert_array_equal(test.puzzle_key, [0, 1, 2])
-    with pytest.raises(ValueError, match="no puzzle of split 'train'; it has test"):
-        test.in_split("train")
 
 
 @pytest.mark.parametrize("limit", [1, 3, M])
@@ -253,9 +241,6 @@ def test_truncate(full: TraceBank, limit: int) -> None:
         wanted = rows_of(full)[name]
         wanted = wanted if array.shape == wanted.shape else wanted[:, :limit]
         np.testing.assert_array_equal(array, wanted, err_msg=name)
-    for bad in (0, M + 1):
-        with pytest.raises(ValueError, match=rf"1\.\.{M}, .* got {bad}"):
-            full.truncate(bad)
 
 
 def test_first_correct_and_checkers(full: TraceBank) -> None:
@@ -264,8 +249,6 @@ def test_first_correct_and_checkers(full: TraceBank) -> None:
         assert first == wanted
     assert full.correct_under("exact") is full.correct
     assert full.correct_under("valid") is full.valid
-    with pytest.raises(ValueError, match="'exact' or 'valid', got 'both'"):
-        full.correct_under("both")  # type: ignore[arg-type]
 
 
 # --- columns --------------------------------------------------------------------------------------
@@ -277,14 +260,9 @@ def test_derived_columns_equal_their_definitions(full: TraceBank) -> None:
         "segment": np.array([range(1, M + 1)] * N),
         "puzzle_key": np.repeat(full.puzzle_key, M).reshape(N, M),
         "halt_sum": np.array([[halt[n, : m + 1].sum() for m in range(M)] for n in range(N)]),
-        "log_survival": np.log(
-            [[np.prod(1 - halt[n, : m + 1]) for m in range(M)] for n in range(N)]
-        ),
+        "log_survival": np.log([[np.prod(h[: m + 1]) for m in range(M)] for h in 1 - halt]),
         "previous_residual_H": np.array(
-            [
-                [full.features["residual_H"][n, m - 1] if m else np.inf for m in range(M)]
-                for n in range(N)
-            ]
+            [[np.inf, *column[:-1]] for column in full.features["residual_H"]]
         ),
         "pooled_z_H": full.pooled_z_H,  # type: ignore[dict-item]
     }
@@ -297,20 +275,37 @@ def test_derived_columns_equal_their_definitions(full: TraceBank) -> None:
 def test_derived_columns_do_not_overflow(random_bank: Callable[..., TraceBank]) -> None:
     bank = random_bank(2, 2)
     q = np.array([[200.0, -200.0], [-200.0, 200.0]])
-    bank = dataclasses.replace(bank, features={"q_halt": q})
+    bank = replace(bank, features={"q_halt": q})
     with np.errstate(all="raise", under="ignore"):
         np.testing.assert_allclose(bank.column("halt_sum"), [[1, 1], [0, 1]])
         np.testing.assert_allclose(bank.column("log_survival"), [[-200, -200], [0, -200]])
 
 
-def test_a_missing_column_says_how_to_record_it(random_bank: Callable[..., TraceBank]) -> None:
-    bank = random_bank(2, 2)
-    with pytest.raises(ValueError, match=r"'pooled_z_H', which this bank lacks.*--pooled"):
-        bank.column("pooled_z_H")
-    with pytest.raises(ValueError, match="'kl', which this bank lacks; record it"):
-        dataclasses.replace(bank, features={}).column("kl")
-    with pytest.raises(ValueError, match=r"'mood', which this bank lacks$"):
-        bank.column("mood")
+BARE = {"pooled_z_H": None, "features": {}}
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda bank: bank.take([]), "at least one puzzle"),
+        (
+            lambda bank: bank.in_split("test").in_split("train"),
+            "no puzzle of split 'train'; .* test",
+        ),
+        (lambda bank: bank.truncate(0), rf"1\.\.{M}, .* got 0"),
+        (lambda bank: bank.truncate(M + 1), rf"1\.\.{M}, .* got {M + 1}"),
+        (lambda bank: bank.correct_under("both"), "'exact' or 'valid', got 'both'"),
+        (
+            lambda bank: replace(bank, **BARE).column("pooled_z_H"),
+            "'pooled_z_H', .* lacks.*--pooled",
+        ),
+        (lambda bank: replace(bank, **BARE).column("kl"), "'kl', which this bank lacks; record it"),
+        (lambda bank: bank.column("mood"), r"'mood', which this bank lacks$"),
+    ],
+)
+def test_bad_use_is_named(full: TraceBank, use: Callable[..., Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        use(full)
 
 
 # --- construction and hashes ----------------------------------------------------------------------

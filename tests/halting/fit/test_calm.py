@@ -9,13 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from hrm_rl.halting import TraceBank, parse_rule, spec_of
+from hrm_rl.halting import SegmentFeatures, ThresholdRule, TraceBank, parse_rule, spec_of
 from hrm_rl.halting.bank.replay import bank_features, replay
 from hrm_rl.halting.fit.calm import Calibrated, calibrate, p_value
 from hrm_rl.halting.fit.linear import check_fitted
 from hrm_rl.halting.rules import RULES
 
 GRIDS: dict[str, Any] = {name: kind for name, kind in RULES.items() if getattr(kind, "grid", ())}
+
+
+class Sure(ThresholdRule):
+    """A custom rule with a grid of its own."""
+
+    grid = (0.9, 0.5)
+
+    def signal(self, features: SegmentFeatures) -> torch.Tensor:
+        return features.confidence_min
 
 
 def lost(bank: TraceBank, rule: Any) -> float:
@@ -40,10 +49,10 @@ def test_the_p_value_grows_with_the_loss_and_ends_at_one() -> None:
     assert p_value(0.01, 100_000, 0.02) < 1e-9  # no overflow
 
 
-@pytest.mark.parametrize("family", GRIDS)
+@pytest.mark.parametrize("family", [*GRIDS, f"{__name__}:Sure"])
 def test_the_last_threshold_before_the_first_failure(random_bank: Any, family: str) -> None:
     """Against plain replays of every threshold of the grid."""
-    bank, kind, delta, epsilon = random_bank(80, seed=4), GRIDS[family], 0.3, 0.1
+    bank, kind, delta, epsilon = random_bank(80, seed=4), GRIDS.get(family, Sure), 0.3, 0.1
     wanted = None
     for threshold in kind.grid:
         if kind.whole and threshold >= bank.num_segments:
@@ -57,7 +66,10 @@ def test_the_last_threshold_before_the_first_failure(random_bank: Any, family: s
         assert replay(bank, found).stopped.min() == bank.num_segments
     else:
         assert found.rule == wanted
-    assert family in ("second-order", "fixed") or replay(bank, found).stopped.mean() < 6
+    assert (
+        family in ("second-order", "fixed", f"{__name__}:Sure")
+        or replay(bank, found).stopped.mean() < 6
+    )
 
 
 def test_after_a_failure_nothing_laxer_is_taken(random_bank: Any) -> None:
@@ -126,13 +138,8 @@ def test_a_calibrated_rule_is_its_rule_with_provenance(random_bank: Any, tmp_pat
     rule.save(tmp_path / "rule")
     read: Any = parse_rule(f"calm:{tmp_path / 'rule'}")
     assert isinstance(read, Calibrated) and spec_of(read) == f"calm:{tmp_path / 'rule'}"
-    assert (read.rule, read.delta, read.epsilon, read.risk, read.limit) == (
-        rule.rule,
-        0.2,
-        0.1,
-        "accuracy",
-        6,
-    )
+    settings = (read.rule, read.delta, read.epsilon, read.risk, read.limit)
+    assert settings == (rule.rule, 0.2, 0.1, "accuracy", 6)
     with pytest.raises(ValueError, match="kind 'calm', not 'lsm'"):
         parse_rule(f"lsm:{tmp_path / 'rule'}")
 
@@ -144,15 +151,18 @@ def test_the_strictest_threshold_is_the_strictest_of_float32(family: str) -> Non
     assert strictest < 1 and np.nextafter(strictest, np.float32(2)) == 1
 
 
-def test_refusals(random_bank: Any) -> None:
-    bank = random_bank()
-    with pytest.raises(ValueError, match="holds 60 of split 'test'"):
-        calibrate(random_bank(split=np.full(60, "test")), "margin")
-    with pytest.raises(ValueError, match=r"this bank holds none.*--drafts"):
-        calibrate(bank, "margin", risk="consistency")
-    with pytest.raises(ValueError, match="risk must be 'accuracy' or 'consistency', got 'loss'"):
-        calibrate(bank, "margin", risk="loss")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="epsilon must lie between 0 and 1, got 1"):
-        calibrate(bank, "margin", 0.1, 1)
-    with pytest.raises(ValueError, match=r"no grid of thresholds; .*confidence"):
-        calibrate(bank, "random")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split": np.full(60, "test")}, "holds 60 of split 'test'"),
+        ({"risk": "consistency"}, "this bank holds none.*--drafts"),
+        ({"risk": "loss"}, "risk must be 'accuracy' or 'consistency', got 'loss'"),
+        ({"epsilon": 1}, "epsilon must lie between 0 and 1, got 1"),
+        ({"rule": "random"}, "no grid of thresholds; .*confidence"),
+        ({"rule": "confidense"}, "did you mean 'confidence'"),
+    ],
+)
+def test_refusals(random_bank: Any, changes: dict[str, Any], message: str) -> None:
+    settings: dict[str, Any] = {"rule": "margin", "split": np.full(60, "validation")} | changes
+    with pytest.raises(ValueError, match=message):
+        calibrate(random_bank(split=settings.pop("split")), **settings)

@@ -1,4 +1,4 @@
-"""Spec strings: what reads, what is refused and how, and that rules print as they were read."""
+"""Spec strings: which are parsed, which are refused and how, and that rules print as they were parsed."""
 
 import sys
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrm_rl.halting import SegmentFeatures, ThresholdRule, parse_rule, spec_of
-from hrm_rl.halting.rules import RULES, Confidence, Fixed, Oracle, Q, QHalt, parts_of
+from hrm_rl.halting.rules import RULES, Confidence, Fixed, Oracle, Q, QHalt, Random, parts_of
 from hrm_rl.halting.rules.combine import AllOf, AnyOf, AtLeast, Recall
 from hrm_rl.halting.rules.spec import parse_tree
 
 
 class AtLeastTwo:
-    """A rule of somebody else's."""
+    """A custom rule."""
 
     def __call__(self, features: SegmentFeatures) -> torch.Tensor:
         return features.segment >= 2
@@ -25,7 +25,7 @@ class AtLeastTwo:
 
 @dataclass(frozen=True)
 class AtLeastN:
-    """A rule of somebody else's, with a whole number."""
+    """A custom rule with a whole number."""
 
     n: int = 2
 
@@ -34,24 +34,17 @@ class AtLeastN:
 
 
 @dataclass(frozen=True)
-class Between:
+class Between(AtLeastN):
     """Two numbers, which its spec could not tell from two others."""
 
-    low: int = 2
     high: int = 4
-
-    def __call__(self, features: SegmentFeatures) -> torch.Tensor:
-        return (features.segment >= self.low) & (features.segment <= self.high)
 
 
 @dataclass(frozen=True)
-class Late:
-    """A switch is no number."""
+class Late(AtLeastTwo):
+    """A switch is not a number."""
 
     late: bool = True
-
-    def __call__(self, features: SegmentFeatures) -> torch.Tensor:
-        return features.segment >= (3 if self.late else 1)
 
 
 class Blind(ThresholdRule):
@@ -59,21 +52,27 @@ class Blind(ThresholdRule):
 
 
 class Sure(ThresholdRule):
+    name = "confidence"  # ignored: custom rules go by module and class
+
     def signal(self, features: SegmentFeatures) -> torch.Tensor:
         return features.confidence_min
 
 
-@pytest.fixture
-def my_rules(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of an importable module with rules of its own."""
-    module = ModuleType("somebodys_rules")
-    module.AtLeastTwo = AtLeastTwo  # type: ignore[attr-defined]
-    module.at_least_two = AtLeastTwo()  # type: ignore[attr-defined]
-    module.AtLeastN = AtLeastN  # type: ignore[attr-defined]
-    for kind in (Between, Late, Blind, Sure):
+class Count(ThresholdRule):
+    whole = True
+
+    def signal(self, features: SegmentFeatures) -> torch.Tensor:
+        return features.segment
+
+
+@pytest.fixture(autouse=True)
+def somebodys_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An importable module with custom rules."""
+    module: Any = ModuleType("somebodys_rules")
+    for kind in (AtLeastTwo, AtLeastN, Between, Late, Blind, Sure, Count):
         setattr(module, kind.__name__, kind)
+    module.at_least_two = AtLeastTwo()
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    return module.__name__
 
 
 def test_nesting_and_spaces() -> None:
@@ -94,7 +93,7 @@ PRINTED = (
 
 
 @pytest.mark.parametrize("spec", PRINTED.split())
-def test_a_rule_prints_as_it_was_read(spec: str) -> None:
+def test_a_rule_prints_as_it_was_parsed(spec: str) -> None:
     assert spec_of(parse_rule(spec)) == spec
 
 
@@ -105,10 +104,11 @@ VALUES = {
     "random": st.floats(0, 1, exclude_min=True),
     "oracle": st.floats(0, 1e9),
 }
+KINDS: dict[str, Any] = RULES
 PLAIN = st.one_of(
     *(
         st.just(kind()) if name in ("q", "first-correct") else VALUES.get(name, NUMBERS).map(kind)
-        for name, kind in RULES.items()
+        for name, kind in KINDS.items()
     )
 )
 LIVE = PLAIN.filter(lambda rule: "future" not in getattr(rule, "needs", ()))
@@ -126,14 +126,14 @@ NESTED = st.recursive(
 
 @settings(max_examples=100)
 @given(st.one_of(PLAIN, NESTED))
-def test_what_is_printed_reads_back(rule: Any) -> None:
+def test_what_is_printed_parses_to_the_same_rule(rule: Any) -> None:
     assert parse_rule(spec_of(rule)) == rule
     assert str(parse_tree(spec_of(rule))) == spec_of(rule)
 
 
 @settings(max_examples=150)
 @given(st.text(alphabet="q(),:fixed123mn aytorecl.-", max_size=25))
-def test_any_text_reads_or_is_refused_in_one_line(text: str) -> None:
+def test_any_text_parses_or_is_refused_in_one_line(text: str) -> None:
     try:
         assert callable(parse_rule(text))
     except ValueError as error:
@@ -143,123 +143,103 @@ def test_any_text_reads_or_is_refused_in_one_line(text: str) -> None:
 def test_a_rule_equals_its_spec() -> None:
     assert parse_rule("fixed:4") == Fixed(4) and parse_rule("fixed:4") != Fixed(5)
     assert parse_rule("q-halt") == QHalt(0.0) and parse_rule("oracle") == Oracle(0.0)
+    assert parse_rule("random:0.2") == Random(0.2)
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("fixed", "'fixed' needs a value, as in fixed:VALUE"),
-        ("confidence:", "'confidence' needs a value"),
-        ("fixed:0", "must be >= 1, got 0"),
-        ("fixed:-2", "must be >= 1, got -2"),
-        ("fixed:2.5", "'fixed:2.5': '2.5' is not a whole number"),
-        ("fixed:many", "'fixed:many': 'many' is not a whole number"),
-        ("stable:0", "must be >= 1, got 0"),
-        ("random:0", r"0 < P <= 1, got 0"),
-        ("random:1.5", r"0 < P <= 1, got 1.5"),
-        ("random:nan", "'random:nan'"),
-        ("confidence:high", "'confidence:high': 'high' is not a number"),
-        ("kl:nan", "'kl:nan'"),
-        ("q:0.5", "'q' takes no value, got 'q:0.5'"),
-        ("confidense", "'confidense'; did you mean 'confidence'"),
-        ("confidense:0.9", "'confidense:0.9'.*did you mean 'confidence'"),
-        ("q_halt", "'q_halt'; did you mean 'q-halt'"),
-        ("Q", "'Q'"),
-        ("", "unknown rule ''; .*known: fixed, random, q"),
-        ("zzz", "unknown rule 'zzz'; known: fixed, .*or module:Class"),
-        ("no.such.module:Rule", "'no.such.module:Rule'.*No module named.*PYTHONPATH"),
-        (":Rule", "':Rule'"),
-        (".relative:Rule", "'.relative:Rule'"),
-        ("math:nothing", "'math:nothing': module 'math' has no 'nothing'"),
-        ("math:pi", "'math:pi': 'pi' is float, not a rule that can be called"),
-        ("hrm_rl.halting.rules:Fixed", "'hrm_rl.halting.rules:Fixed': .*missing 1 required"),
-        ("hrm_rl.halting.features:INF", "has no 'INF'"),
-        ("oracle:-1", "COST >= 0"),
-        ("kl:inf", "kl:EPSILON needs a finite EPSILON"),
-        ("confidence:auto", "'confidence:auto' is chosen on validation puzzles"),
-        ("min(2, q-halt:auto)", "'q-halt:auto' is chosen on validation puzzles"),
-        ("lsm:auto", "'lsm:auto' is chosen"),
-        ("calm(confidence, 0.01, 0.05)", "'calm.confidence, 0.01, 0.05.' is chosen"),
-        ("lsm", "'lsm': the form is lsm:FILE"),
-        ("lsm:none/such", "'lsm:none/such': no file 'none/such'"),
-        ("sb3:dqn", "'sb3:dqn': the form is sb3:ALGO:FILE"),
-        ("recall", "'recall' wraps rules, as in recall.RULE."),
-        ("min:3", "'min' wraps rules, as in min.N, RULE."),
-        ("recall(q", r"'recall\(q': the '\)' of 'recall\(' is missing"),
-        ("recall()", r"missing before '\)'"),
-        ("any(q,", "missing at the end"),
-        ("any(q,,q)", "missing before ','"),
-        ("q)", "unexpected '.' after 'q'"),
-        ("(q)", "missing before '.'"),
-        ("q, q", "unexpected ',' after 'q'"),
-        ("any(q fixed:3)", "unknown rule 'q fixed:3'"),
-        ("any(q(q))", "'q' wraps no rules"),
-        ("confidence(0.9)", "'confidence' wraps no rules; its value follows a colon"),
-        ("recal(q)", "unknown rule 'recal' in 'recal.q.'; did you mean 'recall'"),
-        ("recall(q, q)", r"the form is recall\(RULE\), got 2 parts"),
-        ("min(q)", r"the form is min\(N, RULE\), got 1 parts"),
-        ("min(two, q)", "'two' is not a whole number"),
-        ("min(0, q)", r"min\(N, RULE\) needs N >= 1, got 0"),
-        (
-            "recall(oracle)",
-            r"'oracle' decides in hindsight and cannot be part of recall\(RULE\)",
-        ),
-        ("any(q, min(2, confidense:1))", "'confidense:1'.*did you mean 'confidence'"),
-    ],
-)
-def test_a_bad_spec_is_refused_by_name(spec: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        parse_rule(spec)
-
-
-@pytest.mark.parametrize("name", ["AtLeastTwo", "at_least_two"])
-def test_a_rule_of_ones_own_by_module_and_name(features: Any, my_rules: str, name: str) -> None:
-    rule = parse_rule(f"{my_rules}:{name}")
-    assert rule(features(segment=[1, 2])).tolist() == [False, True]
-    wrapped = parse_rule(f"any(min(3, {my_rules}:{name}), fixed:9)")
-    assert wrapped(features(segment=[2, 3])).tolist() == [False, True]
-
-
-def test_a_rule_of_ones_own_prints_where_it_lives() -> None:
-    assert spec_of(AtLeastTwo()) == spec_of(AtLeastTwo) == f"{__name__}:AtLeastTwo"
-    assert spec_of(Recall(AtLeastTwo())) == f"recall({__name__}:AtLeastTwo)"
-
-
-def test_a_misspelt_class_is_named(my_rules: str) -> None:
-    with pytest.raises(ValueError, match="module 'somebodys_rules' has no 'AtLeastThree'"):
-        parse_rule(f"{my_rules}:AtLeastThree")
-
-
-def test_a_rule_of_ones_own_takes_a_value(features: Any, my_rules: str) -> None:
-    assert parse_rule(f"{my_rules}:AtLeastN:3") == AtLeastN(3)
-    assert parse_rule(f"{my_rules}:AtLeastN") == AtLeastN()
-    rule = parse_rule(f"min(2, {my_rules}:Sure:0.5)")
+def test_custom_rules_by_module_and_name(features: Any) -> None:
+    for name in ("AtLeastTwo", "at_least_two"):
+        rule = parse_rule(f"somebodys_rules:{name}")
+        assert rule(features(segment=[1, 2])).tolist() == [False, True]
+        wrapped = parse_rule(f"any(min(3, somebodys_rules:{name}), fixed:9)")
+        assert wrapped(features(segment=[2, 3])).tolist() == [False, True]
+    assert parse_rule("somebodys_rules:AtLeastN:3") == AtLeastN(3)
+    assert parse_rule("somebodys_rules:AtLeastN") == AtLeastN()
+    rule = parse_rule("min(2, somebodys_rules:Sure:0.5)")
     found = rule(features(segment=[1, 2, 2], confidence_min=[0.9, 0.4, 0.5]))
     assert found.tolist() == [False, False, True]
 
 
-@pytest.mark.parametrize(
-    "rule", [AtLeastN(3), Sure(0.25), AtLeast(2, Sure(1e-07)), Late(), Between()]
-)
-def test_a_rule_of_ones_own_prints_with_its_value(rule: Any) -> None:
-    assert parse_rule(spec_of(rule)) == rule
+CUSTOM = [AtLeastN(3), Sure(0.25), Count(2), AtLeast(2, Sure(1e-07)), Late(), Between()]
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("AtLeastTwo:3", "'AtLeastTwo' takes no value; a ThresholdRule does"),
-        ("Between:3", "'Between' takes no value"),
-        ("Sure:nan", "'somebodys_rules:Sure:nan': the value is not a number"),
-        ("Blind:0.5", "'somebodys_rules:Blind:0.5': .*abstract.*signal"),
-        ("AtLeastN:2.5", "'somebodys_rules:AtLeastN:2.5': '2.5' is not a whole number"),
-        ("Sure:high", "'somebodys_rules:Sure:high': 'high' is not a number"),
-        ("Sure", "'somebodys_rules:Sure': .*threshold"),
-        ("Sure(0.5)", "'somebodys_rules:Sure' wraps no rules; its value follows a colon"),
-        ("Sure:auto", "is chosen on validation puzzles"),
-        ("at_least_two:3", "'at_least_two' is not a class and takes no value"),
-    ],
-)
-def test_a_value_that_does_not_fit_is_refused(my_rules: str, name: str, message: str) -> None:
+@pytest.mark.parametrize("rule", CUSTOM)
+def test_custom_rules_print_where_they_live_and_their_value(rule: Any) -> None:
+    assert f"{__name__}:" in spec_of(rule) and parse_rule(spec_of(rule)) == rule
+
+
+def test_custom_classes_and_instances_print_alike() -> None:
+    assert spec_of(AtLeastTwo()) == spec_of(AtLeastTwo) == f"{__name__}:AtLeastTwo"
+
+
+REFUSED = [
+    ("fixed", "'fixed' needs a value, as in fixed:VALUE"),
+    ("confidence:", "'confidence' needs a value"),
+    ("fixed:0", "must be >= 1, got 0"),
+    ("stable:-2", "must be >= 1, got -2"),
+    ("fixed:2.5", "'fixed:2.5': '2.5' is not a whole number"),
+    ("fixed:many", "'fixed:many': 'many' is not a whole number"),
+    ("random:0", r"0 < P <= 1, got 0"),
+    ("random:1.5", r"0 < P <= 1, got 1.5"),
+    ("random:nan", "'random:nan'"),
+    ("confidence:high", "'confidence:high': 'high' is not a number"),
+    ("kl:nan", "'kl:nan'"),
+    ("q:0.5", "'q' takes no value, got 'q:0.5'"),
+    ("confidense", "'confidense'; did you mean 'confidence'"),
+    ("confidense:0.9", "'confidense:0.9'.*did you mean 'confidence'"),
+    ("q_halt", "'q_halt'; did you mean 'q-halt'"),
+    ("Q", "'Q'"),
+    ("", "unknown rule ''; .*known: fixed, random, q"),
+    ("zzz", "unknown rule 'zzz'; known: fixed, .*or module:Class"),
+    ("no.such.module:Rule", "'no.such.module:Rule'.*No module named.*PYTHONPATH"),
+    (":Rule", "':Rule'"),
+    (".relative:Rule", "'.relative:Rule'"),
+    ("math:nothing", "'math:nothing': module 'math' has no 'nothing'"),
+    ("math:pi", "'math:pi': 'pi' is float, not a rule"),
+    ("hrm_rl.halting.rules:Fixed", "'hrm_rl.halting.rules:Fixed': .*missing 1 required"),
+    ("oracle:-1", "COST >= 0"),
+    ("kl:inf", "kl:EPSILON needs a finite EPSILON"),
+    ("confidence:auto", "'confidence:auto' is chosen on validation puzzles"),
+    ("min(2, q-halt:auto)", "'q-halt:auto' is chosen on validation puzzles"),
+    ("lsm:auto", "'lsm:auto' is chosen"),
+    ("calm(confidence, 0.01, 0.05)", r"'calm\(confidence, 0.01, 0.05\)' is chosen"),
+    ("lsm", "'lsm': the form is lsm:FILE"),
+    ("lsm:none/such", "'lsm:none/such': no file 'none/such'"),
+    ("sb3:dqn", "'sb3:dqn': the form is sb3:ALGO:FILE"),
+    ("recall", r"'recall' wraps rules, as in recall\(RULE\)"),
+    ("min:3", r"'min' wraps rules, as in min\(N, RULE\)"),
+    ("recall(q", r"'recall\(q': the '\)' of 'recall\(' is missing"),
+    ("recall()", r"missing before '\)'"),
+    ("any(q,", "missing at the end"),
+    ("any(q,,q)", "missing before ','"),
+    ("q)", r"unexpected '\)' after 'q'"),
+    ("(q)", r"missing before '\('"),
+    ("q, q", "unexpected ',' after 'q'"),
+    ("any(q fixed:3)", "unknown rule 'q fixed:3'"),
+    ("any(q(q))", "'q' wraps no rules"),
+    ("confidence(0.9)", "'confidence' wraps no rules; its value follows a colon"),
+    ("recal(q)", r"unknown rule 'recal' in 'recal\(q\)'; did you mean 'recall'"),
+    ("recall(q, q)", r"the form is recall\(RULE\), got 2 parts"),
+    ("min(q)", r"the form is min\(N, RULE\), got 1 parts"),
+    ("min(two, q)", "'two' is not a whole number"),
+    ("min(0, q)", r"min\(N, RULE\) needs N >= 1, got 0"),
+    ("recall(oracle)", r"'oracle' decides in hindsight and cannot be part of recall\(RULE\)"),
+    ("any(q, min(2, confidense:1))", "'confidense:1'.*did you mean 'confidence'"),
+    ("somebodys_rules:AtLeastThree", "module 'somebodys_rules' has no 'AtLeastThree'"),
+    ("somebodys_rules:AtLeastTwo:3", "'AtLeastTwo' takes no value; a ThresholdRule does"),
+    ("somebodys_rules:Between:3", "'Between' takes no value"),
+    ("somebodys_rules:Sure:nan", "'somebodys_rules:Sure:nan': the value is not a number"),
+    ("somebodys_rules:Blind:0.5", "'somebodys_rules:Blind:0.5': .*abstract.*signal"),
+    ("somebodys_rules:AtLeastN:2.5", "'somebodys_rules:AtLeastN:2.5': '2.5' is not a whole"),
+    ("somebodys_rules:Count:2.5", "'somebodys_rules:Count:2.5': '2.5' is not a whole number"),
+    ("somebodys_rules:Sure:high", "'somebodys_rules:Sure:high': 'high' is not a number"),
+    ("somebodys_rules:Sure", "'somebodys_rules:Sure': .*threshold"),
+    ("somebodys_rules:Sure(0.5)", "'somebodys_rules:Sure' wraps no rules"),
+    ("somebodys_rules:Sure:auto", "is chosen on validation puzzles"),
+    ("somebodys_rules:at_least_two:3", "'at_least_two' is not a class and takes no value"),
+]
+
+
+@pytest.mark.parametrize(("spec", "message"), REFUSED)
+def test_a_bad_spec_is_refused_by_name(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse_rule(f"{my_rules}:{name}")
+        parse_rule(spec)
