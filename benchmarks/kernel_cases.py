@@ -14,10 +14,11 @@ from hrm_rl.kernels.fused import linear as fused_linear
 from hrm_rl.kernels.fused.block import fused_blocks
 from hrm_rl.kernels.fused.linear import Deferred
 from hrm_rl.kernels.rms_norm import add_rms_norm, rms_norm
-from hrm_rl.kernels.rope import rope
+from hrm_rl.kernels.rope import rope, rotate
 from hrm_rl.kernels.stablemax import stablemax_cross_entropy
 from hrm_rl.kernels.swiglu import swiglu
-from hrm_rl.model.layers import BlockWeights, block, rotary_tables, rotate
+from hrm_rl.model.layers import rotary_tables
+from hrm_rl.model.recurrence import BlockWeights, block
 
 EPS = 1e-5
 LAYERS = 4

@@ -69,8 +69,8 @@ class Run:
         start, learner, envs = time.process_time(), self.trainer.learner, self.trainer.envs
         while time.process_time() - start < seconds:
             out, action = learner.act(self.obs)
-            next_obs, _, _, _, next_info = envs.step(action)
-            learner.learn(out, self.obs, self.info["labels"], next_info)
+            next_obs, _, terminated, _, next_info = envs.step(action)
+            learner.learn(out, self.obs, self.info["labels"], terminated, next_info)
             self.obs, self.info = next_obs, next_info
             if self.trainer.average:
                 self.trainer.average.update()

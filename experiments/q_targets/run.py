@@ -123,8 +123,8 @@ def step_seconds(study: Study, base: Preset, compute: Compute) -> dict[str, dict
                 for _ in range(8):  # a whole cycle of every:8 and subsample:0.125
                     obs, info = current[0]
                     out, action = trainer.learner.act(obs)
-                    next_obs, _, _, _, next_info = trainer.envs.step(action)
-                    trainer.learner.learn(out, obs, info["labels"], next_info)
+                    next_obs, _, terminated, _, next_info = trainer.envs.step(action)
+                    trainer.learner.learn(out, obs, info["labels"], terminated, next_info)
                     current[0] = (next_obs, next_info)
                 times[target].append((time.perf_counter() - start) / 8)
     full = times.get("full")

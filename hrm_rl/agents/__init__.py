@@ -7,8 +7,9 @@ if __name__ != "hrm_rl.agents":
 
 from hrm_rl.agents.cell import HRMCell
 from hrm_rl.agents.hrm_agent import AgentState, HRMAgent
+from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.agents.learning.episode import EpisodeLearner, make_learner
-from hrm_rl.agents.learning.learner import Learner, LearnerConfig
+from hrm_rl.agents.learning.learner import Learner
 from hrm_rl.agents.pqn.hrm_pqn import HRMPQNConfig, train_hrm
 from hrm_rl.agents.pqn.q_network import HRMQNetwork, ThinkingConfig
 from hrm_rl.agents.reasoner import HRMReasoner

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from hrm_rl.model import Carry, CoreConfig, HRMCore
-from hrm_rl.model.layers import block, truncated_normal_
-from hrm_rl.model.recurrence import Weights, run_segment
+from hrm_rl.model.layers import truncated_normal_
+from hrm_rl.model.recurrence import Modules, run_segment
 from hrm_rl.settings import check_integers, check_one_of
 
 State = tuple[Tensor, Tensor]
@@ -141,7 +141,7 @@ class HRMCell(nn.Module):
 
     def _run_on(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, State]:
         """Run each step from the state of the last one. x [L, N, T, D]."""
-        weights, initial = self._weights(x.dtype), (self.core.H_init, self.core.L_init)
+        modules, initial = self.core.modules_in(x.dtype), (self.core.H_init, self.core.L_init)
         outputs = []
         for step in x:
             if not self.through_time:
@@ -149,7 +149,7 @@ class HRMCell(nn.Module):
             carry = Carry(
                 *(self._with_fresh(s, i, step) for s, i in zip((h, c), initial, strict=True))
             )
-            z_H, z_L = self._think(weights, carry, step)
+            z_H, z_L = self._think(modules, carry, step)
             outputs.append(z_H[:, 0])
             h, c = (
                 (z - i)[:, : self.num_layers].transpose(0, 1)
@@ -163,20 +163,17 @@ class HRMCell(nn.Module):
         """Run all steps at once, each from a fresh carry."""
         steps = x.flatten(0, 1)  # [L * N, T, D]
         fresh = self.core.initial_carry(len(steps), steps.shape[1])
-        z_H, _ = self._think(self._weights(x.dtype), fresh, steps)
+        z_H, _ = self._think(self.core.modules_in(x.dtype), fresh, steps)
         return z_H[:, 0].unflatten(0, x.shape[:2]), (torch.zeros_like(h), torch.zeros_like(c))
 
-    def _think(self, weights: Weights, carry: Carry, x: Tensor) -> Carry:
+    def _think(self, modules: Modules, carry: Carry, x: Tensor) -> Carry:
         """Run the segments of one time step; the last one, or with through_time all, keep their graph."""
         config = self.core.config
         for segment in range(self.segments):
             tracked = self.through_time or segment == self.segments - 1
             with torch.set_grad_enabled(tracked and torch.is_grad_enabled()):
-                carry = run_segment(config, weights, block, carry, x, None, config.gradient)
+                carry = run_segment(config, modules, carry, x, config.gradient)
         return carry
-
-    def _weights(self, dtype: torch.dtype) -> Weights:
-        return Weights(self.core.H_level.weights(dtype), self.core.L_level.weights(dtype))
 
     def _embed(self, sequence: Tensor) -> Tensor:
         """[L, N, F] -> [L, N, T, D]; the tokens of the carry come first."""

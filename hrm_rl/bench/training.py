@@ -89,18 +89,13 @@ class _Workload:
         """
         obs, learner, average = self.obs, self.trainer.learner, self.trainer.average
         marks = [clock()]
-        out = learner.model(
-            learner.carry,
-            obs["inputs"],
-            obs["puzzle_identifiers"],
-            gradient=learner.config.gradient,
-        )
+        out = learner.think(obs)
         marks.append(clock())
         action = learner.decide(out, obs["segment"])
         marks.append(clock())
-        next_obs, _, _, _, next_info = self.trainer.envs.step(action)
+        next_obs, _, terminated, _, next_info = self.trainer.envs.step(action)
         marks.append(clock())
-        metrics = learner.learn(out, obs, self.info["labels"], next_info)
+        metrics = learner.learn(out, obs, self.info["labels"], terminated, next_info)
         marks.append(clock())
         if average:
             average.update()

@@ -1,12 +1,12 @@
 """The architecture, as one frozen dataclass with the reference's names."""
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hrm_rl.messages import did_you_mean
 from hrm_rl.settings import (
     SettingError,
     check_at_least,
@@ -18,7 +18,7 @@ from hrm_rl.settings import (
 FORWARD_DTYPES = ("float32", "bfloat16", "float16", "float64")
 POSITION_ENCODINGS = ("rope", "learned", "rope-2d")
 
-# Entries of the reference's `arch` section that say nothing about the network itself.
+# Entries of the reference's `arch` section that do not describe the network.
 _REFERENCE_EXTRAS = frozenset({"name", "loss", "batch_size", "causal"})
 
 
@@ -26,7 +26,7 @@ _REFERENCE_EXTRAS = frozenset({"name", "loss", "batch_size", "causal"})
 class HRMConfig:
     """Architecture of an HRM; the defaults are the reference's 27M-parameter model.
 
-    Raises ValueError, naming the field, where a value is out of range.
+    Raises ValueError, naming the field, if a value is out of range.
     Source: arXiv 2506.21734, section 2; names as in the reference's `config/arch/hrm_v1.yaml`.
     """
 
@@ -54,7 +54,7 @@ class HRMConfig:
     """Inner width of the SwiGLU over hidden_size, before the factor 2/3 and rounding up to 256s."""
     pos_encodings: str = "rope"
     """rope (rotary, the reference's), learned (a table, which small models need), or rope-2d: rotary by
-    row and by column of a square board, which small models learn large boards with."""
+    row and by column of a square board, with which small models learn large boards."""
     rms_norm_eps: float = 1e-5
     """Added to the mean square in RMSNorm."""
     rope_theta: float = 10000.0
@@ -64,7 +64,7 @@ class HRMConfig:
     halt_exploration_prob: float = 0.1
     """Probability that a row may not halt before a segment drawn from 2..halt_max_steps."""
     forward_dtype: str = "bfloat16"
-    """What a forward pass computes in; weights stay float32. `hrm-rl train` sets it by --dtype."""
+    """Type of a forward pass; weights stay float32. `hrm-rl train` sets it by --dtype."""
 
     def __post_init__(self) -> None:
         if self.puzzle_emb_ndim is None:
@@ -138,7 +138,6 @@ class HRMConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         for key in values:
             if key not in known and key not in _REFERENCE_EXTRAS:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"unknown model setting {key!r}{hint}")
+                hint = did_you_mean(key, known)
+                raise ValueError(f"unknown model setting {key!r}{hint and '; ' + hint}")
         return cls(**{key: value for key, value in values.items() if key in known})

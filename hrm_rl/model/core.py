@@ -1,7 +1,7 @@
 """The recurrence alone, on embeddings: an HRM for anything that can be written as vectors.
 
-`HRM` solves puzzles: tokens in, a token for every cell out. `HRMCore` is its two modules without the
-ends, for agents in other environments, whose observations come from a tokeniser and whose outputs are
+`HRM` solves puzzles: tokens in, a token for every cell out. `HRMCore` is its two modules without embedding
+and heads, for agents in other environments, whose observations come from a tokeniser and whose outputs are
 action values or features.
 """
 
@@ -12,8 +12,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hrm_rl.model.layers import ReasoningModule, block, truncated_normal_
-from hrm_rl.model.recurrence import GRADIENTS, Carry, Gradient, Weights, run_segment
+from hrm_rl.model.layers import ReasoningModule, truncated_normal_
+from hrm_rl.model.recurrence import (
+    GRADIENTS,
+    BlockFunction,
+    Carry,
+    Gradient,
+    Modules,
+    block,
+    run_segment,
+)
+from hrm_rl.settings import SettingError, check_integers, check_interval, check_one_of
 
 
 @dataclass(frozen=True)
@@ -43,19 +52,16 @@ class CoreConfig:
     """Added to the mean square in RMSNorm."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "num_heads", "H_layers", "L_layers", "H_cycles", "L_cycles"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+        check_integers(self, 1, "hidden_size", "num_heads")
+        check_integers(self, 1, "H_layers", "L_layers", "H_cycles", "L_cycles")
         if self.hidden_size % self.num_heads:
-            raise ValueError(
-                f"hidden_size={self.hidden_size} is not divisible by num_heads={self.num_heads}"
+            raise SettingError(
+                f"hidden_size={self.hidden_size} is not divisible by num_heads={self.num_heads}",
+                "hidden_size",
+                "num_heads",
             )
-        if self.gradient not in GRADIENTS:
-            raise ValueError(f"gradient must be one of {GRADIENTS}, got {self.gradient!r}")
-        for name in ("expansion", "rms_norm_eps"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be a number > 0, got {getattr(self, name)}")
+        check_one_of(self, GRADIENTS, "gradient")
+        check_interval(self, "(0, inf)", "expansion", "rms_norm_eps")
 
     @property
     def swiglu_width(self) -> int:
@@ -67,46 +73,64 @@ class CoreConfig:
 
 
 class CoreOutput(NamedTuple):
-    """What one segment gives."""
+    """The output of one segment."""
 
     carry: Carry  # detached
     z_H: Tensor  # [B, T, D], with the segment's gradient
 
 
-class HRMCore(nn.Module):
-    """Modules H and L over T embedded tokens; one call runs one segment for a batch.
-
-    Positions are whatever the embeddings say: the core adds none, so T may differ between calls as
-    long as the carry has the same T. Computes in the parameters' dtype.
-    """
+class Recurrent(nn.Module):
+    """The modules H and L with the states they start from: what `HRM` and `HRMCore` have in common."""
 
     H_init: Tensor
     L_init: Tensor
+    H_level: ReasoningModule
+    L_level: ReasoningModule
+
+    def _draw_initial_states(self, width: int, dtype: torch.dtype) -> None:
+        for name in ("H_init", "L_init"):
+            self.register_buffer(name, truncated_normal_(torch.empty(width), 1.0).to(dtype))
+
+    def _fresh_carry(self, rows: int, tokens: int) -> Carry:
+        """Every position at H_init / L_init."""
+        shape = (rows, tokens, len(self.H_init))
+        return Carry(self.H_init.expand(shape).clone(), self.L_init.expand(shape).clone())
+
+    def reset(self, carry: Carry, where: Tensor) -> Carry:
+        """The carry with the rows of `where` (bool [B]) back at H_init / L_init."""
+        return carry.replace_rows(where, Carry(self.H_init, self.L_init))
+
+    def modules_in(
+        self, dtype: torch.dtype, rotary: Tensor | None = None, function: BlockFunction = block
+    ) -> Modules:
+        """H and L ready to run in `dtype`."""
+        return Modules(
+            self.H_level.cast(dtype, rotary, function), self.L_level.cast(dtype, rotary, function)
+        )
+
+
+class HRMCore(Recurrent):
+    """Modules H and L over T embedded tokens; one call runs one segment for a batch.
+
+    The core adds no positions: they are part of the embeddings. So T may differ between calls, if the carry
+    has the same T. Computes in the parameters' dtype.
+    """
 
     def __init__(self, config: CoreConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or CoreConfig()
         self.H_level = ReasoningModule(config, config.H_layers)
         self.L_level = ReasoningModule(config, config.L_layers)
-        for name in ("H_init", "L_init"):
-            self.register_buffer(name, truncated_normal_(torch.empty(config.hidden_size), 1.0))
+        self._draw_initial_states(config.hidden_size, torch.get_default_dtype())
 
     def initial_carry(self, batch_size: int, tokens: int) -> Carry:
         """A fresh carry [B, T, D], every position at H_init / L_init."""
-        shape = (batch_size, tokens, self.config.hidden_size)
-        return Carry(self.H_init.expand(shape).clone(), self.L_init.expand(shape).clone())
-
-    def reset(self, carry: Carry, where: Tensor) -> Carry:
-        """The carry with the rows of `where` (bool [B]) back at H_init / L_init."""
-        rows = where.view(-1, 1, 1)
-        return Carry(
-            torch.where(rows, self.H_init, carry.z_H), torch.where(rows, self.L_init, carry.z_L)
-        )
+        return self._fresh_carry(batch_size, tokens)
 
     def forward(self, carry: Carry, x: Tensor) -> CoreOutput:
         """Run one segment on embeddings x, [B, T, D].
 
-        Raises ValueError where x is not as wide as the core, or the carry is of another shape.
+        Raises ValueError if x is not as wide as the core, or the carry has another shape.
         """
         if x.ndim != 3 or x.shape[-1] != self.config.hidden_size:
             raise ValueError(
@@ -116,6 +140,6 @@ class HRMCore(nn.Module):
             raise ValueError(
                 f"the carry has shape {tuple(carry.z_H.shape)}, x has {tuple(x.shape)}"
             )
-        weights = Weights(self.H_level.weights(x.dtype), self.L_level.weights(x.dtype))
-        after = run_segment(self.config, weights, block, carry, x, None, self.config.gradient)
-        return CoreOutput(Carry(after.z_H.detach(), after.z_L.detach()), after.z_H)
+        modules = self.modules_in(x.dtype)
+        after = run_segment(self.config, modules, carry, x, self.config.gradient)
+        return CoreOutput(after.detach(), after.z_H)

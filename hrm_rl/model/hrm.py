@@ -1,7 +1,9 @@
 """The Hierarchical Reasoning Model. Source: arXiv 2506.21734; reference `models/hrm/hrm_act_v1.py`."""
 
 import math
-from typing import Any, NamedTuple
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -9,25 +11,24 @@ from torch import Tensor, nn
 
 from hrm_rl.kernels.precision import warn_of_emulation
 from hrm_rl.model.config import HRMConfig
+from hrm_rl.model.core import Recurrent
+from hrm_rl.model.files import hub, weights
 from hrm_rl.model.layers import (
-    BlockFunction,
     Embedding,
     ReasoningModule,
-    block,
     board_rotary_tables,
     linear,
     rotary_tables,
-    truncated_normal_,
 )
 from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
-from hrm_rl.model.recurrence import Carry, Gradient, Weights, run_segment
+from hrm_rl.model.recurrence import BlockFunction, Carry, Gradient, block, run_segment
 
 # sqrt(1/2): keeps the variance of a token embedding plus a position embedding at that of one.
 _SUM_OF_TWO = 0.707106781
 
 
 class SegmentOutput(NamedTuple):
-    """What one segment gives."""
+    """The output of one segment."""
 
     carry: Carry
     logits: Tensor  # [B, S, V]
@@ -35,14 +36,12 @@ class SegmentOutput(NamedTuple):
     q_continue: Tensor  # [B], float32: logit of the value of thinking on
 
 
-class HRM(nn.Module):
+class HRM(Recurrent):
     """A slow module H and a fast module L, recurring; one call runs one segment for a batch.
 
-    The Q head reads the first position of z_H: the puzzle embedding's where there is one.
+    The Q head reads the first position of z_H: the puzzle embedding's, if there is one.
     """
 
-    H_init: Tensor
-    L_init: Tensor
     rotary: Tensor | None
 
     def __init__(self, config: HRMConfig) -> None:
@@ -65,11 +64,10 @@ class HRM(nn.Module):
         self.L_level = ReasoningModule(config, config.L_layers)
         self.lm_head = linear(width, config.vocab_size)
         self.q_head = nn.Linear(width, 2)
-        # Almost no wish to stop or to go on at first: both Q values start at sigmoid(-5).
+        # Both Q values start near 0, at sigmoid(-5).
         nn.init.zeros_(self.q_head.weight)
         nn.init.constant_(self.q_head.bias, -5.0)
-        for name in ("H_init", "L_init"):
-            self.register_buffer(name, truncated_normal_(torch.empty(width), 1.0).to(self.dtype))
+        self._draw_initial_states(width, self.dtype)
         self.register_buffer("rotary", self._rotary_tables(), persistent=False)
         self._block: BlockFunction = block
 
@@ -89,7 +87,7 @@ class HRM(nn.Module):
         return self.H_init.device
 
     def num_parameters(self) -> int:
-        """Trained parameters, the puzzle table left out (27,275,266 in the Sudoku configuration)."""
+        """Trained parameters without the puzzle table (27,275,266 in the Sudoku configuration)."""
         return sum(p.numel() for n, p in self.named_parameters() if not n.startswith("puzzle_emb."))
 
     def compile_blocks(self, **options: Any) -> None:
@@ -107,16 +105,7 @@ class HRM(nn.Module):
         """A fresh carry for `batch_size` rows, every position at H_init / L_init."""
         if not torch.compiler.is_compiling():
             warn_of_emulation(self.dtype, self.device.type)
-        tokens = self.config.prefix_len + self.config.seq_len
-        shape = (batch_size, tokens, self.config.hidden_size)
-        return Carry(self.H_init.expand(shape).clone(), self.L_init.expand(shape).clone())
-
-    def reset(self, carry: Carry, where: Tensor) -> Carry:
-        """The carry with the rows of `where` (bool [B]) back at H_init / L_init."""
-        rows = where.view(-1, 1, 1)
-        return Carry(
-            torch.where(rows, self.H_init, carry.z_H), torch.where(rows, self.L_init, carry.z_L)
-        )
+        return self._fresh_carry(batch_size, self.config.prefix_len + self.config.seq_len)
 
     # --- one segment -------------------------------------------------------------------------
 
@@ -131,14 +120,14 @@ class HRM(nn.Module):
         """Run one segment.
 
         Args:
-            carry: the state to go on from.
+            carry: the state after the last segment.
             inputs: tokens, integer [B, S].
-            puzzle_identifiers: integer [B]; ignored where the model has no puzzle embedding.
+            puzzle_identifiers: integer [B]; ignored if the model has no puzzle embedding.
             gradient: how much of the segment is differentiated: the last L call and the last H
                 call (`one-step`, the paper), the whole last H-cycle, or every call.
 
         Raises:
-            ValueError: `inputs` is not [B, seq_len], or `gradient` is none of the three.
+            ValueError: `inputs` is not [B, seq_len], or `gradient` is not one of the three.
         """
         config = self.config
         if inputs.ndim != 2 or inputs.shape[1] != config.seq_len:
@@ -146,11 +135,11 @@ class HRM(nn.Module):
                 f"inputs have shape {tuple(inputs.shape)}; this model takes [batch, {config.seq_len}]"
             )
         x = self._embed(inputs, puzzle_identifiers)
-        weights = Weights(self.H_level.weights(self.dtype), self.L_level.weights(self.dtype))
-        z_H, z_L = run_segment(config, weights, self._block, carry, x, self.rotary, gradient)
-        logits = F.linear(z_H[:, config.prefix_len :], self.lm_head.weight.to(self.dtype))
-        q_halt, q_continue = self.q_values(z_H[:, 0])
-        return SegmentOutput(Carry(z_H.detach(), z_L.detach()), logits, q_halt, q_continue)
+        modules = self.modules_in(self.dtype, self.rotary, self._block)
+        after = run_segment(config, modules, carry, x, gradient)
+        logits = F.linear(after.z_H[:, config.prefix_len :], self.lm_head.weight.to(self.dtype))
+        q_halt, q_continue = self.q_values(after.z_H[:, 0])
+        return SegmentOutput(after.detach(), logits, q_halt, q_continue)
 
     def q_values(self, first_position: Tensor) -> tuple[Tensor, Tensor]:
         """The Q logits (halt, continue) of z_H's first position, [..., D] to two of [...], float32."""
@@ -171,35 +160,49 @@ class HRM(nn.Module):
 
     # --- files -------------------------------------------------------------------------------
 
-    def save_pretrained(self, directory: Any) -> None:
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write config.json and model.safetensors into `directory` (made if missing)."""
-        from hrm_rl.model.files.weights import save_pretrained
-
-        save_pretrained(self, directory)
+        weights.write_pretrained(self.config, self.state_dict(), directory)
 
     @classmethod
     def from_pretrained(
-        cls, source: Any, *, revision: str | None = None, forward_dtype: str | None = None
-    ) -> "HRM":
-        """Load what `save_pretrained` wrote, from a folder or a Hugging Face Hub id.
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        forward_dtype: str | None = None,
+    ) -> Self:
+        """Load what `save_pretrained` wrote, from a folder, a run folder or a Hugging Face Hub id.
 
         It computes in `forward_dtype`, by default in what it was saved with.
 
         Raises FileNotFoundError (nothing there, or the Hub cannot be reached) or ValueError (damaged).
         """
-        from hrm_rl.model.files.weights import load_pretrained
+        return cls.from_state(*weights.read_pretrained(source, revision, forward_dtype))
 
-        return load_pretrained(source, revision, forward_dtype)
+    @classmethod
+    def from_reference(
+        cls,
+        checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
+        arch: HRMConfig | Mapping[str, Any],
+        seq_len: int,
+    ) -> Self:
+        """Load a checkpoint of the reference implementation. See `files.weights.read_reference`."""
+        return cls.from_state(*weights.read_reference(checkpoint, arch, seq_len))
+
+    @classmethod
+    def from_state(
+        cls, config: HRMConfig, tensors: Mapping[str, Tensor], name: str = "the state"
+    ) -> Self:
+        """A model of `config` with exactly these tensors.
+
+        Raises ValueError that calls them `name` and lists tensors that are missing, unknown or misshapen.
+        """
+        model = cls(config)
+        weights.check_fit(model.state_dict(), tensors, name)
+        model.load_state_dict(dict(tensors))
+        return model
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the model to the Hugging Face Hub; returns its address. See `files.hub.push`."""
-        from hrm_rl.model.files.hub import push
-
-        return push(self, repo_id, **options)
-
-    @classmethod
-    def from_reference(cls, checkpoint: Any, arch: Any, seq_len: int) -> "HRM":
-        """Load a checkpoint of the reference implementation. See `pretrained.from_reference`."""
-        from hrm_rl.model.files.weights import from_reference
-
-        return from_reference(checkpoint, arch, seq_len)
+        return hub.push(self.save_pretrained, repo_id, **options)

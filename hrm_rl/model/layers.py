@@ -1,30 +1,21 @@
-"""The building blocks: RMSNorm, rotary positions, attention, SwiGLU, and a stack of blocks.
+"""The parameters: embeddings, rotary tables, and the stacks of blocks that are the modules H and L.
 
-Parameters are float32 masters; a segment casts them to `forward_dtype` once and passes them to plain
-functions, so that the gradient-free calls of a segment do not cast again and one compiled block
-serves every layer. Source: reference `models/layers.py`; arXiv 2506.21734, section 2 (Post-Norm).
+Parameters are float32 masters, initialised as in the reference's `models/layers.py`. `ReasoningModule.cast`
+casts a module's weights once a segment, so that its calls do not cast again and one compiled block serves
+every layer.
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrm_rl.kernels.attention import fused_attention
-from hrm_rl.kernels.rms_norm import add_rms_norm
-from hrm_rl.kernels.rms_norm import rms_norm as rms_norm
-from hrm_rl.kernels.rope import rope
-from hrm_rl.kernels.rope import rotate as rotate
-from hrm_rl.kernels.swiglu import linear_swiglu
+from hrm_rl.kernels.fused.block import fused_blocks, wanted
+from hrm_rl.model.recurrence import BlockFunction, BlockWeights, block
 
 # The standard deviation of a unit normal cut at two sigma; dividing by it restores the wanted one.
 _TRUNCATED_STD = 0.87962566103423978
-
-# Up to this many tokens two plain matrix products beat the CPU's fused attention (KERNELS, measured).
-PLAIN_ATTENTION_TOKENS = 128
 
 
 def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
@@ -48,6 +39,9 @@ class Embedding(nn.Module):
         self.embedding_weight = nn.Parameter(truncated_normal_(torch.empty(count, width), std))
 
 
+# --- rotary positions ----------------------------------------------------------------------------
+
+
 def rotary_tables(tokens: int, head_dim: int, theta: float) -> Tensor:
     """Cosine and sine of every position's angles, [2, tokens, head_dim], in float32."""
     frequencies = theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
@@ -59,8 +53,8 @@ def rotary_tables(tokens: int, head_dim: int, theta: float) -> Tensor:
 def board_rotary_tables(width: int, prefix: int, head_dim: int, theta: float) -> Tensor:
     """Cosine and sine for a square board, [2, prefix + width**2, head_dim], in float32.
 
-    Half of the pairs turn with a cell's row, half with its column, so that attention can tell "same
-    row" and "same column" whatever the distance along it. Prefix tokens stand at (0, 0).
+    Half of the pairs turn with a cell's row, half with its column, so that attention can recognise "same
+    row" and "same column" at any distance along it. Prefix tokens are at (0, 0).
     Axial rotary positions: arXiv 2403.13298, section 3.
     """
     frequencies = theta ** -(torch.arange(0, head_dim, 4, dtype=torch.float32) / head_dim)
@@ -70,48 +64,20 @@ def board_rotary_tables(width: int, prefix: int, head_dim: int, theta: float) ->
     return torch.stack((angles.cos(), angles.sin()))
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Full, non-causal attention; all [B, heads, T, head_dim]."""
-    if q.device.type == "cpu" and q.shape[-2] <= PLAIN_ATTENTION_TOKENS:
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        return scores.softmax(-1) @ v
-    return fused_attention(q, k, v)
+# --- blocks --------------------------------------------------------------------------------------
 
 
-class BlockWeights(NamedTuple):
-    """One block's matrices in the compute dtype."""
-
-    qkv: Tensor  # [3 D, D]: all q, all k, all v, head-major
-    o: Tensor  # [D, D]
-    gate_up: Tensor  # [2 W, D]: gate first
-    down: Tensor  # [D, W]
-
-
-def block(
-    x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, eps: float
-) -> Tensor:
-    """One Transformer block with Post-Norm: `rms(x + attention)`, then `rms(x + swiglu)`. [B, T, D]"""
-    batch, tokens, width = x.shape
-    qkv = F.linear(x, weights.qkv).view(batch, tokens, 3 * heads, width // heads)
-    q, k, v = qkv.split(heads, dim=2)
-    if rotary is not None:
-        q, k = rope(q, k, rotary)
-    mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-    mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
-    x = add_rms_norm(x, F.linear(mixed, weights.o), eps)
-    return add_rms_norm(x, F.linear(linear_swiglu(x, weights.gate_up), weights.down), eps)
-
-
-BlockFunction = Callable[[Tensor, BlockWeights, Tensor | None, int, float], Tensor]
-
-
-class Widths(Protocol):
-    """What a block reads of a configuration."""
+class BlockShape(Protocol):
+    """The part of a configuration that a stack of blocks reads."""
 
     @property
     def hidden_size(self) -> int: ...
     @property
     def swiglu_width(self) -> int: ...
+    @property
+    def num_heads(self) -> int: ...
+    @property
+    def rms_norm_eps(self) -> float: ...
 
 
 class SelfAttention(nn.Module):
@@ -135,7 +101,7 @@ class SwiGLU(nn.Module):
 class Block(nn.Module):
     """Holds one block's parameters, under the reference's tensor names."""
 
-    def __init__(self, config: Widths) -> None:
+    def __init__(self, config: BlockShape) -> None:
         super().__init__()
         self.self_attn = SelfAttention(config.hidden_size)
         self.mlp = SwiGLU(config.hidden_size, config.swiglu_width)
@@ -147,12 +113,47 @@ class Block(nn.Module):
 
 
 class ReasoningModule(nn.Module):
-    """A recurrent module, H or L: a stack of blocks over its state plus what is injected."""
+    """A recurrent module, H or L: a stack of blocks over its state plus its input."""
 
-    def __init__(self, config: Widths, layers: int) -> None:
+    def __init__(self, config: BlockShape, layers: int) -> None:
         super().__init__()
+        self.config = config
         self.layers = nn.ModuleList(Block(config) for _ in range(layers))
 
-    def weights(self, dtype: torch.dtype) -> list[BlockWeights]:
-        """Every block's matrices, cast once for all calls of a segment."""
-        return [layer.weights(dtype) for layer in self.layers]  # type: ignore[union-attr,operator]
+    def cast(
+        self, dtype: torch.dtype, rotary: Tensor | None = None, function: BlockFunction = block
+    ) -> "CastModule":
+        """The module ready to run in `dtype`; `function` is `block`, compiled or not."""
+        weights = [layer.weights(dtype) for layer in self.layers]  # type: ignore[union-attr,operator]
+        return CastModule(self.config, weights, rotary, function)
+
+
+class CastModule:
+    """Runs a module's blocks, with weights cast once for all calls of a segment.
+
+    Calls without gradient run the fused Triton kernels if HRM_KERNELS=triton asks for them. Otherwise they
+    see detached weights, so that a compiled block sees one kind of weight and compiles once.
+    """
+
+    def __init__(
+        self,
+        config: BlockShape,
+        weights: list[BlockWeights],
+        rotary: Tensor | None,
+        function: BlockFunction = block,
+    ) -> None:
+        self._heads, self._eps = config.num_heads, config.rms_norm_eps
+        self._weights, self._rotary, self._function = weights, rotary, function
+        self._detached = [BlockWeights(*(w.detach() for w in one)) for one in weights]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return self._run(x, self._weights)
+        if wanted(x, self._detached[0], self._rotary, self._heads):
+            return fused_blocks(x, self._detached, self._rotary, self._heads, self._eps)
+        return self._run(x, self._detached)
+
+    def _run(self, x: Tensor, weights: list[BlockWeights]) -> Tensor:
+        for one in weights:
+            x = self._function(x, one, self._rotary, self._heads, self._eps)
+        return x

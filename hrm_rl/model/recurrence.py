@@ -1,15 +1,25 @@
-"""One segment of the two modules' recurrence, on embeddings; what every HRM here has in common."""
+"""How a segment runs: the recursion of the modules H and L, and the Transformer block they are stacks of.
 
+Functions of tensors alone. layers.py holds the parameters, casts them once a segment, and chooses compiled or
+fused blocks. Source: arXiv 2506.21734, section 2 and figure 4; reference `models/layers.py`.
+"""
+
+from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from hrm_rl.kernels.fused.block import fused_blocks, wanted
-from hrm_rl.model.layers import BlockFunction, BlockWeights
+from hrm_rl.kernels.attention import fused_attention
+from hrm_rl.kernels.rms_norm import add_rms_norm
+from hrm_rl.kernels.rope import rope
+from hrm_rl.kernels.swiglu import linear_swiglu
 
 Gradient = Literal["one-step", "last-cycle", "full"]
 GRADIENTS: tuple[Gradient, ...] = ("one-step", "last-cycle", "full")
+# Up to this many tokens two plain matrix products are faster than the CPU's fused attention (measured).
+PLAIN_ATTENTION_TOKENS = 128
 
 
 class Carry(NamedTuple):
@@ -19,84 +29,58 @@ class Carry(NamedTuple):
     z_H: Tensor
     z_L: Tensor
 
+    def detach(self) -> "Carry":
+        """The same state without its graph."""
+        return Carry(self.z_H.detach(), self.z_L.detach())
+
+    def take(self, rows: Tensor) -> "Carry":
+        """The state of these rows, int64 [K] or bool [B]."""
+        return Carry(self.z_H[rows], self.z_L[rows])
+
+    def replace_rows(self, where: Tensor, new: "Carry") -> "Carry":
+        """The state with the rows of `where` (bool [B]) from `new`, [B, T, D] or broadcast to it."""
+        rows = where.view(-1, 1, 1)
+        return Carry(torch.where(rows, new.z_H, self.z_H), torch.where(rows, new.z_L, self.z_L))
+
 
 class Cycles(Protocol):
-    """What the recurrence reads of a configuration."""
+    """The part of a configuration that the recursion reads."""
 
     @property
     def H_cycles(self) -> int: ...
     @property
     def L_cycles(self) -> int: ...
-    @property
-    def num_heads(self) -> int: ...
-    @property
-    def rms_norm_eps(self) -> float: ...
 
 
-class Weights(NamedTuple):
-    """Both modules' matrices in the compute dtype."""
+class Modules(NamedTuple):
+    """H and L, ready to run: a stack of blocks each, [B, T, D] to [B, T, D]."""
 
-    H: list[BlockWeights]
-    L: list[BlockWeights]
+    H: Callable[[Tensor], Tensor]
+    L: Callable[[Tensor], Tensor]
 
 
 def run_segment(
-    config: Cycles,
-    weights: Weights,
-    block: BlockFunction,
-    carry: Carry,
-    x: Tensor,
-    rotary: Tensor | None,
-    gradient: Gradient,
+    config: Cycles, modules: Modules, carry: Carry, x: Tensor, gradient: Gradient
 ) -> Carry:
-    """H_cycles times L_cycles calls of L and one of H; the calls under `gradient` keep their graph.
+    """One segment on the embedded input x, [B, T, D]: H_cycles times L_cycles calls of L and one of H.
 
-    Where HRM_KERNELS=triton asks for Triton, calls without a gradient run `kernels.fused_block`.
-
-    Args:
-        config: cycles, heads and the norm's epsilon.
-        weights: of both modules, cast.
-        block: one Transformer block, compiled or not.
-        carry: the state to go on from, [B, T, D].
-        x: the embedded input, [B, T, D].
-        rotary: tables of `layers.rotary_tables`, or None.
-        gradient: how much of the segment is differentiated.
-
-    Source: arXiv 2506.21734, section 2 and figure 4.
+    The calls that `gradient` covers keep their graph; the paper's one-step gradient covers the last call of
+    each module. Raises ValueError for an unknown `gradient`.
     """
-    z_H, z_L = carry
-    grad_enabled = torch.is_grad_enabled()
-    fused = wanted(x, weights.L[0], rotary, config.num_heads)
+    (H, L), (z_H, z_L) = modules, carry
+    wanted = torch.is_grad_enabled()
     for h in range(config.H_cycles):
         last_cycle = h == config.H_cycles - 1
         for l in range(config.L_cycles):  # noqa: E741 (the paper's letter)
             last_call = last_cycle and l == config.L_cycles - 1
-            with torch.set_grad_enabled(grad_enabled and _tracked(gradient, last_cycle, last_call)):
-                z_L = _reason(config, block, z_L + (z_H + x), weights.L, rotary, fused)
-        with torch.set_grad_enabled(grad_enabled and _tracked(gradient, last_cycle, last_cycle)):
-            z_H = _reason(config, block, z_H + z_L, weights.H, rotary, fused)
+            with torch.set_grad_enabled(wanted and _covers(gradient, last_cycle, last_call)):
+                z_L = L(z_L + (z_H + x))
+        with torch.set_grad_enabled(wanted and _covers(gradient, last_cycle, last_cycle)):
+            z_H = H(z_H + z_L)
     return Carry(z_H, z_L)
 
 
-def _reason(
-    config: Cycles,
-    block: BlockFunction,
-    x: Tensor,
-    weights: list[BlockWeights],
-    rotary: Tensor | None,
-    fused: bool,
-) -> Tensor:
-    if fused and not torch.is_grad_enabled():
-        return fused_blocks(x, weights, rotary, config.num_heads, config.rms_norm_eps)
-    for block_weights in weights:
-        if not torch.is_grad_enabled():
-            # Detached, so that the compiled block sees one kind of weight and compiles once.
-            block_weights = BlockWeights(*(w.detach() for w in block_weights))
-        x = block(x, block_weights, rotary, config.num_heads, config.rms_norm_eps)
-    return x
-
-
-def _tracked(gradient: Gradient, last_cycle: bool, last_call: bool) -> bool:
+def _covers(gradient: Gradient, last_cycle: bool, last_call: bool) -> bool:
     if gradient == "one-step":
         return last_call
     if gradient == "last-cycle":
@@ -104,3 +88,38 @@ def _tracked(gradient: Gradient, last_cycle: bool, last_call: bool) -> bool:
     if gradient == "full":
         return True
     raise ValueError(f"gradient must be one of {GRADIENTS}, got {gradient!r}")
+
+
+class BlockWeights(NamedTuple):
+    """One block's matrices in the compute dtype."""
+
+    qkv: Tensor  # [3 D, D]: all q, all k, all v, head-major
+    o: Tensor  # [D, D]
+    gate_up: Tensor  # [2 W, D]: gate first
+    down: Tensor  # [D, W]
+
+
+BlockFunction = Callable[[Tensor, BlockWeights, Tensor | None, int, float], Tensor]
+
+
+def block(
+    x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, eps: float
+) -> Tensor:
+    """One Transformer block with Post-Norm: `rms(x + attention)`, then `rms(x + swiglu)`. [B, T, D]"""
+    batch, tokens, width = x.shape
+    qkv = F.linear(x, weights.qkv).view(batch, tokens, 3 * heads, width // heads)
+    q, k, v = qkv.split(heads, dim=2)
+    if rotary is not None:
+        q, k = rope(q, k, rotary)
+    mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+    mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
+    x = add_rms_norm(x, F.linear(mixed, weights.o), eps)
+    return add_rms_norm(x, F.linear(linear_swiglu(x, weights.gate_up), weights.down), eps)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Full, non-causal attention; all [B, heads, T, head_dim]."""
+    if q.device.type == "cpu" and q.shape[-2] <= PLAIN_ATTENTION_TOKENS:
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        return scores.softmax(-1) @ v
+    return fused_attention(q, k, v)

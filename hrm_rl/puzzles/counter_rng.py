@@ -48,9 +48,7 @@ def mix64_array(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return z ^ (z >> _31)
 
 
-def fold(
-    keys: NDArray[np.uint64], *numbers: int | NDArray[np.integer[Any]]
-) -> NDArray[np.uint64]:
+def fold(keys: NDArray[np.uint64], *numbers: int | NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
     """Hash integers, or arrays [N] of them, into keys uint64 [N] one after the other."""
     for number in numbers:
         keys = mix64_array((keys ^ np.asarray(number, np.uint64)) + GOLDEN)

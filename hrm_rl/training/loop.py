@@ -2,12 +2,10 @@
 
 import dataclasses
 import logging
-import sys
 import time
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from hrm_rl.agents import Learner, make_learner
 from hrm_rl.agents.learning.graphs import GraphedLearner
@@ -20,7 +18,7 @@ from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.machine.memory import is_out_of_memory, step_memory, too_large, total_memory
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.boards import write_boards
-from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog
+from hrm_rl.training.report.progress import Report
 from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.schedule import warmup_note
 
@@ -40,8 +38,14 @@ class Trainer:
         *,
         graphs: bool = False,
     ) -> None:
-        """`data` is what `training_data` made of the preset's, where that has been done already; with
-        `graphs` steps and validations are replayed as CUDA graphs (`hrm_rl.agents.learning.graphs`).
+        """
+        Args:
+            preset: what to train.
+            compute: how to compute.
+            run: where the run is stored.
+            seed: of weights, puzzles and exploration.
+            data: `training_data` of the preset's data, if it exists already.
+            graphs: replay steps and validations as CUDA graphs (`hrm_rl.agents.learning.graphs`).
 
         Raises ValueError for graphs of steps that are not all alike.
         """
@@ -71,22 +75,25 @@ class Trainer:
 
     @property
     def evaluated_model(self) -> HRM:
-        """What is evaluated and saved: the weight average where there is one."""
+        """The model that is evaluated and saved: the weight average, if there is one."""
         return self.average.model if self.average else self.model
 
     @property
     def rule(self) -> str:
-        """The rule for stopping that the run was trained with."""
-        return halting_rule(self.preset)
+        """The rule for stopping that the run trains for, which validation uses."""
+        return self.learner.rule
 
     def train(self, progress: bool = True) -> dict[str, Any]:
         """Train to `max_steps`; returns the last validation's figures and the seconds taken.
 
-        Raises FloatingPointError where a loss stops being a number, MemoryError where the batch does
-        not fit; the checkpoints made before stay.
+        Raises FloatingPointError if a loss is no longer finite, MemoryError if the batch does not fit;
+        earlier checkpoints stay.
         """
+        if self.learner.step == 0 and (short := warmup_note(self.preset)):
+            log.warning(short)
+        start = time.perf_counter()
         try:
-            return self._train(progress)
+            validation = self._train(progress)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -94,78 +101,43 @@ class Trainer:
             device = self.compute.device
             # From None: the traceback holds the tensors that did not fit.
             raise too_large(self.preset.batch_size, device, memory, total_memory(device)) from None
+        seconds = time.perf_counter() - start
+        return {**validation, "steps": self.learner.step, "seconds": seconds}
 
     def _train(self, progress: bool) -> dict[str, Any]:
         preset, learner, envs = self.preset, self.learner, self.envs
-        if learner.step == 0 and (short := warmup_note(preset)):
-            log.warning(short)
-        metrics = IntervalMetrics(preset.model.halt_max_steps, envs.device)
-        writer = MetricsLog(self.run, first_step=learner.step)
         obs, info = envs.reset(seed=self.seed) if learner.step == 0 else envs.current()
         validation: dict[str, Any] = {}
-        start = time.perf_counter()
-        bar = tqdm(
-            total=preset.max_steps,
-            initial=learner.step,
-            disable=not progress,
-            desc=preset.name,
-            unit="step",
-            dynamic_ncols=True,
-        )
-        try:
+        with Report(preset, self.run, envs.device, learner.step, bar=progress) as report:
             while learner.step < preset.max_steps:
                 out, action = learner.act(obs)
-                next_obs, _, _, _, next_info = envs.step(action)
-                step_metrics = learner.learn(out, obs, info["labels"], next_info)
+                next_obs, _, terminated, _, next_info = envs.step(action)
+                update = learner.learn(out, obs, info["labels"], terminated, next_info)
                 obs, info = next_obs, next_info
                 if self.average:
                     self.average.update()
-                step = learner.step
-                metrics.add(step_metrics, step)
-                bar.update()
-                if step % preset.log_every == 0 or step == preset.max_steps:
-                    self._refuse_nonsense(metrics)
-                    figures, histogram = metrics.take()
-                    figures["train/learning_rate"] = learner.learning_rate
-                    writer.write(step, figures, histogram)
-                    _show(bar, figures)
-                if step % preset.validate_every == 0 or step == preset.max_steps:
-                    self._refuse_nonsense(metrics)
-                    validation = self.validate()
-                    writer.write(step, {f"eval/{k}": v for k, v in validation.items()})
-                    write_boards(writer, step, self.evaluated_model, self.data)
-                    self.save()
-                    if progress:
-                        bar.write(
-                            f"step {step}: validation {100 * validation['exact_accuracy']:.1f} % "
-                            f"exact after {validation['mean_segments']:.1f} segments",
-                            file=sys.stderr,
-                        )
-        finally:
-            bar.close()
-            writer.close()
-        return {**validation, "steps": learner.step, "seconds": time.perf_counter() - start}
+                report.add(update, learner.step)
+                if self._is_due(preset.log_every):
+                    report.refuse_nan(self.model)
+                    report.write_averages(learner.step, learner.learning_rate)
+                if self._is_due(preset.validate_every):
+                    report.refuse_nan(self.model)
+                    validation = self._checkpoint(report)
+        return validation
 
-    def _refuse_nonsense(self, metrics: IntervalMetrics) -> None:
-        """Raises FloatingPointError, before anything is saved, where a loss was no number."""
-        broken = metrics.first_broken()
-        if broken is None:
-            return
-        name, step = broken
-        weights = [n for n, p in self.model.named_parameters() if not p.isfinite().all()]
-        tensors = f"; weights no longer finite: {', '.join(weights[:3])}" if weights else ""
-        more = f" and {len(weights) - 3} more" if len(weights) > 3 else ""
-        kept = self.run.checkpoints()
-        last = (
-            f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was made before"
-        )
-        raise FloatingPointError(
-            f"{name} is not a number at step {step}{tensors}{more}. Training stops; {last}. A lower "
-            "learner.lr, or --dtype float32, may help"
-        )
+    def _is_due(self, every: int) -> bool:
+        return self.learner.step % every == 0 or self.learner.step == self.preset.max_steps
+
+    def _checkpoint(self, report: Report) -> dict[str, Any]:
+        """Validate, report and save; returns the validation's figures."""
+        validation = self.validate()
+        report.write_validation(self.learner.step, validation)
+        write_boards(report.log, self.learner.step, self.evaluated_model, self.data)
+        self.save()
+        return validation
 
     def validate(self) -> dict[str, Any]:
-        """Halting by the run's own rule on the validation puzzles."""
+        """Figures of the validation puzzles, halting by the run's rule."""
         result = evaluate(
             self.evaluated_model,
             self.data.validation,
@@ -200,24 +172,3 @@ class Trainer:
             raise ValueError(f"{self.run.latest()} does not fit this run: {reason}") from None
         if self.average:
             self.average.model.load_state_dict(average.state_dict())
-
-
-def halting_rule(preset: Preset) -> str:
-    """The spec of the rule a run was trained with.
-
-    q, or q-halt without a bootstrap target; with jointly trained halting where the sum of the halting
-    units reaches 1 - act_epsilon, or where having halted has become likelier than not.
-    """
-    if preset.learner.halting == "act":
-        return f"act:{1 - preset.learner.act_epsilon:g}"
-    if preset.learner.halting == "ponder":
-        return "ponder:0.5"
-    return "q-halt:0" if preset.learner.q_target == "none" else "q"
-
-
-def _show(bar: Any, figures: dict[str, float]) -> None:
-    shown = {"loss": f"{figures['train/token_loss']:.3f}"}
-    if "rollout/mean_segments" in figures:
-        shown["exact"] = f"{100 * figures['rollout/exact_accuracy']:.1f}%"
-        shown["segments"] = f"{figures['rollout/mean_segments']:.2f}"
-    bar.set_postfix(shown)

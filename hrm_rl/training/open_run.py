@@ -17,7 +17,6 @@ from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.model.files.weights import RUN_FILE, fetch_pretrained
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
 from hrm_rl.training.kind import OWN, PuzzleKind, kind_of_shape, own_kind
-from hrm_rl.training.loop import halting_rule
 from hrm_rl.training.machine.compute import pick_device
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder, read_config_json
@@ -103,7 +102,7 @@ def open_trained(
         preset=preset,
         step=step,
         kind=_kind(model, preset),
-        rule="q" if preset is None else halting_rule(preset),
+        rule="q" if preset is None else preset.learner.rule,
     )
 
 

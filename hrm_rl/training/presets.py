@@ -51,11 +51,9 @@ class Preset:
     def from_dict(cls, values: Mapping[str, Any]) -> "Preset":
         """The run that `to_dict` wrote."""
         rest = {k: v for k, v in values.items() if k not in ("model", "learner", "data")}
-        learner = dict(values["learner"])
-        learner["betas"] = tuple(learner["betas"])
         return cls(
             model=HRMConfig.from_dict(values["model"]),
-            learner=LearnerConfig(**learner),
+            learner=LearnerConfig.from_dict(values["learner"]),
             data=data_from_dict(values["data"]),
             **rest,
         )

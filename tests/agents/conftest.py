@@ -1,4 +1,4 @@
-"""A tiny HRM, and environments that it can learn from."""
+"""A tiny HRM, environments that it can learn from, and the training loop."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,27 +7,10 @@ import pytest
 import torch
 
 from hrm_rl.agents import LearnerConfig, make_learner
+from hrm_rl.agents.learning.update import Update
 from hrm_rl.envs import PoolSource, PuzzleVectorEnv
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRM
 from hrm_rl.puzzles import sudoku
-
-
-def tiny_hrm(**changes: Any) -> HRM:
-    """For 4x4 Sudoku; the seed is always the same."""
-    settings: dict[str, Any] = {
-        "vocab_size": 6,
-        "seq_len": 16,
-        "puzzle_emb_ndim": 0,
-        "hidden_size": 16,
-        "num_heads": 2,
-        "H_layers": 1,
-        "L_layers": 1,
-        "pos_encodings": "learned",
-        "halt_max_steps": 4,
-        "forward_dtype": "float32",
-    }
-    torch.manual_seed(0)
-    return HRM(HRMConfig(**(settings | changes)))
 
 
 class Loop:
@@ -45,13 +28,14 @@ class Loop:
         self.obs, self.info = self.envs.reset(seed=0)
         self.halts: list[torch.Tensor] = []
 
-    def step(self) -> dict[str, torch.Tensor]:
+    def step(self) -> Update:
         out, action = self.learner.act(self.obs)
         next_obs, _, self.terminated, _, next_info = self.envs.step(action)
-        metrics = self.learner.learn(out, self.obs, self.info["labels"], next_info)
+        labels = self.info["labels"]
+        update = self.learner.learn(out, self.obs, labels, self.terminated, next_info)
         self.out, self.action, self.next_info = out, action, next_info
         self.obs, self.info = next_obs, next_info
-        return metrics
+        return update
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +45,14 @@ def easy_source() -> PoolSource:
     return PoolSource(puzzles, sudoku.vocab_size(4), symmetry=sudoku.symmetry(4))
 
 
-@pytest.fixture
-def hrm() -> Callable[..., HRM]:
-    return tiny_hrm
+@pytest.fixture(scope="session")
+def hrm(tiny_hrm) -> Callable[..., HRM]:
+    """Makes the tiny HRM of all tests at half its width."""
+
+    def make(**changes: Any) -> HRM:
+        return tiny_hrm(**({"hidden_size": 16} | changes))
+
+    return make
 
 
 @pytest.fixture
@@ -72,8 +61,22 @@ def play() -> type[Loop]:
 
 
 @pytest.fixture
-def loop(easy_source) -> Callable[..., Loop]:
+def loop(easy_source, hrm) -> Callable[..., Loop]:
     def make(model: HRM | None = None, rows: int = 8, **learner: Any) -> Loop:
-        return Loop(model or tiny_hrm(), easy_source, rows, **learner)
+        return Loop(model or hrm(), easy_source, rows, **learner)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def continued() -> Callable[[Loop, Loop], Loop]:
+    """Makes the second of two loops go on from the state of the first."""
+
+    def make(first: Loop, second: Loop) -> Loop:
+        second.model.load_state_dict(first.model.state_dict())
+        second.learner.load_state_dict(first.learner.state_dict())
+        second.envs.load_state_dict(first.envs.state_dict())
+        second.obs, second.info = second.envs.current()
+        return second
 
     return make

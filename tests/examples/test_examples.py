@@ -72,8 +72,8 @@ def test_example_learns_exactly_as_the_package(example, loss) -> None:
     obs, info = envs.reset(seed=args.seed)
     for _ in range(4):
         out, action = learner.act(obs)
-        next_obs, _, _, _, next_info = envs.step(action)
-        metrics = learner.learn(out, obs, info["labels"], next_info)
+        next_obs, _, terminated, _, next_info = envs.step(action)
+        metrics = learner.learn(out, obs, info["labels"], terminated, next_info)
         obs, info = next_obs, next_info
     for name in ("token_loss", "q_halt_loss", "q_continue_loss"):
         assert ours[name] == pytest.approx(float(metrics[name]), rel=1e-4), name

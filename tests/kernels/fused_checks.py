@@ -23,14 +23,15 @@ from hrm_rl.kernels.fused import linear as fused_linear
 from hrm_rl.kernels.fused.block import fused_blocks
 from hrm_rl.kernels.fused.linear import Deferred
 from hrm_rl.kernels.fused.tiles import Tile
-from hrm_rl.model.layers import (
+from hrm_rl.model.layers import CastModule, board_rotary_tables, rotary_tables
+from hrm_rl.model.recurrence import (
     BlockFunction,
     BlockWeights,
+    Carry,
+    Modules,
     block,
-    board_rotary_tables,
-    rotary_tables,
+    run_segment,
 )
-from hrm_rl.model.recurrence import Carry, Weights, run_segment
 
 EPS = 1e-5
 # Largest relative root mean square error of one kernel.
@@ -165,7 +166,7 @@ def tiles(device: str = "cpu") -> Iterator[Check]:
 
 
 def chain(dtype: torch.dtype, device: str = "cpu", wide: bool = False) -> Iterator[Check]:
-    """A whole module call against `layers.block` in float64."""
+    """A whole module call against `recurrence.block` in float64."""
     narrow = [(2, 5, 96, 176, 3, True), (2, 3, 64, 112, 4, False)]
     broad = [(2, 19, 128, 256, 2, True), (1, 82, 256, 768, 2, True), (3, 11, 512, 1536, 8, True)]
     for batch, tokens, width, inner, heads, rotated in broad if wide else narrow:
@@ -194,26 +195,31 @@ def _block_in_float64(x: Tensor, one: BlockWeights, rotary: Tensor | None, heads
 
 
 @dataclass(frozen=True)
-class _Cycles:
+class _Config:
     H_cycles: int = 2
     L_cycles: int = 1
+    hidden_size: int = 64
+    swiglu_width: int = 112
     num_heads: int = 2
     rms_norm_eps: float = EPS
 
 
 def segment(dtype: torch.dtype, device: str = "cpu") -> Iterator[Check]:
     """A segment through the model's recurrence, which takes the fused path where it is asked for."""
-    batch, tokens, width, inner = 2, 4, 64, 112
+    config, batch, tokens = _Config(), 2, 4
+    width, inner = config.hidden_size, config.swiglu_width
     z_H, z_L, x = (
         make(batch, tokens, width, seed=i, dtype=dtype, device=device) for i in (1, 2, 3)
     )
-    both = Weights(*([weights(width, inner, seed, dtype, device)] for seed in (20, 30)))
+    both = [weights(width, inner, seed, dtype, device) for seed in (20, 30)]
     rotary = board_rotary_tables(2, 0, 32, 10000.0).to(device)
-    doubles = Weights(*([BlockWeights(*(w.double() for w in m[0]))] for m in both))
+    doubles = [BlockWeights(*(w.double() for w in one)) for one in both]
 
-    def run(one: BlockFunction, w: Weights, *tensors: Tensor) -> Carry:
-        state = Carry(*tensors[:2])
-        return run_segment(_Cycles(), w, one, state, *tensors[2:], "one-step")
+    def run(function: BlockFunction, two: list[BlockWeights], *tensors: Tensor) -> Carry:
+        z_H, z_L, x, turned = tensors
+        modules = Modules(*(CastModule(config, [one], turned, function) for one in two))
+        with torch.no_grad():
+            return run_segment(config, modules, Carry(z_H, z_L), x, "one-step")
 
     found = run(_never, both, z_H, z_L, x, rotary)
     with mode("eager"):
@@ -231,10 +237,10 @@ def in_one_graph(device: str = "cpu", backend: str = "aot_eager") -> Iterator[Ch
     x = make(2, 3, 64, seed=5, dtype=torch.float16, device=device)
     blocks = [weights(64, 112, 0, torch.float16, device)]
     rotary = rotary_tables(3, 32, 10000.0).to(device)
-    both, state = Weights(blocks, blocks), Carry(x, x)
+    one, state = CastModule(_Config(), blocks, rotary, _never), Carry(x, x)
     for name, run, arguments in (
         ("module", fused_blocks, (x, blocks, rotary, 2, EPS)),
-        ("segment", run_segment, (_Cycles(), both, _never, state, x, rotary, "one-step")),
+        ("segment", run_segment, (_Config(), Modules(one, one), state, x, "one-step")),
     ):
         with torch.no_grad():
             compiled = torch.compile(run, fullgraph=True, backend=backend)(*arguments)

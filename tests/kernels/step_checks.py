@@ -41,7 +41,7 @@ def _trained(kernels: str, device: str, steps: int) -> tuple[Tensor, Tensor]:
         obs, info = envs.reset(seed=1)
         for _ in range(steps):
             out, action = learner.act(obs)
-            next_obs, _, _, _, next_info = envs.step(action)
-            learner.learn(out, obs, info["labels"], next_info)
+            next_obs, _, terminated, _, next_info = envs.step(action)
+            learner.learn(out, obs, info["labels"], terminated, next_info)
             obs, info = next_obs, next_info
     return out.logits, torch.cat([p.detach().flatten() for p in model.parameters()])

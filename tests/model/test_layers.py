@@ -2,13 +2,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hrm_rl.model.layers import (
-    attention,
-    board_rotary_tables,
-    rms_norm,
-    rotary_tables,
-    rotate,
-)
+from hrm_rl.kernels.rms_norm import rms_norm
+from hrm_rl.kernels.rope import rotate
+from hrm_rl.model.layers import board_rotary_tables, rotary_tables
+from hrm_rl.model.recurrence import attention
 
 
 def test_rotation_is_a_turn_of_complex_numbers(turn) -> None:

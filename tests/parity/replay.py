@@ -148,7 +148,7 @@ def replay(fixture: Fixture) -> Errors:
     for t in range(meta["steps"]):
         out, action = learner.act(obs)
         next_obs, _, terminated, _, next_info = envs.step(action)
-        metrics = learner.learn(out, obs, info["labels"], next_info)
+        metrics = learner.learn(out, obs, info["labels"], terminated, next_info)
         ours = {
             "logits": out.logits,
             "q_halt_logits": out.q_halt,

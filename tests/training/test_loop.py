@@ -6,10 +6,8 @@ import pytest
 import torch
 
 from hrm_rl.agents import LearnerConfig
-from hrm_rl.halting import parse_rule
 from hrm_rl.model import HRM
 from hrm_rl.training.average import WeightAverage
-from hrm_rl.training.loop import halting_rule
 from hrm_rl.training.presets import find_preset
 from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.schedule import stretch_note, warmup_note
@@ -48,8 +46,8 @@ def test_without_an_average_the_weights_are_saved(tmp_path, start) -> None:
         {"q_target": "delayed"},
         {"q_target": "none"},
         # Four steps are an episode of three segments and the first of another.
-        {"halting": "act"},
-        {"halting": "ponder"},
+        {"halting_loss": "act"},
+        {"halting_loss": "ponder"},
     ],
 )
 @pytest.mark.parametrize("optimizer", ["adamw", "adam-atan2"])
@@ -130,25 +128,6 @@ def test_a_run_at_its_end_has_nothing_left_to_do(tmp_path, start) -> None:
     before = {k: v.clone() for k, v in resumed.model.state_dict().items()}
     assert resumed.train(progress=False)["steps"] == 2
     assert same(before, resumed.model.state_dict())
-
-
-def test_halting_rule_follows_the_target(preset) -> None:
-    assert halting_rule(preset()) == "q"
-    learner = dataclasses.replace(preset().learner, q_target="none")
-    assert halting_rule(preset(learner=learner)) == "q-halt:0"
-
-
-@pytest.mark.parametrize(
-    ("learner", "rule"),
-    [
-        ({"halting": "act"}, "act:0.99"),
-        ({"halting": "act", "act_epsilon": 0.25}, "act:0.75"),
-        ({"halting": "ponder"}, "ponder:0.5"),
-    ],
-)
-def test_jointly_trained_halting_has_its_rule(preset, learner, rule) -> None:
-    spec = halting_rule(preset(learner=LearnerConfig(**learner)))
-    assert spec == str(parse_rule(spec)) == rule
 
 
 # --- the weight average ---------------------------------------------------------------------------

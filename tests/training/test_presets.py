@@ -31,7 +31,7 @@ def test_settings_of_before_there_were_families_load() -> None:
         "seed": 0,
         "file": None,
     }
-    later = ("halting", "act_cost", "act_epsilon", "ponder_prior", "ponder_weight")
+    later = ("halting_loss", "act_cost", "act_epsilon", "ponder_prior", "ponder_weight")
     learner = {name: value for name, value in written["learner"].items() if name not in later}
     old = json.loads(json.dumps(written | {"learner": learner}))
     assert Preset.from_dict(old) == find_preset("sudoku-6x6")
@@ -89,6 +89,6 @@ def test_jointly_trained_halting_needs_something_to_decide() -> None:
     preset = find_preset("sudoku-4x4")
     model = dataclasses.replace(preset.model, halt_max_steps=1)
     dataclasses.replace(preset, model=model)
-    learner = dataclasses.replace(preset.learner, halting="ponder", q_target="full")
-    with pytest.raises(ValueError, match="halting 'ponder' needs halt_max_steps of 2 or more"):
+    learner = dataclasses.replace(preset.learner, halting_loss="ponder", q_target="full")
+    with pytest.raises(ValueError, match="halting_loss 'ponder' needs halt_max_steps of 2 or more"):
         dataclasses.replace(preset, model=model, learner=learner)

@@ -1,15 +1,15 @@
 """A learner and an agent whose steps are replayed CUDA graphs: hundreds of launches become one.
 
-    learner = GraphedLearner(model, num_envs, config)     # in the place of Learner
-    agent = GraphedAgent(model, rule)                     # in the place of HRMAgent
+    learner = GraphedLearner(model, num_envs, config)     # instead of Learner
+    agent = GraphedAgent(model, rule)                     # instead of HRMAgent
 
-They compute what `Learner` and `HRMAgent` compute, on memory that stays in its place (`Captured`), and
-leave all that is Python's outside: the environment, the exploration's draws, the schedule of the learning
-rate, the rule for stopping. **What a call returns is overwritten by the next one**: by the next `act` where
-`act` returned it, by the next `act` or `learn` where `learn` did. Read it, or copy it, before that.
+They compute what `Learner` and `HRMAgent` compute, on static memory (`Captured`). The environment, the
+exploration's draws, the learning rate's schedule and the rule for stopping stay outside the graphs.
+**What a call returns is overwritten by the next one**: by the next `act` if `act` returned it, by the next
+`act` or `learn` if `learn` did. Read or copy it before that.
 
-On other devices than CUDA the same functions run again instead of being replayed, which saves nothing and
-is for tests.
+On devices other than CUDA the same functions run again instead of being replayed, which saves nothing and
+serves the tests.
 """
 
 from collections.abc import Mapping
@@ -19,24 +19,27 @@ import torch
 from torch import Tensor
 
 from hrm_rl.agents.hrm_agent import AgentState, HRMAgent, SegmentResult
-from hrm_rl.agents.learning.learner import Learner, LearnerConfig
+from hrm_rl.agents.learning.config import LearnerConfig
+from hrm_rl.agents.learning.learner import Learner
+from hrm_rl.agents.learning.update import Update
+from hrm_rl.envs import Judgement
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures
 from hrm_rl.kernels.graphs import Captured, Recorder, Tensors, make_recorder, overwrite
-from hrm_rl.model.hrm import HRM, SegmentOutput
-from hrm_rl.model.recurrence import Carry
+from hrm_rl.model import HRM, Carry, SegmentOutput
 
-# Steps, or segments of a number of rows, that are run before one is recorded: kernels compile, the
-# optimizers make their state.
+# Steps (of the agent: segments of a number of rows) that run eagerly before one is recorded: kernels compile,
+# the optimizers make their state.
 WARM_UP_STEPS = 3
 _OBSERVED = ("inputs", "puzzle_identifiers", "segment")
-_JUDGED = ("correct", "segments", "cell_accuracy", "_episode")
+_JUDGED = ("correct", "segments", "cell_accuracy")
 
 
 def check_can_be_graphed(config: LearnerConfig) -> None:
-    """Raises ValueError where the steps of a learner are not all alike."""
-    if config.halting != "q":
+    """Raises ValueError if the steps of a learner are not all alike."""
+    if config.stopping.whole_episodes:
         raise ValueError(
-            f"CUDA graphs are for halting 'q'; with halting {config.halting!r} not every step learns"
+            f"CUDA graphs need steps that are all alike; with halting_loss {config.halting_loss!r} not "
+            "every step learns"
         )
     name, _, every = config.q_target.partition(":")
     if name == "every" and float(every) > 1:
@@ -49,14 +52,14 @@ def check_can_be_graphed(config: LearnerConfig) -> None:
 class GraphedLearner(Learner):
     """`Learner`, replayed: one graph for `act`, one for `learn`, the environment's step between them.
 
-    The first `WARM_UP_STEPS` steps after its making, or after `load_state_dict`, run as ever; the next is
+    The first `WARM_UP_STEPS` steps after construction or `load_state_dict` run eagerly; the next one is
     recorded. `carry` is static memory: do not assign to it. `learn` takes what the last `act` returned.
 
     Args:
         model: on its device.
         num_envs: rows of every step.
-        config: any but jointly trained halting and `every:K`.
-        recorder: what records; by default what the model's device has.
+        config: any, except halting losses of whole episodes and `every:K`.
+        recorder: records and replays; by default what the model's device has.
 
     Raises:
         ValueError: as `check_can_be_graphed`.
@@ -138,34 +141,36 @@ class GraphedLearner(Learner):
 
     # --- learning ------------------------------------------------------------------------------
 
-    def learn(
+    def _update(
         self,
         out: SegmentOutput,
         obs: dict[str, Tensor],
         labels: Tensor,
-        next_info: dict[str, Any],
-    ) -> dict[str, Tensor]:
-        """As `Learner.learn`; the metrics are overwritten by the next call.
+        ended: Tensor,
+        judged: Judgement,
+    ) -> Update:
+        """As `Learner`; overwritten by the next call.
 
-        Raises ValueError where `out` is not what the last `act` returned.
+        Raises ValueError if `out` is not what the last `act` returned.
         """
         if out is not self._shown:
             raise ValueError("with CUDA graphs learn() takes what the last act() returned")
         for rate, value in zip(self._rates, self.scheduled_rates(), strict=True):
             rate.fill_(value)
         self._step_now.fill_(self.step)
-        given = {name: obs[name] for name in _OBSERVED[:2]} | {"labels": labels}
-        given |= {name: next_info[name] for name in _JUDGED}
-        metrics = self._learning(given, warm_up=self._warms_up)
+        given = {name: obs[name] for name in _OBSERVED[:2]} | {"labels": labels, "ended": ended}
+        given |= {name: getattr(judged, name) for name in _JUDGED}
+        found = self._learning(given, warm_up=self._warms_up)
         self._shown = None
         self._learned += 1
         self.step += 1
-        return metrics
+        return Update.of(found)
 
     def _learn(self, given: Tensors) -> Tensors:
         assert self._segment is not None
         carry, memory = self.carry, self._target_rule.memory
-        metrics = super().learn(self._segment, given, given["labels"], given)
+        judged = Judgement.of(given)
+        update = super()._update(self._segment, given, given["labels"], given["ended"], judged)
         self._segment = None
         # What the next step reads goes back to where this one read it.
         overwrite(carry._asdict(), self.carry._asdict())
@@ -177,10 +182,10 @@ class GraphedLearner(Learner):
             self._target_rule.memory = memory
         elif new is not None:
             self._target_rule.memory = tuple(tensor.clone() for tensor in new)
-        return metrics
+        return update.tensors()
 
     def apply_gradients(self) -> None:
-        """One optimizer step; rates and step have been written where it reads them."""
+        """One optimizer step; rate and step number are already where it reads them."""
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -192,7 +197,7 @@ class GraphedLearner(Learner):
     # --- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """As `Learner.state_dict`, which reads it too; copies of what the next step overwrites."""
+        """The state of a `Learner`, which can load it; copies of what the next step overwrites."""
         state = super().state_dict()
         for optimizer in state["optimizers"]:
             for group in optimizer["param_groups"]:
@@ -206,7 +211,7 @@ class GraphedLearner(Learner):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the state of either learner. What was recorded is forgotten: the next steps warm up."""
+        """Take the state of either learner. Recordings are dropped: the next steps warm up again."""
         super().load_state_dict(state)
         self.carry = Carry(*(z.clone() for z in self.carry))
         memory = self._target_rule.memory
@@ -215,14 +220,14 @@ class GraphedLearner(Learner):
 
 
 class GraphedAgent(HRMAgent):
-    """`HRMAgent`, replayed: a graph for every number of rows that it meets, of the segment and of what it
-    shows to a rule; the rule itself is asked outside.
+    """`HRMAgent`, replayed: one graph for every number of rows, of the segment and its features; the rule
+    runs outside.
 
     Each number of rows costs a recording and static memory: keep them few (`evaluate` takes powers of
-    two). The first `WARM_UP_STEPS` segments of each run as ever, the next is recorded. The state it returns
-    is static memory: a state that is held on to changes with the next segment.
+    two). The first `WARM_UP_STEPS` segments of each run eagerly, the next one is recorded. The returned
+    state is static memory: a stored state changes with the next segment.
 
-    Args and errors as `HRMAgent`; `recorder` is what records.
+    Args and errors as `HRMAgent`; `recorder` records and replays.
     """
 
     def __init__(
@@ -246,7 +251,7 @@ class GraphedAgent(HRMAgent):
         given = {name: obs[name] for name in _OBSERVED} | {"puzzle_key": puzzle_key}
         return self._buckets[rows].think(given, state)
 
-    def think_as_ever(self, given: Tensors, state: AgentState) -> SegmentResult:
+    def think_eagerly(self, given: Tensors, state: AgentState) -> SegmentResult:
         return super()._think(given, state, given["puzzle_key"])
 
 
@@ -273,7 +278,7 @@ class _Bucket:
 
     @torch.no_grad()
     def _think(self, given: Tensors) -> Tensors:
-        out, features, memory, draft = self._agent.think_as_ever(given, self._state)
+        out, features, memory, draft = self._agent.think_eagerly(given, self._state)
         _copy_state(self._state, AgentState(out.carry, memory))
         shown: Mapping[str, Tensor | None] = features._asdict()
         found = {name: value for name, value in shown.items() if value is not None}

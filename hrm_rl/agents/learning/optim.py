@@ -7,7 +7,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.kernels.adam_atan2 import adam_atan2_, step_device
+from hrm_rl.model import HRM
+
+
+def make_optimizers(model: HRM, config: LearnerConfig) -> list[torch.optim.Optimizer]:
+    """The network's optimizer and, if the model has puzzle embeddings, theirs."""
+    dense = [p for n, p in model.named_parameters() if not n.startswith("puzzle_emb.")]
+    optimizers = [_dense_optimizer(dense, config)]
+    if model.puzzle_emb is not None:
+        rate, decay = config.puzzle_emb_lr, config.puzzle_emb_weight_decay
+        optimizers.append(SignSGD(model.puzzle_emb.parameters(), rate, decay))
+    return optimizers
+
+
+def _dense_optimizer(
+    params: list[torch.nn.Parameter], config: LearnerConfig
+) -> torch.optim.Optimizer:
+    c = config
+    if c.optimizer == "adam-atan2":
+        return AdamATan2(params, c.lr, c.betas, c.weight_decay)
+    return torch.optim.AdamW(
+        params, c.lr, c.betas, weight_decay=c.weight_decay, fused=params[0].device.type != "mps"
+    )
 
 
 class AdamATan2(torch.optim.Optimizer):
@@ -17,8 +40,8 @@ class AdamATan2(torch.optim.Optimizer):
     bias correction outside atan2, as in the published PyPI package `adam-atan2` that the reference
     trains with. Decay applies to every parameter. Source: arXiv 2407.05872, section 5.
 
-    `lr` may be a tensor beside the parameters. It is read there, so that a CUDA graph of the step follows
-    what is written into it; see `hrm_rl.kernels.adam_atan2`.
+    `lr` may be a tensor on the parameters' device. A CUDA graph of the step then follows what is written
+    into it; see `hrm_rl.kernels.adam_atan2`.
     """
 
     def __init__(
@@ -32,25 +55,12 @@ class AdamATan2(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluate(closure)
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
                 continue
-            where = step_device(params, group["lr"])
-            for p in params:
-                if not self.state[p]:
-                    self.state[p] = {
-                        "step": torch.zeros((), device=where),
-                        "m": torch.zeros_like(p),
-                        "v": torch.zeros_like(p),
-                    }
-                elif self.state[p]["step"].device != where:  # from a checkpoint
-                    self.state[p]["step"] = self.state[p]["step"].to(where)
-            states = [self.state[p] for p in params]
+            states = self._states(params, step_device(params, group["lr"]))
             adam_atan2_(
                 params,
                 [p.grad for p in params],
@@ -63,6 +73,19 @@ class AdamATan2(torch.optim.Optimizer):
             )
         return loss
 
+    def _states(self, params: list[Tensor], device: torch.device) -> list[dict[str, Tensor]]:
+        """The running means of these parameters, zero at first, their step counters on `device`."""
+        for p in params:
+            if not self.state[p]:
+                self.state[p] = {
+                    "step": torch.zeros((), device=device),
+                    "m": torch.zeros_like(p),
+                    "v": torch.zeros_like(p),
+                }
+            elif self.state[p]["step"].device != device:  # from a checkpoint
+                self.state[p]["step"] = self.state[p]["step"].to(device)
+        return [self.state[p] for p in params]
+
 
 class SignSGD(torch.optim.Optimizer):
     """Sign-SGD on the rows of an embedding table that a batch touched.
@@ -70,7 +93,7 @@ class SignSGD(torch.optim.Optimizer):
     Takes sparse gradients with one row an example. Rows of the same id are summed first; then
     `p = p (1 - lr wd) - lr sign(g)` on those rows only. Source: reference `models/sparse_embedding.py`.
 
-    `lr` may be a tensor beside the table: nothing is read on the host.
+    `lr` may be a tensor on the table's device; nothing is read on the host.
     """
 
     def __init__(
@@ -80,26 +103,31 @@ class SignSGD(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluate(closure)
         for group in self.param_groups:
             lr, decay = group["lr"], 1 - group["lr"] * group["weight_decay"]
             for table in group["params"]:
                 if table.grad is None:
                     continue
                 ids, rows = table.grad._indices()[0], table.grad._values()  # [B], [B, width]
-                # Sums duplicates without a data-dependent shape; duplicates then write alike.
+                # Sums duplicates without a data-dependent shape; duplicates then write the same value.
                 same = (ids[:, None] == ids[None, :]).to(rows.dtype)
                 table[ids] = table[ids] * decay - lr * (same @ rows).sign()
         return loss
 
 
+def _evaluate(closure: Callable[[], Any] | None) -> Any:
+    """The loss of an optimizer's closure, with gradient; None without one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
 def learning_rate_factor(
     step: int, warmup_steps: int, total_steps: int | None = None, min_ratio: float = 1.0
 ) -> float:
-    """What to multiply the base learning rate by at `step` (0-based).
+    """The factor on the base learning rate at `step` (0-based).
 
     Linear warm-up whose first step is 1 / warmup_steps, then a cosine from 1 to `min_ratio` at the
     last of `total_steps` (constant with min_ratio 1). Source: reference `pretrain.py`.

@@ -1,7 +1,7 @@
-"""What Q_continue learns from: the value of thinking on. Source: paper, section 2, ACT.
+"""Targets of Q_continue, the value of thinking on. Source: paper, section 2, ACT.
 
-Each rule gives the loss of Q_continue, one number a row and step. `full` is the paper's: one more
-segment, without gradient, from the carry just reached. The others spend less:
+A rule returns the loss of Q_continue, one number a row and step. `full` is the paper's: one more segment,
+without gradient, from the carry just reached. The others compute less:
 
 | spec | target | a step's extra segments |
 | --- | --- | --- |
@@ -23,12 +23,13 @@ from torch import Tensor
 
 from hrm_rl.agents.learning.losses import q_loss
 from hrm_rl.model import HRM, SegmentOutput
+from hrm_rl.settings import SettingError
 
 Q_TARGETS = ("full", "none", "every:K", "subsample:P", "delayed", "lambda:L")
 
 
 class Experience(NamedTuple):
-    """One training step, as a target rule sees it."""
+    """The part of a training step that target rules read."""
 
     model: HRM
     out: SegmentOutput
@@ -36,20 +37,33 @@ class Experience(NamedTuple):
     puzzle_identifiers: Tensor  # [B]
     segments: Tensor  # [B]: segments run, this one included
     ended: Tensor  # [B] bool
-    right: Tensor  # [B] bool: what halting here was worth
+    right: Tensor  # [B] bool: the return of halting here
     step: int | Tensor
-    """A tensor where the step is recorded for replays; only `every:K`, K > 1, needs the number."""
+    """A tensor if the step is recorded for replays; only `every:K`, K > 1, needs the number."""
+
+    def take(self, rows: Tensor) -> "Experience":
+        """The experience of these rows, int64 [K]."""
+        out = self.out
+        others = (t[rows] for t in (out.logits, out.q_halt, out.q_continue))
+        taken = SegmentOutput(out.carry.take(rows), *others)
+        inputs, ids, segments, ended, right = (t[rows] for t in self[2:7])
+        return Experience(self.model, taken, inputs, ids, segments, ended, right, self.step)
+
+    @property
+    def last(self) -> Tensor:
+        """Rows that may not think on, bool [B]."""
+        return self.segments >= self.model.config.halt_max_steps
 
 
 class ContinueLoss(NamedTuple):
-    """Losses to add up over rows, and the targets where there are any (else zero). Both [B]."""
+    """Losses to add up over rows, and the targets (0 without one). Both [B]."""
 
     loss: Tensor
     target: Tensor
 
 
 class TargetRule(Protocol):
-    """Turns a training step into the loss of Q_continue; may remember earlier steps."""
+    """Computes the loss of Q_continue from a training step; may keep tensors of earlier steps in `memory`."""
 
     memory: tuple[Tensor, ...] | None
 
@@ -58,7 +72,7 @@ class TargetRule(Protocol):
 
 @dataclass(frozen=True)
 class Pricing:
-    """How a value one segment ahead becomes a target: `clamp(gamma value - segment_cost, 0, 1)`."""
+    """The target for a value one segment ahead: `clamp(gamma value - segment_cost, 0, 1)`."""
 
     gamma: float = 1.0
     segment_cost: float = 0.0
@@ -78,9 +92,9 @@ def continue_target(
 ) -> Tensor:
     """The value of running another segment, [B] in [0, 1].
 
-    `next_*` are the Q logits one segment later, from the carry before any reset. After the last
-    segment only halting is left: `sigmoid(next_q_halt)`; before it the better of both. With a price
-    on segments, `clamp(gamma * value - segment_cost, 0, 1)`.
+    `next_*` are the Q logits one segment later, from the carry before any reset. Rows of `last` can
+    only halt: `sigmoid(next_q_halt)`. Others take the better of both. A cost of segments gives
+    `clamp(gamma * value - segment_cost, 0, 1)`.
     """
     best = torch.where(last, next_q_halt, torch.maximum(next_q_halt, next_q_continue))
     return Pricing(gamma, segment_cost)(best.sigmoid())
@@ -99,12 +113,12 @@ class Bootstrap:
         if self.share == 1.0:
             target = self._target(now)
             return ContinueLoss(q_loss(now.out.q_continue, target) * self.every, target)
-        # A window of rows that moves on each step: every row is in it equally often.
+        # A window of rows that moves every step, so that every row is in it equally often.
         batch = now.inputs.shape[0]
         count = max(1, round(batch * self.share))
         rows = torch.arange(count, device=now.inputs.device) + now.step * count
         rows = rows % batch
-        target = self._target(_take(now, rows))
+        target = self._target(now.take(rows))
         loss = q_loss(now.out.q_continue[rows], target) * (batch / count)
         nothing = _nothing(now)
         return ContinueLoss(
@@ -114,16 +128,15 @@ class Bootstrap:
     @torch.no_grad()
     def _target(self, now: Experience) -> Tensor:
         after = now.model(now.out.carry, now.inputs, now.puzzle_identifiers)
-        last = now.segments >= now.model.config.halt_max_steps
         p = self.pricing
-        return continue_target(after.q_halt, after.q_continue, last, p.gamma, p.segment_cost)
+        return continue_target(after.q_halt, after.q_continue, now.last, p.gamma, p.segment_cost)
 
 
 class Delayed:
     """`delayed`: the segment that the next step runs anyway gives the target, one step late.
 
-    What the Q head read is kept, so the gradient reaches the head only. Rows that ended have no next
-    segment and weigh nothing.
+    The Q head's input is kept, so the gradient reaches the head only. Rows that ended have no next
+    segment and have loss 0.
     """
 
     def __init__(self, pricing: Pricing) -> None:
@@ -131,15 +144,13 @@ class Delayed:
         self.memory: tuple[Tensor, ...] | None = None
 
     def __call__(self, now: Experience) -> ContinueLoss:
-        last = now.segments >= now.model.config.halt_max_steps
-        p = self.pricing
+        p, out = self.pricing, now.out
         nothing = _nothing(now)
         loss, target = nothing.loss, nothing.target
         if self.memory is not None:
             state, going_on = self.memory
-            seen = continue_target(
-                now.out.q_halt.detach(), now.out.q_continue.detach(), last, p.gamma, p.segment_cost
-            )
+            q_values = out.q_halt.detach(), out.q_continue.detach()
+            seen = continue_target(*q_values, now.last, p.gamma, p.segment_cost)
             target = torch.where(going_on, seen, 0.0)
             _, q_continue = now.model.q_values(state)
             loss = torch.where(going_on, q_loss(q_continue, target), 0.0)
@@ -148,12 +159,12 @@ class Delayed:
 
 
 class LambdaReturn:
-    """`lambda:L`: when an episode ends, every segment before learns from all that came after it.
+    """`lambda:L`: when an episode ends, each of its segments learns from all later ones.
 
-    With m the better Q value one segment later and r what the final draft was worth,
+    With m the better Q value one segment later and r the return of the final draft,
     `G_t = price((1 - L) m_{t+1} + L G_{t+1})`, and `G_{T-1} = price((1 - L) m_T + L r)`: L = 0 is
     one-step bootstrapping, L = 1 the outcome itself. Uncorrected for exploration, as Peng's Q(lambda)
-    (Peng and Williams 1996). What the Q head read is kept, so the gradient reaches the head only.
+    (Peng and Williams 1996). The Q head's input is kept, so the gradient reaches the head only.
     """
 
     def __init__(self, pricing: Pricing, mix: float) -> None:
@@ -171,8 +182,7 @@ class LambdaReturn:
             )
         rows = torch.arange(batch, device=state.device)
         at = (now.segments - 1).clamp(max=limit - 1)
-        better = torch.maximum(now.out.q_halt, now.out.q_continue).detach()
-        better = torch.where(now.segments >= limit, now.out.q_halt.detach(), better).sigmoid()
+        better = continue_target(now.out.q_halt.detach(), now.out.q_continue.detach(), now.last)
         states = self.memory[0].index_put((at, rows), state)
         values = self.memory[1].index_put((at, rows), better)
         self.memory = (states, values)
@@ -224,9 +234,10 @@ def target_rule(spec: str, gamma: float = 1.0, segment_cost: float = 0.0) -> Tar
         return Bootstrap(pricing, share=value)
     if name == "lambda" and 0 <= value <= 1:
         return LambdaReturn(pricing, value)
-    raise ValueError(
-        f"q_target {spec!r} is none of {', '.join(Q_TARGETS)} (K a whole number >= 1, P in (0, 1], "
-        "L in [0, 1])"
+    raise SettingError(
+        f"q_target must be one of {', '.join(Q_TARGETS)} (K an integer >= 1, P in (0, 1], L in [0, 1]), "
+        f"got {spec!r}",
+        "q_target",
     )
 
 
@@ -242,17 +253,3 @@ def extra_segments(spec: str) -> float:
 def _nothing(now: Experience) -> ContinueLoss:
     zeros = torch.zeros_like(now.out.q_halt)
     return ContinueLoss(zeros, zeros)
-
-
-def _take(now: Experience, rows: Tensor) -> Experience:
-    """The experience of some rows."""
-    out = now.out
-    carry = type(out.carry)(*(z[rows] for z in out.carry))
-    return now._replace(
-        out=SegmentOutput(carry, out.logits[rows], out.q_halt[rows], out.q_continue[rows]),
-        inputs=now.inputs[rows],
-        puzzle_identifiers=now.puzzle_identifiers[rows],
-        segments=now.segments[rows],
-        ended=now.ended[rows],
-        right=now.right[rows],
-    )

@@ -214,7 +214,7 @@ class HRMQNetwork(nn.Module):
                     torch.where(running[:, None], segment.q_action, halted.q_action),
                     torch.where(running, k, halted.segments),
                     torch.where(greedy, value, halted.value),
-                    _select(running, segment.carry, halted.carry),
+                    halted.carry.replace_rows(running, segment.carry),
                 )
             goes_on = segment.q_continue > best
             if not self.thinking.learned:
@@ -289,8 +289,3 @@ class HRMQNetwork(nn.Module):
             raise ValueError(
                 f"{path} does not describe an HRMQNetwork for these observations: {error!r}"
             ) from None
-
-
-def _select(where: Tensor, new: Carry, old: Carry) -> Carry:
-    rows = where.view(-1, 1, 1)
-    return Carry(torch.where(rows, new.z_H, old.z_H), torch.where(rows, new.z_L, old.z_L))

@@ -1,4 +1,4 @@
-"""Which puzzle each row of a vector environment meets next: seeds and counters, no state besides."""
+"""The key of each row's next puzzle: seeds and counters are the only state."""
 
 import copy
 from collections.abc import Sequence
@@ -65,13 +65,13 @@ def reseed(
     mask: Tensor | None,
     started: bool,
 ) -> None:
-    """Seed the rows of `mask` (all by default) as `env.reset(seed=...)` was asked to.
+    """Apply the `seed` of `env.reset` to the rows of `mask` (all by default).
 
-    None goes on with the next puzzles, and starts with random ones. Raises ValueError where a list has
-    another length than there are rows.
+    None goes on with the next puzzles; before the first reset it draws a random seed. Raises ValueError for a
+    list whose length is not the number of rows.
     """
     if seed is not None:
-        # np_random fills in for what a list leaves open, and hangs on its first seed.
+        # np_random fills in a list's None; it is seeded by the list's first entry.
         first = next(iter(seed), None) if isinstance(seed, Sequence) else seed
         VectorEnv.reset(env, seed=first)
     elif not started:
@@ -84,9 +84,9 @@ def reseed(
 def spread_seeds(
     seed: int | Sequence[int | None], rows: int, np_random: np.random.Generator
 ) -> list[int]:
-    """A seed a row: `seed + i`, or the i-th of a list, in which None is any.
+    """A seed a row: `seed + i`, or the i-th of a list, with a random one for None.
 
-    Raises ValueError where the list has another length.
+    Raises ValueError for a list of another length.
     """
     if not isinstance(seed, Sequence):
         return [int(seed) + i for i in range(rows)]
@@ -99,9 +99,9 @@ def spread_seeds(
 def read_reset_mask(
     options: dict[str, Any] | None, rows: int, device: torch.device, started: bool
 ) -> Tensor | None:
-    """options["reset_mask"] as bool [B] on the device, or None where it is not given.
+    """options["reset_mask"] as bool [B] on the device, or None without one.
 
-    Raises ValueError for another form, RuntimeError where nothing has started yet.
+    Raises ValueError for another form, RuntimeError before the first reset.
     """
     if not options or options.get("reset_mask") is None:
         return None
@@ -110,6 +110,6 @@ def read_reset_mask(
     mask = torch.as_tensor(options["reset_mask"], device=device)
     if mask.shape != (rows,) or mask.dtype != torch.bool:
         raise ValueError(
-            f"reset_mask is {mask.dtype} of shape {tuple(mask.shape)}; wanted bool ({rows},)"
+            f"reset_mask must be bool of shape ({rows},), got {mask.dtype} of {tuple(mask.shape)}"
         )
     return mask

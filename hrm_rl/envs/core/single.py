@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.envs.core.from_arrays import POOL_SETTINGS, source_from_arrays
+from hrm_rl.envs.core.from_arrays import take_pool
 from hrm_rl.envs.core.source import Source
 from hrm_rl.envs.core.spaces import action_space, observation_space
-from hrm_rl.envs.core.transition import Checker
+from hrm_rl.envs.core.transition import Checker, EpisodeSettings
 from hrm_rl.envs.core.vector import PuzzleVectorEnv, to_numpy
 
 Drawer = Callable[..., str]
@@ -26,13 +26,13 @@ _UNKNOWN_Q = (float("nan"), float("nan"))
 class PuzzleEnv(gym.Env[dict[str, Any], Any]):
     """A puzzle whose every step ends one reasoning segment: a draft, and whether to halt.
 
-    Spaces, reward and info are those of `PuzzleVectorEnv`, without its batch dimension and without
-    the entries of automatic resets. Equals row i of a vector environment seeded with `seed`, when
-    seeded with `seed + i`.
+    Spaces, reward and info are those of `PuzzleVectorEnv`, without the batch dimension and without the
+    entries of automatic resets. Seeded with `seed + i`, it equals row i of a vector environment seeded with
+    `seed`.
 
-    Renders as text (`render_mode="ansi"`) and, where its puzzle has a picture, as an array of pixels
-    (`"rgb_array"`, uint8 [H, W, 3], of one shape for all steps): `metadata` of the instance says
-    which. An agent that estimates Q values may have them in the picture with `show_q`.
+    Renders as text (`render_mode="ansi"`) and, if its puzzle has a picture, as an array of pixels
+    (`"rgb_array"`, uint8 [H, W, 3], of one shape for all steps); `metadata` of the instance lists its modes.
+    `show_q` puts an agent's Q values into the picture.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's form)
@@ -73,20 +73,9 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
 
     @classmethod
     def from_arrays(cls, inputs: ArrayLike, labels: ArrayLike, **settings: Any) -> "PuzzleEnv":
-        """An environment over your own puzzles, integers [N, S]; a label -100 asks for nothing.
-
-        Args:
-            inputs: tokens of the questions.
-            labels: tokens of the answers.
-            settings: those of `source_from_arrays` in `hrm_rl.envs.core.from_arrays` (vocab_size,
-                puzzle_identifiers,
-                rating, symmetry, validator, ...), and of this class.
-
-        Raises:
-            ValueError: an array of another form, naming the field and the row.
-        """
-        pool = {key: settings.pop(key) for key in POOL_SETTINGS if key in settings}
-        return cls(source_from_arrays(inputs, labels, **pool), **settings)
+        """An environment over your puzzles; arguments and errors as `PuzzleVectorEnv.from_arrays`."""
+        source = take_pool(inputs, labels, settings)
+        return cls(source, **settings)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -105,23 +94,23 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
         else:
             batched = np.asarray(action)[None]
         obs, reward, terminated, _, info = self._core.step(batched)
-        told = judged_info(info, self._core.rules.checker)
-        return _row(obs), float(reward), bool(terminated), False, told
+        judged = judged_info(info, self._core.settings)
+        return _row(obs), float(reward), bool(terminated), False, judged
 
     def show_q(self, q_halt: SupportsFloat, q_continue: SupportsFloat) -> None:
-        """Have these Q values in the picture, until the next call or reset. Changes nothing else.
+        """Show these Q values in the picture until the next call or reset. Changes nothing else.
 
         Call it before the step that submits the segment's draft, since recorders render inside
         `step`. Through wrappers: `env.unwrapped.show_q(...)`.
 
         Args:
-            q_halt: logit, a number or a tensor of one; drawn as its sigmoid. NaN is not known.
+            q_halt: logit, a number or a tensor of one; drawn as its sigmoid. NaN means unknown.
             q_continue: likewise.
         """
         self._q = (float(q_halt), float(q_continue))
 
     def render(self) -> str | NDArray[np.uint8] | None:  # type: ignore[override]
-        """The board with the draft in it, and a line on how far thinking has come.
+        """The board with the draft in it, and the number of segments run.
 
         A string in mode "ansi"; in mode "rgb_array" a new array uint8 [H, W, 3] that also has the
         values of `show_q`; None without a mode or before the first reset.
@@ -129,31 +118,22 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
         if self.render_mode is None or self._core.state is None:
             return None
         state = self._core.state
-        row = to_numpy(
-            {"inputs": state.puzzles.inputs, "draft": state.draft, "labels": state.puzzles.labels}
+        inputs, draft, labels = (
+            to_numpy(t)[0] for t in (state.puzzles.inputs, state.draft, state.puzzles.labels)
         )
-        segment, limit = int(state.segment), self._core.rules.halt_max_steps
+        caption = f"segment {int(state.segment)} of {self._core.halt_max_steps}"
         if self.render_mode == "rgb_array":
             assert self._picture is not None
-            return self._picture(
-                row["inputs"][0],
-                draft=row["draft"][0],
-                labels=row["labels"][0],
-                caption=f"segment {segment} of {limit}",
-                q=self._q,
-            )
-        board = (
-            self._drawer(row["inputs"][0], draft=row["draft"][0], labels=row["labels"][0])
-            if self._drawer
-            else " ".join(map(str, row["draft"][0]))
-        )
-        wrong = int(((row["draft"] != row["labels"]) & (row["labels"] >= 0)).sum())
-        return f"{board}\nsegment {segment} of {limit}, {wrong} cells to go\n"
+            return self._picture(inputs, draft=draft, labels=labels, caption=caption, q=self._q)
+        board = " ".join(map(str, draft))
+        if self._drawer:
+            board = self._drawer(inputs, draft=draft, labels=labels)
+        wrong = int(((draft != labels) & (labels >= 0)).sum())
+        return f"{board}\n{caption}, {wrong} cells to go\n"
 
 
 def _row(obs: dict[str, torch.Tensor]) -> dict[str, Any]:
-    row = {key: value[0] for key, value in to_numpy(obs).items()}
-    return {k: np.array(v) if isinstance(v, np.ndarray) else v for k, v in row.items()}
+    return {key: value[0] for key, value in to_numpy(obs).items()}
 
 
 _BATCH_ONLY = ("episode", "final_obs", "final_info")
@@ -165,9 +145,9 @@ def unbatched_info(info: dict[str, Any]) -> dict[str, Any]:
     return {key: value[0] for key, value in to_numpy(kept).items()}
 
 
-def judged_info(info: dict[str, Any], checker: Checker) -> dict[str, Any]:
-    """The info of a step, with `is_success`, by which SB3, its Monitor and rl-zoo3 know success: what the
-    checker pays for."""
-    told = unbatched_info(info)
-    told["is_success"] = bool(told["valid" if checker == "valid" else "correct"])
-    return told
+def judged_info(info: dict[str, Any], settings: EpisodeSettings) -> dict[str, Any]:
+    """The info of a step, with `is_success`, which SB3, its Monitor and rl-zoo3 read: whether the answer
+    is one that pays."""
+    judged = unbatched_info(info)
+    judged["is_success"] = bool(judged[settings.pays])
+    return judged

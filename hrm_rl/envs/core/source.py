@@ -10,14 +10,16 @@ from hrm_rl.hashing import below, stream
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
 
 Validator = Callable[..., Tensor]
-"""`validator(inputs [B, S], answers [B, S]) -> bool [B]`: is this any right answer?
+"""`validator(inputs [B, S], answers [B, S]) -> bool [B]`: whether an answer is right, stored or not.
 
-Three attributes are optional. `needs_labels`, where true, has it called with labels [B, S] as well, to know
-how long a shortest path is, say. `metrics(inputs, answers, labels) -> dict` of tensors [B] says more about
-the answers, in the info of every step, under names of its own; always the same ones. `on_host`, where
-true, is for what no device can check: it is called with labels and with rows (bool [B]), which are those
-that end at this step with another answer than the stored one; it may wait for the device, and says False
-elsewhere. Rows that go on are then valid where they are correct."""
+Three attributes are optional:
+
+- `needs_labels`: if true, it is also called with labels [B, S], for example for a shortest path's length.
+- `metrics(inputs, answers, labels) -> dict` of tensors [B]: more figures of the answers, for the info of
+  every step. The names must not change between calls, nor be those of `Judgement`.
+- `on_host`: if true, for checks that need the host. It is called with labels and with rows (bool [B]): those
+  that end at this step with an answer other than the stored one. It may wait for the device and returns False
+  on other rows; rows that go on are valid only if correct."""
 
 
 class Puzzles(NamedTuple):
@@ -42,58 +44,67 @@ class Source(Protocol):
 
 
 def check_source(source: Source, rows: int, device: torch.device) -> None:
-    """Draws once, as a source of one's own may be wrong in ways that show far from it, or not at all.
+    """Draw once and check the result: errors in a custom source would show far from it, or not at all.
 
     Args:
-        source: what is to feed `rows` environments on `device`.
+        source: the source.
+        rows: number of environments that it will feed.
+        device: of the environments.
 
     Raises:
-        ValueError: an attribute is missing, or what is drawn for the keys 0 .. rows - 1 has another type,
-            shape or dtype than `Puzzles` has, or a number out of range; names the field.
+        ValueError: an attribute is missing, or the puzzles of the keys 0 .. rows - 1 have the wrong type,
+            shape or dtype, or a number out of range; names the field.
     """
     named = type(source).__name__
     for name in ("vocab_size", "seq_len", "num_ids", "validator", "draw"):
         if not hasattr(source, name):
-            hint = " (None where only the stored answer is right)" if name == "validator" else ""
+            hint = " (None if only the stored answer is right)" if name == "validator" else ""
             raise ValueError(f"the source {named} has no {name}{hint}")
     drawn = source.draw(torch.arange(rows, device=device))
     if not isinstance(drawn, Puzzles):
         raise ValueError(f"{named}.draw must return Puzzles, got {type(drawn).__name__}")
     board, row = (rows, source.seq_len), (rows,)
     tokens, ids = source.vocab_size, source.num_ids
-    for name, values, shape, count in (
-        ("inputs", drawn.inputs, board, tokens),
-        ("labels", drawn.labels, board, tokens),
-        ("puzzle_identifiers", drawn.puzzle_identifiers, row, ids),
-        ("rating", drawn.rating, row, None),
+    for name, shape, count in (
+        ("inputs", board, tokens),
+        ("labels", board, tokens),
+        ("puzzle_identifiers", row, ids),
+        ("rating", row, None),
     ):
-        if not isinstance(values, Tensor):
-            raise ValueError(f"{named}.draw: {name} must be a tensor, got {type(values).__name__}")
-        if values.device.type != torch.device(device).type:
-            raise ValueError(
-                f"{named}.draw: {name} lie on {values.device}, and the keys on {device}"
-            )
-        if values.shape != shape:
-            raise ValueError(
-                f"{named}.draw: {name} of {rows} keys must have the shape {shape}, got "
-                f"{tuple(values.shape)}"
-            )
-        if count is None:
-            if not values.is_floating_point():
-                raise ValueError(f"{named}.draw: {name} must be floating-point, got {values.dtype}")
-            continue
-        if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-            raise ValueError(f"{named}.draw: {name} must be integers, got {values.dtype}")
-        if values.is_meta:  # a trial of shapes alone: there is nothing to read
-            continue
-        wrong = (values < 0) | (values >= count)
-        if name == "labels":
-            wrong &= values != IGNORE_LABEL
-        if wrong.any():
-            also = f", or {IGNORE_LABEL} where nothing is asked" if name == "labels" else ""
-            raise ValueError(
-                f"{named}.draw: {name} hold {int(values[wrong][0])}; they are 0 to {count - 1}{also}"
-            )
+        values = getattr(drawn, name)
+        problem = _form_problem(values, shape, count, device) or _range_problem(name, values, count)
+        if problem:
+            raise ValueError(f"{named}.draw: {name} {problem}")
+
+
+def _form_problem(
+    values: object, shape: tuple[int, ...], count: int | None, device: torch.device
+) -> str | None:
+    """What is wrong with the type, device, shape or dtype of a drawn column; integers have a `count`."""
+    if not isinstance(values, Tensor):
+        return f"must be a tensor, got {type(values).__name__}"
+    if values.device.type != torch.device(device).type:
+        return f"must be on the keys' device {device}, got {values.device}"
+    if values.shape != shape:
+        return f"of {shape[0]} keys must have the shape {shape}, got {tuple(values.shape)}"
+    if count is None:
+        return None if values.is_floating_point() else f"must be floating-point, got {values.dtype}"
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        return f"must be integers, got {values.dtype}"
+    return None
+
+
+def _range_problem(name: str, values: Tensor, count: int | None) -> str | None:
+    """Which drawn integer is out of range; a meta tensor (a trial of shapes) has nothing to read."""
+    if count is None or values.is_meta:
+        return None
+    wrong = (values < 0) | (values >= count)
+    if name == "labels":
+        wrong &= values != IGNORE_LABEL
+    if not wrong.any():
+        return None
+    also = f", or {IGNORE_LABEL} where nothing is asked" if name == "labels" else ""
+    return f"hold {int(values[wrong][0])}; they are 0 to {count - 1}{also}"
 
 
 class _Arrays:

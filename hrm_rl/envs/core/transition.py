@@ -1,18 +1,19 @@
-"""The pure core of every puzzle environment: `transition(state, action, candidates)`.
+"""The pure core of every puzzle environment: `transition(state, action, candidates)`, with its reward.
 
 Static shapes, `torch.where` resets, no host synchronisation: it runs unchanged on one row or ten
-thousand, on any device, and inside a captured graph. The one exception is asked for by name: a
-validator that is `on_host`.
+thousand, on any device, and inside a captured graph. The one exception is a validator with `on_host`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from hrm_rl.envs.core.source import Puzzles, Validator
 from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.settings import check_at_least, check_one_of
 
 Checker = Literal["exact", "valid"]
 CHECKERS: tuple[Checker, ...] = ("exact", "valid")
@@ -20,8 +21,8 @@ Autoreset = Literal["same-step", "next-step", "disabled"]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """The rules of an episode."""
+class EpisodeSettings:
+    """When an episode ends and what it pays. Raises ValueError for a setting out of range."""
 
     halt_max_steps: int = 16
     """Segments after which the draft is submitted and judged."""
@@ -31,12 +32,14 @@ class Rules:
     """Which judgement pays: the stored solution, or any right answer."""
 
     def __post_init__(self) -> None:
-        if self.halt_max_steps < 1:
-            raise ValueError(f"halt_max_steps must be >= 1, got {self.halt_max_steps}")
-        if not self.segment_cost >= 0:
-            raise ValueError(f"segment_cost must be >= 0, got {self.segment_cost}")
-        if self.checker not in CHECKERS:
-            raise ValueError(f"checker must be one of {CHECKERS}, got {self.checker!r}")
+        check_at_least(self, 1, "halt_max_steps")
+        check_at_least(self, 0, "segment_cost")
+        check_one_of(self, CHECKERS, "checker")
+
+    @property
+    def pays(self) -> str:
+        """The field of `Judgement` that pays."""
+        return "correct" if self.checker == "exact" else "valid"
 
 
 class EnvState(NamedTuple):
@@ -50,9 +53,13 @@ class EnvState(NamedTuple):
     episode_return: Tensor  # [B] float32
     ended: Tensor  # [B] bool: judged, and not yet reset (never so under same-step)
 
+    def take(self, rows: Tensor) -> "EnvState":
+        """The state of these rows, int64 [K]."""
+        return EnvState(Puzzles(*(t[rows] for t in self.puzzles)), *(t[rows] for t in self[1:]))
+
 
 class Judgement(NamedTuple):
-    """What is said of the answer just given, on every row."""
+    """The verdict on the answers just given, on every row. A step's info has its fields as keys."""
 
     correct: Tensor  # [B] bool: equals the stored solution on every labelled cell
     valid: Tensor  # [B] bool: any right answer
@@ -60,6 +67,17 @@ class Judgement(NamedTuple):
     segments: Tensor  # [B] int64
     first_correct_segment: Tensor  # [B] int64; 0 = none
     forced: Tensor  # [B] bool: the limit ended the episode, not the agent
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Self:
+        """The judgement in a step's info; a field that a hand-made info lacks is None."""
+        return cls(*(info.get(name) for name in cls._fields))
+
+    @classmethod
+    def all_wrong(cls, segments: Tensor) -> Self:
+        """Wrong drafts after `segments` [B] segments, for timing a step without an environment."""
+        no, zero = torch.zeros_like(segments).bool(), torch.zeros_like(segments)
+        return cls(no, no, zero.float(), segments, zero, no)
 
 
 class Step(NamedTuple):
@@ -72,45 +90,18 @@ class Step(NamedTuple):
     final: EnvState  # as the step left it
 
 
-def begin(puzzles: Puzzles, keys: Tensor) -> EnvState:
-    """Fresh episodes on these puzzles: the draft is the question, no segment has run."""
-    zeros = torch.zeros_like(keys)
-    return EnvState(
-        puzzles,
-        keys,
-        puzzles.inputs.clone(),
-        zeros,
-        zeros,
-        zeros.float(),
-        torch.zeros_like(keys).bool(),
-    )
+def reward(paid: Tensor, ended: Tensor, running: Tensor, segment_cost: float) -> Tensor:
+    """The reward of a step: 1 for a right answer on an episode's last step, minus the segment's cost.
 
+    Args:
+        paid: whose answer is right, bool [B]: `correct` or `valid`, by the checker.
+        ended: which episodes end at this step, bool [B].
+        running: which rows ran a segment, bool [B]; rows that ended before get 0.
+        segment_cost: price of a segment.
 
-def select(where: Tensor, new: EnvState, old: EnvState) -> EnvState:
-    """Rows of `new` where `where` (bool [B]) holds, of `old` elsewhere."""
-
-    def pick(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(where.view(-1, *(1,) * (a.ndim - 1)), a, b)
-
-    puzzles = Puzzles(*(pick(a, b) for a, b in zip(new.puzzles, old.puzzles, strict=True)))
-    rest = (pick(a, b) for a, b in zip(new[1:], old[1:], strict=True))
-    return EnvState(puzzles, *rest)
-
-
-def will_end(state: EnvState, halt: Tensor, rules: Rules) -> Tensor:
-    """Which running episodes the coming step ends: the agent halts, or the limit is reached."""
-    return ~state.ended & (halt | (state.segment + 1 >= rules.halt_max_steps))
-
-
-def _is_valid(
-    validator: Validator, puzzles: Puzzles, draft: Tensor, correct: Tensor, terminated: Tensor
-) -> Tensor:
-    if getattr(validator, "on_host", False):  # asked of as few rows as possible
-        asked = terminated & ~correct
-        return correct | validator(puzzles.inputs, draft, puzzles.labels, asked)
-    if getattr(validator, "needs_labels", False):
-        return validator(puzzles.inputs, draft, puzzles.labels)
-    return validator(puzzles.inputs, draft)
+    Returns float32 [B].
+    """
+    return (ended & paid).float() - segment_cost * running
 
 
 def transition(
@@ -118,7 +109,7 @@ def transition(
     answer: Tensor,
     halt: Tensor,
     candidates: EnvState,
-    rules: Rules,
+    settings: EpisodeSettings,
     validator: Validator | None = None,
     autoreset: Autoreset = "same-step",
 ) -> tuple[EnvState, Step]:
@@ -129,6 +120,8 @@ def transition(
         answer: drafts, integer [B, S].
         halt: which rows submit their draft, bool [B].
         candidates: fresh episodes, one a row, taken by the rows that reset.
+        settings: when an episode ends and what it pays.
+        validator: checks for any right answer; without one, `valid` is `correct`.
         autoreset: ended rows take their candidate now, at the next step (whose action they
             ignore), or freeze until they are reset from outside.
 
@@ -136,40 +129,67 @@ def transition(
         The next state, and the step's outcome.
     """
     running = ~state.ended
-    draft = torch.where(running[:, None], answer.to(state.draft.dtype), state.draft)
-    segment = state.segment + running
-    terminated = will_end(state, halt, rules)
+    ends = will_end(state, halt, settings)
+    answered = state._replace(
+        draft=torch.where(running[:, None], answer.to(state.draft.dtype), state.draft),
+        segment=state.segment + running,
+    )
+    judgement = judge(answered, ends, ends & ~halt, validator)
+    paid = getattr(judgement, settings.pays)
+    gained = reward(paid, ends, running, settings.segment_cost)
+    final = answered._replace(
+        first_correct=judgement.first_correct_segment,
+        episode_return=state.episode_return + gained,
+        ended=state.ended | ends,
+    )
+    if autoreset == "disabled":
+        return final, Step(gained, final.ended, ends, judgement, final)
+    resets = ends if autoreset == "same-step" else state.ended
+    return select(resets, candidates, final), Step(gained, ends, ends, judgement, final)
 
+
+def begin(puzzles: Puzzles, keys: Tensor) -> EnvState:
+    """Fresh episodes on these puzzles: the draft is the question, no segment has run."""
+    zeros = torch.zeros_like(keys)
+    draft = puzzles.inputs.clone()
+    return EnvState(puzzles, keys, draft, zeros, zeros, zeros.float(), zeros.bool())
+
+
+def will_end(state: EnvState, halt: Tensor, settings: EpisodeSettings) -> Tensor:
+    """Which running episodes the coming step ends: the agent halts, or the limit is reached."""
+    return ~state.ended & (halt | (state.segment + 1 >= settings.halt_max_steps))
+
+
+def judge(state: EnvState, ends: Tensor, forced: Tensor, validator: Validator | None) -> Judgement:
+    """The judgement of the drafts in `state`; `ends` and `forced`, bool [B], are of this step."""
     labels = state.puzzles.labels
-    judged = labels != IGNORE_LABEL
-    right = (draft == labels) & judged
-    count = judged.sum(-1)
-    hits = right.sum(-1)
+    labelled = labels != IGNORE_LABEL
+    count = labelled.sum(-1)
+    hits = ((state.draft == labels) & labelled).sum(-1)
     asked = count > 0  # a padded row asks nothing: no answer to it is right
     correct = (hits == count) & asked
     valid = correct
     if validator is not None:
-        valid = _is_valid(validator, state.puzzles, draft, correct, terminated) & asked
-    first = torch.where((state.first_correct == 0) & correct, segment, state.first_correct)
+        valid = _is_valid(validator, state.puzzles, state.draft, correct, ends) & asked
+    first = torch.where((state.first_correct == 0) & correct, state.segment, state.first_correct)
+    return Judgement(correct, valid, hits / count.clamp_min(1), state.segment, first, forced)
 
-    paid = correct if rules.checker == "exact" else valid
-    reward = (terminated & paid).float() - rules.segment_cost * running
-    final = state._replace(
-        draft=draft,
-        segment=segment,
-        first_correct=first,
-        episode_return=state.episode_return + reward,
-        ended=state.ended | terminated,
-    )
-    judgement = Judgement(
-        correct, valid, hits / count.clamp_min(1), segment, first, terminated & ~halt
-    )
-    if autoreset == "same-step":
-        return select(terminated, candidates, final), Step(
-            reward, terminated, terminated, judgement, final
-        )
-    if autoreset == "next-step":
-        return select(state.ended, candidates, final), Step(
-            reward, terminated, terminated, judgement, final
-        )
-    return final, Step(reward, final.ended, terminated, judgement, final)
+
+def _is_valid(
+    validator: Validator, puzzles: Puzzles, draft: Tensor, correct: Tensor, ends: Tensor
+) -> Tensor:
+    if getattr(validator, "on_host", False):  # for as few rows as possible
+        return correct | validator(puzzles.inputs, draft, puzzles.labels, ends & ~correct)
+    if getattr(validator, "needs_labels", False):
+        return validator(puzzles.inputs, draft, puzzles.labels)
+    return validator(puzzles.inputs, draft)
+
+
+def select(where: Tensor, new: EnvState, old: EnvState) -> EnvState:
+    """Rows of `new` where `where` (bool [B]) holds, of `old` elsewhere."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(where.view(-1, *(1,) * (a.ndim - 1)), a, b)
+
+    puzzles = Puzzles(*map(pick, new.puzzles, old.puzzles))
+    return EnvState(puzzles, *map(pick, new[1:], old[1:]))

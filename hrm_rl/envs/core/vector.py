@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from hrm_rl.envs.core.from_arrays import POOL_SETTINGS, source_from_arrays
+from hrm_rl.envs.core.from_arrays import take_pool
 from hrm_rl.envs.core.row_keys import Order, RowKeys, read_reset_mask, reseed
 from hrm_rl.envs.core.source import Puzzles, Source, check_source
 from hrm_rl.envs.core.spaces import action_space, observation_space
@@ -20,8 +20,7 @@ from hrm_rl.envs.core.transition import (
     Autoreset,
     Checker,
     EnvState,
-    Judgement,
-    Rules,
+    EpisodeSettings,
     Step,
     begin,
     select,
@@ -39,25 +38,25 @@ _MODES: dict[AutoresetMode, Autoreset] = {
 class PuzzleVectorEnv(VectorEnv):
     """`num_envs` puzzles side by side; an action ends a reasoning segment on each.
 
-    Tensors returned are the environment's own: clone before writing into them.
+    Returned tensors belong to the environment: clone before writing into them.
 
     Observation (Dict): `inputs` and `draft` [B, S] int32 tokens, `puzzle_identifiers` and `segment`
     [B] int64. Action (Dict): `answer` [B, S] tokens and `halt` [B] in {0, 1}; with
-    `flat_action=True` one array [B, S + 1]. Reward: right - segment_cost on the last step,
-    -segment_cost before. An episode terminates when it halts or reaches `halt_max_steps`; the
+    `flat_action=True` one array [B, S + 1]. Reward (`transition.reward`): right - segment_cost on the last
+    step, -segment_cost before. An episode terminates when it halts or reaches `halt_max_steps`; the
     environment itself never truncates.
 
-    Info, all tensors on the device: `labels`, `rating`, `puzzle_key` of the puzzle in the returned
-    observation, from reset and step; and from every step, whether or not a row ended, `correct`,
-    `valid`, `cell_accuracy`, `segments`, `first_correct_segment`, `forced` of the answer just given,
-    `episode` {r, l, t}, and `final_obs` and `final_info`, and the metrics of the source's validator where
-    it has some. Every key has its `_key` mask.
+    Info, all tensors on the device: reset and step give `labels`, `rating` and `puzzle_key` of the puzzle in
+    the returned observation. Every step, whether or not a row ended, also gives the judgement of the answers
+    (`Judgement`: `correct`, `valid`, `cell_accuracy`, `segments`, `first_correct_segment`, `forced`),
+    `episode` {r, l, t}, `final_obs`, `final_info`, and the metrics of the source's validator, if any. Every
+    key has its `_key` mask.
 
     Row i's k-th puzzle is a pure hash of (seed + i, k). With `order="epoch"` the rows instead walk
     the source's keys 0, 1, 2, ... together, each key once: evaluation with slot refill.
 
     Raises:
-        ValueError: a setting out of range, `checker="valid"` of a source that cannot check, a bad draw.
+        ValueError: a setting out of range, `checker="valid"` for a source without a validator, a bad draw.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class PuzzleVectorEnv(VectorEnv):
             raise ValueError("checker='valid' needs a source with a validator; this one has none")
         self.num_envs = num_envs
         self.source = source
-        self.rules = Rules(halt_max_steps, segment_cost, checker)
+        self.settings = EpisodeSettings(halt_max_steps, segment_cost, checker)
         self.flat_action = flat_action
         self._keys = RowKeys(num_envs, order, self.device)
         mode = read_autoreset_mode(autoreset_mode)
@@ -101,26 +100,25 @@ class PuzzleVectorEnv(VectorEnv):
     def from_arrays(
         cls, num_envs: int, inputs: ArrayLike, labels: ArrayLike, **settings: Any
     ) -> "PuzzleVectorEnv":
-        """Environments over your own puzzles, integers [N, S]; a label -100 asks for nothing.
+        """Environments over your puzzles, integers [N, S]; a label -100 asks for nothing.
 
         Args:
             num_envs: environments side by side.
             inputs: tokens of the questions.
             labels: tokens of the answers.
-            settings: those of `source_from_arrays` (vocab_size, puzzle_identifiers,
-                rating, symmetry, validator, ...), and of this class.
+            settings: of `source_from_arrays` (vocab_size, puzzle_identifiers, rating, symmetry,
+                validator, ...) and of this class.
 
         Raises:
-            ValueError: an array of another form, naming the field and the row.
+            ValueError: an array of the wrong form; the message names the field and the row.
         """
-        pool = {key: settings.pop(key) for key in POOL_SETTINGS if key in settings}
-        device = settings.get("device", "cpu")
-        return cls(num_envs, source_from_arrays(inputs, labels, device=device, **pool), **settings)
+        source = take_pool(inputs, labels, settings)
+        return cls(num_envs, source, **settings)
 
     @property
     def halt_max_steps(self) -> int:
         """The most segments of an episode."""
-        return self.rules.halt_max_steps
+        return self.settings.halt_max_steps
 
     @property
     def vocab_size(self) -> int:
@@ -163,7 +161,7 @@ class PuzzleVectorEnv(VectorEnv):
         if self.state is None:
             raise RuntimeError("call reset() before step()")
         answer, halt = self.read_action(actions)
-        ending = will_end(self.state, halt, self.rules)
+        ending = will_end(self.state, halt, self.settings)
         taking = self.state.ended if self._autoreset == "next-step" else ending
         keeps = self._autoreset == "disabled"
         candidates = self.state if keeps else self._candidates(taking)
@@ -172,7 +170,7 @@ class PuzzleVectorEnv(VectorEnv):
             answer,
             halt,
             candidates,
-            self.rules,
+            self.settings,
             self.source.validator,
             self._autoreset,
         )
@@ -186,7 +184,7 @@ class PuzzleVectorEnv(VectorEnv):
         self.state = None
 
     def current(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The observation and puzzle info of this moment, as the last reset or step returned them.
+        """The observation and puzzle info that the last reset or step returned.
 
         Raises RuntimeError before the first reset.
         """
@@ -195,9 +193,9 @@ class PuzzleVectorEnv(VectorEnv):
         return self._observation(self.state), self._puzzle_info(self.state, self._all)
 
     def take_rows(self, rows: Tensor) -> "PuzzleVectorEnv":
-        """These environments in their present state, as fewer: rows int64 [K], each once.
+        """An environment of these rows only, int64 [K], each once, with their seeds, counters and episodes.
 
-        Their seeds, counters and episodes go with them; this object is not to be stepped on with.
+        Do not step this environment afterwards.
         """
         if self.state is None:
             raise RuntimeError("call reset() first")
@@ -205,8 +203,7 @@ class PuzzleVectorEnv(VectorEnv):
         fewer.num_envs = len(rows)
         fewer.observation_space = batch_space(self.single_observation_space, fewer.num_envs)
         fewer.action_space = batch_space(self.single_action_space, fewer.num_envs)
-        puzzles = Puzzles(*(t[rows] for t in self.state.puzzles))
-        fewer.state = EnvState(puzzles, *(t[rows] for t in self.state[1:]))
+        fewer.state = self.state.take(rows)
         fewer._keys = self._keys.take(rows)
         for name in ("_all", "_began"):
             setattr(fewer, name, getattr(self, name)[rows])
@@ -227,12 +224,15 @@ class PuzzleVectorEnv(VectorEnv):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`; episode times start anew."""
+        """Go on from `state_dict`; episode times start at 0.
+
+        Raises ValueError for a state of other rows or cells.
+        """
         on_device = [t.to(self.device) for t in (*state["puzzles"], *state["rows"])]
         if on_device[0].shape != (self.num_envs, self.source.seq_len):
             raise ValueError(
-                f"the state is of {tuple(on_device[0].shape)} rows and cells, these environments "
-                f"of ({self.num_envs}, {self.source.seq_len})"
+                f"the state has (rows, cells) {tuple(on_device[0].shape)}; these environments have "
+                f"({self.num_envs}, {self.source.seq_len})"
             )
         count = len(Puzzles._fields)
         self.state = EnvState(Puzzles(*on_device[:count]), *on_device[count:])
@@ -246,7 +246,7 @@ class PuzzleVectorEnv(VectorEnv):
     def read_action(self, actions: Any) -> tuple[Tensor, Tensor]:
         """An action in any accepted form as (answer [B, S], halt bool [B]) on the device.
 
-        Raises ValueError where its form or shape is another.
+        Raises ValueError for another form or shape.
         """
         if isinstance(actions, Mapping):
             if not {"answer", "halt"} <= actions.keys():
@@ -297,11 +297,8 @@ class PuzzleVectorEnv(VectorEnv):
         }
         return self._masked(puzzle, mask)
 
-    def _judgement_info(self, judgement: Judgement, mask: Tensor) -> dict[str, Any]:
-        return self._masked(judgement._asdict(), mask)
-
     def _metrics(self, state: EnvState) -> dict[str, Any]:
-        """What else the source's validator says of the answers just given; mostly nothing."""
+        """The metrics of the source's validator on the answers just given; mostly none."""
         metrics = getattr(self.source.validator, "metrics", None)
         if metrics is None:
             return {}
@@ -310,34 +307,23 @@ class PuzzleVectorEnv(VectorEnv):
     def _step_info(self, step: Step) -> dict[str, Any]:
         assert self.state is not None
         ended = step.ended_now
+        verdict = step.judgement._asdict() | self._metrics(step.final)
         episode = {
             "r": step.final.episode_return,
             "l": step.final.segment,
             "t": self._now() - self._began,
         }
-        metrics = self._metrics(step.final)
-        final_info = (
-            self._puzzle_info(step.final, ended)
-            | self._judgement_info(step.judgement, ended)
-            | self._masked(metrics, ended)
-        )
-        return (
-            self._puzzle_info(self.state, self._all)
-            | self._judgement_info(step.judgement, self._all)
-            | self._masked(metrics, self._all)
-            | self._masked(
-                {
-                    "episode": episode,
-                    "final_obs": self._observation(step.final),
-                    "final_info": final_info,
-                },
-                ended,
-            )
-        )
+        final = {
+            "episode": episode,
+            "final_obs": self._observation(step.final),
+            "final_info": self._puzzle_info(step.final, ended) | self._masked(verdict, ended),
+        }
+        now = self._puzzle_info(self.state, self._all) | self._masked(verdict, self._all)
+        return now | self._masked(final, ended)
 
 
 def read_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
-    """Gymnasium's mode, from itself, its name (SAME_STEP) or its value (SameStep)."""
+    """Gymnasium's mode, given as itself, its name (SAME_STEP) or its value (SameStep)."""
     for known in AutoresetMode:
         if mode in (known, known.name, known.value):
             return known
@@ -346,7 +332,7 @@ def read_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
 
 
 def to_numpy(value: Any) -> Any:
-    """Tensors, and tensors in dicts, as NumPy arrays of their own."""
+    """Tensors, also in dicts, copied to NumPy arrays."""
     if isinstance(value, Mapping):
         return {key: to_numpy(inner) for key, inner in value.items()}
     return np.array(value.detach().cpu().numpy()) if isinstance(value, Tensor) else value

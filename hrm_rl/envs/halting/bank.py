@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from hrm_rl.envs.core.row_keys import Order, RowKeys, read_reset_mask, reseed
-from hrm_rl.envs.core.transition import Checker, Rules
+from hrm_rl.envs.core.transition import Checker, EpisodeSettings, reward
 from hrm_rl.envs.core.vector import read_autoreset_mode
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
@@ -90,7 +90,7 @@ class HaltingVectorEnv(VectorEnv):
         if num_envs < 1:
             raise ValueError(f"num_envs must be >= 1, got {num_envs}")
         limit = bank.num_segments if halt_max_steps is None else halt_max_steps
-        self.rules = Rules(limit, segment_cost, checker)
+        self.settings = EpisodeSettings(limit, segment_cost, checker)
         if limit > bank.num_segments:
             raise ValueError(
                 f"halt_max_steps={limit}, but the bank has {bank.num_segments} segments a puzzle"
@@ -143,10 +143,11 @@ class HaltingVectorEnv(VectorEnv):
         halt = read_halt(actions, self.num_envs, self.device)
         state, mode = self.state, self.metadata["autoreset_mode"]
         running = ~state.ended
-        ends = running & (halt | (state.segment >= self.rules.halt_max_steps))
-        reward = (ends & self._judged(self._pays)).float() - self.rules.segment_cost * running
+        ends = running & (halt | (state.segment >= self.settings.halt_max_steps))
+        paid = self._judged(self._pays)
+        gained = reward(paid, ends, running, self.settings.segment_cost)
         final = state._replace(
-            episode_return=state.episode_return + reward, ended=state.ended | ends
+            episode_return=state.episode_return + gained, ended=state.ended | ends
         )
         info = self._final_info(final, ends, halt)
         goes_on = final._replace(segment=state.segment + ~final.ended)
@@ -159,7 +160,7 @@ class HaltingVectorEnv(VectorEnv):
             self._began = torch.where(taking, self._now(), self._began)
         self._see()
         info |= self._puzzle_info(self.state, self._all)
-        return self._observation, reward, terminated, torch.zeros_like(terminated), info
+        return self._observation, gained, terminated, torch.zeros_like(terminated), info
 
     def close_extras(self, **kwargs: Any) -> None:
         self.state = None

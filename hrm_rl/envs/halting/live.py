@@ -54,7 +54,7 @@ class LiveHaltingVectorEnv(VectorEnv):
         self.envs = envs
         self.thinker = thinker
         self.num_envs = envs.num_envs
-        self.rules = envs.rules
+        self.settings = envs.settings
         self.device = envs.device
         self.metadata = envs.metadata
         self.render_mode = None

@@ -46,5 +46,5 @@ class HaltingEnv(gym.Env[NDArray[np.float32], np.int64]):
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         obs, reward, terminated, _, info = self.core.step(np.asarray(action).reshape(1))
-        judged = judged_info(info, self.core.rules.checker)
+        judged = judged_info(info, self.core.settings)
         return to_numpy(obs[0]), float(reward), bool(terminated), False, judged

@@ -5,7 +5,7 @@ their rotation; attention; its projection with the residual; gate and up with Sw
 residual. Between them goes `h` before its norm, with its rows' sums of squares; the call's first input
 has no norm to come, and its last is applied once at the end.
 
-`hrm_rl.model.recurrence` uses it only where HRM_KERNELS=triton asks for Triton by name. Not under
+`hrm_rl.model.layers` uses it only where HRM_KERNELS=triton asks for Triton by name. Not under
 `auto`, on a GPU either: a fusion is kept where it is measured at 1.05 times torch.compile or better
 (`benchmarks/kernels.py` measures), and these have not been timed on a GPU.
 """
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class BlockMatrices(Protocol):
-    """What a block reads of its weights, as `layers.BlockWeights` holds them."""
+    """What a block reads of its weights, as `recurrence.BlockWeights` holds them."""
 
     @property
     def qkv(self) -> Tensor: ...  # [3 D, D]
@@ -49,7 +49,7 @@ class BlockMatrices(Protocol):
 def fused_blocks(
     x: Tensor, blocks: Sequence[BlockMatrices], rotary: Tensor | None, heads: int, eps: float
 ) -> Tensor:
-    """A module's blocks on x, [B, T, D]: `layers.block` one after another, normed at the end.
+    """A module's blocks on x, [B, T, D]: `recurrence.block` one after another, normed at the end.
 
     Where Triton does not run, the same chain in PyTorch's own operations. Raises ValueError where
     a gradient is wanted, shapes do not fit, or no kernel has the head size.

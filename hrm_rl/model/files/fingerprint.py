@@ -1,21 +1,29 @@
-"""Which model is this? A hash of its configuration and weights."""
+"""The identity of a model: a hash of its configuration and weights."""
 
 import hashlib
 import json
+from typing import Any, Protocol
 
 import torch
 
-from hrm_rl.model.hrm import HRM
+from hrm_rl.model.config import HRMConfig
 
-# Drawn once and kept in forward_dtype, so they are hashed as the coarsest of the usual types has them.
+# Kept in forward_dtype, so they are hashed in bfloat16, the coarsest of the usual types.
 _STARTS = ("H_init", "L_init")
 
 
-def model_hash(model: HRM) -> str:
-    """SHA-256 of the configuration and the weights, 64 hexadecimal digits.
+class Model(Protocol):
+    """An `HRM`, which stands above this file."""
 
-    The same model opened in another `forward_dtype` or on another device has the same hash: weights are
-    float32 in all of them.
+    config: HRMConfig
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+def model_hash(model: Model) -> str:
+    """SHA-256 of the configuration and the weights of an `HRM`, 64 hexadecimal digits.
+
+    The hash does not depend on `forward_dtype` or the device: weights are float32 in any case.
     """
     config = {k: v for k, v in sorted(model.config.to_dict().items()) if k != "forward_dtype"}
     digest = hashlib.sha256(json.dumps(config).encode())

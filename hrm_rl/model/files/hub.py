@@ -1,18 +1,15 @@
-"""Models to and from the Hugging Face Hub, where huggingface_hub is installed (the extra `hub`)."""
+"""Models to and from the Hugging Face Hub, if huggingface_hub is installed (the extra `hub`)."""
 
 import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from hrm_rl.model.hrm import HRM
+from typing import Any, TypeVar
 
 _INSTALL = "pip install huggingface_hub"
 
-# What went wrong, by the names of huggingface_hub's errors.
+# Messages by the names of huggingface_hub's errors.
 _REASONS = {
     "GatedRepoError": "{} on the Hub is gated: ask for access on its page",
     "RepositoryNotFoundError": "the Hub has no model {} (or it is private: hf auth login)",
@@ -21,14 +18,14 @@ _REASONS = {
     "LocalTokenNotFoundError": "{} needs a token: hf auth login",
 }
 
-# Where runs and models are kept: a mistyped path in one is no question for the Hub.
+# Folders of runs and models: a mistyped path in one is not a Hub id.
 _OUR_FOLDERS = ("runs", "models", "checkpoints")
 
 Answer = TypeVar("Answer")
 
 
 def is_hub_id(source: str) -> bool:
-    """Does it read as `owner/name`, and not as a path in a folder that is here?"""
+    """Whether `source` reads as `owner/name` and not as a path in an existing folder."""
     match = re.fullmatch(r"([A-Za-z0-9][\w.-]*)/[\w.-]+", source)
     if match is None or match[1] in _OUR_FOLDERS:
         return False
@@ -36,10 +33,10 @@ def is_hub_id(source: str) -> bool:
 
 
 def download(repo_id: str, files: Sequence[str], revision: str | None = None) -> Path:
-    """The folder in the local cache that now holds these files of a repository.
+    """Fetch files of a repository; returns their folder in the local cache.
 
-    Raises FileNotFoundError where huggingface_hub is not installed, there is no such repository or
-    revision, or neither the Hub nor a cached copy can be had.
+    Raises FileNotFoundError if huggingface_hub is not installed, there is no such repository or
+    revision, or neither the Hub nor a cached copy is available.
     """
     try:
         from huggingface_hub import snapshot_download
@@ -57,7 +54,7 @@ def download(repo_id: str, files: Sequence[str], revision: str | None = None) ->
 
 
 def push(
-    model: "HRM",
+    save: Callable[[Path], None],
     repo_id: str,
     *,
     private: bool = False,
@@ -65,14 +62,14 @@ def push(
     message: str = "Push with hrm_rl",
     files: Mapping[str, str] | None = None,
 ) -> str:
-    """Upload what `save_pretrained` writes, and text files beside it, in one commit.
+    """Upload a model's files, and text files beside them, in one commit.
 
     Args:
-        model: the model.
+        save: writes the model's files into a folder: `HRM.save_pretrained`.
         repo_id: `owner/name`; made if missing.
-        private: whether a repository made now is private.
+        private: whether a newly made repository is private.
         token: an access token; by default the one that `hf auth login` stored.
-        message: the commit's.
+        message: of the commit.
         files: texts by file name, such as README.md, the model card.
 
     Returns:
@@ -89,7 +86,7 @@ def push(
         raise ValueError(f"a repository on the Hub is owner/name, got {repo_id!r}")
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
+        save(Path(folder))
         for name, text in (files or {}).items():
             Path(folder, name).write_text(text, encoding="utf-8")
 
@@ -102,10 +99,10 @@ def push(
 
 
 def _asked(repo_id: str, ask: Callable[[], Answer]) -> Answer:
-    """What the Hub answers; any of its errors as a ValueError with one line."""
+    """Call `ask`; any error of the Hub becomes a ValueError with one line."""
     try:
         return ask()
-    except Exception as error:  # of whichever HTTP library this version uses
+    except Exception as error:  # of the HTTP library of this version
         for kind in type(error).__mro__:
             if kind.__name__ in _REASONS:
                 raise ValueError(_REASONS[kind.__name__].format(repo_id)) from error
@@ -115,9 +112,9 @@ def _asked(repo_id: str, ask: Callable[[], Answer]) -> Answer:
 
 
 def resolve(source: str | os.PathLike[str], files: Sequence[str], revision: str | None) -> Path:
-    """A folder that is here, or the cached copy of a repository on the Hub.
+    """A local folder, or the cached copy of a repository on the Hub.
 
-    Raises FileNotFoundError where it is neither.
+    Raises FileNotFoundError if it is neither.
     """
     folder = Path(source)
     if folder.is_dir():

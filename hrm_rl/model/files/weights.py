@@ -1,4 +1,7 @@
-"""Weights in and out: our folders (config.json + model.safetensors) and the reference's checkpoints."""
+"""Weights in and out: our folders (config.json + model.safetensors) and the reference's checkpoints.
+
+Reading gives (config, tensors, name), which `HRM.from_state` makes a model of; no model is known here.
+"""
 
 import dataclasses
 import json
@@ -13,39 +16,44 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from hrm_rl.files import written_whole
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.files.hub import resolve
-from hrm_rl.model.hrm import HRM
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-# How the model was trained, beside the two where it was pushed from a run.
+# How the model was trained; beside the two if it was pushed from a run.
 RUN_FILE = "run.json"
 
 # What torch.compile and the reference's wrappers put in front of a tensor's name.
 _WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.", "inner.")
-# Tensors some versions of the reference store that are scratch or can be computed.
+# Tensors of some versions of the reference that are scratch or can be computed.
 _DERIVED = ("puzzle_emb.local_weights", "puzzle_emb.local_ids", "rotary_emb.")
 
 
-def save_pretrained(model: HRM, directory: str | os.PathLike[str]) -> None:
+Loaded = tuple[HRMConfig, dict[str, Tensor], str]
+"""Configuration, tensors, and where they come from, for messages."""
+
+
+def write_pretrained(
+    config: HRMConfig, tensors: Mapping[str, Tensor], directory: str | os.PathLike[str]
+) -> None:
     """Write config.json and model.safetensors; each file appears whole or not at all."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS_FILE, model.state_dict())
-    write_whole(folder / CONFIG_FILE, json.dumps(model.config.to_dict(), indent=2) + "\n")
+    write_tensors(folder / WEIGHTS_FILE, tensors)
+    write_whole(folder / CONFIG_FILE, json.dumps(config.to_dict(), indent=2) + "\n")
 
 
-def load_pretrained(
+def read_pretrained(
     source: str | os.PathLike[str], revision: str | None = None, forward_dtype: str | None = None
-) -> HRM:
-    """Load a model from a folder, from a run folder (its newest checkpoint), or from the Hugging Face
-    Hub where huggingface_hub is installed; with `forward_dtype`, to compute in that instead of what it
-    was saved with.
+) -> Loaded:
+    """A model's configuration and tensors, from a folder, from a run folder (its newest checkpoint), or from
+    the Hugging Face Hub if huggingface_hub is installed; `forward_dtype` replaces the stored one.
 
     Raises:
         FileNotFoundError: neither such a folder nor a hub id, or a file is missing from the folder.
-        ValueError: a file is damaged, or the tensors do not fit the configuration.
+        ValueError: a file is damaged.
     """
     folder = resolve(source, (CONFIG_FILE, WEIGHTS_FILE), revision)
     checkpoints = list_checkpoints(folder)
@@ -58,40 +66,40 @@ def load_pretrained(
     try:
         config = HRMConfig.from_dict(json.loads(config_path.read_text()))
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{config_path} is no model configuration: {error}") from None
+        raise ValueError(f"{config_path} is not a model configuration: {error}") from None
     if forward_dtype is not None:
         config = dataclasses.replace(config, forward_dtype=forward_dtype)
     try:
         tensors = load_file(weights_path)
     except SafetensorError as error:
         raise ValueError(f"{weights_path} is damaged: {error}") from None
-    return _assemble(config, tensors, str(weights_path))
+    return config, tensors, str(weights_path)
 
 
 def fetch_pretrained(source: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """The folder of a model: as given, or the cached copy of one on the Hub, RUN_FILE with it.
+    """The folder of a model: as given, or the cached copy of one on the Hub, with RUN_FILE.
 
-    Raises FileNotFoundError where it is neither.
+    Raises FileNotFoundError if it is neither.
     """
     return resolve(source, (CONFIG_FILE, WEIGHTS_FILE, RUN_FILE), revision)
 
 
-def from_reference(
+def read_reference(
     checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
     arch: HRMConfig | Mapping[str, Any],
     seq_len: int,
-) -> HRM:
-    """Build a model from a checkpoint of the reference implementation.
+) -> Loaded:
+    """The configuration and tensors of a checkpoint of the reference implementation.
 
     Args:
         checkpoint: its state dict, or the path of one (read with `weights_only=True`).
         arch: its `arch` settings (`all_config.yaml` beside the checkpoint), or an HRMConfig.
-            Vocabulary, number of puzzle ids and their width are read off the tensors.
+            Vocabulary, number of puzzle ids and their width are read from the tensors.
         seq_len: cells of a puzzle: 81 for Sudoku, 900 for Maze and ARC.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a checkpoint of an HRM, or `arch` / `seq_len` do not fit its tensors.
+        ValueError: not a checkpoint of an HRM, or wrong settings in `arch`.
     """
     name = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
     tensors = read_reference_state(checkpoint)
@@ -104,24 +112,22 @@ def from_reference(
     try:
         config = HRMConfig.from_dict(settings)
     except ValueError as error:
-        raise ValueError(f"the settings given for {name} do not do: {error}") from None
-    return _assemble(config, tensors, name)
+        raise ValueError(f"the settings given for {name} are wrong: {error}") from None
+    return config, tensors, name
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    with written_whole(path) as partial:
+        partial.write_text(text)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file that appears whole or not at all."""
     whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    partial = path.with_name(path.name + ".partial")
-    # Not by save_file, whose files nobody but their owner may read.
-    partial.write_bytes(save(whole, metadata={"format": "pt"}))
-    os.replace(partial, path)
+    with written_whole(path) as partial:
+        # Not save_file, whose files are readable by their owner alone.
+        partial.write_bytes(save(whole, metadata={"format": "pt"}))
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -133,14 +139,16 @@ def list_checkpoints(run: Path) -> list[Path]:
 def read_reference_state(
     checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
 ) -> dict[str, Tensor]:
-    """A reference checkpoint's tensors under their bare names; raises as `from_reference` does."""
+    """A reference checkpoint's tensors under their bare names; raises as `read_reference`."""
     if isinstance(checkpoint, Mapping):
         name, tensors = "the state dict", dict(checkpoint)
     else:
         name, tensors = str(checkpoint), _read_torch_file(Path(checkpoint))
     tensors = {_bare_name(key): t for key, t in tensors.items()}
     if "embed_tokens.embedding_weight" not in tensors:
-        raise ValueError(f"{name} is no HRM checkpoint: it has no embed_tokens.embedding_weight")
+        raise ValueError(
+            f"{name} is not an HRM checkpoint: it has no embed_tokens.embedding_weight"
+        )
     return {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
 
 
@@ -155,21 +163,19 @@ def _read_torch_file(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle's protocol, before it is refused
+            warnings.simplefilter("ignore")  # about the pickle's protocol
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
-            f"{path} is no PyTorch state dict: it is damaged, or holds objects, which are not loaded"
+            f"{path} is not a PyTorch state dict: it is damaged, or holds objects, which are not loaded"
         ) from error
     if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
-        raise ValueError(f"{path} is no PyTorch state dict: it holds more than named tensors")
+        raise ValueError(f"{path} is not a PyTorch state dict: it holds more than named tensors")
     return dict(loaded)
 
 
-def _assemble(config: HRMConfig, tensors: Mapping[str, Tensor], name: str) -> HRM:
-    """A model of `config` with exactly these tensors; every misfit is named."""
-    model = HRM(config)
-    wanted = model.state_dict()
+def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name: str) -> None:
+    """Raises ValueError, listing the first misfits, if `tensors` differ from `wanted` in names or shapes."""
     problems = [f"{key} is missing" for key in wanted if key not in tensors]
     for key, tensor in tensors.items():
         if key not in wanted:
@@ -181,5 +187,3 @@ def _assemble(config: HRMConfig, tensors: Mapping[str, Tensor], name: str) -> HR
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise ValueError(f"{name} does not fit: " + "; ".join(problems[:3]) + more)
-    model.load_state_dict(dict(tensors))
-    return model

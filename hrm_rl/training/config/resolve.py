@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hrm_rl.agents.learning.learner import Q_SETTINGS, LearnerConfig
+from hrm_rl.agents.learning.config import LearnerConfig, q_defaults
 from hrm_rl.model import HRMConfig
 from hrm_rl.settings import SettingError
 from hrm_rl.training.config.layers import Layer
@@ -129,8 +129,8 @@ def _model(base: HRMConfig, given: dict[str, Any], needs: dict[str, int]) -> HRM
 
 
 def _learner(base: LearnerConfig, given: dict[str, Any]) -> LearnerConfig:
-    if given.get("halting", base.halting) != "q":
-        given = {name: getattr(LearnerConfig, name) for name in Q_SETTINGS} | given
+    if given.get("halting_loss", base.halting_loss) != "q":
+        given = q_defaults() | given
     return dataclasses.replace(base, **given)
 
 

@@ -17,6 +17,7 @@ import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from hrm_rl.agents import LearnerConfig
+from hrm_rl.agents.learning.config import RENAMED_SETTINGS
 from hrm_rl.model import HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.settings import check_one_of
@@ -56,8 +57,9 @@ _ABOUT_TABLES = {
     "data": "Which puzzles: [data] in a config file.",
 }
 TABLES = tuple(_ABOUT_TABLES)
-# Other names of settings: fields that a setting of the top level fills.
+# Other names of settings: fields that a setting of the top level fills, and names in older files.
 ALIASES = {"model.forward_dtype": "dtype", "learner.seed": "seed"}
+ALIASES |= {f"learner.{old}": f"learner.{new}" for old, new in RENAMED_SETTINGS.items()}
 _SHORT = {
     "learner.q_target": "--q-target",
     "learner.gradient": "--gradient",

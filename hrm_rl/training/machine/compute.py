@@ -191,7 +191,7 @@ def _row_seconds(
         # Fewer than four rows would time the casting of the weights, not the work.
         rows = int(min(batch_size, max(4, _PROBE_FLOPS / flops)))
         # Jointly trained halting runs a segment twice as `full` does, but spread over an episode.
-        student = Learner(network, rows, dataclasses.replace(learner, halting="q"))
+        student = Learner(network, rows, dataclasses.replace(learner, halting_loss="q"))
         inputs = random_tokens(config, rows)
         step = fixed_step(student, fixed_observation(inputs), inputs)
         times: list[float] = []

@@ -1,12 +1,13 @@
 """A training step on one fixed batch whose episodes never end: what probes and benchmarks time."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from hrm_rl.agents import Learner
+from hrm_rl.agents.learning.update import Update
+from hrm_rl.envs import Judgement
 from hrm_rl.model import HRMConfig
 
 
@@ -21,20 +22,13 @@ def fixed_observation(inputs: Tensor, segment: int = 0) -> dict[str, Tensor]:
     return {"inputs": inputs, "puzzle_identifiers": zeros, "segment": zeros + segment}
 
 
-def fixed_step(
-    learner: Learner, obs: dict[str, Tensor], labels: Tensor
-) -> Callable[[], dict[str, Tensor]]:
-    """A function that acts and learns on this observation once, and returns the step's metrics."""
-    going_on = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
-    info: dict[str, Any] = {
-        "correct": going_on,
-        "_episode": going_on,
-        "segments": obs["segment"] + 1,
-        "cell_accuracy": going_on.float(),
-    }
+def fixed_step(learner: Learner, obs: dict[str, Tensor], labels: Tensor) -> Callable[[], Update]:
+    """A function that acts and learns on this observation once; it returns the update."""
+    judged = Judgement.all_wrong(obs["segment"] + 1)
+    terminated = torch.zeros_like(judged.correct)
 
-    def step() -> dict[str, Tensor]:
+    def step() -> Update:
         out, _ = learner.act(obs)
-        return learner.learn(out, obs, labels, info)
+        return learner.learn(out, obs, labels, terminated, judged)
 
     return step

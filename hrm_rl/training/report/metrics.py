@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from hrm_rl.agents.learning.update import Update
 from hrm_rl.model.files.weights import write_whole
 from hrm_rl.training.run_folder import RunFolder
-
-_MEANS = ("loss", "token_loss", "q_halt_loss", "q_continue_loss")
-# Of jointly trained halting; a learner has all of these or none.
-_JOINT_MEANS = ("halting_loss", "expected_segments")
 
 
 class IntervalMetrics:
@@ -29,34 +26,35 @@ class IntervalMetrics:
 
     def _clear(self) -> None:
         self.steps = 0
-        self.names: tuple[str, ...] = _MEANS
-        self.means = torch.zeros(len(_MEANS), device=self.device)
+        self.names: tuple[str, ...] = ()
+        self.means = torch.zeros(0, device=self.device)
+        self.broken = torch.zeros(0, dtype=torch.int64, device=self.device)
         self.judged = torch.zeros(4, device=self.device)
         self.histogram = torch.zeros(self.halt_max_steps + 1, device=self.device)
-        self.broken = torch.zeros(len(_MEANS), dtype=torch.int64, device=self.device)
         self.start = time.perf_counter()
 
-    def add(self, metrics: dict[str, Tensor], step: int = 1) -> None:
+    def add(self, update: Update, step: int = 1) -> None:
         """Take in step number `step`; only rows whose episode ended are judged, as the reference does."""
-        if self.steps == 0 and _JOINT_MEANS[0] in metrics:
-            self.names = _MEANS + _JOINT_MEANS
-            self.means = torch.zeros(len(self.names), device=self.device)
-            self.broken = torch.zeros(len(self.names), dtype=torch.int64, device=self.device)
+        losses, rows = update.losses, update.rows
+        if self.steps == 0:
+            self.names = tuple(losses)
+            self.means = torch.zeros(len(losses), device=self.device)
+            self.broken = torch.zeros(len(losses), dtype=torch.int64, device=self.device)
         self.steps += 1
-        means = torch.stack([metrics[name] for name in self.names])
+        means = torch.stack(list(losses.values()))
         self.means += means
         self.broken = torch.where((self.broken == 0) & ~means.isfinite(), step, self.broken)
-        ended = metrics["ended"].float()
-        agrees = (metrics["q_halt"] >= 0) == metrics["correct"]
+        ended = rows.ended.float()
+        agrees = (rows.q_halt >= 0) == rows.correct
         self.judged += torch.stack(
             [
                 ended.sum(),
-                (ended * metrics["correct"]).sum(),
-                (ended * metrics["cell_accuracy"]).sum(),
+                (ended * rows.correct).sum(),
+                (ended * rows.cell_accuracy).sum(),
                 (ended * agrees).sum(),
             ]
         )
-        self.histogram.scatter_add_(0, metrics["segments"], ended)
+        self.histogram.scatter_add_(0, rows.segments, ended)
 
     def first_broken(self) -> tuple[str, int] | None:
         """Which loss was first no finite number, and at which step; None if all were."""

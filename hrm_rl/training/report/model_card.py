@@ -9,7 +9,6 @@ from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.files.weights import CONFIG_FILE, RUN_FILE
 from hrm_rl.training.kind import OWN
-from hrm_rl.training.loop import halting_rule
 from hrm_rl.training.presets import Preset, SudokuData
 from hrm_rl.training.run_folder import RunFolder
 
@@ -28,19 +27,6 @@ _FIGURES = {
     "count": "puzzles",
 }
 # By a rule's name, the part of its spec before the colon.
-_RULES = {
-    "q": "the paper's: stop when q_halt > q_continue",
-    "q-halt": "stop when q_halt > 0; q_continue was not trained",
-    "act": "stop when the sum of sigmoid(q_halt) over the segments run reaches it; trained by Graves' "
-    "adaptive computation time",
-    "ponder": "stop when having halted, with probability sigmoid(q_halt) after each segment, is that "
-    "likely; trained by PonderNet's loss",
-}
-_LEARNED = {
-    "q": "by Q-learning when to stop",
-    "act": "when to stop jointly with the answers, by Graves' adaptive computation time",
-    "ponder": "when to stop jointly with the answers, by PonderNet's loss",
-}
 
 
 def model_card(run: RunFolder, repo_id: str) -> str:
@@ -102,7 +88,7 @@ def _card(
         f"A [Hierarchical Reasoning Model](https://arxiv.org/abs/2506.21734) of "
         f"{model.num_parameters():,} parameters for {kind}, trained from hrm_rl's preset "
         f"`{preset.name}` (settings below) for {step:,} steps. It thinks one *segment* at a time "
-        f"and learned {_LEARNED[preset.learner.halting]}. This card was written from the run's own "
+        f"and learned {preset.learner.stopping.learned}. This card was written from the run's own "
         f"records by hrm_rl {hrm_rl.__version__}.",
         _use(preset, repo_id),
     ]
@@ -118,7 +104,7 @@ def _card(
 
 
 def _use(preset: Preset, repo_id: str) -> str:
-    rule = halting_rule(preset)
+    rule = preset.learner.rule
     judged = f"`hrm-rl eval {repo_id}` judges it on puzzles of classes held out of training."
     if preset.data.family == OWN:
         judged = (
@@ -143,11 +129,11 @@ def _figures(preset: Preset, validation: dict[str, Any]) -> str:
     }
     if "segments taken, mean" in rows:
         rows["segments taken, mean"] = f"{validation['mean_segments']:.2f}"
-    rule = halting_rule(preset)
+    rule, rule_in_words = preset.learner.rule, preset.learner.stopping.rule_in_words
     unseen = "" if preset.data.file else ", on puzzles of classes that training never saw"
     return (
         f"## Figures\n\nThe run's last validation, after {validation['step']:,} steps{unseen}.\n"
-        f"Halting: `{rule}`, {_RULES[rule.partition(':')[0]]}.\n\n{_table(rows)}"
+        f"Halting: `{rule}`, {rule_in_words}.\n\n{_table(rows)}"
     )
 
 
@@ -224,12 +210,8 @@ def _training(preset: Preset, step: int) -> dict[str, Any]:
 
 def _stopping(learner: LearnerConfig) -> dict[str, Any]:
     """What stopping was learned from."""
-    if learner.halting == "act":
-        return {"ponder cost": f"{learner.act_cost:g}", "epsilon": f"{learner.act_epsilon:g}"}
-    if learner.halting == "ponder":
-        price = {"halting prior": f"{learner.ponder_prior:g}"}
-        return price | {"weight of its divergence": f"{learner.ponder_weight:g}"}
-    return {"Q target": f"`{learner.q_target}`", "segment cost": f"{learner.segment_cost:g}"}
+    values = {words: getattr(learner, name) for name, words in learner.stopping.card.items()}
+    return {k: f"`{v}`" if isinstance(v, str) else f"{v:g}" for k, v in values.items()}
 
 
 def _base_name(file: str) -> str:

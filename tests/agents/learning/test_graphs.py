@@ -36,8 +36,9 @@ class Game:
             next_obs, _, terminated, _, next_info = self.envs.step(action)
             shown = {"logits": out.logits, "q_halt": out.q_halt, "z_L": out.carry.z_L, **action}
             shown |= {"terminated": terminated}
-            metrics = self.learner.learn(out, self.obs, self.info["labels"], next_info)
-            shown |= {f"metric.{name}": value for name, value in metrics.items()}
+            labels = self.info["labels"]
+            update = self.learner.learn(out, self.obs, labels, terminated, next_info)
+            shown |= {f"metric.{name}": value for name, value in update.items()}
             self.seen.append({name: value.detach().clone() for name, value in shown.items()})
             self.obs, self.info = next_obs, next_info
         return self
@@ -205,18 +206,18 @@ def test_a_segment_may_be_run_again_before_it_is_learned_from(model, easy_source
 def test_learning_from_another_segment_is_refused(model, easy_source) -> None:
     game = Game(GraphedLearner(model(), 8, config()), easy_source)
     out, action = game.learner.act(game.obs)
-    *_, info = game.envs.step(action)
+    _, _, terminated, _, info = game.envs.step(action)
     game.learner.act(game.obs)
     with pytest.raises(ValueError, match="takes what the last act"):
-        game.learner.learn(out, game.obs, game.info["labels"], info)
+        game.learner.learn(out, game.obs, game.info["labels"], terminated, info)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"q_target": "every:2"}, "'every:2'.*subsample:P"),
-        ({"halting": "act"}, "'act'"),
-        ({"halting": "ponder"}, "'ponder'"),
+        ({"halting_loss": "act"}, "'act'"),
+        ({"halting_loss": "ponder"}, "'ponder'"),
     ],
 )
 def test_steps_that_are_not_alike_are_refused(model, changes, message) -> None:

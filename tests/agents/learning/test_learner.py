@@ -5,7 +5,8 @@ import torch
 
 from hrm_rl.agents import Learner, LearnerConfig
 from hrm_rl.agents.learning.q_targets import continue_target
-from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.envs import Judgement, PuzzleVectorEnv
+from hrm_rl.halting import parse_rule
 from hrm_rl.model.hrm import SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
@@ -27,14 +28,18 @@ def halts(learner, q_halt, q_continue, segment) -> list[bool]:
 # --- acting ---------------------------------------------------------------------------------------
 
 
-def test_halts_where_halting_is_worth_more(hrm) -> None:
-    learner = Learner(hrm(halt_exploration_prob=0.0), 3)
-    assert halts(learner, [1.0, -1.0, 0.5], [0.0, -2.0, 0.5], [0, 0, 0]) == [True, True, False]
-
-
-def test_without_a_target_halts_where_q_halt_is_positive(hrm) -> None:
-    learner = Learner(hrm(halt_exploration_prob=0.0), 3, LearnerConfig(q_target="none"))
-    assert halts(learner, [1.0, -1.0, 0.5], [0.0, -2.0, 9.0], [0, 0, 0]) == [True, False, True]
+@pytest.mark.parametrize(
+    ("q_target", "q_continue", "wanted"),
+    [
+        ("full", [0.0, -2.0, 0.5], [True, True, False]),
+        ("none", [0.0, -2.0, 9.0], [True, False, True]),
+    ],
+)
+def test_halts_by_the_rule_that_it_trains_for(hrm, q_target, q_continue, wanted) -> None:
+    """q_halt > q_continue, or without a target q_halt > 0."""
+    learner = Learner(hrm(halt_exploration_prob=0.0), 3, LearnerConfig(q_target=q_target))
+    assert learner.rule == ("q" if q_target == "full" else "q-halt:0")
+    assert halts(learner, [1.0, -1.0, 0.5], q_continue, [0, 0, 0]) == wanted
 
 
 def test_answer_is_the_most_likely_token(hrm) -> None:
@@ -74,7 +79,7 @@ def test_floor_of_an_episode_stays(hrm) -> None:
     assert torch.equal(floor, floor[:1].expand(4, -1))
 
 
-def test_floor_of_a_step_is_drawn_anew(hrm) -> None:
+def test_floor_of_a_step_is_drawn_again(hrm) -> None:
     explores = floors(hrm, "step", 2, prob=0.5) > 0
     assert (explores[0] & explores[1]).double().mean().item() == pytest.approx(0.25, abs=0.03)
 
@@ -127,21 +132,43 @@ def test_target_comes_from_the_next_segment_on_the_same_puzzle(loop, hrm) -> Non
     torch.testing.assert_close(m["q_target"], wanted)
 
 
-def test_carry_of_ended_rows_begins_anew(loop, hrm) -> None:
+def test_segments_of_new_puzzles_start_from_a_fresh_carry(loop, hrm, monkeypatch) -> None:
     model = hrm(halt_max_steps=3)
     torch.nn.init.normal_(model.q_head.weight)
-    game = loop(model)
-    seen = set()
+    game, given = loop(model), []
+    forward = model.forward
+    monkeypatch.setattr(
+        model,
+        "forward",
+        lambda carry, *args, **kw: given.append(carry) or forward(carry, *args, **kw),
+    )
+    game.step()
+    fresh, seen = model.initial_carry(8), set()
     for _ in range(6):
+        ended, reached = game.terminated, game.out.carry
+        given.clear()
         game.step()
-        fresh = model.initial_carry(8)
-        ended = game.terminated
         seen |= set(ended.tolist())
-        for z, start, reached in zip(game.learner.carry, fresh, game.out.carry, strict=True):
+        for z, start, last in zip(given[0], fresh, reached, strict=True):
             assert torch.equal(z[ended], start[ended])
-            assert torch.equal(z[~ended], reached[~ended])
-        assert torch.equal(game.obs["segment"] == 0, ended)
+            assert torch.equal(z[~ended], last[~ended])
     assert seen == {True, False}
+
+
+def test_both_forms_of_learn_are_one(loop) -> None:
+    """The older form reads what ended from the info."""
+    old, new = loop(q_target="delayed"), loop(q_target="delayed")
+    for _ in range(5):
+        wanted = new.step()
+        out, action = old.learner.act(old.obs)
+        next_obs, *_, next_info = old.envs.step(action)
+        found = old.learner.learn(out, old.obs, old.info["labels"], next_info)
+        old.obs, old.info = next_obs, next_info
+        assert dict(found).keys() == dict(wanted).keys()
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert set(found.losses) | set(found.rows._fields) == set(found)
+    with pytest.raises(ValueError, match="needs the step's info"):
+        old.learner.learn(out, old.obs, old.info["labels"], new.terminated)
 
 
 def test_without_a_target_the_continue_head_is_not_touched(loop, hrm) -> None:
@@ -163,22 +190,23 @@ def test_a_limit_of_one_segment_has_no_continue_loss(loop, hrm) -> None:
     assert game.model.q_head.bias[1] == -5
 
 
+def observation(inputs) -> dict[str, torch.Tensor]:
+    zeros = torch.zeros(len(inputs), dtype=torch.int64)
+    return {"inputs": inputs, "puzzle_identifiers": zeros, "segment": zeros}
+
+
+def learn_wrong(learner, obs, labels):
+    """An update from first drafts that were all wrong and ended their episodes."""
+    judged = Judgement.all_wrong(obs["segment"] + 1)
+    return learner.learn(learner.act(obs)[0], obs, labels, ~judged.correct, judged)
+
+
 def test_padded_row_teaches_only_that_halting_on_it_is_right(hrm) -> None:
-    model = hrm(halt_max_steps=1)
-    learner = Learner(model, 2)
-    obs = {
-        "inputs": torch.ones(2, 16, dtype=torch.int64),
-        "puzzle_identifiers": torch.zeros(2, dtype=torch.int64),
-        "segment": torch.zeros(2, dtype=torch.int64),
-    }
-    out, _ = learner.act(obs)
-    no, one = torch.zeros(2, dtype=torch.bool), torch.ones(2, dtype=torch.int64)
-    info = {"correct": no, "segments": one, "cell_accuracy": no.float(), "_episode": ~no}
+    obs = observation(torch.ones(2, 16, dtype=torch.int64))
     labels = torch.full((2, 16), IGNORE_LABEL)
-    m = learner.learn(out, obs, labels, info)
+    m = learn_wrong(Learner(hrm(halt_max_steps=1), 2), obs, labels)
     assert m["token_loss"] == 0
-    wanted = -torch.tensor(-5.0).sigmoid().log()
-    torch.testing.assert_close(m["q_halt_loss"], wanted)
+    torch.testing.assert_close(m["q_halt_loss"], -torch.tensor(-5.0).sigmoid().log())
     assert not m["ended"].any()  # no episode to count
 
 
@@ -188,22 +216,12 @@ def test_gradient_is_divided_by_the_batch(hrm, monkeypatch) -> None:
     for rows in (1, 4):
         model = hrm(halt_max_steps=1)
         learner = Learner(model, rows)
-        found = []
         monkeypatch.setattr(
-            learner, "apply_gradients", lambda f=found, m=model: f.append(m.lm_head.weight.grad)
+            learner, "apply_gradients", lambda m=model: norms.append(m.lm_head.weight.grad)
         )
-        zeros = torch.zeros(rows, dtype=torch.int64)
         inputs = torch.arange(16).remainder(6).expand(rows, 16)
-        obs = {"inputs": inputs, "puzzle_identifiers": zeros, "segment": zeros}
-        info = {
-            "correct": zeros.bool(),
-            "segments": zeros + 1,
-            "cell_accuracy": zeros.float(),
-            "_episode": zeros == 0,
-        }
-        learner.learn(learner.act(obs)[0], obs, inputs, info)
-        norms.append(found[0])
-    torch.testing.assert_close(norms[0], norms[1])
+        learn_wrong(learner, observation(inputs), inputs)
+    torch.testing.assert_close(*norms)
 
 
 def test_learning_rate_follows_the_schedule(loop) -> None:
@@ -227,7 +245,7 @@ def test_puzzle_embedding_has_its_own_rate_on_the_same_schedule(loop, hrm) -> No
 
 @pytest.mark.parametrize("q_target", ["full", "delayed", "lambda:0.5", "every:2"])
 @pytest.mark.parametrize("changes", [{}, {"exploration": "episode", "optimizer": "adamw"}])
-def test_a_resume_is_bit_for_bit_the_run(loop, hrm, q_target, changes) -> None:
+def test_a_resume_is_bit_for_bit_the_run(loop, hrm, continued, q_target, changes) -> None:
     def start():
         model = hrm(puzzle_emb_ndim=16, halt_exploration_prob=0.5)
         with torch.no_grad():
@@ -239,10 +257,7 @@ def test_a_resume_is_bit_for_bit_the_run(loop, hrm, q_target, changes) -> None:
         whole.step()
     for _ in range(3):
         first.step()
-    second.model.load_state_dict(first.model.state_dict())
-    second.learner.load_state_dict(first.learner.state_dict())
-    second.envs.load_state_dict(first.envs.state_dict())
-    second.obs, second.info = second.envs.current()
+    continued(first, second)
     for _ in range(4):
         second.step()
 
@@ -272,25 +287,65 @@ def test_same_seed_same_run_and_another_seed_another(loop, hrm) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("settings", "words"),
     [
-        ("optimizer", "sgd"),
-        ("token_loss", "hinge"),
-        ("gradient", "two-step"),
-        ("exploration", "always"),
-        ("q_target", "half"),
-        ("gamma", 0.0),
-        ("gamma", 1.1),
-        ("lr", -1.0),
-        ("weight_decay", float("nan")),
-        ("warmup_steps", -1),
-        ("segment_cost", -0.1),
-        ("lr_min_ratio", 0.1),
+        ({"optimizer": "sgd"}, "optimizer.*adam-atan2, adamw.*'sgd'"),
+        ({"token_loss": "hinge"}, "token_loss.*'hinge'"),
+        ({"gradient": "two-step"}, "gradient.*'two-step'"),
+        ({"exploration": "always"}, "exploration.*step, episode.*'always'"),
+        ({"q_target": "half"}, "q_target.*'half'"),
+        ({"gamma": 0.0}, "gamma.*0.0"),
+        ({"gamma": 1.1}, "gamma.*1.1"),
+        ({"lr": -1.0}, "lr.*-1.0"),
+        ({"weight_decay": float("nan")}, "weight_decay.*nan"),
+        ({"betas": (0.9, 1.0)}, "betas.*1.0"),
+        ({"warmup_steps": -1}, "warmup_steps.*-1"),
+        ({"segment_cost": -0.1}, "segment_cost.*-0.1"),
+        ({"total_steps": 0}, "total_steps.*0"),
+        ({"lr_min_ratio": 0.1}, "lr_min_ratio needs total_steps"),
+        ({"halting_loss": "both"}, "halting_loss.*q, act, ponder.*'both'"),
+        ({"ponder_prior": 0.0}, "ponder_prior.*0.0"),
+        ({"ponder_prior": 1.0}, "ponder_prior.*1.0"),
+        ({"ponder_weight": -1.0}, "ponder_weight.*-1.0"),
+        ({"act_cost": float("nan")}, "act_cost.*nan"),
+        ({"act_epsilon": 0.0}, "act_epsilon.*0.0"),
+        *(
+            ({"halting_loss": loss, name: value}, f"^{name} .*halting_loss '{loss}'.*must be")
+            for loss in ("act", "ponder")
+            for name, value in (
+                ("q_target", "delayed"),
+                ("exploration", "episode"),
+                ("gamma", 0.9),
+                ("segment_cost", 0.1),
+            )
+        ),
     ],
 )
-def test_bad_setting_is_refused_by_name(field, value) -> None:
-    with pytest.raises(ValueError, match=field):
-        LearnerConfig(**{field: value})
+def test_bad_settings_are_refused_by_name(settings, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        LearnerConfig(**settings)
+
+
+def test_stored_settings_may_have_their_older_names() -> None:
+    stored = {"halting": "ponder", "betas": [0.8, 0.9]}
+    wanted = LearnerConfig(halting_loss="ponder", betas=(0.8, 0.9))
+    assert LearnerConfig.from_dict(stored) == wanted
+    assert LearnerConfig.from_dict(dataclasses.asdict(wanted)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({}, "q"),
+        ({"q_target": "none"}, "q-halt:0"),
+        ({"halting_loss": "act"}, "act:0.99"),
+        ({"halting_loss": "act", "act_epsilon": 0.25}, "act:0.75"),
+        ({"halting_loss": "ponder"}, "ponder:0.5"),
+    ],
+)
+def test_rule_that_training_is_for(settings, rule) -> None:
+    found = LearnerConfig(**settings).rule
+    assert found == rule and str(parse_rule(found)) in (rule, "q-halt:0.0")
 
 
 def test_defaults_are_the_references_sudoku_recipe() -> None:
@@ -325,22 +380,21 @@ def test_rows_that_somebody_else_reset_start_on_a_fresh_carry(loop) -> None:
     assert torch.equal(out.logits, fresh.logits)
 
 
-def test_environments_are_looked_at(hrm, easy_source) -> None:
-    model, config = hrm(halt_max_steps=4), LearnerConfig(segment_cost=0.1)
-    right = {"halt_max_steps": 4, "segment_cost": 0.1}
-    learner = Learner.for_envs(model, PuzzleVectorEnv(3, easy_source, **right), config)
+@pytest.mark.parametrize(
+    ("model", "envs", "words"),
+    [
+        ({}, {"halt_max_steps": 16}, "halt_max_steps is 16 in the environments but 4 in the model"),
+        ({}, {"segment_cost": 0.0}, "segment_cost is 0.0 .* but 0.1"),
+        ({}, {"autoreset_mode": "NextStep"}, "autoreset_mode is .*NEXT_STEP"),
+        ({"seq_len": 81, "vocab_size": 3}, {}, r"seq_len is 16 .* 81 .*; .* have \d tokens .* 3"),
+    ],
+)
+def test_environments_that_do_not_fit_are_refused(hrm, easy_source, model, envs, words) -> None:
+    config, right = LearnerConfig(segment_cost=0.1), {"halt_max_steps": 4, "segment_cost": 0.1}
+    learner = Learner.for_envs(hrm(), PuzzleVectorEnv(3, easy_source, **right), config)
     assert learner.num_envs == 3 and learner.config is config
-    for wrong, message in (
-        ({"halt_max_steps": 16}, "halt_max_steps is 16 there and 4 here"),
-        ({"segment_cost": 0.0}, "segment_cost is 0.0 there and 0.1 here"),
-        ({"autoreset_mode": "NextStep"}, "autoreset_mode is .*NEXT_STEP"),
-    ):
-        envs = PuzzleVectorEnv(3, easy_source, **right | wrong)
-        with pytest.raises(ValueError, match=message):
-            Learner.for_envs(model, envs, config)
-    with pytest.raises(ValueError, match=r"seq_len is 16 there and 81 here; there are \d tokens"):
-        other = hrm(halt_max_steps=4, seq_len=81, vocab_size=3)
-        Learner.for_envs(other, PuzzleVectorEnv(3, easy_source, **right), config)
+    with pytest.raises(ValueError, match=words):
+        Learner.for_envs(hrm(**model), PuzzleVectorEnv(3, easy_source, **right | envs), config)
 
 
 def test_another_number_of_rows_is_named(hrm, easy_source) -> None:

@@ -4,9 +4,26 @@ import pytest
 import torch
 
 from hrm_rl.agents.learning.losses import q_loss
-from hrm_rl.agents.learning.q_targets import Experience, target_rule
+from hrm_rl.agents.learning.q_targets import Experience, continue_target, target_rule
 
-BATCH, LIMIT = 8, 4
+BATCH = 8
+
+
+@pytest.mark.parametrize(
+    ("q_halt", "q_continue", "last", "price", "wanted"),
+    [
+        (1.0, 0.0, False, (), 0.7310586),  # the better of both
+        (-2.0, 3.0, False, (), 0.9525741),
+        (-2.0, 3.0, True, (), 0.1192029),  # only halting is left
+        (2.0, 2.0, False, (0.9, 0.05), 0.9 * 0.8807971 - 0.05),
+        (-9.0, -9.0, False, (1.0, 0.5), 0.0),  # stays a probability
+    ],
+)
+def test_continue_target_by_hand(q_halt, q_continue, last, price, wanted):
+    target = continue_target(
+        torch.tensor(q_halt), torch.tensor(q_continue), torch.tensor(last), *price
+    )
+    assert target.item() == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.fixture

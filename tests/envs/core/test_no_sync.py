@@ -143,8 +143,8 @@ def training(
         nonlocal now
         obs, info = now
         out, action = learner.act(obs)
-        next_obs, _, _, _, next_info = envs.step(action)
-        learner.learn(out, obs, info["labels"], next_info)
+        next_obs, _, terminated, _, next_info = envs.step(action)
+        learner.learn(out, obs, info["labels"], terminated, next_info)
         now = next_obs, next_info
 
     return learner, step

@@ -273,7 +273,7 @@ def test_a_bank_comes_from_its_file_and_by_split(tmp_path: Any) -> None:
     for split, size in sizes.items():
         envs = make_vector_env(2, tmp_path / "bank.safetensors", split=split)
         assert isinstance(envs, HaltingVectorEnv) and envs.bank.num_puzzles == size
-        assert envs.rules.halt_max_steps == 3
+        assert envs.settings.halt_max_steps == 3
     with pytest.raises(ValueError, match="no puzzle of split 'train'; it has validation, test"):
         make_env(tmp_path / "bank.safetensors", split="train")
     with pytest.raises(FileNotFoundError, match="nowhere"):

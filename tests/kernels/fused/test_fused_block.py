@@ -14,8 +14,9 @@ import torch
 from hrm_rl.kernels import dispatch
 from hrm_rl.kernels.fused import block as fused_block
 from hrm_rl.kernels.fused.block import fused_blocks, obstacle, wanted
-from hrm_rl.model import recurrence
-from hrm_rl.model.layers import BlockWeights, block, rotary_tables
+from hrm_rl.model import layers
+from hrm_rl.model.layers import rotary_tables
+from hrm_rl.model.recurrence import BlockWeights, block
 
 ROOT = Path(__file__).parents[3]
 
@@ -147,8 +148,8 @@ def test_calls_with_a_gradient_stay_block_by_block(
         calls.append(arguments)
         return fused_blocks(*arguments)
 
-    monkeypatch.setattr(recurrence, "wanted", lambda *_: True)
-    monkeypatch.setattr(recurrence, "fused_blocks", counted)
+    monkeypatch.setattr(layers, "wanted", lambda *_: True)
+    monkeypatch.setattr(layers, "fused_blocks", counted)
     found, gradients = run()
     assert len(calls) == fused_calls
     torch.testing.assert_close(found, usual, rtol=1e-4, atol=1e-4)
@@ -167,7 +168,7 @@ import sys
 sys.modules["triton"] = None
 import torch
 from hrm_rl.kernels.fused.block import fused_blocks
-from hrm_rl.model.layers import Block, BlockWeights
+from hrm_rl.model.recurrence import BlockWeights
 one = BlockWeights(torch.ones(96, 32), torch.ones(32, 32), torch.ones(32, 32), torch.ones(32, 16))
 print(fused_blocks(torch.ones(1, 2, 32), [one], None, 1, 1e-5).mean().item())
 """

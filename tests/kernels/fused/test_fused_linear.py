@@ -103,7 +103,9 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
 @pytest.mark.parametrize("pending", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_eager_twins_are_the_norm_and_then_the_layer(dtype, pending) -> None:
-    from hrm_rl.model.layers import rms_norm, rotary_tables, rotate
+    from hrm_rl.kernels.rms_norm import rms_norm
+    from hrm_rl.kernels.rope import rotate
+    from hrm_rl.model.layers import rotary_tables
 
     torch.manual_seed(0)
     heads, head_dim, tokens, inner, eps = 2, 32, 5, 48, 1e-5

@@ -246,11 +246,11 @@ def test_a_mistake_on_the_command_line_names_the_option(write) -> None:
 
 @pytest.mark.parametrize("name", ["sudoku-4x4", "sudoku-6x6"])
 def test_other_ways_to_learn_halting_leave_the_q_targets_out(name) -> None:
-    run = resolve(Layer({"learner.halting": "ponder"}, name))
-    assert (run.preset.learner.halting, run.preset.learner.q_target) == ("ponder", "full")
+    run = resolve(Layer({"learner.halting_loss": "ponder"}, name))
+    assert (run.preset.learner.halting_loss, run.preset.learner.q_target) == ("ponder", "full")
     assert find_preset(name).learner.q_target.startswith("subsample")
     with pytest.raises(ValueError, match=r"--q-target 'none' is for halting"):
-        resolve(Layer({"learner.halting": "act", "learner.q_target": "none"}, name))
+        resolve(Layer({"learner.halting_loss": "act", "learner.q_target": "none"}, name))
 
 
 # --- resumes --------------------------------------------------------------------------------------

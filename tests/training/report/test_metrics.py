@@ -7,6 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from hrm_rl.agents.learning.update import Rows, Update
 from hrm_rl.training.report.boards import TAG
 from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog
 from hrm_rl.training.run_folder import RunFolder
@@ -22,18 +23,12 @@ def board(run) -> EventAccumulator:
     return events
 
 
-def step_metrics(ended, correct, segments, q_halt, loss=1.0) -> dict:
-    return {
-        "loss": torch.tensor(loss),
-        "token_loss": torch.tensor(loss / 2),
-        "q_halt_loss": torch.tensor(0.25),
-        "q_continue_loss": torch.tensor(0.125),
-        "ended": torch.tensor(ended),
-        "correct": torch.tensor(correct),
-        "cell_accuracy": torch.tensor([1.0 if c else 0.5 for c in correct]),
-        "segments": torch.tensor(segments),
-        "q_halt": torch.tensor(q_halt),
-    }
+def step_metrics(ended, correct, segments, q_halt, loss=1.0, **more) -> Update:
+    losses = {"loss": loss, "token_loss": loss / 2, "q_halt_loss": 0.25, "q_continue_loss": 0.125}
+    cells = [1.0 if c else 0.5 for c in correct]
+    rows = (ended, correct, cells, segments, q_halt, q_halt, q_halt)
+    losses = {name: torch.tensor(value) for name, value in (losses | more).items()}
+    return Update(losses, Rows(*map(torch.tensor, rows)))
 
 
 def test_interval_by_hand() -> None:
@@ -61,10 +56,9 @@ def test_interval_by_hand() -> None:
 
 def test_jointly_trained_halting_has_two_figures_more() -> None:
     metrics = IntervalMetrics(4, torch.device("cpu"))
-    step = step_metrics([True], [True], [4], [1.0])
     for price, segments in ((0.5, 3.0), (0.25, 2.0)):
-        joint = {"halting_loss": torch.tensor(price), "expected_segments": torch.tensor(segments)}
-        metrics.add(step | joint)
+        joint = {"halting_loss": price, "expected_segments": segments}
+        metrics.add(step_metrics([True], [True], [4], [1.0], **joint))
     figures, _ = metrics.take()
     assert figures["train/halting_loss"] == 0.375 and figures["train/expected_segments"] == 2.5
     assert figures["train/loss"] == 1.0

@@ -106,7 +106,7 @@ def test_a_run_without_a_target_halts_otherwise(tmp_path) -> None:
     ],
 )
 def test_a_run_with_jointly_trained_halting_says_so(tmp_path, halting, rule, words) -> None:
-    learner = {"halting": halting, "act_cost": 0.03, "ponder_prior": 0.4}
+    learner = {"halting_loss": halting, "act_cost": 0.03, "ponder_prior": 0.4}
     card = model_card(make_run(tmp_path / "run", validation(40, 0.5), **learner), "a/b")
     for text in (f'rule="{rule}"', f"Halting: `{rule}`, stop when", *words):
         assert text in card, text

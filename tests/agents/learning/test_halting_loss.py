@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hrm_rl.agents.learning.joint_loss import act_loss, ponder_loss
+from hrm_rl.agents.learning.halting_loss import ACT, PonderNet
 
 
 def logits(*rates: float) -> torch.Tensor:
@@ -30,7 +30,7 @@ def by_rate(loss: torch.Tensor, q_halt: torch.Tensor) -> list[float]:
 def test_halting_distribution_by_hand() -> None:
     """The limit takes what is left, whatever the last unit says."""
     for last in (0.1, 0.9):
-        episode = ponder_loss(losses(3, 2, 1), logits(0.25, 0.5, last), prior=0.5, weight=0.0)
+        episode = PonderNet(0.5, 0.0)(losses(3, 2, 1), logits(0.25, 0.5, last))
         assert episode.weights[:, 0].tolist() == pytest.approx([0.25, 0.375, 0.375])
         assert episode.loss.item() == pytest.approx(0.75 + 0.75 + 0.375)
         assert episode.segments.item() == pytest.approx(0.25 + 0.75 + 1.125)
@@ -40,13 +40,13 @@ def test_halting_distribution_by_hand() -> None:
 def test_divergence_from_the_cut_geometric_prior_by_hand() -> None:
     p, prior = [0.25, 0.375, 0.375], [4 / 7, 2 / 7, 1 / 7]  # 1/2, 1/4, 1/8 scaled to 1
     wanted = 2.0 * sum(a * math.log(a / b) for a, b in zip(p, prior, strict=True))
-    episode = ponder_loss(losses(0, 0, 0), logits(0.25, 0.5, 0.5), prior=0.5, weight=2.0)
+    episode = PonderNet(0.5, 2.0)(losses(0, 0, 0), logits(0.25, 0.5, 0.5))
     assert episode.price.item() == episode.loss.item() == pytest.approx(wanted)
 
 
 def test_the_prior_itself_costs_nothing_and_is_a_minimum() -> None:
     q_halt = logits(4 / 7, 2 / 3, 0.5)
-    episode = ponder_loss(losses(0, 0, 0), q_halt, prior=0.5, weight=1.0)
+    episode = PonderNet(0.5, 1.0)(losses(0, 0, 0), q_halt)
     assert episode.loss.item() == pytest.approx(0, abs=1e-12)
     assert by_rate(episode.loss, q_halt) == pytest.approx([0, 0, 0], abs=1e-12)
 
@@ -54,16 +54,16 @@ def test_the_prior_itself_costs_nothing_and_is_a_minimum() -> None:
 def test_gradient_of_the_weights_by_hand() -> None:
     """d loss / d lambda_1 = L_1 - (the loss of going on)."""
     q_halt, ce = logits(0.25, 0.5, 0.5), losses(3, 2, 1)
-    episode = ponder_loss(ce, q_halt, prior=0.5, weight=0.0)
+    episode = PonderNet(0.5, 0.0)(ce, q_halt)
     assert by_rate(episode.loss, q_halt) == pytest.approx([3 - 1.5, 0.75 * (2 - 1), 0])
-    (weights,) = torch.autograd.grad(ponder_loss(ce, q_halt, prior=0.5, weight=1.0).loss.sum(), ce)
+    (weights,) = torch.autograd.grad(PonderNet(0.5, 1.0)(ce, q_halt).loss.sum(), ce)
     assert torch.equal(weights, episode.weights)
 
 
 @pytest.mark.parametrize("logit", [-200.0, 200.0])
 def test_certain_units_leave_the_loss_finite(logit) -> None:
     q_halt = torch.full((4, 1), logit, requires_grad=True)
-    episode = ponder_loss(torch.ones(4, 1), q_halt, prior=0.2, weight=0.01)
+    episode = PonderNet(0.2, 0.01)(torch.ones(4, 1), q_halt)
     assert episode.loss.isfinite().all()
     assert episode.segments.item() == (1 if logit > 0 else 4)
     episode.loss.sum().backward()
@@ -84,7 +84,7 @@ def test_certain_units_leave_the_loss_finite(logit) -> None:
 )
 def test_weights_cost_and_gradient_by_hand(rates, weights, steps, slopes) -> None:
     q_halt, ce = logits(*rates), losses(8, 4, 2, 1)
-    episode = act_loss(ce, q_halt, cost=0.5, epsilon=0.01)
+    episode = ACT(0.5, 0.01)(ce, q_halt)
     remainder = weights[steps - 1]
     assert episode.weights[:, 0].tolist() == pytest.approx(weights)
     assert episode.segments.item() == steps
@@ -99,15 +99,15 @@ def test_weights_cost_and_gradient_by_hand(rates, weights, steps, slopes) -> Non
 def test_epsilon_says_when_the_sum_is_full() -> None:
     """So that one segment may do: 0.95 is full with 0.1 left open and not with 0.01."""
     q_halt, ce = logits(0.95, 0.95), losses(1, 1)
-    assert act_loss(ce, q_halt, cost=0.0, epsilon=0.1).segments == 1
-    assert act_loss(ce, q_halt, cost=0.0, epsilon=0.01).segments == 2
+    assert ACT(0.0, 0.1)(ce, q_halt).segments == 1
+    assert ACT(0.0, 0.01)(ce, q_halt).segments == 2
 
 
 def test_rows_do_not_mix() -> None:
     generator = torch.Generator().manual_seed(0)
     ce = torch.rand(5, 6, generator=generator, dtype=torch.float64)
     q_halt = torch.randn(5, 6, generator=generator, dtype=torch.float64)
-    for loss in (lambda c, q: ponder_loss(c, q, 0.3, 0.1), lambda c, q: act_loss(c, q, 0.1, 0.01)):
+    for loss in (PonderNet(0.3, 0.1), ACT(0.1, 0.01)):
         whole = loss(ce, q_halt)
         for row in range(6):
             alone = loss(ce[:, row : row + 1], q_halt[:, row : row + 1])

@@ -1,0 +1,147 @@
+"""LearnerConfig: how an HRM learns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from hrm_rl.agents.learning.halting_loss import (
+    HALTING_LOSSES,
+    Exploration,
+    HaltingLoss,
+    HaltingName,
+    QLearning,
+)
+from hrm_rl.agents.learning.losses import TOKEN_LOSSES, TokenLoss
+from hrm_rl.model.recurrence import GRADIENTS, Gradient
+from hrm_rl.settings import (
+    SettingError,
+    check_at_least,
+    check_integers,
+    check_interval,
+    check_one_of,
+)
+
+OptimizerName = Literal["adam-atan2", "adamw"]
+OPTIMIZERS: tuple[OptimizerName, ...] = ("adam-atan2", "adamw")
+# Settings under the names that older files give them.
+RENAMED_SETTINGS = {"halting": "halting_loss"}
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How an HRM learns; the defaults are the reference's Sudoku recipe.
+
+    Raises ValueError, naming the field, where a value is not one of those accepted.
+    """
+
+    optimizer: OptimizerName = "adam-atan2"
+    """adam-atan2 (the reference's; no epsilon) or adamw. Puzzle embeddings always take sign-SGD."""
+    lr: float = 1e-4
+    """Learning rate after warm-up."""
+    weight_decay: float = 1.0
+    """Decoupled decay of every weight: each step multiplies it by 1 - lr * weight_decay."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay rates of the gradient's running mean and mean square."""
+    puzzle_emb_lr: float = 1e-4
+    """Learning rate of the puzzle embeddings' sign-SGD, on the same schedule."""
+    puzzle_emb_weight_decay: float = 1.0
+    """Decay of the puzzle embeddings, on the rows a batch touches."""
+    warmup_steps: int = 2000
+    """Steps in which the learning rate rises linearly to lr."""
+    lr_min_ratio: float = 1.0
+    """Where the cosine ends, as a share of lr; 1 keeps lr constant."""
+    total_steps: int | None = None
+    """Length of the cosine, in steps; `hrm-rl train` stretches it with max_steps."""
+    token_loss: TokenLoss = "stablemax"
+    """Cross-entropy of the cells by stablemax (the reference) or softmax."""
+    q_target: str = "full"
+    """What q_continue learns from: `full` (the paper), `every:K`, `subsample:P`, `delayed`, `lambda:L`,
+    or `none`, which learns only q_halt and halts where it is > 0. See `hrm_rl.agents.learning.q_targets`."""
+    gradient: Gradient = "one-step"
+    """How much of a segment is differentiated: the last L and H call, the last H-cycle, or all."""
+    exploration: Exploration = "step"
+    """Draw the segment before which a row may not halt at every step (the reference's code) or once an
+    episode (the paper)."""
+    gamma: float = 1.0
+    """Discount of the bootstrap target."""
+    segment_cost: float = 0.0
+    """Price of a segment in the bootstrap target; give the environment the same."""
+    halting_loss: HaltingName = "q"
+    """How stopping is learned: by Q-learning (the paper), or jointly with the answers: `act` (Graves) or
+    `ponder` (PonderNet), where episodes run to the limit and each gives one update."""
+    ponder_prior: float = 0.2
+    """ponder: the prior's probability of halting at a segment; higher stops earlier."""
+    ponder_weight: float = 0.1
+    """ponder: weight of the divergence from the prior."""
+    act_cost: float = 0.001
+    """act: price of a segment in the loss; higher stops earlier."""
+    act_epsilon: float = 0.01
+    """act: an episode is over where the halting units' sum reaches 1 - act_epsilon."""
+    seed: int = 0
+    """Seeds the exploration."""
+
+    def __post_init__(self) -> None:
+        check_one_of(self, OPTIMIZERS, "optimizer")
+        check_one_of(self, TOKEN_LOSSES, "token_loss")
+        check_one_of(self, GRADIENTS, "gradient")
+        check_one_of(self, tuple(HALTING_LOSSES), "halting_loss")
+        rates = ("lr", "weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay")
+        check_at_least(self, 0, *rates, "warmup_steps")
+        for loss in HALTING_LOSSES.values():
+            loss.of(self)  # checks the settings it reads
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise SettingError(f"betas must be two numbers in [0, 1), got {self.betas}", "betas")
+        check_interval(self, "[0, 1]", "lr_min_ratio")
+        if self.total_steps is not None:
+            check_integers(self, 1, "total_steps")
+        elif self.lr_min_ratio != 1.0:
+            message = "lr_min_ratio needs total_steps, the length of the cosine"
+            raise SettingError(message, "lr_min_ratio", "total_steps")
+        self._refuse_unread_q_settings()
+
+    def _refuse_unread_q_settings(self) -> None:
+        if self.halting_loss == "q":
+            return
+        for name, default in q_defaults().items():
+            value = getattr(self, name)
+            if value != default:
+                raise SettingError(
+                    f"{name} {value!r} is for halting_loss 'q'; with halting_loss "
+                    f"{self.halting_loss!r} there is no Q-learning, and {name} must be {default!r}",
+                    name,
+                    "halting_loss",
+                )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config of a stored mapping, which may use older names.
+
+        Raises ValueError for a value out of range, TypeError for an unknown name.
+        """
+        settings = {RENAMED_SETTINGS.get(name, name): value for name, value in values.items()}
+        if "betas" in settings:
+            settings["betas"] = tuple(settings["betas"])
+        return cls(**settings)
+
+    @property
+    def stopping(self) -> HaltingLoss:
+        """How stopping is learned, with its settings."""
+        return HALTING_LOSSES[self.halting_loss].of(self)
+
+    @property
+    def rule(self) -> str:
+        """Spec of the rule for stopping that training is for: `q`, `q-halt:0`, `act:0.99`, `ponder:0.5`."""
+        return self.stopping.rule
+
+    def check_limit(self, halt_max_steps: int) -> None:
+        """Raises ValueError if a limit of `halt_max_steps` segments leaves nothing to decide."""
+        if halt_max_steps < self.stopping.min_segments:
+            raise ValueError(
+                f"halting_loss {self.halting_loss!r} needs halt_max_steps of "
+                f"{self.stopping.min_segments} or more, got {halt_max_steps}: there is nothing to decide"
+            )
+
+
+def q_defaults() -> dict[str, Any]:
+    """The defaults of the settings that only Q-learning reads."""
+    return {name: getattr(LearnerConfig, name) for name in QLearning.settings()}

@@ -1,0 +1,62 @@
+"""The record that `learn` returns: losses, and of every row its judgement and Q values."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from torch import Tensor
+
+from hrm_rl.envs import Judgement
+from hrm_rl.model import SegmentOutput
+
+
+class Rows(NamedTuple):
+    """One number a row, [B], detached."""
+
+    ended: Tensor  # bool: an episode of a labelled puzzle ended
+    correct: Tensor  # bool
+    cell_accuracy: Tensor
+    segments: Tensor  # int64
+    q_halt: Tensor
+    q_continue: Tensor
+    q_target: Tensor  # what q_continue was trained towards; 0 where it was not
+
+    @classmethod
+    def of(cls, out: SegmentOutput, ended: Tensor, judged: Judgement, q_target: Tensor) -> Self:
+        return cls(
+            ended,
+            judged.correct,
+            judged.cell_accuracy,
+            judged.segments,
+            out.q_halt.detach(),
+            out.q_continue.detach(),
+            q_target,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Update(Mapping[str, Tensor]):
+    """What one call of `learn` computed. Also a mapping of all its tensors: `update["token_loss"]`."""
+
+    losses: dict[str, Tensor]
+    """Means over rows, scalars. `loss` is what was minimised; its parts depend on the halting loss."""
+    rows: Rows
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Losses and rows by name."""
+        return self.losses | self.rows._asdict()
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """The record whose `tensors()` these are."""
+        losses = {name: t for name, t in tensors.items() if name not in Rows._fields}
+        return cls(losses, Rows(*(tensors[name] for name in Rows._fields)))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors())
+
+    def __len__(self) -> int:
+        return len(self.losses) + len(self.rows)

@@ -1,0 +1,90 @@
+"""The report of a running training: averages to the logs, a progress bar, and the stop at a NaN."""
+
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from tqdm import tqdm
+
+from hrm_rl.agents.learning.update import Update
+from hrm_rl.model import HRM
+from hrm_rl.training.presets import Preset
+from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog
+from hrm_rl.training.run_folder import RunFolder
+
+
+class Report:
+    """Follows a run from `first_step` on; a context manager that closes its files and its bar."""
+
+    def __init__(
+        self, preset: Preset, run: RunFolder, device: torch.device, first_step: int, *, bar: bool
+    ) -> None:
+        self.run = run
+        self.log = MetricsLog(run, first_step)
+        self._metrics = IntervalMetrics(preset.model.halt_max_steps, device)
+        self._bar = tqdm(
+            total=preset.max_steps,
+            initial=first_step,
+            disable=not bar,
+            desc=preset.name,
+            unit="step",
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+        self.log.close()
+
+    def add(self, update: Update, step: int) -> None:
+        """Take in step number `step`."""
+        self._metrics.add(update, step)
+        self._bar.update()
+
+    def write_averages(self, step: int, learning_rate: float) -> None:
+        """Write the averages since the last call."""
+        figures, histogram = self._metrics.take()
+        figures["train/learning_rate"] = learning_rate
+        self.log.write(step, figures, histogram)
+        shown = {"loss": f"{figures['train/token_loss']:.3f}"}
+        if "rollout/mean_segments" in figures:
+            shown["exact"] = f"{100 * figures['rollout/exact_accuracy']:.1f}%"
+            shown["segments"] = f"{figures['rollout/mean_segments']:.2f}"
+        self._bar.set_postfix(shown)
+
+    def write_validation(self, step: int, validation: Mapping[str, Any]) -> None:
+        """Write a validation's figures."""
+        self.log.write(step, {f"eval/{name}": value for name, value in validation.items()})
+        if not self._bar.disable:
+            self._bar.write(
+                f"step {step}: validation {100 * validation['exact_accuracy']:.1f} % "
+                f"exact after {validation['mean_segments']:.1f} segments",
+                file=sys.stderr,
+            )
+
+    def refuse_nan(self, model: HRM) -> None:
+        """Raises FloatingPointError, before anything is saved, if a loss was not a finite number."""
+        broken = self._metrics.first_broken()
+        if broken is None:
+            return
+        name, step = broken
+        weights = [n for n, p in model.named_parameters() if not p.isfinite().all()]
+        tensors = f"; weights no longer finite: {', '.join(weights[:3])}" if weights else ""
+        more = f" and {len(weights) - 3} more" if len(weights) > 3 else ""
+        kept = self.run.checkpoints()
+        last = (
+            f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was made before"
+        )
+        raise FloatingPointError(
+            f"{name} is not a number at step {step}{tensors}{more}. Training stops; {last}. A lower "
+            "learner.lr, or --dtype float32, may help"
+        )
