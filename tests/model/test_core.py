@@ -68,7 +68,7 @@ def test_any_number_of_tokens():
         ({"H_cycles": True}, "H_cycles must be an integer >= 1, got True"),
         ({"num_heads": 5}, "hidden_size=64 is not divisible by num_heads=5"),
         ({"gradient": "two-step"}, "gradient must be one of"),
-        ({"expansion": 0}, "expansion must be a number > 0, got 0"),
+        ({"expansion": 0}, "expansion must lie in .0, inf., got 0"),
     ],
 )
 def test_settings_out_of_range_are_named(settings, said):

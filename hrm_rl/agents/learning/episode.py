@@ -50,12 +50,6 @@ class EpisodeLearner(Learner):
         """Run one segment on every row, without gradient; no row halts."""
         return super().act(obs)
 
-    @torch.no_grad()
-    def decide(self, out: SegmentOutput, segment: Tensor) -> dict[str, Tensor]:
-        """The draft; rows think on until the environment ends them at their limit."""
-        halt = torch.zeros(segment.shape, dtype=torch.bool, device=segment.device)
-        return {"answer": out.logits.argmax(-1), "halt": halt}
-
     def _update(
         self,
         out: SegmentOutput,
@@ -110,7 +104,7 @@ class EpisodeLearner(Learner):
         """
         q_halt = torch.stack(self._q_halt).requires_grad_()  # [M, B]
         losses = torch.stack(self._losses).requires_grad_()
-        episode = self.config.stopping(losses, q_halt)
+        episode = self.stopping(losses, q_halt)
         loss = (episode.loss * labelled).sum() / len(labels)
         by_loss, by_q_halt = torch.autograd.grad(loss, (losses, q_halt))
         carry = self.model.initial_carry(len(labels))

@@ -75,6 +75,10 @@ class HaltingLoss:
         """The rule as the model card explains it."""
         raise NotImplementedError
 
+    def halts(self, q_halt: Tensor, q_continue: Tensor) -> Tensor:
+        """Which rows halt in training, from their Q logits, bool [B]; by default none before the limit."""
+        return torch.zeros_like(q_halt, dtype=torch.bool)
+
     def __call__(self, losses: Tensor, q_halt: Tensor) -> EpisodeLoss:
         """The loss of whole episodes, from the segments' token losses and halt logits, both [M, B].
 
@@ -106,6 +110,9 @@ class QLearning(HaltingLoss):
     @property
     def rule(self) -> str:
         return "q-halt:0" if self.q_target == "none" else "q"
+
+    def halts(self, q_halt: Tensor, q_continue: Tensor) -> Tensor:
+        return q_halt > (0.0 if self.q_target == "none" else q_continue)
 
     @property
     def rule_in_words(self) -> str:

@@ -8,7 +8,7 @@
 Source: arXiv 2506.21734, section 2 (deep supervision; adaptive computation time), figure 4.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import torch
@@ -16,12 +16,12 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from hrm_rl.agents.learning.config import LearnerConfig as LearnerConfig
+from hrm_rl.agents.learning.halting_loss import HaltingLoss
 from hrm_rl.agents.learning.losses import q_loss, token_loss
 from hrm_rl.agents.learning.optim import learning_rate_factor, make_optimizers
 from hrm_rl.agents.learning.q_targets import Experience, target_rule
 from hrm_rl.agents.learning.update import Rows, Update
 from hrm_rl.envs import Judgement, PuzzleVectorEnv
-from hrm_rl.halting import parse_rule
 from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
@@ -41,7 +41,8 @@ class Learner:
     def __init__(self, model: HRM, num_envs: int, config: LearnerConfig | None = None) -> None:
         self.model = model
         self.config = config = config or LearnerConfig()
-        if config.stopping.whole_episodes != self.whole_episodes:
+        self.stopping: HaltingLoss = config.stopping
+        if self.stopping.whole_episodes != self.whole_episodes:
             raise ValueError(
                 f"{type(self).__name__} does not learn by halting_loss {config.halting_loss!r}; "
                 "make_learner gives the right learner"
@@ -53,8 +54,6 @@ class Learner:
         self._generator = torch.Generator(model.device).manual_seed(config.seed)
         self._floor = torch.zeros(num_envs, dtype=torch.int64, device=model.device)
         self.carry: Carry = model.initial_carry(num_envs)
-        # The rule of Q-learning reads the Q logits, which a segment's output has under the same names.
-        self._wants_to_halt: Callable[[Any], Tensor] = parse_rule(self.rule)
         # With a limit of one segment there is nothing to go on to.
         spec = config.q_target if model.config.halt_max_steps > 1 else "none"
         self._target_rule = target_rule(spec, config.gamma, config.segment_cost)
@@ -75,7 +74,7 @@ class Learner:
     @property
     def rule(self) -> str:
         """Spec of the rule for stopping that it trains for: `q`, `q-halt:0`, `act:0.99`, `ponder:0.5`."""
-        return self.config.rule
+        return self.stopping.rule
 
     # --- acting --------------------------------------------------------------------------------
 
@@ -103,8 +102,9 @@ class Learner:
 
     @torch.no_grad()
     def decide(self, out: SegmentOutput, segment: Tensor) -> dict[str, Tensor]:
-        """The action after a segment; `segment` [B] counts those run before it."""
-        halt = self._wants_to_halt(out) & (segment + 1 >= self._explore(segment))
+        """The draft, and whether each row halts; `segment` [B] counts those run before this one."""
+        wants = self.stopping.halts(out.q_halt, out.q_continue)
+        halt = wants & (segment + 1 >= self._explore(segment))
         return {"answer": out.logits.argmax(-1), "halt": halt}
 
     def _explore(self, segment: Tensor) -> Tensor:

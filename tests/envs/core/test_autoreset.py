@@ -169,7 +169,7 @@ def test_rows_reset_by_mask_take_their_next_puzzles(source: Any) -> None:
 def test_a_bad_reset_mask_is_refused(source: Any, mask: torch.Tensor) -> None:
     envs = PuzzleVectorEnv(ROWS, source)
     envs.reset(seed=0)
-    with pytest.raises(ValueError, match=rf"reset_mask .*wanted bool \({ROWS},\)"):
+    with pytest.raises(ValueError, match=rf"reset_mask .*must be bool of shape \({ROWS},\)"):
         envs.reset(options={"reset_mask": mask})
 
 

@@ -70,7 +70,7 @@ def test_a_saved_state_stays_as_it_was(source: Any, play: Any) -> None:
 def test_a_state_of_other_rows_is_refused(source: Any) -> None:
     envs = make(source)
     envs.reset(seed=0)
-    with pytest.raises(ValueError, match=r"\(5, 16\) rows and cells, these environments of \(4, 1"):
+    with pytest.raises(ValueError, match=r"\(5, 16\); these environments have \(4, 16\)"):
         PuzzleVectorEnv(4, source).load_state_dict(envs.state_dict())
 
 

@@ -1,4 +1,4 @@
-"""Environments over arrays of one's own."""
+"""Environments over puzzles given as arrays, and over custom sources."""
 
 import re
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_all_that_may_be_given_arrives() -> None:
         ({"puzzle_identifiers": [0, -1, 2]}, "puzzle_identifiers: row 1 holds -1"),
         ({"puzzle_identifiers": [0, 1, 5], "num_ids": 5}, "row 2 holds 5; they are 0 to 4"),
         ({"puzzle_identifiers": [0.0, 1, 2]}, "puzzle_identifiers must hold integers"),
-        ({"rating": [1, 2, np.inf]}, "rating: row 2 is inf; NaN stands for not known"),
+        ({"rating": [1, 2, np.inf]}, "rating: row 2 is inf; NaN stands for unknown"),
         ({"rating": ["a", "b", "c"]}, "rating must hold numbers"),
         ({"symmetry": Symmetry((np.arange(4)[None],))}, "acts on 4 cells, the puzzles have 3"),
         ({"symmetry": Symmetry((), (1, 9))}, "permutes tokens up to 8, the vocabulary ends at 4"),
@@ -140,7 +140,7 @@ class Drawn:
         ({"rating": torch.zeros(2).long()}, "rating must be floating-point, got torch.int64"),
         (
             {"labels": torch.zeros(2, 3, device="meta").int()},
-            "labels lie on meta, and the keys on cpu",
+            "labels must be on the keys' device cpu, got meta",
         ),
         ({"inputs": np.zeros((2, 3), int)}, "inputs must be a tensor, got ndarray"),
     ],
@@ -158,7 +158,7 @@ def test_a_source_that_is_none_is_refused_when_made(monkeypatch) -> None:
     with pytest.raises(ValueError, match=r"Drawn.draw must return Puzzles, got tuple"):
         PuzzleVectorEnv(2, Drawn())
     monkeypatch.delattr(Drawn, "validator")
-    with pytest.raises(ValueError, match=r"the source Drawn has no validator \(None where only"):
+    with pytest.raises(ValueError, match=r"the source Drawn has no validator \(None if only"):
         PuzzleVectorEnv(2, Drawn())
 
 

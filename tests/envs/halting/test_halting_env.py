@@ -126,7 +126,7 @@ def test_reset_mask_resets_those_rows_only(bank: TraceBank) -> None:
     assert (info["puzzle_key"] != first["puzzle_key"]).equal(mask)
     assert envs.state is not None and envs.state.segment.tolist() == [1, 1, 1, 1, 2, 2]
     assert envs.state.ended.tolist() == [False, True, True, False, False, False]
-    with pytest.raises(ValueError, match=rf"reset_mask .*wanted bool \({ROWS},\)"):
+    with pytest.raises(ValueError, match=rf"reset_mask .*must be bool of shape \({ROWS},\)"):
         envs.reset(options={"reset_mask": torch.ones(ROWS)})
 
 

@@ -88,7 +88,7 @@ def test_truncated_weights_are_damaged(folder, keep) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"vocab_size": 6}', "\xff\xfe"])
 def test_damaged_config_is_named(folder, text) -> None:
     (folder / "config.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ValueError, match=r"config.json is no model configuration"):
+    with pytest.raises(ValueError, match=r"config.json is not a model configuration"):
         HRM.from_pretrained(folder)
 
 
@@ -221,15 +221,15 @@ def test_misfits_are_named(build) -> None:
 
 
 def test_something_else_is_no_checkpoint(tmp_path) -> None:
-    with pytest.raises(ValueError, match="no HRM checkpoint"):
+    with pytest.raises(ValueError, match="not an HRM checkpoint"):
         HRM.from_reference({"fc.weight": torch.zeros(2)}, {}, 5)
     with pytest.raises(FileNotFoundError, match=f"no checkpoint at {tmp_path}"):
         HRM.from_reference(tmp_path / "none", {}, 5)
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(ValueError, match="text is no PyTorch state dict"):
+    with pytest.raises(ValueError, match="text is not a PyTorch state dict"):
         HRM.from_reference(tmp_path / "text", {}, 5)
     torch.save({"epoch": 3, "embed_tokens.embedding_weight": torch.zeros(1)}, tmp_path / "more")
-    with pytest.raises(ValueError, match="more is no PyTorch state dict: it holds more"):
+    with pytest.raises(ValueError, match="more is not a PyTorch state dict: it holds more"):
         HRM.from_reference(tmp_path / "more", {}, 5)
 
 
@@ -248,7 +248,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, write) -> None:
         torch.save({"a": Malicious(str(trap))}, file)
     else:
         file.write_bytes(pickle.dumps({"a": Malicious(str(trap))}))
-    with pytest.raises(ValueError, match="step_1 is no PyTorch state dict") as error:
+    with pytest.raises(ValueError, match="step_1 is not a PyTorch state dict") as error:
         HRM.from_reference(file, {}, 5)
     assert not trap.exists()
     assert "weights_only" not in str(error.value)  # no advice to run it after all
