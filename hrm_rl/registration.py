@@ -4,17 +4,15 @@ The ids take no `max_episode_steps`: an episode's limit is the environment's own
 at which the draft is judged (a termination). Truncation only ever comes from outside.
 """
 
+from typing import Any
+
 import gymnasium as gym
 
-_FAMILIES = {
-    "HRM/Sudoku-v0": "hrm_rl.envs.families.sudoku",
-    "HRM/Maze-v0": "hrm_rl.envs.families.maze",
+from hrm_rl.puzzles import FAMILIES
+
+# Environments with entry points of their own in a module.
+_MODULES = {
     "HRM/Arc-v0": "hrm_rl.envs.families.arc",
-    "HRM/PrefixParity-v0": "hrm_rl.envs.families.prefix_parity",
-    "HRM/PointerChase-v0": "hrm_rl.envs.families.pointer_chase",
-    "HRM/Life-v0": "hrm_rl.envs.families.life",
-    "HRM/LightsOut-v0": "hrm_rl.envs.families.lights_out",
-    "HRM/UniqueSAT-v0": "hrm_rl.envs.families.unique_sat",
     "HRM/Halting-v0": "hrm_rl.envs.halting",
 }
 
@@ -27,13 +25,21 @@ _ORDINARY = {
 
 def register_environments() -> None:
     """Register every id once; importing the package twice changes nothing."""
-    for env_id, module in _FAMILIES.items():
-        if env_id not in gym.registry:
-            gym.register(
-                env_id,
-                entry_point=f"{module}:make_env",
-                vector_entry_point=f"{module}:make_vector_env",
-            )
+    for name, path in FAMILIES.items():
+        env_id = f"HRM/{path.rpartition(':')[2]}-v0"
+        _register(env_id, "hrm_rl.envs.families.make", kwargs={"family": name})
+    for env_id, module in _MODULES.items():
+        _register(env_id, module)
     for env_id, entry_point in _ORDINARY.items():
         if env_id not in gym.registry:
             gym.register(env_id, entry_point=entry_point)
+
+
+def _register(env_id: str, module: str, **more: Any) -> None:
+    if env_id not in gym.registry:
+        gym.register(
+            env_id,
+            entry_point=f"{module}:make_env",
+            vector_entry_point=f"{module}:make_vector_env",
+            **more,
+        )

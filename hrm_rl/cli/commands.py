@@ -33,9 +33,9 @@ def parse_command(words: Sequence[str]) -> Any:
     Raises UsageError for a mistake. `--help` prints and raises SystemExit.
     """
     if words and words[0] in COMMANDS:
-        name, *rest = words
+        kind, name, options = _called(*words)
         try:
-            return parse(_load(name, called=True), rest, prog=f"hrm-rl {name}", config=_CONFIG)
+            return parse(kind, options, prog=f"hrm-rl {name}", config=_CONFIG)
         except UsageError as error:
             raise UsageError(f"{error} (more: hrm-rl {name} --help)") from None
     if not words:
@@ -49,10 +49,21 @@ def parse_command(words: Sequence[str]) -> Any:
     return parse(union, words, prog="hrm-rl", description=_ABOUT, config=_CONFIG)
 
 
-def _load(name: str, called: bool = False) -> Any:
-    """A command's class; `train`, when called, has an option for every setting, which loads torch."""
+def _called(name: str, *words: str) -> tuple[Any, str, Sequence[str]]:
+    """A command's class with all its options, its full name, and the words that are left.
+
+    The options of `train` load torch, and the families of `puzzles` load numba.
+    """
+    if name == "train":
+        return import_module("hrm_rl.cli.train").train_with_settings(), name, words
+    if name == "puzzles":
+        puzzles = import_module("hrm_rl.cli.puzzles")
+        if words and not words[0].startswith("-"):
+            return puzzles.family_command(words[0]), f"{name} {words[0]}", words[1:]
+        return puzzles.puzzles_command(), name, words
+    return _load(name), name, words
+
+
+def _load(name: str) -> Any:
     module_name, _, class_name = COMMANDS[name].partition(":")
-    module = import_module(f"hrm_rl.cli.{module_name}")
-    if called and name == "train":
-        return module.train_with_settings()
-    return getattr(module, class_name)
+    return getattr(import_module(f"hrm_rl.cli.{module_name}"), class_name)

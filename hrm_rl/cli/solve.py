@@ -30,6 +30,7 @@ class Solve:
     def run(self) -> None:
         from hrm_rl.evaluation import evaluate
         from hrm_rl.halting import parse_rule
+        from hrm_rl.puzzles import maze, sudoku
         from hrm_rl.puzzles.pool import PuzzleArrays
         from hrm_rl.training.open_run import open_trained
 
@@ -37,12 +38,12 @@ class Solve:
         parse_rule(self.halting or "q")
         trained = open_trained(self.run_folder, self.device, self.dtype)
         kind = trained.kind
-        if kind.family not in ("sudoku", "maze"):
+        if not isinstance(kind, (sudoku.Sudoku, maze.Maze)):
             raise ValueError(
                 f"solve takes a Sudoku or a maze, but {self.run_folder} solves {kind.words}; "
                 "evaluate it with hrm-rl eval"
             )
-        family, size = kind.module, kind.dials["size"]
+        family, size = (sudoku if kind.name == "sudoku" else maze), kind.size
         question = family.parse(self.puzzle, size)
         solution = family.check_puzzle(question, size)
         rule = self.halting or trained.rule

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
@@ -23,15 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.messages import did_you_mean
 from hrm_rl.puzzles.counter_rng import mix64_array, stream_keys
-from hrm_rl.puzzles.dials import check_dials as _check_ranges
-from hrm_rl.puzzles.dials import range_of
+from hrm_rl.puzzles.dials import check_dials, range_of
+from hrm_rl.puzzles.files.csv import read_csv, write_csv
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
-from hrm_rl.puzzles.tokens import as_pair as as_pair
-from hrm_rl.puzzles.tokens import as_shown as as_shown
-from hrm_rl.puzzles.tokens import as_tokens as as_tokens
-from hrm_rl.puzzles.tokens import dihedral as dihedral
-from hrm_rl.puzzles.tokens import hash_rows as hash_rows
-from hrm_rl.puzzles.tokens import is_exact as is_exact
+from hrm_rl.puzzles.tokens import as_pair, as_shown, as_tokens, is_exact
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -82,7 +78,7 @@ class Family:
     """Width of a cell in pictures."""
 
     def __post_init__(self) -> None:
-        _check_ranges(self)
+        check_dials(self)
         self.check()
 
     # --- what a subclass implements ---------------------------------------------------------------
@@ -226,7 +222,7 @@ class Family:
             place = "" if split is None else f" in the {split!r} split"
             raise ValueError(
                 f"{_MAX_ATTEMPTS:,} attempts gave no puzzle {wanted[0]} of {self.source_name}{place}: "
-                "with these dials there are too few"
+                "these dials have too few"
             )
         return inputs, labels
 
@@ -241,8 +237,15 @@ class Family:
         return self._by_row(self.difficulty, inputs).astype(np.float32)
 
     def class_key(self, inputs: ArrayLike) -> NDArray[np.uint64]:
-        """A number that puzzles of one class share: uint64 [...] for [..., S]."""
-        return self._by_row(self.key, inputs)
+        """A number that puzzles of one class share: uint64 [...] for [..., S].
+
+        Rows [N, S] may be memory-mapped; a part of them is in memory at a time.
+        """
+        rows = np.asarray(inputs)
+        if rows.ndim != 2:
+            return self._by_row(self.key, rows)
+        starts = range(0, max(1, len(rows)), _CHUNK)
+        return np.concatenate([self._by_row(self.key, rows[s : s + _CHUNK]) for s in starts])
 
     def _by_row(self, function: Callable[..., NDArray[Any]], inputs: ArrayLike) -> NDArray[Any]:
         tokens = as_tokens("inputs", inputs, self.seq_len, self.vocab_size)
@@ -256,11 +259,25 @@ class Family:
         return in_split(keys, split, cls.split_salt)
 
     def rows_of(self, inputs: NDArray[Any], split: str) -> NDArray[np.int64]:
-        """The rows of inputs [N, S], which may be memory-mapped, whose class belongs to a split."""
-        starts = range(0, len(inputs), _CHUNK)
-        parts = (np.asarray(inputs[start : start + _CHUNK], np.int32) for start in starts)
-        belongs = [self.in_split(self.class_key(part), split) for part in parts]
-        return np.flatnonzero(np.concatenate([np.zeros(0, bool), *belongs]))
+        """The rows of inputs [N, S] whose class belongs to a split, in order."""
+        return np.flatnonzero(self.in_split(self.class_key(inputs), split))
+
+    def read_csv(self, path: str | os.PathLike[str]) -> PuzzleArrays:
+        """The puzzles of a file ``source,question,answer,rating``, all checked.
+
+        Raises ValueError for anything wrong in it, naming file, line and field; OSError if it is unreadable.
+        """
+
+        def are_right(puzzles: PuzzleArrays) -> NDArray[np.bool_]:
+            top = int(max(puzzles.inputs.max(), puzzles.labels.max())) + 1
+            check_shape(self, path, top, puzzles.seq_len)
+            return self.is_valid(puzzles.inputs, puzzles.labels)
+
+        return read_csv(path, self.characters, are_right)
+
+    def write_csv(self, path: str | os.PathLike[str], puzzles: PuzzleArrays) -> None:
+        """Write puzzles so that `read_csv` gives them back; identifiers are not kept."""
+        write_csv(path, puzzles, self.characters)
 
     def draw(
         self,
@@ -328,6 +345,15 @@ def in_split(keys: ArrayLike, split: str, salt: int = SPLIT_SALT) -> NDArray[np.
     return sixteenth == 4 if split == "validation" else sixteenth > 4
 
 
+def check_shape(family: Any, where: object, vocab_size: int, seq_len: int, hint: str = "") -> None:
+    """Raise ValueError if puzzles of that shape, found in `where`, cannot be of the family."""
+    if seq_len != family.seq_len or vocab_size > family.vocab_size:
+        raise ValueError(
+            f"{where} has {seq_len} cells and {vocab_size} tokens a puzzle, {family.words} has "
+            f"{family.seq_len} and {family.vocab_size}: choose the dials that match{hint}"
+        )
+
+
 def check_request(count: int, seed: int, split: str | None) -> None:
     """Raise ValueError for a number of puzzles, a seed or a split that no generator accepts."""
     if operator.index(count) < 0:
@@ -344,146 +370,19 @@ def module_functions(family: type[Family]) -> Callable[[str], Any]:
     With it, `life.generate(1000, size=12)` is `Life(size=12).generate(1000)`, and `life.vocab_size(size=12)`
     is `Life(size=12).vocab_size`.
     """
-    dials = {field.name for field in dataclasses.fields(family)}  # type: ignore[arg-type]
 
     def function_of(name: str) -> Any:
-        if name == "DIALS":
-            fields = dataclasses.fields(family)  # type: ignore[arg-type]
-            ranges = {f.name: (f.default, range_of(f)) for f in fields}
-            return tuple(
-                Dial(n, d, r.low, r.high, "", r.choices or None) for n, (d, r) in ranges.items()
-            )
-        if name in ("GENERATOR_VERSION", "CHARACTERS"):
-            return family.version if name[0] == "G" else family.characters
+        if name == "CHARACTERS":
+            return family.characters
         if name.startswith("_") or not hasattr(family, name):
             raise AttributeError(f"{family.__module__} has no attribute {name!r}")
-
-        def function(*args: Any, **given: Any) -> Any:
-            value = getattr(family(**{n: given.pop(n) for n in dials & given.keys()}), name)
-            return value(*args, **given) if callable(value) else value
-
-        return function
+        return partial(_call, family, name)
 
     return function_of
 
 
-# --- until every family is a class ---
-
-
-@dataclass(frozen=True)
-class Dial:
-    """One setting of a family: its name, default and range.
-
-    Attributes:
-        name: as `generate` takes it; also the option of `hrm-rl puzzles`, with dashes.
-        default: a value in range, or None where the family then chooses (`about` says what).
-        low: least value; None where `choices` lists them all, or for a switch.
-        high: greatest value.
-        about: a line for humans.
-        choices: the values there are, where these are no range.
-    """
-
-    name: str
-    default: int | float | bool | None
-    low: int | float | None
-    high: int | float | None
-    about: str
-    choices: tuple[int, ...] | None = None
-
-    @property
-    def values(self) -> str:
-        """The values it takes, in words: "4 to 32", "2, 3, 6", "True or False"."""
-        if self.choices is not None:
-            return ", ".join(map(str, self.choices))
-        return "True or False" if self.low is None else f"{self.low} to {self.high}"
-
-    def check(self, value: Any) -> Any:
-        """Returns `value`; ValueError naming the dial, what was given and its range."""
-        if value is None and self.default is None:
-            return None
-        if self.choices is not None:
-            right = not isinstance(value, bool) and value in self.choices
-        elif self.low is None:
-            right = isinstance(value, (bool, np.bool_))
-        else:
-            assert self.high is not None
-            kinds: tuple[type, ...] = (int, np.integer)
-            if isinstance(self.low, float):
-                kinds = (int, float, np.integer, np.floating)
-            right = isinstance(value, kinds) and not isinstance(value, bool)
-            right = right and self.low <= value <= self.high
-        if not right:
-            raise ValueError(f"{self.name} must be {self.values}, got {value!r}")
-        return value
-
-
-def check_dials(dials: tuple[Dial, ...], given: Mapping[str, Any]) -> None:
-    """ValueError for the first value of `given` (all of them named in `dials`) out of range."""
-    for dial in dials:
-        if dial.name in given:
-            dial.check(given[dial.name])
-
-
-def make_puzzles(
-    make: Callable[[NDArray[np.uint64]], Made],
-    class_key: Callable[[NDArray[np.int32]], NDArray[np.uint64]],
-    rate: Callable[[NDArray[np.int32]], NDArray[np.float32]] | None,
-    count: int,
-    *,
-    cells: int,
-    name: str,
-    stream: tuple[int, ...],
-    seed: int = 0,
-    split: str | None = None,
-) -> PuzzleArrays:
-    """The puzzles 0 .. count - 1 of a seed, each from (stream, seed, k) alone.
-
-    Puzzle k is the first of its own row of candidates that `make` accepts and that lies in the split; so it
-    hangs neither on `count` nor on how the work is shared out.
-
-    Args:
-        make: puzzles of stream keys uint64 [K].
-        class_key: of inputs [K, S]: uint64 [K].
-        rate: of inputs [N, S]: float32 [N]; None leaves ratings NaN.
-        count: number of puzzles N.
-        cells: of a puzzle, S.
-        name: the family, its version and dials; starts every puzzle's source name.
-        stream: numbers that tell this family, version and dials from others.
-        seed: 0 to 2**64 - 1.
-        split: one of `SPLITS`; None takes all.
-
-    Returns:
-        N puzzles, identifiers 0; ``source`` names each as "name/seed/split/k".
-
-    Raises:
-        ValueError: a bad argument, or no such puzzle in 10,000 attempts.
-    """
-    check_request(count, seed, split)
-    wanted = np.arange(count, dtype=np.uint64)
-    inputs, labels = np.empty((count, cells), np.int32), np.empty((count, cells), np.int32)
-    for attempt in range(_MAX_ATTEMPTS if count else 0):
-        made, answers, accepted = make(stream_keys(*stream, int(seed), wanted, attempt))
-        if split is not None:
-            accepted = accepted & in_split(class_key(made), split)
-        inputs[wanted[accepted]], labels[wanted[accepted]] = made[accepted], answers[accepted]
-        wanted = wanted[~accepted]
-        if len(wanted) == 0:
-            break
-    if len(wanted):
-        raise ValueError(
-            f"{_MAX_ATTEMPTS:,} attempts gave no puzzle {wanted[0]} of {name}"
-            + ("" if split is None else f" in the {split!r} split")
-            + ": with these dials there are too few"
-        )
-    return PuzzleArrays(
-        inputs=inputs,
-        labels=labels,
-        puzzle_identifiers=np.zeros(count, np.int32),
-        rating=np.full(count, np.nan, np.float32) if rate is None else rate(inputs),
-        source=tuple(f"{name}/seed={seed}/{split or 'all'}/{k}" for k in range(count)),
-    )
-
-
-def source_name(family: str, version: int, dials: Mapping[str, Any]) -> str:
-    """How source names begin: "life-v1/size=12/steps=4"."""
-    return "/".join([f"{family}-v{version}", *(f"{key}={value}" for key, value in dials.items())])
+def _call(family: type[Family], name: str, *args: Any, **given: Any) -> Any:
+    """Call a method (or read a property) of the family that has the dials among the keywords `given`."""
+    names = {field.name for field in dataclasses.fields(family)}  # type: ignore[arg-type]
+    value = getattr(family(**{dial: given.pop(dial) for dial in names & given.keys()}), name)
+    return value(*args, **given) if callable(value) else value

@@ -6,10 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hrm_rl.puzzles import FAMILIES, find_family, sudoku
+from hrm_rl.puzzles import FAMILIES, CustomPuzzles, find_family, make_family
+from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.files.metadata import Metadata, read_metadata
+from hrm_rl.puzzles.sudoku import Sudoku
 from hrm_rl.settings import SettingError, about, check_at_least
-from hrm_rl.training.kind import OWN, PuzzleKind, own_kind, puzzle_kind
+
+CUSTOM = CustomPuzzles.name
+# Former names of families, which stored runs and config files may have.
+_OLD_NAMES = {"own": CUSTOM}
 
 
 @dataclass(frozen=True)
@@ -35,21 +40,13 @@ class SudokuData:
     of the reference's format: validation classes of its train/ validate, its test/ is left alone."""
 
     def __post_init__(self) -> None:
-        with about("size"):
-            seq_len = sudoku.seq_len(self.size)
-        low, high = self.extra_givens
-        if not 0 <= low <= high <= seq_len:
-            raise SettingError(
-                f"extra_givens must be two numbers, 0 <= least <= most <= {seq_len}, "
-                f"got {[low, high]}",
-                "extra_givens",
-            )
+        _ = self.kind
         check_at_least(self, 1, "train_puzzles", "validation_puzzles")
 
     @property
-    def kind(self) -> PuzzleKind:
-        """What these puzzles are."""
-        return puzzle_kind("sudoku", {"size": self.size}, {"extra_givens": self.extra_givens})
+    def kind(self) -> Sudoku:
+        """The family with its dials."""
+        return Sudoku(self.size, self.extra_givens)
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class FamilyData:
 
     family: str
     """What the puzzles are: sudoku (with size and extra_givens), maze, prefix-parity, pointer-chase,
-    life, lights-out, unique-sat (with dials); or own, any puzzles in a dataset folder (data.file)."""
+    life, lights-out, unique-sat (with dials); or custom, any puzzles in a dataset folder (data.file)."""
     dials: Mapping[str, Any] = field(default_factory=dict)
     """Dials of any family but sudoku, by name, as docs/worlds.md has them; the others keep their
     defaults. The model's vocab_size and seq_len follow."""
@@ -68,12 +65,13 @@ class FamilyData:
     file: str | None = None
 
     def __post_init__(self) -> None:
-        if self.family == OWN:
+        object.__setattr__(self, "family", _OLD_NAMES.get(self.family, self.family))
+        if self.family == CUSTOM:
             if self.dials:
-                message = f"puzzles of family own have no dials, got {dict(self.dials)}"
+                message = f"custom puzzles have no dials, got {dict(self.dials)}"
                 raise SettingError(message, "dials", "family")
             if self.file is None:
-                message = "family own needs the dataset folder that has the puzzles: file"
+                message = "family custom needs the dataset folder that has the puzzles: file"
                 raise SettingError(message, "family", "file")
         elif self.family == "sudoku":
             raise ValueError("family sudoku is SudokuData")
@@ -85,14 +83,14 @@ class FamilyData:
         check_at_least(self, 1, "train_puzzles", "validation_puzzles")
 
     @property
-    def kind(self) -> PuzzleKind:
-        """What these puzzles are; of family own, as their folder says."""
-        if self.family == OWN:
-            metadata = folder_metadata(self)
-            if metadata is None:
-                raise ValueError(f"family own needs a dataset folder; {self.file} is none")
-            return own_kind(metadata.vocab_size, metadata.seq_len)
-        return puzzle_kind(self.family, self.dials)
+    def kind(self) -> Family | CustomPuzzles:
+        """The family with its dials; custom puzzles have the shape that their folder has."""
+        if self.family != CUSTOM:
+            return make_family(self.family, self.dials)
+        metadata = folder_metadata(self)
+        if metadata is None:
+            raise ValueError(f"family custom needs a dataset folder; {self.file} is not one")
+        return CustomPuzzles(metadata.vocab_size, metadata.seq_len)
 
 
 PuzzleData = SudokuData | FamilyData
@@ -116,7 +114,8 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
     """
     changes = dict(given)
     family = changes.pop("family", data.family)
-    if family not in (*FAMILIES, OWN):
+    family = _OLD_NAMES.get(family, family)
+    if family not in (*FAMILIES, CUSTOM):
         with about("family"):
             find_family(family)  # raises
     if family == "sudoku" and "dials" in changes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hrm_rl.envs.core.source import Validator
+from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation import record
 from hrm_rl.evaluation.evaluate import check_fits
 from hrm_rl.evaluation.record import segment_seconds
@@ -15,8 +16,9 @@ from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.model import HRM
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.model.files.weights import RUN_FILE, fetch_pretrained
+from hrm_rl.puzzles import CustomPuzzles, family_of_shape
+from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
-from hrm_rl.training.kind import OWN, PuzzleKind, kind_of_shape, own_kind
 from hrm_rl.training.machine.compute import pick_device
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder, read_config_json
@@ -34,21 +36,21 @@ class Trained:
     preset: Preset | None
     """None for a model folder without its run's configuration."""
     step: int
-    kind: PuzzleKind
+    kind: Family | CustomPuzzles
     """The puzzles it solves."""
     rule: str
     """The stopping rule it was trained with."""
 
     def validator(self) -> Validator | None:
-        """The check for any correct answer, on the model's device; None if only one is known."""
-        return self.kind.validator(self.model.device)
+        """The check for any correct answer; None if only the stored one is known."""
+        return validator_of(self.kind)
 
     def learned_folder(self) -> Path | None:
         """The dataset folder that the run learned from, for puzzles that cannot be generated; else None.
 
         Raises ValueError if such a run stored no folder, or the folder is missing.
         """
-        if self.kind.family != OWN:
+        if not isinstance(self.kind, CustomPuzzles):
             return None
         solves = "custom puzzles" if self.preset else "no Sudoku and no maze"
         shape = f"{self.kind.seq_len} cells and {self.kind.vocab_size} tokens"
@@ -106,11 +108,12 @@ def open_trained(
     )
 
 
-def _kind(model: HRM, preset: Preset | None) -> PuzzleKind:
+def _kind(model: HRM, preset: Preset | None) -> Family | CustomPuzzles:
     shape = model.config.vocab_size, model.config.seq_len
     if preset is None:
-        return kind_of_shape(*shape)
-    return own_kind(*shape) if preset.data.family == OWN else preset.data.kind
+        return family_of_shape(*shape)
+    custom = preset.data.family == CustomPuzzles.name
+    return CustomPuzzles(*shape) if custom else preset.data.kind
 
 
 def record_run(

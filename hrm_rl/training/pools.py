@@ -8,10 +8,11 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from hrm_rl.puzzles import CustomPuzzles
+from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.training.data import generated_puzzles
 from hrm_rl.training.data.puzzle_files import CsvFile, open_stored
-from hrm_rl.training.kind import PuzzleKind
 from hrm_rl.training.open_run import Trained
 
 GENERATED = 1000
@@ -84,7 +85,9 @@ def evaluation_pool(
     return pools(trained, (name,), data=data, puzzles=puzzles, seed=seed)[name]
 
 
-def _generated(kind: PuzzleKind, split: str, count: int, seed: int) -> PuzzleArrays:
-    """Rated puzzles, named after their kind."""
+def _generated(
+    kind: Family | CustomPuzzles, split: str, count: int, seed: int
+) -> PuzzleArrays:
+    """Rated puzzles, named after their family."""
     made = generated_puzzles(kind, split, count, seed, rate=True)
-    return dataclasses.replace(made, source=(kind.source_name(made),) * count)
+    return dataclasses.replace(made, source=(kind.source_name,) * count)

@@ -10,6 +10,7 @@ from hrm_rl.cli import main
 from hrm_rl.halting import TraceBank
 from hrm_rl.puzzles import PuzzleArrays, maze, prefix_parity
 from hrm_rl.puzzles.files.dataset import write_dataset
+from hrm_rl.puzzles.prefix_parity import PrefixParity
 from hrm_rl.training.run_folder import RunFolder
 
 SMALL = """\
@@ -122,20 +123,19 @@ def test_a_folder_of_a_family_is_learned_from_and_asked(hrm_rl, small, tmp_path)
     hrm_rl("train", "--config", small, "--out", run, *words, "--json").json  # noqa: B018
     assert RunFolder(run).config()[0].data.file == str(tmp_path / "bits")
     assert hrm_rl("eval", run, *data, "--json").json["count"] == 6
-    key = prefix_parity.class_key(made[0].inputs, 10)
-    held_out = prefix_parity.in_split(key, "validation")
+    held_out = PrefixParity(10).rows_of(made[0].inputs, "validation")
     asked = hrm_rl("eval", run, *data, "--split", "validation", "--json").json
-    assert asked["count"] == held_out.sum()
+    assert asked["count"] == len(held_out)
     bank = tmp_path / "bank"
     found = hrm_rl("trace", run, *data, "--out", bank, "--json").json
-    assert found["puzzles"] == {"validation": held_out.sum(), "test": 6}
+    assert found["puzzles"] == {"validation": len(held_out), "test": 6}
     assert set(TraceBank.load(bank).source) == {"bits"}
     assert hrm_rl("eval", run, "--puzzles", 3, "--json").json["count"] == 3  # generated
 
 
 def test_puzzles_of_no_family_from_start_to_end(hrm_rl, small, folder, tmp_path) -> None:
     run, data = tmp_path / "run", ("--data", folder)
-    words = ("--data.family", "own", *data, "--model.puzzle-emb-ndim", 16)
+    words = ("--data.family", "custom", *data, "--model.puzzle-emb-ndim", 16)
     hrm_rl("train", "--config", small, "--out", run, *words, "--json").json  # noqa: B018
     model = RunFolder(run).load_model()[0].config
     assert (model.vocab_size, model.seq_len, model.num_puzzle_identifiers) == (9, 7, 61)
@@ -163,10 +163,10 @@ def test_the_stored_folder_may_be_relative_or_gone(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(tmp_path)
-    words = ("train", "--config", small, "--data.family", "own", "--data")
+    words = ("train", "--config", small, "--data.family", "custom", "--data")
     said = hrm_rl(*words, "own", "--out", "relative")
-    assert "Trained prefix-parity on puzzles of family own for 2 steps" in said.out
-    assert "prefix-parity on puzzles of family own: " in said.err
+    assert "Trained prefix-parity on puzzles of family custom for 2 steps" in said.out
+    assert "prefix-parity on puzzles of family custom: " in said.err
     assert hrm_rl(*words, tmp_path / "own", "--out", "absolute").code == 0
     said = hrm_rl("eval", "relative")
     assert said.code == 0 and f"Puzzles of own in {tmp_path}, which relative learned" in said.err
@@ -185,9 +185,9 @@ def test_what_does_not_fit_is_said(hrm_rl, small, parity, folder, made, tmp_path
     out = ("--out", tmp_path / "run")
     words = ("train", "--config", small, *out)
     assert "tokens/train has 7 cells and 9 tokens" in hrm_rl(*words, "--data", folder).refusal
-    assert "--data.family own" in hrm_rl("eval", parity, "--data", folder).refusal
+    assert "--data.family custom" in hrm_rl("eval", parity, "--data", folder).refusal
     assert "puzzles4.csv" in hrm_rl("eval", parity, "--data", made / "puzzles4.csv").refusal
-    assert "no dial of prefix-parity" in hrm_rl(*words, "--data.dials", "size=3").refusal
+    assert "not a dial of prefix-parity" in hrm_rl(*words, "--data.dials", "size=3").refusal
     assert "--data.dials must be a table" in hrm_rl(*words, "--data.dials", "size").refusal
     assert "--split goes with" in hrm_rl("eval", parity, "--split", "test").refusal
     assert not (tmp_path / "run").exists()

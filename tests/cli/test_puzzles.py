@@ -1,51 +1,70 @@
-"""`hrm-rl puzzles` for the families beside Sudoku: files, drawings, and what it refuses."""
+"""`hrm-rl puzzles`: files, drawings, help and refusals."""
 
-from importlib import import_module
+import dataclasses
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hrm_rl.puzzles import FAMILIES
-from hrm_rl.puzzles.files import csv as family_csv
+from hrm_rl.puzzles import FAMILIES, find_family, make_family
 
 ARC_TASKS = Path(__file__).parents[1] / "puzzles" / "arc_tasks"
 
 DIALS = {
-    "prefix-parity": ("--length", 9, "--min-length", 5),
-    "pointer-chase": ("--nodes", 6, "--hops", 3, "--trajectory"),
-    "life": ("--size", 6, "--steps", 3),
-    "lights-out": ("--size", 3, "--presses", 4),
-    "unique-sat": ("--variables", 5, "--extra-clauses", 2),
-}
-NAMED = {
+    "sudoku": {"size": 4, "extra_givens": (1, 2)},
+    "maze": {"size": 6, "min_path": 5},
     "prefix-parity": {"length": 9, "min_length": 5},
     "pointer-chase": {"nodes": 6, "hops": 3, "trajectory": True},
     "life": {"size": 6, "steps": 3},
     "lights-out": {"size": 3, "presses": 4},
     "unique-sat": {"variables": 5, "extra_clauses": 2},
 }
+every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
-@pytest.mark.parametrize("family", sorted(DIALS))
+def options(family: str) -> list[str]:
+    words = []
+    for name, value in DIALS[family].items():
+        words.append("--" + name.replace("_", "-"))
+        if value is not True:
+            words += map(str, value if isinstance(value, tuple) else [value])
+    return words
+
+
+@every_family
 def test_a_file_of_every_family_reads_back(hrm_rl, tmp_path, family: str) -> None:
     out = tmp_path / "p.csv"
-    words = (*DIALS[family], "-n", 6, "--seed", 2, "--split", "test", "--out", out)
+    words = (*options(family), "-n", 6, "--seed", 2, "--split", "test", "--out", out)
+    puzzles = make_family(family, DIALS[family])
+    dials = {name: value for name, value in puzzles.dials().items() if value is not None}
     found = hrm_rl("puzzles", family, *words, "--json").json
-    assert found == {"out": str(out), "count": 6} | NAMED[family]
-    module = import_module("hrm_rl.puzzles." + family.replace("-", "_"))
-    want = module.generate(6, seed=2, split="test", rate=True, **NAMED[family])
-    back = family_csv.read_csv(out, module.CHARACTERS)
+    assert found == json.loads(json.dumps({"out": str(out), "count": 6} | dials))
+    want, back = puzzles.generate(6, seed=2, split="test", rate=True), puzzles.read_csv(out)
     for field in ("inputs", "labels", "rating"):
         np.testing.assert_array_equal(getattr(back, field), getattr(want, field))
     assert back.source == want.source
-    assert f"6 {family} puzzles in {out}. The first:" in hrm_rl("puzzles", family, *words).out
+    named = "puzzles of 4x4 Sudoku" if family == "sudoku" else f"{family} puzzles"
+    assert f"6 {named} in {out}. The first:" in hrm_rl("puzzles", family, *words).out
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@every_family
+def test_help_has_the_dials_of_one_family(hrm_rl, capsys, family: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        hrm_rl("puzzles", family, "--help")
+    said = capsys.readouterr().out
+    assert stop.value.code == 0 and "--split" in said
+    every = {f"--{dial}".replace("_", "-") for dials in DIALS.values() for dial in dials}
+    shown = {option for option in every if re.search(rf"{option}\b(?!-)", said)}
+    known = {field.name for field in dataclasses.fields(find_family(family))}
+    assert shown == {option for option in every if option[2:].replace("-", "_") in known}
+
+
+@every_family
 def test_show_prints_or_draws(hrm_rl, tmp_path, family: str) -> None:
-    words = DIALS.get(family, ("--size", 6, *(("--min-path", 5) if family == "maze" else ())))
+    words = options(family)
     one, two = (hrm_rl("puzzles", family, *words, "--show", *more).out for more in ((), (2,)))
     assert two.startswith(one) and len(two) > len(one) > 20
     drawn = tmp_path / "p.png"
@@ -59,9 +78,9 @@ def test_show_prints_or_draws(hrm_rl, tmp_path, family: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("life", "--hops", 3), "--hops is no dial of life; it has --size (4 to 32), --steps"),
-        (("sudoku", "--steps", 3), "--steps is no dial of sudoku; it has --size (4, 6, 9)"),
-        (("life", "--extra-givens", 1, 2), "--extra-givens is no dial of life"),
+        (("life", "--hops", 3), "unknown or misplaced: --hops"),
+        (("life", "--step", 3), "did you mean '--steps'?"),
+        (("life", "--steps", "x"), "--steps takes 1 to 64, not 'x'"),
         (("life", "--size", 33), "size must be 4 to 32, got 33"),
         (("lights-out", "--size", 5), "size must be 2, 3, 6, 7, 8, 10, got 5"),
         (("pointer-chase", "--nodes", 4, "--hops", 4), "hops must be 1 to 3"),
@@ -79,6 +98,7 @@ def test_what_cannot_be_is_said_with_its_range(hrm_rl, words, said: str) -> None
 
 def test_neither_file_nor_drawing(hrm_rl) -> None:
     assert "puzzles needs --out FILE.csv, or --show" in hrm_rl("puzzles", "life").refusal
+    assert "puzzles needs one of: sudoku, maze" in hrm_rl("puzzles").refusal
 
 
 def test_pairs_of_arc_tasks_are_shown_or_drawn(hrm_rl, tmp_path) -> None:
@@ -100,13 +120,10 @@ def test_pairs_of_arc_tasks_are_shown_or_drawn(hrm_rl, tmp_path) -> None:
     ("words", "said"),
     [
         (("arc", "--data-set", "arc-agi-3"), "--data-set is arc-agi-1, arc-agi-2 or a folder"),
-        (
-            ("arc", "--data-set", ARC_TASKS, "--out", "p.csv"),
-            "it has --show and --picture, no --out",
-        ),
-        (("arc", "--size", 9), "--size is no dial of arc; it has none"),
+        (("arc", "--data-set", ARC_TASKS, "--out", "p.csv"), "unknown or misplaced: --out"),
+        (("arc", "--size", 9), "unknown or misplaced: --size"),
         (("arc", "--data-set", ARC_TASKS, "--split", "validation"), "training or evaluation"),
-        (("life", "--data-set", ARC_TASKS), "--data-set is of arc; life puzzles are generated"),
+        (("life", "--data-set", ARC_TASKS), "unknown or misplaced: --data-set"),
     ],
 )
 def test_what_arc_has_not_is_said(hrm_rl, words, said: str) -> None:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from hrm_rl.envs import PoolSource, SequentialSource
-from hrm_rl.envs.families.sudoku import sudoku_validator
+from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.pool import PuzzleArrays
+from hrm_rl.puzzles.sudoku import Sudoku
 
 
 @pytest.fixture(scope="session")
@@ -19,12 +20,12 @@ def pool() -> PuzzleArrays:
 
 @pytest.fixture(scope="session")
 def source(pool: PuzzleArrays) -> PoolSource:
-    return PoolSource(pool, 6, symmetry=sudoku.symmetry(4), validator=sudoku_validator(4))
+    return PoolSource(pool, 6, symmetry=sudoku.symmetry(4), validator=validator_of(Sudoku(4)))
 
 
 @pytest.fixture(scope="session")
 def in_order(pool: PuzzleArrays) -> SequentialSource:
-    return SequentialSource(pool, 6, validator=sudoku_validator(4))
+    return SequentialSource(pool, 6, validator=validator_of(Sudoku(4)))
 
 
 @pytest.fixture(scope="session")

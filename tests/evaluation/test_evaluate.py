@@ -10,13 +10,14 @@ import torch
 
 from hrm_rl.agents import HRMAgent
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
-from hrm_rl.envs.families.sudoku import sudoku_validator
+from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation.evaluate import check_fits, evaluate
 from hrm_rl.evaluation.record import record
 from hrm_rl.halting import SegmentFeatures, TraceBank, parse_rule
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.pool import PuzzleArrays
+from hrm_rl.puzzles.sudoku import Sudoku
 
 # The package has a function of that name.
 evaluation = import_module("hrm_rl.evaluation.evaluate")
@@ -179,7 +180,7 @@ def test_the_validator_judges_valid_only(known: Known) -> None:
     )
     assert result.valid.all()
     np.testing.assert_array_equal(result.correct, plain.correct)
-    strict = evaluate(known.model, known.puzzles, "q", validator=sudoku_validator(4))
+    strict = evaluate(known.model, known.puzzles, "q", validator=validator_of(Sudoku(4)))
     wanted = sudoku.is_valid(known.puzzles.inputs, strict.answers, 4)
     np.testing.assert_array_equal(strict.valid, wanted)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hrm_rl.agents import HRMAgent
-from hrm_rl.envs.families.sudoku import sudoku_validator
+from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation.confirm import check_bank, measure_speedup
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.evaluation.record import record, segment_seconds
@@ -20,6 +20,7 @@ from hrm_rl.model import HRM
 from hrm_rl.model.files.fingerprint import model_hash
 from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.pool import PuzzleArrays
+from hrm_rl.puzzles.sudoku import Sudoku
 
 COUNT, LIMIT, BEYOND, ROWS = 22, 4, 7, 8
 SPLIT = ["validation"] * 10 + ["test"] * 12
@@ -50,7 +51,7 @@ def bank(model: HRM, puzzles: PuzzleArrays) -> TraceBank:
         BEYOND,
         split=SPLIT,
         batch_size=ROWS,
-        validator=sudoku_validator(4),
+        validator=validator_of(Sudoku(4)),
         pooled=True,
         drafts=True,
         header=BankHeader(trained_rule="q", preset="tiny", step=3, note="made up"),
@@ -172,7 +173,7 @@ def test_live_and_replayed_agree_puzzle_by_puzzle(
             spec,
             max_segments=limit,
             batch_size=rows,
-            validator=sudoku_validator(4),
+            validator=validator_of(Sudoku(4)),
             puzzle_keys=bank.puzzle_key,
         )
         replayed = replay(bank, spec, max_segments=limit)

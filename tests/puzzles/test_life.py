@@ -3,7 +3,7 @@ import pytest
 
 from hrm_rl.puzzles import family, life
 from hrm_rl.puzzles.counter_rng import stream_keys
-from hrm_rl.puzzles.life import ALIVE, DEAD
+from hrm_rl.puzzles.life import ALIVE, DEAD, Life
 
 
 def torus(picture: str) -> np.ndarray:
@@ -68,7 +68,7 @@ def test_what_settles_is_no_puzzle(start, steps, lively):
 
 def test_of_random_starts_exactly_the_lively_are_kept():
     keys = stream_keys(1, np.arange(300, dtype=np.uint64))
-    starts, _, accepted = life._make(5, 8, keys)
+    starts, _, accepted = Life(5, 8).make(keys)
     for start, kept in zip(starts, accepted, strict=True):
         boards = [(start == ALIVE).reshape(5, 5)]
         for _ in range(8):
@@ -83,8 +83,8 @@ def test_the_symmetry_is_the_whole_group_and_moves_with_time():
     assert [len(table) for table in symmetry.cell_tables] == [5, 5, 8]
     start = life.generate(1, size=5, steps=2).inputs
     many = np.repeat(start, 3000, axis=0)
-    copies, ends = symmetry.apply(many, life.run(many, 5, 2), np.random.default_rng(0))
-    np.testing.assert_array_equal(life.run(copies, 5, 2), ends)
+    copies, ends = symmetry.apply(many, life.run(many, size=5, steps=2), np.random.default_rng(0))
+    np.testing.assert_array_equal(life.run(copies, size=5, steps=2), ends)
     assert len(np.unique(copies, axis=0)) == 200  # 8 * 25: this start has no symmetry of its own
 
 

@@ -47,14 +47,16 @@ def test_the_search_counts_as_trying_all_does():
         cells[rows - used :] = clauses[:used] + FIRST_LITERAL  # empty rows may stand anywhere
         row = np.concatenate([np.ones(n, int), cells.ravel()])
         want = satisfying(clauses[:used], n)
-        solution, count = unique_sat.solve(row, n, extra, limit=1000)
+        solution, count = unique_sat.solve(row, variables=n, extra_clauses=extra, limit=1000)
         assert count == len(want)
         counted.add(min(int(count), 2))
         if count:
             assert ((solution - FALSE) << np.arange(n)).sum() in want
         else:
             assert (solution == PAD).all()
-        assert unique_sat.solve(row, n, extra).solutions_found == min(len(want), 2)
+        assert unique_sat.solve(row, variables=n, extra_clauses=extra).solutions_found == min(
+            len(want), 2
+        )
     assert counted == {0, 1, 2}
 
 
@@ -146,4 +148,4 @@ def test_formulas_of_another_form_are_refused():
     with pytest.raises(ValueError, match="limit must be at least 1"):
         unique_sat.solve(np.ones((1, 50), int), variables=5, limit=0)
     with pytest.raises(ValueError, match="copies must be at least 1"):
-        unique_sat.rate(np.ones((1, 50), int), variables=5, copies=0)
+        unique_sat.difficulty(np.ones((1, 50), int), variables=5, copies=0)

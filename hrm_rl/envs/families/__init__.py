@@ -1,0 +1,1 @@
+"""Environments of the puzzle families, of ARC and of reasoning-gym."""

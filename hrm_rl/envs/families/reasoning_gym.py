@@ -14,40 +14,19 @@ go on, `info["valid"]` is `info["correct"]`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from functools import lru_cache, partial
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from hrm_rl.envs.core.single import PuzzleEnv
 from hrm_rl.envs.core.source import PoolSource
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
+from hrm_rl.envs.families.validators import HostValidator
+from hrm_rl.puzzles.family import Split
 from hrm_rl.puzzles.reasoning_gym import ReasoningGymPool, load
-
-Split = Literal["train", "validation", "test"]
-
-
-@dataclass(frozen=True)
-class HostValidator:
-    """Any answer with a full score, asked of reasoning-gym on the host."""
-
-    pool: ReasoningGymPool
-    on_host = True
-
-    def __call__(
-        self, inputs: Tensor, answers: Tensor, labels: Tensor, rows: Tensor | None = None
-    ) -> Tensor:
-        """bool [B] for [B, S] each; False outside `rows`, bool [B], where they are given."""
-        right = torch.zeros(len(inputs), dtype=torch.bool)
-        where = torch.ones_like(right) if rows is None else rows.cpu()
-        if where.any():
-            index = where.nonzero().squeeze(1)
-            asked = index.to(inputs.device)
-            arrays = (t.index_select(0, asked).cpu().numpy() for t in (inputs, answers, labels))
-            right[index] = torch.from_numpy(self.pool.scores(*arrays) >= 1)
-        return right.to(inputs.device)
 
 
 def make_env(
@@ -126,6 +105,16 @@ def _pool(
 
 
 def _source(pool: ReasoningGymPool, device: torch.device | str = "cpu") -> PoolSource:
-    return PoolSource(
-        pool.arrays, pool.format.vocab_size, device=device, validator=HostValidator(pool)
-    )
+    validator = host_validator(pool)
+    return PoolSource(pool.arrays, pool.format.vocab_size, device=device, validator=validator)
+
+
+def host_validator(pool: ReasoningGymPool) -> HostValidator:
+    """Accepts every answer to a puzzle of this pool that reasoning-gym gives a full score."""
+    return HostValidator(partial(_has_full_score, pool))
+
+
+def _has_full_score(
+    pool: ReasoningGymPool, inputs: NDArray[Any], answers: NDArray[Any], labels: NDArray[Any]
+) -> NDArray[np.bool_]:
+    return pool.scores(inputs, answers, labels) >= 1

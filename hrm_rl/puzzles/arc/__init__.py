@@ -48,7 +48,7 @@ from hrm_rl.puzzles.arc.tokens import (
     vocab_size,
 )
 from hrm_rl.puzzles.arc.vote import Ballots, Candidate, is_valid
-from hrm_rl.puzzles.family import is_exact
+from hrm_rl.puzzles.tokens import is_exact
 
 __all__ = [
     "DATASETS",

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.arc.tokens import EOS, FIRST_COLOR, PAD, SEQ_LEN, SIDE, VOCAB_SIZE
-from hrm_rl.puzzles.family import as_shown
 from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.puzzles.tokens import as_shown
 
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (0x00, 0x00, 0x00),  # black

@@ -11,22 +11,15 @@ without being ``exact``.
     puzzles = maze.generate(100, 30, seed=0, split="train")
     solution, moves, paths = maze.solve(puzzles.inputs, 30)
     print(maze.draw(puzzles.inputs[0], draft=solution[0], size=30))
-
-This module only gathers; each idea has its file: `maze_layout` (tokens, dials), `maze_kernels` (compiled
-core), `maze_generate`, `maze_solver`, `maze_check`, `maze_classes` (symmetry, class key), `maze_text`,
-`maze_picture` and `maze_csv`. The surface is that of `hrm_rl.puzzles.family`.
 """
 
-from typing import Any
-
-from hrm_rl.puzzles.family import SPLITS, in_split, is_exact
+from hrm_rl.puzzles.family import SPLITS, in_split
 from hrm_rl.puzzles.maze.check import check_puzzle, is_valid, path_excess
 from hrm_rl.puzzles.maze.classes import class_key, symmetry
 from hrm_rl.puzzles.maze.csv import read_csv, write_csv
-from hrm_rl.puzzles.maze.generate import GENERATOR_VERSION, generate
+from hrm_rl.puzzles.maze.family import Maze, generate
 from hrm_rl.puzzles.maze.layout import (
     CHARACTERS,
-    DIALS,
     GOAL,
     PAD,
     PATH,
@@ -39,12 +32,11 @@ from hrm_rl.puzzles.maze.layout import (
 from hrm_rl.puzzles.maze.picture import picture
 from hrm_rl.puzzles.maze.solve import COUNT_CAP, Solved, rate, solve
 from hrm_rl.puzzles.maze.text import draw, parse, to_text
+from hrm_rl.puzzles.tokens import is_exact
 
 __all__ = [
     "CHARACTERS",
     "COUNT_CAP",
-    "DIALS",
-    "GENERATOR_VERSION",
     "GOAL",
     "PAD",
     "PATH",
@@ -52,6 +44,7 @@ __all__ = [
     "SPLITS",
     "START",
     "WALL",
+    "Maze",
     "Solved",
     "check_puzzle",
     "class_key",
@@ -74,12 +67,12 @@ __all__ = [
 ]
 
 
-def vocab_size(size: int = 30, **dials: Any) -> int:
-    """Tokens, PAD among them: 6 at every size; ValueError for a dial out of range."""
-    check(size, **dials)
+def vocab_size(size: int = 30) -> int:
+    """Tokens, PAD among them: 6 at every size; ValueError for a size out of range."""
+    check(size)
     return VOCAB_SIZE
 
 
-def seq_len(size: int = 30, **dials: Any) -> int:
-    """Cells of a maze; ValueError for a dial out of range."""
-    return check(size, **dials) ** 2
+def seq_len(size: int = 30) -> int:
+    """Cells of a maze; ValueError for a size out of range."""
+    return check(size) ** 2

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.family import as_pair
 from hrm_rl.puzzles.maze import kernels
 from hrm_rl.puzzles.maze.layout import (
     GOAL,
@@ -22,11 +19,10 @@ from hrm_rl.puzzles.maze.layout import (
     check,
 )
 from hrm_rl.puzzles.maze.solve import solve
+from hrm_rl.puzzles.tokens import as_pair
 
 
-def path_excess(
-    inputs: ArrayLike, answers: ArrayLike, size: int = 30, **dials: Any
-) -> NDArray[np.int64]:
+def path_excess(inputs: ArrayLike, answers: ArrayLike, size: int = 30) -> NDArray[np.int64]:
     """Moves by which the path that an answer draws is longer than a shortest one.
 
     An answer draws a path if it is the maze with PATH on spaces only, every cell of PATH touches exactly
@@ -37,16 +33,15 @@ def path_excess(
         inputs: int [..., S], the mazes.
         answers: int [..., S]; any tokens.
         size: cells a side.
-        dials: the others, which change nothing here.
 
     Returns:
         int64 [...]; 0 for a shortest path, -1 where no path is drawn.
 
     Raises:
-        ValueError: a dial out of range, unknown tokens in `inputs`, or the shapes are not the same
+        ValueError: a size out of range, unknown tokens in `inputs`, or the shapes are not the same
             [..., S].
     """
-    size = check(size, **dials)
+    size = check(size)
     mazes, given = as_pair(inputs, answers, size**2, VOCAB_SIZE)
     rows = mazes.reshape(-1, mazes.shape[-1]).astype(np.int8)
     drawn = np.clip(given, -1, VOCAB_SIZE).astype(np.int8).reshape(rows.shape)
@@ -55,14 +50,12 @@ def path_excess(
     return excess.reshape(mazes.shape[:-1])
 
 
-def is_valid(
-    inputs: ArrayLike, answers: ArrayLike, size: int = 30, **dials: Any
-) -> NDArray[np.bool_]:
+def is_valid(inputs: ArrayLike, answers: ArrayLike, size: int = 30) -> NDArray[np.bool_]:
     """Whether answers are their maze with a shortest path drawn, any of them, and nothing else: bool [...].
 
     Arguments and errors as in `path_excess`.
     """
-    return path_excess(inputs, answers, size, **dials) == 0
+    return path_excess(inputs, answers, size) == 0
 
 
 def check_puzzle(tokens: ArrayLike, size: int = 30) -> NDArray[np.int32]:

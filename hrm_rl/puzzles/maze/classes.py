@@ -1,30 +1,29 @@
-"""Which mazes are the same puzzle in another dress: turned, mirrored, or walked from the other end."""
+"""Maze equivalence classes: rotations, reflections, and start and goal exchanged."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.counter_rng import stream_keys
-from hrm_rl.puzzles.family import dihedral
 from hrm_rl.puzzles.maze import kernels
 from hrm_rl.puzzles.maze.layout import as_mazes, check
 from hrm_rl.puzzles.pool import Symmetry
+from hrm_rl.puzzles.tokens import dihedral
 
 _WALL_STREAM, _END_STREAM = 0x3A2E_0001, 0x3A2E_0002
 
 
-def symmetry(size: int = 30, **dials: Any) -> Symmetry:
-    """The 8 rotations and reflections of the square; ValueError for a dial out of range.
+def symmetry(size: int = 30) -> Symmetry:
+    """The 8 rotations and reflections of the square; ValueError for a size out of range.
 
     They keep a maze a maze and a shortest path a shortest path, but not a label's choice among several
     shortest paths: turned, the label is no longer the one that `solve` would draw. Where mazes have one
     path only (perfect ones without `braid`) nothing is lost.
     """
-    return _symmetry(check(size, **dials))
+    return _symmetry(check(size))
 
 
 @cache
@@ -40,7 +39,7 @@ def _tables(size: int) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[n
     return images, stream_keys(_WALL_STREAM, size, places), stream_keys(_END_STREAM, size, places)
 
 
-def class_key(inputs: ArrayLike, size: int = 30, **dials: Any) -> NDArray[np.uint64]:
+def class_key(inputs: ArrayLike, size: int = 30) -> NDArray[np.uint64]:
     """A number that all mazes of a class share: its 8 images, with start and goal either way round.
 
     A 64-bit hash: equal classes have equal keys, and unequal ones do but for a chance of 2**-64.
@@ -48,15 +47,14 @@ def class_key(inputs: ArrayLike, size: int = 30, **dials: Any) -> NDArray[np.uin
     Args:
         inputs: int [N, S] (or [S]) tokens.
         size: cells a side.
-        dials: the others, which change nothing here.
 
     Returns:
         uint64 [N] (or a scalar array for [S]).
 
     Raises:
-        ValueError: a dial out of range, wrong width, or unknown tokens.
+        ValueError: a size out of range, wrong width, or unknown tokens.
     """
-    size = check(size, **dials)
+    size = check(size)
     mazes = as_mazes("inputs", inputs, size)
     rows = mazes.reshape(-1, mazes.shape[-1])
     keys = np.empty(len(rows), np.uint64)

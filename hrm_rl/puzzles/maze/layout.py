@@ -1,11 +1,11 @@
-"""A maze's tokens and dials: what every other maze file looks up or checks."""
+"""A maze's tokens and sizes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.family import Dial, as_tokens, check_dials
+from hrm_rl.puzzles.tokens import as_tokens
 
 PAD, WALL, SPACE, START, GOAL, PATH = range(6)
 CHARACTERS = ".# SGo"
@@ -13,40 +13,13 @@ CHARACTERS = ".# SGo"
 VOCAB_SIZE = len(CHARACTERS)
 
 SIZES = range(3, 101)
-DIALS = (
-    Dial("size", 30, SIZES[0], SIZES[-1], "cells a side"),
-    Dial("perfect", False, None, None, "corridors with one path between any two cells"),
-    Dial("braid", 0.0, 0.0, 1.0, "share of a perfect maze's dead ends that are opened"),
-    Dial("min_path", None, 1, 7499, "least moves; 4 * size - 9 by default, 1 if perfect"),
-)
 
 
-def check(
-    size: int = 30, perfect: bool = False, braid: float = 0.0, min_path: int | None = None
-) -> int:
-    """The size; ValueError for dials out of range or at odds. Of the dials, the functions on given mazes
-    use the size alone, and take the others so that every function of a family takes the same."""
-    least_moves(size, perfect, braid, min_path)
+def check(size: int) -> int:
+    """The size as an int; ValueError if it is not 3 to 100."""
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size not in SIZES:
+        raise ValueError(f"size must be {SIZES[0]} to {SIZES[-1]}, got {size!r}")
     return int(size)
-
-
-def least_moves(size: int, perfect: bool, braid: float, min_path: int | None) -> int:
-    """`min_path` or its default; ValueError as in `check`.
-
-    The default, 4 * size - 9 for random walls, is 111 for 30x30, the bound of Maze-Hard ("above 110",
-    Wang et al. 2025, section 3.1). About one in a hundred random mazes of any size has so long a path
-    between its farthest cells.
-    """
-    check_dials(DIALS, {"size": size, "perfect": perfect, "braid": braid, "min_path": min_path})
-    if braid and not perfect:
-        raise ValueError(f"braid is for perfect mazes; got braid={braid} with perfect=False")
-    if min_path is None:
-        return 1 if perfect else 4 * int(size) - 9
-    # No four cells of a shortest path make a square, so it has three of any such four at most.
-    longest = 3 * ((int(size) + 1) // 2) ** 2 - 1
-    if min_path > longest:
-        raise ValueError(f"min_path must be 1 to {longest} in a {size}x{size} maze, got {min_path}")
-    return int(min_path)
 
 
 def as_mazes(name: str, values: ArrayLike, size: int) -> NDArray[np.int8]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
@@ -36,7 +34,6 @@ def picture(
     cell: int | None = None,
     *,
     size: int = 30,
-    **dials: Any,
 ) -> NDArray[np.uint8]:
     """The maze as an RGB picture, with a caption and two bars of probability below it if asked.
 
@@ -52,16 +49,15 @@ def picture(
         q: logits (q_halt, q_continue), drawn as their sigmoids; NaN for one not known, an empty bar.
         cell: pixels from one cell to the next, at least 16; None is 480 / size, 16 to 40.
         size: cells a side.
-        dials: the others, which change nothing here.
 
     Returns:
         A new array uint8 [H, W, 3], of one shape for the same `size`, `cell`, and presence of caption
         and `q`.
 
     Raises:
-        ValueError: a dial out of range, wrong widths, unknown tokens, a cell too small.
+        ValueError: a size out of range, wrong widths, unknown tokens, a cell too small.
     """
-    size = check(size, **dials)
+    size = check(size)
     cell = pictures.check_cell(min(max(_SIDE // size, 16), 40) if cell is None else cell)
     drawn = marks(inputs, draft, labels, size=size).reshape(size, size)
     edge = pictures.margin(cell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +24,7 @@ class Solved(NamedTuple):
     """int64 [N]: number of shortest paths, 2**60 standing for more; 0 where there is none."""
 
 
-def solve(inputs: ArrayLike, size: int = 30, **dials: Any) -> Solved:
+def solve(inputs: ArrayLike, size: int = 30) -> Solved:
     """Finds a shortest path, and how many there are.
 
     The path drawn is the one that from every cell takes the first of up, left, right, down that leads
@@ -33,15 +33,14 @@ def solve(inputs: ArrayLike, size: int = 30, **dials: Any) -> Solved:
     Args:
         inputs: int [S] or [N, S] tokens, one START and one GOAL each.
         size: cells a side.
-        dials: the others, which change nothing here.
 
     Returns:
         (solution, moves, paths), see `Solved`.
 
     Raises:
-        ValueError: a dial out of range, wrong width, or unknown tokens.
+        ValueError: a size out of range, wrong width, or unknown tokens.
     """
-    size = check(size, **dials)
+    size = check(size)
     mazes = as_mazes("inputs", inputs, size)
     rows = mazes.reshape(-1, mazes.shape[-1])
     labels, moves, paths = np.empty_like(rows), *np.empty((2, len(rows)), np.int64)
@@ -52,10 +51,10 @@ def solve(inputs: ArrayLike, size: int = 30, **dials: Any) -> Solved:
     )
 
 
-def rate(inputs: ArrayLike, size: int = 30, **dials: Any) -> NDArray[np.float32]:
+def rate(inputs: ArrayLike, size: int = 30) -> NDArray[np.float32]:
     """How hard mazes are: the moves of a shortest path, float32 [N]; NaN where there is none.
 
     Arguments and errors as in `solve`, which also counts the shortest paths.
     """
-    moves = solve(inputs, size, **dials).moves
+    moves = solve(inputs, size).moves
     return np.where(moves < 0, np.nan, moves).astype(np.float32)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.family import as_shown, as_tokens
 from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.maze.check import is_valid
 from hrm_rl.puzzles.maze.layout import (
@@ -26,6 +25,7 @@ from hrm_rl.puzzles.maze.layout import (
     cell_name,
     check,
 )
+from hrm_rl.puzzles.tokens import as_shown, as_tokens
 
 _RESET = "\x1b[0m"
 

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.family import SPLITS, as_tokens, hash_rows, in_split
+from hrm_rl.puzzles.family import SPLITS, in_split
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays
 from hrm_rl.puzzles.reasoning_gym import picture as reasoning_gym_picture
 from hrm_rl.puzzles.reasoning_gym.formats import FORMATS, MISFITS, PAD, Entry, GridFormat
+from hrm_rl.puzzles.tokens import as_tokens, hash_rows
 
 ADAPTER_VERSION = 1
 """Another layout of cells is another version; stands in every source name."""

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.family import as_shown
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.puzzles.reasoning_gym.formats import PAD, GridFormat
+from hrm_rl.puzzles.tokens import as_shown
 
 
 def draw(

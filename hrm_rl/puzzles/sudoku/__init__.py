@@ -16,7 +16,6 @@ core), `sudoku_solver`, `sudoku_generate`, `sudoku_classes` (symmetry, class key
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.puzzles.family import is_exact
 from hrm_rl.puzzles.sudoku.check import check_puzzle, is_valid
 from hrm_rl.puzzles.sudoku.classes import (
     SPLIT_VERSION,
@@ -27,11 +26,13 @@ from hrm_rl.puzzles.sudoku.classes import (
     symmetry,
 )
 from hrm_rl.puzzles.sudoku.csv import read_csv, write_csv
+from hrm_rl.puzzles.sudoku.family import Sudoku
 from hrm_rl.puzzles.sudoku.generate import generate
 from hrm_rl.puzzles.sudoku.layout import BLANK, FIRST_DIGIT, PAD, SIZES, check_size, layout
 from hrm_rl.puzzles.sudoku.picture import picture
 from hrm_rl.puzzles.sudoku.solve import Effort, Solved, rate, search_effort, solve
 from hrm_rl.puzzles.sudoku.text import draw, parse, to_text
+from hrm_rl.puzzles.tokens import is_exact
 
 __all__ = [
     "BLANK",
@@ -42,6 +43,7 @@ __all__ = [
     "SPLIT_VERSION",
     "Effort",
     "Solved",
+    "Sudoku",
     "check_puzzle",
     "class_key",
     "draw",

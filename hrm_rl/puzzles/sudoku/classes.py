@@ -26,7 +26,7 @@ SPLITS = family.SPLITS
 
 # Chosen so that a few classes split evenly too: of the 36 classes of minimal 4x4 puzzles, 9 are for testing
 # (25.1 % of the 85,632 puzzles) and 3 for validation (6.3 %).
-_SPLIT_SALT = 12
+SPLIT_SALT = 12
 _ROUNDS = 8
 _KIND_COLORS = mix64_array(np.arange(1, 7, dtype=np.uint64))
 _SELF = np.uint64(0xA0761D6478BD642F)
@@ -145,7 +145,7 @@ def in_split(keys: ArrayLike, split: str) -> NDArray[np.bool_]:
     The rule is that of `hrm_rl.puzzles.family.in_split`, with a salt for Sudoku; it is fixed for each
     ``SPLIT_VERSION``. Raises ValueError for a split that is not one of ``SPLITS``.
     """
-    return family.in_split(keys, split, _SPLIT_SALT)
+    return family.in_split(keys, split, SPLIT_SALT)
 
 
 def in_test_split(keys: ArrayLike) -> NDArray[np.bool_]:

@@ -7,34 +7,36 @@ import numpy as np
 from hrm_rl.envs import PoolSource
 from hrm_rl.envs.core.single import PictureDrawer
 from hrm_rl.envs.core.source import Validator
+from hrm_rl.envs.families.validators import validator_of
+from hrm_rl.puzzles import CustomPuzzles
+from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.training.data.puzzle_files import Folder, open_stored
-from hrm_rl.training.kind import OWN, PuzzleKind
 from hrm_rl.training.presets import Preset, PuzzleData
 
-# Seeds of the generated pools: another number a split, though their classes differ anyway.
+# Each split has its own seed, though its classes differ anyway.
 _SEEDS = {"train": 0, "validation": 1, "test": 2}
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from and is validated on."""
+    """The puzzles that a run learns from and is validated on."""
 
     source: PoolSource
     validation: PuzzleArrays
     validator: Validator | None
     description: str
     picture: PictureDrawer | None = None
-    """Draws one puzzle; None where its kind has no picture."""
+    """Draws one puzzle; None for custom puzzles."""
 
 
 def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
     """Puzzles to learn from and puzzles of other classes to validate on.
 
-    A file is divided by class, as generated puzzles are: its training classes are learned from, its
-    validation classes validate (generated puzzles where it has none), its test classes are left alone.
-    Of a dataset folder only train/ is read: its validation classes validate, all others are learned
-    from; where nothing is known but tokens, groups stand for classes.
+    A CSV file is divided by class, as generated puzzles are: a run learns from its training classes and
+    validates on its validation classes (on generated puzzles if it has none); its test classes are not
+    used. Of a dataset folder only train/ is read: its validation classes validate, all others are learned
+    from. Custom puzzles are divided by group instead of class.
 
     Raises ValueError or FileNotFoundError naming the file and line, or the setting.
     """
@@ -45,11 +47,11 @@ def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
         description = f"{len(train):,} generated puzzles"
     else:
         train, validation, num_ids, description = _from_file(data, kind, data.file)
-    validator = kind.validator(device)
+    validator = validator_of(kind)
     source = PoolSource(
         train,
         kind.vocab_size,
-        symmetry=kind.symmetry,
+        symmetry=kind.augmentation,
         device=device,
         validator=validator,
         num_ids=num_ids,
@@ -57,13 +59,13 @@ def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
     return TrainingData(source, validation, validator, description, kind.picture)
 
 
-def _validation(data: PuzzleData, kind: PuzzleKind) -> PuzzleArrays:
+def _validation(data: PuzzleData, kind: Family | CustomPuzzles) -> PuzzleArrays:
     seed = data.seed + _SEEDS["validation"]
     return kind.generate(data.validation_puzzles, seed=seed, split="validation")
 
 
 def _from_file(
-    data: PuzzleData, kind: PuzzleKind, file: str
+    data: PuzzleData, kind: Family | CustomPuzzles, file: str
 ) -> tuple[PuzzleArrays, PuzzleArrays, int, str]:
     stored = open_stored(file, kind)
     rows = stored.rows("train")
@@ -75,11 +77,11 @@ def _from_file(
         rows = _sample(rows, data.train_puzzles, data.seed)
     train = stored.take("train", rows)
     rows = _sample(stored.rows("validation"), data.validation_puzzles, data.seed)
-    parts = "groups" if kind.family == OWN else "classes"
+    parts = "groups" if isinstance(kind, CustomPuzzles) else "classes"
     origin = f"the validation {parts} in it"
     if len(rows):
         validation = stored.take("validation", rows)
-    elif kind.family == OWN:
+    elif isinstance(kind, CustomPuzzles):
         raise ValueError(f"{file} has one group in train/; it takes two to learn and to validate")
     else:
         validation, origin = _validation(data, kind), "generated ones"
@@ -88,24 +90,23 @@ def _from_file(
 
 
 def _sample(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """So many of the rows at random, all where there are no more."""
+    """`count` random rows, or all rows if there are no more."""
     if len(rows) <= count:
         return rows
     return rows[np.random.default_rng(seed).permutation(len(rows))[:count]]
 
 
 def test_puzzles(preset: Preset, count: int, seed: int = 0) -> PuzzleArrays:
-    """Generated puzzles of the run's kind, from classes that no training or validation has seen."""
+    """Generated puzzles of the run's family, from classes that neither training nor validation has seen."""
     return generated_puzzles(preset.data.kind, "test", count, seed)
 
 
 def generated_puzzles(
-    kind: PuzzleKind, split: str, count: int, seed: int = 0, *, rate: bool = False
+    kind: Family | CustomPuzzles, split: str, count: int, seed: int = 0, *, rate: bool = False
 ) -> PuzzleArrays:
-    """Generated puzzles of a kind, from classes of a split; with `rate`, rated.
+    """Generated puzzles of a family, from classes of a split; rated if `rate`.
 
-    Raises ValueError for a split that is none of `hrm_rl.puzzles.family.SPLITS`, a seed out of range,
-    or puzzles that nobody can generate.
+    Raises ValueError for an unknown split, a seed out of range, or custom puzzles.
     """
     seed = seed + _SEEDS.get(split, 0)
     return kind.generate(count, seed=seed, split=split, rate=rate)

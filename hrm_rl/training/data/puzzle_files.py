@@ -7,20 +7,21 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.puzzles import sudoku
-from hrm_rl.puzzles.family import in_split
-from hrm_rl.puzzles.files import csv as family_csv
+from hrm_rl.puzzles import CustomPuzzles, sudoku
+from hrm_rl.puzzles.family import Family, check_shape, in_split
 from hrm_rl.puzzles.files.cache import read_csv_cached
 from hrm_rl.puzzles.files.dataset import Dataset, read_dataset
 from hrm_rl.puzzles.files.table import PuzzleTable
+from hrm_rl.puzzles.maze import Maze
 from hrm_rl.puzzles.pool import PuzzleArrays
-from hrm_rl.training.kind import OWN, PuzzleKind
+from hrm_rl.puzzles.sudoku import Sudoku
 
-# Bytes from which on a CSV is read through a cache beside it.
+# CSV files of at least this many bytes are read through a cache beside them.
 _LARGE_FILE = 16_000_000
 
 
@@ -29,7 +30,7 @@ class CsvFile:
     """A file of puzzles, each in the split of its class."""
 
     path: Path
-    kind: PuzzleKind
+    kind: Family
     puzzles: PuzzleArrays | PuzzleTable
 
     num_ids = 1
@@ -39,13 +40,13 @@ class CsvFile:
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Which puzzles belong to a split."""
-        return np.flatnonzero(self.kind.module.in_split(self._keys, split))
+        return np.flatnonzero(self.kind.in_split(self._keys, split))
 
     def take(self, split: str, rows: NDArray[np.int64]) -> PuzzleArrays:
         """Some of them, in memory. Raises ValueError for a Sudoku with several solutions."""
         found = self.puzzles.take(rows)
-        if self.kind.family == "sudoku" and len(rows):
-            self._refuse_ambiguous(found, rows)
+        if isinstance(self.kind, Sudoku) and len(rows):
+            self._refuse_ambiguous(self.kind.size, found, rows)
         if found.source is None:
             found = dataclasses.replace(found, source=(self.path.stem,) * len(found))
         return found
@@ -56,10 +57,9 @@ class CsvFile:
 
     @cached_property
     def _keys(self) -> NDArray[np.uint64]:
-        return self.kind.class_keys(self.puzzles.inputs)
+        return self.kind.class_key(self.puzzles.inputs)
 
-    def _refuse_ambiguous(self, found: PuzzleArrays, rows: NDArray[np.int64]) -> None:
-        size = self.kind.dials["size"]
+    def _refuse_ambiguous(self, size: int, found: PuzzleArrays, rows: NDArray[np.int64]) -> None:
         several = sudoku.solve(found.inputs, size).solutions_found > 1
         if not several.any():
             return
@@ -75,7 +75,7 @@ class Folder:
     puzzles are of no known family) validates, and all others are learned from."""
 
     path: Path
-    kind: PuzzleKind
+    kind: Family | CustomPuzzles
     opened: dict[str, Dataset] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -109,10 +109,10 @@ class Folder:
     def _validates(self) -> NDArray[np.bool_]:
         """Which examples of train/ validate."""
         data = self._part("train")
-        if self.kind.family == OWN:
+        if isinstance(self.kind, CustomPuzzles):
             return _held_out_groups(len(data.group_indices) - 1)[_groups(data)]
-        keys = self.kind.class_keys(data.puzzles.inputs)
-        held_out: NDArray[np.bool_] = self.kind.module.in_split(keys, "validation")
+        held_out = np.zeros(len(data), bool)
+        held_out[self.kind.rows_of(data.puzzles.inputs, "validation")] = True
         return held_out
 
     def _part(self, split: str) -> Dataset:
@@ -120,7 +120,8 @@ class Folder:
         if name not in self.opened:
             data = read_dataset(self.path, name)
             shape = data.metadata.vocab_size, data.metadata.seq_len
-            self.kind.check_shape(self.path / name, *shape, hint=_TURN)
+            hint = " or, for any puzzles, --data.family custom"
+            check_shape(self.kind, self.path / name, *shape, hint)
             self.opened[name] = data
         return self.opened[name]
 
@@ -128,8 +129,8 @@ class Folder:
 Stored = CsvFile | Folder
 
 
-def open_stored(path: str | os.PathLike[str], kind: PuzzleKind) -> Stored:
-    """The puzzles of a CSV or a dataset folder, which have to be of a kind.
+def open_stored(path: str | os.PathLike[str], kind: Family | CustomPuzzles) -> Stored:
+    """The puzzles of a CSV or a dataset folder, which must be of a family.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -140,31 +141,12 @@ def open_stored(path: str | os.PathLike[str], kind: PuzzleKind) -> Stored:
         return Folder(path, kind)
     if not path.exists():
         raise FileNotFoundError(f"no file at {path}")
-    return CsvFile(path, kind, _read_csv(path, kind))
-
-
-def _read_csv(path: Path, kind: PuzzleKind) -> PuzzleArrays | PuzzleTable:
-    if kind.family == OWN:
+    if isinstance(kind, CustomPuzzles):
         raise ValueError(f"{path}: {kind.words} come as a dataset folder, not as a file")
-    if kind.family == "sudoku" or kind.family == "maze":
-        size = kind.dials["size"]
-        if path.stat().st_size >= _LARGE_FILE:
-            return read_csv_cached(path, "maze" if kind.family == "maze" else "sudoku", size)
-        puzzles: PuzzleArrays = kind.module.read_csv(path, size)
-        return puzzles
-
-    def are_right(puzzles: PuzzleArrays) -> NDArray[np.bool_]:
-        top = int(max(puzzles.inputs.max(), puzzles.labels.max())) + 1
-        kind.check_shape(path, top, puzzles.seq_len, hint=_TURN)
-        found: NDArray[np.bool_] = kind.module.is_valid(
-            puzzles.inputs, puzzles.labels, **kind.dials
-        )
-        return found
-
-    return family_csv.read_csv(path, kind.module.CHARACTERS, are_right)
-
-
-_TURN = "; say its size (--data.size) or dials (--data.dials), or --data.family own of a folder"
+    if isinstance(kind, (Sudoku, Maze)) and path.stat().st_size >= _LARGE_FILE:
+        family: Literal["sudoku", "maze"] = "maze" if isinstance(kind, Maze) else "sudoku"
+        return CsvFile(path, kind, read_csv_cached(path, family, kind.size))
+    return CsvFile(path, kind, kind.read_csv(path))
 
 
 def _groups(data: Dataset) -> NDArray[np.int64]:
@@ -175,7 +157,7 @@ def _groups(data: Dataset) -> NDArray[np.int64]:
 
 
 def _held_out_groups(count: int) -> NDArray[np.bool_]:
-    """Which of so many groups validate: by their number, and one at the least if there are two."""
+    """Which groups validate, bool [count]: by a hash of their number, and at least one of two or more."""
     held_out = in_split(np.arange(count), "validation")
     if count > 1 and not held_out.any():
         held_out[-1] = True

@@ -8,7 +8,7 @@ import hrm_rl
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.files.weights import CONFIG_FILE, RUN_FILE
-from hrm_rl.training.kind import OWN
+from hrm_rl.training.data_settings import CUSTOM
 from hrm_rl.training.presets import Preset, SudokuData
 from hrm_rl.training.run_folder import RunFolder
 
@@ -80,7 +80,7 @@ def _card(
 ) -> str:
     kind = _kind(preset)
     front = ["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in TAGS)]
-    if preset.data.family != OWN:
+    if preset.data.family != CUSTOM:
         front.append(f"- {preset.data.family}")
     parts = [
         "\n".join([*front, "---"]),
@@ -106,7 +106,7 @@ def _card(
 def _use(preset: Preset, repo_id: str) -> str:
     rule = preset.learner.rule
     judged = f"`hrm-rl eval {repo_id}` judges it on puzzles of classes held out of training."
-    if preset.data.family == OWN:
+    if preset.data.family == CUSTOM:
         judged = (
             f"`hrm-rl eval {repo_id} --data FOLDER` judges it on a dataset folder's test puzzles."
         )
@@ -139,7 +139,7 @@ def _figures(preset: Preset, validation: dict[str, Any]) -> str:
 
 def _kind(preset: Preset) -> str:
     data = preset.data
-    return "puzzles" if data.family == OWN else data.kind.words
+    return "puzzles" if data.family == CUSTOM else data.kind.words
 
 
 def _data(preset: Preset) -> str:
@@ -164,9 +164,9 @@ def _data(preset: Preset) -> str:
             extra = f"{low} to {high} extra givens" if high else "no extra givens"
             origin += f", minimal ones with {extra}"
         origin += "."
-    if data.family == OWN:
+    if data.family == CUSTOM:
         return origin
-    if data.kind.symmetry is not None:
+    if data.kind.augmentation is not None:
         origin += " Every time one is drawn, a random symmetry is applied."
     if isinstance(data, SudokuData):
         alike = (

@@ -137,9 +137,10 @@ def test_a_rule_stops_at_the_limit_it_was_trained_for(kind: str, small: TraceBan
 
 def test_learned_rules_play_online(small: TraceBank, tmp_path: Path, tiny_hrm: Any) -> None:
     """In the live loop as on a recording: HRMAgent takes the spec like any other."""
-    from hrm_rl.envs.families.sudoku import sudoku_source
+    from hrm_rl.envs.families.make import family_source
+    from hrm_rl.puzzles.sudoku import Sudoku
 
-    envs = PuzzleVectorEnv(5, sudoku_source(4, pool_size=10), halt_max_steps=4)
+    envs = PuzzleVectorEnv(5, family_source(Sudoku(4), pool_size=10), halt_max_steps=4)
     for kind in ("pqn", "ppo"):
         rule = make(kind, small).save(tmp_path / kind)
         agent, state = HRMAgent(tiny_hrm(), str(rule)), None

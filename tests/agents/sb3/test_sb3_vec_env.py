@@ -168,9 +168,10 @@ def test_other_algorithms_train(kind: str) -> None:
 
 
 def test_puzzles_with_flat_actions_train_too() -> None:
-    from hrm_rl.envs.families.sudoku import sudoku_source
+    from hrm_rl.envs.families.make import family_source
+    from hrm_rl.puzzles.sudoku import Sudoku
 
-    source = sudoku_source(4, pool_size=20)
+    source = family_source(Sudoku(4), pool_size=20)
     puzzles = PuzzleVectorEnv(ROWS, source, flat_action=True, halt_max_steps=3)
     envs = TorchVecEnv(puzzles)
     model = PPO("MultiInputPolicy", envs, n_steps=8, batch_size=16, seed=0, device="cpu")
@@ -184,12 +185,12 @@ def test_puzzles_with_flat_actions_train_too() -> None:
 
 
 def test_environments_that_sb3_cannot_play_are_refused() -> None:
-    from hrm_rl.envs.families.sudoku import make_vector_env as sudoku
+    from hrm_rl.envs.families import make
 
     with pytest.raises(ValueError, match=r"SAME_STEP, got .*DISABLED"):
         TorchVecEnv(make_vector_env(2, autoreset_mode="DISABLED"))
     with pytest.raises(ValueError, match="flat_action=True"):
-        TorchVecEnv(sudoku(2, 4, pool_size=5))
+        TorchVecEnv(make.make_vector_env(2, family="sudoku", size=4, pool_size=5))
 
 
 def test_rows_are_one_object() -> None:

@@ -11,9 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hrm_rl.agents import Learner, LearnerConfig
 from hrm_rl.agents.learning.graphs import GraphedLearner
 from hrm_rl.envs import PoolSource, PuzzleVectorEnv
-from hrm_rl.envs.families.sudoku import sudoku_validator
+from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
+from hrm_rl.puzzles.sudoku import Sudoku
 
 WAITING = {
     "_local_scalar_dense",  # .item(), int(...), a tensor as a condition
@@ -93,7 +94,7 @@ def test_a_step_runs_where_no_value_can_be_read(pool: Any, mode: str, order: Any
         6,
         symmetry=sudoku.symmetry(4),
         device="meta",
-        validator=sudoku_validator(4, "meta"),
+        validator=validator_of(Sudoku(4)),
     )
     envs = PuzzleVectorEnv(8, source, autoreset_mode=mode, order=order, device="meta")
     obs, _ = envs.reset(seed=0)

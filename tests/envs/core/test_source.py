@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from hrm_rl.envs import PoolSource, SequentialSource
-from hrm_rl.envs.families.sudoku import sudoku_source, sudoku_validator
+from hrm_rl.envs.families.make import family_source
+from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.hashing import mix
 from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
+from hrm_rl.puzzles.sudoku import Sudoku
 
 
 def keys(count: int) -> torch.Tensor:
@@ -157,7 +159,11 @@ def test_a_source_needs_puzzles_and_enough_identifiers(pool: Any) -> None:
 
 def test_train_and_test_sources_share_no_class() -> None:
     classes = [
-        set(sudoku.class_key(sudoku_source(4, split, pool_size=60).draw(keys(200)).inputs, 4))
+        set(
+            sudoku.class_key(
+                family_source(Sudoku(4), split=split, pool_size=60).draw(keys(200)).inputs, 4
+            )
+        )
         for split in ("train", "validation", "test")
     ]
     assert all(classes) and len(set.union(*classes)) == sum(map(len, classes))
@@ -180,7 +186,7 @@ def test_the_torch_validator_agrees_with_the_numpy_one(size: int) -> None:
     foreign = np.where(rng.random(right.shape) < 0.03, 64, right).astype(np.int32)
     blank = np.ones_like(inputs)
     boards = [right, one_wrong, relabelled, swapped, noise, foreign, blank, inputs]
-    validator, seen = sudoku_validator(size), []
+    validator, seen = validator_of(Sudoku(size)), []
     for question in (inputs, blank, 0 * blank):
         for board in boards:
             got = validator(torch.from_numpy(question), torch.from_numpy(board)).numpy()

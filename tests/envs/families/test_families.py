@@ -4,9 +4,9 @@ import copy
 import pickle
 import warnings
 from collections.abc import Callable
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -22,7 +22,16 @@ from hypothesis import strategies as st
 import hrm_rl  # noqa: F401 (registers)
 from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv
 from hrm_rl.envs.core.vector import to_numpy
-from hrm_rl.puzzles import IGNORE_LABEL
+from hrm_rl.envs.families.make import family_source
+from hrm_rl.envs.families.validators import HostValidator, validator_of
+from hrm_rl.puzzles import IGNORE_LABEL, CustomPuzzles
+from hrm_rl.puzzles.family import Family
+from hrm_rl.puzzles.life import Life
+from hrm_rl.puzzles.lights_out import LightsOut
+from hrm_rl.puzzles.pointer_chase import PointerChase
+from hrm_rl.puzzles.prefix_parity import PrefixParity
+from hrm_rl.puzzles.sudoku import Sudoku
+from hrm_rl.puzzles.unique_sat import UniqueSAT
 
 SMALL: dict[str, dict[str, Any]] = {
     "HRM/Sudoku-v0": {"size": 4},
@@ -271,26 +280,46 @@ def near_answers() -> Callable[..., np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("name", "dials"),
+    "family",
     [
-        ("prefix_parity", {"length": 30, "min_length": 10}),
-        ("pointer_chase", {"nodes": 9, "hops": 5, "min_hops": 2}),
-        ("pointer_chase", {"nodes": 9, "hops": 5, "min_hops": 2, "trajectory": True}),
-        ("life", {"size": 8, "steps": 5}),
-        ("lights_out", {"size": 6}),
-        ("unique_sat", {"variables": 9, "extra_clauses": 5}),
+        PrefixParity(length=30, min_length=10),
+        PointerChase(nodes=9, hops=5, min_hops=2),
+        PointerChase(nodes=9, hops=5, min_hops=2, trajectory=True),
+        Life(size=8, steps=5),
+        LightsOut(size=6),
+        UniqueSAT(variables=9, extra_clauses=5),
+        Sudoku(size=6),
     ],
+    ids=lambda family: family.name,
 )
 def test_the_validator_agrees_with_the_family(
-    name: str, dials: dict[str, Any], near_answers: Callable[..., np.ndarray]
+    family: Family, near_answers: Callable[..., np.ndarray]
 ) -> None:
-    family = import_module(f"hrm_rl.puzzles.{name}")
-    validator = import_module(f"hrm_rl.envs.{name}").validator("cpu", **dials)
-    puzzles = family.generate(300, seed=1, **dials)
-    answers = near_answers(puzzles, family.vocab_size(**dials))
-    want = family.is_valid(puzzles.inputs, answers, **dials)
+    puzzles = family.generate(300, seed=1)
+    answers = near_answers(puzzles, family.vocab_size)
+    want = family.is_valid(puzzles.inputs, answers)
+    validator = validator_of(family)
+    assert validator is not None and not isinstance(validator, HostValidator)
     found = validator(torch.from_numpy(puzzles.inputs), torch.from_numpy(answers))
     np.testing.assert_array_equal(found.numpy(), want)
     assert 0.2 < want.mean() < 0.9
-    # In these families the right answer is one: valid is exact.
+    # Every puzzle of these families has one right answer: valid is exact.
     np.testing.assert_array_equal(want, family.is_exact(puzzles.labels, answers))
+
+
+@dataclass(frozen=True)
+class NewParity(PrefixParity):
+    """A family without a validator in torch."""
+
+    name: ClassVar = "new-parity"
+
+
+def test_a_family_without_a_validator_in_torch_is_checked_on_the_host() -> None:
+    family = NewParity(length=8, min_length=4)
+    envs = PuzzleVectorEnv(8, family_source(family, pool_size=20), checker="valid")
+    _, info = envs.reset(seed=0)
+    answer = torch.where(info["labels"] == IGNORE_LABEL, 2, info["labels"])
+    answer[::2, 0] = 3 - answer[::2, 0]
+    _, reward, *_ = envs.step({"answer": answer, "halt": torch.ones(8)})
+    assert reward.tolist() == [0.0, 1.0] * 4
+    assert validator_of(CustomPuzzles(5, 7)) is None

@@ -13,11 +13,14 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv, SequentialSource
-from hrm_rl.envs.families.maze import MazeValidator, maze_source, path_excess
+from hrm_rl.envs.families.make import family_source
+from hrm_rl.envs.families.validators.maze import MazeValidator, path_excess
 from hrm_rl.puzzles import maze
+from hrm_rl.puzzles.maze import Maze
 from hrm_rl.puzzles.pool import PuzzleArrays
 
 SMALL = {"size": 6, "pool_size": 20}
+"""As `gym.make` takes it."""
 
 
 @examples(max_examples=60)
@@ -48,7 +51,7 @@ def test_long_paths_are_walked_to_their_end(dials: dict) -> None:
 
 def test_no_value_is_read_on_the_device() -> None:
     """On the meta device tensors have shapes and no values: reading one raises."""
-    source = maze_source(**SMALL, device="meta")
+    source = family_source(Maze(6), pool_size=20, device="meta")
     envs = PuzzleVectorEnv(4, source, device="meta", checker="valid")
     obs, _ = envs.reset(seed=0)
     halt = torch.ones(4, dtype=torch.bool, device="meta")
@@ -103,14 +106,19 @@ def test_gymnasiums_checker_has_no_complaint(dials: dict, render_mode: str) -> N
 
 
 def test_pools_are_augmented_where_that_keeps_the_label() -> None:
-    assert maze_source(**SMALL, perfect=True).cell_tables
-    assert not maze_source(**SMALL).cell_tables
-    assert not maze_source(**SMALL, perfect=True, braid=0.5).cell_tables
-    assert maze_source(**SMALL, augment=True).cell_tables
+    for family, augment, turned in (
+        (Maze(6, perfect=True), None, True),
+        (Maze(6, perfect=True), False, False),
+        (Maze(6), None, False),
+        (Maze(6, perfect=True, braid=0.5), None, False),
+        (Maze(6), True, True),
+    ):
+        source = family_source(family, pool_size=20, augment=augment)
+        assert bool(source.cell_tables) == turned
 
 
 def test_train_and_test_pools_share_no_class() -> None:
-    pools = [maze_source(9, perfect=True, split=s, pool_size=50) for s in ("train", "test")]
+    pools = [family_source(Maze(9, perfect=True), split=s, pool_size=50) for s in ("train", "test")]
     keys = [set(maze.class_key(p.table.inputs.numpy(), 9).tolist()) for p in pools]
     assert not keys[0] & keys[1]
 

@@ -13,8 +13,9 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import RenderCollection
 
 from hrm_rl.envs import PuzzleEnv
-from hrm_rl.envs.families.sudoku import sudoku_source
+from hrm_rl.envs.families.make import family_source
 from hrm_rl.puzzles import sudoku
+from hrm_rl.puzzles.sudoku import Sudoku
 
 
 def make(**options: Any) -> gym.Env:
@@ -42,7 +43,7 @@ def test_gymnasiums_checker_has_no_complaint(render_mode: str | None) -> None:
 
 
 def test_a_puzzle_without_a_picture_declares_none() -> None:
-    source = sudoku_source(4, pool_size=20)
+    source = family_source(Sudoku(4), pool_size=20)
     assert PuzzleEnv(source).metadata["render_modes"] == ["ansi"]
     with pytest.raises(ValueError, match=r"render_mode must be one of.*'rgb_array'"):
         PuzzleEnv(source, render_mode="rgb_array")

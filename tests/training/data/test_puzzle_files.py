@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from hrm_rl.puzzles import PuzzleArrays, maze, prefix_parity, sudoku
-from hrm_rl.puzzles.files import csv as family_csv
+from hrm_rl.puzzles import CustomPuzzles, PuzzleArrays, maze, sudoku
 from hrm_rl.puzzles.files.dataset import write_dataset
+from hrm_rl.puzzles.maze import Maze
+from hrm_rl.puzzles.prefix_parity import PrefixParity
+from hrm_rl.puzzles.sudoku import Sudoku
 from hrm_rl.training.config import command_line, resolve
 from hrm_rl.training.data import puzzle_files, training_data
 from hrm_rl.training.data.puzzle_files import open_stored
-from hrm_rl.training.kind import own_kind, puzzle_kind
 from hrm_rl.training.presets import FamilyData, SudokuData
 
 MAZE = {"size": 7, "perfect": True}
@@ -95,23 +96,22 @@ def test_one_group_is_too_few(tmp_path) -> None:
 
 
 def test_a_csv_of_another_family(tmp_path) -> None:
-    puzzles = prefix_parity.generate(80, seed=5, length=9, rate=True)
-    file = tmp_path / "bits.csv"
-    family_csv.write_csv(file, puzzles, prefix_parity.CHARACTERS)
+    bits, file = PrefixParity(9), tmp_path / "bits.csv"
+    puzzles = bits.generate(80, seed=5, rate=True)
+    bits.write_csv(file, puzzles)
     found = training_data(FamilyData("prefix-parity", {"length": 9}, file=str(file)))
-    keys = prefix_parity.class_key(puzzles.inputs, 9)
-    learned = puzzles.inputs[prefix_parity.in_split(keys, "train")]
-    assert rows(found.source.table.inputs.numpy()) == rows(learned)
-    assert rows(found.validation.inputs) == rows(
-        puzzles.inputs[prefix_parity.in_split(keys, "validation")]
-    )
+    for split, taken in (
+        ("train", found.source.table.inputs.numpy()),
+        ("validation", found.validation.inputs),
+    ):
+        assert rows(taken) == rows(puzzles.inputs[bits.rows_of(puzzles.inputs, split)])
     file.write_text(file.read_text().replace(",1", ",0", 1))
     with pytest.raises(ValueError, match=r"bits.csv, line \d+, answer: it does not solve"):
-        open_stored(file, puzzle_kind("prefix-parity", {"length": 9}))
+        open_stored(file, bits)
 
 
 def test_a_large_file_is_read_through_a_cache(tmp_path, monkeypatch) -> None:
-    kind = puzzle_kind("sudoku", {"size": 4})
+    kind = Sudoku(4)
     puzzles = sudoku.generate(40, 4, seed=3, extra_givens=(4, 8))
     sudoku.write_csv(tmp_path / "p.csv", puzzles, 4)
     plain = open_stored(tmp_path / "p.csv", kind)
@@ -136,16 +136,16 @@ def test_a_large_file_is_read_through_a_cache(tmp_path, monkeypatch) -> None:
 def test_what_does_not_fit_is_refused(mazes, tmp_path) -> None:
     folder, *_ = mazes
     for kind, words in (
-        (puzzle_kind("maze", {"size": 6}), r"mazes/train has 49 cells and 6 tokens a puzzle, maze"),
-        (puzzle_kind("sudoku", {"size": 4}), r"4x4 Sudoku has 16 and 6; say its size"),
-        (own_kind(5, 49), r"has 49 and 5"),
+        (Maze(6), r"mazes/train has 49 cells and 6 tokens a puzzle, maze"),
+        (Sudoku(4), r"4x4 Sudoku has 16 and 6: choose the dials"),
+        (CustomPuzzles(5, 49), r"has 49 and 5"),
     ):
         with pytest.raises(ValueError, match=words):
             open_stored(folder, kind).rows("train")
     (tmp_path / "p.csv").write_text("source,question,answer,rating\n")
     with pytest.raises(ValueError, match="come as a dataset folder, not as a file"):
-        open_stored(tmp_path / "p.csv", own_kind(5, 49))
+        open_stored(tmp_path / "p.csv", CustomPuzzles(5, 49))
     with pytest.raises(FileNotFoundError, match="no file at"):
-        open_stored(tmp_path / "none", own_kind(5, 49))
+        open_stored(tmp_path / "none", CustomPuzzles(5, 49))
     with pytest.raises(ValueError, match=r"train/dataset.json: is missing"):
         FamilyData("own", file=str(tmp_path)).kind  # noqa: B018

@@ -5,33 +5,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.family import as_shown
-from hrm_rl.puzzles.pointer_chase.layout import BLANK, FIRST_NODE, PAD, check_all
+from hrm_rl.puzzles.family import Shown, red
+from hrm_rl.puzzles.pointer_chase.layout import BLANK, FIRST_NODE, PAD
 
+_NOTHING = pictures.Tile()
 _LARGEST_CIRCLE = 900  # pixels; more nodes than fit are drawn smaller
 
 
-def draw(
-    inputs: ArrayLike,
-    draft: ArrayLike | None = None,
-    labels: ArrayLike | None = None,
-    color: bool = False,
-    *,
-    nodes: int = 16,
-    hops: int = 8,
-    min_hops: int | None = None,
-    trajectory: bool = False,
-) -> str:
-    """The map as a table, the start, and the answers hop by hop: the draft's, or without one the labels'.
-
-    Mistakes stand between stars (red in color), hops without an answer as dots.
-    """
-    check_all(nodes, hops, min_hops, trajectory)
-    cells, shown, wrong = as_shown(inputs, draft, labels, 1 + nodes + hops, nodes + 2)
+def text(shown: Shown, nodes: int, color: bool) -> str:
+    """The map as a table, the start, and the answers hop by hop, `.` for none; mistakes between stars."""
+    cells, answer, wrong, _ = shown
     width = len(str(nodes - 1)) + 1
     lines = []
     for first in range(0, nodes, 16):
@@ -39,66 +26,46 @@ def draw(
         lines.append("node   " + "".join(f"{node:>{width}} " for node in part))
         lines.append("points " + "".join(f"{_node(cells[1 + node]):>{width}} " for node in part))
     lines.append(f"start  {_node(cells[0]):>{width}}")
-    answers = labels if draft is None and labels is not None else shown
-    texts = []
-    for cell in range(1 + nodes, 1 + nodes + hops):
-        if cells[cell] == PAD:
-            continue
-        text = _node(int(np.asarray(answers)[cell]))
-        if wrong[cell] and shown[cell] >= FIRST_NODE:
-            text = f"*{text}*"
-            texts.append(f"\x1b[1;4;31m{text}\x1b[0m" if color else text)
-        else:
-            texts.append(text)
+    hops = [cell for cell in range(1 + nodes, len(cells)) if cells[cell] != PAD]
+    texts = [
+        red(f"*{_node(answer[cell])}*", color)
+        if wrong[cell] and answer[cell] >= FIRST_NODE
+        else _node(answer[cell])
+        for cell in hops
+    ]
     lines.append("hops   " + " ".join(f"{text:>{width}}" for text in texts))
     return "\n".join(line.rstrip() for line in lines)
 
 
-def picture(
-    inputs: ArrayLike,
-    draft: ArrayLike | None = None,
-    labels: ArrayLike | None = None,
-    caption: str | None = None,
-    q: tuple[float, float] | None = None,
-    cell: int = 32,
-    *,
-    nodes: int = 16,
-    hops: int = 8,
-    min_hops: int | None = None,
-    trajectory: bool = False,
-) -> NDArray[np.uint8]:
+def board(shown: Shown, nodes: int, trajectory: bool, cell: int) -> Image.Image:
     """The nodes on a circle with their arrows, the start dark; below, the answers hop by hop.
 
-    A draft's node is blue, or red where it is wrong, in the answers; the node that it names last is
-    marked in the circle too. A cell that is not asked for is grey.
-
-    Arguments and return as in `hrm_rl.puzzles.family.Family.picture`.
+    A draft's node is blue in the answers, or red if it is wrong; the last one is marked in the circle too.
+    A cell that is not judged is grey.
     """
-    check_all(nodes, hops, min_hops, trajectory)
-    pictures.check_cell(cell)
-    cells, shown, wrong = as_shown(inputs, draft, labels, 1 + nodes + hops, nodes + 2)
-    first, columns = 1 + nodes, max(8, min(hops, 16))
+    cells, answer, wrong, answered = shown
+    first = 1 + nodes
     asked = int((cells[first:] == BLANK).sum())
-    tiles: list[list[pictures.Tile]] = []
-    for hop in range(columns * math.ceil(hops / columns)):
-        if hop % columns == 0:
-            tiles.append([])
-        tile = pictures.Tile()
-        if hop < asked:
-            judged = trajectory or hop == asked - 1
-            text = _node(int(shown[first + hop]), "") if draft is not None else ""
-            ground = pictures.GIVEN_CELL if not judged else pictures.PAPER
-            tile = pictures.Tile(text, pictures.DRAFT, ground, pictures.DRAFT_WEIGHT)
-            if wrong[first + hop] and text:
-                tile = pictures.Tile(
-                    text, pictures.MISTAKE, pictures.MISTAKE_CELL, pictures.MISTAKE_WEIGHT
-                )
-        tiles[-1].append(tile)
-    answers = pictures.tiles(tiles, cell, text=0.55)
+    hops = []
+    for hop in range(len(cells) - first):
+        judged = trajectory or hop == asked - 1
+        node = _node(answer[first + hop], "") if answered else ""
+        hops.append(_hop(node, judged, bool(wrong[first + hop])) if hop < asked else _NOTHING)
+    columns = max(8, min(len(hops), 16))
+    hops += [_NOTHING] * (-len(hops) % columns)
+    rows = [hops[start : start + columns] for start in range(0, len(hops), columns)]
+    answers = pictures.tiles(rows, cell, text=0.55)
     last = first + asked - 1
-    marked = int(shown[last]) - FIRST_NODE if draft is not None and asked else -1
+    marked = int(answer[last]) - FIRST_NODE if answered and asked else -1
     circle = _circle(cells[:first] - FIRST_NODE, marked, bool(wrong[last]), cell, answers.width)
-    return pictures.frame(pictures.on_top([circle, answers]), cell, caption, q)
+    return pictures.on_top([circle, answers])
+
+
+def _hop(node: str, judged: bool, wrong: bool) -> pictures.Tile:
+    if wrong and node:
+        return pictures.Tile(node, pictures.MISTAKE, pictures.MISTAKE_CELL, pictures.MISTAKE_WEIGHT)
+    ground = pictures.PAPER if judged else pictures.GIVEN_CELL
+    return pictures.Tile(node, pictures.DRAFT, ground, pictures.DRAFT_WEIGHT)
 
 
 def _circle(
@@ -169,4 +136,4 @@ def _arrow(
 
 
 def _node(token: int, otherwise: str = ".") -> str:
-    return str(token - FIRST_NODE) if token >= FIRST_NODE else otherwise
+    return str(int(token) - FIRST_NODE) if token >= FIRST_NODE else otherwise

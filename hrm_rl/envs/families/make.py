@@ -1,0 +1,121 @@
+"""The environments `HRM/LightsOut-v0`, ... of every family in `hrm_rl.puzzles.FAMILIES`, single and vector.
+
+    env = gym.make("HRM/LightsOut-v0", size=6, presses=3, split="test", halt_max_steps=8)
+    envs = gym.make_vec("HRM/Sudoku-v0", num_envs=256, size=4, device="cpu")
+
+A family's class documents its puzzles, tokens, dials and rating. All environments share the rest:
+
+Observation: Dict(inputs Box[S], draft Box[S], puzzle_identifiers, segment); draft = inputs and segment = 0
+after a reset.
+Action: Dict(answer MultiDiscrete[V] * S, halt Discrete(2)); the answer is the new draft.
+Reward: `segment_cost` is subtracted at every step; a right answer at the end pays 1. With checker="exact"
+the stored answer is right, with "valid" any right answer.
+End: the episode terminates when it halts, or at `halt_max_steps`, where the draft is judged.
+"""
+
+import dataclasses
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from hrm_rl.envs.core.single import PuzzleEnv
+from hrm_rl.envs.core.source import PoolSource
+from hrm_rl.envs.core.vector import PuzzleVectorEnv
+from hrm_rl.envs.families.validators import validator_of
+from hrm_rl.puzzles import find_family
+from hrm_rl.puzzles.family import Family, Split
+from hrm_rl.puzzles.pool import PuzzleArrays
+
+
+def make_env(
+    family: str,
+    *,
+    split: Split = "train",
+    pool_size: int = 1000,
+    pool_seed: int = 0,
+    augment: bool | None = None,
+    **options: Any,
+) -> PuzzleEnv:
+    """One environment, with drawings.
+
+    Args:
+        family: a name in `hrm_rl.puzzles.FAMILIES`.
+        split, pool_size, pool_seed, augment: the pool of puzzles; see `family_source`.
+        options: the family's dials, and options of `PuzzleEnv`: halt_max_steps, segment_cost, checker,
+            flat_action, render_mode.
+
+    Raises ValueError for a dial or option out of range.
+    """
+    puzzles, options = _puzzles(family, options)
+    source = family_source(
+        puzzles, split=split, pool_size=pool_size, pool_seed=pool_seed, augment=augment
+    )
+    return PuzzleEnv(source, drawer=puzzles.draw, picture=puzzles.picture, **options)
+
+
+def make_vector_env(
+    num_envs: int = 1,
+    *,
+    family: str,
+    split: Split = "train",
+    pool_size: int = 1000,
+    pool_seed: int = 0,
+    augment: bool | None = None,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> PuzzleVectorEnv:
+    """`num_envs` environments on a device; other arguments as in `make_env`, options of PuzzleVectorEnv."""
+    puzzles, options = _puzzles(family, options)
+    source = family_source(
+        puzzles,
+        split=split,
+        pool_size=pool_size,
+        pool_seed=pool_seed,
+        augment=augment,
+        device=device,
+    )
+    return PuzzleVectorEnv(num_envs, source, device=device, **options)
+
+
+def family_source(
+    family: Family,
+    *,
+    split: Split = "train",
+    pool_size: int = 1000,
+    pool_seed: int = 0,
+    augment: bool | None = None,
+    device: torch.device | str = "cpu",
+) -> PoolSource:
+    """A pool of generated, rated puzzles times the family's symmetries. A process makes each pool once.
+
+    Args:
+        family: the puzzles, such as `Sudoku(size=4)`.
+        split: the classes of puzzles: "train", or those held out, "validation" and "test".
+        pool_size: distinct puzzles in the pool.
+        pool_seed: the seed of the pool.
+        augment: True applies a random symmetry to every puzzle drawn, False none; None applies those that
+            keep labels right (see `Family.augmentation`).
+        device: the device that holds the pool.
+    """
+    symmetry = family.augmentation if augment is None else family.symmetry if augment else None
+    return PoolSource(
+        _pool(family, split, pool_size, pool_seed),
+        family.vocab_size,
+        symmetry=symmetry,
+        device=device,
+        validator=validator_of(family),
+    )
+
+
+@lru_cache(maxsize=16)
+def _pool(family: Family, split: Split, count: int, seed: int) -> PuzzleArrays:
+    return family.generate(count, seed=seed, split=split, rate=True)
+
+
+def _puzzles(name: str, options: dict[str, Any]) -> tuple[Family, dict[str, Any]]:
+    """The family with the dials among the options, and the other options."""
+    family = find_family(name)
+    names = {field.name for field in dataclasses.fields(family)}  # type: ignore[arg-type]
+    dials = {key: value for key, value in options.items() if key in names}
+    return family(**dials), {key: value for key, value in options.items() if key not in names}
