@@ -85,9 +85,7 @@ def evaluation_pool(
     return pools(trained, (name,), data=data, puzzles=puzzles, seed=seed)[name]
 
 
-def _generated(
-    kind: Family | CustomPuzzles, split: str, count: int, seed: int
-) -> PuzzleArrays:
+def _generated(kind: Family | CustomPuzzles, split: str, count: int, seed: int) -> PuzzleArrays:
     """Rated puzzles, named after their family."""
     made = generated_puzzles(kind, split, count, seed, rate=True)
     return dataclasses.replace(made, source=(kind.source_name,) * count)
