@@ -10,7 +10,7 @@ A file's tables are `[model]` (HRMConfig), `[learner]` (LearnerConfig) and `[dat
 with a table `[data.dials]`); the rest is at the top level. A later layer wins over an earlier one.
 """
 
-from hrm_rl.training.config.layers import Layer, command_line, read_config
+from hrm_rl.training.config.layers import Layer, command_line
 from hrm_rl.training.config.resolve import FREE_ON_RESUME, Run, resolve, resume
 from hrm_rl.training.config.settings import (
     RunSettings,
@@ -19,7 +19,7 @@ from hrm_rl.training.config.settings import (
     settings,
     settings_table,
 )
-from hrm_rl.training.config.toml import to_toml
+from hrm_rl.training.config.toml import read_config, to_toml
 
 __all__ = [
     "FREE_ON_RESUME",

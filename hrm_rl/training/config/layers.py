@@ -1,16 +1,13 @@
-"""Settings as somebody gave them: on the command line or in a TOML file."""
+"""Settings as they were given, in layers: a config file, then the command line."""
 
-import os
-import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from hrm_rl.messages import did_you_mean
-from hrm_rl.parsing import UsageError, parse
-from hrm_rl.training.config.settings import ALIASES, TABLES, given_settings, option, settings
-from hrm_rl.training.presets import PRESETS
+from hrm_rl.settings import SettingError
+from hrm_rl.training.config.settings import TABLES, option
+from hrm_rl.training.machine.compute import Compute
 
 
 @dataclass(frozen=True)
@@ -29,96 +26,55 @@ class Layer:
 
 def command_line(given: Mapping[str, Any], preset: str | None = None) -> Layer:
     """The layer of what tyro read as `given_settings`."""
-    return Layer(dict(_flat(given)), preset)
+    return Layer(flat(given), preset)
 
 
-def read_config(path: str | os.PathLike[str]) -> Layer:
-    """The layer of a TOML file.
+class Given:
+    """The settings of several layers by key, the last layer winning, each with its layer."""
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not TOML (with the line), a key is unknown (with the nearest known one), or
-            a value has the wrong type (with what the setting takes). Each message starts with the file.
-    """
-    file = str(path)
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no config file at {file}")
-    try:
-        tables = _read_toml(Path(path))
-        preset = tables.pop("preset", None)
-        if preset is not None and not isinstance(preset, str):
-            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-        return Layer(_read_tables(tables), preset, file)
-    except ValueError as error:
-        separator = "" if str(error).startswith(",") else ": "
-        raise ValueError(f"{file}{separator}{error}") from None
+    def __init__(self, *layers: Layer) -> None:
+        self.values: dict[str, Any] = {}
+        self.layers: dict[str, Layer] = {}
+        for layer in layers:
+            for key, value in layer.values.items():
+                # Dials of an earlier layer stay unless this one sets them too.
+                before = self.values.get(key) if isinstance(value, Mapping) else None
+                self.values[key] = {**before, **value} if before else value
+                self.layers[key] = layer
+
+    def table(self, name: str) -> dict[str, Any]:
+        """The settings of a table by field name; "" is the top level."""
+        split = ((*key.rpartition("."), value) for key, value in self.values.items())
+        return {field: value for table, _, field, value in split if table == name}
+
+    @contextmanager
+    def blame(self, table: str = "") -> Iterator[None]:
+        """Raise a SettingError about a table's fields as a ValueError that names where they were given."""
+        try:
+            yield
+        except SettingError as error:
+            raise ValueError(self._located(error, table)) from None
+
+    def _located(self, error: SettingError, table: str) -> str:
+        keys = [f"{table}.{name}".lstrip(".") for name in error.settings]
+        given = [key for key in keys if key in self.layers]
+        if not given:
+            return f"{table}: {error}" if table else str(error)
+        # An option is the likelier mistake than a line of a file.
+        key = min(given, key=lambda key: self.layers[key].file is not None)
+        place, name, words = self.layers[key].named(key), key.rpartition(".")[2], str(error)
+        return place + words.removeprefix(name) if words.startswith(name) else f"{place}: {words}"
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_bytes().decode()
-    except UnicodeDecodeError:
-        raise ValueError("not UTF-8 text") from None
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        what, _, place = str(error).removesuffix(")").rpartition(" (at ")
-        line = place.removeprefix("line ").partition(",")[0]
-        last = max(1, len(text.splitlines()))
-        raise ValueError(f", line {line if line.isdigit() else last}: {what or error}") from None
-
-
-def _read_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a file by key, each as its type. Raises ValueError naming the key."""
-    for name, value in tables.items():
-        if name in TABLES and not isinstance(value, Mapping):
-            raise ValueError(f"{name} must be a table, [{name}], got {value!r}")
-        if name not in TABLES and isinstance(value, Mapping):
-            near = did_you_mean(name, TABLES)
-            raise ValueError(f"unknown table [{name}]{near and f'; {near}'}")
-    found: dict[str, Any] = {}
-    for key, value in _flat(tables):
-        name = ALIASES.get(key, key)
-        if name not in settings():
-            raise ValueError(_unknown(key))
-        read = _read_value(name, value)
-        if name in found and found[name] != read:
-            raise ValueError(f"{key} is {value!r}, but {name} is {found[name]!r}")
-        found[name] = read
+def flat(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in tables, by key."""
+    found = {name: value for name, value in tables.items() if name not in TABLES}
+    for table in TABLES:
+        found |= {f"{table}.{name}": value for name, value in tables.get(table, {}).items()}
     return found
 
 
-def _read_value(key: str, value: Any) -> Any:
-    """A TOML value as the setting's type, read as the option is on the command line."""
-    words = [f"--{key}={value}"]
-    if isinstance(value, Mapping):
-        words = [f"--{key}={' '.join(f'{name}={part}' for name, part in value.items())}"]
-    elif isinstance(value, list):
-        words = [f"--{key}", *map(str, value)]
-    try:
-        read = parse(given_settings(key), words, "hrm-rl", use_underscores=True)
-    except UsageError as error:
-        said = str(error).removeprefix("--")
-        raise ValueError(said if said.startswith(key) else f"{key}: {said}") from None
-    return dict(_flat(read))[key]
-
-
-def _flat(tables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in tables.items():
-        if name in TABLES:
-            yield from ((f"{name}.{inner}", each) for inner, each in value.items())
-        else:
-            yield name, value
-
-
-def _unknown(key: str) -> str:
-    """A message for an unknown key, with the nearest one of its table, or the same name elsewhere."""
-    table, _, name = key.rpartition(".")
-    beside = [s.name for s in settings().values() if s.table == table]
-    near = did_you_mean(name, beside if table else [*beside, *TABLES, "preset"])
-    if near and table:
-        near = did_you_mean(key, [f"{table}.{each}" for each in beside])
-    elsewhere = {s.name: s.key for s in settings().values()}
-    if not near and name in elsewhere:
-        near = f"did you mean {elsewhere[name]!r}?"
-    return f"unknown key {key}{near and f'; {near}'}"
+def computed_settings(compute: Compute) -> dict[str, Any]:
+    """The settings of RunSettings that a `Compute` has decided."""
+    compiled = "yes" if compute.compile else "no"
+    return {"device": compute.device, "dtype": compute.dtype, "compile": compiled}

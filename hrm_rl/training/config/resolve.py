@@ -1,8 +1,7 @@
 """From a preset and the settings given to a resolved run, and to a resumed one."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from hrm_rl.agents.learning.config import LearnerConfig, q_defaults
 from hrm_rl.model import HRMConfig
 from hrm_rl.settings import SettingError
-from hrm_rl.training.config.layers import Layer
+from hrm_rl.training.config.layers import Given, Layer, computed_settings
 from hrm_rl.training.config.settings import RunSettings, stored_value
 from hrm_rl.training.data_settings import change_data, model_needs
 from hrm_rl.training.machine.compute import Compute
@@ -27,49 +26,6 @@ class Run:
     preset: Preset
     settings: RunSettings
     given: frozenset[str]
-
-
-class Given:
-    """The settings of several layers by key, the last layer winning, each with its layer."""
-
-    def __init__(self, *layers: Layer) -> None:
-        self.values: dict[str, Any] = {}
-        self.layers: dict[str, Layer] = {}
-        for layer in layers:
-            for key, value in layer.values.items():
-                # Dials of an earlier layer stay unless this one sets them too.
-                before = self.values.get(key) if isinstance(value, Mapping) else None
-                self.values[key] = {**before, **value} if before else value
-                self.layers[key] = layer
-
-    def table(self, name: str) -> dict[str, Any]:
-        """The settings of a table by field name; "" is the top level."""
-        keys = (key.rpartition(".") for key in self.values)
-        return {
-            field: self.values[f"{name}.{field}".lstrip(".")] for t, _, field in keys if t == name
-        }
-
-    @contextmanager
-    def blame(self, table: str = "") -> Iterator[None]:
-        """Raise a SettingError about a table's fields as a ValueError that names where they were given."""
-        try:
-            yield
-        except ValueError as error:
-            first = str(error).split()[0].partition("=")[0].rstrip(":")
-            raise ValueError(
-                self._located(error, getattr(error, "settings", (first,)), table)
-            ) from None
-
-    def _located(self, error: ValueError, names: Iterable[str], table: str) -> str:
-        keys = [f"{table}.{name}".lstrip(".") for name in names]
-        given = [key for key in keys if key in self.layers]
-        if not given:
-            return f"{table}: {error}" if table else str(error)
-        # An option is the likelier mistake than a line of a file.
-        key = min(given, key=lambda key: self.layers[key].file is not None)
-        place, name = self.layers[key].named(key), key.rpartition(".")[2]
-        words = str(error)
-        return place + words.removeprefix(name) if words.startswith(name) else f"{place}: {words}"
 
 
 def resolve(*layers: Layer) -> Run:
@@ -143,9 +99,9 @@ def resume(stored: Preset, compute: Compute, where: object, *layers: Layer) -> R
         if layer.preset not in (None, stored.name):
             named = f"{layer.file}: preset" if layer.file else "the preset"
             raise ValueError(_fixed(named, where, stored.name, layer.preset))
-    given, settings = Given(*layers), RunSettings(stored.learner.seed, **computing(compute))
+    given, settings = Given(*layers), RunSettings(stored.learner.seed, **computed_settings(compute))
     for key, value in given.values.items():
-        if key in FREE_ON_RESUME or (value == "auto" and key in computing(compute)):
+        if key in FREE_ON_RESUME or (value == "auto" and key in computed_settings(compute)):
             continue
         was = getattr(settings, key) if hasattr(settings, key) else stored_value(stored, key)
         if isinstance(value, Mapping) and isinstance(was, Mapping):
@@ -159,12 +115,6 @@ def resume(stored: Preset, compute: Compute, where: object, *layers: Layer) -> R
             preset = stored.with_max_steps(free["max_steps"])
         preset = dataclasses.replace(preset, **free)
     return Run(preset, settings, frozenset(given.values))
-
-
-def computing(compute: Compute) -> dict[str, Any]:
-    """The settings of RunSettings that a `Compute` has decided."""
-    compiled = "yes" if compute.compile else "no"
-    return {"device": compute.device, "dtype": compute.dtype, "compile": compiled}
 
 
 def _fixed(named: str, where: object, stored: Any, given: Any) -> str:

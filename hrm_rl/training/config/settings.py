@@ -44,19 +44,14 @@ class RunSettings:
         check_one_of(self, ("auto", *FORWARD_DTYPES), "dtype")
 
 
-# The dataclasses of each table; "" is the top level.
-_HOMES: dict[str, tuple[Any, ...]] = {
-    "": (RunSettings, Preset),
-    "model": (HRMConfig,),
-    "learner": (LearnerConfig,),
-    "data": (SudokuData, FamilyData),
+# The dataclasses of each table and its heading in the help; "" is the top level.
+_HOMES: dict[str, tuple[tuple[Any, ...], str]] = {
+    "": ((RunSettings, Preset), ""),
+    "model": ((HRMConfig,), "The network: [model] in a config file (HRMConfig)."),
+    "learner": ((LearnerConfig,), "How it learns: [learner] in a config file (LearnerConfig)."),
+    "data": ((SudokuData, FamilyData), "Which puzzles: [data] in a config file."),
 }
-_ABOUT_TABLES = {
-    "model": "The network: [model] in a config file (HRMConfig).",
-    "learner": "How it learns: [learner] in a config file (LearnerConfig).",
-    "data": "Which puzzles: [data] in a config file.",
-}
-TABLES = tuple(_ABOUT_TABLES)
+TABLES = ("model", "learner", "data")
 # Other names of settings: fields that a setting of the top level fills, and names in older files.
 ALIASES = {"model.forward_dtype": "dtype", "learner.seed": "seed"}
 ALIASES |= {f"learner.{old}": f"learner.{new}" for old, new in RENAMED_SETTINGS.items()}
@@ -69,44 +64,46 @@ _SHORT = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its key (`batch_size`, `learner.lr`), the type of its value and its meaning."""
+    """One setting: its table ("" at the top level), the type of its value and its meaning."""
 
-    key: str
+    table: str
+    name: str
     kind: Any
     meaning: str
 
     @property
-    def table(self) -> str:
-        """model, learner or data; "" at the top level."""
-        return self.key.rpartition(".")[0]
-
-    @property
-    def name(self) -> str:
-        return self.key.rpartition(".")[2]
+    def key(self) -> str:
+        """Its name in a config file and in messages: `batch_size`, `learner.lr`."""
+        return f"{self.table}.{self.name}" if self.table else self.name
 
     @property
     def default(self) -> str:
         """The presets' values as text: the commonest first, then the presets that differ."""
-        values = [(name, _text(value)) for name, value in _preset_values(self)]
+        holders = {name: getattr(preset, self.table, preset) for name, preset in PRESETS.items()}
+        if not self.table and hasattr(RunSettings, self.name):
+            holders = {"": RunSettings()}
+        has = {name: holder for name, holder in holders.items() if hasattr(holder, self.name)}
+        values = {name: _text(getattr(holder, self.name)) for name, holder in has.items()}
         if not values:
             return "none"
-        common = Counter(value for _, value in values).most_common(1)[0][0]
-        others = [f"{name} {value}" for name, value in values if value != common]
-        return "; ".join([common, *others])
+        common = Counter(values.values()).most_common(1)[0][0]
+        return "; ".join([common, *(f"{n} {v}" for n, v in values.items() if v != common)])
 
 
 @cache
 def settings() -> dict[str, Setting]:
     """All settings by key, in the order of the dataclasses, the top level first."""
     found: dict[str, Setting] = {}
-    for table, homes in _HOMES.items():
+    for table, (homes, _) in _HOMES.items():
         for home in homes:
-            kinds, meanings = get_type_hints(home), _meanings(home)
+            kinds, parsed = get_type_hints(home), docstring_parser.parse_from_object(home)
+            meanings = {p.arg_name: " ".join((p.description or "").split()) for p in parsed.params}
             for field in dataclasses.fields(home):
-                key = f"{table}.{field.name}".lstrip(".")
-                if key not in (*TABLES, *ALIASES, "name"):
-                    kind = _without_none(kinds[field.name])
-                    found.setdefault(key, Setting(key, kind, meanings.get(field.name, "")))
+                setting = Setting(
+                    table, field.name, kinds[field.name], meanings.get(field.name, "")
+                )
+                if setting.key not in (*TABLES, *ALIASES, "name"):
+                    found.setdefault(setting.key, setting)
     return found
 
 
@@ -126,12 +123,13 @@ def stored_value(preset: Preset, key: str) -> Any:
 def given_settings(*keys: str) -> Any:
     """A TypedDict of these settings, by default all: what tyro reads, holding only what was given."""
     chosen = [setting for key, setting in settings().items() if not keys or key in keys]
-    fields: dict[str, Any] = {s.name: _option_type(s) for s in chosen if not s.table}
-    for table, about in _ABOUT_TABLES.items():
-        if inner := {s.name: _option_type(s) for s in chosen if s.table == table}:
-            fields[table] = TypedDict(table.capitalize(), inner, total=False)  # type: ignore
-            fields[table].__doc__ = about
-    return TypedDict("Settings", fields, total=False)  # type: ignore
+    tables: dict[str, Any] = {}
+    for table, (_, heading) in _HOMES.items():
+        if fields := {s.name: _option_type(s) for s in chosen if s.table == table}:
+            tables[table] = TypedDict(table.capitalize(), fields, total=False)  # type: ignore
+            tables[table].__doc__ = heading
+    top = tables.pop("").__annotations__ if "" in tables else {}
+    return TypedDict("Settings", {**top, **tables}, total=False)  # type: ignore
 
 
 def settings_table(table: str = "") -> str:
@@ -144,32 +142,17 @@ def settings_table(table: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-# --- from dataclasses to options -----------------------------------------------------------------
-
-
-def _meanings(home: type) -> dict[str, str]:
-    found = docstring_parser.parse_from_object(home).params
-    return {field.arg_name: " ".join((field.description or "").split()) for field in found}
-
-
-def _without_none(kind: Any) -> Any:
-    if get_origin(kind) in (Union, UnionType):
-        (kind,) = (k for k in get_args(kind) if k is not NoneType)
-    return kind
-
-
 def _option_type(setting: Setting) -> Any:
-    """The type of a value, with its help and other spellings, as tyro reads it."""
-    short = option(setting.key)
-    aliases = [short] if setting.key in _SHORT else []
+    """The type of a value with its help and short spelling, as tyro reads it."""
     about = tyro.conf.arg(
         help=setting.meaning,
         help_behavior_hint=f"(default: {setting.default})",
-        aliases=aliases,
+        aliases=[_SHORT[setting.key]] if setting.key in _SHORT else None,
     )
-    if get_origin(setting.kind) is Mapping:
-        return Annotated[setting.kind, _DIALS, about]
-    return Annotated[setting.kind, about]
+    kind = setting.kind
+    if get_origin(kind) in (Union, UnionType):
+        (kind,) = (k for k in get_args(kind) if k is not NoneType)
+    return Annotated[kind, _DIALS, about] if get_origin(kind) is Mapping else Annotated[kind, about]
 
 
 def _read_dials(words: list[str]) -> dict[str, Any]:
@@ -179,10 +162,9 @@ def _read_dials(words: list[str]) -> dict[str, Any]:
 
 
 def _read_dial(word: str) -> int | float | bool:
-    switches = {"true": True, "false": False}
-    if word.lower() in switches:
-        return switches[word.lower()]
-    return float(word) if not word.lstrip("-").isdigit() else int(word)
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    return int(word) if word.removeprefix("-").isdigit() else float(word)
 
 
 _DIALS = PrimitiveConstructorSpec(
@@ -192,20 +174,6 @@ _DIALS = PrimitiveConstructorSpec(
     is_instance=lambda value: isinstance(value, Mapping),
     str_from_instance=lambda value: [_text(value)],
 )
-
-
-# --- values as text ------------------------------------------------------------------------------
-
-
-def _preset_values(setting: Setting) -> list[tuple[str, Any]]:
-    """(preset, value) for the presets that have the setting; RunSettings' own default otherwise."""
-    if hasattr(RunSettings, setting.name) and not setting.table:
-        return [("", getattr(RunSettings, setting.name))]
-    holders = {
-        name: getattr(p, setting.table) if setting.table else p for name, p in PRESETS.items()
-    }
-    has = {name: holder for name, holder in holders.items() if hasattr(holder, setting.name)}
-    return [(name, getattr(holder, setting.name)) for name, holder in has.items()]
 
 
 def _text(value: Any) -> str:

@@ -1,19 +1,111 @@
-"""A resolved run written as a config file."""
+"""Config files: settings read from TOML, and a resolved run written as TOML."""
 
 import json
+import os
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from hrm_rl.training.config.resolve import computing
-from hrm_rl.training.config.settings import settings, stored_value
+from hrm_rl.messages import did_you_mean
+from hrm_rl.parsing import UsageError, parse
+from hrm_rl.training.config.layers import Layer, computed_settings, flat
+from hrm_rl.training.config.settings import (
+    ALIASES,
+    TABLES,
+    given_settings,
+    settings,
+    stored_value,
+)
 from hrm_rl.training.machine.compute import Compute
-from hrm_rl.training.presets import Preset
+from hrm_rl.training.presets import PRESETS, Preset
+
+
+def read_config(path: str | os.PathLike[str]) -> Layer:
+    """The layer of a TOML file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not TOML (with the line), a key is unknown (with the nearest known one), or
+            a value has the wrong type (with what the setting takes). Each message starts with the file.
+    """
+    file = str(path)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no config file at {file}")
+    try:
+        tables = _read_toml(Path(path))
+        preset = tables.pop("preset", None)
+        if preset is not None and not isinstance(preset, str):
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+        return Layer(_read_tables(tables), preset, file)
+    except ValueError as error:
+        separator = "" if str(error).startswith(",") else ": "
+        raise ValueError(f"{file}{separator}{error}") from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        what, _, place = str(error).removesuffix(")").rpartition(" (at ")
+        line = place.removeprefix("line ").partition(",")[0]
+        last = max(1, len(text.splitlines()))
+        raise ValueError(f", line {line if line.isdigit() else last}: {what or error}") from None
+
+
+def _read_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a file by key, each as its type. Raises ValueError naming the key."""
+    for name, value in tables.items():
+        if name in TABLES and not isinstance(value, Mapping):
+            raise ValueError(f"{name} must be a table, [{name}], got {value!r}")
+        if name not in TABLES and isinstance(value, Mapping):
+            near = did_you_mean(name, TABLES)
+            raise ValueError(f"unknown table [{name}]{near and f'; {near}'}")
+    found: dict[str, Any] = {}
+    for key, value in flat(tables).items():
+        name = ALIASES.get(key, key)
+        if name not in settings():
+            raise ValueError(_unknown(key))
+        read = _read_value(name, value)
+        if name in found and found[name] != read:
+            raise ValueError(f"{key} is {value!r}, but {name} is {found[name]!r}")
+        found[name] = read
+    return found
+
+
+def _read_value(key: str, value: Any) -> Any:
+    """A TOML value as the setting's type, read as the option is on the command line."""
+    words = [f"--{key}={value}"]
+    if isinstance(value, Mapping):
+        words = [f"--{key}={' '.join(f'{name}={part}' for name, part in value.items())}"]
+    elif isinstance(value, list):
+        words = [f"--{key}", *map(str, value)]
+    try:
+        return flat(parse(given_settings(key), words, "hrm-rl", use_underscores=True))[key]
+    except UsageError as error:
+        said = str(error).removeprefix("--")
+        raise ValueError(said if said.startswith(key) else f"{key}: {said}") from None
+
+
+def _unknown(key: str) -> str:
+    """A message for an unknown key, with the same name elsewhere or the nearest one of its table."""
+    table, _, name = key.rpartition(".")
+    same = [s.key for s in settings().values() if s.name == name]
+    beside = [s.key for s in settings().values() if s.table == table]
+    if same:
+        return f"unknown key {key}; did you mean {same[0]!r}?"
+    near = did_you_mean(key, [*beside, *TABLES, "preset"], cutoff=0.7)
+    return f"unknown key {key}{near and f'; {near}'}"
 
 
 def to_toml(preset: Preset, compute: Compute) -> str:
     """The resolved run as a config file that `read_config` resolves to the same run."""
     tables: dict[str, list[str]] = {"": [f"preset = {_literal(preset.name)}"]}
-    computed = computing(compute)
+    computed = computed_settings(compute)
     for key, setting in settings().items():
         value = computed[key] if key in computed else stored_value(preset, key)
         if value is not None:
