@@ -1,4 +1,4 @@
-"""What `benchmarks/kernels.py` times: each kernel, and the same work in PyTorch's own operations."""
+"""The cases of benchmarks/kernels.py: each kernel, and the same work in PyTorch operations."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class Pair:
 
     name: str
     ours: Callable[..., Any]
-    """Takes `tile` where there is a `matmul`."""
+    """Takes `tile` if there is a `matmul`."""
     other: Work
     matmul: Work | None = None
     """The bare product."""
@@ -87,7 +87,7 @@ def products(case: Case) -> Iterator[Pair]:
     module, w, tokens, heads = _launches(case.rotary.device), case.weights, case.tokens, case.heads
     h = case.random(case.width)
     squares = h.float().square().sum(-1)[None]
-    # Not by rms_norm, whose kernel may be what fails.
+    # Without rms_norm, whose kernel may be the one that fails.
     normed = (h.float() * (h.float().square().mean(-1, keepdim=True) + EPS).rsqrt()).to(h.dtype)
 
     def qkv() -> tuple[Tensor, ...]:
@@ -174,7 +174,7 @@ def _tuple(y: Any) -> tuple[Tensor, ...]:
 
 
 def _launches(device: torch.device) -> Any:
-    """Where the kernels are; on a device without Triton, their eager twins under the same arguments."""
+    """The kernels; on a device without Triton, their eager twins with the same arguments."""
     if dispatch.backend(device) == "triton":
         from hrm_rl.kernels.fused import launch as fused_launch
 

@@ -1,10 +1,10 @@
-"""Times the Triton kernels on a GPU: is each worth keeping?
+"""Time the Triton kernels on a GPU, to see which are worth keeping.
 
     python benchmarks/kernels.py [--shape 768x82 ...] [--rounds 7] [--sweep] > rows.jsonl
 
 One JSON object a line, written as it is measured, in the form of `hrm-rl bench`: seconds of `ours` and
 `other` (medians over rounds), `ratio` = how many times faster ours is (median of the rounds' ratios) and
-their `spread` (least and most). The two sides take turns within a round. The rows:
+their `spread` (least and most). The two sides run alternately. The rows:
 
     NAME.*.eager      a kernel against PyTorch's own operations for the same work
     NAME.*.compiled   against torch.compile of them: a fusion is kept from 1.05 on
@@ -12,10 +12,11 @@ their `spread` (least and most). The two sides take turns within a round. The ro
     module.*          a whole gradient-free call of four blocks, also both in CUDA graphs
     tile.*            --sweep: another tile size against the one that fused_tiles chooses
 
-A row that fails is `name` and `error`; the others go on, unless the device is lost, and the exit code is 1.
+A row that fails holds `name` and `error`; the others still run unless the device is lost, and the exit code
+is 1.
 
-Both sides of a row do the same work: what torch.compile fuses behind a product is inside it, the norm
-behind the residual too; row kernels run forward and backward. `--dry-run` runs every row once on tiny
+Both sides of a row do the same work, including what torch.compile fuses into the end of a product and the
+norm behind the residual; row kernels run forward and backward. `--dry-run` runs every row once on tiny
 shapes, on any device, without compiling.
 """
 
@@ -23,7 +24,6 @@ import argparse
 import itertools
 import json
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -43,15 +43,16 @@ from kernel_cases import (
     row_kernels,
 )
 
+from hrm_rl.bench.timing import ratio_row
 from hrm_rl.kernels import dispatch
 
-# Seconds that one side of one round lasts, so that the clock's step and the launch do not count.
+# Duration of one side of a round in seconds: long beside the clock's resolution and a launch.
 ROUND_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Bench:
-    """How everything is timed."""
+    """How rows are timed."""
 
     rounds: int
     modes: tuple[str, str] = ("triton", "eager")
@@ -59,7 +60,7 @@ class Bench:
     dry: bool = False
 
     def rows(self, case: Case, sweep: bool) -> Iterator[dict[str, Any]]:
-        # The last row left the other side's, under which a case would take the kernels' eager twins for ours.
+        # The last row left the other side's mode, under which ours would be the kernels' eager twins.
         os.environ[dispatch.VARIABLE] = self.modes[0]
         with torch.no_grad():
             for pair in products(case):
@@ -92,7 +93,7 @@ class Bench:
             )
 
     def _tiles(self, case: Case, pair: Pair) -> Iterator[dict[str, Any]]:
-        """Other tiles against the chosen one; those that do not fit the GPU are left out."""
+        """Other tiles against the chosen one, except those that do not fit the GPU."""
         from hrm_rl.kernels.fused.tiles import Tile
 
         for rows, columns, stages in itertools.product((64, 128), (64, 128), (2, 3, 4)):
@@ -100,24 +101,26 @@ class Bench:
             other = partial(pair.ours, tile=tile)
             try:
                 other()
-            except Exception as error:  # Triton's OutOfResources, whose module has moved over time
+            except (
+                Exception
+            ) as error:  # Triton's OutOfResources; its module differs between versions
                 print(f"{tile}: {error}", file=sys.stderr)
                 continue
             name = f"tile.{pair.name}.{case.name}.{rows}x{columns}x{stages}"
             yield self._row(name, partial(tuple, (pair.ours, other)), f"{tile}")
 
     def _compiled(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        torch._dynamo.reset()  # each row has the compiler to itself, without recompilation limits
+        torch._dynamo.reset()  # so that no row meets the limit of recompilations
         return torch.compile(work, dynamic=False, backend="eager" if self.dry else "inductor")
 
     def _row(
         self, name: str, make: Callable[[], tuple[Work, Work]], against: str
     ) -> dict[str, Any]:
-        """What `make` gives, ours and the other, timed; or what went wrong."""
+        """Time the two sides that `make` returns; on failure the row holds the error."""
         try:
             return self._timed(name, make, against)
-        except Exception as error:  # of the compilers' many kinds: the other rows are wanted
-            _wait()  # raises where the device is lost and all other rows would fail too
+        except Exception as error:  # of the compilers' many kinds; the other rows still run
+            _wait()  # raises if the device is lost, when all other rows would fail too
             return {"name": name, "error": f"{type(error).__name__}: {error}"[:400]}
 
     def _timed(self, name: str, make: Callable[[], tuple[Work, Work]], against: str) -> Any:
@@ -127,15 +130,7 @@ class Bench:
             [_seconds(work, mode, n) for (work, mode), n in zip(sides, counts, strict=True)]
             for _ in range(self.rounds)
         ]
-        ratios = sorted(b / a for a, b in times)
-        return {
-            "name": name,
-            "ours": statistics.median(a for a, _ in times),
-            "other": statistics.median(b for _, b in times),
-            "against": against,
-            "ratio": statistics.median(ratios),
-            "spread": [ratios[0], ratios[-1]],
-        }
+        return ratio_row(name, [a for a, _ in times], [b for _, b in times], against)
 
 
 def _calls(work: Work, mode: str) -> int:
@@ -145,7 +140,7 @@ def _calls(work: Work, mode: str) -> int:
 
 
 def _seconds(work: Work, mode: str, calls: int) -> float:
-    """Of one call, the mean of `calls` in a row."""
+    """Seconds per call, the mean of `calls` in sequence."""
     os.environ[dispatch.VARIABLE] = mode
     _wait()
     start = time.perf_counter()

@@ -14,23 +14,22 @@ from hrm_rl.cli.output import print_json, print_table, say, show_log
 class Bench:
     """Time training and evaluation on this machine, side by side in one run; ratios with their spread.
 
-    `train_step.*` sets the way `train` would compute against plain formulas in float32, and the
-    cheaper Q targets against the paper's; `environment.*` and `overhead.*` give the share of a training
-    step that is not the model; `evaluate.*` sets stopping early against running to the limit, and on a GPU
-    `graph.*` replayed CUDA graphs against launches one by one. With --reference the 27M-parameter model's
-    training step and segment, and a smaller one's step, are set against the reference's own code, eager
-    and with its torch.compile. Steps and segments also give their arithmetic and traffic, and the share
-    of this machine's measured peak.
+    `train_step.*` compares the way `train` would compute with plain formulas in float32, and the cheaper Q
+    targets with the paper's; `environment.*` and `overhead.*` give the share of a training step outside the
+    model; `evaluate.*` compares stopping early with running to the limit, and on a GPU `graph.*` replayed
+    CUDA graphs with single launches. With --reference, the 27M-parameter model's training step and segment,
+    and a smaller model's step, are compared with the reference's own code, eager and with its torch.compile.
+    Steps and segments also give their arithmetic and traffic, and the share of this machine's measured peak.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes cuda where there is one."""
+    """auto takes cuda if there is a GPU."""
     reference: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """A local clone of sapientinc/HRM to measure in the same run; takes a few minutes."""
+    """A local clone of sapientinc/HRM to measure as well; takes a few minutes."""
     rounds: int = 5
-    """Interleaved rounds a row; the median is given."""
+    """Interleaved rounds per row; the median is reported."""
     record: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """Also write the result to FOLDER/DATE-MACHINE.json, row by row as they come."""
+    """Also write the result to FOLDER/DATE-MACHINE.json, row by row."""
     json: bool = False
     """Print the result as one JSON object."""
 

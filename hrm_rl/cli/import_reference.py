@@ -14,16 +14,16 @@ _CELLS = {11: 81, 6: 900, 12: 900}
 
 @dataclass(frozen=True)
 class ImportReference:
-    """Turn a checkpoint of the reference implementation into a folder of ours.
+    """Convert a checkpoint of the reference implementation into a model folder.
 
-    Its settings are read from the all_config.yaml beside it; without one, the paper's apply
-    (2 x 2 cycles, heads of 64, 16 segments). Nothing in the file is executed.
+    Settings are read from the all_config.yaml beside it; without one, the paper's apply (2 x 2 cycles, heads
+    of size 64, 16 segments). Nothing in the file is executed.
     """
 
     checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CKPT")]
     """The reference's state dict, such as step_26041."""
     out: Path
-    """Folder to write config.json and model.safetensors into; new or empty."""
+    """Folder for config.json and model.safetensors; new or empty."""
     seq_len: int | None = None
     """Cells of a puzzle; by default 81 for a vocabulary of 11, else 900."""
     json: bool = False
@@ -43,7 +43,7 @@ class ImportReference:
         seq_len = _CELLS.get(vocabulary) if self.seq_len is None else self.seq_len
         if seq_len is None:
             raise ValueError(
-                f"{self.checkpoint} has a vocabulary of {vocabulary}; say --seq-len, its cells"
+                f"{self.checkpoint} has a vocabulary of {vocabulary}; give its cells with --seq-len"
             )
         with torch.random.fork_rng(devices=[]):
             try:
@@ -63,11 +63,11 @@ class ImportReference:
             try:
                 import yaml
             except ImportError:
-                raise ValueError(f"to read {config}: pip install pyyaml") from None
+                raise ValueError(f"reading {config} needs pyyaml: pip install pyyaml") from None
             try:
                 return dict(yaml.safe_load(config.read_text())["arch"])
             except (yaml.YAMLError, KeyError, TypeError, ValueError):
-                raise ValueError(f"{config} holds no arch section") from None
+                raise ValueError(f"{config} has no arch section") from None
         width = state["embed_tokens.embedding_weight"].shape[1]
         return {
             "hidden_size": width,

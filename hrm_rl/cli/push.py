@@ -13,16 +13,16 @@ from hrm_rl.cli.output import print_json
 class Push:
     """Upload a run's newest checkpoint to the Hugging Face Hub, with a model card written from the run.
 
-    Needs huggingface_hub, and a token: `hf auth login`. The card states what the run has recorded;
-    the licence is the author's to add.
+    Needs huggingface_hub and a token (`hf auth login`). The card states what the run has recorded; the author
+    adds the licence.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """A run folder."""
     repo_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REPO_ID")]
-    """The repository, owner/name; made if missing."""
+    """The repository, owner/name; created if missing."""
     private: bool = False
-    """Make it private, where it is made now."""
+    """Make the repository private if it is created now."""
     dry_run: bool = False
     """Upload nothing; print the card."""
     json: bool = False
