@@ -1,24 +1,23 @@
-"""Everything a GPU machine should answer, in parts that stop in time and go on at the next call.
+"""Run every check and benchmark of a GPU machine, in parts that stop in time and continue at the next call.
 
     python benchmarks/gpu.py --out runs/gpu --minutes 10 [--reference CLONE_OF_SAPIENTINC_HRM]
                              [--data sudoku.csv] [--record benchmarks/records]
 
-1. tests     `pytest -m gpu`, of the files that hold such tests
+1. tests     `pytest -m gpu`, on the files that hold such tests
 2. bench     `hrm-rl bench --device cuda`, with --reference also beside the reference implementation
 3. kernels   benchmarks/kernels.py: every kernel beside PyTorch's own and torch.compile
-4. train     `hrm-rl train sudoku-extreme`, the paper's recipe, for the time that is left; the next call
-             goes on from the newest checkpoint
+4. train     `hrm-rl train sudoku-extreme`, the paper's recipe, in the remaining time; the next call
+             resumes from the newest checkpoint
 5. evaluate  the newest checkpoint at the limit of segments and by Q-halting, on the same test puzzles
 
-What everything else rests on comes first, then what most is claimed from; kernels come row by row, so a
-stop costs them least. Each of the first three has a maximum. A part that went well is not run again; one
-that failed or ran out of time is, after those that have not been tried yet, and never in the four minutes
-that `train` and `evaluate` need: so nothing keeps anything else from its turn. (A call of less than nine
-minutes keeps those free only from parts that were tried before.) `train` ends at the preset's last step,
-and `evaluate` is repeated whenever there is a newer checkpoint.
+The parts that others rely on come first; kernels come row by row, so a stop costs them least. Each of the
+first three has a maximum. A part that succeeded is not run again. One that failed or ran out of time is
+repeated after those not tried yet, and never in the four minutes that `train` and `evaluate` need, so no part
+blocks another. (A call of less than nine minutes keeps those free only from parts that were tried before.)
+`train` ends at the preset's last step, and `evaluate` is repeated whenever there is a newer checkpoint.
 
-A part leaves what it found in OUT/PART.json and what it said in OUT/PART.out and .err; after every part
-all that is known is written to RECORD/DATE-GPU.json. A part that fails says so there, and the others go on.
+A part leaves its result in OUT/PART.json and its output in OUT/PART.out and .err; after every part all
+results are written to RECORD/DATE-GPU.json. A part that fails is reported there, and the others still run.
 hrm_rl need not be installed.
 """
 
@@ -43,27 +42,27 @@ from programs import Ran, json_lines, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# What a part takes at most, in seconds; and bench besides, where the reference is to be compiled.
+# Maximum seconds of a part, and what compiling the reference adds to bench.
 MOST = {"tests": 200, "bench": 150, "kernels": 150}
 REFERENCE = 120
-# A test that hangs is not to take the others' time.
+# Maximum seconds of one test, so that a hanging one leaves time for the others.
 ONE_TEST = 150
-# What `evaluate` takes at most; `train` leaves it that.
+# Maximum seconds of `evaluate`, which `train` leaves free.
 EVALUATION = 120
-# A cold start takes a minute before the first step: training shorter than this reaches no checkpoint.
+# A cold start takes a minute before the first step: shorter training reaches no checkpoint.
 SHORTEST_TRAINING = 120
 TEST_PUZZLES = 768
-# A part that has less is not begun.
+# A part with less time is not started.
 LEAST = 20
-# What a program has to end in when it is interrupted, and then this one to write down what it knows.
+# Seconds for an interrupted program to end, and then for this one to write its record.
 GRACE, WRITING = 20, 5
-# They take what time the others leave.
+# These take the time that the others leave.
 LAST = ("train", "evaluate")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the parts share."""
+    """Settings of a call that the parts share."""
 
     out: Path
     deadline: float  # time.monotonic()
@@ -71,7 +70,7 @@ class Job:
     data: Path | None
     preset: str
     device: str
-    options: tuple[str, ...]  # of `hrm-rl train`
+    options: tuple[str, ...]  # for `hrm-rl train`
 
     def left(self) -> float:
         return self.deadline - time.monotonic()
@@ -81,7 +80,7 @@ class Job:
         return dataclasses.replace(self, deadline=time.monotonic() + seconds)
 
     def found(self, part: str) -> dict[str, Any]:
-        """What a part left behind; nothing where it was not tried yet."""
+        """A part's result; empty if it was not tried yet."""
         file = self.out / f"{part}.json"
         return json.loads(file.read_text()) if file.exists() else {}
 
@@ -92,7 +91,7 @@ class Job:
 
 def main() -> int:
     args = arguments()
-    # The programs run in the repository, wherever this one was called.
+    # The programs run in the repository, whatever the current folder.
     args.out, args.record = args.out.resolve(), args.record.resolve()
     args.out.mkdir(parents=True, exist_ok=True)
     total = 60 * args.minutes
@@ -111,13 +110,13 @@ def main() -> int:
             continue
         seconds = allowance(job, name, total)
         if seconds < LEAST:
-            print(f"{name}: no time for it; call again", flush=True)
+            print(f"{name}: no time left; call again", flush=True)
             continue
         print(f"{name}: {seconds:.0f} s at most, {job.left():.0f} s left", flush=True)
         start = time.monotonic()
         try:
             result = PARTS[name](job.within(seconds))
-        except Exception as error:  # the other parts go on
+        except Exception as error:  # the other parts still run
             result = {"unfinished": f"{type(error).__name__}: {error}"}
         if result is None:
             continue
@@ -152,8 +151,8 @@ def tests(job: Job) -> dict[str, Any]:
 
 
 def files_with_gpu_tests() -> list[str]:
-    """Paths below the repository. Other files may need packages that a GPU machine lacks, and pytest
-    imports all that it is given."""
+    """Paths relative to the repository. Other test files may need packages that a GPU machine lacks, and
+    pytest imports every file that it is given."""
     files = sorted((ROOT / "tests").rglob("test_*.py"))
     marked = [file for file in files if "mark.gpu" in file.read_text(encoding="utf-8")]
     return [file.relative_to(ROOT).as_posix() for file in marked]
@@ -168,7 +167,7 @@ def bench(job: Job) -> dict[str, Any]:
     ran = run(job, "bench", hrm_rl(*words))
     if ran.exit == 0:
         return json_lines(ran.said)[-1] | ran.outcome()
-    # The rows it had, which it writes down one by one.
+    # The rows measured so far, which it records one by one.
     files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
     rows = json.loads(files[-1].read_text()) if files else {}
     return rows | {"unfinished": "it failed"} | ran.outcome()
@@ -180,7 +179,7 @@ def kernels(job: Job) -> dict[str, Any]:
 
 
 def train(job: Job) -> dict[str, Any] | None:
-    """Trains for the time left; a run that stops early has its checkpoints."""
+    """Train in the time left; a run that stops early has its checkpoints."""
     seconds = job.left() - EVALUATION
     if job.is_done("train") or seconds < SHORTEST_TRAINING:
         return None
@@ -188,7 +187,7 @@ def train(job: Job) -> dict[str, Any] | None:
     words = ["train", "--resume", "--out", str(folder), "--json"]
     if not newest(folder):
         if (folder / "config.json").exists():
-            shutil.rmtree(folder)  # a run that reached no checkpoint, whose place would be refused
+            shutil.rmtree(folder)  # a run without a checkpoint; its folder would be refused
         words = ["train", job.preset, "--out", str(folder), "--json", "--device", job.device]
         words += ["--data", str(job.data)] if job.data else []
         words += job.options
@@ -199,7 +198,7 @@ def train(job: Job) -> dict[str, Any] | None:
 
 
 def evaluate(job: Job) -> dict[str, Any] | None:
-    """The newest checkpoint on the same puzzles, at the limit and by Q-halting."""
+    """Evaluate the newest checkpoint on the same puzzles, at the limit and by Q-halting."""
     folder = job.out / job.preset
     checkpoint = newest(folder)
     if checkpoint is None:
@@ -217,8 +216,7 @@ def evaluate(job: Job) -> dict[str, Any] | None:
             return result | {"unfinished": "out of time"}
         words = ["eval", str(folder), "--halting", halting, "--device", job.device, "--json"]
         words += ["--puzzles", str(TEST_PUZZLES), "--batch-size", "768"]
-        # By Q-halting rows become fewer and fewer: timing attention for each number of them would be most
-        # of what the clock shows.
+        # With Q-halting the number of rows falls; timing attention for each number would dominate.
         ran = run(job, f"evaluate-{name}", hrm_rl(*words), HRM_ATTENTION="torch")
         if ran.exit == 0:
             result[name] = json_lines(ran.said)[-1]
@@ -237,7 +235,7 @@ PARTS: dict[str, Callable[[Job], dict[str, Any] | None]] = {
 
 
 def run(job: Job, name: str, words: list[str], **variables: str) -> Ran:
-    """Run a program in the repository for the time left; what it says goes to OUT/NAME.out and .err."""
+    """Run a program in the repository in the time left; its output goes to OUT/NAME.out and .err."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     variables = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **variables}
     return run_program(words, job.left(), job.out / name, ROOT, variables, GRACE)
@@ -256,7 +254,7 @@ def newest(folder: Path) -> Path | None:
 
 
 def record(job: Job, folder: Path, results: dict[str, Any]) -> None:
-    """All that is known of this machine, in one file a day."""
+    """Write all results of this machine to one file a day."""
     about = machine(job.device)
     name = re.sub(r"[^a-z0-9]+", "-", about["gpu"].lower()).strip("-")
     path = folder / f"{about['date']}-{name}.json"
@@ -292,7 +290,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--reference", type=Path, help="a local clone of sapientinc/HRM")
     parser.add_argument("--data", type=Path, help="CSV of 9x9 puzzles to train on")
     parser.add_argument(
-        "--record", type=Path, default=ROOT / "benchmarks" / "records", help="where to keep"
+        "--record", type=Path, default=ROOT / "benchmarks" / "records", help="folder of the record"
     )
     parser.add_argument("--preset", default="sudoku-extreme", help="what to train")
     parser.add_argument("--device", default="cuda")
@@ -307,8 +305,8 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    # A program started in the background may ignore interrupts, and what it starts would do so too.
+    # A program started in the background may ignore interrupts, and so would its children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # So that what is running is ended with this one.
+    # End the running program together with this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -1,12 +1,12 @@
-"""What the backward pass keeps of a row, counted without computing: JSON lines.
+"""Memory per row that the backward pass keeps, counted without computing: JSON lines.
 
     python benchmarks/memory.py [--hidden 512] [--tokens 81] [--layers 4] [--cycles 1 2 4] [--segments 4]
 
-Of the 27M-parameter model by default, in bfloat16 with fused attention. `one-step` is the paper's gradient
-(the last call of L and of H), `last-cycle` the whole last H-cycle, `full` every call of a segment. Each is
-followed by one backward pass a segment (deep supervision), and `through-time` by a single one at the end of
-the episode, through every call of every segment. Cycles are H_cycles = L_cycles; a segment runs
-cycles * (cycles + 1) modules. Episodes of several segments are counted at two cycles.
+By default for the 27M-parameter model in bfloat16 with fused attention. `one-step` is the paper's gradient
+(the last call of L and of H), `last-cycle` the whole last H-cycle, `full` every call of a segment, each with
+one backward pass a segment (deep supervision); `through-time` has a single one at the end of the episode,
+through every call of every segment. Cycles are H_cycles = L_cycles; a segment runs cycles * (cycles + 1)
+modules. Episodes of several segments are counted at two cycles.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main() -> None:
         )
         for name, (gradient, at_once) in WAYS.items():
             if at_once and segments == 1:
-                continue  # what `full` is
+                continue  # the same as `full`
             kept = kept_per_row(config, gradient, segments=segments, at_once=at_once)
             row = {"gradient": name, "cycles": cycles, "segments": segments}
             print(json.dumps(row | {"bytes_per_row": kept}), flush=True)

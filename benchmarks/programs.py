@@ -1,4 +1,4 @@
-"""Programs that are run for so long at most, and lose nothing of what they said."""
+"""Run programs with a time limit, keeping all their output."""
 
 import contextlib
 import json
@@ -13,15 +13,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ran:
-    """How a program ended, and what it said."""
+    """Exit code and output of a program."""
 
     exit: int | None
-    """None: out of time."""
+    """None if it ran out of time."""
     said: str
     complained: str
 
     def outcome(self) -> dict[str, Any]:
-        """Its exit code, or `unfinished`; where it went wrong, the last that it complained."""
+        """Its exit code, or `unfinished`; on failure also the last lines of stderr."""
         if self.exit == 0:
             return {"exit": 0}
         how = {"unfinished": "out of time"} if self.exit is None else {"exit": self.exit}
@@ -36,10 +36,10 @@ def run_program(
     variables: Mapping[str, str],
     grace: float,
 ) -> Ran:
-    """Run a program for so many seconds at most, and `grace` to end in when it is interrupted.
+    """Run a program for at most `seconds`, with `grace` seconds to end once it is interrupted.
 
-    What it says goes to NAME.out and NAME.err, where it stays whatever becomes of this process.
-    `variables` are added to the environment.
+    Its output goes to NAME.out and NAME.err, which survive this process. `variables` are added to the
+    environment.
     """
     out, err = (name.with_name(name.name + end) for end in (".out", ".err"))
     with out.open("w") as said, err.open("w") as complained:
@@ -50,22 +50,21 @@ def run_program(
             stderr=complained,
             cwd=cwd,
             env=os.environ | variables,
-            start_new_session=True,  # so that what it started can be ended with it
+            start_new_session=True,  # so that its children can be ended with it
         )
         code = None
         try:
             code = process.wait(max(1, seconds))
         except subprocess.TimeoutExpired:
             pass
-        finally:  # also where this process is interrupted
+        finally:  # also if this process is interrupted
             if code is None:
                 _stop(process, grace)
     return Ran(code, *(file.read_text(errors="replace") for file in (out, err)))
 
 
 def _stop(process: "subprocess.Popen[bytes]", grace: float) -> None:
-    """End a program and all that it started: by an interrupt, at which pytest still says what failed,
-    and then by force."""
+    """End a program and its children: by an interrupt, on which pytest still reports, then by force."""
     if not hasattr(os, "killpg"):  # Windows
         process.kill()
         process.wait()
@@ -78,7 +77,7 @@ def _stop(process: "subprocess.Popen[bytes]", grace: float) -> None:
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:
-    """The lines that are JSON objects; warnings may stand between them."""
+    """The lines that are JSON objects, without warnings between them."""
     found = []
     for line in text.splitlines():
         try:

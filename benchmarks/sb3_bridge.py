@@ -1,18 +1,18 @@
-"""How much of a Stable-Baselines3 training step is our bridge?
+"""The share of a Stable-Baselines3 training step that our bridge takes.
 
     python benchmarks/sb3_bridge.py             # a table; --json for one JSON object on stdout
 
-A training step is a rollout in all rows and the updates on it, with SB3's own settings but for
-`n_steps` and a batch that grows with the rows. Three shares, of pairs of training steps:
+A training step is a rollout in all rows and the updates on it, with SB3's default settings except
+`n_steps` and a batch that grows with the rows. Three shares, from pairs of training steps:
 
 - inside: seconds between SB3's call of `TorchVecEnv.step` and its return, less those of the torch
   environment's own `step`, over the seconds of the training step;
-- rollout: the same over the seconds of the rollout alone, as if learning took no time;
-- without: another training step over a bridge that costs nothing (the environment steps, and SB3 gets
-  the arrays of the step before again, one by one); what it saves, over the whole.
+- rollout: the same, over the seconds of the rollout alone, as if learning took no time;
+- without: the share that a training step saves with a bridge that costs nothing (the environment steps,
+  and SB3 gets the arrays of the previous training step again).
 
-Seconds are the process's CPU seconds on one thread, so other work on the machine does not count,
-but for the caches it takes away.
+Seconds are CPU seconds of the process on one thread, so other work on the machine does not count, except
+for the caches that it takes.
 """
 
 import json
@@ -45,13 +45,13 @@ class Args:
     rollout: int = 64
     """Steps of every row in a training step."""
     limit: float = 0.10
-    """Exit with 1 where the median share of the bridge is above this."""
+    """Exit with 1 if the median share of the bridge exceeds this."""
     json: bool = False
     """One JSON object on stdout instead of the table."""
 
 
 class Clocked:
-    """Passes everything on to a torch environment, and adds up the seconds of its steps."""
+    """A torch environment that adds up the seconds of its steps."""
 
     def __init__(self, envs: Any) -> None:
         self.envs, self.seconds = envs, 0.0
@@ -67,7 +67,7 @@ class Clocked:
 
 
 class Bridge(TorchVecEnv):
-    """Ours, with a clock; or `free`: the environment steps, and SB3 gets the last training step's arrays."""
+    """Our bridge with a clock; if `free`, SB3 gets the arrays of the last training step."""
 
     def __init__(self, envs: Clocked) -> None:
         super().__init__(envs)  # type: ignore[arg-type]

@@ -21,9 +21,9 @@ class Train:
 
     Presets: sudoku-4x4 and prefix-parity (minutes on a laptop), sudoku-6x6 and sudoku-9x9 (half an hour), and
     sudoku-extreme (the paper's 27M-parameter model on 9x9). Each can learn puzzles of another family
-    (--data.family, --data.dials), or from a file or dataset folder (--data). A config file changes the preset,
-    and options change both. Results go into a run folder: watch them with `tensorboard --logdir RUN`, and
-    evaluate with `hrm-rl eval RUN`.
+    (--data.family, --data.dials), or from a file or dataset folder (--data). A config file changes the
+    preset, and options change both. Results go into a run folder: watch them with
+    `tensorboard --logdir RUN`, and evaluate with `hrm-rl eval RUN`.
     """
 
     preset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")] = None
