@@ -1,4 +1,4 @@
-"""Presets: everything a training run is made of, as frozen dataclasses."""
+"""Presets: all settings of a training run, as one frozen dataclass, and the named ones."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,22 +14,22 @@ from hrm_rl.training.data_settings import FamilyData, PuzzleData, SudokuData, da
 
 @dataclass(frozen=True)
 class Preset:
-    """A training run."""
+    """A training run, built from a preset, a config file and options by `hrm_rl.training.config`."""
 
     name: str
     model: HRMConfig
     learner: LearnerConfig
     data: PuzzleData
     batch_size: int = 256
-    """Environments side by side; each step trains on one segment of every one."""
+    """Parallel environments; each step trains on one segment of each."""
     max_steps: int = 1000
-    """Steps in all, each a segment of every environment; with halting q each is one of the optimizer's."""
+    """Steps of the run, each one segment of every environment; also optimizer steps with halting_loss q."""
     ema_decay: float = 0.0
-    """Decay of the weight average that is evaluated and saved; 0 = none."""
+    """Decay of the weight average that is evaluated and saved; 0 keeps none."""
     validate_every: int = 250
     """Steps between validations and checkpoints."""
     log_every: int = 10
-    """Steps between two lines of the log."""
+    """Steps between lines of the log."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch_size", "max_steps", "validate_every", "log_every")
@@ -37,7 +37,7 @@ class Preset:
         self.learner.check_limit(self.model.halt_max_steps)
 
     def with_max_steps(self, max_steps: int) -> "Preset":
-        """The same run, longer or shorter; a learning-rate schedule is stretched with it."""
+        """The run with another length; a learning-rate schedule is stretched to it."""
         changed = dataclasses.replace(self, max_steps=max_steps)
         if self.learner.total_steps is None:
             return changed
@@ -49,7 +49,7 @@ class Preset:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preset":
-        """The run that `to_dict` wrote."""
+        """The preset that `to_dict` wrote, by this or an earlier version."""
         rest = {k: v for k, v in values.items() if k not in ("model", "learner", "data")}
         return cls(
             model=HRMConfig.from_dict(values["model"]),
@@ -59,134 +59,127 @@ class Preset:
         )
 
 
-def _small_sudoku(
-    size: int, hidden_size: int, heads: int, limit: int, expansion: float = 4.0
-) -> HRMConfig:
-    """A model of a few hundred thousand parameters."""
-    return _small_model(
-        SudokuData(size=size),
-        hidden_size=hidden_size,
-        num_heads=heads,
-        expansion=expansion,
-        halt_max_steps=limit,
-    )
+# --- the presets: add one to the list below -------------------------------------------------------
 
 
-def _small_model(data: PuzzleData, **settings: Any) -> HRMConfig:
-    """One block a module. One-dimensional RoPE learns nothing of boards at these sizes, so positions
-    are learned; there is one kind of puzzle, so no puzzle embedding."""
-    small: dict[str, Any] = {
+def _small(
+    name: str,
+    data: PuzzleData,
+    max_steps: int,
+    *,
+    model: Mapping[str, Any],
+    learner: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Preset:
+    """A preset of a few hundred thousand parameters, with what it changes in the small model and learner.
+
+    At these sizes one-dimensional RoPE learns nothing of boards, so positions are learned; there is one kind
+    of puzzle, so no puzzle embedding.
+    """
+    small_model = {
         "puzzle_emb_ndim": 0,
         "H_layers": 1,
         "L_layers": 1,
         "pos_encodings": "learned",
     }
-    return HRMConfig(
-        vocab_size=data.kind.vocab_size, seq_len=data.kind.seq_len, **(small | settings)
+    small_learner = {
+        "optimizer": "adamw",
+        "lr": 2e-3,
+        "weight_decay": 0.1,
+        "warmup_steps": 100,
+        "lr_min_ratio": 0.05,
+        "total_steps": max_steps,
+        # The same gradient on average as `full` and a third less work: experiments/q_targets.
+        "q_target": "subsample:0.125",
+    }
+    return Preset(
+        name,
+        HRMConfig(data.kind.vocab_size, data.kind.seq_len, **(small_model | dict(model))),
+        LearnerConfig(**(small_learner | dict(learner or {}))),
+        data,
+        max_steps=max_steps,
+        **settings,
     )
 
 
-_SMALL_LEARNER = LearnerConfig(
-    optimizer="adamw",
-    lr=2e-3,
-    weight_decay=0.1,
-    warmup_steps=100,
-    lr_min_ratio=0.05,
-    total_steps=1500,
-    # The same gradient on average as `full` and a third less work: experiments/q_targets.
-    q_target="subsample:0.125",
-)
-# Larger boards: easy puzzles in the mix teach the rules of the game, and a longer gradient makes that
-# happen sooner; a quarter of the bootstrap targets does.
-_LONGER_LEARNER = dataclasses.replace(
-    _SMALL_LEARNER,
-    lr=1.5e-3,
-    warmup_steps=200,
-    total_steps=4000,
-    gradient="last-cycle",
-    q_target="subsample:0.25",
-)
-
-# One short cycle a segment: a segment is cheap, so its gradient may be whole.
-_SHORT_LEARNER = dataclasses.replace(_SMALL_LEARNER, gradient="full", q_target="subsample:0.25")
-# 9x9: with learned positions even near-solved puzzles stop at a fifth solved; with positions by row and
-# column the same recipe has four fifths after 500 steps. Segments of one short cycle, their gradient whole.
-_SUDOKU_9 = SudokuData(size=9, extra_givens=(0, 57), train_puzzles=20_000)
-_PARITY = FamilyData("prefix-parity", {"length": 16, "min_length": 4}, train_puzzles=20_000)
-
-__all__ = ["PRESETS", "FamilyData", "Preset", "PuzzleData", "SudokuData", "find_preset"]
-
-PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            name="sudoku-4x4",
-            model=_small_sudoku(4, hidden_size=96, heads=4, limit=8),
-            learner=_SMALL_LEARNER,
-            data=SudokuData(size=4, extra_givens=(0, 2), train_puzzles=20_000),
-            max_steps=1500,
-            ema_decay=0.98,
-        ),
-        Preset(
-            name="sudoku-6x6",
-            model=_small_sudoku(6, hidden_size=128, heads=4, limit=16, expansion=2.0),
-            learner=_LONGER_LEARNER,
-            data=SudokuData(size=6, extra_givens=(0, 20), train_puzzles=20_000),
-            batch_size=128,
-            max_steps=4000,
-            ema_decay=0.99,
-        ),
-        Preset(
-            name="prefix-parity",
-            # Sixteen bits are more than one segment sees: what it knows it carries on.
-            model=_small_model(_PARITY, hidden_size=64, num_heads=4, H_cycles=1, halt_max_steps=8),
-            learner=_SHORT_LEARNER,
-            data=_PARITY,
-            max_steps=1500,
-            ema_decay=0.99,
-        ),
-        Preset(
-            name="sudoku-9x9",
-            model=_small_model(
-                _SUDOKU_9,
-                hidden_size=128,
-                num_heads=8,
-                H_layers=2,
-                L_layers=2,
-                H_cycles=1,
-                L_cycles=1,
-                expansion=2.0,
-                pos_encodings="rope-2d",
-                rope_theta=30.0,
-                halt_max_steps=8,
-            ),
-            learner=dataclasses.replace(
-                _SHORT_LEARNER,
-                lr=1e-3,
-                warmup_steps=200,
-                total_steps=3000,
-                token_loss="softmax",
-            ),
-            data=_SUDOKU_9,
-            batch_size=128,
-            max_steps=3000,
-            ema_decay=0.99,
-        ),
-        Preset(
-            name="sudoku-extreme",
-            model=HRMConfig(vocab_size=11, seq_len=81),
-            learner=LearnerConfig(),
-            data=SudokuData(size=9, train_puzzles=1000),
-            batch_size=768,
-            max_steps=26_041,
-            validate_every=1000,
-        ),
-    )
-}
+_PRESETS = [
+    _small(
+        "sudoku-4x4",
+        SudokuData(size=4, extra_givens=(0, 2), train_puzzles=20_000),
+        max_steps=1500,
+        model={"hidden_size": 96, "num_heads": 4, "halt_max_steps": 8},
+        ema_decay=0.98,
+    ),
+    # Easy puzzles in the mix teach the rules of the game; a longer gradient does so sooner, and a quarter of
+    # the bootstrap targets is enough.
+    _small(
+        "sudoku-6x6",
+        SudokuData(size=6, extra_givens=(0, 20), train_puzzles=20_000),
+        max_steps=4000,
+        model={"hidden_size": 128, "num_heads": 4, "expansion": 2.0, "halt_max_steps": 16},
+        learner={
+            "lr": 1.5e-3,
+            "warmup_steps": 200,
+            "gradient": "last-cycle",
+            "q_target": "subsample:0.25",
+        },
+        batch_size=128,
+        ema_decay=0.99,
+    ),
+    # One segment does not see sixteen bits, so the model must carry what it knows to the next. A short cycle
+    # makes a segment cheap, so its gradient may be whole.
+    _small(
+        "prefix-parity",
+        FamilyData("prefix-parity", {"length": 16, "min_length": 4}, train_puzzles=20_000),
+        max_steps=1500,
+        model={"hidden_size": 64, "num_heads": 4, "H_cycles": 1, "halt_max_steps": 8},
+        learner={"gradient": "full", "q_target": "subsample:0.25"},
+        ema_decay=0.99,
+    ),
+    # With learned positions even near-solved puzzles stop at a fifth solved; with positions by row and column
+    # the same recipe solves four fifths after 500 steps.
+    _small(
+        "sudoku-9x9",
+        SudokuData(size=9, extra_givens=(0, 57), train_puzzles=20_000),
+        max_steps=3000,
+        model={
+            "hidden_size": 128,
+            "num_heads": 8,
+            "H_layers": 2,
+            "L_layers": 2,
+            "H_cycles": 1,
+            "L_cycles": 1,
+            "expansion": 2.0,
+            "pos_encodings": "rope-2d",
+            "rope_theta": 30.0,
+            "halt_max_steps": 8,
+        },
+        learner={
+            "lr": 1e-3,
+            "warmup_steps": 200,
+            "token_loss": "softmax",
+            "gradient": "full",
+            "q_target": "subsample:0.25",
+        },
+        batch_size=128,
+        ema_decay=0.99,
+    ),
+    # The paper's recipe: the defaults of HRMConfig and LearnerConfig.
+    Preset(
+        "sudoku-extreme",
+        HRMConfig(vocab_size=11, seq_len=81),
+        LearnerConfig(),
+        SudokuData(size=9, train_puzzles=1000),
+        batch_size=768,
+        max_steps=26_041,
+        validate_every=1000,
+    ),
+]
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of that name. Raises ValueError with the near matches."""
+    """The preset of this name. Raises ValueError with the nearest names."""
     if name in PRESETS:
         return PRESETS[name]
     near = did_you_mean(name, PRESETS, most=2, cutoff=0.4)

@@ -116,51 +116,70 @@ def choose_compute(
     device = pick_device(device)
     if dtype != "auto" and dtype not in FORWARD_DTYPES:
         raise ValueError(f"dtype must be auto or one of {FORWARD_DTYPES}, got {dtype!r}")
-    if compile == "yes" and device == "cpu" and not _has_compiler():
-        raise ValueError("torch.compile needs a C++ compiler (g++, clang++ or cl); none was found")
     if device != "cpu":
         half = device.startswith("cuda") and has_fast_bfloat16(device)
         auto = "bfloat16" if half else "float32"
         chosen = auto if dtype == "auto" else dtype
         return Choice(Compute(device, chosen, compile=compile == "yes"))
+    if compile == "yes" and not _has_compiler():
+        raise ValueError("torch.compile needs a C++ compiler (g++, clang++ or cl); none was found")
     before = current_switches()
-    dtypes = [dtype] if dtype != "auto" else ["float32"]
-    if dtype == "auto" and has_fast_bfloat16():
-        dtypes.append("bfloat16")
-    candidates = [Compute(dtype=d, threads=before.threads) for d in dtypes]
-    if dtype in ("auto", "float32") and _onednn_keeps_float32():
-        candidates.append(dataclasses.replace(candidates[0], matmul_precision="medium"))
-    seconds: dict[Compute, float] = {}
-
-    def probe(compute: Compute) -> Compute:
-        seconds[compute] = _row_seconds(compute, model, learner, batch_size)
-        log.info("probe: %7.2f ms a row with %s", 1000 * seconds[compute], compute)
-        return min(seconds, key=lambda way: seconds[way] * _handicap(way, candidates[0]))
-
+    search = _Search(model, learner, batch_size)
     try:
-        for candidate in candidates:
-            best = probe(candidate)
-        if best.threads and best.threads > 1:
-            best = probe(dataclasses.replace(best, threads=1))
-        if compile == "yes":
-            compiled = dataclasses.replace(best, compile=True)
-            return Choice(compiled, seconds[best])
-        whole_run = steps * min(LONG_STEP, batch_size * seconds[best])
-        if compile == "auto" and whole_run > _WORTH_COMPILING and _has_compiler():
-            try:
-                best = probe(dataclasses.replace(best, compile=True))
-            except Exception as error:  # whatever the compiler raises, the run works without it
-                log.info("probe: torch.compile does not work here (%s)", type(error).__name__)
+        search.try_dtypes(dtype, before.threads)
+        search.try_one_thread()
+        if compile == "auto" and steps * search.step_seconds > _WORTH_COMPILING and _has_compiler():
+            search.try_compiling()
     finally:
         before.apply()
-    return Choice(best, seconds[best])
+    best = search.best
+    chosen = dataclasses.replace(best, compile=True) if compile == "yes" else best
+    return Choice(chosen, search.seconds[best])
+
+
+class _Search:
+    """Times ways to compute on a CPU; the first one is plain float32 or the dtype that was requested."""
+
+    def __init__(self, model: HRMConfig, learner: LearnerConfig, batch_size: int) -> None:
+        self.run = model, learner, batch_size
+        self.seconds: dict[Compute, float] = {}
+
+    @property
+    def best(self) -> Compute:
+        plain = next(iter(self.seconds))
+        return min(self.seconds, key=lambda way: self.seconds[way] * _handicap(way, plain))
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds of a whole training step, as long as the batch is not cut."""
+        return min(LONG_STEP, self.run[2] * self.seconds[self.best])
+
+    def probe(self, compute: Compute) -> None:
+        self.seconds[compute] = _row_seconds(compute, *self.run)
+        log.info("probe: %7.2f ms a row with %s", 1000 * self.seconds[compute], compute)
+
+    def try_dtypes(self, dtype: str, threads: int | None) -> None:
+        plain = Compute(dtype="float32" if dtype == "auto" else dtype, threads=threads)
+        self.probe(plain)
+        if dtype == "auto" and has_fast_bfloat16():
+            self.probe(dataclasses.replace(plain, dtype="bfloat16"))
+        if plain.dtype == "float32" and _onednn_keeps_float32():
+            self.probe(dataclasses.replace(plain, matmul_precision="medium"))
+
+    def try_one_thread(self) -> None:
+        if self.best.threads and self.best.threads > 1:
+            self.probe(dataclasses.replace(self.best, threads=1))
+
+    def try_compiling(self) -> None:
+        try:
+            self.probe(dataclasses.replace(self.best, compile=True))
+        except Exception as error:  # whatever the compiler raises, the run works without it
+            log.info("probe: torch.compile does not work here (%s)", type(error).__name__)
 
 
 def _handicap(way: Compute, plain: Compute) -> float:
-    factors = (
-        f for name, f in _WORTH_CHANGING.items() if getattr(way, name) != getattr(plain, name)
-    )
-    return math.prod(factors)
+    changed = (name for name in _WORTH_CHANGING if getattr(way, name) != getattr(plain, name))
+    return math.prod(_WORTH_CHANGING[name] for name in changed)
 
 
 def current_switches() -> Compute:

@@ -12,53 +12,37 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hrm_rl.agents import LearnerConfig
 from hrm_rl.evaluation.record import record
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRM
 from hrm_rl.puzzles import sudoku
 from hrm_rl.training import loop
 from hrm_rl.training.machine.compute import Compute
-from hrm_rl.training.presets import Preset, SudokuData
+from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.boards import TAG, board_sheet
 from hrm_rl.training.run_folder import RunFolder
 
 LIMIT = 6
 DRAW = partial(sudoku.picture, size=4)
-PRESET = Preset(
-    name="tiny",
-    model=HRMConfig(
-        vocab_size=6,
-        seq_len=16,
-        puzzle_emb_ndim=0,
-        hidden_size=16,
-        num_heads=2,
-        H_layers=1,
-        L_layers=1,
-        H_cycles=1,
-        L_cycles=1,
-        pos_encodings="learned",
-        halt_max_steps=LIMIT,
-    ),
-    learner=LearnerConfig(optimizer="adamw", warmup_steps=1),
-    data=SudokuData(size=4, train_puzzles=40, validation_puzzles=8),
-    batch_size=8,
-    max_steps=4,
-    validate_every=2,
-    log_every=2,
-)
 
 
 @pytest.fixture(scope="module")
-def model() -> HRM:
+def boards(preset) -> Preset:
+    """A run of two validations."""
+    model = dataclasses.replace(preset().model, H_cycles=1, L_cycles=1, halt_max_steps=LIMIT)
+    return preset(model=model, max_steps=4, validate_every=2)
+
+
+@pytest.fixture(scope="module")
+def model(boards: Preset) -> HRM:
     torch.manual_seed(0)
-    return HRM(PRESET.model)
+    return HRM(boards.model)
 
 
-def train(path: Path, **changes: Any) -> loop.Trainer:
+def train(preset: Preset, path: Path, **changes: Any) -> loop.Trainer:
     run = RunFolder(path)
-    trainer = loop.Trainer(PRESET, Compute(), run)
+    trainer = loop.Trainer(preset, Compute(), run)
     trainer.data = dataclasses.replace(trainer.data, **changes)
-    run.create(PRESET, Compute())
+    run.create(preset, Compute())
     trainer.train(progress=False)
     return trainer
 
@@ -94,27 +78,27 @@ def test_rows_are_puzzles_and_columns_segments(model: HRM) -> None:
 
 
 @pytest.mark.parametrize(("limit", "columns"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4)])
-def test_no_segment_beyond_the_limit_and_none_twice(limit: int, columns: int) -> None:
-    config = dataclasses.replace(PRESET.model, halt_max_steps=limit)
+def test_no_segment_beyond_the_limit_and_none_twice(boards, limit: int, columns: int) -> None:
+    config = dataclasses.replace(boards.model, halt_max_steps=limit)
     sheet = board_sheet(HRM(config), sudoku.generate(1, 4), DRAW)
     assert sheet.shape[1] == columns * DRAW(np.ones(16, int), cell=28).shape[1]
 
 
-def test_a_compiled_model_does_not_compile_for_it() -> None:
+def test_a_compiled_model_does_not_compile_for_it(boards) -> None:
     compiled = []
 
     def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
         compiled.append(graph)
         return graph.forward
 
-    model = HRM(PRESET.model)
+    model = HRM(boards.model)
     model.compile_blocks(backend=backend)
     board_sheet(model, sudoku.generate(2, 4), DRAW)
     assert not compiled
 
 
-def test_every_validation_writes_a_sheet_of_the_same_puzzles(tmp_path: Path) -> None:
-    trainer = train(tmp_path / "run")
+def test_every_validation_writes_a_sheet_of_the_same_puzzles(boards, tmp_path: Path) -> None:
+    trainer = train(boards, tmp_path / "run")
     written = images(tmp_path / "run")
     assert list(written) == [TAG]
     assert [image.step for image in written[TAG]] == [2, 4]
@@ -126,9 +110,9 @@ def test_every_validation_writes_a_sheet_of_the_same_puzzles(tmp_path: Path) -> 
     np.testing.assert_array_equal(stored, sheet)
 
 
-def test_without_a_picture_training_is_the_same(tmp_path: Path) -> None:
-    drawn = train(tmp_path / "drawn")
-    plain = train(tmp_path / "plain", picture=None)
+def test_without_a_picture_training_is_the_same(boards, tmp_path: Path) -> None:
+    drawn = train(boards, tmp_path / "drawn")
+    plain = train(boards, tmp_path / "plain", picture=None)
     assert images(tmp_path / "plain") == {}
     for name, weight in drawn.model.state_dict().items():
         assert torch.equal(weight, plain.model.state_dict()[name]), name
