@@ -183,6 +183,7 @@ def test_strings_survive_writing(write, tmp_path) -> None:
         ("[model]\nnum_heads = 5", "model.num_heads: hidden_size=96 is not divisible"),
         ("[model]\nseq_len = 5", "model.seq_len must be 16 for these puzzles, got 5"),
         ("[learner]\nlr = nan", "learner.lr must be "),
+        ("[learner]\nlr = inf", "learner.lr must be "),
         ("[learner]\nlr = -1", "learner.lr must be >= 0, got -1"),
         ("[learner]\nbetas = [0.9]", "learner.betas needs 2 values"),
         ("[learner]\nbetas = [0.9, 0.9, 0.8]", "learner.betas: unknown or misplaced: 0.8"),
