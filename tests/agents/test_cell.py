@@ -78,14 +78,6 @@ def test_a_sequence_is_its_steps_one_by_one(settings) -> None:
 
 
 @every_kind
-def test_zero_is_a_fresh_state(settings) -> None:
-    ours = cell(**settings)
-    x = sequence(ours)
-    zero = torch.zeros(ours.num_layers, 3, ours.hidden_size)
-    torch.testing.assert_close(ours(x, (zero, zero)), ours(x))
-
-
-@every_kind
 def test_a_row_times_zero_starts_afresh_and_the_others_go_on(settings) -> None:
     ours = cell(**settings)
     _, (h, c) = ours(sequence(ours))
@@ -194,22 +186,6 @@ def test_state_dicts_carry_everything(settings) -> None:
     assert not torch.equal(one(x)[0], other(x)[0])
     other.load_state_dict(one.state_dict())
     torch.testing.assert_close(other(x), one(x), rtol=0, atol=0)
-
-
-def test_in_a_cleanrl_loop() -> None:
-    """As ppo_atari_lstm.py has it: done rows start afresh in the middle of a sequence."""
-    lstm = cell()
-    hidden, done = sequence(lstm, 6), torch.zeros(6, 3)
-    done[3, 1] = 1
-    state = tuple(torch.zeros(lstm.num_layers, 3, lstm.hidden_size) for _ in range(2))
-    outs = []
-    for h, d in zip(hidden, done, strict=True):
-        keep = (1.0 - d).view(1, -1, 1)
-        out, state = lstm(h.unsqueeze(0), (keep * state[0], keep * state[1]))
-        outs.append(out)
-    played = torch.cat(outs)
-    torch.testing.assert_close(played[:, ::2], lstm(hidden)[0][:, ::2])
-    torch.testing.assert_close(played[3:, 1], lstm(hidden[3:, 1])[0])
 
 
 def test_outputs_and_embeddings_have_unit_variance() -> None:

@@ -272,11 +272,6 @@ def test_a_rule_of_hindsight_is_refused(build: Any, spec: str) -> None:
         HRMAgent(build(), spec)
 
 
-def test_an_unknown_rule_is_refused(build: Any) -> None:
-    with pytest.raises(ValueError, match="did you mean 'confidence'"):
-        HRMAgent(build(), "confidense:0.5")
-
-
 def test_stable_baselines_evaluates_the_agent() -> None:
     """SB3's own loop: batched observations, states and episode starts, flat actions."""
     from stable_baselines3.common.evaluation import evaluate_policy

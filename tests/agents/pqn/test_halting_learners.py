@@ -19,7 +19,6 @@ from hrm_rl.halting import parse_rule
 from hrm_rl.halting.bank import TraceBank, puzzle_ids
 from hrm_rl.halting.bank.replay import bank_features, replay
 from hrm_rl.halting.bank.toy import toy_bank, toy_optimal_stops
-from hrm_rl.halting.fit.network import NetworkRule
 from hrm_rl.halting.fit.provenance import check_fitted
 
 COST = 0.03
@@ -178,11 +177,6 @@ def test_test_puzzles_and_bad_prices_are_refused(train: Any, small: TraceBank) -
         train(small.in_split("validation"), float("nan"))
 
 
-def test_an_unknown_algorithm_is_refused(small: TraceBank) -> None:
-    with pytest.raises(ValueError, match="unknown algorithm 'sac'; known: dqn, ppo, a2c, qrdqn"):
-        train_sb3(small.in_split("validation"), COST, 0, "sac")
-
-
 # --- files ------------------------------------------------------------------------------------------
 
 
@@ -213,30 +207,41 @@ def test_a_model_saved_by_sb3_itself_is_a_rule(small: TraceBank, tmp_path: Path)
         load_rule("ppo", tmp_path / "other.zip")
 
 
-def test_other_files_are_refused_by_name(small: TraceBank, tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("no rule")
-    zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
-    for name in ("text", "empty.zip"):
-        with pytest.raises(ValueError, match=f"{name} is not the file of an SB3 policy"):
-            load_rule("dqn", tmp_path / name)
-    with pytest.raises(ValueError, match="text is not the file of a fitted rule"):
-        NetworkRule.load(tmp_path / "text")
-    saved = make("dqn", small).save(tmp_path / "rule.zip")
-    with pytest.raises(ValueError, match=r"policy of 'dqn'; its spec is sb3:dqn:"):
-        load_rule("ppo", saved.path)
-    with pytest.raises(ValueError, match="must not contain commas"):
-        saved.save(tmp_path / "a,b")
-    with zipfile.ZipFile(tmp_path / "rule.zip") as archive:
+@pytest.fixture(scope="module")
+def files(small: TraceBank, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that are not the rule they are opened as, and one that is."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "text").write_text("no rule")
+    zipfile.ZipFile(folder / "empty.zip", "w").close()
+    make("dqn", small).save(folder / "dqn.zip")
+    with zipfile.ZipFile(folder / "dqn.zip") as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
-    note = json.loads(parts["hrm_rl.json"])
-    parts["hrm_rl.json"] = json.dumps(note | {"features": ["another"]}).encode()
-    with zipfile.ZipFile(tmp_path / "old.zip", "w") as archive:
-        for name, content in parts.items():
+    note = json.loads(parts["hrm_rl.json"]) | {"features": ["another"]}
+    with zipfile.ZipFile(folder / "old.zip", "w") as archive:
+        for name, content in (parts | {"hrm_rl.json": json.dumps(note).encode()}).items():
             archive.writestr(name, content)
-    with pytest.raises(ValueError, match=r"old\.zip looks at other features"):
-        load_rule("dqn", tmp_path / "old.zip")
-    with pytest.raises(ValueError, match="unknown algorithm 'td3'"):
-        load_rule("td3", saved.path)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("algo", "name", "message"),
+    [
+        ("dqn", "text", "text is not the file of an SB3 policy"),
+        ("dqn", "empty.zip", r"empty\.zip is not the file of an SB3 policy"),
+        ("pqn", "text", "text is not the file of a fitted rule"),
+        ("ppo", "dqn.zip", "policy of 'dqn'; its spec is sb3:dqn:"),
+        ("dqn", "old.zip", r"old\.zip was fitted on other features"),
+        ("td3", "dqn.zip", "unknown algorithm 'td3'; known: dqn, ppo, a2c, qrdqn"),
+    ],
+)
+def test_other_files_are_refused_by_name(algo: str, name: str, message: str, files: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_rule(f"pqn:{files / name}") if algo == "pqn" else load_rule(algo, files / name)
+
+
+def test_a_path_that_no_spec_could_hold_is_refused(files: Path) -> None:
+    with pytest.raises(ValueError, match="must not contain commas"):
+        load_rule("dqn", files / "dqn.zip").save(files / "a,b")
 
 
 def test_weights_that_would_run_code_do_not(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ from hrm_rl.agents.pqn.hrm_pqn import (
 )
 from hrm_rl.agents.pqn.q_network import HRMQNetwork, ThinkingConfig, Values
 from hrm_rl.envs.halting import make_vector_env
-from hrm_rl.envs.thinking import ThinkingWrapper
 from hrm_rl.envs.to_torch import ToTorch
 from hrm_rl.model import CoreConfig
 from hrm_rl.model.core import CoreOutput
@@ -339,16 +338,6 @@ def cartpoles(rows: int) -> ToTorch:
             vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
         )
     )
-
-
-def test_environments_that_add_thinking_as_an_action() -> None:
-    def make() -> gym.Env:
-        return ThinkingWrapper(gym.make("CartPole-v1"), max_segments=2, segment_cost=0.01)
-
-    envs = ToTorch(gym.vector.SyncVectorEnv([make] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
-    network = train_hrm(envs, HRMPQNConfig(total_steps=32, core=SMALL, value_scale=20.0))
-    assert network.actions == 3 and network.value_scale == 20
-    assert len(evaluate(network, envs, episodes=2).returns) == 2
 
 
 def test_every_environment_plays_its_share_of_an_evaluation() -> None:

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import A2C, DQN, PPO
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor
@@ -134,37 +133,6 @@ def test_evaluation_counts_episodes_as_they_are() -> None:
     assert mean == pytest.approx(np.mean(returns))
     assert envs.env_is_wrapped(Monitor) == [True] * ROWS
     assert envs.get_attr("render_mode", [0, 1]) == [None, None]
-
-
-def test_training_with_an_eval_callback(tmp_path: Any) -> None:
-    envs, _ = both()
-    callback = EvalCallback(
-        both()[0], n_eval_episodes=8, eval_freq=16, log_path=str(tmp_path), verbose=0
-    )
-    model = PPO("MlpPolicy", envs, n_steps=16, batch_size=32, seed=0, device="cpu")
-    model.learn(128, callback=callback)
-    told = np.load(tmp_path / "evaluations.npz")
-    assert told["results"].shape == (2, 8) and told["successes"].shape == (2, 8)
-    assert {len(buffer) for buffer in (model.ep_info_buffer, model.ep_success_buffer)} != {0}
-
-
-@pytest.mark.parametrize("kind", ["dqn", "a2c", "qrdqn"])
-def test_other_algorithms_train(kind: str) -> None:
-    envs, _ = both()
-    if kind == "a2c":
-        model: Any = A2C("MlpPolicy", envs, seed=0, device="cpu")
-    else:
-        if kind == "qrdqn":
-            algorithm = pytest.importorskip("sb3_contrib").QRDQN
-        else:
-            algorithm = DQN
-        model = algorithm(
-            "MlpPolicy", envs, seed=0, device="cpu", buffer_size=500, learning_starts=32
-        )
-    before = [p.clone() for p in model.policy.parameters()]
-    model.learn(200)
-    after = model.policy.parameters()
-    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_puzzles_with_flat_actions_train_too() -> None:
