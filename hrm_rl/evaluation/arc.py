@@ -8,7 +8,7 @@ from hrm_rl.halting import HaltingRule
 from hrm_rl.model import HRM
 from hrm_rl.puzzles.arc.table import ArcTable
 from hrm_rl.puzzles.arc.tokens import SEQ_LEN, VOCAB_SIZE
-from hrm_rl.puzzles.arc.vote import Ballots
+from hrm_rl.puzzles.arc.vote import Voting
 
 # Batches read into memory at a time: a batch's rows are refilled within them.
 _BATCHES_AT_ONCE = 16
@@ -22,11 +22,11 @@ def vote(
     rows: ArrayLike | None = None,
     max_segments: int | None = None,
     batch_size: int = 256,
-) -> Ballots:
-    """Answer rows of an evaluation table, each once, and collect the answers as votes.
+) -> Voting:
+    """Answer rows of an evaluation table, each once, and count the answers as votes.
 
-        ballots = vote(model, ArcTable(augment(load("arc-agi-1")), "evaluation"))
-        ballots.score()["pass@2"]["all_tests"]
+        voting = vote(model, ArcTable(augment(load("arc-agi-1")), "evaluation"))
+        voting.score()["pass@2"]["all_tests"]
 
     Args:
         model: trained with the table's identifiers; runs on its device.
@@ -50,7 +50,7 @@ def vote(
             f"the table has {ids} identifiers, the model num_puzzle_identifiers="
             f"{config.num_puzzle_identifiers}: were its tasks augmented alike?"
         )
-    ballots = Ballots(table)
+    voting = Voting(table)
     wanted = np.arange(len(table)) if rows is None else np.atleast_1d(np.asarray(rows))
     size = _BATCHES_AT_ONCE * batch_size
     for start in range(0, len(wanted), size):
@@ -63,5 +63,5 @@ def vote(
             batch_size=batch_size,
             puzzle_keys=part,
         )
-        ballots.add(part, found.answers, found.q_halt)
-    return ballots
+        voting.add(part, found.answers, found.q_halt)
+    return voting

@@ -47,12 +47,12 @@ def test_votes_are_what_evaluation_answers(
 ) -> None:
     network = model(table)
     seen = []
-    add = arc.Ballots.add
+    add = arc.Voting.add
     monkeypatch.setattr(
-        arc.Ballots, "add", lambda self, *given: (seen.append(given), add(self, *given))[1]
+        arc.Voting, "add", lambda self, *given: (seen.append(given), add(self, *given))[1]
     )
-    ballots = vote(network, table, rule, batch_size=3)
-    assert ballots.votes == len(table) == 8
+    voting = vote(network, table, rule, batch_size=3)
+    assert voting.votes == len(table) == 8
     wanted = evaluate(network, table.arrays(), rule, batch_size=8)
     rows, answers, q_halt = (np.concatenate(column) for column in zip(*seen, strict=True))
     np.testing.assert_array_equal(answers[np.argsort(rows)], wanted.answers)

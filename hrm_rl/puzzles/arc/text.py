@@ -21,7 +21,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
     (0x7F, 0xDB, 0xFF),  # light blue
     (0x87, 0x0C, 0x25),  # maroon
 )
-"""Colors 0 to 9 of ARC's own testing interface (fchollet/ARC-AGI, apps/css/common.css)."""
+"""Colors 0 to 9 of ARC's testing interface (fchollet/ARC-AGI, apps/css/common.css)."""
 
 _CHARACTERS = " +" + "0123456789"
 _DARK = (0, 1, 6, 9)  # colors on which white text reads better
@@ -36,9 +36,9 @@ def draw(
 ) -> str:
     """Question and draft, side by side, as lines of text in frames.
 
-    Digits are colors, ``+`` is EOS, PAD is empty. With labels, ``!`` follows every cell of the draft that
-    is wrong, and ``.`` is whatever stands where nothing is asked. Rows and columns of the board that are
-    empty on both sides are left out at the edges.
+    Digits are colors, ``+`` is EOS, PAD is empty. With labels, ``!`` follows every wrong cell of the draft,
+    and ``.`` is any token in a cell without a label. Rows and columns at the edges that are empty on both
+    sides are left out.
 
     Args:
         inputs: int [900], the question.
@@ -53,29 +53,25 @@ def draw(
         ValueError: wrong widths, unknown tokens.
     """
     question, shown, wrong = shown_and_wrong(inputs, draft, labels)
-    asked = is_asked(labels)
     boards = [(question, np.zeros(SEQ_LEN, bool), np.ones(SEQ_LEN, bool))]
     if draft is not None:
-        boards.append((shown, wrong, asked))
+        boards.append((shown, wrong, has_label(labels)))
     used = np.zeros((SIDE, SIDE), bool)
-    for tokens, mistakes, counts in boards:
-        used |= (((tokens > PAD) & counts) | mistakes).reshape(SIDE, SIDE)
-    if not used.any():
-        used[0, 0] = True
-    rows, columns = (np.flatnonzero(used.any(axis=axis)) for axis in (1, 0))
-    rows = np.arange(rows[0], rows[-1] + 1)
-    columns = np.arange(columns[0], columns[-1] + 1)
+    for tokens, mistakes, judged in boards:
+        used |= (((tokens > PAD) & judged) | mistakes).reshape(SIDE, SIDE)
+    used[0, 0] |= not used.any()
+    filled = (np.flatnonzero(used.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (np.arange(places[0], places[-1] + 1) for places in filled)
     rule = "  ".join(["+" + "-" * (2 * len(columns) + 1) + "+"] * len(boards))
     lines = [rule]
     for row in rows:
         parts = []
-        for tokens, mistakes, counts in boards:
-            cells = (row * SIDE + columns).tolist()
+        for tokens, mistakes, judged in boards:
             texts = (
-                _cell(int(tokens[c]), bool(mistakes[c]), color)
-                if counts[c] or tokens[c] == PAD
+                _cell(int(tokens[cell]), bool(mistakes[cell]), color)
+                if judged[cell] or tokens[cell] == PAD
                 else ". "
-                for c in cells
+                for cell in row * SIDE + columns
             )
             parts.append(f"| {''.join(texts)}|")
         lines.append("  ".join(parts))
@@ -85,12 +81,12 @@ def draw(
 def shown_and_wrong(
     inputs: ArrayLike, draft: ArrayLike | None, labels: ArrayLike | None
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
-    """The question, the draft and its mistakes, as `family.as_shown`, [900] each."""
+    """The question, the draft and its mistakes, as `hrm_rl.puzzles.tokens.as_shown`, [900] each."""
     return as_shown(inputs, draft, labels, SEQ_LEN, VOCAB_SIZE)
 
 
-def is_asked(labels: ArrayLike | None) -> NDArray[np.bool_]:
-    """Which cells of a draft count: those that have a label, or all where there are no labels; [900]."""
+def has_label(labels: ArrayLike | None) -> NDArray[np.bool_]:
+    """Which cells of a draft are judged: those with a label, or all without labels; [900]."""
     if labels is None:
         return np.ones(SEQ_LEN, bool)
     return np.asarray(labels) != IGNORE_LABEL

@@ -1,8 +1,8 @@
 """ARC grids as tokens: the reference's 30x30 board, and the way back.
 
 A grid of h rows and w columns of colors 0 to 9 lies on a board of 30x30 cells in reading order: PAD 0, EOS 1,
-color c is token c + 2. EOS stands in the row below the grid, as wide as the grid, and in the column to
-the right of it, as high as the grid, where the board has room; the corner between them stays PAD.
+color c is token c + 2. If the board has room, EOS fills the row below the grid, as wide as the grid, and
+the column to its right, as high as the grid; the corner between them stays PAD.
 """
 
 from __future__ import annotations
@@ -33,17 +33,14 @@ def seq_len() -> int:
 
 
 def check_grid(value: object, where: str) -> Grid:
-    """A grid from nested lists (of a JSON file, say) or an array.
+    """A grid uint8 [h, w] from nested lists or an array.
 
     Args:
-        value: rows of equally many integers 0 to 9; 1 to 30 rows and columns.
+        value: 1 to 30 rows, all of 1 to 30 integers 0 to 9.
         where: begins the message: a file, a pair and a field.
 
-    Returns:
-        uint8 [h, w].
-
     Raises:
-        ValueError: anything else; names `where`, and the row and cell that are wrong.
+        ValueError: anything else; names `where`, and the wrong row and cell.
     """
     if isinstance(value, np.ndarray):
         if not np.issubdtype(value.dtype, np.integer):
@@ -51,7 +48,7 @@ def check_grid(value: object, where: str) -> Grid:
         fits = value.ndim == 2 and value.size and max(value.shape) <= SIDE
         if fits and value.min() >= 0 and value.max() < COLORS:
             return value.astype(np.uint8)
-        value = value.tolist()  # whose faults are named below
+        value = value.tolist()  # the checks below name the fault
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{where}: a grid is a list of rows, got {_short(value)}")
     if not 1 <= len(value) <= SIDE:
@@ -82,10 +79,7 @@ def _short(value: object) -> str:
 
 
 def encode(grid: Grid, top: int = 0, left: int = 0) -> NDArray[np.int32]:
-    """A grid on the board, its corner at (top, left): int32 [900].
-
-    Raises ValueError where it does not fit there.
-    """
+    """A grid on the board, its corner at (top, left): int32 [900]. ValueError if it does not fit there."""
     height, width = grid.shape
     bottom, right = top + height, left + width
     if min(top, left) < 0 or max(bottom, right) > SIDE:
@@ -107,14 +101,14 @@ def as_labels(tokens: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def crop_sizes(tokens: ArrayLike) -> NDArray[np.int64]:
-    """Rows and columns of the grids that boards show: int64 [N, 2] for integers [N, 900].
+    """Rows and columns of the grids on boards: int64 [N, 2] for integers [N, 900].
 
-    It is the largest rectangle of colors at the top left corner; of several the one of fewest rows. (0, 0)
-    where the corner has no color.
+    A board's grid is the largest rectangle of colors at its top left corner, the one of fewest rows if there
+    are several; (0, 0) if the corner has no color.
     """
     boards = _boards(tokens)
     color = (boards >= FIRST_COLOR) & (boards < VOCAB_SIZE)
-    # Columns of color at the left of each row, and of all rows down to it.
+    # Number of colored cells at the left of each row, and of all rows down to it.
     widths = np.minimum.accumulate(np.logical_and.accumulate(color, axis=2).sum(axis=2), axis=1)
     areas = widths * np.arange(1, SIDE + 1)
     best = areas.argmax(axis=1)
@@ -123,9 +117,9 @@ def crop_sizes(tokens: ArrayLike) -> NDArray[np.int64]:
 
 
 def crop(tokens: ArrayLike) -> Grid:
-    """The grid that a board shows, uint8 [h, w]; [0, 0] where it shows none. See `crop_sizes`.
+    """The grid of a board, uint8 [h, w]; [0, 0] if it has none. See `crop_sizes`.
 
-    Any 900 integers are a board: what a network answers need not make sense.
+    Any 900 integers are a board, since any may be a network's answer.
     """
     row = np.asarray(tokens)
     if row.shape != (SEQ_LEN,):

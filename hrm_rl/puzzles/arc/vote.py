@@ -1,15 +1,15 @@
-"""Voting over augmentations: many answers to a test input, turned back, and the most frequent ones tried.
+"""Voting over augmentations: many answers to a test input, transformed back; the most frequent ones count.
 
     table = ArcTable(augment(load("arc-agi-1")), "evaluation")
-    ballots = Ballots(table)
+    voting = Voting(table)
     for rows in ...:
         puzzles = table.take(rows)
         ...                                     # answers int [K, 900] and q_halt [K] of a model
-        ballots.add(rows, answers, q_halt)
-    ballots.score()["pass@2"]["all_tests"]
+        voting.add(rows, answers, q_halt)
+    voting.score()["pass@2"]["all_tests"]
 
 As in the reference, a grid ranks by how many augmentations gave it, then by the mean of sigmoid(q_halt)
-over these. What is equal even so is ranked by the grid itself, so the order of answers never matters.
+over these. Remaining ties are broken by the grid itself, so the order of answers never matters.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ class Candidate:
     q: float  # mean of sigmoid(q_halt) over those
 
 
-class Ballots:
-    """Collects answers to an evaluation table's rows, in any order and in any number of calls.
+class Voting:
+    """Counts answers to an evaluation table's rows, in any order and in any number of calls.
 
     Args:
-        table: without translation: a grid that is not at the top left corner cannot be read.
+        table: without translation, since a grid is read at the top left corner.
     """
 
     def __init__(self, table: ArcTable) -> None:
         if table.translate:
             raise ValueError(
-                "votes need a table with translate=False: answers are read at the corner"
+                "votes need a table with translate=False: grids are read at the corner"
             )
         self.table = table
         # By pair, then by grid: sigmoid(q_halt) of every vote.
@@ -57,15 +57,15 @@ class Ballots:
         self._seen = np.zeros(len(table), bool)
 
     def add(self, rows: ArrayLike, answers: ArrayLike, q_halt: ArrayLike | None = None) -> None:
-        """Counts answers; one that shows no grid counts as the empty grid.
+        """Count answers; one without a grid counts as the empty grid.
 
         Args:
             rows: of the table, int [K]; each once.
-            answers: the model's tokens, int [K, 900], whatever they are.
-            q_halt: logits [K]; None counts all alike.
+            answers: the model's tokens, any int [K, 900].
+            q_halt: logits [K]; None weighs all alike.
 
         Raises:
-            ValueError: shapes that do not fit, a row that has voted, or a q_halt that is no number.
+            ValueError: shapes that do not fit, a row that has voted, or a NaN in q_halt.
         """
         places, boards = np.atleast_1d(np.asarray(rows)), np.asarray(answers)
         if places.ndim != 1 or boards.shape != (len(places), SEQ_LEN):
@@ -96,7 +96,7 @@ class Ballots:
 
     def ranking(self, pair: int) -> list[Candidate]:
         """The candidates of a test input (a number in `table.pairs`), best first."""
-        # fsum is exact, so that neither the mean nor a tie hangs on the order of votes.
+        # fsum is exact, so neither the mean nor a tie depends on the order of votes.
         ranked = [
             (-len(chances), -math.fsum(chances) / len(chances), key)
             for key, chances in self._votes.get(pair, {}).items()
@@ -110,22 +110,20 @@ class Ballots:
         """Whether the right grid is among the first candidates: bool [pairs, len(attempts)]."""
         pairs = self.table.pairs
         found = np.zeros((len(pairs), len(attempts)), bool)
-        for pair in range(len(pairs)):
-            height, width = pairs.output_sizes[pair]
+        for pair, (height, width) in enumerate(pairs.output_sizes):
             right = pairs.outputs[pair].reshape(SIDE, SIDE)[:height, :width]
-            ranking = self.ranking(pair)
-            for rank, candidate in enumerate(ranking):
+            for rank, candidate in enumerate(self.ranking(pair)):
                 if np.array_equal(candidate.grid, right):
                     found[pair] = rank < np.asarray(attempts)
         return found
 
     def score(self, attempts: Sequence[int] = ATTEMPTS) -> dict[str, dict[str, float]]:
-        """By attempts, "pass@2" say, the share of tasks solved, of all tasks of the table.
+        """The share of tasks solved, of all tasks of the table, by attempts ("pass@2").
 
         Returns:
-            For each k: `all_tests`, a task counts where all its test inputs are solved (ARC's rule, and
-            the reference's); `fractional`, it counts by the share of its test inputs that are. A test
-            input without votes is not solved.
+            For each k: `all_tests`, a task counts if all its test inputs are solved (ARC's rule, and the
+            reference's); `fractional`, it counts by the share of its test inputs that are. A test input
+            without votes is not solved.
 
         Raises:
             ValueError: a number of attempts below 1.
@@ -146,14 +144,14 @@ class Ballots:
 
     @property
     def votes(self) -> int:
-        """Rows that have voted."""
+        """Number of rows that have voted."""
         return int(self._seen.sum())
 
 
 def is_valid(labels: ArrayLike, answers: ArrayLike) -> np.ndarray:
-    """Whether answers show the labels' grids, both at the top left corner: bool [N] for [N, 900].
+    """Whether answers have the labels' grids, both at the top left corner: bool [N] for [N, 900].
 
-    Less than exact: what stands beside the grid may be anything that ends it.
+    Weaker than exact: the cells beside the grid may hold any tokens that end it.
     """
     wanted, given = np.asarray(labels), np.asarray(answers)
     if wanted.shape != given.shape:

@@ -164,7 +164,7 @@ def test_splits_share_identifiers_and_nothing_else() -> None:
 def test_tables_are_evaluated_by_any_source(augmented: arc.Augmented) -> None:
     """Every test pair once, under each augmentation, and voted on."""
     table = arc.ArcTable(augmented, "evaluation")
-    ballots = arc.Ballots(table)
+    voting = arc.Voting(table)
     for start in range(0, len(table), 20):
         puzzles = table.take(slice(start, start + 20))
         source = SequentialSource(puzzles, arc.vocab_size(), num_ids=augmented.num_ids)
@@ -172,8 +172,8 @@ def test_tables_are_evaluated_by_any_source(augmented: arc.Augmented) -> None:
         _, info = envs.reset(seed=0)
         answer = info["labels"].clamp_min(0)
         rows = start + info["puzzle_key"].numpy()
-        ballots.add(rows, answer.numpy(), np.zeros(len(rows)))
-    assert ballots.votes == len(table) and ballots.score()["pass@1"]["all_tests"] == 1.0
+        voting.add(rows, answer.numpy(), np.zeros(len(rows)))
+    assert voting.votes == len(table) and voting.score()["pass@1"]["all_tests"] == 1.0
 
 
 @pytest.mark.parametrize(

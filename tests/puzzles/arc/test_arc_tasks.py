@@ -52,7 +52,7 @@ def test_folders_by_their_kinds_of_tasks(tmp_path: Path) -> None:
 def test_folders_that_hold_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no folder of ARC tasks"):
         arc.read_folder(tmp_path / "none")
-    with pytest.raises(ValueError, match="holds no task"):
+    with pytest.raises(ValueError, match="has no task"):
         arc.read_folder(tmp_path)
     with pytest.raises(ValueError, match="role must be one of training, evaluation; got 'test'"):
         arc.read_folder(FOLDER, "test")  # type: ignore[arg-type]

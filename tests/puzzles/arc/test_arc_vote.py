@@ -24,33 +24,31 @@ def right(table: arc.ArcTable) -> np.ndarray:
 
 
 def test_right_answers_of_all_augmentations_are_one_candidate(table: arc.ArcTable) -> None:
-    ballots = arc.Ballots(table)
+    voting = arc.Voting(table)
     for rows in np.array_split(np.arange(len(table)), 3):
-        ballots.add(rows, right(table)[rows], np.linspace(-1, 1, len(rows)))
+        voting.add(rows, right(table)[rows], np.linspace(-1, 1, len(rows)))
     for pair, (task, number) in enumerate(zip(table.pairs.task, table.pairs.number, strict=True)):
-        (candidate,) = ballots.ranking(pair)
+        (candidate,) = voting.ranking(pair)
         assert candidate.count == 5
         wanted = table.augmented.collection.tasks[task].pairs[number].output
         np.testing.assert_array_equal(candidate.grid, wanted)
-    assert ballots.votes == len(table)
-    assert ballots.score((1, 2)) == {
+    assert voting.votes == len(table)
+    assert voting.score((1, 2)) == {
         k: {"all_tests": 1.0, "fractional": 1.0} for k in ("pass@1", "pass@2")
     }
 
 
-def vote(
-    table: arc.ArcTable, pair: int, boards: dict[int, tuple[np.ndarray, float]]
-) -> arc.Ballots:
+def vote(table: arc.ArcTable, pair: int, boards: dict[int, tuple[np.ndarray, float]]) -> arc.Voting:
     """A ballot of the first identifiers of a pair: augmentation -> (grid before turning, q_halt)."""
-    ballots = arc.Ballots(table)
+    voting = arc.Voting(table)
     _, pairs = table.where(np.arange(len(table)))
     rows = np.flatnonzero(pairs == pair)
     for augmentation, (grid, q_halt) in boards.items():
         identifier = int(table.where(rows[[augmentation]])[0][0])
         by = int(table.augmented.symmetries[identifier]), table.augmented.colors[identifier]
         answer = arc.encode(arc.transform(grid, *by))
-        ballots.add(rows[[augmentation]], answer[None], [q_halt])
-    return ballots
+        voting.add(rows[[augmentation]], answer[None], [q_halt])
+    return voting
 
 
 ONE, TWO, THREE = (np.full((1, 2), color, np.uint8) for color in (1, 2, 3))
@@ -89,7 +87,7 @@ def test_a_full_tie_is_ranked_by_the_grid(table: arc.ArcTable) -> None:
 
 def test_credit_by_hand(table: arc.ArcTable) -> None:
     """Three tasks; of "transpose" the first test is right at once, the second at the third attempt."""
-    ballots = arc.Ballots(table)
+    voting = arc.Voting(table)
     identifiers, pairs = table.where(np.arange(len(table)))
     answers = right(table)
     tasks = [table.augmented.collection.tasks[t].name for t in table.pairs.task]
@@ -102,18 +100,18 @@ def test_credit_by_hand(table: arc.ArcTable) -> None:
         if pair == hard:
             # Twice an empty grid, twice a wrong one, then the right one; the wrong one turned along.
             assert len(rows) == 5
-            ballots.add(rows[:2], np.stack([junk, junk + 1]), [3.0, 3.0])
+            voting.add(rows[:2], np.stack([junk, junk + 1]), [3.0, 3.0])
             for row in rows[2:4]:
                 by = (
                     int(table.augmented.symmetries[identifiers[row]]),
                     table.augmented.colors[identifiers[row]],
                 )
-                ballots.add([row], arc.encode(arc.transform(ONE, *by))[None], [0.0])
-            ballots.add(rows[4:], answers[rows[4:]])
+                voting.add([row], arc.encode(arc.transform(ONE, *by))[None], [0.0])
+            voting.add(rows[4:], answers[rows[4:]])
         else:
-            ballots.add(rows, answers[rows])
-    assert [c.grid.shape for c in ballots.ranking(hard)] == [(0, 0), (1, 2), (3, 2)]
-    score = ballots.score((1, 2, 3, 1000))
+            voting.add(rows, answers[rows])
+    assert [c.grid.shape for c in voting.ranking(hard)] == [(0, 0), (1, 2), (3, 2)]
+    score = voting.score((1, 2, 3, 1000))
     for k in (1, 2):
         assert score[f"pass@{k}"] == {"all_tests": 1 / 3, "fractional": 0.5}
     for k in (3, 1000):
@@ -125,14 +123,14 @@ def test_credit_by_hand(table: arc.ArcTable) -> None:
 
 def test_any_board_is_a_vote(table: arc.ArcTable) -> None:
     rng = np.random.default_rng(0)
-    ballots = arc.Ballots(table)
-    ballots.add(np.arange(len(table)), rng.integers(-200, 200, (len(table), 900)))
-    assert 0.0 <= ballots.score()["pass@1000"]["fractional"] <= 1.0 and ballots.votes == len(table)
+    voting = arc.Voting(table)
+    voting.add(np.arange(len(table)), rng.integers(-200, 200, (len(table), 900)))
+    assert 0.0 <= voting.score()["pass@1000"]["fractional"] <= 1.0 and voting.votes == len(table)
 
 
-def test_ballots_that_are_refused(table: arc.ArcTable) -> None:
-    ballots, boards = arc.Ballots(table), np.zeros((2, 900), int)
-    ballots.add([0], boards[:1])
+def test_voting_that_are_refused(table: arc.ArcTable) -> None:
+    voting, boards = arc.Voting(table), np.zeros((2, 900), int)
+    voting.add([0], boards[:1])
     for rows, answers, q_halt, message in [
         ([0], boards[:1], None, "voted already"),
         ([1, 1], boards, None, "voted already"),
@@ -141,13 +139,13 @@ def test_ballots_that_are_refused(table: arc.ArcTable) -> None:
         ([1], boards[:1], [0.0, 1.0], "q_halt must be"),
     ]:
         with pytest.raises(ValueError, match=message):
-            ballots.add(rows, answers, q_halt)
+            voting.add(rows, answers, q_halt)
     with pytest.raises(IndexError):
-        ballots.add([len(table)], boards[:1])
+        voting.add([len(table)], boards[:1])
     with pytest.raises(ValueError, match="1 or more"):
-        ballots.score((0,))
+        voting.score((0,))
     with pytest.raises(ValueError, match="translate=False"):
-        arc.Ballots(arc.ArcTable(table.augmented, "evaluation", translate=True))
+        arc.Voting(arc.ArcTable(table.augmented, "evaluation", translate=True))
 
 
 def test_valid_is_the_right_grid_whatever_stands_beside_it() -> None:
