@@ -8,6 +8,7 @@ RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is eva
                                     and state.pt (what a resume needs)
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -41,6 +42,17 @@ class RunFolder:
     @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of the log, without one that a killed process left incomplete."""
+        if not self.metrics_file.exists():
+            return []
+        found = []
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True):
+            with contextlib.suppress(ValueError):
+                if line.endswith("\n"):
+                    found.append(json.loads(line))
+        return [line for line in found if isinstance(line, dict) and "step" in line]
 
     def create(self, preset: Preset, compute: Compute) -> None:
         """Start a run here. Raises FileExistsError if the folder is in use."""

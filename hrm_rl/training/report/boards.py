@@ -1,4 +1,4 @@
-"""Boards in TensorBoard: how a few validation puzzles are answered, segment by segment."""
+"""Pictures in TensorBoard: answers to a few validation puzzles, segment by segment."""
 
 import numpy as np
 import torch
@@ -14,27 +14,26 @@ from hrm_rl.training.report.metrics import MetricsLog
 TAG = "boards/validation"
 _PUZZLES = 4
 _SEGMENTS = (1, 2, 4)
-# Pixels of a cell, and of a side of the largest board that has such cells.
+# Pixels of a cell, of the smallest cell, and of the side of a board from which cells shrink.
 _CELL, _LEAST_CELL, _SIDE = 28, 16, 336
 
 
 def write_boards(writer: MetricsLog, step: int, model: HRM, data: TrainingData) -> None:
-    """Draw the first validation puzzles, the same ones each time; without a picture, nothing."""
+    """Draw the first validation puzzles, the same ones each time, if their family has a picture."""
     if data.picture is not None:
         puzzles = data.validation.take(slice(_PUZZLES))
         writer.image(step, TAG, board_sheet(model, puzzles, data.picture))
 
 
 def board_sheet(model: HRM, puzzles: PuzzleArrays, picture: PictureDrawer) -> NDArray[np.uint8]:
-    """A picture of drafts: a row a puzzle, a column each for segments 1, 2, 4 and the limit.
+    """A picture of drafts: one row per puzzle, one column each for segments 1, 2, 4 and the limit.
 
-    Thinks to the limit whatever the Q head says, so that a row shows all that the model would do.
-    Draws no random numbers.
+    Runs every puzzle to the limit and draws no random numbers.
 
     Args:
-        model: the network, where it is.
-        puzzles: N of them.
-        picture: draws one, in one shape; takes `cell`, the pixels of a cell.
+        model: the network, on any device.
+        puzzles: N puzzles.
+        picture: draws one puzzle, all in the same shape; takes `cell`, the pixels of a cell.
 
     Returns:
         uint8 [N * H, columns * W, 3].
@@ -42,7 +41,7 @@ def board_sheet(model: HRM, puzzles: PuzzleArrays, picture: PictureDrawer) -> ND
     limit = model.config.halt_max_steps
     cell = min(_CELL, max(_LEAST_CELL, int(_SIDE / puzzles.seq_len**0.5)))
     columns = sorted({segment for segment in (*_SEGMENTS, limit) if segment <= limit})
-    # A few rows are not worth compiling for: a compiled model would compile again for their number.
+    # A compiled model would compile again for this number of rows.
     with torch.compiler.set_stance("force_eager"):
         bank = record(model, puzzles, limit, drafts=True)
     assert bank.drafts is not None

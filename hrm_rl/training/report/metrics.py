@@ -1,4 +1,4 @@
-"""Averages over log intervals, to TensorBoard and JSON lines. Tensors are read once an interval."""
+"""Averages over log intervals, written to TensorBoard and JSON lines; tensors are read once an interval."""
 
 import json
 import time
@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from hrm_rl.agents.learning.update import Update
-from hrm_rl.model.files.weights import write_whole
+from hrm_rl.files import written_whole
 from hrm_rl.training.run_folder import RunFolder
 
 
 class IntervalMetrics:
-    """Sums a learner's metrics on the device until they are asked for."""
+    """Sums a learner's metrics on the device until `take`."""
 
     def __init__(self, halt_max_steps: int, device: torch.device) -> None:
         self.halt_max_steps = halt_max_steps
@@ -34,7 +34,7 @@ class IntervalMetrics:
         self.start = time.perf_counter()
 
     def add(self, update: Update, step: int = 1) -> None:
-        """Take in step number `step`; only rows whose episode ended are judged, as the reference does."""
+        """Add the update of step `step`; only rows whose episode ended count, as in the reference."""
         losses, rows = update.losses, update.rows
         if self.steps == 0:
             self.names = tuple(losses)
@@ -57,7 +57,7 @@ class IntervalMetrics:
         self.histogram.scatter_add_(0, rows.segments, ended)
 
     def first_broken(self) -> tuple[str, int] | None:
-        """Which loss was first no finite number, and at which step; None if all were."""
+        """The first loss that was not finite and its step; None if all were finite."""
         found = [
             (s, i) for i, s in enumerate(self.broken.tolist()) if s and self.names[i] != "loss"
         ]
@@ -67,7 +67,7 @@ class IntervalMetrics:
         return self.names[index], step
 
     def take(self) -> tuple[dict[str, float], Tensor]:
-        """The interval's figures and its histogram of segments (on the CPU), then start anew."""
+        """The interval's figures and its histogram of segments (on the CPU); starts the next interval."""
         values = (self.means / max(1, self.steps)).tolist()
         count, *sums = self.judged.tolist()
         histogram = self.histogram.cpu()
@@ -86,11 +86,14 @@ class IntervalMetrics:
 
 
 class MetricsLog:
-    """Writes figures to metrics.jsonl and TensorBoard, under SB3's names: rollout/ train/ eval/ time/."""
+    """Writes figures to metrics.jsonl and TensorBoard with SB3's prefixes: rollout/ train/ eval/ time/."""
 
     def __init__(self, run: RunFolder, first_step: int = 0) -> None:
-        # A resumed run repeats what came after its checkpoint: both logs are to forget that.
-        _forget(run, after=first_step)
+        # A resumed run repeats the steps after its checkpoint, so both logs drop them.
+        if run.metrics_file.exists():
+            kept = [json.dumps(line) + "\n" for line in run.metrics() if line["step"] <= first_step]
+            with written_whole(run.metrics_file) as partial:
+                partial.write_text("".join(kept), encoding="utf-8")
         self._lines: TextIO = run.metrics_file.open("a", encoding="utf-8")
         purge = first_step + 1 if first_step else None
         self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)
@@ -108,23 +111,9 @@ class MetricsLog:
         self._lines.flush()
 
     def image(self, step: int, name: str, array: NDArray[np.uint8]) -> None:
-        """An RGB picture uint8 [H, W, 3], to TensorBoard alone."""
+        """Write an RGB picture, uint8 [H, W, 3], to TensorBoard only."""
         self._board.add_image(name, array, step, dataformats="HWC")
 
     def close(self) -> None:
         self._lines.close()
         self._board.close()
-
-
-def _forget(run: RunFolder, after: int) -> None:
-    """Drop the lines of later steps, and one that was cut off, from metrics.jsonl."""
-    if not run.metrics_file.exists():
-        return
-    kept = []
-    for line in run.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            if line.endswith("\n") and json.loads(line)["step"] <= after:
-                kept.append(line)
-        except (ValueError, TypeError, KeyError):
-            continue
-    write_whole(run.metrics_file, "".join(kept))

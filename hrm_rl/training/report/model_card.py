@@ -1,4 +1,4 @@
-"""A model card from a run: what the run folder holds, and nothing that it does not."""
+"""A model card written from the records of a run folder."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 import hrm_rl
 from hrm_rl.agents import LearnerConfig
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRM
 from hrm_rl.model.files.weights import CONFIG_FILE, RUN_FILE
 from hrm_rl.training.data_settings import CUSTOM
-from hrm_rl.training.presets import Preset, SudokuData
+from hrm_rl.training.presets import Preset, PuzzleData, SudokuData
 from hrm_rl.training.run_folder import RunFolder
 
 TAGS = (
@@ -26,13 +26,12 @@ _FIGURES = {
     "max_segments": "segments allowed",
     "count": "puzzles",
 }
-# By a rule's name, the part of its spec before the colon.
 
 
 def model_card(run: RunFolder, repo_id: str) -> str:
     """The README.md of a run's newest checkpoint, with the Hub's front matter.
 
-    Raises FileNotFoundError or ValueError where the folder holds no whole run.
+    Raises FileNotFoundError or ValueError if the folder does not hold a whole run.
     """
     preset, _ = run.config()
     model, step = run.load_model()
@@ -40,21 +39,11 @@ def model_card(run: RunFolder, repo_id: str) -> str:
 
 
 def last_validation(run: RunFolder, step: int) -> dict[str, Any] | None:
-    """The last logged validation up to a step: its figures and its `step`; None where there is none."""
-    if not run.metrics_file.is_file():
+    """Figures and `step` of the last logged validation up to `step`; None if there is none."""
+    found = [m for m in run.metrics() if "eval/exact_accuracy" in m and m["step"] <= step]
+    if not found:
         return None
-    found = None
-    for text in run.metrics_file.read_text(encoding="utf-8").splitlines():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:  # a run that was killed leaves half a line
-            continue
-        if "eval/exact_accuracy" in line and line["step"] <= step:
-            found = line
-    if found is None:
-        return None
-    figures = {k.removeprefix("eval/"): v for k, v in found.items() if k.startswith("eval/")}
-    return {"step": found["step"], **figures}
+    return {name.removeprefix("eval/"): value for name, value in found[-1].items()}
 
 
 def push_run(
@@ -62,7 +51,8 @@ def push_run(
 ) -> str:
     """Upload a run's newest checkpoint with its card and settings; returns the address.
 
-    Of a file of puzzles only the name goes along. Raises as `model_card` and `hrm_rl.model.files.hub.push`.
+    Of a puzzle file's path only the name is published. Raises the errors of `model_card` and of
+    `hrm_rl.model.files.hub.push`.
     """
     card = model_card(run, repo_id)
     model, step = run.load_model()
@@ -78,113 +68,96 @@ def push_run(
 def _card(
     preset: Preset, model: HRM, step: int, validation: dict[str, Any] | None, repo_id: str
 ) -> str:
-    kind = _kind(preset)
-    front = ["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in TAGS)]
-    if preset.data.family != CUSTOM:
-        front.append(f"- {preset.data.family}")
+    data, custom = preset.data, preset.data.family == CUSTOM
+    tags = TAGS if custom else (*TAGS, data.family)
     parts = [
-        "\n".join([*front, "---"]),
+        "\n".join(["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in tags), "---"]),
         f"# {repo_id.rpartition('/')[2]}",
         f"A [Hierarchical Reasoning Model](https://arxiv.org/abs/2506.21734) of "
-        f"{model.num_parameters():,} parameters for {kind}, trained from hrm_rl's preset "
-        f"`{preset.name}` (settings below) for {step:,} steps. It thinks one *segment* at a time "
-        f"and learned {preset.learner.stopping.learned}. This card was written from the run's own "
-        f"records by hrm_rl {hrm_rl.__version__}.",
+        f"{model.num_parameters():,} parameters for {'puzzles' if custom else data.kind.words}, "
+        f"trained from hrm_rl's preset `{preset.name}` (settings below) for {step:,} steps. It thinks "
+        f"one *segment* at a time and learned {preset.learner.stopping.learned}. This card was "
+        f"written from the run's own records by hrm_rl {hrm_rl.__version__}.",
         _use(preset, repo_id),
-    ]
-    if validation is not None:
-        parts.append(_figures(preset, validation))
-    parts += [
-        "## Data\n\n" + _data(preset),
-        "## Architecture\n\n" + _table(_architecture(model.config)),
+        "" if validation is None else _figures(preset, validation),
+        "## Data\n\n" + _origin(data) + ("" if custom else f"\n\n{_classes(data)}"),
+        "## Architecture\n\n" + _table({f"`{k}`": v for k, v in model.config.to_dict().items()}),
         "## Training\n\n" + _table(_training(preset, step)),
         "## Licence\n\nNot stated by the run; the author adds `license:` to the lines at the top.",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _use(preset: Preset, repo_id: str) -> str:
-    rule = preset.learner.rule
-    judged = f"`hrm-rl eval {repo_id}` judges it on puzzles of classes held out of training."
-    if preset.data.family == CUSTOM:
-        judged = (
-            f"`hrm-rl eval {repo_id} --data FOLDER` judges it on a dataset folder's test puzzles."
-        )
+    evaluation = (
+        f"`hrm-rl eval {repo_id} --data FOLDER` evaluates it on a dataset folder's test puzzles."
+        if preset.data.family == CUSTOM
+        else f"`hrm-rl eval {repo_id}` evaluates it on puzzles of classes held out of training."
+    )
     return f"""## Use
 
 ```python
 from hrm_rl import HRM, HRMAgent
 model = HRM.from_pretrained("{repo_id}")
-agent = HRMAgent(model, rule="{rule}")
+agent = HRMAgent(model, rule="{preset.learner.rule}")
 ```
 
-{judged}"""
+{evaluation}"""
 
 
 def _figures(preset: Preset, validation: dict[str, Any]) -> str:
+    forms = {"mean_segments": "{:.2f}", "max_segments": "{}", "count": "{}"}
     rows = {
-        words: f"{100 * validation[name]:.1f} %" if name.endswith("accuracy") else validation[name]
+        words: forms.get(name, "{:.1%}").format(validation[name]).replace("%", " %")
         for name, words in _FIGURES.items()
         if name in validation
     }
-    if "segments taken, mean" in rows:
-        rows["segments taken, mean"] = f"{validation['mean_segments']:.2f}"
-    rule, rule_in_words = preset.learner.rule, preset.learner.stopping.rule_in_words
     unseen = "" if preset.data.file else ", on puzzles of classes that training never saw"
     return (
         f"## Figures\n\nThe run's last validation, after {validation['step']:,} steps{unseen}.\n"
-        f"Halting: `{rule}`, {rule_in_words}.\n\n{_table(rows)}"
+        f"Halting: `{preset.learner.rule}`, {preset.learner.stopping.rule_in_words}.\n\n{_table(rows)}"
     )
 
 
-def _kind(preset: Preset) -> str:
-    data = preset.data
-    return "puzzles" if data.family == CUSTOM else data.kind.words
-
-
-def _data(preset: Preset) -> str:
-    data = preset.data
-    if data.file is not None and _is_folder(data.file):
-        origin = (
-            f"Puzzles of the dataset folder `{_base_name(data.file)}`, at most "
-            f"{data.train_puzzles:,} groups of its training set."
-        )
-        apart = "Validation puzzles never share a class with those learned from."
-    elif data.file is not None:
-        origin = (
-            f"Puzzles of the file `{_base_name(data.file)}`, at most {data.train_puzzles:,}, those "
-            "of test classes left out."
-        )
-        apart = "Test puzzles never share a class with those learned from."
+def _origin(data: PuzzleData) -> str:
+    """Where the puzzles come from."""
+    if data.file is not None:
+        name, most = _base_name(data.file), f"at most {data.train_puzzles:,}"
+        if _is_folder(data.file):
+            text = f"Puzzles of the dataset folder `{name}`, {most} groups of its training set."
+        else:
+            text = f"Puzzles of the file `{name}`, {most}, without those of test classes."
     else:
-        apart = "Training, validation and test puzzles never share a class."
-        origin = f"{data.train_puzzles:,} generated puzzles (seed {data.seed})"
+        text = f"{data.train_puzzles:,} generated puzzles (seed {data.seed})"
         if isinstance(data, SudokuData):
             low, high = data.extra_givens
             extra = f"{low} to {high} extra givens" if high else "no extra givens"
-            origin += f", minimal ones with {extra}"
-        origin += "."
-    if data.family == CUSTOM:
-        return origin
-    if data.kind.augmentation is not None:
-        origin += " Every time one is drawn, a random symmetry is applied."
+            text += f", minimal ones with {extra}"
+        text += "."
+    if data.family != CUSTOM and data.kind.augmentation is not None:
+        text += " Every time one is drawn, a random symmetry is applied."
+    return text
+
+
+def _classes(data: PuzzleData) -> str:
+    """When two puzzles are the same, and which splits share no such puzzles."""
+    alike = (
+        "Two puzzles are of one class if they are the same up to the symmetries of their family."
+    )
     if isinstance(data, SudokuData):
         alike = (
             "Two Sudokus are of one class if relabelling digits, permuting rows, columns, bands or "
             "stacks, or transposing turns one into the other."
         )
-    else:
-        alike = "Two puzzles are of one class if they are the same up to the symmetries of their family."
-    return f"{origin}\n\n{alike} {apart}"
+    if data.file is None:
+        return f"{alike} Training, validation and test puzzles never share a class."
+    apart = "Validation" if _is_folder(data.file) else "Test"
+    return f"{alike} {apart} puzzles never share a class with those learned from."
 
 
 def _is_folder(file: str) -> bool:
-    """Of puzzles that may be gone by now, or lie on another machine, the name has to tell."""
+    """Judged by the name if the puzzles are gone or on another machine."""
     return Path(file).is_dir() or not Path(file).suffix
-
-
-def _architecture(config: HRMConfig) -> dict[str, Any]:
-    return {f"`{name}`": value for name, value in config.to_dict().items()}
 
 
 def _training(preset: Preset, step: int) -> dict[str, Any]:
@@ -209,13 +182,13 @@ def _training(preset: Preset, step: int) -> dict[str, Any]:
 
 
 def _stopping(learner: LearnerConfig) -> dict[str, Any]:
-    """What stopping was learned from."""
+    """The settings that stopping was learned with."""
     values = {words: getattr(learner, name) for name, words in learner.stopping.card.items()}
     return {k: f"`{v}`" if isinstance(v, str) else f"{v:g}" for k, v in values.items()}
 
 
 def _base_name(file: str) -> str:
-    """The name without the folder, of either system's paths."""
+    """The name without its folder, for POSIX and Windows paths."""
     return Path(file.replace("\\", "/")).name
 
 
