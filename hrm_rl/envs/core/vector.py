@@ -1,19 +1,19 @@
 """The torch-native vector environment: a batch of puzzles, tensors out, tensors or NumPy in."""
 
 import copy
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hrm_rl.envs.core.from_arrays import take_pool
-from hrm_rl.envs.core.row_keys import Order, RowKeys, read_reset_mask, reseed
+from hrm_rl.envs.core.row_keys import Order
+from hrm_rl.envs.core.rows import RowsVectorEnv, masked
 from hrm_rl.envs.core.source import Puzzles, Source, check_source
 from hrm_rl.envs.core.spaces import action_space, observation_space
 from hrm_rl.envs.core.transition import (
@@ -21,7 +21,6 @@ from hrm_rl.envs.core.transition import (
     Checker,
     EnvState,
     EpisodeSettings,
-    Step,
     begin,
     select,
     transition,
@@ -35,7 +34,7 @@ _MODES: dict[AutoresetMode, Autoreset] = {
 }
 
 
-class PuzzleVectorEnv(VectorEnv):
+class PuzzleVectorEnv(RowsVectorEnv):
     """`num_envs` puzzles side by side; an action ends a reasoning segment on each.
 
     Returned tensors belong to the environment: clone before writing into them.
@@ -72,29 +71,17 @@ class PuzzleVectorEnv(VectorEnv):
         order: Order = "hash",
         device: torch.device | str = "cpu",
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be >= 1, got {num_envs}")
-        self.device = torch.device(device)
+        super().__init__(num_envs, autoreset_mode, order, device)
         check_source(source, num_envs, self.device)
         if checker == "valid" and source.validator is None:
             raise ValueError("checker='valid' needs a source with a validator; this one has none")
-        self.num_envs = num_envs
         self.source = source
         self.settings = EpisodeSettings(halt_max_steps, segment_cost, checker)
         self.flat_action = flat_action
-        self._keys = RowKeys(num_envs, order, self.device)
-        mode = read_autoreset_mode(autoreset_mode)
-        self._autoreset = _MODES[mode]
-        self.metadata = {"render_modes": [], "autoreset_mode": mode}
-        self.render_mode = None
-        self.single_observation_space = observation_space(source, halt_max_steps)
-        self.single_action_space = action_space(source, flat_action)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.state: EnvState | None = None
-        self._all = torch.ones(num_envs, dtype=torch.bool, device=self.device)
-        self._began = torch.zeros(num_envs, device=self.device)
-        self._clock_start = time.perf_counter()
+        self._autoreset = _MODES[self.metadata["autoreset_mode"]]
+        self._set_spaces(
+            observation_space(source, halt_max_steps), action_space(source, flat_action)
+        )
 
     @classmethod
     def from_arrays(
@@ -132,28 +119,6 @@ class PuzzleVectorEnv(VectorEnv):
 
     # --- Gymnasium's interface ---------------------------------------------------------------
 
-    def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Start new episodes.
-
-        Args:
-            seed: row i is seeded with `seed + i`, or with the i-th of a list, and starts at its
-                puzzle 0; None goes on with the next puzzles (random ones at first).
-            options: {"reset_mask": bool [num_envs]} resets, and seeds, those rows only.
-        """
-        started = self.state is not None
-        mask = read_reset_mask(options, self.num_envs, self.device, started)
-        where = self._all if mask is None else mask
-        reseed(self, self._keys, seed, mask, started)
-        fresh = self._candidates(where)
-        self.state = fresh if self.state is None else select(where, fresh, self.state)
-        self._began = torch.where(where, self._now(), self._began)
-        return self._observation(self.state), self._puzzle_info(self.state, self._all)
-
     def step(
         self, actions: Any
     ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor, dict[str, Any]]:
@@ -164,7 +129,7 @@ class PuzzleVectorEnv(VectorEnv):
         ending = will_end(self.state, halt, self.settings)
         taking = self.state.ended if self._autoreset == "next-step" else ending
         keeps = self._autoreset == "disabled"
-        candidates = self.state if keeps else self._candidates(taking)
+        candidates = self.state if keeps else self._fresh(taking)
         self.state, step = transition(
             self.state,
             answer,
@@ -174,14 +139,13 @@ class PuzzleVectorEnv(VectorEnv):
             self.source.validator,
             self._autoreset,
         )
-        info = self._step_info(step)
+        verdict = step.judgement._asdict() | self._metrics(step.final)
+        final_obs = self._observe(step.final)
+        info = self._step_info(verdict, step.final, final_obs, step.ended_now)
         if not keeps:
-            self._began = torch.where(taking, self._now(), self._began)
+            self._start_clock(taking)
         truncated = torch.zeros_like(step.terminated)
-        return self._observation(self.state), step.reward, step.terminated, truncated, info
-
-    def close_extras(self, **kwargs: Any) -> None:
-        self.state = None
+        return self._observe(self.state), step.reward, step.terminated, truncated, info
 
     def current(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The observation and puzzle info that the last reset or step returned.
@@ -190,7 +154,7 @@ class PuzzleVectorEnv(VectorEnv):
         """
         if self.state is None:
             raise RuntimeError("call reset() first")
-        return self._observation(self.state), self._puzzle_info(self.state, self._all)
+        return self._observe(self.state), self._puzzle_info(self.state, self._all)
 
     def take_rows(self, rows: Tensor) -> "PuzzleVectorEnv":
         """An environment of these rows only, int64 [K], each once, with their seeds, counters and episodes.
@@ -268,17 +232,16 @@ class PuzzleVectorEnv(VectorEnv):
             )
         return answer, halt.bool()
 
-    def _candidates(self, taking: Tensor) -> EnvState:
-        """A fresh episode for every row; the rows of `taking` use theirs up."""
+    def _fresh(self, taking: Tensor) -> EnvState:
         keys = self._keys.draw(taking)
         return begin(self.source.draw(keys), keys)
 
-    def _now(self) -> float:
-        return time.perf_counter() - self._clock_start
+    def _select(self, where: Tensor, new: EnvState, old: EnvState) -> EnvState:
+        return select(where, new, old)
 
     # --- observations and infos ----------------------------------------------------------------
 
-    def _observation(self, state: EnvState) -> dict[str, Tensor]:
+    def _observe(self, state: EnvState) -> dict[str, Tensor]:
         return {
             "inputs": state.puzzles.inputs,
             "draft": state.draft,
@@ -286,16 +249,13 @@ class PuzzleVectorEnv(VectorEnv):
             "segment": state.segment,
         }
 
-    def _masked(self, values: dict[str, Any], mask: Tensor) -> dict[str, Any]:
-        return values | {f"_{key}": mask for key in values}
-
     def _puzzle_info(self, state: EnvState, mask: Tensor) -> dict[str, Any]:
         puzzle = {
             "labels": state.puzzles.labels,
             "rating": state.puzzles.rating,
             "puzzle_key": state.puzzle_key,
         }
-        return self._masked(puzzle, mask)
+        return masked(puzzle, mask)
 
     def _metrics(self, state: EnvState) -> dict[str, Any]:
         """The metrics of the source's validator on the answers just given; mostly none."""
@@ -303,32 +263,6 @@ class PuzzleVectorEnv(VectorEnv):
         if metrics is None:
             return {}
         return metrics(state.puzzles.inputs, state.draft, state.puzzles.labels)
-
-    def _step_info(self, step: Step) -> dict[str, Any]:
-        assert self.state is not None
-        ended = step.ended_now
-        verdict = step.judgement._asdict() | self._metrics(step.final)
-        episode = {
-            "r": step.final.episode_return,
-            "l": step.final.segment,
-            "t": self._now() - self._began,
-        }
-        final = {
-            "episode": episode,
-            "final_obs": self._observation(step.final),
-            "final_info": self._puzzle_info(step.final, ended) | self._masked(verdict, ended),
-        }
-        now = self._puzzle_info(self.state, self._all) | self._masked(verdict, self._all)
-        return now | self._masked(final, ended)
-
-
-def read_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
-    """Gymnasium's mode, given as itself, its name (SAME_STEP) or its value (SameStep)."""
-    for known in AutoresetMode:
-        if mode in (known, known.name, known.value):
-            return known
-    names = ", ".join(known.name for known in AutoresetMode)
-    raise ValueError(f"autoreset_mode must be one of {names}; got {mode!r}")
 
 
 def to_numpy(value: Any) -> Any:

@@ -1,19 +1,16 @@
 """Halting over a trace bank: a step looks up the recorded segments of every row."""
 
-import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from hrm_rl.envs.core.row_keys import Order, RowKeys, read_reset_mask, reseed
+from hrm_rl.envs.core.row_keys import Order
+from hrm_rl.envs.core.rows import RowsVectorEnv, masked
 from hrm_rl.envs.core.transition import Checker, EpisodeSettings, reward
-from hrm_rl.envs.core.vector import read_autoreset_mode
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
 from hrm_rl.halting.vector import FEATURE_HIGH, FEATURE_LOW, feature_vector
@@ -39,7 +36,7 @@ class HaltingState(NamedTuple):
     ended: Tensor  # bool: judged and not yet reset (never under same-step)
 
 
-class HaltingVectorEnv(VectorEnv):
+class HaltingVectorEnv(RowsVectorEnv):
     """`num_envs` recorded puzzles side by side; an action continues (0) or halts (1).
 
     Observation: `feature_vector` of the last segment, float32 [B, F], |x| <= 10; `reset` runs the first
@@ -87,54 +84,21 @@ class HaltingVectorEnv(VectorEnv):
         order: Order = "hash",
         device: torch.device | str = "cpu",
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be >= 1, got {num_envs}")
+        super().__init__(num_envs, autoreset_mode, order, device)
         limit = bank.num_segments if halt_max_steps is None else halt_max_steps
         self.settings = EpisodeSettings(limit, segment_cost, checker)
         if limit > bank.num_segments:
             raise ValueError(
                 f"halt_max_steps={limit}, but the bank has {bank.num_segments} segments a puzzle"
             )
-        self.num_envs = num_envs
         self.bank = bank
         self.pooled = pooled
-        self.device = torch.device(device)
-        mode = read_autoreset_mode(autoreset_mode)
-        self.metadata = {"render_modes": [], "autoreset_mode": mode}
-        self.render_mode = None
         self._table = _feature_table(bank, pooled).to(self.device)  # [N * M, F]
         self._outcomes = Outcomes(*(t.to(self.device) for t in _outcomes(bank)))
         self._pays = self._outcomes.correct if checker == "exact" else self._outcomes.valid
         rating = torch.as_tensor(bank.rating, dtype=torch.float32, device=self.device)
         self._rating = torch.where(rating.isnan(), -1.0, rating)  # as in PuzzleVectorEnv
-        self.single_observation_space = halting_observation_space(self._table.shape[1])
-        self.single_action_space = spaces.Discrete(2)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.state: HaltingState | None = None
-        self._keys = RowKeys(num_envs, order, self.device)
-        self._all = torch.ones(num_envs, dtype=torch.bool, device=self.device)
-        self._began = torch.zeros(num_envs, device=self.device)
-        self._clock_start = time.perf_counter()
-
-    # --- Gymnasium's interface ---------------------------------------------------------------
-
-    def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Start new episodes and run their first segment. Arguments as in `PuzzleVectorEnv.reset`."""
-        started = self.state is not None
-        mask = read_reset_mask(options, self.num_envs, self.device, started)
-        reseed(self, self._keys, seed, mask, started)
-        where = self._all if mask is None else mask
-        fresh = self._fresh(where)
-        self.state = fresh if self.state is None else _select(where, fresh, self.state)
-        self._began = torch.where(where, self._now(), self._began)
-        self._see()
-        return self._observation, self._puzzle_info(self.state, self._all)
+        self._set_spaces(halting_observation_space(self._table.shape[1]), spaces.Discrete(2))
 
     def step(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Continue (0) or halt (1): [B] integers or booleans, tensor or NumPy."""
@@ -144,31 +108,27 @@ class HaltingVectorEnv(VectorEnv):
         state, mode = self.state, self.metadata["autoreset_mode"]
         running = ~state.ended
         ends = running & (halt | (state.segment >= self.settings.halt_max_steps))
-        paid = self._judged(self._pays)
-        gained = reward(paid, ends, running, self.settings.segment_cost)
+        gained = reward(self._judged(self._pays), ends, running, self.settings.segment_cost)
+        verdict = {name: self._judged(t) for name, t in self._outcomes._asdict().items()}
+        verdict |= {"segments": state.segment, "forced": ends & ~halt}
         final = state._replace(
             episode_return=state.episode_return + gained, ended=state.ended | ends
         )
-        info = self._final_info(final, ends, halt)
-        goes_on = final._replace(segment=state.segment + ~final.ended)
-        terminated = ends
-        if mode == AutoresetMode.DISABLED:
-            self.state, terminated = goes_on, final.ended
-        else:
-            taking = ends if mode == AutoresetMode.SAME_STEP else state.ended
-            self.state = _select(taking, self._fresh(taking), goes_on)
-            self._began = torch.where(taking, self._now(), self._began)
-        self._see()
-        info |= self._puzzle_info(self.state, self._all)
-        return self._observation, gained, terminated, torch.zeros_like(terminated), info
-
-    def close_extras(self, **kwargs: Any) -> None:
-        self.state = None
+        final_obs = self._observe(final)
+        self.state = final._replace(segment=state.segment + ~final.ended)
+        taking = {AutoresetMode.SAME_STEP: ends, AutoresetMode.NEXT_STEP: state.ended}.get(mode)
+        if taking is not None:
+            self.state = self._select(taking, self._fresh(taking), self.state)
+        info = self._step_info(verdict, final, final_obs, ends)
+        if taking is not None:
+            self._start_clock(taking)
+        terminated = final.ended if taking is None else ends
+        truncated = torch.zeros_like(terminated)
+        return self._observe(self.state), gained, terminated, truncated, info
 
     # --- states and judgements --------------------------------------------------------------------
 
     def _fresh(self, taking: Tensor) -> HaltingState:
-        """A new episode for every row; only the rows of `taking` consume theirs."""
         keys = self._keys.draw(taking)
         count = self.bank.num_puzzles
         if self._keys.order == "hash":
@@ -178,40 +138,27 @@ class HaltingVectorEnv(VectorEnv):
         segment = torch.ones_like(keys)
         return HaltingState(keys, row, segment, torch.zeros_like(self._began), ~self._all)
 
-    def _see(self) -> None:
-        """Look up the observation of every row."""
-        assert self.state is not None
-        self._at = self.state.bank_row * self.bank.num_segments + (self.state.segment - 1)
-        self._observation = self._table.index_select(0, self._at)
+    def _select(self, where: Tensor, new: HaltingState, old: HaltingState) -> HaltingState:
+        return HaltingState(*(torch.where(where, a, b) for a, b in zip(new, old, strict=True)))
+
+    def _at(self, state: HaltingState) -> Tensor:
+        """Every row's segment, as a row of the tables."""
+        return state.bank_row * self.bank.num_segments + (state.segment - 1)
+
+    def _observe(self, state: HaltingState) -> Tensor:
+        return self._table.index_select(0, self._at(state))
 
     def _judged(self, table: Tensor) -> Tensor:
         """A column of outcomes at every row's segment; past the end nothing is right."""
-        assert self.state is not None
-        value = table.index_select(0, self._at)
+        value = table.index_select(0, self._at(self.state))
         if self._keys.order == "epoch":
             value = torch.where(self.state.puzzle_key < self.bank.num_puzzles, value, 0)
         return value.to(table.dtype)
 
-    def _now(self) -> float:
-        return time.perf_counter() - self._clock_start
-
-    # --- infos -----------------------------------------------------------------------------------
-
     def _puzzle_info(self, state: HaltingState, mask: Tensor) -> dict[str, Any]:
         rating = self._rating.index_select(0, state.bank_row)
         puzzle = {"puzzle_key": state.puzzle_key, "bank_row": state.bank_row, "rating": rating}
-        return _masked(puzzle, mask)
-
-    def _final_info(self, final: HaltingState, ends: Tensor, halt: Tensor) -> dict[str, Any]:
-        judgement = {name: self._judged(t) for name, t in self._outcomes._asdict().items()}
-        judgement |= {"segments": final.segment, "forced": ends & ~halt}
-        length, duration = final.segment, self._now() - self._began
-        ended = {
-            "episode": {"r": final.episode_return, "l": length, "t": duration},
-            "final_obs": self._observation,
-            "final_info": self._puzzle_info(final, ends) | _masked(judgement, ends),
-        }
-        return _masked(judgement, self._all) | _masked(ended, ends)
+        return masked(puzzle, mask)
 
 
 def halting_observation_space(size: int) -> spaces.Box:
@@ -227,14 +174,6 @@ def read_halt(actions: Any, rows: int, device: torch.device) -> Tensor:
             f"actions have shape {tuple(halt.shape)}; expected ({rows},): 0 continues, 1 halts"
         )
     return halt.bool()
-
-
-def _masked(values: dict[str, Any], mask: Tensor) -> dict[str, Any]:
-    return values | {f"_{key}": mask for key in values}
-
-
-def _select(where: Tensor, new: HaltingState, old: HaltingState) -> HaltingState:
-    return HaltingState(*(torch.where(where, a, b) for a, b in zip(new, old, strict=True)))
 
 
 def _feature_table(bank: TraceBank, pooled: bool) -> Tensor:
