@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # In the folder of a quickstart; the next one may replace it.
 _MARK = ".quickstart"
+_Rules = dict[str, tuple[str, str]]
+"""By rule, its policy in the comparison and its name in the table."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,14 @@ class Quickstart:
         training = trainer.train()
         say(f"Comparing on {self.puzzles} puzzles of classes that training never saw.")
         limit, folder = trainer.model.config.halt_max_steps, run.path / "compare"
-        names = _names(trainer.rule, limit)
+        rules = _rules(trainer.rule, limit)
         found = compare(
             run.path,
-            tuple(names),
+            [policy for policy, _ in rules.values()],
             folder=folder,
             puzzles=self.puzzles,
             max_segments=2 * limit,
-            baseline=list(names)[-1],
+            baseline=rules[trainer.rule][0],
             device=self.device,
             progress=not self.json,
         )
@@ -65,13 +67,13 @@ class Quickstart:
             "run": str(run.path),
             "figure": report["files"]["figures"][0],
             "training": training,
-            "rules": {row["policy"]: row for row in report["policies"]},
+            "rules": dict(zip(rules, report["policies"], strict=True)),
             "accuracy_by_segment": report["curves"]["fixed"]["accuracy"],
         }
         if self.json:
             print_json(result)
         else:
-            self._print(result, names, trainer)
+            self._print(result, rules, trainer)
 
     def _trainer(self, run: "RunFolder") -> "Trainer":
         from hrm_rl.training.loop import Trainer
@@ -91,18 +93,18 @@ class Quickstart:
         )
         return trainer
 
-    def _print(self, result: dict[str, Any], names: dict[str, str], trainer: "Trainer") -> None:
+    def _print(self, result: dict[str, Any], rules: _Rules, trainer: "Trainer") -> None:
         from hrm_rl.puzzles import sudoku
         from hrm_rl.training.data import test_puzzles
 
         rows = [
             [
-                names[policy],
+                rules[rule][1],
                 percent(row["exact_accuracy"]),
                 f"{row['mean_segments']:.2f}",
                 f"{row['wall_clock']['refilled']:,.0f}",
             ]
-            for policy, row in result["rules"].items()
+            for rule, row in result["rules"].items()
         ]
         print_table(
             f"{self.puzzles} puzzles of classes held out of training",
@@ -117,14 +119,14 @@ class Quickstart:
         print(f"Try:         hrm-rl solve {run} {puzzle}")
 
 
-def _names(rule: str, limit: int) -> dict[str, str]:
-    """The policies, and their names in the table."""
+def _rules(rule: str, limit: int) -> _Rules:
+    """The run's rule, up to the limit of training, and constants up to twice that limit."""
     which = {limit: ", the limit", 2 * limit: ", twice the limit"}
-    fixed = {
-        f"fixed:{n}": f"{n} segment{'s' if n > 1 else ''}{which.get(n, '')}"
+    rules = {
+        f"fixed:{n}": (f"fixed:{n}", f"{n} segment{'s' if n > 1 else ''}{which.get(n, '')}")
         for n in sorted({1, 2, 4, limit, 2 * limit})
     }
-    return fixed | {f"any({rule}, fixed:{limit})": "Q-halting (the paper's rule)"}
+    return rules | {rule: (f"any({rule}, fixed:{limit})", "Q-halting (the paper's rule)")}
 
 
 def _clear(run: "RunFolder") -> None:

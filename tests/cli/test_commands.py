@@ -205,9 +205,9 @@ def test_quickstart_trains_compares_and_draws(hrm_rl, tmp_path) -> None:
     assert found["figure"] == str(figure) and figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert found["training"]["steps"] == 2
     assert len(found["accuracy_by_segment"]) == 6  # twice the limit
-    assert {"any(q, fixed:3)", "fixed:1", "fixed:3", "fixed:6"} <= found["rules"].keys()
+    assert {"q", "fixed:1", "fixed:3", "fixed:6"} <= found["rules"].keys()
     assert found["rules"]["fixed:3"]["exact_accuracy"] == found["accuracy_by_segment"][2]
-    assert found["rules"]["any(q, fixed:3)"]["mean_segments"] <= 3
+    assert found["rules"]["q"]["mean_segments"] <= 3
 
     again = hrm_rl("quickstart", "--out", out, *words)
     assert again.code == 0 and "Q-halting" in again.out and f"hrm-rl solve {out}" in again.out

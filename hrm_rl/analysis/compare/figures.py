@@ -176,6 +176,7 @@ def _draw_table(
             va="center",
             fontsize=8,
             color="white" if dark else "black",
+            in_layout=False,  # inside the axes: measuring these would take most of the layout's time
         )
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
+
+from hrm_rl.analysis.statistics.stats import midranks
 
 DEFAULT_BINS = 15
 
@@ -68,7 +69,7 @@ def reliability_curve(
     if bins < 1:
         raise ValueError(f"bins is {bins}; at least 1 is needed")
     # A mean rank is 1 to N: the middle of its place is half less.
-    number = ((rankdata(predicted) - 0.5) * bins / len(predicted)).astype(np.int64)  # [N], < bins
+    number = ((midranks(predicted) - 0.5) * bins / len(predicted)).astype(np.int64)  # [N], < bins
     count = np.bincount(number, minlength=bins)
     used = count > 0
     return ReliabilityCurve(
@@ -96,7 +97,7 @@ def auroc(score: ArrayLike, correct: ArrayLike) -> float:
     negatives = len(right) - positives
     if positives == 0 or negatives == 0:
         return math.nan
-    above = rankdata(values)[right].sum() - positives * (positives + 1) / 2  # Mann-Whitney U
+    above = midranks(values)[right].sum() - positives * (positives + 1) / 2  # Mann-Whitney U
     return float(above / (positives * negatives))
 
 
