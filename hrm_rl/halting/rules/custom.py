@@ -6,14 +6,14 @@ Any callable `rule(features) -> bool [B]` will do. If it compares a signal with 
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from hrm_rl.halting.rules.protocol import HaltingRule
 from hrm_rl.halting.rules.threshold import ThresholdRule
 from hrm_rl.messages import did_you_mean
 
-__all__ = ["ThresholdRule", "find_custom", "import_rule", "read_value"]
+__all__ = ["ThresholdRule", "find_custom", "import_rule", "make_rule"]
 
 
 def import_rule(module: str, argument: str, known: Sequence[str] = ()) -> HaltingRule:
@@ -30,15 +30,7 @@ def import_rule(module: str, argument: str, known: Sequence[str] = ()) -> Haltin
     spec = f"{module}:{argument}"
     rule = find_custom(module, name, known)
     if isinstance(rule, type):
-        if value and not (is_dataclass(rule) and len(fields(rule)) == 1):
-            # It would not print with its value, so two of its rules could not be told apart.
-            raise ValueError(
-                f"rule {spec!r}: {name!r} takes no value; a ThresholdRule does, and a dataclass of one number"
-            )
-        try:
-            rule = rule(*([read_value(rule, value, spec)] if value else ()))
-        except TypeError as error:
-            raise ValueError(f"rule {spec!r}: {error}") from None
+        rule = make_rule(rule, value, spec)
     elif value:
         raise ValueError(f"rule {spec!r}: {name!r} is not a class and takes no value")
     if not callable(rule):
@@ -46,6 +38,27 @@ def import_rule(module: str, argument: str, known: Sequence[str] = ()) -> Haltin
             f"rule {spec!r}: {name!r} is {type(rule).__name__}, not a rule that can be called"
         )
     return rule
+
+
+def make_rule(kind: Any, text: str, spec: str) -> Any:
+    """The rule of a class and the text after its name, "" if there is none.
+
+    Raises ValueError naming the spec if the class does not take the value, or needs one.
+    """
+    values = fields(kind) if is_dataclass(kind) else ()
+    if (
+        text and len(values) != 1
+    ):  # several values would not print, so rules could not be told apart
+        raise ValueError(
+            f"rule {spec!r}: {kind.__name__!r} takes no value; a ThresholdRule does, and a dataclass of "
+            "one number"
+        )
+    if not text and len(values) == 1 and values[0].default is MISSING:
+        raise ValueError(f"rule {spec!r} needs a value, as in {spec.rstrip(':')}:VALUE")
+    try:
+        return kind(_number(kind, text, spec)) if text else kind()
+    except TypeError as error:
+        raise ValueError(f"rule {spec!r}: {error}") from None
 
 
 def find_custom(module: str, name: str, known: Sequence[str] = ()) -> Any:
@@ -65,11 +78,7 @@ def find_custom(module: str, name: str, known: Sequence[str] = ()) -> Any:
         raise ValueError(f"rule {spec!r}: module {module!r} has no {name!r}") from None
 
 
-def read_value(kind: Any, text: str, spec: str) -> float:
-    """The number of a class with one field: whole if it counts or its field is an int.
-
-    Raises ValueError naming the spec if the text is not such a number.
-    """
+def _number(kind: Any, text: str, spec: str) -> float:
     whole = getattr(kind, "whole", False) or fields(kind)[0].type in (int, "int")
     try:
         number = int(text) if whole else float(text)

@@ -9,13 +9,13 @@ no parenthesis. `auto` stands for a value that is chosen on validation puzzles (
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.combine import COMBINATORS
-from hrm_rl.halting.rules.custom import find_custom, import_rule, read_value
+from hrm_rl.halting.rules.custom import find_custom, import_rule, make_rule
 from hrm_rl.halting.rules.learned import FILES, LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import HaltingRule
 from hrm_rl.halting.rules.threshold import ThresholdRule
@@ -123,7 +123,7 @@ def build(node: Node, choose: Choose | None = None) -> HaltingRule:
     if node.parts is not None:
         return _build_wrapper(node, choose)
     if node.name in RULES:
-        return _build_plain(node.name, node.argument)
+        return make_rule(RULES[node.name], node.argument, str(node))
     if node.name in LEARNED:
         return _load(node.name, node.argument)
     if node.name in COMBINATORS:
@@ -173,19 +173,6 @@ def _build_wrapper(node: Node, choose: Choose | None) -> HaltingRule:
             f"rule {str(node)!r}: {str(parts[0])!r} is not a whole number; {kind.form}"
         )
     return kind(int(str(parts[0])), build(parts[1], choose))
-
-
-def _build_plain(name: str, argument: str) -> HaltingRule:
-    kind: Any = RULES[name]
-    spec = f"{name}:{argument}" if argument else name
-    if not argument:
-        try:
-            return kind()
-        except TypeError:
-            raise ValueError(f"rule {spec!r} needs a value, as in {name}:VALUE") from None
-    if not fields(kind):
-        raise ValueError(f"rule {name!r} takes no value, got {spec!r}")
-    return kind(read_value(kind, argument, spec))
 
 
 def _load(name: str, argument: str) -> HaltingRule:
