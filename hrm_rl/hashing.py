@@ -23,7 +23,7 @@ def mix(x: Tensor) -> Tensor:
 
 
 def stream(x: Tensor, number: int | Tensor) -> Tensor:
-    """An independent hash of x for each small `number` (broadcast where it is a tensor)."""
+    """An independent hash of x for each small `number` (a tensor broadcasts)."""
     return mix(mix(x) + number)
 
 
@@ -38,6 +38,6 @@ def uniform(bits: Tensor) -> Tensor:
 
 
 def as_keys(values: list[int], device: torch.device) -> Tensor:
-    """Python integers as int64 keys, wrapping where they are larger."""
+    """Python integers as int64 keys, wrapped to 64 bits."""
     wrapped = [(v + (1 << 63)) % (1 << 64) - (1 << 63) for v in values]
     return torch.tensor(wrapped, dtype=torch.int64, device=device)

@@ -1,4 +1,4 @@
-"""Is an answer a shortest path, and if it is some other path, by how much is it too long?"""
+"""Checking answers: whether they draw a shortest path, and how much longer another path is."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def path_excess(inputs: ArrayLike, answers: ArrayLike, size: int = 30) -> NDArra
     """Moves by which the path that an answer draws is longer than a shortest one.
 
     An answer draws a path if it is the maze with PATH on spaces only, every cell of PATH touches exactly
-    two cells of PATH, START or GOAL, START and GOAL touch one such cell each, and all of them hang
-    together: there is one way to walk, and nothing beside it.
+    two cells of PATH, START or GOAL, START and GOAL touch one such cell each, and all of them are
+    connected: there is one way to walk, and nothing beside it.
 
     Args:
         inputs: int [..., S], the mazes.
@@ -35,7 +35,7 @@ def path_excess(inputs: ArrayLike, answers: ArrayLike, size: int = 30) -> NDArra
         size: cells a side.
 
     Returns:
-        int64 [...]; 0 for a shortest path, -1 where no path is drawn.
+        int64 [...]; 0 for a shortest path, -1 if no path is drawn.
 
     Raises:
         ValueError: a size out of range, unknown tokens in `inputs`, or the shapes are not the same
@@ -66,8 +66,8 @@ def check_puzzle(tokens: ArrayLike, size: int = 30) -> NDArray[np.int32]:
         size: cells a side.
 
     Raises:
-        ValueError: a wrong size, width or token, not exactly one start and one goal, or no way from one
-            to the other.
+        ValueError: a wrong size, width or token, not exactly one start and one goal, or no path between
+            them.
     """
     row = as_mazes("tokens", tokens, check(size))
     if row.ndim != 1:
@@ -86,8 +86,11 @@ def check_puzzle(tokens: ArrayLike, size: int = 30) -> NDArray[np.int32]:
     return solution
 
 
+_NAMES = {PAD: "padding", WALL: "a wall", SPACE: "space", START: "the start", GOAL: "the goal"}
+
+
 def what_is_wrong(inputs: NDArray[np.int32], answer: NDArray[np.int32], size: int) -> str:
-    """Says why an answer [S] is not its maze [S] with a shortest path; None is wrong with a right one."""
+    """Why an answer [S] is not its maze [S] with a shortest path, in words that follow "the answer"."""
     try:
         moves = int((check_puzzle(inputs, size) == PATH).sum()) + 1
     except ValueError as error:
@@ -95,14 +98,7 @@ def what_is_wrong(inputs: NDArray[np.int32], answer: NDArray[np.int32], size: in
     changed = (answer != inputs) & ~((inputs == SPACE) & (answer == PATH))
     if changed.any():
         cell = int(np.argmax(changed))
-        names = {
-            PAD: "padding",
-            WALL: "a wall",
-            SPACE: "space",
-            START: "the start",
-            GOAL: "the goal",
-        }
-        return f"changes {names[int(inputs[cell])]} at {cell_name(cell, size)}"
+        return f"changes {_NAMES[int(inputs[cell])]} at {cell_name(cell, size)}"
     excess = int(path_excess(inputs, answer, size))
     if excess < 0:
         return "draws no single path from the start to the goal"

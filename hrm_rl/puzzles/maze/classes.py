@@ -20,8 +20,8 @@ def symmetry(size: int = 30) -> Symmetry:
     """The 8 rotations and reflections of the square; ValueError for a size out of range.
 
     They keep a maze a maze and a shortest path a shortest path, but not a label's choice among several
-    shortest paths: turned, the label is no longer the one that `solve` would draw. Where mazes have one
-    path only (perfect ones without `braid`) nothing is lost.
+    shortest paths: a turned label is not the one that `solve` would draw. This does not matter
+    for mazes with one path (perfect ones without `braid`).
     """
     return _symmetry(check(size))
 
@@ -33,7 +33,7 @@ def _symmetry(size: int) -> Symmetry:
 
 @cache
 def _tables(size: int) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
-    """Where each cell goes [S, 8], and a random number a place for walls and for ends, [S] each."""
+    """Images of each cell [S, 8], and random numbers of places for walls and for ends, [S] each."""
     places = np.arange(size * size, dtype=np.uint64)
     images = np.ascontiguousarray(dihedral(size).T)
     return images, stream_keys(_WALL_STREAM, size, places), stream_keys(_END_STREAM, size, places)

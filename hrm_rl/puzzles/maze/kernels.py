@@ -1,9 +1,9 @@
 """The compiled core of mazes: generate, solve, judge and hash.
 
-A grid has a border of walls around it, so that no step needs to ask where the maze ends: cell (r, c)
-of a size n is entry (r + 1) * (n + 2) + c + 1. Before a search a wall is `_WALLED` and any other cell
-`_OPEN`; the search turns the open ones into distances. The kernels share a file because numba's on-disk
-cache watches only the file that holds a kernel.
+A grid has a border of walls around it, so no step needs a bounds check: cell (r, c) of a size n is entry
+(r + 1) * (n + 2) + c + 1. Before a search a wall is `_WALLED` and any other cell `_OPEN`; the search turns
+the open ones into distances. The kernels share a file because numba's on-disk cache watches only the file
+that holds a kernel.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from hrm_rl.puzzles.counter_rng import GOLDEN, below, mix64
 _OPEN, _WALLED = np.int16(-1), np.int16(32767)
 _WALL, _SPACE, _START, _GOAL, _PATH = 1, 2, 3, 4, 5
 
-# Walls of a "hard" maze, in 65,536ths: 36 to 42 %. Sites of a square lattice percolate at 40.7 %
-# closed ones, and there shortest paths wind most.
+# Walls of a "hard" maze, in 65,536ths: 36 to 42 %. Sites of a square lattice percolate at 40.7 % closed
+# ones, and near that share shortest paths wind most.
 _FEWEST_WALLS, _MOST_WALLS = 23593, 27525
 
 _LOW_BITS, _SIXTEEN = np.uint64(65535), np.uint64(16)
 
 COUNT_CAP = 1 << 60
-"""Most shortest paths that are counted."""
+"""Largest count of shortest paths."""
 
 
 class Scratch(NamedTuple):
@@ -35,9 +35,7 @@ class Scratch(NamedTuple):
     grid: NDArray[np.int16]  # [(n + 2)**2]: walls and open cells
     distance: NDArray[np.int16]  # [(n + 2)**2]
     queue: NDArray[np.int32]  # [n * n]: cells in the order of their distance
-    visited: NDArray[
-        np.bool_
-    ]  # [(n // 2 + 3)**2]: junctions that a carver has been at, and a border
+    visited: NDArray[np.bool_]  # [(n // 2 + 3)**2]: junctions already carved, and a border
     stack: NDArray[np.int32]  # [(n // 2 + 1)**2]
 
 
@@ -75,7 +73,7 @@ def _search(size, distance, queue, source):
 
 @njit(cache=True)
 def _a_farthest(distance, queue, reached, stream):
-    """One of the cells at the largest distance, each as likely."""
+    """A random one of the cells at the largest distance."""
     first = reached - 1
     while first > 0 and distance[queue[first - 1]] == distance[queue[reached - 1]]:
         first -= 1
@@ -84,7 +82,7 @@ def _a_farthest(distance, queue, reached, stream):
 
 @njit(cache=True)
 def _scatter_walls(size, stream, grid):
-    """Walls at random; returns a random open cell, or -1 where none was found."""
+    """Place walls at random; return a random open cell, or -1 if none was found."""
     w = size + 2
     walls = _FEWEST_WALLS + below(stream, _MOST_WALLS - _FEWEST_WALLS + 1)
     bits, left = np.uint64(0), 0
@@ -107,8 +105,8 @@ def _scatter_walls(size, stream, grid):
 def _carve(size, braid, stream, grid, visited, stack):
     """A random spanning tree of corridors, then `braid` 65,536ths of its dead ends opened.
 
-    Junctions are every second cell, from the first one of an odd size; an even size has one line of
-    walls to spare at either end. Depth first with backtracking, so corridors are long and winding.
+    Junctions are every second cell, from the first one of an odd size; an even size has one extra line of
+    walls at either end. Depth first with backtracking, so corridors are long and winding.
     Returns a random junction.
     """
     w, count = size + 2, (size + 1) // 2
@@ -169,7 +167,7 @@ def _carve(size, braid, stream, grid, visited, stack):
 
 @njit(cache=True)
 def _walk(size, distance, start, label):
-    """Draws the path into `label`: from every cell the first of up, left, right, down that is nearer."""
+    """Draw the path into `label`: from every cell the first of up, left, right, down that is nearer."""
     w = size + 2
     cell = start
     while distance[cell] > 1:
@@ -182,10 +180,10 @@ def _walk(size, distance, start, label):
 
 @njit(cache=True, nogil=True)
 def generate(size, perfect, braid, min_path, tries, keys, mazes, labels, work):
-    """Mazes int8 [N, S] and their labels, one a stream key; returns how many it made.
+    """Fill mazes int8 [N, S] and their labels, one a stream key; return how many were made.
 
-    The farthest cell from a random one, and the farthest from that, are goal and start. Ends early
-    where `tries` mazes for one key had no path of `min_path` moves.
+    The farthest cell from a random one, and the farthest from that, are goal and start. Ends early if
+    `tries` mazes for one key had no path of `min_path` moves.
     """
     grid, distance, queue, visited, stack = work
     w = size + 2
@@ -228,7 +226,7 @@ def generate(size, perfect, braid, min_path, tries, keys, mazes, labels, work):
 
 @njit(cache=True)
 def _lay_out(size, maze, grid):
-    """Fills the grid; returns start and goal, each -1 where there is not exactly one."""
+    """Fill the grid; return start and goal, each -1 unless there is exactly one."""
     w = size + 2
     start = goal = 0
     for cell in range(size * size):
@@ -244,7 +242,7 @@ def _lay_out(size, maze, grid):
 
 @njit(cache=True, nogil=True)
 def solve(size, mazes, labels, lengths, counts, work):
-    """Labels int8 [N, S] (0 where there is no path), lengths (-1) and numbers of shortest paths (0)."""
+    """Fill labels int8 [N, S], lengths and counts of shortest paths; without a path 0, -1 and 0."""
     grid, distance, queue = work[0], work[1], work[2]
     w = size + 2
     ways = np.zeros((size + 2) ** 2, np.int64)
@@ -273,7 +271,7 @@ def solve(size, mazes, labels, lengths, counts, work):
 
 @njit(cache=True, nogil=True)
 def judge(size, mazes, answers, excess, work):
-    """Moves beyond a shortest path that each answer int8 [N, S] draws; -1 where it draws no path."""
+    """Fill in by how many moves each answer int8 [N, S] exceeds a shortest path; -1 without a path."""
     grid, distance, queue = work[0], work[1], work[2]
     w = size + 2
     for k in range(len(mazes)):

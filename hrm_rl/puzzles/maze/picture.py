@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.maze.layout import check
 from hrm_rl.puzzles.maze.text import Mark, marks
 
-_SIDE = 480  # of the board, in pixels, where nobody says how large a cell is
+_SIDE = 480  # pixels of the board, if `cell` is not given
 _GROUNDS = {
     Mark.SPACE: pictures.PAPER,
     Mark.WALL: pictures.THICK_LINE,
@@ -35,18 +35,18 @@ def picture(
     *,
     size: int = 30,
 ) -> NDArray[np.uint8]:
-    """The maze as an RGB picture, with a caption and two bars of probability below it if asked.
+    """The maze as an RGB picture, with a caption and two bars of probability below it if given.
 
-    Walls are dark, the start is green, the goal orange, the draft's path a blue line. Red on pale red is
-    a path off the label's, in a draft that is no shortest path; solid red with an exclamation mark a cell
-    that the draft may not change so.
+    Walls are dark, the start is green, the goal orange, the draft's path a blue line. In a draft that is not
+    a shortest path, the path off the label's is red on pale red. A solid red cell with an exclamation mark
+    is one that the draft must not change that way.
 
     Args:
         inputs: int [S], the maze.
         draft: int [S], an answer, also half drawn; None draws the maze alone.
         labels: int [S], the maze with a shortest path.
-        caption: one line; "" keeps its place empty.
-        q: logits (q_halt, q_continue), drawn as their sigmoids; NaN for one not known, an empty bar.
+        caption: as in `hrm_rl.puzzles.picture.frame`.
+        q: as in `hrm_rl.puzzles.picture.frame`.
         cell: pixels from one cell to the next, at least 16; None is 480 / size, 16 to 40.
         size: cells a side.
 
@@ -60,10 +60,8 @@ def picture(
     size = check(size)
     cell = pictures.check_cell(min(max(_SIDE // size, 16), 40) if cell is None else cell)
     drawn = marks(inputs, draft, labels, size=size).reshape(size, size)
-    edge = pictures.margin(cell)
-    side = size * cell
-    image = Image.new("RGB", (side + 2 * edge,) * 2, pictures.PAPER)
-    pen = ImageDraw.Draw(image)
+    edge, side = pictures.margin(cell), size * cell
+    image, pen = pictures.sheet(side, side, edge)
     for index, mark in enumerate(map(Mark, drawn.ravel().tolist())):
         x, y = edge + index % size * cell, edge + index // size * cell
         pen.rectangle((x, y, x + cell - 1, y + cell - 1), fill=_GROUNDS[mark])

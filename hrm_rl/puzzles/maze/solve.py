@@ -14,18 +14,18 @@ COUNT_CAP = kernels.COUNT_CAP
 
 
 class Solved(NamedTuple):
-    """What `solve` found; without the leading axis where one maze [S] was asked."""
+    """Result of `solve`; without the leading axis for one maze [S]."""
 
     solution: NDArray[np.int32]
-    """int32 [N, S]: the maze with a shortest path drawn; PAD in every cell where there is none."""
+    """int32 [N, S]: the maze with a shortest path drawn; PAD in every cell if there is none."""
     moves: NDArray[np.int64]
-    """int64 [N]: of a shortest path; -1 where there is none."""
+    """int64 [N]: of a shortest path; -1 if there is none."""
     paths: NDArray[np.int64]
-    """int64 [N]: number of shortest paths, 2**60 standing for more; 0 where there is none."""
+    """int64 [N]: number of shortest paths, 2**60 for more; 0 if there is none."""
 
 
 def solve(inputs: ArrayLike, size: int = 30) -> Solved:
-    """Finds a shortest path, and how many there are.
+    """Find a shortest path, and count the shortest paths.
 
     The path drawn is the one that from every cell takes the first of up, left, right, down that leads
     nearer to the goal. Cells of PATH count as space, PAD as wall.
@@ -52,9 +52,9 @@ def solve(inputs: ArrayLike, size: int = 30) -> Solved:
 
 
 def rate(inputs: ArrayLike, size: int = 30) -> NDArray[np.float32]:
-    """How hard mazes are: the moves of a shortest path, float32 [N]; NaN where there is none.
+    """Difficulty of mazes: the moves of a shortest path, float32 [N]; NaN if there is none.
 
-    Arguments and errors as in `solve`, which also counts the shortest paths.
+    Arguments and errors as in `solve`.
     """
     moves = solve(inputs, size).moves
     return np.where(moves < 0, np.nan, moves).astype(np.float32)

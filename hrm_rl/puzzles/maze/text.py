@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from enum import IntEnum
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,12 +13,9 @@ from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.maze.check import is_valid
 from hrm_rl.puzzles.maze.layout import (
     CHARACTERS,
-    GOAL,
-    PAD,
     PATH,
     SIZES,
     SPACE,
-    START,
     VOCAB_SIZE,
     WALL,
     cell_name,
@@ -27,19 +23,17 @@ from hrm_rl.puzzles.maze.layout import (
 )
 from hrm_rl.puzzles.tokens import as_shown, as_tokens
 
-_RESET = "\x1b[0m"
-
 
 class Mark(IntEnum):
-    """What a cell of a drawn maze shows."""
+    """The content of a cell of a drawn maze."""
 
     SPACE = 0
     WALL = 1
     START = 2
     GOAL = 3
     PATH = 4
-    ASTRAY = 5  # PATH off the label's path, in a draft that is no shortest path
-    BROKEN = 6  # the draft changes what is given, or leaves neither space nor path
+    ASTRAY = 5  # PATH off the label's path, in a draft that is not a shortest path
+    BROKEN = 6  # the draft changes a given cell, or has neither space nor path
 
 
 _LOOKS = {
@@ -51,6 +45,9 @@ _LOOKS = {
     Mark.ASTRAY: ("x", "\x1b[1;31m"),
     Mark.BROKEN: ("!", "\x1b[1;4;31m"),
 }
+_MARK_OF_TOKEN = np.array(
+    [Mark.WALL, Mark.WALL, Mark.SPACE, Mark.START, Mark.GOAL, Mark.PATH], np.int8
+)
 
 
 def size_of(text: str, size: int | None = None) -> int:
@@ -79,7 +76,7 @@ def parse(text: str, size: int | None = None) -> NDArray[np.int32]:
     """Tokens int32 [S] of a maze written cell by cell in the characters ``# SGo``.
 
     Args:
-        text: S characters in reading order. Spaces are cells, so none may stand around them.
+        text: S characters in reading order. Spaces are cells, so there may be none around them.
         size: cells a side; None infers it from the length.
 
     Raises:
@@ -91,7 +88,7 @@ def parse(text: str, size: int | None = None) -> NDArray[np.int32]:
 def to_text(tokens: ArrayLike) -> str:
     """One character a cell, the inverse of `parse`; '.' for PAD.
 
-    Raises ValueError where `tokens` is no [S] of integers, or holds an unknown token.
+    Raises ValueError if `tokens` is not [S] of integers, or holds an unknown token.
     """
     row = np.asarray(tokens)
     if row.ndim != 1:
@@ -105,15 +102,11 @@ def marks(
     labels: ArrayLike | None = None,
     *,
     size: int = 30,
-    **dials: Any,
 ) -> NDArray[np.int8]:
     """The `Mark` of every cell, int8 [S]. Arguments and ValueErrors are those of `draw`."""
-    size = check(size, **dials)
+    size = check(size)
     maze, shown, off_label = as_shown(inputs, draft, labels, size * size, VOCAB_SIZE)
-    given = np.zeros(VOCAB_SIZE, np.int8)
-    given[[PAD, WALL, SPACE]] = Mark.WALL, Mark.WALL, Mark.SPACE
-    given[[START, GOAL, PATH]] = Mark.START, Mark.GOAL, Mark.PATH
-    drawn = given[maze]
+    drawn = _MARK_OF_TOKEN[maze]
     on_path = (maze == SPACE) & (shown == PATH)
     drawn[on_path] = Mark.PATH
     if labels is not None and not is_valid(maze, shown, size):
@@ -129,13 +122,12 @@ def draw(
     color: bool = False,
     *,
     size: int = 30,
-    **dials: Any,
 ) -> str:
     """The maze as lines of text in a frame.
 
-    Walls are ``#``, the draft's path ``o``. With labels, a draft that is no shortest path has ``x`` where
-    its path is not the label's. ``!`` is where a draft overwrites a wall, start or goal, or leaves
-    neither space nor path.
+    Walls are ``#``, the draft's path ``o``. ``x`` is the path of a draft that is not a shortest path, off
+    the label's path. ``!`` is a wall, start or goal that the draft overwrites, or a cell of it with neither
+    space nor path.
 
     Args:
         inputs: int [S], the maze.
@@ -143,15 +135,14 @@ def draw(
         labels: int [S], the maze with a shortest path.
         color: add ANSI colors.
         size: cells a side.
-        dials: the others, which change nothing here.
 
     Returns:
         Lines joined by newlines, none at the end.
 
     Raises:
-        ValueError: a dial out of range, wrong widths, unknown tokens.
+        ValueError: a size out of range, wrong widths, unknown tokens.
     """
-    drawn = marks(inputs, draft, labels, size=size, **dials).reshape(size, size)
+    drawn = marks(inputs, draft, labels, size=size).reshape(size, size)
     rule = "+" + "-" * size + "+"
     lines = ["".join(_cell(Mark(mark), color) for mark in row) for row in drawn]
     return "\n".join([rule, *(f"|{line}|" for line in lines), rule])
@@ -159,4 +150,4 @@ def draw(
 
 def _cell(mark: Mark, color: bool) -> str:
     text, code = _LOOKS[mark]
-    return f"{code}{text}{_RESET}" if color and code else text
+    return f"{code}{text}\x1b[0m" if color and code else text

@@ -7,10 +7,6 @@ has size + 2 tokens, 11 for 9x9, as in the reference's Sudoku dataset.
     puzzles = sudoku.generate(1000, size=9, seed=0, split="train")
     solution, count = sudoku.solve(puzzles.inputs, size=9)
     print(sudoku.draw(puzzles.inputs[0], size=9, draft=solution[0]))
-
-This module only gathers; each idea has its file: `sudoku_layout` (geometry), `sudoku_kernels` (compiled
-core), `sudoku_solver`, `sudoku_generate`, `sudoku_classes` (symmetry, class key, split), `sudoku_check`,
-`sudoku_text`, `sudoku_picture` and `sudoku_csv`.
 """
 
 import numpy as np

@@ -69,8 +69,8 @@ def check_puzzle(tokens: ArrayLike, size: int = 9) -> NDArray[np.int32]:
         int32 [S], a digit's token in every cell.
 
     Raises:
-        ValueError: a wrong size, width or token; clues that contradict each other (says which); no
-            solution; several solutions.
+        ValueError: a wrong size, width or token; contradicting clues (the message names them); no solution;
+            several solutions.
     """
     row = as_boards("tokens", tokens, layout(size).size)
     if row.ndim != 1:

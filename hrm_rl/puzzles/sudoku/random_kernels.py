@@ -109,8 +109,8 @@ def _shuffle_lines(stream, groups, width, scratch_order, lines):
 def mean_backtracks(layout, boards, copies, max_guesses, ratings, work):
     """Mean backtracks of proving uniqueness over random symmetric copies: ratings float32 [N].
 
-    The copies of boards int8 [N, S] are drawn by a stream that starts from the board itself. NaN where
-    a board has not exactly one solution, or takes more than `max_guesses` guesses in a copy.
+    The copies of boards int8 [N, S] are drawn by a stream that starts from the board itself. NaN for
+    a board without exactly one solution, or one that takes more than `max_guesses` guesses in a copy.
     """
     size = layout.size
     stream = np.zeros(1, np.uint64)
