@@ -168,20 +168,6 @@ def test_a_row_meets_the_same_puzzles_whatever_the_others_do(bank: TraceBank) ->
         assert len(slow) > 3 and fast[: len(slow)] == slow
 
 
-def test_seeds_none_and_lists(bank: TraceBank) -> None:
-    envs = HaltingVectorEnv(2, bank)
-    by_number = envs.reset(seed=7)[1]["puzzle_key"]
-    by_list = envs.reset(seed=[7, 8])[1]["puzzle_key"]
-    assert torch.equal(by_number, by_list)
-    assert not torch.equal(envs.reset()[1]["puzzle_key"], by_list)  # goes on
-    some = envs.reset(seed=[7, None])[1]["puzzle_key"]
-    assert some[0] == by_list[0]
-    unseeded = [HaltingVectorEnv(2, bank).reset()[1]["puzzle_key"] for _ in range(2)]
-    assert not torch.equal(*unseeded)
-    with pytest.raises(ValueError, match="3 seeds for 2 environments"):
-        envs.reset(seed=[1, 2, 3])
-
-
 @pytest.mark.parametrize("rows", [3, 7, 32])
 def test_an_epoch_walks_every_puzzle_once(bank: TraceBank, rows: int) -> None:
     """The sum of its episodes is what the replay of the same rule says; past the end nothing is right."""

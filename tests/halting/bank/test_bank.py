@@ -16,7 +16,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from hrm_rl.halting import BankHeader, TraceBank, puzzle_ids, puzzles_hash
-from hrm_rl.halting.bank import FEATURES
+from hrm_rl.halting.bank import FEATURES, SPLITS
+from hrm_rl.puzzles import family
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 N, M, S, D = 9, 4, 8, 3
@@ -123,6 +124,7 @@ def test_the_file_is_what_its_page_says(full: TraceBank, saved: Path) -> None:
     assert json.loads(metadata["header"]).keys() == fields
     assert all(f"`{name}`" in page for name in fields)
     tensors = load_file(saved)
+    assert json.loads(metadata["split_names"]) == [*SPLITS] == [*family.SPLITS]
     codes = tensors["split"] == json.loads(metadata["split_names"]).index("test")
     np.testing.assert_array_equal(codes, full.split == "test")
     sources = json.loads(metadata["source_names"])

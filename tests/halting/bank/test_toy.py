@@ -64,43 +64,32 @@ def test_q_halt_is_calibrated_to_the_letter(bank: TraceBank) -> None:
             assert abs(shown.mean() - expected) <= 4.5 * error
 
 
-def test_optimum_of_one_and_two_segments_by_hand() -> None:
-    right = (1 - toy.HOPELESS) * toy.SOLVES
-    assert toy_optimal_return(0.1, 1) == pytest.approx(right - 0.1)
-    # Two segments: after each first signal, stop or think once more.
-    cost, best = 0.1, -0.1
-    for sees_right, sees_wrong in ((toy.SHOWS, toy.FOOLS), (1 - toy.SHOWS, 1 - toy.FOOLS)):
-        now = right * sees_right
-        left_open = (1 - toy.HOPELESS) * (1 - toy.SOLVES) * sees_wrong
-        hopeless = toy.HOPELESS * sees_wrong
-        later = now * (1 - toy.SPOILS) + left_open * toy.SOLVES
-        best += max(now, later - cost * (now + left_open + hopeless))
-    assert toy_optimal_return(cost, 2) == pytest.approx(best)
-
-
-def test_optimum_of_three_segments_by_trying_every_rule() -> None:
-    """All ways to stop on the 2 + 4 histories of signals, weighed by the chain itself."""
-    cost, moves = 0.04, ((0.9, 0.1, 0.0), (0.3, 0.7, 0.0), (0.0, 0.0, 1.0))
+@pytest.mark.parametrize("segments", [1, 2, 3])
+@pytest.mark.parametrize("cost", [0.04, 0.1])
+def test_the_optimum_by_trying_every_rule(segments: int, cost: float) -> None:
+    """All ways to stop on the histories of signals before the last segment, weighed by the chain itself."""
+    moves = ((0.9, 0.1, 0.0), (0.3, 0.7, 0.0), (0.0, 0.0, 1.0))
     weights: dict[tuple, float] = {}  # (signals, states) -> probability
-    for states in itertools.product(range(3), repeat=4):
+    for states in itertools.product(range(3), repeat=segments + 1):
         chance = (0.0, 0.75, 0.25)[states[0]]
         for a, b in itertools.pairwise(states):
             chance *= moves[a][b]
-        for signals in itertools.product((0, 1), repeat=3):
+        for signals in itertools.product((0, 1), repeat=segments):
             seen = 1.0
             for state, signal in zip(states[1:], signals, strict=True):
                 seen *= (0.9 if signal else 0.1) if state == 0 else (0.1 if signal else 0.9)
             weights[signals, states[1:]] = weights.get((signals, states[1:]), 0) + chance * seen
-    histories = [(0,), (1,), (0, 0), (0, 1), (1, 0), (1, 1)]
+    histories = [h for t in range(1, segments) for h in itertools.product((0, 1), repeat=t)]
     best = -np.inf
-    for choice in itertools.product((False, True), repeat=6):
+    for choice in itertools.product((False, True), repeat=len(histories)):
         stops = dict(zip(histories, choice, strict=True))
         value = 0.0
         for (signals, states), weight in weights.items():
-            stop = 1 if stops[signals[:1]] else 2 if stops[signals[:2]] else 3
+            early = (t for t in range(1, segments) if stops[signals[:t]])
+            stop = next(early, segments)
             value += weight * ((states[stop - 1] == 0) - cost * stop)
         best = max(best, value)
-    assert toy_optimal_return(cost, 3) == pytest.approx(best)
+    assert toy_optimal_return(cost, segments) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("cost", [0.0, 0.01, 0.05])
