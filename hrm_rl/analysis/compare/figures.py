@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from hrm_rl.analysis.compare.table import label
 
-# Okabe and Ito's colours, told apart by the colour-blind; their yellow is too pale for a line.
+# Okabe and Ito's palette for colour-blind readers, without yellow, which is too pale for a line.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "osD^vPX<>hp"
 _DASHES = ("-", "--", "-.")
@@ -21,13 +21,13 @@ Report = Mapping[str, Any]
 
 
 def draw_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write every figure that the report has data for into `folder`; returns the files.
+    """Write every figure that the report has data for into `folder`; return the files.
 
-    accuracy_compute.png: swept rules, their concave hulls, the fixed rules and the oracle;
-    difficulty.png: segments and accuracy by difficulty, where puzzles are rated;
-    calibration.png: what the halt logit says against what is so.
+    accuracy_compute.png: swept rules, their concave hulls, the constants and hindsight;
+    difficulty.png: segments and accuracy by difficulty, if it is known;
+    calibration.png: the halt logit's probability against outcomes.
 
-    Raises ImportError where matplotlib is missing.
+    Raises ImportError if matplotlib is missing.
     """
     import matplotlib
 
@@ -42,9 +42,9 @@ def draw_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def accuracy_compute_figure(report: Report, path: Path) -> Path:
-    """Accuracy against mean segments, in full and near the rules as they were chosen (large marks).
+    """Accuracy against mean segments: all of it, and the region of the rules as chosen (large marks).
 
-    Dots are swept settings, lines their concave hulls; grey are the constants, black is hindsight.
+    Dots are swept settings, lines their concave hulls; constants are grey, hindsight is black.
     """
     from matplotlib import pyplot as plt
 
@@ -70,19 +70,10 @@ def accuracy_compute_figure(report: Report, path: Path) -> Path:
 def _draw_rules(axes: Any, report: Report) -> None:
     fixed, oracle = report["curves"]["fixed"], report["curves"]["oracle"]
     mark = {"mec": "white", "mew": 0.8, "ms": 9, "zorder": 5}
-    axes.plot(
-        oracle["segments"], _percent(oracle["accuracy"]), "--", color=_BLACK, lw=1.5, label="oracle"
-    )
-    axes.plot(
-        fixed["segments"],
-        _percent(fixed["accuracy"]),
-        "o-",
-        ms=4,
-        color=_GREY,
-        lw=2.5,
-        alpha=0.8,
-        label="fixed:N",
-    )
+    points = oracle["segments"], _percent(oracle["accuracy"])
+    axes.plot(*points, "--", color=_BLACK, lw=1.5, label="oracle")
+    points = fixed["segments"], _percent(fixed["accuracy"])
+    axes.plot(*points, "o-", ms=4, color=_GREY, lw=2.5, alpha=0.8, label="fixed:N")
     styles = _styles()
     for policy in report["policies"]:
         name, curve = policy["policy"], policy["curve"]
@@ -108,7 +99,7 @@ def _draw_rules(axes: Any, report: Report) -> None:
 
 
 def _window(report: Report) -> dict[str, tuple[float, float]]:
-    """Limits of the axes around the rules that were chosen, constants and chance left aside."""
+    """Limits of the axes around the rules as chosen, without constants and random stopping."""
     rules = [p for p in report["policies"] if not p["policy"].startswith(("fixed:", "random:"))]
     rules = rules or report["policies"]
     limit = report["settings"]["max_segments"]
@@ -127,7 +118,7 @@ def _padded(values: Sequence[float], least: float) -> tuple[float, float]:
 
 
 def difficulty_figure(report: Report, path: Path) -> Path:
-    """Two tables of colours, policies by bins of difficulty: mean segments, and puzzles solved."""
+    """Two heat maps, policies by bins of difficulty: mean segments, and puzzles solved."""
     from matplotlib import pyplot as plt
 
     bins, policies = report["difficulty"]["bins"], report["difficulty"]["policies"]
@@ -163,8 +154,7 @@ def _draw_table(
     axes.set_yticks(range(len(rows)), rows, fontsize=8.5)
     axes.tick_params(length=0)
     axes.set_title(title, fontsize=10)
-    for row, column in itertools.product(range(len(rows)), range(len(columns))):
-        value = values[row, column]
+    for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
         dark = value < low + 0.55 * (top - low)
@@ -181,7 +171,7 @@ def _draw_table(
 
 
 def calibration_figure(report: Report, path: Path) -> Path:
-    """Reliability of sigmoid(q_halt) in bins of equal mass, and its errors segment by segment."""
+    """Reliability of sigmoid(q_halt) in bins of equal mass, and calibration segment by segment."""
     from matplotlib import pyplot as plt
 
     found = report["calibration"]
@@ -191,7 +181,9 @@ def calibration_figure(report: Report, path: Path) -> Path:
     left.plot(
         curve["probability"], curve["accuracy"], "o-", color=_COLOURS[0], label="bins of equal mass"
     )
-    left.set(xlabel="sigmoid(q_halt)", ylabel="share of right drafts", xlim=(0, 1), ylim=(0, 1.02))
+    left.set(
+        xlabel="sigmoid(q_halt)", ylabel="share of correct drafts", xlim=(0, 1), ylim=(0, 1.02)
+    )
     left.set_title(
         f"All segments: ECE {_number(pooled['ece'])}, Brier {_number(pooled['brier'])}, "
         f"AUROC {_number(pooled['auroc'])}",
@@ -206,7 +198,7 @@ def calibration_figure(report: Report, path: Path) -> Path:
         _DASHES,
         strict=False,
     ):
-        values = np.array([_or_nan(segment[name]) for segment in found["segments"]])
+        values = np.array([segment[name] for segment in found["segments"]], float)
         right.plot(segments, values, dashes, marker=marker, ms=5, color=colour, label=shown)
     right.set(xlabel="segment", ylim=(0, 1.02))
     right.xaxis.get_major_locator().set_params(integer=True)
@@ -214,22 +206,17 @@ def calibration_figure(report: Report, path: Path) -> Path:
     right.legend(fontsize=8.5, loc="best")
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    figure.suptitle("Does the halt logit know when the draft is right?", fontsize=11)
+    figure.suptitle("Is sigmoid(q_halt) the probability that the draft is correct?", fontsize=11)
     return _save(figure, path)
 
 
-def _styles() -> "itertools.cycle[tuple[str, str, str]]":
-    """Colour, mark and dashes; colour and mark together are different for the first 66."""
-    number = len(_COLOURS) * len(_MARKERS)
-    return itertools.cycle(
-        [
-            (
-                _COLOURS[k % len(_COLOURS)],
-                _MARKERS[k % len(_MARKERS)],
-                _DASHES[k // len(_COLOURS) % len(_DASHES)],
-            )
-            for k in range(number)
-        ]
+def _styles() -> Iterator[tuple[str, str, str]]:
+    """Colour, mark and dashes; the first 66 pairs of colour and mark are distinct."""
+    return zip(
+        itertools.cycle(_COLOURS),
+        itertools.cycle(_MARKERS),
+        itertools.cycle([dashes for dashes in _DASHES for _ in _COLOURS]),
+        strict=False,
     )
 
 
@@ -241,10 +228,6 @@ def _count(report: Report) -> str:
 
 def _percent(values: Sequence[float]) -> np.ndarray:
     return 100 * np.asarray(values, dtype=float)
-
-
-def _or_nan(value: float | None) -> float:
-    return np.nan if value is None else value
 
 
 def _number(value: float | None) -> str:

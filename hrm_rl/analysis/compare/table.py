@@ -1,7 +1,7 @@
 """A comparison's report as a table: cells for the terminal, and Markdown ready to paste."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -10,42 +10,41 @@ Report = Mapping[str, Any]
 
 def table_cells(report: Report) -> tuple[list[str], list[list[str]]]:
     """Header and rows. Half widths and ranges are 95 % intervals; see `legend`."""
-    settings = report["settings"]
-    cost = f"{settings['cost']:g}"
-    timed = any(policy["wall_clock"]["refilled"] for policy in report["policies"])
-    rated = report["difficulty"] is not None
-    several = len(report["policies"]) > 1
-    header = ["policy", "solved %", "segments", f"gain at {cost}"]
-    header += ["p"] if several else []
-    header += ["-1 pt", "early %", "late %", "wasted"]
-    header += ["rho"] if rated else []
-    header += ["/ s"] if timed else []
-    rows = []
-    for policy in report["policies"]:
-        interval = policy["ci95"]
-        row = [
-            label(policy["policy"]),
-            _spread(policy["exact_accuracy"], interval["exact_accuracy"], 100, 1),
-            _spread(policy["mean_segments"], interval["mean_segments"], 1, 2),
-            _range(policy["adaptive_gain"][cost], interval["adaptive_gain"][cost]),
-        ]
-        row += [_p_value(policy, settings["baseline"])] if several else []
-        row += [
-            _number(policy["iso_accuracy_segments"]["1"], 2),
-            _number(100 * policy["premature"], 1),
-            _number(100 * policy["overthinking"], 1),
-            _number(policy["wasted_segments"], 2),
-        ]
-        row += [_number(policy["rank_correlation"], 2)] if rated else []
-        row += [_number(policy["wall_clock"]["refilled"], 0)] if timed else []
-        rows.append(row)
-    return header, rows
+    cost = f"{report['settings']['cost']:g}"
+    policies, baseline = report["policies"], report["settings"]["baseline"]
+
+    def spread(row: Report, name: str, scale: float, digits: int) -> str:
+        low, high = row["ci95"][name]
+        return f"{scale * row[name]:.{digits}f} ±{scale * (high - low) / 2:.{digits}f}"
+
+    columns: dict[str, Callable[[Report], str]] = {
+        "policy": lambda row: label(row["policy"]),
+        "solved %": lambda row: spread(row, "exact_accuracy", 100, 1),
+        "segments": lambda row: spread(row, "mean_segments", 1, 2),
+        f"gain at {cost}": lambda row: _range(
+            row["adaptive_gain"][cost], row["ci95"]["adaptive_gain"][cost]
+        ),
+        "p": lambda row: _p_value(row, baseline),
+        "-1 pt": lambda row: _number(row["iso_accuracy_segments"]["1"], 2),
+        "early %": lambda row: _number(100 * row["premature"], 1),
+        "late %": lambda row: _number(100 * row["overthinking"], 1),
+        "wasted": lambda row: _number(row["wasted_segments"], 2),
+        "rho": lambda row: _number(row["rank_correlation"], 2),
+        "/ s": lambda row: _number(row["wall_clock"]["refilled"], 0),
+    }
+    shown = {
+        "p": len(policies) > 1,
+        "rho": report["difficulty"] is not None,
+        "/ s": any(row["wall_clock"]["refilled"] for row in policies),
+    }
+    header = [name for name in columns if shown.get(name, True)]
+    return header, [[columns[name](row) for name in header] for row in policies]
 
 
 def fitting(header: list[str], rows: list[list[str]], width: int) -> int:
-    """How many columns, from the left, fit a window: each is as wide as its longest cell and a gap of two.
+    """The number of columns, from the left, that fit a window; at least one.
 
-    At least one; the last columns are the ones to miss least.
+    A column is as wide as its longest cell and a gap of two. The last columns matter least.
     """
     sizes = [max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)]
     return max(1, sum(total <= width for total in accumulate(sizes)))
@@ -64,20 +63,20 @@ def title(report: Report) -> str:
 
 
 def legend(report: Report) -> list[str]:
-    """What the columns mean, one sentence a line."""
+    """An explanation of the columns, one sentence a line."""
     settings, banks = report["settings"], report["banks"]
     chosen = sum(bank["validation_puzzles"] for bank in banks)
     lines = [
         f"Chosen on {chosen:,} validation puzzles at a cost of {settings['cost']:g} a segment. ± and "
         "[ ]: 95 % bootstrap intervals."
         if chosen
-        else "No validation puzzles: nothing was chosen, and the best constant is the test puzzles' own.",
+        else "No validation puzzles: nothing was chosen, and the best constant is that of the test puzzles.",
         "gain: 0 = the best constant number of segments, 1 = hindsight. "
         f"p: return against {settings['baseline']}'s, Holm-adjusted.",
         "-1 pt: segments on the rule's curve that lose at most one point on running all "
         f"{settings['max_segments']}.",
-        "early: wrong, and right later; late: wrong, and right before. wasted: segments after the first "
-        "right draft.",
+        "early: wrong, but a later draft is correct; late: wrong, but an earlier draft was correct. wasted: "
+        "segments after the first correct draft.",
     ]
     if report["difficulty"]:
         lines.append(
@@ -87,18 +86,16 @@ def legend(report: Report) -> list[str]:
     if any(policy["wall_clock"]["refilled"] for policy in report["policies"]):
         (batch,) = batches
         devices = ", ".join(sorted({f"{bank['device']} {bank['dtype']}" for bank in banks}))
-        lines.append(
-            f"/ s: puzzles a second in a batch of {batch} whose free rows are refilled ({devices})."
-        )
+        lines.append(f"/ s: puzzles a second in a batch of {batch} with slot refill ({devices}).")
     undefined = report["adaptive_gain_undefined"]
     if undefined and not any(report["curves"]["fixed"]["accuracy"]):
-        # The same at every price: one line, and not one a price.
-        return [*lines, "No test puzzle is solved, at any segment: there is no gain to give."]
+        # The same at every price: one line for all.
+        return [*lines, "No test puzzle is solved, at any segment: the gain is undefined."]
     return lines + [f"Gain at {cost}: {why}" for cost, why in undefined.items()]
 
 
 def resolved(report: Report) -> list[tuple[str, str]]:
-    """What each policy with something to choose became, at the headline's cost."""
+    """The rules that open policies became, at the headline's cost."""
     return [
         (policy["policy"], "; ".join(dict.fromkeys(policy["spec"])))
         for policy in report["policies"]
@@ -107,7 +104,7 @@ def resolved(report: Report) -> list[tuple[str, str]]:
 
 
 def markdown(report: Report) -> str:
-    """The table, its legend, what was chosen, and gains at every cost."""
+    """The table, its legend, gains at every cost, puzzles a second, and the rules as chosen."""
     header, rows = table_cells(report)
     parts = [f"**{title(report)}**", "", *_table(header, rows), ""]
     parts += [f"- {line}" for line in legend(report)]
@@ -154,11 +151,6 @@ def _p_value(policy: Mapping[str, Any], baseline: str) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
-
-
-def _spread(value: float, interval: list[float], scale: float, digits: int) -> str:
-    low, high = interval
-    return f"{scale * value:.{digits}f} ±{scale * (high - low) / 2:.{digits}f}"
 
 
 def _range(value: float | None, interval: list[float | None]) -> str:
