@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,3 +79,27 @@ def check_dials(family: Any) -> None:
         chosen_by_family = value is None and field.default is None
         if not chosen_by_family and not allowed.accepts(value):
             raise SettingError(f"{field.name} must be {allowed.words}, got {value!r}", field.name)
+
+
+def module_functions(family: type[Any]) -> Callable[[str], Any]:
+    """A family module's `__getattr__`, for functions that take the dials by name.
+
+    With it, `life.generate(1000, size=12)` is `Life(size=12).generate(1000)`, and `life.vocab_size(size=12)`
+    is `Life(size=12).vocab_size`.
+    """
+
+    def function_of(name: str) -> Any:
+        if name == "CHARACTERS":
+            return family.characters
+        if name.startswith("_") or not hasattr(family, name):
+            raise AttributeError(f"{family.__module__} has no attribute {name!r}")
+        return partial(_call, family, name)
+
+    return function_of
+
+
+def _call(family: type[Any], name: str, *args: Any, **given: Any) -> Any:
+    """Call a method (or read a property) of the family that has the dials among the keywords `given`."""
+    names = {field.name for field in dataclasses.fields(family)}
+    value = getattr(family(**{dial: given.pop(dial) for dial in names & given.keys()}), name)
+    return value(*args, **given) if callable(value) else value

@@ -16,7 +16,6 @@ import dataclasses
 import operator
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
@@ -362,27 +361,3 @@ def check_request(count: int, seed: int, split: str | None) -> None:
         raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
     if split is not None and split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)} or None; got {split!r}")
-
-
-def module_functions(family: type[Family]) -> Callable[[str], Any]:
-    """A family module's `__getattr__`, for functions that take the dials by name.
-
-    With it, `life.generate(1000, size=12)` is `Life(size=12).generate(1000)`, and `life.vocab_size(size=12)`
-    is `Life(size=12).vocab_size`.
-    """
-
-    def function_of(name: str) -> Any:
-        if name == "CHARACTERS":
-            return family.characters
-        if name.startswith("_") or not hasattr(family, name):
-            raise AttributeError(f"{family.__module__} has no attribute {name!r}")
-        return partial(_call, family, name)
-
-    return function_of
-
-
-def _call(family: type[Family], name: str, *args: Any, **given: Any) -> Any:
-    """Call a method (or read a property) of the family that has the dials among the keywords `given`."""
-    names = {field.name for field in dataclasses.fields(family)}  # type: ignore[arg-type]
-    value = getattr(family(**{dial: given.pop(dial) for dial in names & given.keys()}), name)
-    return value(*args, **given) if callable(value) else value

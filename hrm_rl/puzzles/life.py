@@ -13,8 +13,8 @@ from PIL import Image
 
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import below, mix64
-from hrm_rl.puzzles.dials import dial
-from hrm_rl.puzzles.family import Family, Made, Shown, module_functions, red
+from hrm_rl.puzzles.dials import dial, module_functions
+from hrm_rl.puzzles.family import Family, Made, Shown, red
 from hrm_rl.puzzles.pool import Symmetry
 from hrm_rl.puzzles.tokens import as_tokens, dihedral
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import below
-from hrm_rl.puzzles.dials import dial
-from hrm_rl.puzzles.family import Family, Made, Shown, module_functions, red
+from hrm_rl.puzzles.dials import dial, module_functions
+from hrm_rl.puzzles.family import Family, Made, Shown, red
 from hrm_rl.puzzles.pool import Symmetry
 from hrm_rl.puzzles.tokens import as_tokens, dihedral, hash_rows
 
@@ -70,7 +70,7 @@ class LightsOut(Family):
         _press(keys, self.presses or 0, pressed)
         lights = pressed @ toggles(self.size).astype(np.int64) % 2
         inputs, labels = (lights + OFF).astype(np.int32), (pressed + LEAVE).astype(np.int32)
-        return inputs, labels, pressed.any(axis=1)
+        return inputs, labels, np.asarray(pressed.any(axis=1))
 
     def stream_numbers(self) -> tuple[int, ...]:
         return self.size, self.presses or 0

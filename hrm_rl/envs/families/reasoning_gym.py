@@ -29,60 +29,51 @@ from hrm_rl.puzzles.family import Split
 from hrm_rl.puzzles.reasoning_gym import ReasoningGymPool, load
 
 
-def make_env(
-    dataset: str = "mini_sudoku",
-    *,
-    size: int = 1000,
-    seed: int = 0,
-    split: Split | None = "train",
-    config: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> PuzzleEnv:
+def make_env(dataset: str = "mini_sudoku", **options: Any) -> PuzzleEnv:
     """One puzzle of a dataset.
 
     Args:
-        dataset: a name in reasoning-gym; one of `hrm_rl.puzzles.reasoning_gym.FORMATS`.
-        size: puzzles in the pool.
-        seed: of reasoning-gym: which pool. Close seeds share puzzles; hold puzzles out by split.
-        split: puzzles for training, or those held out; None mixes them.
-        config: settings of the dataset that are not its defaults.
-        options: those of PuzzleEnv: halt_max_steps, segment_cost, checker, flat_action, render_mode.
+        dataset: a name in reasoning-gym, one of `hrm_rl.puzzles.reasoning_gym.FORMATS`.
+        options: those of `reasoning_gym_pool` (size, seed, split, config), and of PuzzleEnv: halt_max_steps,
+            segment_cost, checker, flat_action, render_mode.
 
     Raises:
         ValueError: as `hrm_rl.puzzles.reasoning_gym.load` does.
     """
-    pool = reasoning_gym_pool(dataset, size=size, seed=seed, split=split, config=config)
-    return PuzzleEnv(_source(pool), drawer=pool.draw, picture=pool.picture, **options)
+    pool, options = _pool_of(dataset, options)
+    return PuzzleEnv(source_of(pool), drawer=pool.draw, picture=pool.picture, **options)
 
 
 def make_vector_env(
     num_envs: int = 1,
     dataset: str = "mini_sudoku",
     *,
-    size: int = 1000,
-    seed: int = 0,
-    split: Split | None = "train",
-    config: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
     **options: Any,
 ) -> PuzzleVectorEnv:
-    """`num_envs` puzzles on a device; arguments as in `make_env`, options those of PuzzleVectorEnv."""
-    pool = reasoning_gym_pool(dataset, size=size, seed=seed, split=split, config=config)
-    return PuzzleVectorEnv(num_envs, _source(pool, device), device=device, **options)
+    """`num_envs` puzzles on a device; other arguments as in `make_env`, options of PuzzleVectorEnv."""
+    pool, options = _pool_of(dataset, options)
+    return PuzzleVectorEnv(num_envs, source_of(pool, device), device=device, **options)
 
 
-def reasoning_gym_source(
-    dataset: str = "mini_sudoku",
-    *,
-    size: int = 1000,
-    seed: int = 0,
-    split: Split | None = "train",
-    config: Mapping[str, Any] | None = None,
-    device: torch.device | str = "cpu",
-) -> PoolSource:
-    """The pool as a source; arguments as in `make_env`."""
-    pool = reasoning_gym_pool(dataset, size=size, seed=seed, split=split, config=config)
-    return _source(pool, device)
+def source_of(pool: ReasoningGymPool, device: torch.device | str = "cpu") -> PoolSource:
+    """The pool as a source; its validator accepts every answer that reasoning-gym gives a full score."""
+    validator = HostValidator(partial(_has_full_score, pool))
+    return PoolSource(pool.arrays, pool.format.vocab_size, device=device, validator=validator)
+
+
+def _has_full_score(
+    pool: ReasoningGymPool, inputs: NDArray[Any], answers: NDArray[Any], labels: NDArray[Any]
+) -> NDArray[np.bool_]:
+    return pool.scores(inputs, answers, labels) >= 1
+
+
+def _pool_of(dataset: str, options: dict[str, Any]) -> tuple[ReasoningGymPool, dict[str, Any]]:
+    """The pool, and the options that are not its own."""
+    names = ("size", "seed", "split", "config")
+    pool = {name: value for name, value in options.items() if name in names}
+    others = {name: value for name, value in options.items() if name not in names}
+    return reasoning_gym_pool(dataset, **pool), others
 
 
 def reasoning_gym_pool(
@@ -93,7 +84,15 @@ def reasoning_gym_pool(
     split: Split | None = "train",
     config: Mapping[str, Any] | None = None,
 ) -> ReasoningGymPool:
-    """`load`, once for the same arguments in a process."""
+    """`hrm_rl.puzzles.reasoning_gym.load`, once in a process for the same arguments.
+
+    Args:
+        dataset: its name.
+        size: puzzles in the pool.
+        seed: of reasoning-gym. Close seeds share puzzles; hold puzzles out by split.
+        split: puzzles for training, or those held out; None mixes them.
+        config: settings of the dataset that are not its defaults.
+    """
     return _pool(dataset, size, seed, split, tuple(sorted((config or {}).items())))
 
 
@@ -102,19 +101,3 @@ def _pool(
     dataset: str, size: int, seed: int, split: Split | None, config: tuple[tuple[str, Any], ...]
 ) -> ReasoningGymPool:
     return load(dataset, size=size, seed=seed, split=split, config=dict(config))
-
-
-def _source(pool: ReasoningGymPool, device: torch.device | str = "cpu") -> PoolSource:
-    validator = host_validator(pool)
-    return PoolSource(pool.arrays, pool.format.vocab_size, device=device, validator=validator)
-
-
-def host_validator(pool: ReasoningGymPool) -> HostValidator:
-    """Accepts every answer to a puzzle of this pool that reasoning-gym gives a full score."""
-    return HostValidator(partial(_has_full_score, pool))
-
-
-def _has_full_score(
-    pool: ReasoningGymPool, inputs: NDArray[Any], answers: NDArray[Any], labels: NDArray[Any]
-) -> NDArray[np.bool_]:
-    return pool.scores(inputs, answers, labels) >= 1

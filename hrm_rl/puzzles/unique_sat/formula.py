@@ -131,7 +131,7 @@ class UniqueSAT(Family):
         truth[:, PAD] = True
         truth[:, FIRST_LITERAL:] = np.concatenate([values == TRUE, values == FALSE], axis=1)
         literals = np.take_along_axis(truth, puzzles[:, n:], axis=1)
-        satisfied = literals.reshape(len(puzzles), -1, 3).any(axis=2).all(axis=1)
+        satisfied = literals.reshape(len(puzzles), -1, 3).any(-1).all(-1)
         return satisfied & ((values == TRUE) | (values == FALSE)).all(axis=1)
 
     def difficulty(self, puzzles: NDArray[np.int32], copies: int = 16) -> NDArray[np.float32]:

@@ -14,11 +14,10 @@ from gymnasium.utils.env_checker import check_env
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.core.vector import to_numpy
 from hrm_rl.envs.families.reasoning_gym import (
-    host_validator,
     make_env,
     make_vector_env,
     reasoning_gym_pool,
-    reasoning_gym_source,
+    source_of,
 )
 from hrm_rl.puzzles import IGNORE_LABEL
 from hrm_rl.puzzles.reasoning_gym import ReasoningGymPool
@@ -142,7 +141,9 @@ def test_row_i_is_a_single_seeded_with_seed_plus_i(play: Any) -> None:
 def test_frozen_and_padded_rows_are_not_asked_of(asked: list[int]) -> None:
     """Three puzzles once each in four rows: the fourth has no labels, and is never right."""
     pool = reasoning_gym_pool(**(EMPTY | {"size": 3}))
-    source = SequentialSource(pool.arrays, pool.format.vocab_size, validator=host_validator(pool))
+    source = SequentialSource(
+        pool.arrays, pool.format.vocab_size, validator=source_of(pool).validator
+    )
     envs = PuzzleVectorEnv(4, source, order="epoch", autoreset_mode="Disabled", checker="valid")
     _, info = envs.reset(seed=0)
     assert (info["labels"][3] == IGNORE_LABEL).all()
@@ -165,7 +166,7 @@ def test_a_pickled_environment_goes_on_alike() -> None:
 
 
 def test_pools_are_shared_and_judge_all_rows_where_none_are_named() -> None:
-    source = reasoning_gym_source(**EMPTY)
+    source = source_of(reasoning_gym_pool(**EMPTY))
     assert reasoning_gym_pool(**EMPTY) is reasoning_gym_pool(**EMPTY)
     puzzles = source.draw(torch.arange(5))
     validator = source.validator
