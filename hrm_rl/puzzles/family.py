@@ -26,7 +26,7 @@ from hrm_rl.puzzles.counter_rng import mix64_array, stream_keys
 from hrm_rl.puzzles.dials import check_dials, range_of
 from hrm_rl.puzzles.files.csv import read_csv, write_csv
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
-from hrm_rl.puzzles.tokens import as_pair, as_shown, as_tokens, is_exact
+from hrm_rl.puzzles.tokens import as_pair, as_shown, as_tokens, check_shape, is_exact
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -151,7 +151,7 @@ class Family:
                 near = did_you_mean(name, known)
                 has = ", ".join(f"{dial} ({words})" for dial, words in known.items())
                 raise ValueError(
-                    f"{name} is not a dial of {cls.name}; {f'{near} ' if near else ''}It has {has}"
+                    f"{name} is not a dial of {cls.name}; {near and f'{near} '}it has {has}"
                 )
         return cls(**dials)
 
@@ -194,7 +194,6 @@ class Family:
         return PuzzleArrays(
             inputs=inputs,
             labels=labels,
-            puzzle_identifiers=np.zeros(count, np.int32),
             rating=self.rate(inputs) if rate else np.full(count, np.nan, np.float32),
             source=tuple(
                 f"{self.source_name}/seed={seed}/{split or 'all'}/{k}" for k in range(count)
@@ -307,9 +306,7 @@ class Family:
         """A puzzle [S] and its draft [S] as an image; cells that differ from the labels [S] are red.
 
         Args:
-            inputs: the puzzle.
-            draft: an answer, also an unfinished one.
-            labels: the stored answer.
+            inputs, draft, labels: as in `draw`, but labels alone are not drawn.
             caption: one line below the board; "" keeps its place empty.
             q: logits (q_halt, q_continue), drawn as bars of their sigmoids; NaN draws an empty bar.
             cell: pixels from one cell to the next, at least 16.
@@ -342,15 +339,6 @@ def in_split(keys: ArrayLike, split: str, salt: int = SPLIT_SALT) -> NDArray[np.
     if split == "test":
         return sixteenth < 4
     return sixteenth == 4 if split == "validation" else sixteenth > 4
-
-
-def check_shape(family: Any, where: object, vocab_size: int, seq_len: int, hint: str = "") -> None:
-    """Raise ValueError if puzzles of that shape, found in `where`, cannot be of the family."""
-    if seq_len != family.seq_len or vocab_size > family.vocab_size:
-        raise ValueError(
-            f"{where} has {seq_len} cells and {vocab_size} tokens a puzzle, {family.words} has "
-            f"{family.seq_len} and {family.vocab_size}: choose the dials that match{hint}"
-        )
 
 
 def check_request(count: int, seed: int, split: str | None) -> None:

@@ -95,3 +95,12 @@ def dihedral(size: int) -> NDArray[np.int64]:
     grid = np.arange(size * size).reshape(size, size)
     turns = [np.rot90(square, k) for square in (grid, grid.T) for k in range(4)]
     return np.stack([turn.ravel() for turn in turns])
+
+
+def check_shape(family: Any, where: object, vocab_size: int, seq_len: int, hint: str = "") -> None:
+    """Raise ValueError if puzzles of that shape, found in `where`, cannot be of the family."""
+    if seq_len != family.seq_len or vocab_size > family.vocab_size:
+        raise ValueError(
+            f"{where} has {seq_len} cells and {vocab_size} tokens a puzzle, {family.words} has "
+            f"{family.seq_len} and {family.vocab_size}: choose the dials that match{hint}"
+        )

@@ -78,15 +78,14 @@ class FamilyData:
         else:
             with about("family"):
                 find_family(self.family)
-            with about("dials"):
-                _ = self.kind
+            _ = self.kind
         check_at_least(self, 1, "train_puzzles", "validation_puzzles")
 
     @property
     def kind(self) -> Family | CustomPuzzles:
         """The family with its dials; custom puzzles have the shape that their folder has."""
         if self.family != CUSTOM:
-            return make_family(self.family, self.dials)
+            return _family(self.family, self.dials)
         metadata = folder_metadata(self)
         if metadata is None:
             raise ValueError(f"family custom needs a dataset folder; {self.file} is not one")
@@ -118,9 +117,11 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
     if family not in (*FAMILIES, CUSTOM):
         with about("family"):
             find_family(family)  # raises
-    if family == "sudoku" and "dials" in changes:
-        raise SettingError("dials are not for sudoku; it has size and extra_givens", "dials")
-    if family != "sudoku":
+    if family == "sudoku":
+        dials = changes.pop("dials", {})
+        _family(family, dials)
+        changes |= dials
+    else:
         foreign = [name for name in ("size", "extra_givens") if name in changes]
         if foreign:
             message = f"{foreign[0]} is a setting of sudoku; {family} has dials"
@@ -150,6 +151,14 @@ def model_needs(data: PuzzleData) -> dict[str, int]:
     if folder is not None:
         needs["num_puzzle_identifiers"] = folder.num_puzzle_identifiers
     return needs
+
+
+def _family(name: str, dials: Mapping[str, Any]) -> Family:
+    """`make_family`, its errors about the setting dials."""
+    try:
+        return make_family(name, dials)
+    except ValueError as error:
+        raise SettingError(str(error), "dials") from None
 
 
 def _kept_dials(data: PuzzleData, family: str) -> Mapping[str, Any]:

@@ -204,7 +204,7 @@ def test_functions_of_a_module_take_the_dials(family: Family) -> None:
         (
             "life",
             {"step": 1},
-            r"did you mean 'steps'[?] It has size \(4 to 32\), steps \(1 to 64\)",
+            r"did you mean 'steps'[?] it has size \(4 to 32\), steps \(1 to 64\)",
         ),
         ("sudoku", {"extra_givens": (3, 2)}, "0 <= least <= most <= 81, got .3, 2"),
     ],
