@@ -5,26 +5,22 @@ halting there. A second head gives the value of thinking on. Halting never chang
 segments of an observation can learn at once, whichever of them acted.
 """
 
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from gymnasium import spaces
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hrm_rl.agents.tokenizer import ObsTokenizer
 from hrm_rl.model import CoreConfig, HRMCore
-from hrm_rl.model.files.weights import write_tensors, write_whole
+from hrm_rl.model.files.weights import read_folder, write_folder
 from hrm_rl.model.recurrence import Carry
 from hrm_rl.settings import SettingError, check_integers, check_interval, check_one_of
 
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 _KIND = "hrm_q_network"
 
 
@@ -117,7 +113,7 @@ class HRMQNetwork(nn.Module):
         core: architecture; a small one by default.
         thinking: halting, and the carry between steps.
         value_scale: unit of the heads; see `HRMPQNConfig.value_scale`.
-        kinds, patch_size, max_tokens: as in `ObsTokenizer`.
+        tokens: options of `ObsTokenizer`: kinds, patch_size, max_tokens.
 
     Raises:
         ValueError: a space that the tokenizer cannot read, or a setting out of range.
@@ -131,24 +127,18 @@ class HRMQNetwork(nn.Module):
         thinking: ThinkingConfig | None = None,
         *,
         value_scale: float = 1.0,
-        kinds: Mapping[str, str] | str | None = None,
-        patch_size: Mapping[str, int] | int | None = None,
-        max_tokens: int = 256,
+        **tokens: Any,
     ) -> None:
         super().__init__()
         self.actions, self.value_scale = actions, value_scale
         check_integers(self, 1, "actions")
         check_interval(self, "(0, inf)", "value_scale")
         core, self.thinking = core or CoreConfig(), thinking or ThinkingConfig()
-        self._tokens = {"kinds": kinds, "patch_size": patch_size, "max_tokens": max_tokens}
-        self.tokenizer = self._tokenizer_of(space, core.hidden_size)
+        self._tokens = tokens
+        self.tokenizer = ObsTokenizer(space, core.hidden_size, **tokens)
         self.core = HRMCore(core)
         self.action_head = nn.Linear(core.hidden_size, actions)
         self.continue_head = nn.Linear(core.hidden_size, 1)
-
-    def _tokenizer_of(self, space: spaces.Space, hidden_size: int) -> ObsTokenizer:
-        options: dict[str, Any] = self._tokens
-        return ObsTokenizer(space, hidden_size, **options)
 
     def initial_carry(self, rows: int) -> Carry:
         """A fresh carry, [rows, tokens, D]."""
@@ -233,13 +223,11 @@ class HRMQNetwork(nn.Module):
     def check_space(self, space: spaces.Space) -> None:
         """Raise ValueError, naming the part that differs, if `space` has other tokens than the network's."""
         with torch.random.fork_rng(devices=[]):
-            other = self._tokenizer_of(space, self.core.config.hidden_size)
+            other = ObsTokenizer(space, self.core.config.hidden_size, **self._tokens)
         other.set_extra_state(self.tokenizer.get_extra_state())
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write config.json and model.safetensors into a folder, each whole or not at all."""
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
         config = {
             "kind": _KIND,
             "actions": self.actions,
@@ -248,8 +236,7 @@ class HRMQNetwork(nn.Module):
             "value_scale": self.value_scale,
             "tokens": self._tokens,
         }
-        write_tensors(folder / WEIGHTS_FILE, self.state_dict())
-        write_whole(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+        write_folder(config, self.state_dict(), directory)
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str], space: spaces.Space) -> "HRMQNetwork":
@@ -260,32 +247,19 @@ class HRMQNetwork(nn.Module):
             ValueError: a file is damaged, or the network was trained on other observations; the message
                 names the part that differs.
         """
-        folder = Path(directory)
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(f"{folder} holds no network: {name} is missing")
-        network = cls._from_config(folder / CONFIG_FILE, space)
+        settings, tensors = read_folder(Path(directory))
         try:
-            tensors = load_file(folder / WEIGHTS_FILE)
-        except SafetensorError as error:
-            raise ValueError(f"{folder / WEIGHTS_FILE} is damaged: {error}") from None
-        try:
-            network.load_state_dict(tensors)
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"{folder} does not fit: {' '.join(str(error).split())}") from None
-        return network
-
-    @classmethod
-    def _from_config(cls, path: Path, space: spaces.Space) -> "HRMQNetwork":
-        """An untrained network with the settings of a file."""
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
             if settings["kind"] != _KIND:
                 raise ValueError(f"its kind is {settings['kind']!r}, not {_KIND!r}")
             core, thinking = CoreConfig(**settings["core"]), ThinkingConfig(**settings["thinking"])
             options = {"value_scale": settings["value_scale"]} | settings["tokens"]
-            return cls(space, settings["actions"], core, thinking, **options)
+            network = cls(space, settings["actions"], core, thinking, **options)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path} does not describe an HRMQNetwork for these observations: {error!r}"
+                f"config.json of {directory} is not for an HRMQNetwork on these observations: {error!r}"
             ) from None
+        try:
+            network.load_state_dict(tensors)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{directory} does not fit: {' '.join(str(error).split())}") from None
+        return network

@@ -39,10 +39,7 @@ def write_pretrained(
     config: HRMConfig, tensors: Mapping[str, Tensor], directory: str | os.PathLike[str]
 ) -> None:
     """Write config.json and model.safetensors; each file appears whole or not at all."""
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS_FILE, tensors)
-    write_whole(folder / CONFIG_FILE, json.dumps(config.to_dict(), indent=2) + "\n")
+    write_folder(config.to_dict(), tensors, directory)
 
 
 def read_pretrained(
@@ -59,21 +56,14 @@ def read_pretrained(
     checkpoints = list_checkpoints(folder)
     if checkpoints and not (folder / WEIGHTS_FILE).exists():
         folder = checkpoints[-1]
-    config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-    for path in (config_path, weights_path):
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder} holds no model: {path.name} is missing")
+    settings, tensors = read_folder(folder)
     try:
-        config = HRMConfig.from_dict(json.loads(config_path.read_text()))
+        config = HRMConfig.from_dict(settings)
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{config_path} is not a model configuration: {error}") from None
+        raise ValueError(f"{folder / CONFIG_FILE} is not a model configuration: {error}") from None
     if forward_dtype is not None:
         config = dataclasses.replace(config, forward_dtype=forward_dtype)
-    try:
-        tensors = load_file(weights_path)
-    except SafetensorError as error:
-        raise ValueError(f"{weights_path} is damaged: {error}") from None
-    return config, tensors, str(weights_path)
+    return config, tensors, str(folder / WEIGHTS_FILE)
 
 
 def fetch_pretrained(source: str | os.PathLike[str], revision: str | None = None) -> Path:
@@ -114,6 +104,35 @@ def read_reference(
     except ValueError as error:
         raise ValueError(f"the settings given for {name} are wrong: {error}") from None
     return config, tensors, name
+
+
+def write_folder(
+    settings: Mapping[str, Any], tensors: Mapping[str, Tensor], directory: str | os.PathLike[str]
+) -> None:
+    """Write config.json and model.safetensors; each file appears whole or not at all."""
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / WEIGHTS_FILE, tensors)
+    write_whole(folder / CONFIG_FILE, json.dumps(settings, indent=2) + "\n")
+
+
+def read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
+    """The content of config.json and the tensors of model.safetensors.
+
+    Raises FileNotFoundError if one is missing, ValueError if one is damaged.
+    """
+    config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+    for path in (config_path, weights_path):
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no model: {path.name} is missing")
+    try:
+        settings = json.loads(config_path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{config_path} is not a model configuration: {error}") from None
+    try:
+        return settings, load_file(weights_path)
+    except SafetensorError as error:
+        raise ValueError(f"{weights_path} is damaged: {error}") from None
 
 
 def write_whole(path: Path, text: str) -> None:

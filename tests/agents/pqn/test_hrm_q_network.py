@@ -183,12 +183,12 @@ def test_damaged_weights_and_a_missing_file_are_named(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"actions": 4}, r"does not fit: .*action_head"),
-        ({"kind": "hrm"}, r"config\.json does not describe an HRMQNetwork.*'hrm'"),
-        ({"actions": "2"}, r"config\.json does not describe"),
-        ({"value_scale": "1"}, r"config\.json does not describe"),
-        ({"tokens": None}, r"config\.json does not describe"),
-        ({"tokens": {"a": 1}}, r"config\.json does not describe"),
-        (None, r"config\.json does not describe"),
+        ({"kind": "hrm"}, r"config\.json of .* is not for an HRMQNetwork.*'hrm'"),
+        ({"actions": "2"}, r"config\.json .* is not for"),
+        ({"value_scale": "1"}, r"config\.json .* is not for"),
+        ({"tokens": None}, r"config\.json .* is not for"),
+        ({"tokens": {"a": 1}}, r"config\.json .* is not for"),
+        (None, r"config\.json is not a model configuration"),
     ],
 )
 def test_a_wrong_configuration_is_named(change: Any, message: str, tmp_path: Path) -> None:
