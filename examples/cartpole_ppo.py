@@ -4,9 +4,9 @@
     python examples/cartpole_ppo.py --seeds 3 4 5 6 7 --figure cartpole.png
     python examples/cartpole_ppo.py --policy mlp                       # SB3's default network instead
 
-One line makes it an HRM: `policy_kwargs=hrm_policy_kwargs(...)`. What keeps the training steady: rewards over
-the spread of returns (VecNormalize), a learning rate that falls, and no further epochs once the policy has
-moved far (target_kl). CartPole is solved at a mean return of 475; the best is 500.
+One line makes it an HRM: `policy_kwargs=hrm_policy_kwargs(...)`. Three things keep the training steady:
+rewards divided by the spread of returns (VecNormalize), a falling learning rate, and no further epochs once
+the policy has moved far (target_kl). CartPole is solved at a mean return of 475; the best is 500.
 """
 
 import json
@@ -29,27 +29,27 @@ from hrm_rl.agents.sb3 import hrm_policy_kwargs
 @dataclass
 class Args:
     seeds: tuple[int, ...] = (0,)
-    """One run for each, one after another."""
+    """One run for each seed."""
     policy: Literal["hrm", "mlp"] = "hrm"
     """The network between the observation and PPO's heads: an HRM, or SB3's default."""
     total_steps: int = 96 * 1024
-    """Steps of the environments, all counted; a rollout has 1024."""
+    """Steps of all environments together; a rollout has 1024."""
     hidden_size: int = 32
     """Width of the HRM."""
     segments: int = 1
     """Reasoning segments for each observation; each has L_cycles updates of L and one of H."""
     L_cycles: int = 1
-    """Updates of L before H's."""
+    """Updates of L before each of H."""
     learning_rate: float = 1e-3
     """Falls linearly to 0."""
     n_epochs: int = 10
-    """Times at most that PPO learns from each step."""
+    """Largest number of passes over a rollout."""
     target_kl: float = 0.03
-    """PPO ends a rollout's epochs when the policy has moved 1.5 times as far, by KL divergence."""
+    """PPO ends the epochs once the policy has moved by 1.5 times this KL divergence."""
     evaluation_episodes: int = 100
-    """After training, in environments of other seeds, always taking the likeliest action."""
+    """Episodes after training, with other seeds and the most probable action."""
     figure: str | None = None
-    """PNG to write the learning curves to; needs matplotlib."""
+    """PNG file for the learning curves; needs matplotlib."""
 
 
 class Curve(BaseCallback):
@@ -69,13 +69,13 @@ class Curve(BaseCallback):
 
 
 def train(args: Args, seed: int) -> tuple[dict[str, Any], Curve]:
-    """One run: its figures and its curve."""
+    """Train once; return the figures and the curve."""
     hrm = hrm_policy_kwargs(args.hidden_size, args.segments, num_heads=2, L_cycles=args.L_cycles)
     network: dict[str, Any] = {"policy_kwargs": hrm} if args.policy == "hrm" else {}
     envs = make_vec_env("CartPole-v1", n_envs=8, seed=seed)
     model = PPO(
         "MlpPolicy",
-        # Actor and critic share the HRM: at values of up to 100 the critic's gradient would rule it.
+        # Actor and critic share the HRM; at values up to 100 the critic's gradient would dominate.
         VecNormalize(envs, norm_obs=False, norm_reward=True),
         learning_rate=lambda left: args.learning_rate * left,
         n_steps=128,
@@ -108,7 +108,7 @@ def train(args: Args, seed: int) -> tuple[dict[str, Any], Curve]:
 
 
 def draw(path: str, curves: dict[int, Curve], results: list[dict[str, Any]]) -> None:
-    """Returns of training episodes, averaged over 20, against steps."""
+    """Plot the returns of training episodes, averaged over 20, against steps."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -129,7 +129,7 @@ def draw(path: str, curves: dict[int, Curve], results: list[dict[str, Any]]) -> 
 
 
 def main(args: Args) -> list[dict[str, Any]]:
-    torch.set_num_threads(1)  # networks this small are faster so
+    torch.set_num_threads(1)  # faster for networks this small
     results, curves = [], {}
     for seed in args.seeds:
         result, curves[seed] = train(args, seed)

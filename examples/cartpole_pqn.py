@@ -4,8 +4,8 @@
     python examples/cartpole_pqn.py --seeds 3 4 5 --plot curve.png  # three runs and their learning curves
     python examples/cartpole_pqn.py --halting learned               # how long to think is learned too
 
-An HRM reads each observation as a few tokens, thinks about it, and does the action of the highest value.
-With `learned` it may take two segments. Solved is 475, the best 500; docs/pqn.md says how steady this is.
+An HRM reads each observation as a few tokens, thinks about it, and takes the action with the highest value.
+With `learned` it may think for two segments. CartPole is solved at 475 of 500; docs/pqn.md has more runs.
 """
 
 import time
@@ -28,25 +28,25 @@ from hrm_rl.model import CoreConfig
 @dataclass
 class Args:
     seeds: tuple[int, ...] = (0,)
-    """One run each."""
+    """One run for each seed."""
     steps: int = 200_000
-    """Steps of training, all environments counted."""
+    """Training steps of all environments together."""
     num_envs: int = 16
-    """CartPoles side by side."""
+    """Number of environments."""
     halting: str = "fixed:1"
-    """Segments about an observation, `fixed:N`; or `learned`, at most two."""
+    """Segments for each observation: `fixed:N`, or `learned`, at most two."""
     segment_cost: float = 0.01
-    """What the second segment costs under `learned`; a step pays 1."""
+    """Cost of the second segment under `learned`; a step pays 1."""
     episodes: int = 100
-    """Played greedily after training."""
+    """Greedy episodes after training."""
     plot: str | None = None
-    """Where to draw the learning curves (needs matplotlib)."""
+    """File for the learning curves (needs matplotlib)."""
     save: str | None = None
-    """Folder to keep the last network in."""
+    """Folder for the last network."""
 
 
 def make_envs(count: int) -> ToTorch:
-    """CartPoles that reset in the step that ends an episode, as tensors."""
+    """Make CartPoles with SAME_STEP autoreset that return tensors."""
     return ToTorch(
         gym.make_vec(
             "CartPole-v1",
@@ -58,7 +58,7 @@ def make_envs(count: int) -> ToTorch:
 
 
 def settings(args: Args) -> HRMPQNConfig:
-    """Chosen on seeds from 100 on; 0 to 2 were seen with others that failed (docs/pqn.md)."""
+    """Settings chosen on seeds from 100 on; seeds 0 to 2 were used with failed ones (docs/pqn.md)."""
     return HRMPQNConfig(
         total_steps=args.steps,
         rollout=16,
@@ -69,14 +69,14 @@ def settings(args: Args) -> HRMPQNConfig:
         q_lambda=0.8,
         epsilon_fraction=0.5,
         max_grad_norm=1.0,
-        value_scale=50.0,  # 1 / (1 - gamma): the return of an episode without end
+        value_scale=50.0,  # 1 / (1 - gamma), the return of an endless episode
         core=CoreConfig(hidden_size=64, L_cycles=1),
         thinking=ThinkingConfig(args.halting, max_segments=2, segment_cost=args.segment_cost),
     )
 
 
 def train(args: Args, seed: int) -> tuple[HRMQNetwork, Evaluation, np.ndarray]:
-    """A trained network, its evaluation, and [updates, 3]: steps, return, segments."""
+    """Return a trained network, its evaluation, and [updates, 3]: steps, return, segments."""
     curve: list[tuple[int, Tensor, Tensor]] = []
     every = max(1, args.steps // (16 * args.num_envs) // 10)
 
@@ -96,18 +96,18 @@ def train(args: Args, seed: int) -> tuple[HRMQNetwork, Evaluation, np.ndarray]:
 
 
 def mean(values: np.ndarray) -> float:
-    """Of those that are there: updates in which no episode ended have no return."""
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if len(there) else float("nan")
+    """The mean without NaN, the return of updates in which no episode ended."""
+    found = values[~np.isnan(values)]
+    return float(found.mean()) if len(found) else float("nan")
 
 
 def smooth(steps: np.ndarray, values: np.ndarray, width: int = 4000) -> np.ndarray:
-    """Means over the last `width` steps."""
+    """Moving means over `width` steps."""
     return np.array([mean(values[(steps > s - width) & (steps <= s)]) for s in steps])
 
 
 def draw(curves: dict[int, np.ndarray], path: str) -> None:
-    """Returns of episodes, and segments a step, over training."""
+    """Plot the return of episodes and the segments for each step over training."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,13 +1,13 @@
 """Memory with an HRM: the carry kept between steps as a recurrent state, by sb3-contrib's RecurrentPPO.
 
     python examples/memory_recurrent_ppo.py                     # recalls a cue after 4 blank steps, a minute
-    python examples/memory_recurrent_ppo.py --carry reset       # the same without memory: a quarter right
+    python examples/memory_recurrent_ppo.py --carry reset       # without memory: a quarter right
     python examples/memory_recurrent_ppo.py --no-through-time   # HRM's one-step gradient in time, too
     python examples/memory_recurrent_ppo.py --policy lstm       # sb3-contrib's LSTM, about as many parameters
     python examples/memory_recurrent_ppo.py --env MiniGrid-MemoryS7-v0    # with the extra minigrid
 
-In `HRM/CueRecall-v0` a symbol is shown once, and has to be named when asked for some steps later.
-What the figures came to, over several seeds, is in docs/recurrent.md.
+In `HRM/CueRecall-v0` a symbol is shown once and must be named some steps later. docs/recurrent.md has results
+over several seeds.
 """
 
 import json
@@ -32,9 +32,9 @@ CUE_RECALL = "HRM/CueRecall-v0"
 @dataclass
 class Args:
     env: str = CUE_RECALL
-    """Any environment with an observation that ObsTokenizer takes."""
+    """Any environment whose observation ObsTokenizer can read."""
     delay: int = 4
-    """Of cue recall: steps between the cue, one of four, and the question."""
+    """Steps between the cue, one of four, and the query in cue recall."""
     policy: Literal["hrm", "lstm"] = "hrm"
     """lstm: sb3-contrib's policy, for comparison."""
     carry: Literal["keep", "reset"] = "keep"
@@ -42,33 +42,33 @@ class Args:
     through_time: bool = True
     """Let gradients pass between steps, as an LSTM's do."""
     segments: int = 1
-    """Segments of thought at each step."""
+    """Segments at each step."""
     hidden_size: int = 32
     """Width D of the HRM's tokens."""
     tokens: int | None = None
-    """Tokens whose state is kept; all of the observation's by default, 4 in MiniGrid."""
+    """Tokens of the state; by default all of the observation's, 4 in MiniGrid."""
     lstm_hidden_size: int = 56
     """Width of the LSTM."""
     steps: int = 25_000
     """Steps of all environments together."""
     num_envs: int = 64
-    """Environments side by side."""
+    """Number of environments."""
     rollout: int = 12
-    """Steps of each between two updates; two episodes of cue recall, as it is set here."""
+    """Steps of each environment between updates; by default two episodes of cue recall."""
     batch_size: int = 384
-    """Steps an optimizer step."""
+    """Steps in a minibatch."""
     epochs: int = 8
-    """Times every step is learned from."""
+    """Passes over a rollout."""
     lr: float = 2e-3
     """Learning rate; falls linearly to 0."""
     entropy: float = 0.01
     """Weight of the policy's entropy."""
     episodes: int = 500
-    """Of the evaluation, with the likeliest action always taken."""
+    """Episodes of the evaluation, with the most probable action."""
     seed: int = 0
-    """Seeds weights, environments and exploration."""
+    """Seed of weights, environments and exploration."""
     json: bool = False
-    """End with one line of JSON: settings, learning curve, result."""
+    """Print a last line of JSON: settings, learning curve, result."""
 
 
 class Curve(BaseCallback):
@@ -91,7 +91,7 @@ class Curve(BaseCallback):
 
 
 def make_envs(args: Args, count: int, seed: int) -> Any:
-    """`count` environments side by side, their observations made plain for SB3."""
+    """Make `count` environments with observations that SB3 accepts."""
     minigrid = args.env.startswith("MiniGrid")
     return make_vec_env(
         f"minigrid:{args.env}" if minigrid else args.env,
@@ -114,7 +114,7 @@ def make_model(args: Args) -> RecurrentPPO:
         "through_time": args.through_time,
         "tokens": 4 if args.tokens is None and args.env.startswith("MiniGrid") else args.tokens,
     }
-    if args.policy == "lstm":  # actor and critic share it as they share the HRM
+    if args.policy == "lstm":  # shared by actor and critic, like the HRM
         policy = "MultiInputLstmPolicy" if args.env.startswith("MiniGrid") else "MlpLstmPolicy"
         settings = {"shared_lstm": True, "enable_critic_lstm": False}
         settings |= {"net_arch": heads, "lstm_hidden_size": args.lstm_hidden_size}

@@ -3,14 +3,14 @@
     pip install "hrm_rl[minigrid]"
     python examples/minigrid_ppo.py --env MiniGrid-Empty-8x8-v0
     python examples/minigrid_ppo.py --env MiniGrid-DoorKey-5x5-v0
-    python examples/minigrid_ppo.py --env MiniGrid-DoorKey-5x5-v0 --policy default   # SB3's own network
+    python examples/minigrid_ppo.py --env MiniGrid-DoorKey-5x5-v0 --policy default   # SB3's default network
     python examples/minigrid_ppo.py --plot curves.png          # draws every run under --out
 
-The agent sees 7x7 cells of three ids (object, colour, state) and where it faces. `PlainObservation`
-keeps SB3 from taking them for a picture; the tokenizer makes a token of every 4x4 cells, and one of the
-direction; HRM thinks about them and its summary token is what PPO's heads see. As in SB3's own network,
-actor and critic share no weights: each has an HRM. Training stops at the first evaluation (50 episodes,
-actions drawn as in training) whose mean return reaches --goal.
+The agent sees 7x7 cells of three ids (object, colour, state) and its direction. `PlainObservation` keeps SB3
+from treating them as a picture; the tokenizer makes one token of every 4x4 cells and one of the direction;
+an HRM thinks about them, and PPO's heads read its summary token. As in SB3's network, actor and critic
+share no weights: each has an HRM. Training stops at the first evaluation (50 episodes, actions drawn as in
+training) whose mean return reaches --goal.
 """
 
 from dataclasses import dataclass
@@ -39,16 +39,16 @@ class Args:
     """default: SB3's MultiInputPolicy, two layers of 64 on the same observations."""
     seed: int = 0
     steps: int = 150_000
-    """At most so many steps of the environments, all rows counted."""
+    """Largest number of steps of all environments together."""
     goal: float = 0.9
-    """Mean return at which to stop; MiniGrid pays 1 - 0.9 * steps / limit at the goal, else 0."""
+    """Mean return that ends the training; MiniGrid pays 1 - 0.9 * steps / limit at the goal, else 0."""
     hidden_size: int = 32
     segments: int = 1
     """Reasoning segments for each observation."""
     L_cycles: int = 1
-    """Updates of L before H's; one of each suffices here, and all of it carries gradient."""
+    """Updates of L before each of H; one suffices here, and the whole segment is differentiated."""
     patch: int = 4
-    """Side of the square of cells that becomes one token; 1: a token a cell."""
+    """Side of the square of cells that becomes one token; 1: one token for each cell."""
     start: Literal["zero", "drawn"] = "zero"
     """HRM's fresh carry."""
     share: bool = False
@@ -67,7 +67,7 @@ class Args:
 
 
 def make_envs(args: Args, count: int, seed: int) -> VecEnv:
-    """Environments without the mission, which says the same in every episode of these."""
+    """Make environments without the mission, which is the same in every episode."""
     drop = {"drop": ("mission",)}
     return make_vec_env(
         args.env, count, seed=seed, wrapper_class=PlainObservation, wrapper_kwargs=drop
@@ -75,7 +75,7 @@ def make_envs(args: Args, count: int, seed: int) -> VecEnv:
 
 
 def train(args: Args) -> Path:
-    """The whole run; gives its folder: evaluations.npz (the learning curve), model, TensorBoard."""
+    """Train; return the folder of evaluations.npz (the learning curve), model and TensorBoard."""
     folder = args.out / args.env / f"{args.policy}-{args.seed}"
     core = {"num_heads": 2, "L_cycles": args.L_cycles}
     read = {"patch_size": {"image": args.patch}, "start": args.start}
@@ -111,7 +111,7 @@ def train(args: Args) -> Path:
 
 
 def plot(args: Args) -> None:
-    """A panel for every environment, a line for every run."""
+    """Plot a panel for every environment and a line for every run."""
     import matplotlib.pyplot as plt
 
     envs = sorted(folder for folder in args.out.iterdir() if folder.is_dir())
@@ -120,10 +120,10 @@ def plot(args: Args) -> None:
         seen = set()
         for run in sorted(folder.glob("*/evaluations.npz")):
             policy = run.parent.name.rpartition("-")[0]
-            told = np.load(run)
+            curve = np.load(run)
             label = "_" if policy in seen else policy
             color = "C0" if policy == "hrm" else "C1"
-            panel.plot(told["timesteps"], told["results"].mean(1), color, alpha=0.8, label=label)
+            panel.plot(curve["timesteps"], curve["results"].mean(1), color, alpha=0.8, label=label)
             seen.add(policy)
         panel.axhline(args.goal, color="grey", linewidth=0.8, linestyle=":")
         panel.set(title=folder.name, xlabel="steps", ylabel="mean return, 50 episodes", ylim=(0, 1))
@@ -137,8 +137,8 @@ def main(args: Args) -> None:
         plot(args)
         return
     folder = train(args)
-    told = np.load(folder / "evaluations.npz")
-    mean, steps = told["results"].mean(1), told["timesteps"]
+    curve = np.load(folder / "evaluations.npz")
+    mean, steps = curve["results"].mean(1), curve["timesteps"]
     solved = np.flatnonzero(mean >= args.goal)
     verdict = f"{steps[solved[0]]:,} steps" if len(solved) else f"not within {steps[-1]:,} steps"
     print(f"mean return {args.goal} reached: {verdict} (last {mean[-1]:.3f}); {folder}")

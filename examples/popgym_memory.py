@@ -6,8 +6,8 @@
     python examples/popgym_memory.py --env popgym-RepeatPreviousEasy-v0
     python examples/popgym_memory.py --plot curves.png      # draws every run under --out
 
-In RepeatFirst cards are dealt one by one, and every answer has to be the suit of the very first:
-nothing but memory tells it. 51 answers, each 1/51 or -1/51: a perfect memory returns 1, guessing -0.5.
+In RepeatFirst cards are dealt one by one, and every answer must be the suit of the first, which only memory
+provides. Each of 51 answers pays 1/51 or -1/51: a perfect memory returns 1, guessing -0.5.
 `HRMRecurrentPolicy` keeps the carry between steps of the environment as its recurrent state.
 """
 
@@ -34,22 +34,22 @@ class Args:
 
     env: str = "popgym-RepeatFirstEasy-v0"
     carry: Literal["keep", "reset"] = "keep"
-    """reset: the carry starts afresh at every step, so nothing is remembered."""
+    """reset: every step starts from a fresh carry, so nothing is remembered."""
     seed: int = 0
     steps: int = 150_000
-    """Steps of the environments, all rows counted."""
+    """Steps of all environments together."""
     hidden_size: int = 32
     num_envs: int = 64
     rollout: int = 51
-    """Steps of a row between updates: here a whole episode, through which gradients pass."""
+    """Steps of an environment between updates: a whole episode, through which gradients pass."""
     batch_size: int = 816
     epochs: int = 4
     learning_rate: float = 2e-3
     gamma: float = 0.0
-    """Answers change nothing that comes later, so every answer is judged by its own reward."""
+    """Answers change nothing later, so only their immediate reward counts."""
     ent_coef: float = 0.01
     episodes: int = 100
-    """Of the evaluation, deterministic."""
+    """Episodes of the evaluation, deterministic."""
     out: Path = Path("runs/popgym")
     plot: Path | None = None
     """Draw the runs under `out` into this file instead of training."""
@@ -63,9 +63,9 @@ class Curve(BaseCallback):
         self.points: list[tuple[int, float]] = []
 
     def _on_rollout_end(self) -> None:
-        told = self.model.ep_info_buffer
-        if told:
-            mean = sum(episode["r"] for episode in told) / len(told)
+        episodes = self.model.ep_info_buffer
+        if episodes:
+            mean = sum(episode["r"] for episode in episodes) / len(episodes)
             self.points.append((self.num_timesteps, mean))
             print(f"step {self.num_timesteps:7d}  return {mean:6.3f}", flush=True)
 
@@ -74,7 +74,7 @@ class Curve(BaseCallback):
 
 
 def train(args: Args) -> dict[str, object]:
-    """The whole run: learning curve, and the return after it."""
+    """Train; return the learning curve and the final return."""
     model = RecurrentPPO(
         HRMRecurrentPolicy,
         make_vec_env(args.env, args.num_envs, seed=args.seed),
@@ -111,7 +111,7 @@ def train(args: Args) -> dict[str, object]:
 
 
 def plot(args: Args) -> None:
-    """A line for every run."""
+    """Plot a line for every run."""
     import matplotlib.pyplot as plt
 
     figure, panel = plt.subplots(figsize=(5.5, 3.2))

@@ -1,4 +1,4 @@
-"""Hyperparameters for rl-zoo3, in its own form; `-conf` takes this file.
+"""Hyperparameters for rl-zoo3, to be passed as `-conf`.
 
     pip install rl_zoo3 hrm_rl
     python -m rl_zoo3.train --algo ppo --env HRM/Halting-v0 --gym-packages hrm_rl \\
@@ -6,7 +6,7 @@
     python -m rl_zoo3.enjoy --algo ppo --env HRM/Halting-v0 --gym-packages hrm_rl -f logs \\
         --env-kwargs segment_cost:0.05 --no-render -n 1000
 
-The second entry puts an HRM into the policy, in an environment that is nobody's puzzle.
+The second entry trains a policy with an HRM in an ordinary environment.
 """
 
 from hrm_rl.agents.sb3 import hrm_policy_kwargs
@@ -19,7 +19,7 @@ hyperparams = {
         "n_steps": 128,
         "batch_size": 512,
         "n_epochs": 4,
-        "gamma": 1.0,  # episodes are short, and thinking is paid for as it is done
+        "gamma": 1.0,  # episodes are short, and each segment is paid for at once
         "learning_rate": 2e-3,
     },
     "CartPole-v1": {  # the settings of cartpole_ppo.py

@@ -1,12 +1,12 @@
-"""Think before you walk: a maze where thinking pays, and an agent that learns when it does.
+"""Think before you walk: a maze in which thinking pays, and an agent that learns when it does.
 
     python examples/think_before_you_walk.py --seeds 2 3 4 --figure thinking_maze.png
 
-A small HRM learns to plan from labels: which rooms of `OneWayMaze` lead to the exit, and which door is
-right, after every segment, as in the paper's puzzles. Then it is frozen, and two heads on it learn from
-rewards alone what doors are worth, and thinking on, which costs. It walks with 1, 2 or 4 segments a door,
-or as many as its Q head asks for; so does one that only ever had 1; and an MLP that reads its thoughts
-learns from rewards when to think and which door to take, as actions of a `ThinkingWrapper`.
+A small HRM learns to plan from labels after every segment, as in the paper's puzzles: which rooms of
+`OneWayMaze` lead to the exit, and which door is right. Then it is frozen, and two heads learn from rewards
+alone the value of each door and of thinking on, which has a cost. It walks with 1, 2 or 4 segments at each
+door, or with as many as its Q head chooses; so does an HRM trained with one segment only; and an MLP that
+reads the HRM's latent learns when to think and which door to take, as actions of a `ThinkingWrapper`.
 """
 
 from dataclasses import dataclass
@@ -28,17 +28,17 @@ from hrm_rl.envs.one_way_maze import OneWayMaze, leads_out
 from hrm_rl.model import CoreConfig
 
 DEPTH, maze = 6, partial(OneWayMaze, 6)  # up to five look-ups to the exit behind the right door
-PRICE: Any = {"max_segments": 4, "segment_cost": 0.05}  # a right door pays 1
+THINKING: Any = {"max_segments": 4, "segment_cost": 0.05}  # a right door pays 1
 WAYS = {"only 1": "fixed:1", "1": "fixed:1", "2": "fixed:2", "4": "fixed:4", "Q head": "q"}
 
 
 @dataclass(frozen=True)
 class Args:
     seeds: tuple[int, ...] = (2,)
-    updates: int = 1_500  # from 128 labelled plans each
-    steps: int = 40_000  # of the maze, with rewards; thoughts are among the MLP's
-    episodes: int = 300  # to judge by
-    figure: str = ""  # a file
+    updates: int = 1_500  # each on 128 labelled plans
+    steps: int = 40_000  # in the maze, with rewards; the MLP's include thoughts
+    episodes: int = 300  # of the evaluation
+    figure: str = ""  # a file name
 
 
 def vector(make: Any, rows: int) -> ToTorch:
@@ -54,7 +54,7 @@ def learn_to_plan(network: HRMQNetwork, seed: int, updates: int) -> None:
         optimizer.param_groups[0]["lr"] = 3e-3 * min((update + 1) / 100, 1 - update / updates)
         plan = np.stack([env.reset()[0] for _ in range(128)])  # [128, rooms, 1, 2]
         out, behind_left = leads_out(plan), plan[..., 0, 1] % 3 == 1
-        left = (out & behind_left).any(1, keepdims=True)  # asked of the summary token
+        left = (out & behind_left).any(1, keepdims=True)  # answered by the summary token
         labels = torch.tensor(np.concatenate([left, out], 1)).float()
         x, carry, loss = network.tokenizer(torch.tensor(plan)), network.initial_carry(128), 0.0
         for _ in range(network.thinking.segments):
@@ -67,28 +67,28 @@ def learn_to_plan(network: HRMQNetwork, seed: int, updates: int) -> None:
 
 
 def learn(halting: str, seed: int, args: Args) -> tuple[HRMQNetwork, list[tuple[int, float]]]:
-    """Planning, then walking; and the curve of walking, right doors a walk less the price."""
+    """Learn to plan, then to walk; also return the curve of right doors a walk less the cost."""
     torch.manual_seed(seed)
     core = CoreConfig(hidden_size=32, num_heads=2, L_cycles=1)  # a segment is two blocks
-    network = HRMQNetwork(maze().observation_space, 2, core, ThinkingConfig(halting, **PRICE))
+    network = HRMQNetwork(maze().observation_space, 2, core, ThinkingConfig(halting, **THINKING))
     learn_to_plan(network, seed, args.updates)
     torch.nn.ModuleList([network.tokenizer, network.core]).requires_grad_(False)
-    # With gamma 0, as every door pays by itself.
+    # With gamma 0, since every door pays at once.
     pqn = HRMPQNConfig(args.steps, 4, lr=1e-2, gamma=0, epsilon_start=0.5, epsilon_fraction=0.3)
     walks, test, curve = vector(maze, 64), vector(maze, 64), []
 
     def report(steps: int, network: HRMQNetwork, metrics: dict[str, torch.Tensor]) -> None:
         if steps % 5120 == 0 or steps == 256:
             played = evaluate(network, test, 256, seed=10_000)
-            price = PRICE["segment_cost"] * played.mean_segments * played.lengths.mean()
-            curve.append((steps, float(played.returns.mean() - price)))
+            cost = THINKING["segment_cost"] * played.mean_segments * played.lengths.mean()
+            curve.append((steps, float(played.returns.mean() - cost)))
 
     return train_hrm(walks, pqn, seed=seed, network=network, report=report), curve
 
 
 def thinker(network: HRMQNetwork, seed: int, args: Args) -> tuple[gym.Env[Any, Any], Any]:
     def make() -> gym.Env[Any, Any]:
-        env = ThinkingWrapper(maze(), HRMReasoner.of_network(network), **PRICE)
+        env = ThinkingWrapper(maze(), HRMReasoner.of_network(network), **THINKING)
         return gym.wrappers.FlattenObservation(gym.wrappers.FilterObservation(env, ["thought"]))
 
     mlp = train(vector(make, 32), PQNConfig(args.steps), seed=seed)
@@ -96,7 +96,7 @@ def thinker(network: HRMQNetwork, seed: int, args: Args) -> tuple[gym.Env[Any, A
 
 
 def judge(env: gym.Env[Any, Any], act: Any, args: Args) -> dict[str, Any]:
-    """Right doors a walk less the price, walks that get out, segments a door; these by look-ups."""
+    """Right doors a walk less the cost, walks that reach the exit, segments a door, also by look-ups."""
     paid, out, doors = 0.0, 0.0, []
     for episode in range(args.episodes):
         obs, info = env.reset(seed=1_000_000 + episode)
@@ -121,9 +121,9 @@ def draw(runs: list[dict[str, Any]], path: str) -> None:
         right.plot(np.mean([r["judged"][name]["by"] for r in runs], 0), f"C{i}o-", label=name)
         curves = [run["curves"].get(name, [(0, np.nan)]) for run in runs]
         left.plot(*np.transpose(curves), f"C{i}")  # a line a seed
-    left.set(xlabel="steps of the maze, after planning", ylabel="right doors a walk, less price")
+    left.set(xlabel="steps of the maze, after planning", ylabel="right doors a walk, less cost")
     right.set(xlabel="look-ups behind the right door", ylabel="segments")
-    right.legend(fontsize=8, ncols=2, loc=(0.5, 0.11))  # the colours of both
+    right.legend(fontsize=8, ncols=2, loc=(0.5, 0.11))  # for both panels
     figure.savefig(path, dpi=110)
 
 
@@ -134,7 +134,7 @@ def main(args: Args) -> list[dict[str, Any]]:
         judged = {}
         for name, rule in WAYS.items():
             reasoner = HRMReasoner.of_network(only_1 if name == "only 1" else network)
-            walk = HaltedThinking(maze(), reasoner, rule, **PRICE)
+            walk = HaltedThinking(maze(), reasoner, rule, **THINKING)
             judged[name] = judge(walk, lambda obs, info: info["reasoner_action"], args)
         judged["an action"] = judge(*thinker(network, seed, args), args)
         curves = {"only 1": curve_1, "Q head": curve}

@@ -1,8 +1,6 @@
 """The examples run, and the one-file learner does what the package's does."""
 
 import ast
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -17,17 +15,10 @@ from hrm_rl.training.presets import find_preset
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SCRIPT = EXAMPLES / "halting_q_learning.py"
 
-pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="runs in a checkout")
-
 
 @pytest.fixture(scope="module")
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("halting_q_learning", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def example(load_example) -> ModuleType:
+    return load_example("halting_q_learning")
 
 
 def small(example: ModuleType, **changes):

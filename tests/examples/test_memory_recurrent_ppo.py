@@ -1,28 +1,16 @@
 """examples/memory_recurrent_ppo.py runs with either policy, and ends with its result as JSON."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 pytest.importorskip("sb3_contrib")
 
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "memory_recurrent_ppo.py"
-
-pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="runs in a checkout")
-
 
 @pytest.fixture(scope="module")
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("memory_recurrent_ppo", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def example(load_example) -> ModuleType:
+    return load_example("memory_recurrent_ppo")
 
 
 def small(example: ModuleType, **changes):

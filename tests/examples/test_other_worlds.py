@@ -1,32 +1,16 @@
 """The examples in other people's environments run, and write the curves that they draw."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-
-pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="runs in a checkout")
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.mark.parametrize("policy", ["hrm", "default"])
-def test_minigrid(policy: str, tmp_path: Path, capsys) -> None:
+def test_minigrid(policy: str, load_example, tmp_path: Path, capsys) -> None:
     pytest.importorskip("minigrid")
-    example = load("minigrid_ppo")
+    example = load_example("minigrid_ppo")
     args = example.Args(
         env="MiniGrid-Empty-5x5-v0",
         policy=policy,
@@ -50,10 +34,10 @@ def test_minigrid(policy: str, tmp_path: Path, capsys) -> None:
     assert (tmp_path / "curves.png").stat().st_size > 5_000
 
 
-def test_popgym(tmp_path: Path) -> None:
+def test_popgym(load_example, tmp_path: Path) -> None:
     pytest.importorskip("popgym")
     pytest.importorskip("sb3_contrib")
-    example = load("popgym_memory")
+    example = load_example("popgym_memory")
     sizes = {"steps": 204, "num_envs": 2, "batch_size": 102, "epochs": 1, "episodes": 2}
     for carry in ("keep", "reset"):
         example.main(example.Args(carry=carry, out=tmp_path, hidden_size=16, **sizes))
@@ -66,7 +50,7 @@ def test_popgym(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").stat().st_size > 5_000
 
 
-def test_rl_zoo3_reads_the_hyperparameters() -> None:
+def test_rl_zoo3_reads_the_hyperparameters(load_example) -> None:
     """In the form that its `-conf` takes: a dict by environment, of what the algorithm takes, but for
     `n_timesteps` and `normalize`, which rl-zoo3 reads itself."""
     from stable_baselines3 import PPO
@@ -74,7 +58,7 @@ def test_rl_zoo3_reads_the_hyperparameters() -> None:
 
     import hrm_rl  # noqa: F401 (registers the environments)
 
-    hyperparams = load("rl_zoo3_hyperparams").hyperparams
+    hyperparams = load_example("rl_zoo3_hyperparams").hyperparams
     assert set(hyperparams) == {"HRM/Halting-v0", "CartPole-v1"}
     for name, settings in hyperparams.items():
         settings = {

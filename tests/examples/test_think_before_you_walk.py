@@ -1,26 +1,14 @@
 """The thinking example runs, draws, and stays one readable file."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-SCRIPT = EXAMPLES / "think_before_you_walk.py"
-
-pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="runs in a checkout")
-
 
 @pytest.fixture(scope="module")
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("think_before_you_walk", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def example(load_example) -> ModuleType:
+    return load_example("think_before_you_walk")
 
 
 def test_it_runs_and_draws(example: ModuleType, tmp_path: Path) -> None:
@@ -38,7 +26,6 @@ def test_it_runs_and_draws(example: ModuleType, tmp_path: Path) -> None:
         assert 0 <= found["out"] <= 1 and len(found["by"]) == example.DEPTH
         assert all(fewest <= segments <= limit for segments in (found["segments"], *found["by"]))
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) < 150
 
 
 @pytest.mark.slow

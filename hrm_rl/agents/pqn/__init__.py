@@ -102,8 +102,9 @@ class Rollout(NamedTuple):
     cut: Tensor  # [T, B] bool: truncated; the next row belongs to another episode
 
 
-Report = Callable[[int, QNetwork, dict[str, Tensor]], None]
-"""`report(steps so far, network, metrics)`, after each update; metrics are tensors on the device."""
+Report = Callable[[int, Any, dict[str, Tensor]], None]
+"""`report(steps so far, network, metrics)`, after each update; metrics are tensors on the device: loss,
+reward, value and, with an HRM, segments and episode_return (NaN if no episode ended)."""
 
 
 def train(
@@ -209,15 +210,9 @@ def fit(
     config: QLearningConfig,
     generator: torch.Generator,
 ) -> Tensor:
-    """Take the config's epochs of minibatch steps; return the mean loss.
+    """Take the config's epochs of minibatch steps on `loss_of(network, minibatch)`; return the mean loss.
 
-    Args:
-        network: trained.
-        loss_of: the loss of `(network, minibatch)`.
-        batch: nested tensors whose first axis counts steps.
-        optimizer: of the network's parameters.
-        config: epochs, minibatches and the limit on the gradient.
-        generator: of the order of steps.
+    `batch` is nested tensors whose first axis counts steps; `generator` draws their order.
     """
     leaves: list[Tensor] = []
     map_tensors(leaves.append, batch)

@@ -20,7 +20,6 @@ so they would come to halt early, act worse, and learn to think again.
     print(evaluate(network, envs, episodes=100))
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,6 +30,7 @@ from torch import Tensor
 
 from hrm_rl.agents.pqn import (
     QLearningConfig,
+    Report,
     Rollout,
     count_actions,
     explore,
@@ -77,11 +77,6 @@ class Lesson(NamedTuple):
     target: Tensor  # [B]: its return
     segments: Tensor  # [B]: run before it
     taught: Tensor  # [B, K] bool: the segments that learn from the return
-
-
-Report = Callable[[int, HRMQNetwork, dict[str, Tensor]], None]
-"""`report(steps so far, network, metrics)`, after each update; metrics are tensors on the device:
-loss, reward, value, segments, and episode_return (NaN if no episode ended)."""
 
 
 def train_hrm(
@@ -143,17 +138,9 @@ def play(
 ) -> tuple[HRMRollout, Any, Carry]:
     """Step every environment `length` times, each by the values of the segment that it halted with.
 
-    Args:
-        envs: the environments.
-        network: chooses the actions.
-        obs: the present observations.
-        carry: the carry to think on from; used with `carry="keep"` only.
-        length: number of steps.
-        epsilon: for each environment by itself, the probability of a random action and, drawn
-            separately, of a random number of segments.
-        generator: of the draws.
-
-    Returns the steps, and obs and carry to continue from.
+    Starts from the observations `obs` and, with `carry="keep"`, from `carry`. `epsilon` is, for each
+    environment by itself, the probability of a random action and, drawn separately, of a random number of
+    segments. Returns the steps, and obs and carry to continue from.
     """
     keep = network.thinking.carry == "keep"
     thinking: dict[str, Any] = {"epsilon": epsilon, "generator": generator}
@@ -221,18 +208,10 @@ class Evaluation:
 def evaluate(
     network: HRMQNetwork, envs: VectorEnv, episodes: int = 100, seed: int | None = None
 ) -> Evaluation:
-    """Play whole episodes greedily; every environment plays its share, rounded up.
+    """Play at least `episodes` whole episodes greedily, in environments as for `train_hrm`.
 
-    (Counting the first episodes to end instead would favour short ones.)
-
-    Args:
-        network: chooses the actions and how long to think.
-        envs: return tensors; SAME_STEP autoreset.
-        episodes: least number of episodes.
-        seed: of the environments.
-
-    Raises:
-        ValueError: environments of another kind, or observations that the network does not read.
+    Every environment plays its share, rounded up; counting the first episodes to end would favour short
+    ones. Raises ValueError for environments of another kind or observations that the network does not read.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be >= 1, got {episodes}")
