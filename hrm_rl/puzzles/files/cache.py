@@ -114,7 +114,8 @@ class _Growing:
         self.dtype = np.dtype(_ARRAYS[name][0])
         self.file = open(folder / f"{name}.npy", "wb")  # noqa: SIM115 (closed by `finish`)
         self.file.write(bytes(_HEADER))
-        self.rows, self.shape = 0, ()
+        self.rows = 0
+        self.shape: tuple[int, ...] = ()
 
     def append(self, values: Any) -> None:
         array = np.ascontiguousarray(values, self.dtype)
@@ -157,8 +158,8 @@ def _build(
     finally:
         for column in columns.values():
             column.finish()
-    count, cells = columns["inputs"].rows, *columns["inputs"].shape
-    about = key | {"family": family, "size": math.isqrt(cells), "count": count}
+    inputs = columns["inputs"]
+    about = key | {"family": family, "size": math.isqrt(inputs.shape[0]), "count": inputs.rows}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 

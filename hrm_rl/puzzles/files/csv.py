@@ -124,25 +124,16 @@ def read_puzzles(
 
     Raises ValueError and OSError as `read_csv` does.
     """
-    inputs, labels, ratings, lines = [], [], [], []
+    kept: list[list[NDArray[Any]]] = []
     sources: list[str] = []
     for block in decode(path, format_of):
+        rows = block.rows
         room = slice(0, None if limit is None else max(0, limit - len(sources)))
-        for kept, values in (
-            (inputs, block.inputs),
-            (labels, block.labels),
-            (ratings, block.rows.ratings),
-            (lines, block.rows.lines),
-        ):
-            kept.append(values[room])
-        sources += block.rows.sources[room]
-    arrays = PuzzleArrays(
-        inputs=np.concatenate(inputs),
-        labels=np.concatenate(labels),
-        rating=np.concatenate(ratings),
-        source=tuple(sources) if any(sources) else None,
-    )
-    return arrays, np.concatenate(lines)
+        kept.append([part[room] for part in (block.inputs, block.labels, rows.ratings, rows.lines)])
+        sources += rows.sources[room]
+    inputs, labels, rating, lines = (np.concatenate(part) for part in zip(*kept, strict=True))
+    source = tuple(sources) if any(sources) else None
+    return PuzzleArrays(inputs, labels, rating=rating, source=source), lines
 
 
 def decode(path: str | os.PathLike[str], format_of: FormatOf) -> Iterator[Decoded]:

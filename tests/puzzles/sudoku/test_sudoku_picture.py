@@ -136,17 +136,3 @@ def test_same_arguments_same_pixels_in_a_new_array() -> None:
     want = first.copy()
     first[:] = 0
     np.testing.assert_array_equal(board(**arguments), want)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"inputs": np.ones((1, 16), int)}, r"one puzzle \[S\] .*got shape \(1, 16\)"),
-        ({"size": 5}, "unknown Sudoku size 5"),
-        ({"labels": np.ones(15, int)}, r"labels must be \[..., 16\]"),
-        ({"cell": 10}, "cell must be >= 16 pixels, got 10"),
-    ],
-)
-def test_refuses_other_boards(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        sudoku.picture(**{"inputs": np.ones(16, int), "size": 4, **arguments})

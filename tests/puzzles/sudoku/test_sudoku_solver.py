@@ -105,14 +105,3 @@ def test_no_rating_without_exactly_one_solution(size):
     boards = np.full((2, size * size), sudoku.BLANK)
     boards[1, :2] = 2  # the same digit twice in a row
     assert np.isnan(sudoku.rate(boards, size)).all()
-
-
-def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match=r"tokens must be \[..., 81\].*\(2, 16\)"):
-        sudoku.solve(np.ones((2, 16), int), 9)
-    with pytest.raises(ValueError, match="holds token 6"):
-        sudoku.solve(np.full(16, 6), 4)
-    with pytest.raises(ValueError, match="integer tokens, got dtype float64"):
-        sudoku.solve(np.ones(16), 4)
-    with pytest.raises(ValueError, match="copies must be at least 1, got 0"):
-        sudoku.rate(np.ones(16, int), 4, copies=0)

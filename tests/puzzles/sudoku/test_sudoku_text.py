@@ -24,34 +24,8 @@ def test_parse_tokens():
     assert tokens.tolist() == [1, 1, 1, 1, 1, 5, 1, 2, 1, 1, 3, 1, 1, 1, 1, 5]
 
 
-@pytest.mark.parametrize(
-    ("text", "size", "message"),
-    [
-        ("." * 80, None, "80 characters; a 9x9 Sudoku has 81, 6x6 36, 4x4 16"),
-        ("." * 80, 9, "80 characters; a 9x9 Sudoku has 81, 6x6 36, 4x4 16"),
-        ("", None, "0 characters"),
-        ("." * 16, 9, "16 characters; a 9x9 Sudoku has 81"),
-        ("." * 6 + "x" + "." * 9, None, r"character 7 \(row 2, column 3\) is 'x'"),
-        ("." * 15 + "²", None, r"character 16 \(row 4, column 4\) is '²'"),
-        (
-            ".7" + "." * 34,
-            None,
-            r"character 2 \(row 1, column 2\) is '7'; a 6x6 Sudoku has digits 1 to 6",
-        ),
-        ("." * 16, 5, "known sizes are 4, 6, 9"),
-    ],
-)
-def test_parse_names_what_was_given(text, size, message):
-    with pytest.raises(ValueError, match=message):
-        sudoku.parse(text, size)
-
-
-def test_to_text_shows_empty_cells_alike_and_refuses_others():
+def test_to_text_shows_empty_cells_alike():
     assert sudoku.to_text([0, 1, 2, 5] * 4) == "..14" * 4
-    with pytest.raises(ValueError, match=r"got shape \(15,\)"):
-        sudoku.to_text([1] * 15)
-    with pytest.raises(ValueError, match="holds token 6; there are 0 to 5"):
-        sudoku.to_text([6] * 16)
 
 
 def test_draw_puzzle():
@@ -116,18 +90,3 @@ def test_draw_is_rectangular(size):
     assert len(lines) == {4: 7, 6: 10, 9: 13}[size]
     given = (puzzle.inputs[0] != sudoku.BLANK).sum()
     assert sum(line.count("(") for line in lines) == size * size - given
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"inputs": np.ones((1, 16), int)}, r"one puzzle \[S\] .*got shape \(1, 16\)"),
-        ({"inputs": np.ones(81, int)}, r"inputs must be \[..., 16\]"),
-        ({"draft": np.ones(15, int)}, r"draft must be \[..., 16\]"),
-        ({"labels": np.ones(15, int)}, r"labels must be \[..., 16\]"),
-        ({"draft": np.full(16, 9)}, "draft holds token 9"),
-    ],
-)
-def test_draw_refuses_other_boards(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        sudoku.draw(**{"inputs": np.ones(16, int), "size": 4, **arguments})
