@@ -290,10 +290,10 @@ def test_stable_baselines_evaluates_the_agent() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (lambda f: f.confidence, r"a bool tensor \[6\], got float32 \[6\]; hold it against"),
+        (lambda f: f.confidence, r"a bool tensor \[6\], got float32 \[6\]; compare it with"),
         (lambda f: True, r"a bool tensor \[6\], got bool$"),
         (lambda f: (f.segment > 1)[None], r"a bool tensor \[6\], got bool \[1, 6\]"),
-        (lambda f: f.segment > 1 and f.changed > 0, "no `if`, `and`"),
+        (lambda f: f.segment > 1 and f.changed > 0, "cannot use `if`, `and`"),
     ],
 )
 def test_a_rule_that_gives_no_decisions_is_refused(build: Any, rule: Any, message: str) -> None:

@@ -126,7 +126,7 @@ def _with_grid(rule: str) -> type[ThresholdRule]:
     grids = [name for name, kind in RULES.items() if getattr(kind, "grid", ())]
     if rule in RULES and rule not in grids:
         raise ValueError(f"calm({rule}): it has no grid of thresholds; {', '.join(grids)} have one")
-    kind = threshold_class(rule)
+    kind = threshold_class(rule, f"calm({rule})")
     if not kind.grid:
         raise ValueError(
             f"calm({rule}): give the class a `grid` of thresholds, from strict to lenient"

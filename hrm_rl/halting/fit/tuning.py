@@ -123,7 +123,7 @@ def _class(leaf: Node) -> type[ThresholdRule]:
     """The class of a leaf whose threshold is `auto`. Raises ValueError if a custom class has none."""
     if not leaf.is_custom and leaf.words:
         raise ValueError(f"rule {str(leaf)!r} takes one value, as in '{leaf.name}:auto'")
-    return threshold_class(":".join((leaf.name, *leaf.words)))
+    return threshold_class(":".join((leaf.name, *leaf.words)), str(leaf))
 
 
 def _with_threshold(tree: Node, threshold: float) -> HaltingRule:

@@ -92,10 +92,10 @@ def parse_tree(spec: str) -> Node:
     return node
 
 
-def threshold_class(name: str) -> type[ThresholdRule]:
+def threshold_class(name: str, spec: str = "") -> type[ThresholdRule]:
     """The class of a rule with a threshold, `confidence` or `module:Class`.
 
-    Raises ValueError if there is no such class or it is not a ThresholdRule.
+    Raises ValueError, naming the spec, if there is no such class or it is not a ThresholdRule.
     """
     module, colon, attribute = name.partition(":")
     kind = find_custom(module, attribute, KNOWN) if colon else RULES.get(name)
@@ -104,7 +104,8 @@ def threshold_class(name: str) -> type[ThresholdRule]:
     if not colon and kind is None:
         raise _unknown(name)
     raise ValueError(
-        f"rule {name!r} has no threshold to choose; it must be a hrm_rl.halting.ThresholdRule"
+        f"rule {(spec or name)!r}: {name!r} has no threshold to choose; it must be a "
+        "hrm_rl.halting.ThresholdRule"
     )
 
 
