@@ -56,10 +56,8 @@ def check_one_of(config: Any, accepted: Collection[str], *names: str) -> None:
 
 @contextmanager
 def about(*settings: str) -> Iterator[None]:
-    """Raise a ValueError of the block as a SettingError about these settings."""
+    """Raise any ValueError of the block as a SettingError about these settings."""
     try:
         yield
-    except SettingError:
-        raise
     except ValueError as error:
         raise SettingError(str(error), *settings) from None

@@ -9,40 +9,11 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from hrm_rl.agents import LearnerConfig
 from hrm_rl.cli import main
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
 from hrm_rl.training import presets
 from hrm_rl.training.presets import Preset, SudokuData
-
-
-def tiny_model(size: int, **changes: Any) -> HRMConfig:
-    settings: dict[str, Any] = {
-        "vocab_size": size + 2,
-        "seq_len": size * size,
-        "puzzle_emb_ndim": 0,
-        "hidden_size": 16,
-        "num_heads": 2,
-        "H_layers": 1,
-        "L_layers": 1,
-        "pos_encodings": "learned",
-        "halt_max_steps": 3,
-        "forward_dtype": "float32",
-    }
-    return HRMConfig(**(settings | changes))
-
-
-TINY = Preset(
-    name="tiny",
-    model=tiny_model(4),
-    learner=LearnerConfig(optimizer="adamw", warmup_steps=2),
-    data=SudokuData(size=4, extra_givens=(4, 8), train_puzzles=30, validation_puzzles=8),
-    batch_size=8,
-    max_steps=2,
-    ema_decay=0.5,
-    log_every=1,
-)
 
 
 class Said(NamedTuple):
@@ -83,25 +54,43 @@ def hrm_rl(capsys) -> Callable[..., Said]:
     return run
 
 
+@pytest.fixture(scope="session")
+def config_of(preset) -> Callable[..., HRMConfig]:
+    """The architecture of a tiny model for Sudoku of a size."""
+
+    def config(size: int, **changes: Any) -> HRMConfig:
+        shape = {"vocab_size": size + 2, "seq_len": size * size}
+        return dataclasses.replace(preset().model, **(shape | changes))
+
+    return config
+
+
+@pytest.fixture(scope="session")
+def tiny(preset) -> Preset:
+    """A run of two steps."""
+    data = SudokuData(size=4, extra_givens=(4, 8), train_puzzles=30, validation_puzzles=8)
+    return preset(data=data, max_steps=2, ema_decay=0.5, validate_every=250, log_every=1)
+
+
 @pytest.fixture(autouse=True)
-def tiny_presets(monkeypatch) -> None:
+def tiny_presets(monkeypatch, tiny) -> None:
     """`tiny` beside the others; sudoku-4x4, which quickstart trains, is as small."""
-    monkeypatch.setitem(presets.PRESETS, "tiny", TINY)
-    small = dataclasses.replace(TINY, name="sudoku-4x4")
+    monkeypatch.setitem(presets.PRESETS, "tiny", tiny)
+    small = dataclasses.replace(tiny, name="sudoku-4x4")
     monkeypatch.setitem(presets.PRESETS, "sudoku-4x4", small)
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory) -> Path:
+def made(tmp_path_factory, config_of, tiny) -> Path:
     """A folder with models and files; to be read only."""
     folder = tmp_path_factory.mktemp("made")
     for size in (4, 9):
         torch.manual_seed(size)
-        HRM(tiny_model(size)).save_pretrained(folder / f"model{size}")
+        HRM(config_of(size)).save_pretrained(folder / f"model{size}")
         puzzles = sudoku.generate(6, size, seed=1)
         sudoku.write_csv(folder / f"puzzles{size}.csv", puzzles, size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(presets.PRESETS, "tiny", TINY)
+        patch.setitem(presets.PRESETS, "tiny", tiny)
         words = ["train", "tiny", "--device", "cpu", "--dtype", "float32"]
         assert main([*words, "--out", str(folder / "run"), "--json"]) == 0
     return folder
@@ -117,8 +106,3 @@ def question(made) -> str:
 def nine(made) -> Path:
     """A model for 9x9."""
     return made / "model9"
-
-
-@pytest.fixture
-def config_of() -> Callable[..., HRMConfig]:
-    return tiny_model

@@ -30,6 +30,9 @@ def test_config_is_read_back(tmp_path, preset) -> None:
     run, compute = RunFolder(tmp_path / "a" / "b"), Compute(dtype="bfloat16", threads=2)
     run.create(preset(), compute)
     assert run.config() == (preset(), compute)
+    (tmp_path / "empty").mkdir()
+    RunFolder(tmp_path / "empty").create(preset(), Compute())
+    assert RunFolder(tmp_path / "empty").config()[0] == preset()
 
 
 def test_the_two_newest_checkpoints_are_kept(run, model) -> None:
@@ -84,37 +87,27 @@ def test_every_file_of_a_checkpoint_has_the_umasks_mode(run, model, umask) -> No
     assert set(modes.values()) == {0o666 & ~umask}
 
 
-def test_saving_a_step_again_replaces_it(run, model) -> None:
+def test_checkpoint_holds_the_model_and_is_replaced_by_the_same_step(run, model) -> None:
     run.save(3, model, {"value": 1})
     run.save(3, model, {"value": 2})
     assert run.load_state() == {"value": 2}
-
-
-def test_checkpoint_holds_the_model(run, model) -> None:
-    run.save(3, model, {})
     loaded, step = run.load_model()
     assert step == 3 and loaded.config == model.config
     assert torch.equal(loaded.lm_head.weight, model.lm_head.weight)
     assert torch.equal(HRM.from_pretrained(run.path).lm_head.weight, model.lm_head.weight)
 
 
-def test_a_folder_in_use_is_refused(run, preset) -> None:
-    with pytest.raises(FileExistsError, match="already holds a run or a model; choose another"):
-        run.create(preset(), Compute())
-
-
-def test_a_folder_with_anything_in_it_is_refused(tmp_path, preset) -> None:
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(FileExistsError, match="not an empty folder"):
-        RunFolder(tmp_path).create(preset(), Compute())
-    with pytest.raises(FileExistsError, match="not an empty folder"):
-        RunFolder(tmp_path / "thesis.tex").create(preset(), Compute())
-    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-def test_an_empty_folder_will_do(tmp_path, preset) -> None:
-    RunFolder(tmp_path).create(preset(), Compute())
-    assert RunFolder(tmp_path).config()[0] == preset()
+def test_a_folder_in_use_is_refused(run, tmp_path, preset) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    for folder, words in (
+        (run.path, "already holds a run or a model; choose another"),
+        (tmp_path / "other", "not an empty folder"),
+        (tmp_path / "other" / "thesis.tex", "not an empty folder"),
+    ):
+        with pytest.raises(FileExistsError, match=words):
+            RunFolder(folder).create(preset(), Compute())
+    assert [p.name for p in (tmp_path / "other").iterdir()] == ["thesis.tex"]
 
 
 def test_no_run_and_no_checkpoint_are_told_apart(tmp_path, run) -> None:
