@@ -207,6 +207,22 @@ def test_functions_of_a_module_take_the_dials(family: Family) -> None:
             r"did you mean 'steps'[?] it has size \(4 to 32\), steps \(1 to 64\)",
         ),
         ("sudoku", {"extra_givens": (3, 2)}, "0 <= least <= most <= 81, got .3, 2"),
+        ("sudoku", {"size": 4, "extra_givens": 17}, "most <= 16, got .17, 17"),
+        ("lights-out", {"size": 3, "presses": 10}, "presses must be 1 to 9 on 3x3, got 10"),
+        (
+            "prefix-parity",
+            {"length": 8, "min_length": 9},
+            "min_length must be 4 to length=8, got 9",
+        ),
+        ("pointer-chase", {"nodes": 8}, "hops must be 1 to 7, fewer than the 8 nodes; got 8"),
+        ("pointer-chase", {"hops": 3, "min_hops": 4}, "min_hops must be 1 to hops=3, got 4"),
+        (
+            "unique-sat",
+            {"variables": 4, "extra_clauses": 17},
+            "be 0 to 16 with 4 variables, got 17",
+        ),
+        ("maze", {"size": 5, "min_path": 27}, "min_path must be 1 to 26 in a 5x5 maze, got 27"),
+        ("maze", {"braid": 0.5}, "braid is for perfect mazes; got braid=0.5 with perfect=False"),
     ],
 )
 def test_unknown_families_and_dials_are_refused(name: str, dials: Any, message: str) -> None:

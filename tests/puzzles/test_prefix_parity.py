@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from hrm_rl.puzzles import IGNORE_LABEL, prefix_parity
 from hrm_rl.puzzles.prefix_parity import ONE, PAD, ZERO
@@ -39,11 +38,6 @@ def test_a_class_is_its_bits_whatever_the_padding():
     assert not np.isin(prefix_parity.class_key(longer, length=20), keys).any()
 
 
-def test_rating_counts_the_ones():
-    row = np.array([[ONE, ZERO, ONE, ONE, PAD]])
-    assert prefix_parity.rate(row, length=5) == 3
-
-
 def test_answers_behind_the_bits_do_not_count():
     row = np.array([ONE, ONE, ZERO, PAD])
     right = [ONE, ZERO, ZERO]
@@ -56,8 +50,3 @@ def test_the_drawing_marks_mistakes():
     labels = np.array([ONE, ZERO, ZERO, IGNORE_LABEL])
     text = prefix_parity.draw(row, draft=draft, labels=labels, length=4)
     assert text == "bits    1  1  0  ·\nparity  1 *1* 0  ·"
-
-
-def test_lengths_at_odds_are_refused():
-    with pytest.raises(ValueError, match="min_length must be 4 to length=8, got 9"):
-        prefix_parity.generate(1, length=8, min_length=9)

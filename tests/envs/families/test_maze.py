@@ -1,13 +1,10 @@
 """Mazes as environments: any shortest path is right, and how far others are off is told."""
 
-import warnings
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -95,16 +92,6 @@ def test_the_single_environment_says_so_too() -> None:
     assert env.step(np.append(arrays.labels[0], 0))[-1]["path_excess"] == 0
 
 
-@pytest.mark.parametrize("dials", [{}, {"perfect": True, "braid": 0.5, "flat_action": True}])
-@pytest.mark.parametrize("render_mode", ["ansi", "rgb_array"])
-def test_gymnasiums_checker_has_no_complaint(dials: dict, render_mode: str) -> None:
-    env = gym.make("HRM/Maze-v0", **SMALL, **dials, render_mode=render_mode)
-    assert env.metadata["render_modes"] == ["ansi", "rgb_array"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(env.unwrapped, skip_render_check=False)
-
-
 def test_pools_are_augmented_where_that_keeps_the_label() -> None:
     for family, augment, turned in (
         (Maze(6, perfect=True), None, True),
@@ -115,17 +102,3 @@ def test_pools_are_augmented_where_that_keeps_the_label() -> None:
     ):
         source = family_source(family, pool_size=20, augment=augment)
         assert bool(source.cell_tables) == turned
-
-
-def test_train_and_test_pools_share_no_class() -> None:
-    pools = [family_source(Maze(9, perfect=True), split=s, pool_size=50) for s in ("train", "test")]
-    keys = [set(maze.class_key(p.table.inputs.numpy(), 9).tolist()) for p in pools]
-    assert not keys[0] & keys[1]
-
-
-def test_vector_environments_take_the_dials() -> None:
-    envs = gym.make_vec("HRM/Maze-v0", num_envs=3, **SMALL, perfect=True, checker="valid")
-    obs, info = envs.reset(seed=0)
-    assert obs["inputs"].shape == (3, 36) and (info["rating"] > 0).all()
-    _, reward, _, _, info = envs.step({"answer": info["labels"], "halt": torch.ones(3)})
-    assert reward.tolist() == [1, 1, 1] and (info["path_excess"] == 0).all()

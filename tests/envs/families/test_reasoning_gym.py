@@ -1,6 +1,5 @@
 """Reasoning-gym's puzzles as environments: its scorer runs on the host, for few rows, and pays."""
 
-import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -153,16 +152,6 @@ def test_frozen_and_padded_rows_are_not_asked_of(asked: list[int]) -> None:
     assert reward.tolist() == [1, 1, 1, 0] and info["valid"].tolist() == [True, True, True, False]
     count = len(asked)
     assert envs.step(action)[1].tolist() == [0, 0, 0, 0] and len(asked) == count
-
-
-def test_a_pickled_environment_goes_on_alike() -> None:
-    env = make_env(**EMPTY, checker="valid", render_mode="ansi")
-    _, info = env.reset(seed=3)
-    twin = pickle.loads(pickle.dumps(env))
-    action = {"answer": info["labels"][::-1].copy(), "halt": 1}
-    np.testing.assert_equal(twin.step(action), env.step(action))
-    np.testing.assert_equal(twin.reset(), env.reset())
-    assert twin.render() == env.render()
 
 
 def test_pools_are_shared_and_judge_all_rows_where_none_are_named() -> None:

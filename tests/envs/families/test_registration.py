@@ -54,46 +54,16 @@ def test_time_limit_from_outside_truncates() -> None:
     assert ends == [(False, False), (False, True)]
 
 
-def test_spec_survives_json_and_pickle() -> None:
-    env = gym.make(ID, **SMALL, flat_action=True, segment_cost=0.25)
-    for spec in (EnvSpec.from_json(env.spec.to_json()), pickle.loads(pickle.dumps(env.spec))):
-        assert spec == env.spec
-        again = gym.make(spec)
-        assert again.action_space == env.action_space
-        np.testing.assert_equal(again.reset(seed=4), env.reset(seed=4))
-
-
 def test_registered_spec_survives_json_and_pickle() -> None:
     spec = gym.spec(ID)
     assert EnvSpec.from_json(spec.to_json()) == spec
     assert pickle.loads(pickle.dumps(spec)) == spec
 
 
-def test_make_vec_with_gymnasiums_own_loop_over_singles() -> None:
-    envs = gym.make_vec(ID, num_envs=3, vectorization_mode="sync", **SMALL)
-    native = gym.make_vec(ID, num_envs=3, **SMALL)
-    assert isinstance(envs, gym.vector.SyncVectorEnv)
-    obs, info = envs.reset(seed=5)
-    native_obs, native_info = native.reset(seed=5)
-    for key, value in native_obs.items():
-        np.testing.assert_array_equal(obs[key], value.numpy())
-    np.testing.assert_array_equal(info["labels"], native_info["labels"].numpy())
-    assert envs.single_action_space == native.single_action_space
-    assert envs.observation_space == native.observation_space
-
-
 def test_registering_twice_changes_nothing() -> None:
     before = gym.registry[ID]
     hrm_rl.register_environments()
     assert gym.registry[ID] is before
-
-
-def test_environments_pickle_and_go_on_alike() -> None:
-    env = gym.make("HRM/Sudoku-v0", size=4, pool_size=20).unwrapped
-    env.reset(seed=3)
-    twin = pickle.loads(pickle.dumps(env))
-    for one, other in ((env.reset()[0], twin.reset()[0]),):
-        assert (one["inputs"] == other["inputs"]).all()
 
 
 @pytest.mark.parametrize("mode", ["SAME_STEP", "SameStep", gym.vector.AutoresetMode.SAME_STEP])

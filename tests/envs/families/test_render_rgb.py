@@ -1,6 +1,5 @@
 """Pictures from the single environment: declared where they can be had, of one shape, each new."""
 
-import warnings
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -9,7 +8,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import RenderCollection
 
 from hrm_rl.envs import PuzzleEnv
@@ -31,15 +29,6 @@ def make(**options: Any) -> gym.Env:
 def segment(env: gym.Env, halt: int = 0) -> None:
     answer = np.full(env.unwrapped.source.seq_len, 3)  # type: ignore[attr-defined]
     env.step({"answer": answer, "halt": halt})
-
-
-@pytest.mark.parametrize("render_mode", [None, "ansi", "rgb_array"])
-def test_gymnasiums_checker_has_no_complaint(render_mode: str | None) -> None:
-    env = make(render_mode=render_mode)
-    assert env.metadata["render_modes"] == ["ansi", "rgb_array"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(env.unwrapped, skip_render_check=False)
 
 
 def test_a_puzzle_without_a_picture_declares_none() -> None:
