@@ -1,7 +1,7 @@
-"""Registers the environments with Gymnasium, by string entry points so that nothing heavy loads.
+"""Registers the environments with Gymnasium by string entry points, so that nothing heavy loads.
 
-The ids take no `max_episode_steps`: an episode's limit is the environment's own `halt_max_steps`,
-at which the draft is judged (a termination). Truncation only ever comes from outside.
+The ids have no `max_episode_steps`: at `halt_max_steps` the draft is judged, which is a termination.
+Truncation comes from wrappers alone.
 """
 
 from typing import Any
@@ -10,13 +10,13 @@ import gymnasium as gym
 
 from hrm_rl.puzzles import FAMILIES
 
-# Environments with entry points of their own in a module.
+# Modules with the entry points `make_env` and `make_vector_env`.
 _MODULES = {
     "HRM/Arc-v0": "hrm_rl.envs.families.arc",
     "HRM/Halting-v0": "hrm_rl.envs.halting",
 }
 
-# Ordinary environments, not of puzzles: Gymnasium makes vectors of them by itself.
+# Environments without puzzles; Gymnasium makes vectors of them.
 _ORDINARY = {
     "HRM/CueRecall-v0": "hrm_rl.envs.cue_recall:CueRecallEnv",
     "HRM/OneWayMaze-v0": "hrm_rl.envs.one_way_maze:OneWayMaze",

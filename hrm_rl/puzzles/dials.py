@@ -61,10 +61,10 @@ class Range:
             return self.choices != (False, True) and value in self.choices
         if self.low is None or self.high is None:
             return True
-        kinds: tuple[type, ...] = (int, np.integer)
+        kinds: Any = (int, np.integer)
         if isinstance(self.low, float):
             kinds = (*kinds, float, np.floating)
-        return isinstance(value, kinds) and self.low <= value <= self.high
+        return isinstance(value, kinds) and bool(self.low <= value <= self.high)
 
 
 def range_of(field: dataclasses.Field[Any]) -> Range:

@@ -44,7 +44,7 @@ Made = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
 
 
 class Shown(NamedTuple):
-    """What a drawing shows."""
+    """The content of a drawing."""
 
     puzzle: NDArray[np.int32]
     """Tokens of the question, [S]."""
@@ -80,7 +80,7 @@ class Family:
         check_dials(self)
         self.check()
 
-    # --- what a subclass implements ---------------------------------------------------------------
+    # --- implemented by subclasses ---------------------------------------------------------------
 
     @property
     def vocab_size(self) -> int:
@@ -130,14 +130,14 @@ class Family:
         raise NotImplementedError
 
     def stream_numbers(self) -> tuple[int, ...]:
-        """What separates the random streams of different dials."""
+        """Numbers that separate the random streams of different dials."""
         return tuple(self.dials().values())
 
     def named_dials(self) -> dict[str, Any]:
         """The dials that puzzles depend on, as their source names give them."""
         return {name: value for name, value in self.dials().items() if value is not None}
 
-    # --- what every family has --------------------------------------------------------------------
+    # --- common to all families --------------------------------------------------------------------
 
     @classmethod
     def with_dials(cls, dials: Mapping[str, Any]) -> Self:
@@ -203,7 +203,7 @@ class Family:
     def _first_accepted(
         self, count: int, seed: int, split: str | None
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """For each k, the first of its own row of candidates that `make` and the split accept."""
+        """For each k, the first of its candidates that `make` and the split accept."""
         stream = (self.stream, self.version, *self.stream_numbers())
         wanted = np.arange(count, dtype=np.uint64)
         inputs = np.empty((count, self.seq_len), np.int32)

@@ -14,8 +14,8 @@ from hrm_rl.puzzles.pool import IGNORE_LABEL
 def as_tokens(
     name: str, values: ArrayLike, cells: int, vocab_size: int | None = None
 ) -> NDArray[np.int32]:
-    """`values` as int32 [..., cells]; ValueError for another width, no integers, or, where
-    `vocab_size` is given, a token outside 0 .. vocab_size - 1."""
+    """`values` as int32 [..., cells]; ValueError for another width or dtype, or a token outside
+    0 .. vocab_size - 1, if `vocab_size` is given."""
     array = np.asarray(values)
     if array.ndim == 0 or array.shape[-1] != cells:
         raise ValueError(f"{name} must be [..., {cells}], got shape {array.shape}")
@@ -34,7 +34,7 @@ def as_tokens(
 def as_pair(
     inputs: ArrayLike, answers: ArrayLike, cells: int, vocab_size: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Puzzles and answers of one shape [..., cells]; any token may stand in an answer."""
+    """Puzzles and answers of one shape [..., cells]; an answer may hold any token."""
     puzzles = as_tokens("inputs", inputs, cells, vocab_size)
     given = as_tokens("answers", answers, cells)
     if given.shape != puzzles.shape:
@@ -51,7 +51,7 @@ def as_shown(
     cells: int,
     vocab_size: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
-    """What a drawing shows: the puzzle, the draft (None is the puzzle itself) and its mistakes.
+    """The puzzle, the draft (None is the puzzle itself) and the mistakes of a drawing.
 
     A mistake is a labelled cell in which the draft differs; without a draft or labels there are none.
 
@@ -76,7 +76,7 @@ def as_shown(
 
 
 def is_exact(labels: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:
-    """Whether answers equal the stored one wherever it says anything: bool [...] for [..., S]."""
+    """Whether answers equal the labels in all labelled cells: bool [...] for [..., S]."""
     labels, answers = np.asarray(labels), np.asarray(answers)
     if labels.shape != answers.shape:
         raise ValueError(

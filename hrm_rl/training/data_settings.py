@@ -1,4 +1,4 @@
-"""The data settings of a preset: which puzzles to learn from, and which to validate on."""
+"""The data settings of a preset: the puzzles to learn from and to validate on."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _OLD_NAMES = {"own": CUSTOM}
 
 @dataclass(frozen=True)
 class SudokuData:
-    """Which Sudokus to learn from, and which to validate on."""
+    """Sudokus to learn from and to validate on."""
 
     family: ClassVar[str] = "sudoku"
 
@@ -28,16 +28,16 @@ class SudokuData:
     extra_givens: tuple[int, int] = (0, 0)
     """Givens beyond a minimal puzzle, an inclusive range."""
     train_puzzles: int = 1000
-    """Distinct puzzles, of a dataset folder groups; every time one is drawn, a random symmetry of its
-    family is applied, where it has any."""
+    """Distinct puzzles (of a dataset folder, groups). Each time one is drawn, a random symmetry of its family
+    is applied, if it has any."""
     validation_puzzles: int = 256
     """Puzzles of classes held out of training and test, judged at every validation."""
     seed: int = 0
-    """Which generated puzzles."""
+    """Seed of the generated puzzles."""
     file: str | None = None
-    """What to learn from instead of generated puzzles. A CSV (source,question,answer,rating): puzzles of
-    validation classes in it only validate, those of test classes are left alone. Or a dataset folder
-    of the reference's format: validation classes of its train/ validate, its test/ is left alone."""
+    """A file to learn from instead of generated puzzles. In a CSV (source,question,answer,rating), puzzles of
+    validation classes only validate and those of test classes are not used. In a dataset folder of the
+    reference's format, validation classes of train/ validate and test/ is not used."""
 
     def __post_init__(self) -> None:
         _ = self.kind
@@ -51,10 +51,10 @@ class SudokuData:
 
 @dataclass(frozen=True)
 class FamilyData:
-    """Which puzzles of another family to learn from, and which to validate on."""
+    """Puzzles of another family to learn from and to validate on."""
 
     family: str
-    """What the puzzles are: sudoku (with size and extra_givens), maze, prefix-parity, pointer-chase,
+    """Family of the puzzles: sudoku (with size and extra_givens), maze, prefix-parity, pointer-chase,
     life, lights-out, unique-sat (with dials); or custom, any puzzles in a dataset folder (data.file)."""
     dials: Mapping[str, Any] = field(default_factory=dict)
     """Dials of any family but sudoku, by name, as docs/worlds.md has them; the others keep their
@@ -96,7 +96,7 @@ PuzzleData = SudokuData | FamilyData
 
 
 def data_from_dict(values: Mapping[str, Any]) -> PuzzleData:
-    """The settings that `dataclasses.asdict` wrote; without a family it is Sudoku's."""
+    """The settings that `dataclasses.asdict` wrote; without a family they are Sudoku's."""
     given = dict(values)
     if given.get("family", "sudoku") == "sudoku":
         given.pop("family", None)
@@ -106,8 +106,8 @@ def data_from_dict(values: Mapping[str, Any]) -> PuzzleData:
 
 
 def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
-    """The settings with what was given; dials that were not keep theirs. Of another family only
-    what all have is kept.
+    """The settings with the given changes; other dials keep their values. With another family, the settings
+    that all families have are kept.
 
     Raises ValueError for a setting of another family, or out of range.
     """
@@ -135,9 +135,9 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
 
 
 def folder_metadata(data: PuzzleData) -> Metadata | None:
-    """What the dataset folder says that a run learns from; None where it learns from none.
+    """Metadata of the dataset folder that a run learns from; None if it learns from none.
 
-    Raises ValueError where the folder is none of the format.
+    Raises ValueError if the folder does not have the format.
     """
     if data.file is None or not Path(data.file).is_dir():
         return None

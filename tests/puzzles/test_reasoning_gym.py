@@ -301,7 +301,7 @@ def test_a_split_without_puzzles_is_refused(fake_reasoning_gym: Any) -> None:
 def test_puzzles_of_other_pools_are_not_scored(fake_reasoning_gym: Any) -> None:
     pool = load("n_queens", size=3)
     inputs, labels = pool.arrays.inputs, pool.arrays.labels
-    with pytest.raises(ValueError, match="none of this pool of 'n_queens'"):
+    with pytest.raises(ValueError, match="not in this pool of 'n_queens'"):
         pool.scores(np.ones_like(inputs), labels, labels)
     with pytest.raises(ValueError, match=r"must all be \[N, 25\]"):
         pool.scores(inputs, labels[:2], labels)

@@ -1,8 +1,8 @@
-"""`HRM/Arc-v0`: the pairs of ARC-AGI's tasks, or of your own, single and vector.
+"""`HRM/Arc-v0`: the pairs of ARC-AGI's tasks, or of a folder of tasks, single and vector.
 
 Observation, action and reward are those of every puzzle environment; the tokens are those of
 `hrm_rl.puzzles.arc`. An answer is the output grid on the board, with its EOS marks; cells beyond them are not
-judged. What the task is says `puzzle_identifiers`, one for each augmented task.
+judged. `puzzle_identifiers` has the task: one identifier for each augmented task.
 
 `checker="exact"` pays for the grid and all its EOS marks (the reference's exact accuracy),
 `checker="valid"` for every answer that reads as the right grid.
@@ -60,7 +60,7 @@ def make_vector_env(
 def _source(
     dataset: DatasetNames | None, options: dict[str, Any]
 ) -> tuple[ArcSource, dict[str, Any]]:
-    """The source, and the options that are not its own."""
+    """The source, and the options that it does not take."""
     names = signature(arc_source).parameters
     pool = {name: value for name, value in options.items() if name in names}
     others = {name: value for name, value in options.items() if name not in names}
@@ -105,7 +105,7 @@ def arc_source(
     else:
         names = (dataset,) if isinstance(dataset, str) else tuple(dataset)
     if not names and folder is None:
-        raise ValueError("dataset names no data set, and there is no folder")
+        raise ValueError("dataset names no data set, and no folder is given")
     for name in names:
         if name not in arc.DATASETS:
             raise ValueError(

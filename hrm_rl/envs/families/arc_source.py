@@ -1,4 +1,4 @@
-"""ARC tasks on the device: augmented, and put on the board, when they are drawn."""
+"""ARC tasks on the device, augmented and placed on the board when they are drawn."""
 
 import numpy as np
 import torch
@@ -17,14 +17,14 @@ _WIDTH = SIDE + 2
 
 
 class ArcSource:
-    """The examples of an `ArcTable`, by key: a pair, an augmentation of its task, a place, all by hash.
+    """The examples of an `ArcTable`: a hash of the key chooses a pair, an augmentation and a place.
 
-    Every pair is drawn as often as another, with each augmentation of its task, as the reference's epochs
-    do; its identifier is that of the augmented task. Where the table translates, a pair of a task
-    of n stays at the corner once in n draws, and else lies anywhere, anew at every draw.
+    All pairs are equally likely, and so are the augmentations of a task, as in the reference's epochs; the
+    identifier is that of the augmented task. If the table translates, a pair of a task of n pairs stays at
+    the corner once in n draws, and lies at a random place otherwise.
 
-    Only the pairs and the list of augmentations lie on the device: 21 MB for ARC-AGI-1 with
-    1,000 augmentations a task, whose examples would take 20 GB.
+    The device holds the pairs and the list of augmentations alone: 21 MB for ARC-AGI-1 with 1,000
+    augmentations a task, whose examples would take 20 GB.
     """
 
     vocab_size = VOCAB_SIZE
@@ -65,7 +65,7 @@ class ArcSource:
         self._both = torch.arange(2, device=self.device)
 
     def draw(self, keys: Tensor) -> Puzzles:
-        """The puzzles of these keys, int64 [B]; pure, of static shape, nothing read on the host."""
+        """The puzzles of these keys, int64 [B]. Pure, of static shape, no host synchronisation."""
         pair = below(stream(keys, 0), self._count)
         ids = self._first_id[pair] + _below(stream(keys, 1), self._ids[pair])
         symmetry = self._symmetries[ids]
@@ -116,7 +116,7 @@ def _with_ends(grids: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np
 
 
 def _old(steps: Tensor, sizes: Tensor, flips: Tensor) -> Tensor:
-    """Which old rows (or columns) new ones show: [B, 2, 30], from steps [B, 30] from the corner."""
+    """The old row (or column) that each new one shows, [B, 2, 30], by its steps [B, 30] from the corner."""
     new = steps[:, None]
     old = torch.where(flips, sizes - 1 - new, new)
     off = (new < 0) | (new > sizes)
@@ -124,9 +124,9 @@ def _old(steps: Tensor, sizes: Tensor, flips: Tensor) -> Tensor:
 
 
 class ArcValidator:
-    """The answer shows the right grid: read from the label's corner, its colors, and where these end.
+    """Accepts an answer that shows the right grid, read from the label's corner to where its colors end.
 
-    As `hrm_rl.puzzles.arc.is_valid`, wherever the grid lies. An exact answer has every EOS in place too.
+    It agrees with `hrm_rl.puzzles.arc.is_valid`, wherever the grid lies. An exact answer has every EOS too.
     """
 
     needs_labels = True

@@ -8,9 +8,9 @@
 
 Observation, action and reward are those of every puzzle environment; tokens, datasets and splits those of
 `hrm_rl.puzzles.reasoning_gym`. `checker="exact"` pays for the stored answer alone, `checker="valid"` for
-every answer that the dataset's own `score_answer` gives its full 1.0. That is Python on text: it runs on the
+every answer that the dataset's `score_answer` gives its full 1.0. The score is Python on text and runs on the
 host, for the rows that end and differ from the stored answer, so a step waits for the device. On rows that
-go on, `info["valid"]` is `info["correct"]`.
+continue, `info["valid"]` is `info["correct"]`.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ def _has_full_score(
 
 
 def _pool_of(dataset: str, options: dict[str, Any]) -> tuple[ReasoningGymPool, dict[str, Any]]:
-    """The pool, and the options that are not its own."""
+    """The pool, and the options that it does not take."""
     names = ("size", "seed", "split", "config")
     pool = {name: value for name, value in options.items() if name in names}
     others = {name: value for name, value in options.items() if name not in names}

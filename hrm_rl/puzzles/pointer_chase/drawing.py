@@ -71,7 +71,7 @@ def _hop(node: str, judged: bool, wrong: bool) -> pictures.Tile:
 def _circle(
     start_and_map: NDArray[np.int32], marked: int, wrong: bool, cell: int, least: int
 ) -> Image.Image:
-    """The map's nodes and arrows: a square of `least` pixels, or larger where the nodes need it."""
+    """The map's nodes and arrows: a square of `least` pixels, or larger if the nodes need it."""
     nodes, over = len(start_and_map) - 1, 4
     edge = cell
     side = max(least, math.ceil(min(_LARGEST_CIRCLE, nodes * cell * 1.15 / math.pi + 2 * edge)))
@@ -115,7 +115,7 @@ def _arrow(
     dot: float,
     over: int,
 ) -> None:
-    """An arrow between two nodes' rims; a loop outside of the circle where they are one."""
+    """An arrow between two nodes' rims; a loop outside the circle if they are the same node."""
     color, width = pictures.CAPTION, max(1, round(0.35 * over * max(1.0, dot / 8)))
     x0, y0 = tail
     x1, y1 = head

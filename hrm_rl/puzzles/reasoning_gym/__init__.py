@@ -6,9 +6,9 @@
     pool.arrays.inputs  # int32 [100, 36]
     pool.scores(pool.arrays.inputs, pool.arrays.labels, pool.arrays.labels)  # float32 [100], all 1
 
-Reasoning-gym (Stojanovski et al., 2025, arXiv:2505.24760; `pip install "hrm_rl[reasoning-gym]"`) makes its
-puzzle k of seed s from s + k. So seeds that are close share puzzles, and it is the split, by a hash of the
-question, that holds puzzles out. `reasoning_gym_formats` says which datasets fit, and how.
+Reasoning-gym (Stojanovski et al., 2025, arXiv:2505.24760; `pip install "hrm_rl[reasoning-gym]"`) makes puzzle
+k of seed s from s + k. So close seeds share puzzles; the split, by a hash of the question, holds puzzles out.
+`FORMATS` has the datasets that fit.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from hrm_rl.puzzles.reasoning_gym.formats import FORMATS, MISFITS, PAD, Entry, G
 from hrm_rl.puzzles.tokens import as_tokens, hash_rows
 
 ADAPTER_VERSION = 1
-"""Another layout of cells is another version; stands in every source name."""
+"""Part of every source name; another layout of cells is another version."""
 
-# Of puzzles made for one that is wanted: a validation split takes every sixteenth.
+# Puzzles made for each one wanted, at most; a validation split takes every sixteenth.
 _MOST_MADE = 64
 
 
 @dataclass(frozen=True, eq=False)
 class ReasoningGymPool:
-    """Puzzles of one dataset, with what scoring and drawing them takes. Pickles.
+    """Puzzles of one dataset, with the entries that score them. It can be pickled.
 
     Attributes:
         dataset: its name in reasoning-gym.
         config: settings of the dataset that are not its defaults.
         format: how its text is laid out.
         arrays: the puzzles; rating NaN.
-        entries: of each puzzle, as reasoning-gym made it.
+        entries: each puzzle as reasoning-gym made it.
     """
 
     dataset: str
@@ -54,10 +54,9 @@ class ReasoningGymPool:
     entries: tuple[Entry, ...] = field(repr=False)
 
     def scores(self, inputs: ArrayLike, answers: ArrayLike, labels: ArrayLike) -> NDArray[Any]:
-        """What the dataset's own `score_answer` gives: float32 [N], 1 is right.
+        """Scores by the dataset's `score_answer`: float32 [N]; 1 is right.
 
-        Answers that the text cannot carry (a symbol that no answer has) get 0, and so do padded rows,
-        whose labels ask for nothing.
+        Answers without a text (a symbol that no answer has) and padded rows without labels score 0.
 
         Args:
             inputs: int [N, S], puzzles of this pool.
@@ -65,7 +64,7 @@ class ReasoningGymPool:
             labels: int [N, S], of these puzzles.
 
         Raises:
-            ValueError: arrays of another shape, or a puzzle that is not of this pool.
+            ValueError: arrays of another shape, or a puzzle of another pool.
         """
         cells = self.format.seq_len
         given = [
@@ -78,21 +77,21 @@ class ReasoningGymPool:
         return np.array([self._score(*rows) for rows in zip(*given, strict=True)], np.float32)
 
     def answer_text(self, inputs: ArrayLike, answer: ArrayLike, labels: ArrayLike) -> str | None:
-        """The text of one answer [S], in the dataset's own form; None where there is none."""
-        question, given, asked = (np.asarray(values) for values in (inputs, answer, labels))
-        rows = (asked != IGNORE_LABEL).reshape(self.format.height, self.format.width)
+        """The text of one answer [S], in the dataset's form; None if it has none."""
+        question, given, judged = (np.asarray(values) for values in (inputs, answer, labels))
+        rows = (judged != IGNORE_LABEL).reshape(self.format.height, self.format.width)
         allowed = self._may_answer[np.clip(given, 0, self.format.vocab_size)]
         if not rows.any() or not allowed[rows.ravel()].all():
             return None
-        cells = [
+        texts = [
             [
-                [self.format.symbols[token - 1] for token in line[where]]
-                for line, where in zip(tokens.reshape(rows.shape), rows, strict=True)
-                if where.any()
+                [self.format.symbols[token - 1] for token in line[cells]]
+                for line, cells in zip(tokens.reshape(rows.shape), rows, strict=True)
+                if cells.any()
             ]
             for tokens in (question, given)
         ]
-        return self.format.write(*cells)
+        return self.format.write(*texts)
 
     def draw(self, inputs: ArrayLike, *args: Any, **options: Any) -> str:
         """See `hrm_rl.puzzles.reasoning_gym.picture.draw`, which also takes the format."""
@@ -109,13 +108,13 @@ class ReasoningGymPool:
             return 0.0
         row = self._rows.get(question.tobytes() + labels.tobytes())
         if row is None:
-            raise ValueError(f"a puzzle to score is none of this pool of {self.dataset!r}")
+            raise ValueError(f"a puzzle to score is not in this pool of {self.dataset!r}")
         text = self.answer_text(question, answer, labels)
         return 0.0 if text is None else float(self._dataset.score_answer(text, self.entries[row]))
 
     @cached_property
     def _may_answer(self) -> NDArray[np.bool_]:
-        """By token, and one more at the end for tokens that there are not."""
+        """By token; the last entry stands for unknown tokens."""
         symbols = self.format.symbols
         return np.array([False, *(symbol in self.format.answers for symbol in symbols), False])
 
@@ -131,7 +130,7 @@ class ReasoningGymPool:
         return _create(self.dataset, 1, 0, self.config)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Formats have functions within functions, and datasets lambdas: both are made anew.
+        # Formats hold nested functions and datasets hold lambdas, so both are rebuilt.
         return _restored, (self.dataset, dict(self.config), self.arrays, self.entries)
 
 
@@ -152,19 +151,19 @@ def load(
 ) -> ReasoningGymPool:
     """The first `size` puzzles of a seed that lie in a split.
 
-    Made one after another by reasoning-gym, in a fraction of a millisecond each, or tens to hundreds of
-    them for game_of_life, sudoku and futoshiki.
+    Reasoning-gym makes one in a fraction of a millisecond, or in tens to hundreds of milliseconds for
+    game_of_life, sudoku and futoshiki.
 
     Args:
         dataset: a name of `FORMATS`.
         size: number of puzzles N.
         seed: of reasoning-gym; 0 or more.
         split: one of train, validation and test, by a hash of the question's cells; None takes all.
-        config: settings of the dataset (``{"min_empty": 8}``, say), by their names in reasoning-gym.
+        config: settings of the dataset by their names in reasoning-gym, such as ``{"min_empty": 8}``.
 
     Raises:
-        ValueError: reasoning-gym is not there, has no such dataset or setting, or the dataset is no grid;
-            or there are too few puzzles in the split.
+        ValueError: reasoning-gym is not installed, has no such dataset or setting, or the dataset is not a
+            grid; or there are too few puzzles in the split.
     """
     if size < 1:
         raise ValueError(f"size must be 1 or more, got {size}")
@@ -212,7 +211,7 @@ def load(
 
 
 def check_fits(dataset: str) -> None:
-    """ValueError for a dataset that is no grid, with those that are and, where it is close, why not."""
+    """Raise ValueError for a dataset that is not a grid, naming those that are."""
     if dataset in FORMATS:
         return
     why = f": {MISFITS[dataset]}" if dataset in MISFITS else " as a grid of cells"
@@ -227,7 +226,7 @@ def tokenise(
     """The inputs and labels of an entry, int32 [S] each.
 
     Raises:
-        ValueError: a puzzle larger than the format, or with a symbol that it has not.
+        ValueError: a puzzle larger than the format, or with an unknown symbol.
     """
     question, answer = form.read(entry)
     inputs = np.full((form.height, form.width), PAD, np.int32)
@@ -261,7 +260,7 @@ def _create(dataset: str, size: int, seed: int, config: Mapping[str, Any]) -> An
         ) from None
     for name in ("size", "seed"):
         if name in config:
-            raise ValueError(f"config must not have {name!r}: it is an argument of its own")
+            raise ValueError(f"config must not have {name!r}: it is a separate argument")
     try:
         return create_dataset(dataset, size=size, seed=seed, **config)
     except (AssertionError, TypeError, ValueError) as error:

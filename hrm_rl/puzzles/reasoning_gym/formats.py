@@ -1,12 +1,11 @@
-"""How the grid puzzles of reasoning-gym become tokens: a format a dataset.
+"""Formats of reasoning-gym's grid datasets: text to tokens and back.
 
-Reasoning-gym hands out text. A `GridFormat` lays the question out as a grid of cells, says which cells the
-answer fills, and turns cells back into the text that the dataset's own `score_answer` reads. Vocabulary and
-shape follow from the dataset's configuration alone, never from the puzzles at hand: two pools of one
-configuration share both.
+Reasoning-gym gives text. A `GridFormat` lays the question out as a grid of cells, marks the cells that the
+answer fills, and turns cells back into the text that the dataset's `score_answer` reads. Vocabulary and shape
+depend on the dataset's configuration alone, so two pools of one configuration share both.
 
-What a question says beside its grid (by how far to turn, which numbers to place, the sums to reach) stands
-in cells of its own, in which nothing is asked. Knows nothing of reasoning-gym but the form of its entries.
+Clues beside the grid (the turns to make, the numbers to place, the sums to reach) have further cells, which
+are not judged. This module depends on the form of entries alone, not on the package.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ PAD = 0
 
 Rows = Sequence[Sequence[str]]
 Entry = Mapping[str, Any]
-"""What a dataset of reasoning-gym gives: question, answer, metadata."""
+"""A puzzle of a dataset of reasoning-gym: question, answer, metadata."""
 Grid = tuple[Rows, Sequence[Sequence[str | None]]]
-"""Cells of a question and of its answer, rows of one another's lengths; None where nothing is asked."""
+"""Cells of a question and of its answer, rows of equal lengths; None in cells that are not judged."""
 
 
 def _joined(question: Rows, answer: Rows) -> str | None:
@@ -36,11 +35,11 @@ class GridFormat:
     Attributes:
         height: rows of the largest puzzle.
         width: columns of the largest puzzle; smaller ones stand in the upper left corner.
-        symbols: what a cell may hold; token PAD = 0 is none, token k is ``symbols[k - 1]``.
-        answers: what a cell that is asked may hold; any other makes an answer wrong.
+        symbols: symbols of cells; token PAD = 0 is none, token k is ``symbols[k - 1]``.
+        answers: symbols that an answer may hold; any other makes it wrong.
         read: the `Grid` of an entry.
-        write: `write(question, answer) -> str`, the text to score; both are rows of the cells asked.
-            None where the cells say nothing that could be scored.
+        write: `write(question, answer) -> str`, the text to score; both are rows of the judged cells.
+            None if the cells have no text that could be scored.
         shown: other characters for symbols that not every font and terminal has.
     """
 
@@ -118,12 +117,12 @@ def _kakurasu(config: Any) -> GridFormat:
     """The sums stand to the right of the rows and below the columns."""
 
     def read(entry: Entry) -> Grid:
-        told = entry["metadata"]
-        right = [str(total) for total in told["row_sums"]]
-        below = [str(total) for total in told["col_sums"]]
-        rows = [[*row, end] for row, end in zip(_texts(told["puzzle"]), right, strict=True)]
-        asked = [[*row, None] for row in _split(entry["answer"])]
-        return [*rows, below], [*asked, *_nothing([below])]
+        clues = entry["metadata"]
+        right = [str(total) for total in clues["row_sums"]]
+        below = [str(total) for total in clues["col_sums"]]
+        rows = [[*row, end] for row, end in zip(_texts(clues["puzzle"]), right, strict=True)]
+        answers = [[*row, None] for row in _split(entry["answer"])]
+        return [*rows, below], [*answers, *_nothing([below])]
 
     longest = max(config.max_rows, config.max_cols)
     sums = _numbers(longest * (longest + 1) // 2)
@@ -134,9 +133,9 @@ def _survo(config: Any) -> GridFormat:
     """The numbers to place stand in the first row, the board below it."""
 
     def read(entry: Entry) -> Grid:
-        told = entry["metadata"]
-        clue = _texts([told["candidate_numbers"]])
-        return [*clue, *_texts(told["puzzle"])], [*_nothing(clue), *_split(entry["answer"])]
+        clues = entry["metadata"]
+        clue = _texts([clues["candidate_numbers"]])
+        return [*clue, *_texts(clues["puzzle"])], [*_nothing(clue), *_split(entry["answer"])]
 
     numbers = _numbers(config.max_num * (config.max_board_size - 1) ** 2)
     width = max(config.max_board_size, config.max_empty)
@@ -169,15 +168,15 @@ def _rotate_matrix(config: Any) -> GridFormat:
     """The quarter turns, 0 to 3, stand in the first row, the matrix below it."""
 
     def read(entry: Entry) -> Grid:
-        told = entry["metadata"]
-        clue = [[str(told["num_rotations"] % 4)]]
-        return [*clue, *_texts(told["matrix"])], [*_nothing(clue), *_split(entry["answer"])]
+        clues = entry["metadata"]
+        clue = [[str(clues["num_rotations"] % 4)]]
+        return [*clue, *_texts(clues["matrix"])], [*_nothing(clue), *_split(entry["answer"])]
 
     return GridFormat(config.max_n + 1, config.max_n, _numbers(9), frozenset(_numbers(9)), read)
 
 
 def _spiral_matrix(config: Any) -> GridFormat:
-    """The answer is a list; it stands in the matrix's own cells, row by row."""
+    """The answer is a list; it fills the matrix's cells row by row."""
 
     def read(entry: Entry) -> Grid:
         matrix, numbers = _texts(entry["metadata"]["matrix"]), entry["answer"].split()
@@ -211,13 +210,13 @@ def _modulo_grid(config: Any) -> GridFormat:
 
 
 def _arc_1d(config: Any) -> GridFormat:
-    """Two rows an example, input and output; the last row has the test's input, and asks for its output."""
+    """Two rows an example, input and output; the last row has the test's input, and its output is judged."""
 
     def read(entry: Entry) -> Grid:
-        told = entry["metadata"]
-        pairs = told["train_examples"]
+        clues = entry["metadata"]
+        pairs = clues["train_examples"]
         rows = _texts(row for pair in pairs for row in (pair["input"], pair["output"]))
-        test = _texts([told["test_example"]["input"]])
+        test = _texts([clues["test_example"]["input"]])
         return [*rows, *test], [*_nothing(rows), *_split(entry["answer"])]
 
     colors = _numbers(9)
@@ -257,7 +256,7 @@ def _start(question: Rows) -> tuple[int, int]:
 
 
 def _path_text(question: Rows, answer: Rows) -> str | None:
-    """The moves along the arrows; None where an arrow is off the path or another cell has changed."""
+    """The moves along the arrows; None if an arrow is off the path or another cell has changed."""
     names = {arrow: (name, down, across) for name, (arrow, down, across) in _MOVES.items()}
     left = [list(row) for row in answer]
     row, column = _start(question)

@@ -18,7 +18,7 @@ def draw(
     labels: ArrayLike | None = None,
     color: bool = False,
 ) -> str:
-    """The question and, beside it, the draft (without one the labels, if any) in the cells asked.
+    """The question and, beside it, the draft (without one the labels, if any) in the judged cells.
 
     A cell that the draft has wrong stands between exclamation marks (is red in color). Arguments as in
     `hrm_rl.puzzles.family.Family.draw`.
@@ -28,7 +28,7 @@ def draw(
     wide = max(map(len, characters)) + 2
     after = None
     if draft is not None or labels is not None:
-        after = _asked(shown if draft is not None else np.asarray(labels), labels)
+        after = _judged(shown if draft is not None else np.asarray(labels), labels)
     lines = []
     for row in range(form.height):
         cells = range(row * form.width, (row + 1) * form.width)
@@ -50,7 +50,7 @@ def picture(
     q: tuple[float, float] | None = None,
     cell: int = 24,
 ) -> NDArray[np.uint8]:
-    """The question and, beside it, the draft in the cells asked (blue), mistakes in red.
+    """The question and, beside it, the draft in the judged cells (blue), mistakes in red.
 
     Arguments and return as in `hrm_rl.puzzles.family.Family.picture`.
     """
@@ -58,7 +58,7 @@ def picture(
     pictures.check_cell(cell)
     # An underscore is an empty cell, and in a picture such a cell is empty.
     characters = [character.strip(" _") for character in _characters(form)]
-    after = np.zeros_like(shown) if draft is None else _asked(shown, labels)
+    after = np.zeros_like(shown) if draft is None else _judged(shown, labels)
     left = [
         pictures.Tile(characters[token], ground=_ground(token), weight=pictures.GIVEN_WEIGHT)
         for token in question
@@ -77,8 +77,8 @@ def picture(
     return pictures.frame(pictures.side_by_side(boards), cell, caption, q)
 
 
-def _asked(answer: NDArray[np.int32], labels: ArrayLike | None) -> NDArray[np.int32]:
-    """The answer, PAD where nothing is asked."""
+def _judged(answer: NDArray[np.int32], labels: ArrayLike | None) -> NDArray[np.int32]:
+    """The answer, PAD in cells that are not judged."""
     if labels is None:
         return answer
     return np.where(np.asarray(labels) == IGNORE_LABEL, PAD, answer)

@@ -40,7 +40,7 @@ class CsvFile:
         return len(self.puzzles)
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Which puzzles belong to a split."""
+        """The rows of a split."""
         return np.flatnonzero(self.kind.in_split(self._keys, split))
 
     def take(self, split: str, rows: NDArray[np.int64]) -> PuzzleArrays:
@@ -87,7 +87,7 @@ class Folder:
         return self._part("train").metadata.num_puzzle_identifiers
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Which examples of test/, for the test split, or of train/ belong to a split."""
+        """The examples of a split: those of test/ for the test split, else some of train/."""
         if split == "test":
             return np.arange(len(self._part("test")))
         return np.flatnonzero(self._validates if split == "validation" else ~self._validates)
@@ -108,7 +108,7 @@ class Folder:
 
     @cached_property
     def _validates(self) -> NDArray[np.bool_]:
-        """Which examples of train/ validate."""
+        """The examples of train/ that validate, bool [N]."""
         data = self._part("train")
         if isinstance(self.kind, CustomPuzzles):
             return _held_out_groups(len(data.group_indices) - 1)[_groups(data)]
@@ -158,7 +158,7 @@ def _groups(data: Dataset) -> NDArray[np.int64]:
 
 
 def _held_out_groups(count: int) -> NDArray[np.bool_]:
-    """Which groups validate, bool [count]: by a hash of their number, and at least one of two or more."""
+    """The groups that validate, bool [count], by a hash of their number; at least one of two or more."""
     held_out = in_split(np.arange(count), "validation")
     if count > 1 and not held_out.any():
         held_out[-1] = True

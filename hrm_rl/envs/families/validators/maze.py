@@ -33,7 +33,7 @@ class MazeValidator:
     needs_labels = True
 
     def __call__(self, inputs: Tensor, answers: Tensor, labels: Tensor) -> Tensor:
-        """bool [B] for [B, S] each; a label's own path must be a shortest one."""
+        """bool [B] for [B, S] each; the label's path must be a shortest one."""
         drawn, _ = _drawn(inputs, answers, self.size)
         return drawn & ((answers == maze.PATH).sum(-1) == (labels == maze.PATH).sum(-1))
 
@@ -46,7 +46,7 @@ class MazeValidator:
 
 
 def _neighbours(on_path: Tensor, size: int) -> Tensor:
-    """Which of its neighbours a cell has on the path: bool [B, S, 4] for bool [B, S].
+    """Whether each neighbour of a cell is on the path: bool [B, S, 4] for bool [B, S].
 
     In the order up, left, right, down: the opposite of the k-th is the (3 - k)-th.
     """
@@ -76,7 +76,7 @@ def path_excess(inputs: Tensor, answers: Tensor, labels: Tensor, size: int) -> T
     """`hrm_rl.puzzles.maze.path_excess` of tensors [B, S], without waiting for the device: int64 [B].
 
     Walks the drawn cells by pointer doubling (J. C. Wyllie, 1979): a state is a cell and one of the two
-    ways out of it, and in round k it knows the state 2**k moves on, and how many of them were made.
+    ways out of it, and round k computes the state 2**k moves on and the number of moves made.
     """
     cells = size * size
     drawn, neighbours = _drawn(inputs, answers, size)
