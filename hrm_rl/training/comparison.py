@@ -6,8 +6,8 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hrm_rl.analysis.compare import compare as compare_cases
 from hrm_rl.analysis.compare.cases import make_case
@@ -16,6 +16,9 @@ from hrm_rl.analysis.compare.settings import DEFAULT_COSTS, DEFAULT_POLICIES, Se
 from hrm_rl.analysis.compare.trials import check_policy
 from hrm_rl.halting import TraceBank, puzzles_hash
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
+
+if TYPE_CHECKING:
+    from hrm_rl.training.open_run import Trained
 
 _log = logging.getLogger(__name__)
 
@@ -79,80 +82,82 @@ def compare(
     kept = None if folder is None else Path(folder)
     if kept is not None:
         _check_folder(kept)
-    recorder = _Recorder(kept, puzzles, max_segments, seed, data, device, dtype, progress)
     given = _as_list(runs_or_banks)
     names = _names(given)
     start = time.perf_counter()
-    recordings = [recorder.open(source, name) for source, name in zip(given, names, strict=True)]
+
+    def open_source(source: Source, name: str) -> TraceBank:
+        if isinstance(source, TraceBank):
+            return source
+        if _is_bank(source):
+            return TraceBank.load(source)
+        # Banks need none of this, which takes as long to load as a comparison.
+        from hrm_rl.training.open_run import open_trained
+        from hrm_rl.training.pools import pools
+
+        trained = open_trained(source, device, dtype)
+        chosen = pools(trained, data=data, puzzles=puzzles, seed=seed)
+        return _recording(trained, chosen, max_segments, _file(source, name, kept), progress)
+
     cases = [
-        make_case(name, recording.bank, max_segments=max_segments, puzzles=puzzles)
-        for name, recording in zip(names, recordings, strict=True)
+        make_case(name, open_source(source, name), max_segments=max_segments, puzzles=puzzles)
+        for source, name in zip(given, names, strict=True)
     ]
     opening = time.perf_counter() - start
     found = compare_cases(cases, settings, kept and kept / "rules")
     banks = [
-        dataclasses.replace(bank, given=recording.given, file=recording.file)
-        for bank, recording in zip(found.banks, recordings, strict=True)
+        bank
+        if isinstance(source, TraceBank)
+        else dataclasses.replace(bank, given=str(source), file=_file(source, bank.name, kept))
+        for bank, source in zip(found.banks, given, strict=True)
     ]
     return dataclasses.replace(found, banks=banks, seconds={**found.seconds, "opening": opening})
 
 
-@dataclass(frozen=True)
-class _Recording:
-    """A bank and its origin."""
-
-    bank: TraceBank
-    given: str | None = None
-    file: str | None = None
+def _is_bank(source: str | os.PathLike[str]) -> bool:
+    """Whether a path names a bank's file; otherwise it is a run."""
+    return Path(source).is_file() or Path(source).suffix == ".safetensors"
 
 
-@dataclass(frozen=True)
-class _Recorder:
-    """Opens banks, and records runs unless a recording of the same model and puzzles is kept."""
+def _file(source: str | os.PathLike[str], name: str, folder: Path | None) -> str | None:
+    """The file of a bank, or the one that keeps a run's recording; None if it is not kept."""
+    if _is_bank(source):
+        return str(source)
+    return None if folder is None else str(folder / f"bank-{name}.safetensors")
 
-    folder: Path | None
-    puzzles: int | None
-    max_segments: int | None
-    seed: int
-    data: Path | None
-    device: str
-    dtype: str | None
-    progress: bool
 
-    def open(self, source: Source, name: str) -> _Recording:
-        if isinstance(source, TraceBank):
-            return _Recording(source)
-        path = Path(source)
-        if path.is_file() or path.suffix == ".safetensors":
-            return _Recording(TraceBank.load(path), str(path), str(path))
-        file = None if self.folder is None else self.folder / f"bank-{name}.safetensors"
-        bank = self._of_run(path, file)
-        return _Recording(bank, str(path), file and str(file))
+def _recording(
+    trained: "Trained",
+    chosen: Mapping[str, PuzzleArrays],
+    max_segments: int | None,
+    file: str | None,
+    progress: bool,
+) -> TraceBank:
+    """The recording kept in `file` if it is of this model and these puzzles; else a new one, kept there.
 
-    def _of_run(self, path: Path, file: Path | None) -> TraceBank:
-        from hrm_rl.model.files.fingerprint import model_hash
-        from hrm_rl.training.open_run import open_trained, record_run
-        from hrm_rl.training.pools import pools
+    Raises ValueError if the file records another model.
+    """
+    from hrm_rl.model.files.fingerprint import model_hash
+    from hrm_rl.training.open_run import record_run
 
-        trained = open_trained(path, self.device, self.dtype)
-        chosen = pools(trained, data=self.data, puzzles=self.puzzles, seed=self.seed)
-        limit = self.max_segments or trained.model.config.halt_max_steps
-        if file is not None and file.is_file():
-            kept, found = TraceBank.load(file), model_hash(trained.model)
-            if kept.header.model_hash != found:
-                raise ValueError(
-                    f"{file} records another model ({kept.header.model_hash[:12]}) than {path} holds "
-                    f"({found[:12]}); remove it, or choose another folder with --out"
-                )
-            dtype = trained.model.config.forward_dtype
-            if (kept.num_segments, kept.header.dtype) == (limit, dtype) and _holds(kept, chosen):
-                _log.info("Using %s, recorded before.", file)
-                return kept
-        bank = record_run(trained, chosen, limit, progress=self.progress)
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            bank.save(file)
-        return bank
+    config = trained.model.config
+    limit = max_segments or config.halt_max_steps
+    if file is not None and Path(file).is_file():
+        kept, found = TraceBank.load(file), model_hash(trained.model)
+        if kept.header.model_hash != found:
+            raise ValueError(
+                f"{file} records another model ({kept.header.model_hash[:12]}) than {trained.path} "
+                f"holds ({found[:12]}); remove it, or choose another folder with --out"
+            )
+        same = (kept.num_segments, kept.header.dtype) == (limit, config.forward_dtype)
+        if same and _holds(kept, chosen):
+            _log.info("Using %s, recorded before.", file)
+            return kept
+    bank = record_run(trained, chosen, limit, progress=progress)
+    if file is not None:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        bank.save(file)
+    return bank
 
 
 def _holds(bank: TraceBank, chosen: Mapping[str, PuzzleArrays]) -> bool:

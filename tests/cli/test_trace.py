@@ -162,20 +162,25 @@ def test_trace_names_what_is_wrong(hrm_rl, made, tmp_path, words, message) -> No
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_eval_names_what_is_wrong_with_a_bank(hrm_rl, made, bank_file, tmp_path) -> None:
-    def refusal(*words: object) -> str:
-        return hrm_rl("eval", made / "run", *words).refusal
-
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--bank {tmp}/cut", "cut short"),
+        ("--bank {tmp}/weights", "weights: a safetensors file, but"),
+        ("--bank {tmp}/none", "no bank at"),
+        ("--bank {tmp}", "is a folder"),
+        ("--bank {bank} --split train", "it has validation, test"),
+        ("--bank {bank} --max-segments 4", "1..3"),
+        ("--bank {bank} --data {made}/puzzles4.csv", "choose one"),
+        ("--bank {bank} --halting oracle", "hindsight"),
+        ("--split test", "--split goes with --bank"),
+        ("--allow-mismatch", "--allow-mismatch goes with --bank"),
+    ],
+)
+def test_eval_names_what_is_wrong_with_a_bank(
+    hrm_rl, made, bank_file, tmp_path, words, message
+) -> None:
     (tmp_path / "cut").write_bytes(bank_file.read_bytes()[:-100])
     shutil.copy(made / "model4" / "model.safetensors", tmp_path / "weights")
-    assert "cut is no trace bank, or is cut short" in refusal("--bank", tmp_path / "cut")
-    assert "weights: a safetensors file, but no" in refusal("--bank", tmp_path / "weights")
-    assert "no bank at" in refusal("--bank", tmp_path / "none")
-    assert "is a folder" in refusal("--bank", tmp_path)
-    bank = ("--bank", bank_file)
-    assert "it has validation, test" in refusal(*bank, "--split", "train")
-    assert "1..3" in refusal(*bank, "--max-segments", 4)
-    assert "choose one" in refusal(*bank, "--data", made / "puzzles4.csv")
-    assert "hindsight" in refusal(*bank, "--halting", "oracle")
-    assert "--split goes with --bank" in refusal("--split", "test")
-    assert "--allow-mismatch goes with --bank" in refusal("--allow-mismatch")
+    words = words.format(tmp=tmp_path, bank=bank_file, made=made)
+    assert message in hrm_rl("eval", made / "run", *words.split()).refusal

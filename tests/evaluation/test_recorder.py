@@ -128,15 +128,20 @@ def test_the_model_stays_as_it_was(model: HRM, puzzles: PuzzleArrays) -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_bad_settings_are_named(model: HRM, puzzles: PuzzleArrays) -> None:
-    with pytest.raises(ValueError, match="at least one puzzle"):
-        record(model, puzzles.take(slice(0)), 1)
-    with pytest.raises(ValueError, match="max_segments must be >= 1, got 0"):
-        record(model, puzzles, 0)
-    with pytest.raises(ValueError, match="batch_size must be >= 1, got 0"):
-        record(model, puzzles, 1, batch_size=0)
-    with pytest.raises(ValueError, match="unknown split 'dev'"):
-        record(model, puzzles.take(slice(1)), 1, split="dev")
+@pytest.mark.parametrize(
+    ("count", "segments", "options", "message"),
+    [
+        (0, 1, {}, "at least one puzzle"),
+        (1, 0, {}, "max_segments must be >= 1, got 0"),
+        (1, 1, {"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        (1, 1, {"split": "dev"}, "unknown split 'dev'"),
+    ],
+)
+def test_bad_settings_are_named(
+    model: HRM, puzzles: PuzzleArrays, count: int, segments: int, options: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        record(model, puzzles.take(slice(count)), segments, **options)
 
 
 # --- live -----------------------------------------------------------------------------------------

@@ -155,26 +155,22 @@ def test_p_value_by_hand():
 
 
 @pytest.mark.parametrize(
-    "groups, message",
+    "call, message",
     [
-        ([], "groups is empty"),
-        ([[1.0, 2.0]], r"groups\[0\] has shape \(2,\)"),
-        ([[[1.0]], np.ones((0, 1))], r"groups\[1\] has shape \(0, 1\)"),
-        ([[[1.0]], [[1.0, 2.0]]], r"groups\[1\] has 2 columns and groups\[0\] has 1"),
-        ([[[1.0, 2.0], [3.0, np.nan]]], "holds nan in row 1, column 1"),
+        (lambda: nested_bootstrap([]), "groups is empty"),
+        (lambda: nested_bootstrap([[1.0, 2.0]]), r"groups\[0\] has shape \(2,\)"),
+        (lambda: nested_bootstrap([[[1.0]], np.ones((0, 1))]), r"groups\[1\] has shape \(0, 1\)"),
+        (
+            lambda: nested_bootstrap([[[1.0]], [[1.0, 2.0]]]),
+            r"groups\[1\] has 2 columns and groups\[0\] has 1",
+        ),
+        (lambda: nested_bootstrap([[[1.0, 2.0], [3.0, np.nan]]]), "holds nan in row 1, column 1"),
+        (lambda: nested_bootstrap([[[1.0]]], draws=0), "draws is 0"),
+        (lambda: percentile_interval([1.0], level=95), "level is 95"),
+        (lambda: percentile_interval([]), "shape"),
+        (lambda: two_sided_p([1.0, np.nan]), "not finite"),
     ],
 )
-def test_groups_that_do_not_fit(groups, message):
+def test_input_that_does_not_fit(call, message):
     with pytest.raises(ValueError, match=message):
-        nested_bootstrap(groups)
-
-
-def test_other_mistakes():
-    with pytest.raises(ValueError, match="draws is 0"):
-        nested_bootstrap([[[1.0]]], draws=0)
-    with pytest.raises(ValueError, match="level is 95"):
-        percentile_interval([1.0], level=95)
-    with pytest.raises(ValueError, match="shape"):
-        percentile_interval([])
-    with pytest.raises(ValueError, match="not finite"):
-        two_sided_p([1.0, np.nan])
+        call()

@@ -141,8 +141,6 @@ def test_segments_at_iso_accuracy():
     assert iso_accuracy(segments, accuracy, full=0.80) == {0: 16.0, 0.5: 8.0, 1: 5.0, 2: 5.0}
     assert iso_accuracy(segments, accuracy, full=0.81, below=(0, 1)) == {0: None, 1: 16.0}
     assert iso_accuracy(segments, accuracy, full=0.0, below=(0,)) == {0: 2.0}
-    with pytest.raises(ValueError, match="must both be"):
-        iso_accuracy([1.0, 2.0], [0.5], 0.5)
 
 
 @pytest.mark.parametrize(
@@ -161,12 +159,16 @@ def test_outcomes_that_do_not_fit(stopped, answered, message):
         judge(np.array(stopped), np.array(answered), BANK)
 
 
-def test_other_mistakes():
-    with pytest.raises(ValueError, match=r"correct is int64 \(5, 4\)"):
-        first_correct(BANK.astype(int))
-    with pytest.raises(ValueError, match="bool array"):
-        best_fixed(np.ones((0, 4), bool), 0.1)
-    with pytest.raises(ValueError, match="cost is -1"):
-        judge_oracle(BANK, -1)
-    with pytest.raises(ValueError, match="cost is nan"):
-        best_fixed(BANK, float("nan"))
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: first_correct(BANK.astype(int)), r"correct is int64 \(5, 4\)"),
+        (lambda: best_fixed(np.ones((0, 4), bool), 0.1), "bool array"),
+        (lambda: best_fixed(BANK, float("nan")), "cost is nan"),
+        (lambda: judge_oracle(BANK, -1), "cost is -1"),
+        (lambda: iso_accuracy([1.0, 2.0], [0.5], 0.5), "must both be"),
+    ],
+)
+def test_other_mistakes(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
