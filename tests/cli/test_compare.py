@@ -107,7 +107,7 @@ def test_a_recording_of_another_model_is_refused(hrm_rl, made, config_of, tmp_pa
     [
         (("one", "--policies", "confidense:0.5"), ("confidense:0.5", "did you mean 'confidence'")),
         (("one", "--policies", "vocc:blinkered:auto"), ("vocc:blinkered", "did you mean 'voc'")),
-        (("one", "--policies", "math:sqrt:auto"), ("math:sqrt:auto", "ThresholdRule")),
+        (("one", "--policies", "math:sqrt:auto"), ("math:sqrt", "ThresholdRule")),
         (("one", "--policies", "margin:much"), ("margin:much", "not a number")),
         (("one", "--baseline", "qq"), ("'qq'", "known")),
         (("one", "one"), ("given twice",)),
