@@ -151,11 +151,6 @@ def test_act_answers_with_the_models_draft_and_the_rules_decision(build: Any) ->
         carry, state = out.carry, decision.state
         obs = obs | {"segment": obs["segment"] + 1}
     assert torch.stack(halts).any() and not torch.stack(halts).all()
-
-
-def test_act_leaves_no_gradient(build: Any) -> None:
-    obs, _ = vector().reset(seed=0)
-    decision = HRMAgent(build()).act(obs)
     tensors = (*decision.out[1:], *decision.out.carry, *decision.action.values())
     assert not any(tensor.requires_grad for tensor in tensors)
 

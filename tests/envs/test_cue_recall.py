@@ -59,16 +59,6 @@ def test_only_the_answer_to_the_query_counts() -> None:
         assert info["is_success"] == bool(paid)
 
 
-def test_without_memory_the_best_is_one_in_cues() -> None:
-    """On the query any policy of the present observation plays one distribution: its mean is 1 / 4."""
-    env = CueRecallEnv(4, 1)
-    env.reset(seed=0)
-    total = 0.0
-    for _ in range(4000):
-        total += play(env, None, lambda seen: 2)[1][-1]
-    assert total / 4000 == pytest.approx(0.25, abs=0.03)
-
-
 def test_cues_and_distractors_are_drawn_alike_often() -> None:
     env = CueRecallEnv(3, 4, distractors=2)
     env.reset(seed=1)

@@ -42,8 +42,8 @@ class TorchVecEnv(VecEnv):
         if hasattr(envs.single_action_space, "spaces"):
             raise ValueError("SB3 has no Dict actions: make the environments with flat_action=True")
         self.envs = envs
-        rules = getattr(envs, "rules", None)
-        self._success = "valid" if rules is not None and rules.checker == "valid" else "correct"
+        checker = getattr(getattr(envs, "settings", None), "checker", "exact")
+        self._success = "valid" if checker == "valid" else "correct"
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
     def reset(self) -> VecEnvObs:

@@ -1,28 +1,17 @@
 """Our vector environments as SB3's VecEnv: what it reads from them, and that its tools work."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecMonitor
 
 from hrm_rl.agents.sb3.vec_env import TorchVecEnv
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.envs.halting import make_vector_env
 
 ROWS = 4
-
-
-class HaltAtOnce:
-    """A policy for SB3's tools."""
-
-    def predict(self, obs: np.ndarray, **_: Any) -> tuple[np.ndarray, None]:
-        return np.ones(len(obs), dtype=np.int64), None
 
 
 def both(**options: Any) -> tuple[TorchVecEnv, Any]:
@@ -117,24 +106,6 @@ def test_truncated_means_cut_and_not_ended() -> None:
     assert [info.get("TimeLimit.truncated") for info in infos] == [True, False, None, None]
 
 
-def test_evaluation_counts_episodes_as_they_are() -> None:
-    """SB3's evaluate_policy, alone, under VecMonitor and in a callback: one and the same mean."""
-    halting = HaltAtOnce()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # no complaint that a Monitor is missing
-        envs, _ = both(segment_cost=0.25)
-        envs.seed(0)
-        returns, lengths = evaluate_policy(halting, envs, 32, return_episode_rewards=True)  # type: ignore[arg-type]
-        assert set(lengths) == {1} and set(returns) <= {-0.25, 0.75} and len(returns) == 32
-    with pytest.warns(UserWarning, match="already wrapped"):  # not needed, and harmless
-        monitored = VecMonitor(both(segment_cost=0.25)[0])
-    monitored.seed(0)
-    mean, _ = evaluate_policy(halting, monitored, 32)  # type: ignore[arg-type]
-    assert mean == pytest.approx(np.mean(returns))
-    assert envs.env_is_wrapped(Monitor) == [True] * ROWS
-    assert envs.get_attr("render_mode", [0, 1]) == [None, None]
-
-
 def test_puzzles_with_flat_actions_train_too() -> None:
     from hrm_rl.envs.families.make import family_source
     from hrm_rl.puzzles.sudoku import Sudoku
@@ -159,13 +130,3 @@ def test_environments_that_sb3_cannot_play_are_refused() -> None:
         TorchVecEnv(make_vector_env(2, autoreset_mode="DISABLED"))
     with pytest.raises(ValueError, match="flat_action=True"):
         TorchVecEnv(make.make_vector_env(2, family="sudoku", size=4, pool_size=5))
-
-
-def test_rows_are_one_object() -> None:
-    envs, _ = both()
-    assert envs.get_attr("num_envs") == [ROWS] * ROWS
-    envs.set_attr("note", 3)
-    assert envs.get_attr("note", 1) == [3]
-    with pytest.raises(ValueError, match="all rows are one object"):
-        envs.set_attr("note", 4, indices=[0])
-    assert not envs.has_attr("no_such_thing")
