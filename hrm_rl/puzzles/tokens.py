@@ -104,3 +104,8 @@ def check_shape(family: Any, where: object, vocab_size: int, seq_len: int, hint:
             f"{where} has {seq_len} cells and {vocab_size} tokens a puzzle, {family.words} has "
             f"{family.seq_len} and {family.vocab_size}: choose the dials that match{hint}"
         )
+
+
+def cell_name(cell: int, size: int) -> str:
+    """Name of a cell of a square in messages, counted from 1: "row 1, column 2" for cell 1."""
+    return f"row {cell // size + 1}, column {cell % size + 1}"

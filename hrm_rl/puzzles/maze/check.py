@@ -15,11 +15,10 @@ from hrm_rl.puzzles.maze.layout import (
     VOCAB_SIZE,
     WALL,
     as_mazes,
-    cell_name,
     check,
 )
 from hrm_rl.puzzles.maze.solve import solve
-from hrm_rl.puzzles.tokens import as_pair
+from hrm_rl.puzzles.tokens import as_pair, cell_name
 
 
 def path_excess(inputs: ArrayLike, answers: ArrayLike, size: int = 30) -> NDArray[np.int64]:

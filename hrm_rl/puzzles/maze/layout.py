@@ -25,8 +25,3 @@ def check(size: int) -> int:
 def as_mazes(name: str, values: ArrayLike, size: int) -> NDArray[np.int8]:
     """`values` as int8 [..., size * size]; ValueError for another width or an unknown token."""
     return as_tokens(name, values, size**2, VOCAB_SIZE).astype(np.int8)
-
-
-def cell_name(cell: int, size: int) -> str:
-    """Name of a cell in messages, counted from 1: "row 1, column 2" for cell 1."""
-    return f"row {cell // size + 1}, column {cell % size + 1}"

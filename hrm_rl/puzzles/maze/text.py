@@ -18,10 +18,9 @@ from hrm_rl.puzzles.maze.layout import (
     SPACE,
     VOCAB_SIZE,
     WALL,
-    cell_name,
     check,
 )
-from hrm_rl.puzzles.tokens import as_shown, as_tokens
+from hrm_rl.puzzles.tokens import as_shown, as_tokens, cell_name
 
 
 class Mark(IntEnum):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.sudoku.layout import BLANK, as_boards, cell_name, layout, unit_name
+from hrm_rl.puzzles.sudoku.layout import BLANK, as_boards, layout, unit_name
 from hrm_rl.puzzles.sudoku.solve import MAX_GUESSES, solve
-from hrm_rl.puzzles.tokens import as_pair
+from hrm_rl.puzzles.tokens import as_pair, cell_name
 
 
 def is_valid(inputs: ArrayLike, answers: ArrayLike, size: int = 9) -> NDArray[np.bool_]:

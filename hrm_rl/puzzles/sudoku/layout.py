@@ -81,11 +81,6 @@ def layout(size: int) -> Layout:
     )
 
 
-def cell_name(cell: int, size: int) -> str:
-    """Name of a cell in messages, counted from 1: "row 1, column 2" for cell 1."""
-    return f"row {cell // size + 1}, column {cell % size + 1}"
-
-
 def unit_name(unit: int, size: int) -> str:
     """Name of a unit in messages, counted from 1: "row 1", "column 2", "box 3"."""
     return f"{('row', 'column', 'box')[unit // size]} {unit % size + 1}"

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-from hrm_rl.puzzles.sudoku.layout import BLANK, SIZES, cell_name, check_size, layout
-from hrm_rl.puzzles.tokens import as_shown, as_tokens
+from hrm_rl.puzzles.sudoku.layout import BLANK, SIZES, check_size, layout
+from hrm_rl.puzzles.tokens import as_shown, as_tokens, cell_name
 
 _SIZE_BY_LENGTH = {size * size: size for size in SIZES}
 _GIVEN, _DRAFT, _MISTAKE, _RESET = "\x1b[1m", "\x1b[36m", "\x1b[1;4;31m", "\x1b[0m"
