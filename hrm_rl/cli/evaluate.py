@@ -12,10 +12,10 @@ from hrm_rl.cli.options import (
     MaxSegments,
     RunFolder,
     Seed,
-    Split,
     check_counts,
 )
 from hrm_rl.cli.output import percent, print_json, refuse_graphs_without_gpu, show_log
+from hrm_rl.puzzles.splits import Split
 
 if TYPE_CHECKING:
     from hrm_rl.halting import HaltingRule, TraceBank

@@ -1,12 +1,11 @@
 """Options that several commands have, and their checks."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 arg = tyro.conf.arg
-Split = Literal["train", "validation", "test"]
 
 RunFolder = Annotated[
     Path,

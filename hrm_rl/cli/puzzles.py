@@ -6,20 +6,20 @@ from dataclasses import dataclass, field, make_dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import tyro
 
 from hrm_rl.cli.output import print_json
 from hrm_rl.puzzles import FAMILIES, find_family
 from hrm_rl.puzzles.dials import range_of
+from hrm_rl.puzzles.splits import Split
 
 if TYPE_CHECKING:
     from hrm_rl.puzzles.family import Family
     from hrm_rl.puzzles.pool import PuzzleArrays
 
 _PICTURES_A_ROW = 4
-Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import dataclasses
 import operator
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,13 +26,11 @@ from hrm_rl.puzzles.counter_rng import mix64_array, stream_keys
 from hrm_rl.puzzles.dials import check_dials, range_of
 from hrm_rl.puzzles.files.csv import read_csv, write_csv
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
+from hrm_rl.puzzles.splits import SPLITS
 from hrm_rl.puzzles.tokens import as_pair, as_shown, as_tokens, check_shape, is_exact
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 # Chosen so that small families split too: each split has one of the five classes of 2x2 Lights Out.
 SPLIT_SALT = 11

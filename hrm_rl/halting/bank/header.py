@@ -10,9 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 FORMAT_VERSION = 1
 """Version of the file; a reader of another version refuses it."""
 
-# As in hrm_rl.puzzles.family, which would load numba; their order numbers the splits in a bank's file.
-SPLITS = ("train", "validation", "test")
-
 FEATURES = (
     "q_halt",
     "q_continue",

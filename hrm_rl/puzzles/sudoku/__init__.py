@@ -12,10 +12,10 @@ has size + 2 tokens, 11 for 9x9, as in the reference's Sudoku dataset.
 import numpy as np
 from numpy.typing import NDArray
 
+from hrm_rl.puzzles.splits import SPLITS
 from hrm_rl.puzzles.sudoku.check import check_puzzle, is_valid
 from hrm_rl.puzzles.sudoku.classes import (
     SPLIT_VERSION,
-    SPLITS,
     class_key,
     in_split,
     in_test_split,

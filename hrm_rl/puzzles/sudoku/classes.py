@@ -22,7 +22,6 @@ from hrm_rl.puzzles.sudoku.layout import BLANK, FIRST_DIGIT, as_boards, layout
 SPLIT_VERSION = 1
 """Version of the splits; another rule, salt or `class_key` is another version."""
 
-SPLITS = family.SPLITS
 
 # Chosen so that a few classes split evenly too: of the 36 classes of minimal 4x4 puzzles, 9 are for testing
 # (25.1 % of the 85,632 puzzles) and 3 for validation (6.3 %).
@@ -143,7 +142,7 @@ def in_split(keys: ArrayLike, split: str) -> NDArray[np.bool_]:
     """Whether classes belong to a split: bool, the shape of `keys` (uint64, of `class_key`).
 
     The rule is that of `hrm_rl.puzzles.family.in_split`, with a salt for Sudoku; it is fixed for each
-    ``SPLIT_VERSION``. Raises ValueError for a split that is not one of ``SPLITS``.
+    ``SPLIT_VERSION``. Raises ValueError for a split that is not one of `hrm_rl.puzzles.splits`.
     """
     return family.in_split(keys, split, SPLIT_SALT)
 
