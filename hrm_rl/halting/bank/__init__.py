@@ -9,11 +9,11 @@ from hrm_rl.halting.bank.bank import TraceBank
 from hrm_rl.halting.bank.header import (
     FEATURES,
     FORMAT_VERSION,
-    SPLITS,
     BankHeader,
     puzzle_ids,
     puzzles_hash,
 )
+from hrm_rl.puzzles.splits import SPLITS
 
 __all__ = [
     "FEATURES",

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.halting.bank.file import check_values, read_bank, write_bank
-from hrm_rl.halting.bank.header import COUNTS, FEATURES, SPLITS, BankHeader, puzzles_hash
+from hrm_rl.halting.bank.header import COUNTS, FEATURES, BankHeader, puzzles_hash
 from hrm_rl.puzzles.pool import PuzzleArrays
+from hrm_rl.puzzles.splits import SPLITS
 
 _PER_SEGMENT = ("correct", "valid", "cell_accuracy")
 _PER_PUZZLE = ("puzzle_identifiers", "puzzle_key", "rating", "split")
