@@ -153,7 +153,7 @@ class _Sheet:
 
 @contextmanager
 def in_eval_mode(model: HRM) -> Iterator[None]:
-    """The model in evaluation mode; its own mode returns at the end."""
+    """Put the model in evaluation mode, and restore its mode at the end."""
     was_training = model.training
     model.eval()
     try:

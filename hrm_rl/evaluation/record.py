@@ -28,7 +28,7 @@ from hrm_rl.model.files.fingerprint import model_hash
 from hrm_rl.puzzles.pool import PuzzleArrays
 
 _JUDGED = ("correct", "valid", "cell_accuracy")
-# One segment is timed again and again for so many seconds, this often at least and at most.
+# Seconds over which one segment is timed repeatedly, and the least and most repetitions.
 _TIMING_SECONDS, _TIMING_LEAST, _TIMING_MOST = 0.5, 3, 50
 
 Columns = dict[str, NDArray[Any]]
@@ -189,8 +189,8 @@ def _count_within(splits: NDArray[np.str_]) -> NDArray[np.int64]:
     """0, 1, 2, ... within each split."""
     keys = np.zeros(len(splits), np.int64)
     for name in np.unique(splits):
-        where = splits == name
-        keys[where] = np.arange(where.sum())
+        rows = splits == name
+        keys[rows] = np.arange(rows.sum())
     return keys
 
 

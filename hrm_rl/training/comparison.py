@@ -115,7 +115,7 @@ def compare(
 
 
 def _is_bank(source: str | os.PathLike[str]) -> bool:
-    """Whether a path names a bank's file; otherwise it is a run."""
+    """True if a path names a bank's file; otherwise it is a run."""
     return Path(source).is_file() or Path(source).suffix == ".safetensors"
 
 
@@ -161,7 +161,7 @@ def _recording(
 
 
 def _holds(bank: TraceBank, chosen: Mapping[str, PuzzleArrays]) -> bool:
-    """Whether a bank is of these puzzles."""
+    """True if a bank is of these puzzles."""
     puzzles = concatenate(list(chosen.values()))
     return bank.header.puzzles_hash == puzzles_hash(puzzles.inputs, puzzles.labels)
 

@@ -95,18 +95,18 @@ def difficulty_of(cases: Sequence[Case]) -> Hardness:
     rating = np.concatenate([case.test.rating for case in cases]).astype(np.float64)
     known = rating[~np.isnan(rating)]
     most_alike = np.unique(known, return_counts=True)[1].max(initial=0)
-    asked = [
+    blanks = [
         (case.test.labels != IGNORE_LABEL) & (case.test.labels != case.test.inputs)
         for case in cases
     ]
-    to_fill = np.concatenate([cells.sum(1) for cells in asked]).astype(np.float64)
+    to_fill = np.concatenate([cells.sum(1) for cells in blanks]).astype(np.float64)
     if 0 < most_alike <= _ONE_RATING * len(known) or np.ptp(to_fill) == 0:
         return Hardness("rating", rating)
     return Hardness("cells to fill", to_fill)
 
 
 def on_same_puzzles(cases: Sequence[Case]) -> bool:
-    """Whether every run is judged on the same test puzzles, in the same order."""
+    """True if every run is judged on the same test puzzles, in the same order."""
     ids = [puzzle_ids(case.test.inputs, case.test.labels) for case in cases]
     return all(np.array_equal(ids[0], other) for other in ids[1:])
 

@@ -107,7 +107,7 @@ def _bins(rating: NDArray[np.float64]) -> NDArray[np.int64] | None:
     if len(np.unique(rated)) < 2:
         return None
     values, counts = np.unique(rated, return_counts=True)
-    # The middle of each value's ranks says which fifth of the puzzles it belongs to.
+    # The middle of a value's ranks decides which fifth of the puzzles it belongs to.
     middle = (np.cumsum(counts) - counts / 2) / len(rated)
     fifth = np.minimum((middle * _BINS).astype(np.int64), _BINS - 1)
     _, fifth = np.unique(fifth, return_inverse=True)

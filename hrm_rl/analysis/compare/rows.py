@@ -76,7 +76,7 @@ class AllTrials:
         return float(adaptive_gain(*estimates)), adaptive_gain(*draws)
 
     def undefined_gains(self) -> dict[str, str]:
-        """The reason why there is no gain, by cost."""
+        """The reasons for undefined gains, by cost."""
         found = {}
         for cost in self.settings.costs:
             bounds = self.fixed[cost], self.oracle[cost]
@@ -118,7 +118,10 @@ def _row(
         mean_segments=segments[0],
         utility=utility[0],
         ci95=Intervals(
-            *(_interval(draws) for _, draws in (accuracy, valid, segments, utility)),
+            exact_accuracy=_interval(accuracy[1]),
+            valid_accuracy=_interval(valid[1]),
+            mean_segments=_interval(segments[1]),
+            utility=_interval(utility[1]),
             adaptive_gain={c: _interval(draws) for c, (_, draws) in gains.items()},
         ),
         adaptive_gain={c: gain for c, (gain, _) in gains.items()},

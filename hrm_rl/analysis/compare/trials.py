@@ -18,7 +18,7 @@ from hrm_rl.halting.rules.spec import parse_rule, parse_tree
 
 
 def is_open(policy: str) -> bool:
-    """Whether a spec has something to choose on validation puzzles. Raises ValueError if it cannot be
+    """True if a spec has something to choose on validation puzzles. Raises ValueError if it cannot be
     parsed."""
     return any(True for _ in parse_tree(policy).autos())
 
@@ -39,7 +39,7 @@ class Trial:
 
     @property
     def needs_future(self) -> bool:
-        """Whether the rule knows the answers: a bound, not a rule to use."""
+        """True if the rule knows the answers: a bound, not a rule to use."""
         return "future" in needs_of(self.rule)
 
 
@@ -140,7 +140,7 @@ def _save_parts(rule: Any, path: str) -> Any:
 
 
 def _unnamed(rule: Any) -> bool:
-    """Whether a rule was learned and has no file to tell it from its version at another cost. CALM's rule
+    """True if a rule was learned and has no file to tell it from its version at another cost. CALM's rule
     is named by its threshold."""
     return getattr(rule, "path", "") is None and rule.name != "calm"
 

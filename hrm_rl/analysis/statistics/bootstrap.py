@@ -53,7 +53,7 @@ def nested_bootstrap(
     *,
     shared_puzzles: bool = False,
 ) -> NDArray[np.float64]:
-    """Bootstrap draws of means over puzzles, where puzzles are nested in runs.
+    """Bootstrap draws of means over puzzles nested in runs.
 
     A draw takes as many runs as there are, with replacement; in each drawn run it takes as many puzzles
     as the run has, with replacement, independently each time the run was drawn; and it averages the runs'
@@ -176,7 +176,7 @@ def two_sided_p(differences: ArrayLike) -> NDArray[np.float64] | float:
 
     Twice the smaller share of draws at or beyond zero, with one draw added to either count (Davison and
     Hinkley, section 4.4; Phipson and Smyth 2010, arXiv 1603.05766), so that it is never 0: the smallest is
-    2 / (D + 1). It is below 0.05 about where the 95 % percentile interval excludes zero.
+    2 / (D + 1). It is below 0.05 about when the 95 % percentile interval excludes zero.
 
     Args:
         differences: [D] or [D, K], finite. Up to 1e-12 counts as zero.

@@ -115,7 +115,7 @@ def nearest_compute(mean_segments: ArrayLike, budget: float) -> int:
 
 
 def _is_above_chord(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
-    """Whether b lies above the line from a to c."""
+    """True if b lies above the line from a to c."""
     return (b[1] - a[1]) * (c[0] - a[0]) > (c[1] - a[1]) * (b[0] - a[0])
 
 

@@ -1,4 +1,4 @@
-"""What a stopping rule did, puzzle by puzzle, and how it compares with constants and hindsight.
+"""The outcome of a stopping rule, puzzle by puzzle, against constants and hindsight.
 
 Every result is one number per puzzle, so that `bootstrap.nested_bootstrap` can resample it. In this file
 `correct` is a recorded matrix, bool [N, M]: whether the draft of puzzle n is correct after segment m + 1.
@@ -183,8 +183,7 @@ def iso_accuracy(
         )
     reached = {float(points): share >= full - points / 100 - 1e-9 for points in below}
     return {
-        points: float(segments[where].min()) if where.any() else None
-        for points, where in reached.items()
+        points: float(segments[hit].min()) if hit.any() else None for points, hit in reached.items()
     }
 
 

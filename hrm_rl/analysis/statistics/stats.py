@@ -79,7 +79,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """p-values adjusted for their number by Holm's step-down method (1979), in the same order.
 
-    Rejecting where the adjusted value is at most alpha keeps the probability of any false rejection at
+    Rejecting if the adjusted value is at most alpha keeps the probability of any false rejection at
     most alpha, however the tests depend on each other.
 
     Args:
