@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
-UNASKED = "?"
+NO_LABEL = "?"
 """Stands for ``IGNORE_LABEL``."""
 _UNKNOWN = -1
 
@@ -71,19 +71,21 @@ class CellText:
         """
         if self.characters is None:
             return [_numbers(row) for row in tokens.tolist()]
-        asked = tokens != IGNORE_LABEL
-        wrong = asked & ((tokens < 0) | (tokens >= len(self.characters)))
+        labelled = tokens != IGNORE_LABEL
+        wrong = labelled & ((tokens < 0) | (tokens >= len(self.characters)))
         if wrong.any():
             last = len(self.characters) - 1
             raise ValueError(f"token {tokens[wrong][0]} has no character; there are 0 to {last}")
         codes = np.frombuffer(self.characters.encode("ascii"), np.uint8)
-        cells = np.where(asked, codes[np.where(asked, tokens, 0)], ord(UNASKED)).astype(np.uint8)
+        cells = np.where(labelled, codes[np.where(labelled, tokens, 0)], ord(NO_LABEL)).astype(
+            np.uint8
+        )
         return [row.tobytes().decode("ascii") for row in cells]
 
     def _token(self, word: str) -> int:
         if self.characters is not None:
             return self._tokens.get(word, _UNKNOWN)
-        if word == UNASKED:
+        if word == NO_LABEL:
             return IGNORE_LABEL
         return int(word) if word.isdecimal() and len(word) < 10 else _UNKNOWN
 
@@ -92,14 +94,16 @@ class CellText:
         if self.known is not None:
             return self.known
         texts = "numbers" if self.characters is None else f"the characters {self.characters!r}"
-        return f"tokens are {texts}, or {UNASKED!r}"
+        return f"tokens are {texts}, or {NO_LABEL!r}"
 
     @cached_property
     def _tokens(self) -> Mapping[str, int]:
         if self.reads is not None:
             return self.reads
         assert self.characters is not None
-        return {text: token for token, text in enumerate(self.characters)} | {UNASKED: IGNORE_LABEL}
+        return {text: token for token, text in enumerate(self.characters)} | {
+            NO_LABEL: IGNORE_LABEL
+        }
 
     @cached_property
     def _token_of_byte(self) -> NDArray[np.int8]:
@@ -110,4 +114,4 @@ class CellText:
 
 
 def _numbers(tokens: list[int]) -> str:
-    return " ".join(UNASKED if token == IGNORE_LABEL else str(token) for token in tokens)
+    return " ".join(NO_LABEL if token == IGNORE_LABEL else str(token) for token in tokens)

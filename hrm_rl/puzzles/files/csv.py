@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.puzzles.files.cell_text import UNASKED, CellText
+from hrm_rl.puzzles.files.cell_text import NO_LABEL, CellText
 from hrm_rl.puzzles.files.rows import Rows, read_rows, refuse, write_rows
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays
 
@@ -155,7 +155,7 @@ def decode(path: str | os.PathLike[str], format_of: FormatOf) -> Iterator[Decode
         labels = _tokens(path, rows, "answer", form.text, cells, f"the question has {cells}")
         if (inputs == IGNORE_LABEL).any():
             row = int(np.argmax((inputs == IGNORE_LABEL).any(axis=1)))
-            refuse(path, int(rows.lines[row]), "question", f"{UNASKED!r} is for answers only")
+            refuse(path, int(rows.lines[row]), "question", f"{NO_LABEL!r} is for answers only")
         if form.check is not None and not (right := form.check(inputs, labels)).all():
             row = int(np.argmin(right))
             reason = form.explain(inputs[row].astype(np.int32), labels[row].astype(np.int32))

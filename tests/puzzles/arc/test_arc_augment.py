@@ -120,7 +120,7 @@ def test_names_and_numbers_go_together(augmented: arc.Augmented) -> None:
         assert task == augmented.collection.tasks[int(augmented.task_of(identifier))].name
         assert symmetry == augmented.symmetries[identifier]
         assert colors == tuple(augmented.colors[identifier])
-    # Saved models hang on these numbers: what they are is not to change.
+    # Saved models depend on these numbers.
     assert names[1:4] == ["mirror", "mirror_t4_0462571893", "mirror_t6_0247815963"]
     assert names[202:204] == ["tile", "tile_t3_0586729134"] and len(names) == 1078
     for wrong in (-1, 0, augmented.num_ids):
@@ -128,7 +128,7 @@ def test_names_and_numbers_go_together(augmented: arc.Augmented) -> None:
             augmented.task_of(wrong)
 
 
-def test_a_tasks_augmentations_hang_on_its_name_and_the_seed(augmented: arc.Augmented) -> None:
+def test_a_tasks_augmentations_depend_on_its_name_and_the_seed(augmented: arc.Augmented) -> None:
     tasks = augmented.collection
     alone = augment(arc.Collection("one", (), tasks.training[1:2]), 200)
     start, end = augmented.starts[1:3]

@@ -17,7 +17,7 @@ def test_text_by_hand() -> None:
         "+---------+",
     ]
     draft = ANSWER.copy()
-    draft[[2, 30, 33, 500]] = 5, 0, 9, 7  # wrong, a mark missing, and two where nothing is asked
+    draft[[2, 30, 33, 500]] = 5, 0, 9, 7  # wrong, a mark missing, and two in cells without a label
     assert arc.draw(QUESTION, draft, LABELS).splitlines() == [
         "+---------+  +---------+",
         "| 1 0 2 + |  | 2 0 3!+ |",

@@ -1,4 +1,4 @@
-"""Examples of augmented ARC tasks: what they show, which are learned and which are asked."""
+"""Examples of augmented ARC tasks: their boards, and which are for training and for evaluation."""
 
 from pathlib import Path
 

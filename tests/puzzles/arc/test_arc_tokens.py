@@ -1,4 +1,4 @@
-"""ARC boards: where a grid and its EOS marks lie, and how a board is read, whatever is on it."""
+"""ARC boards: the place of a grid and its EOS marks, and the reading of any board."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_marks_only_where_the_board_has_room(top: int, left: int) -> None:
 @given(GRIDS, st.data())
 def test_reading_undoes_writing(grid: np.ndarray, data: st.DataObject) -> None:
     np.testing.assert_array_equal(arc.crop(arc.encode(grid)), grid)
-    # Whatever a network says where nothing is asked.
+    # Any tokens in cells without a label.
     board = arc.encode(grid)
     free = arc.as_labels(board) == -100
     noise = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, 12, 900)

@@ -20,7 +20,7 @@ def table() -> arc.ArcTable:
 
 def right(table: arc.ArcTable) -> np.ndarray:
     labels = table.arrays().labels
-    return np.where(labels < 0, 7, labels)  # something where nothing is asked
+    return np.where(labels < 0, 7, labels)  # some token in cells without a label
 
 
 def test_right_answers_of_all_augmentations_are_one_candidate(table: arc.ArcTable) -> None:

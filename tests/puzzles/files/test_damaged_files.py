@@ -1,6 +1,6 @@
-"""Files harmed at random: a ValueError with one line, or puzzles that are puzzles; never half of them.
+"""Files harmed at random: a ValueError of one line, or valid puzzles; never half of them.
 
-200 harmed files by default; FUZZ_FILES=2000 asks for more.
+200 harmed files by default; FUZZ_FILES=2000 makes more.
 """
 
 import os
@@ -43,7 +43,7 @@ def harm(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def read(reading: Any, *words: Any) -> Any:
-    """What was read, None where it was refused in one line."""
+    """The result, or None if it was refused in one line."""
     try:
         return reading(*words)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The reference's dataset folders: there and back, its own reading of them, and damaged ones."""
+"""The reference's dataset folders: written and read back, file by file, and damaged ones."""
 
 import json
 import os

@@ -43,7 +43,7 @@ def test_an_image_of_the_answer_answers_the_image():
     rng = np.random.default_rng(0)
     inputs, labels = maze.symmetry(9).apply(puzzles.inputs, puzzles.labels, rng)
     assert maze.is_valid(inputs, labels, 9).all()
-    # Where there are several shortest paths, the label may be another one than `solve` draws.
+    # With several shortest paths, the label may be another one than `solve` draws.
     solved = maze.solve(inputs, 9)
     assert (solved.solution != labels).any()
     perfect = maze.generate(20, 9, seed=3, perfect=True)

@@ -62,7 +62,7 @@ def test_rating_is_a_constant_of_the_puzzle():
     np.testing.assert_array_equal(ratings[7], sudoku.rate(inputs[7], 9))
 
 
-def test_rating_tells_hard_from_easy_and_hardly_hangs_on_the_copy():
+def test_rating_separates_hard_from_easy_and_varies_little_between_copies():
     hard = np.stack([sudoku.parse(question) for question in HARD])
     ratings = sudoku.rate(hard, 9, copies=300)
     assert (ratings > 10).all()
