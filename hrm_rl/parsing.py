@@ -44,9 +44,9 @@ def _message(event: events.ParseErrorEvent, kind: Any, words: Sequence[str]) -> 
         case events.BadValue(argument=argument):
             count = argument.lowered.nargs
             return f"{_name(argument)} needs {'a value' if count == 1 else f'{count} values'}"
-        case events.InstantiationFailure(argument=None, message=message):
-            return message
-        case events.InstantiationFailure(argument=argument):
+        case events.InstantiationFailure(argument=argument, message=message):
+            if argument is None:
+                return message
             takes = str(argument.lowered.metavar).replace("{None}|", "")
             return f"{_name(argument)} takes {takes}, not {_given(argument, words)}"
         case _:

@@ -146,7 +146,7 @@ def train_with_settings() -> type[Train]:
     """`Train` with an option for every setting of a run; loads torch."""
     from hrm_rl.training.config import given_settings
 
-    options = Annotated[given_settings(), tyro.conf.arg(name="")]
+    options: Any = Annotated[given_settings(), tyro.conf.arg(name="")]
     return make_dataclass(
         "Train",
         [("settings", options, field(default_factory=dict))],

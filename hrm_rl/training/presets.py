@@ -76,13 +76,13 @@ def _small(
     At these sizes one-dimensional RoPE learns nothing of boards, so positions are learned; there is one kind
     of puzzle, so no puzzle embedding.
     """
-    small_model = {
+    small_model: dict[str, Any] = {
         "puzzle_emb_ndim": 0,
         "H_layers": 1,
         "L_layers": 1,
         "pos_encodings": "learned",
     }
-    small_learner = {
+    small_learner: dict[str, Any] = {
         "optimizer": "adamw",
         "lr": 2e-3,
         "weight_decay": 0.1,

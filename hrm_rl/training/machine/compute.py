@@ -117,10 +117,10 @@ def choose_compute(
     if dtype != "auto" and dtype not in FORWARD_DTYPES:
         raise ValueError(f"dtype must be auto or one of {FORWARD_DTYPES}, got {dtype!r}")
     if device != "cpu":
-        half = device.startswith("cuda") and has_fast_bfloat16(device)
-        auto = "bfloat16" if half else "float32"
-        chosen = auto if dtype == "auto" else dtype
-        return Choice(Compute(device, chosen, compile=compile == "yes"))
+        if dtype == "auto":
+            half = device.startswith("cuda") and has_fast_bfloat16(device)
+            dtype = "bfloat16" if half else "float32"
+        return Choice(Compute(device, dtype, compile=compile == "yes"))
     if compile == "yes" and not _has_compiler():
         raise ValueError("torch.compile needs a C++ compiler (g++, clang++ or cl); none was found")
     before = current_switches()
