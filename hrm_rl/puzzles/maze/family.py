@@ -133,25 +133,11 @@ class Maze(Family):
     def key(self, puzzles: NDArray[np.int32]) -> NDArray[np.uint64]:
         return class_key(puzzles, self.size)
 
-    def draw(
-        self,
-        inputs: ArrayLike,
-        draft: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        color: bool = False,
-    ) -> str:
-        return draw(inputs, draft, labels, color, size=self.size)
+    def draw(self, inputs: ArrayLike, *args: Any, **options: Any) -> str:
+        return draw(inputs, *args, size=self.size, **options)
 
-    def picture(
-        self,
-        inputs: ArrayLike,
-        draft: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        caption: str | None = None,
-        q: tuple[float, float] | None = None,
-        cell: int | None = None,
-    ) -> NDArray[np.uint8]:
-        return picture(inputs, draft, labels, caption, q, cell, size=self.size)
+    def picture(self, inputs: ArrayLike, *args: Any, **options: Any) -> NDArray[np.uint8]:
+        return picture(inputs, *args, size=self.size, **options)
 
     def read_csv(self, path: str | os.PathLike[str]) -> PuzzleArrays:
         return read_csv(path, self.size)

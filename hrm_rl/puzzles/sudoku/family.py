@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -109,25 +109,11 @@ class Sudoku(Family):
     def key(self, puzzles: NDArray[np.int32]) -> NDArray[np.uint64]:
         return class_key(puzzles, self.size)
 
-    def draw(
-        self,
-        inputs: ArrayLike,
-        draft: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        color: bool = False,
-    ) -> str:
-        return draw(inputs, self.size, draft, labels, color)
+    def draw(self, inputs: ArrayLike, *args: Any, **options: Any) -> str:
+        return draw(inputs, self.size, *args, **options)
 
-    def picture(
-        self,
-        inputs: ArrayLike,
-        draft: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        caption: str | None = None,
-        q: tuple[float, float] | None = None,
-        cell: int | None = None,
-    ) -> NDArray[np.uint8]:
-        return picture(inputs, self.size, draft, labels, caption, q, 40 if cell is None else cell)
+    def picture(self, inputs: ArrayLike, *args: Any, **options: Any) -> NDArray[np.uint8]:
+        return picture(inputs, self.size, *args, **options)
 
     def read_csv(self, path: str | os.PathLike[str]) -> PuzzleArrays:
         return read_csv(path, self.size)
