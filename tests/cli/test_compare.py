@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+from hrm_rl import compare
 from hrm_rl.analysis.compare import records
 from hrm_rl.halting import TraceBank
 from hrm_rl.halting.bank.toy import toy_bank
@@ -55,6 +56,23 @@ def test_banks_are_compared_and_written(hrm_rl, banks, tmp_path) -> None:
         assert (out / figure.rsplit("/")[-1]).is_file()
     row = said["policies"][0]
     assert {"exact_accuracy", "mean_segments", "ci95", "adaptive_gain", "wall_clock"} <= set(row)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_function_gives_what_the_command_prints(hrm_rl, banks, tmp_path) -> None:
+    said = hrm_rl(
+        "compare", banks["one"], "--out", tmp_path, "--json", *FEW, "q", "margin:auto"
+    ).json
+    options = {"policies": ["q", "margin:auto"], "draws": 50, "costs": [0.01]}
+    found = compare(banks["one"], **options)
+    printed = found.to_dict()
+    for part in ("policies", "curves", "calibration", "difficulty", "banks", "settings"):
+        assert printed[part] == said[part]
+    assert found["margin:auto"].exact_accuracy == said["policies"][1]["exact_accuracy"]
+    with pytest.raises(KeyError, match="kl"):
+        found["kl"]
+    loaded = compare([TraceBank.load(banks["one"])], **options)
+    assert loaded.to_dict()["policies"] == said["policies"] and loaded.banks[0].file is None
 
 
 @pytest.mark.usefixtures("no_figures")
