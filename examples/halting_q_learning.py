@@ -98,9 +98,9 @@ def token_loss(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
 def exploration_floor(args: Args, rows: int, generator: torch.Generator) -> Tensor:
     """The segment before which a row may not halt, [B]: 0 for most, else drawn from 2..M_max.
 
-    Section 2, ACT: a network that always stopped at once would never learn what thinking is worth. So
-    with probability epsilon a row must think for at least M_min segments. As in the authors' code the
-    draw is made anew at every step.
+    Section 2, ACT: a network that always stopped at once would never learn the value of thinking. So
+    with probability epsilon a row must think for at least M_min segments. As in the authors' code, the
+    floor is drawn at every step.
     """
     rand = {"generator": generator, "device": args.device}
     explores = torch.rand(rows, **rand) < args.exploration

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, which is what is evaluated and saved."""
+"""An exponential moving average of the weights, which is evaluated and saved."""
 
 import copy
 
@@ -9,7 +9,10 @@ from hrm_rl.model import HRM
 
 
 class WeightAverage:
-    """A second model whose weights follow: `average = decay average + (1 - decay) weights`."""
+    """A second model whose weights follow: `average = decay average + (1 - decay) weights`.
+
+    Raises ValueError for a decay outside (0, 1).
+    """
 
     def __init__(self, model: HRM, decay: float) -> None:
         if not 0 < decay < 1:

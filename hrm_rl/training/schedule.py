@@ -1,11 +1,11 @@
-"""What a run is told about its learning rate, where it may not be what was meant."""
+"""Warnings about learning-rate schedules that are probably not intended."""
 
 from hrm_rl.agents.learning.optim import learning_rate_factor
 from hrm_rl.training.presets import Preset
 
 
 def warmup_note(preset: Preset) -> str | None:
-    """That a run ends before its warm-up does, and what to set; None where it does not."""
+    """A warning if the run ends before its warm-up, with a setting that would not; else None."""
     warmup, steps, lr = preset.learner.warmup_steps, preset.max_steps, preset.learner.lr
     if warmup < steps or warmup <= 1:
         return None
@@ -17,8 +17,8 @@ def warmup_note(preset: Preset) -> str | None:
 
 
 def stretch_note(stored: Preset, resumed: Preset, step: int) -> str | None:
-    """That a run resumed at `step` has another learning rate than it would have had, as its cosine got
-    another length; None where that step's does not change, as within the warm-up."""
+    """A warning if resuming at `step` changes the learning rate there, because the cosine has a new length;
+    None if that step's rate stays, as in the warm-up."""
     before, after = (_rate(preset, step) for preset in (stored, resumed))
     if before == after:
         return None
@@ -30,6 +30,6 @@ def stretch_note(stored: Preset, resumed: Preset, step: int) -> str | None:
 
 
 def _rate(preset: Preset, step: int) -> float:
-    """Of the step after `step` others."""
+    """The learning rate of the step that follows `step`."""
     c = preset.learner
     return c.lr * learning_rate_factor(step, c.warmup_steps, c.total_steps, c.lr_min_ratio)

@@ -89,7 +89,7 @@ class Learner:
         return out, self.decide(out, obs["segment"])
 
     def think(self, obs: dict[str, Tensor]) -> SegmentOutput:
-        """One segment of every row; rows at segment 0, whoever reset them, start from a fresh carry."""
+        """One segment of every row; rows at segment 0 start from a fresh carry, however they were reset."""
         carry = self.model.reset(self.carry, obs["segment"] == 0)
         return self.model(
             carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient
@@ -148,7 +148,7 @@ class Learner:
         Returns the losses, and of every row its judgement and Q values, detached.
         """
         if isinstance(terminated, Mapping):
-            terminated, info = terminated["_episode"], terminated
+            return self.learn(out, obs, labels, terminated["_episode"], terminated)
         if info is None:
             raise ValueError("learn needs the step's info beside terminated")
         judged = info if isinstance(info, Judgement) else Judgement.of(info)

@@ -14,23 +14,20 @@ from hrm_rl.model import HRM
 
 def make_optimizers(model: HRM, config: LearnerConfig) -> list[torch.optim.Optimizer]:
     """The network's optimizer and, if the model has puzzle embeddings, theirs."""
-    dense = [p for n, p in model.named_parameters() if not n.startswith("puzzle_emb.")]
-    optimizers = [_dense_optimizer(dense, config)]
-    if model.puzzle_emb is not None:
-        rate, decay = config.puzzle_emb_lr, config.puzzle_emb_weight_decay
-        optimizers.append(SignSGD(model.puzzle_emb.parameters(), rate, decay))
-    return optimizers
-
-
-def _dense_optimizer(
-    params: list[torch.nn.Parameter], config: LearnerConfig
-) -> torch.optim.Optimizer:
     c = config
+    dense = [p for n, p in model.named_parameters() if not n.startswith("puzzle_emb.")]
+    optimizers: list[torch.optim.Optimizer]
     if c.optimizer == "adam-atan2":
-        return AdamATan2(params, c.lr, c.betas, c.weight_decay)
-    return torch.optim.AdamW(
-        params, c.lr, c.betas, weight_decay=c.weight_decay, fused=params[0].device.type != "mps"
-    )
+        optimizers = [AdamATan2(dense, c.lr, c.betas, c.weight_decay)]
+    else:
+        fused = model.device.type != "mps"
+        optimizers = [
+            torch.optim.AdamW(dense, c.lr, c.betas, weight_decay=c.weight_decay, fused=fused)
+        ]
+    if model.puzzle_emb is not None:
+        table = model.puzzle_emb.parameters()
+        optimizers.append(SignSGD(table, c.puzzle_emb_lr, c.puzzle_emb_weight_decay))
+    return optimizers
 
 
 class AdamATan2(torch.optim.Optimizer):

@@ -108,15 +108,19 @@ def _range_problem(name: str, values: Tensor, count: int | None) -> str | None:
 
 
 class _Arrays:
-    """Puzzle arrays on a device."""
+    """Puzzle arrays on a device.
+
+    Raises ValueError for no puzzles, or a `num_ids` that does not count all identifiers.
+    """
 
     def __init__(
         self,
         arrays: PuzzleArrays,
         vocab_size: int,
-        device: torch.device | str,
-        validator: Validator | None,
-        num_ids: int | None,
+        *,
+        device: torch.device | str = "cpu",
+        validator: Validator | None = None,
+        num_ids: int | None = None,
     ) -> None:
         if not len(arrays):
             raise ValueError("a source needs at least one puzzle, got none")
@@ -154,7 +158,7 @@ class PoolSource(_Arrays):
         validator: Validator | None = None,
         num_ids: int | None = None,
     ) -> None:
-        super().__init__(arrays, vocab_size, device, validator, num_ids)
+        super().__init__(arrays, vocab_size, device=device, validator=validator, num_ids=num_ids)
         self.permuted_tokens = symmetry.permuted_tokens if symmetry else None
         self.cell_tables = [
             torch.as_tensor(table, dtype=torch.int64, device=self.device)
@@ -192,17 +196,6 @@ class PoolSource(_Arrays):
 
 class SequentialSource(_Arrays):
     """Puzzles in their order, key by index; keys past the end give padded rows without labels."""
-
-    def __init__(
-        self,
-        arrays: PuzzleArrays,
-        vocab_size: int,
-        *,
-        device: torch.device | str = "cpu",
-        validator: Validator | None = None,
-        num_ids: int | None = None,
-    ) -> None:
-        super().__init__(arrays, vocab_size, device, validator, num_ids)
 
     def draw(self, keys: Tensor) -> Puzzles:
         puzzles = self.rows(keys.clamp(0, self.count - 1))

@@ -71,7 +71,8 @@ class Judgement(NamedTuple):
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Self:
         """The judgement in a step's info; a field that a hand-made info lacks is None."""
-        return cls(*(info.get(name) for name in cls._fields))
+        fields: list[Any] = [info.get(name) for name in cls._fields]
+        return cls(*fields)
 
     @classmethod
     def all_wrong(cls, segments: Tensor) -> Self:

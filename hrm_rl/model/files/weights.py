@@ -113,7 +113,8 @@ def write_folder(
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS_FILE, tensors)
-    write_whole(folder / CONFIG_FILE, json.dumps(settings, indent=2) + "\n")
+    with written_whole(folder / CONFIG_FILE) as partial:
+        partial.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
@@ -133,12 +134,6 @@ def read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
         return settings, load_file(weights_path)
     except SafetensorError as error:
         raise ValueError(f"{weights_path} is damaged: {error}") from None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all."""
-    with written_whole(path) as partial:
-        partial.write_text(text)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
