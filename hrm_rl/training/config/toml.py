@@ -87,8 +87,8 @@ def _read_value(key: str, value: Any) -> Any:
     try:
         return flat(parse(given_settings(key), words, "hrm-rl", use_underscores=True))[key]
     except UsageError as error:
-        said = str(error).removeprefix("--")
-        raise ValueError(said if said.startswith(key) else f"{key}: {said}") from None
+        message = str(error).removeprefix("--")
+        raise ValueError(message if message.startswith(key) else f"{key}: {message}") from None
 
 
 def _unknown(key: str) -> str:
