@@ -11,31 +11,14 @@ from torch import Tensor
 
 from hrm_rl.model import HRM, Carry, HRMConfig
 
-
-def tiny_config(**changes: Any) -> HRMConfig:
-    settings: dict[str, Any] = {
-        "vocab_size": 6,
-        "seq_len": 5,
-        "num_puzzle_identifiers": 3,
-        "hidden_size": 16,
-        "num_heads": 2,
-        "H_layers": 1,
-        "L_layers": 2,
-        "halt_max_steps": 4,
-        "forward_dtype": "float32",
-    }
-    return HRMConfig(**(settings | changes))
-
-
-def tiny_model(**changes: Any) -> HRM:
-    """With a Q head and puzzle embeddings that are not zero, so that they show in the output."""
-    torch.manual_seed(0)
-    model = HRM(tiny_config(**changes))
-    with torch.no_grad():
-        model.q_head.weight.normal_()
-        if model.puzzle_emb is not None:
-            model.puzzle_emb.weights.normal_()
-    return model
+SHAPE: dict[str, Any] = {
+    "seq_len": 5,
+    "num_puzzle_identifiers": 3,
+    "puzzle_emb_ndim": None,
+    "hidden_size": 16,
+    "L_layers": 2,
+    "pos_encodings": "rope",
+}
 
 
 def naive_segment(
@@ -110,13 +93,26 @@ def turned(x: Tensor, theta: float) -> Tensor:
 
 
 @pytest.fixture
-def config() -> Callable[..., HRMConfig]:
-    return tiny_config
+def config(tiny_hrm) -> Callable[..., HRMConfig]:
+    """Makes the configuration of `build`'s models."""
+    settings = tiny_hrm(**SHAPE).config.to_dict() | {"puzzle_emb_ndim": None}
+    return lambda **changes: HRMConfig(**(settings | changes))
 
 
 @pytest.fixture
-def build() -> Callable[..., HRM]:
-    return tiny_model
+def build(tiny_hrm) -> Callable[..., HRM]:
+    """Makes the tiny HRM of all tests for five cells and three puzzles, its Q head and puzzle embeddings
+    not zero, so that they show in the output."""
+
+    def make(**changes: Any) -> HRM:
+        model = tiny_hrm(**(SHAPE | changes))
+        with torch.no_grad():
+            model.q_head.weight.normal_()
+            if model.puzzle_emb is not None:
+                model.puzzle_emb.weights.normal_()
+        return model
+
+    return make
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from hrm_rl.model import HRM
 from hrm_rl.model.layers import truncated_normal_
 
 
@@ -30,9 +31,7 @@ def test_every_matrix_starts_at_one_over_root_fan_in(build) -> None:
     assert tokens.std().item() == pytest.approx(64**-0.5, rel=0.03)
 
 
-def test_q_head_starts_with_no_wish_to_stop(config) -> None:
-    from hrm_rl.model import HRM
-
+def test_q_head_starts_at_minus_five(config) -> None:
     model = HRM(config())
     assert (model.q_head.weight == 0).all()
     assert (model.q_head.bias == -5).all()
@@ -42,8 +41,6 @@ def test_q_head_starts_with_no_wish_to_stop(config) -> None:
 
 
 def test_puzzle_embedding_starts_at_zero(config) -> None:
-    from hrm_rl.model import HRM
-
     table = HRM(config(puzzle_emb_ndim=20)).puzzle_emb.weights
     assert table.shape == (3, 20)
     assert (table == 0).all()

@@ -49,34 +49,6 @@ def test_shapes_and_dtypes(build, batch, changes, dtype) -> None:
     assert out.logits.requires_grad
 
 
-def test_logits_of_a_cell_follow_that_cell(build, batch) -> None:
-    """The prefix is dropped from the front: cell s of the logits is position prefix + s."""
-    model = build(puzzle_emb_ndim=20)
-    out = model(model.initial_carry(3), *batch)
-    wanted = out.carry.z_H[:, 2:] @ model.lm_head.weight.T
-    torch.testing.assert_close(out.logits, wanted)
-
-
-def test_rows_do_not_see_each_other(build, batch) -> None:
-    model = build()
-    inputs, ids = batch
-    carry = random_carry(model, 3)
-    together = model(carry, inputs, ids)
-    alone = model(Carry(carry.z_H[1:2], carry.z_L[1:2]), inputs[1:2], ids[1:2])
-    torch.testing.assert_close(together.logits[1:2], alone.logits)
-    torch.testing.assert_close(together.q_halt[1:2], alone.q_halt)
-
-
-def test_identifier_matters_only_with_an_embedding(build, batch) -> None:
-    inputs, _ = batch
-    first, second = torch.tensor([0, 0, 0]), torch.tensor([1, 1, 1])
-    with_table, without = build(), build(puzzle_emb_ndim=0)
-    for model, same in ((with_table, False), (without, True)):
-        a = model(model.initial_carry(3), inputs, first).logits
-        b = model(model.initial_carry(3), inputs, second).logits
-        assert torch.equal(a, b) == same
-
-
 # --- the carry ------------------------------------------------------------------------------------
 
 
@@ -143,24 +115,6 @@ def test_gradients_are_those_of_the_calls_that_count(
         torch.testing.assert_close(grad, wanted[name], atol=2e-5, rtol=2e-5, msg=name)
 
 
-def test_gradient_options_differ(build, batch) -> None:
-    model = build(**DEEP)
-    norms = []
-    for gradient in ("one-step", "last-cycle", "full"):
-        model.zero_grad(set_to_none=True)
-        out = model(random_carry_of_seed(model), *batch, gradient=gradient)
-        out.logits.square().sum().backward()
-        norms.append(
-            model.get_parameter("L_level.layers.0.mlp.down_proj.weight").grad.norm().item()
-        )
-    assert len(set(norms)) == 3
-
-
-def random_carry_of_seed(model) -> Carry:
-    torch.manual_seed(5)
-    return random_carry(model, 3)
-
-
 @pytest.mark.parametrize(("gradient", "depends"), [("one-step", False), ("full", True)])
 def test_only_the_full_gradient_reaches_the_incoming_carry(build, batch, gradient, depends) -> None:
     model = build()
@@ -184,12 +138,6 @@ def test_puzzle_embedding_gradient_is_one_row_an_example(build, batch) -> None:
     assert grad.is_sparse
     assert grad._indices()[0].tolist() == [0, 2, 2]
     assert grad._values().shape == (3, 16)
-
-
-def test_initial_states_get_no_gradient(build, batch) -> None:
-    model = build()
-    model(model.initial_carry(3), *batch, gradient="full").logits.sum().backward()
-    assert model.H_init.grad is None and model.L_init.grad is None
 
 
 # --- precision, compilation, mistakes -------------------------------------------------------------

@@ -13,7 +13,7 @@ from hrm_rl.model.files.hub import is_hub_id
 
 
 class RepositoryNotFoundError(Exception):
-    """Named as huggingface_hub's, whose errors are told apart by name."""
+    """Named as huggingface_hub's, whose errors are recognised by name."""
 
 
 class GatedRepoError(RepositoryNotFoundError):
@@ -49,6 +49,7 @@ class FakeHub(types.ModuleType):
         self.HfApi = HfApi
 
     def snapshot_download(self, repo_id, *, allow_patterns, revision=None):
+        assert {"config.json", "model.safetensors"} <= set(allow_patterns)
         self.calls.append(("download", revision))
         if self.trouble:
             raise self.trouble
@@ -83,11 +84,7 @@ def test_a_model_comes_back_as_it_was_pushed(hub, model) -> None:
         ("upload", "first"),
     ]
     pushed = hub.folder / "some-one" / "small.hrm"
-    assert sorted(p.name for p in pushed.iterdir()) == [
-        "README.md",
-        "config.json",
-        "model.safetensors",
-    ]
+    assert {p.name for p in pushed.iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert (pushed / "README.md").read_text(encoding="utf-8") == "# card ü\n"
     loaded = HRM.from_pretrained("some-one/small.hrm", revision="main")
     assert hub.calls[-1] == ("download", "main")
@@ -125,9 +122,18 @@ def test_without_huggingface_hub(monkeypatch, model) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ValueError, match="pip install huggingface_hub"):
         model.push_to_hub("a/b")
+    with pytest.raises(FileNotFoundError, match=r"no folder a/b.*install huggingface_hub"):
+        HRM.from_pretrained("a/b")
 
 
-def test_a_path_in_a_folder_that_is_here_is_no_hub_id(monkeypatch, tmp_path) -> None:
+@pytest.mark.parametrize("source", ["nowhere", "./no/where", "/no/where", "a/b/c"])
+def test_paths_never_reach_the_hub(hub, source) -> None:
+    with pytest.raises(FileNotFoundError, match=f"no model folder at {source}"):
+        HRM.from_pretrained(source)
+    assert not hub.calls
+
+
+def test_a_path_in_a_folder_that_exists_is_not_a_hub_id(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     assert is_hub_id("owner/mine")
     (tmp_path / "owner").mkdir()

@@ -1,7 +1,5 @@
 import json
 import pickle
-import sys
-import types
 
 import pytest
 import torch
@@ -50,16 +48,11 @@ def test_it_computes_in_the_dtype_asked_for(folder, batch) -> None:
         HRM.from_pretrained(folder, forward_dtype="int8")
 
 
-def test_folder_holds_two_files_and_no_pickle(folder) -> None:
-    assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors"}
-    assert json.loads((folder / "config.json").read_text())["hidden_size"] == 16
-    assert "H_init" in load_file(folder / "model.safetensors")
-
-
-def test_saving_again_replaces(folder, build) -> None:
+def test_saving_again_replaces_the_two_files(folder, build) -> None:
     other = build(puzzle_emb_ndim=0)
     other.save_pretrained(str(folder))
     assert HRM.from_pretrained(str(folder)).config == other.config
+    assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors"}
 
 
 def test_two_loads_share_no_weights(folder) -> None:
@@ -67,6 +60,61 @@ def test_two_loads_share_no_weights(folder) -> None:
     with torch.no_grad():
         a.q_head.bias.add_(1)
     assert not torch.equal(a.q_head.bias, b.q_head.bias)
+
+
+def edited(**changes):
+    """Change settings in config.json."""
+
+    def edit(folder) -> None:
+        file = folder / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    return edit
+
+
+def written(name: str, content: bytes):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def cut(keep: int):
+    def damage(folder) -> None:
+        file = folder / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:keep])
+
+    return damage
+
+
+def without_a_tensor(folder) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        *(
+            (written("config.json", text), "config.json is not a model configuration")
+            for text in (b"", b"{", b"[]", b"3", b'{"vocab_size": 6}', b"\xff\xfe")
+        ),
+        *((cut(keep), "model.safetensors is damaged") for keep in (0, 4, 200, 5000)),
+        (without_a_tensor, "lm_head.weight is missing"),
+        (edited(num_heads=3), "hidden_size=16 is not divisible by num_heads=3"),
+        (edited(halt_max_step=3), "'halt_max_step'; did you mean 'halt_max_steps'"),
+        (
+            edited(vocab_size=7, num_puzzle_identifiers=4, puzzle_emb_ndim=21, L_layers=3),
+            r"does not fit.*L_level.layers.2.self_attn.qkv_proj.weight is missing.*\(and 4 more\)",
+        ),
+        (
+            edited(vocab_size=7),
+            r"embed_tokens.embedding_weight has shape \(6, 16\), the architecture \(7, 16\)",
+        ),
+    ],
+)
+def test_damage_is_named(folder, damage, words) -> None:
+    damage(folder)
+    with pytest.raises(ValueError, match=words):
+        HRM.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -77,121 +125,18 @@ def test_missing_file_is_named(folder, name) -> None:
     assert str(folder) in str(error.value)
 
 
-@pytest.mark.parametrize("keep", [0, 4, 200, 5000])
-def test_truncated_weights_are_damaged(folder, keep) -> None:
-    file = folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"model.safetensors is damaged"):
-        HRM.from_pretrained(folder)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"vocab_size": 6}', "\xff\xfe"])
-def test_damaged_config_is_named(folder, text) -> None:
-    (folder / "config.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ValueError, match=r"config.json is not a model configuration"):
-        HRM.from_pretrained(folder)
-
-
-def edit(folder, **changes) -> None:
-    file = folder / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-
-
-def test_bad_setting_in_a_config_is_named(folder) -> None:
-    edit(folder, num_heads=3)
-    with pytest.raises(ValueError, match="hidden_size=16 is not divisible by num_heads=3"):
-        HRM.from_pretrained(folder)
-
-
-def test_unknown_setting_in_a_config_is_named(folder) -> None:
-    edit(folder, halt_max_step=3)
-    with pytest.raises(ValueError, match="'halt_max_step'; did you mean 'halt_max_steps'"):
-        HRM.from_pretrained(folder)
-
-
-def test_config_and_weights_of_two_models_are_told_apart(folder) -> None:
-    edit(folder, vocab_size=7, num_puzzle_identifiers=4, puzzle_emb_ndim=21, L_layers=3)
-    with pytest.raises(ValueError, match="does not fit") as error:
-        HRM.from_pretrained(folder)
-    assert "L_level.layers.2.self_attn.qkv_proj.weight is missing" in str(error.value)
-    assert "(and 4 more)" in str(error.value)
-    edit(folder, num_puzzle_identifiers=3, puzzle_emb_ndim=20, L_layers=2)
-    with pytest.raises(ValueError, match="does not fit") as error:
-        HRM.from_pretrained(folder)
-    assert "embed_tokens.embedding_weight has shape (6, 16), the architecture (7, 16)" in str(
-        error.value
-    )
-
-
-def test_missing_tensor_is_named(folder) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    del tensors["lm_head.weight"]
-    save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(ValueError, match=r"lm_head.weight is missing"):
-        HRM.from_pretrained(folder)
-
-
-# --- the Hub --------------------------------------------------------------------------------------
-
-
-def test_hub_id_without_huggingface_hub_says_what_to_install(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(
-        FileNotFoundError, match=r"no folder someone/model.*install huggingface_hub"
-    ):
-        HRM.from_pretrained("someone/model")
-
-
-def test_hub_id_is_downloaded(monkeypatch, folder, build) -> None:
-    asked = []
-
-    def snapshot_download(source, allow_patterns):
-        asked.append((source, sorted(allow_patterns)))
-        return str(folder)
-
-    hub = types.SimpleNamespace(snapshot_download=snapshot_download)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    assert HRM.from_pretrained("someone/model").config.puzzle_emb_ndim == 20
-    assert asked == [("someone/model", ["config.json", "model.safetensors"])]
-
-
-def test_hub_failure_is_reported(monkeypatch) -> None:
-    def snapshot_download(source, allow_patterns):
-        raise OSError("401 not found")
-
-    hub = types.SimpleNamespace(snapshot_download=snapshot_download)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    with pytest.raises(FileNotFoundError, match=r"someone/model.*401 not found"):
-        HRM.from_pretrained("someone/model")
-
-
-@pytest.mark.parametrize("source", ["nowhere", "./no/where", "/no/where", "a/b/c"])
-def test_paths_never_reach_the_hub(monkeypatch, source) -> None:
-    def snapshot_download(*args, **kwargs):
-        raise AssertionError("the Hub was asked")
-
-    hub = types.SimpleNamespace(snapshot_download=snapshot_download)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    with pytest.raises(FileNotFoundError, match=f"no model folder at {source}"):
-        HRM.from_pretrained(source)
-
-
 # --- the reference's checkpoints ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.model.inner.", "module.model.inner.", "inner.", ""])
-def test_reference_names_are_understood(build, prefix) -> None:
+def test_reference_names_are_understood(build, tmp_path, prefix) -> None:
     model = build(puzzle_emb_ndim=20)
-    loaded = HRM.from_reference(reference_state(model, prefix), model.config, seq_len=5)
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], tensor), name
-
-
-def test_reference_file_is_read(build, tmp_path) -> None:
-    model = build(puzzle_emb_ndim=20)
-    torch.save(reference_state(model), tmp_path / "step_1")
-    loaded = HRM.from_reference(tmp_path / "step_1", model.config, seq_len=5)
-    assert torch.equal(loaded.lm_head.weight, model.lm_head.weight)
+    state = reference_state(model, prefix)
+    torch.save(state, tmp_path / "step_1")
+    for source in (state, tmp_path / "step_1"):
+        loaded = HRM.from_reference(source, model.config, seq_len=5)
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
 def test_vocabulary_and_identifiers_are_read_off_the_tensors(build) -> None:
@@ -208,29 +153,35 @@ def test_model_without_a_puzzle_embedding_is_recognised(build) -> None:
     assert HRM.from_reference(state, model.config, 5).config.puzzle_emb_ndim == 0
 
 
-def test_misfits_are_named(build) -> None:
+@pytest.mark.parametrize(
+    ("changes", "seq_len", "words"),
+    [
+        ({}, 6, r"embed_pos.embedding_weight has shape \(6, 16\)"),
+        ({"H_layers": 2}, 5, r"H_level.layers.1.\S+ is missing"),
+        ({"L_layers": 1}, 5, r"L_level.layers.1.\S+ has no place"),
+    ],
+)
+def test_misfits_are_named(build, changes, seq_len, words) -> None:
     model = build(pos_encodings="learned")
-    state = reference_state(model)
-    with pytest.raises(ValueError, match=r"embed_pos.embedding_weight has shape \(6, 16\)"):
-        HRM.from_reference(state, model.config, seq_len=6)
-    arch = model.config.to_dict()
-    with pytest.raises(ValueError, match=r"H_level.layers.1.\S+ is missing"):
-        HRM.from_reference(state, arch | {"H_layers": 2}, seq_len=5)
-    with pytest.raises(ValueError, match=r"L_level.layers.1.\S+ has no place"):
-        HRM.from_reference(state, arch | {"L_layers": 1}, seq_len=5)
+    with pytest.raises(ValueError, match=words):
+        HRM.from_reference(reference_state(model), model.config.to_dict() | changes, seq_len)
 
 
-def test_something_else_is_no_checkpoint(tmp_path) -> None:
-    with pytest.raises(ValueError, match="not an HRM checkpoint"):
-        HRM.from_reference({"fc.weight": torch.zeros(2)}, {}, 5)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"fc.weight": torch.zeros(2)}, "not an HRM checkpoint"),
+        (b"hello", "step_1 is not a PyTorch state dict"),
+        ({"epoch": 3}, "step_1 is not a PyTorch state dict: it holds more"),
+    ],
+)
+def test_files_without_a_checkpoint_are_refused(tmp_path, content, words) -> None:
+    file = tmp_path / "step_1"
+    file.write_bytes(content) if isinstance(content, bytes) else torch.save(content, file)
+    with pytest.raises(ValueError, match=words):
+        HRM.from_reference(file, {}, 5)
     with pytest.raises(FileNotFoundError, match=f"no checkpoint at {tmp_path}"):
         HRM.from_reference(tmp_path / "none", {}, 5)
-    (tmp_path / "text").write_text("hello")
-    with pytest.raises(ValueError, match="text is not a PyTorch state dict"):
-        HRM.from_reference(tmp_path / "text", {}, 5)
-    torch.save({"epoch": 3, "embed_tokens.embedding_weight": torch.zeros(1)}, tmp_path / "more")
-    with pytest.raises(ValueError, match="more is not a PyTorch state dict: it holds more"):
-        HRM.from_reference(tmp_path / "more", {}, 5)
 
 
 class Malicious:
