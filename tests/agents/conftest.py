@@ -1,12 +1,11 @@
 """A tiny HRM, environments that it can learn from, and the training loop."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import pytest
-import torch
 
-from hrm_rl.agents import LearnerConfig, make_learner
+from hrm_rl.agents import Learner, LearnerConfig, make_learner
 from hrm_rl.agents.learning.update import Update
 from hrm_rl.envs import PoolSource, PuzzleVectorEnv
 from hrm_rl.model import HRM
@@ -16,33 +15,53 @@ from hrm_rl.puzzles import sudoku
 class Loop:
     """The training loop as a reader meets it."""
 
-    def __init__(self, model: HRM, source: PoolSource, rows: int = 8, **learner: Any) -> None:
-        config = LearnerConfig(**({"warmup_steps": 0, "lr": 1e-3} | learner))
-        self.model, self.learner = model, make_learner(model, rows, config)
+    def __init__(self, learner: Learner, source: PoolSource) -> None:
+        self.learner, self.model = learner, learner.model
         self.envs = PuzzleVectorEnv(
-            rows,
+            learner.num_envs,
             source,
-            halt_max_steps=model.config.halt_max_steps,
-            segment_cost=config.segment_cost,
+            halt_max_steps=self.model.config.halt_max_steps,
+            segment_cost=learner.config.segment_cost,
+            device=source.device,
         )
         self.obs, self.info = self.envs.reset(seed=0)
-        self.halts: list[torch.Tensor] = []
 
     def step(self) -> Update:
         out, action = self.learner.act(self.obs)
         next_obs, _, self.terminated, _, next_info = self.envs.step(action)
         labels = self.info["labels"]
         update = self.learner.learn(out, self.obs, labels, self.terminated, next_info)
-        self.out, self.action, self.next_info = out, action, next_info
+        self.out, self.action = out, action
         self.obs, self.info = next_obs, next_info
         return update
 
+    def steps(self, count: int) -> list[Update]:
+        return [self.step() for _ in range(count)]
+
+    def take_up(self, other: Self) -> Self:
+        """Go on from the other's state."""
+        self.model.load_state_dict(other.model.state_dict())
+        self.learner.load_state_dict(other.learner.state_dict())
+        self.envs.load_state_dict(other.envs.state_dict())
+        self.obs, self.info = self.envs.current()
+        return self
+
 
 @pytest.fixture(scope="session")
-def easy_source() -> PoolSource:
-    """4x4 Sudokus with few blanks."""
-    puzzles = sudoku.generate(200, 4, seed=0, extra_givens=(9, 11))
-    return PoolSource(puzzles, sudoku.vocab_size(4), symmetry=sudoku.symmetry(4))
+def make_source() -> Callable[..., PoolSource]:
+    """Makes a source of 4x4 Sudokus with few blanks."""
+
+    def make(extra_givens: tuple[int, int] = (9, 11), device: str = "cpu") -> PoolSource:
+        puzzles = sudoku.generate(200, 4, seed=0, extra_givens=extra_givens)
+        symmetry = sudoku.symmetry(4)
+        return PoolSource(puzzles, sudoku.vocab_size(4), symmetry=symmetry, device=device)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def easy_source(make_source) -> PoolSource:
+    return make_source()
 
 
 @pytest.fixture(scope="session")
@@ -55,28 +74,17 @@ def hrm(tiny_hrm) -> Callable[..., HRM]:
     return make
 
 
-@pytest.fixture
-def play() -> type[Loop]:
+@pytest.fixture(scope="session")
+def loop_kind() -> type[Loop]:
     return Loop
 
 
 @pytest.fixture
 def loop(easy_source, hrm) -> Callable[..., Loop]:
-    def make(model: HRM | None = None, rows: int = 8, **learner: Any) -> Loop:
-        return Loop(model or hrm(), easy_source, rows, **learner)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def continued() -> Callable[[Loop, Loop], Loop]:
-    """Makes the second of two loops go on from the state of the first."""
-
-    def make(first: Loop, second: Loop) -> Loop:
-        second.model.load_state_dict(first.model.state_dict())
-        second.learner.load_state_dict(first.learner.state_dict())
-        second.envs.load_state_dict(first.envs.state_dict())
-        second.obs, second.info = second.envs.current()
-        return second
+    def make(
+        model: HRM | None = None, rows: int = 8, source: Any = easy_source, **learner: Any
+    ) -> Loop:
+        config = LearnerConfig(**({"warmup_steps": 0, "lr": 1e-3} | learner))
+        return Loop(make_learner(model or hrm(), rows, config), source)
 
     return make

@@ -107,19 +107,16 @@ def test_episodes_run_to_the_limit_and_each_is_one_update(loop, hrm, halting) ->
 
 
 @pytest.mark.parametrize("halting", KINDS)
-def test_a_resume_within_an_episode_is_bit_for_bit_the_run(loop, hrm, continued, halting) -> None:
+def test_a_resume_within_an_episode_is_bit_for_bit_the_run(loop, hrm, halting) -> None:
     def start():
         model = restless(hrm(puzzle_emb_ndim=16))
         return loop(model, halting_loss=halting, seed=3, warmup_steps=5)
 
     whole, first, second = start(), start(), start()
-    wanted = [whole.step() for _ in range(13)]
-    for _ in range(6):
-        first.step()
-    continued(first, second)
-    for step in range(6, 13):
-        m = second.step()
-        for name, value in wanted[step].items():
+    wanted = whole.steps(13)
+    first.steps(6)
+    for m, as_before in zip(second.take_up(first).steps(7), wanted[6:], strict=True):
+        for name, value in as_before.items():
             assert torch.equal(m[name], value), name
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(second.model.state_dict()[name], tensor), name
@@ -156,8 +153,8 @@ def test_a_row_without_labels_teaches_nothing(hrm) -> None:
         ("ponder:0.5", {"ponder_prior": 0.1}, {"ponder_prior": 0.9}),
     ],
 )
-def test_it_learns_the_puzzles_and_stops_earlier_where_thinking_is_dearer(
-    play, hrm, rule, cheap, dear
+def test_it_learns_the_puzzles_and_stops_earlier_if_segments_cost_more(
+    loop, hrm, rule, cheap, dear
 ) -> None:
     """Eight puzzles by heart: none solved at first, most at the end, in fewer segments if dear."""
     puzzles = sudoku.generate(8, 4, seed=0, extra_givens=(5, 7))
@@ -168,10 +165,11 @@ def test_it_learns_the_puzzles_and_stops_earlier_where_thinking_is_dearer(
         torch.nn.init.constant_(model.q_head.bias, -1.0)  # neither sure to stop nor to go on
         recipe = {"optimizer": "adamw", "lr": 6e-3, "weight_decay": 0.1, "warmup_steps": 20}
         halting = rule.partition(":")[0]
-        game = play(model, source, 8, halting_loss=halting, ponder_weight=0.1, **recipe, **price)
+        game = loop(
+            model, source=source, halting_loss=halting, ponder_weight=0.1, **recipe, **price
+        )
         assert evaluate(model, puzzles, rule).correct.mean() < 0.2
-        for _ in range(165):
-            game.step()
+        game.steps(165)
         result = evaluate(model, puzzles, rule)
         assert result.correct.mean() > 0.6
         segments.append(result.segments.mean())
@@ -187,8 +185,7 @@ def test_rows_out_of_step_are_refused(loop, hrm, halting) -> None:
     game.step()
     game.obs, game.info = game.envs.reset(seed=1, options={"reset_mask": torch.arange(8) < 3})
     with pytest.raises(ValueError, match=f"halting_loss '{halting}' learns from whole episodes"):
-        for _ in range(4):
-            game.step()
+        game.steps(4)
 
 
 def test_each_halting_loss_has_its_learner(hrm) -> None:

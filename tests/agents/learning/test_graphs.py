@@ -20,39 +20,30 @@ from hrm_rl.kernels.graphs import Captured, CudaRecorder, Rerun, make_recorder
 TARGETS = ["full", "subsample:0.25", "delayed", "lambda:0.5", "none", "every:1"]
 
 
-class Game:
-    """The training loop, keeping copies of what every step showed."""
+@pytest.fixture(scope="module")
+def start(loop_kind, easy_source):
+    """Makes a training loop that keeps copies of what every step showed."""
 
-    def __init__(self, learner: Learner, source: Any, device: str = "cpu") -> None:
-        self.learner = learner
-        limit = learner.model.config.halt_max_steps
-        self.envs = PuzzleVectorEnv(learner.num_envs, source, halt_max_steps=limit, device=device)
-        self.obs, self.info = self.envs.reset(seed=0)
-        self.seen: list[dict[str, torch.Tensor]] = []
+    class Game(loop_kind):
+        def __init__(self, learner: Learner, source: Any = easy_source) -> None:
+            super().__init__(learner, source)
+            self.seen: list[dict[str, torch.Tensor]] = []
 
-    def play(self, steps: int) -> "Game":
-        for _ in range(steps):
-            out, action = self.learner.act(self.obs)
-            next_obs, _, terminated, _, next_info = self.envs.step(action)
-            shown = {"logits": out.logits, "q_halt": out.q_halt, "z_L": out.carry.z_L, **action}
-            shown |= {"terminated": terminated}
-            labels = self.info["labels"]
-            update = self.learner.learn(out, self.obs, labels, terminated, next_info)
+        def step(self) -> None:
+            update = super().step()
+            shown = {"logits": self.out.logits, "q_halt": self.out.q_halt, **self.action}
+            shown |= {"z_L": self.out.carry.z_L, "terminated": self.terminated}
             shown |= {f"metric.{name}": value for name, value in update.items()}
             self.seen.append({name: value.detach().clone() for name, value in shown.items()})
-            self.obs, self.info = next_obs, next_info
-        return self
 
-    def take_up(self, other: "Game") -> "Game":
-        """Go on from the other's state."""
-        self.learner.model.load_state_dict(other.learner.model.state_dict())
-        self.learner.load_state_dict(other.learner.state_dict())
-        self.envs.load_state_dict(other.envs.state_dict())
-        self.obs, self.info = self.envs.current()
-        return self
+        def play(self, steps: int) -> "Game":
+            self.steps(steps)
+            return self
+
+    return Game
 
 
-def assert_same_run(a: Game, b: Game, last: int | None = None) -> None:
+def assert_same_run(a: Any, b: Any, last: int | None = None) -> None:
     """All that the (last) steps showed, and what they left behind."""
     steps = slice(None) if last is None else slice(-last, None)
     for step, (one, other) in enumerate(zip(a.seen[steps], b.seen[steps], strict=True)):
@@ -96,23 +87,10 @@ def config(**changes: Any) -> LearnerConfig:
 # --- the learner ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_replayed_steps_are_bit_for_bit_the_plain_ones(
-    model, easy_source, recorder, target
-) -> None:
-    c = config(q_target=target)
-    plain = Game(Learner(model(), 8, c), easy_source).play(9)
-    graphed = Game(GraphedLearner(model(), 8, c, recorder=recorder), easy_source).play(9)
-    assert_same_run(plain, graphed)
-    ended = torch.stack([step["terminated"] for step in plain.seen])
-    assert ended.any() and not ended.all()  # carries were reset, and kept
-    assert graphed.learner._acting.is_recorded and graphed.learner._learning.is_recorded
-    assert getattr(recorder, "replays", 10) == 2 * (9 - WARM_UP_STEPS - 1)
-
-
 @pytest.mark.parametrize(
     ("shape", "changes"),
     [
+        *(({}, {"q_target": target}) for target in TARGETS),
         ({"puzzle_emb_ndim": 16}, {}),
         ({}, {"exploration": "episode"}),
         ({}, {"gradient": "full", "token_loss": "softmax"}),
@@ -121,47 +99,52 @@ def test_replayed_steps_are_bit_for_bit_the_plain_ones(
         ({"forward_dtype": "bfloat16", "puzzle_emb_ndim": 8}, {"q_target": "delayed"}),
     ],
 )
-def test_replayed_steps_of_other_settings(model, easy_source, recorder, shape, changes) -> None:
+def test_replayed_steps_are_bit_for_bit_the_plain_ones(model, start, tape, shape, changes) -> None:
     c = config(**changes)
-    plain = Game(Learner(model(**shape), 8, c), easy_source).play(8)
-    graphed = Game(GraphedLearner(model(**shape), 8, c, recorder=recorder), easy_source).play(8)
-    assert_same_run(plain, graphed)
+    plain = start(Learner(model(**shape), 8, c)).play(8)
+    for recorder in (Rerun(), tape()):
+        graphed = start(GraphedLearner(model(**shape), 8, c, recorder=recorder)).play(8)
+        assert_same_run(plain, graphed)
+        assert graphed.learner._acting.is_recorded and graphed.learner._learning.is_recorded
+    assert recorder.replays == 2 * (8 - WARM_UP_STEPS - 1)
+    ended = torch.stack([step["terminated"] for step in plain.seen])
+    assert ended.any() and (shape == {"halt_max_steps": 1} or not ended.all())  # some carries kept
 
 
 def test_adam_atan2_is_replayed_and_rounds_as_little_otherwise(
-    model, easy_source, tape, monkeypatch
+    model, start, tape, monkeypatch
 ) -> None:
     """Its step counter is read beside the parameters then, so eager rounds in another order."""
     c = config(optimizer="adam-atan2", weight_decay=0.1, lr=1e-3)
-    replayed = Game(GraphedLearner(model(), 8, c, recorder=tape()), easy_source).play(8)
-    plain = Game(Learner(model(), 8, c), easy_source).play(8)
+    replayed = start(GraphedLearner(model(), 8, c, recorder=tape())).play(8)
+    plain = start(Learner(model(), 8, c)).play(8)
     for name, tensor in plain.learner.model.state_dict().items():
         other = replayed.learner.model.state_dict()[name]
         torch.testing.assert_close(other, tensor, rtol=1e-4, atol=1e-6)
     monkeypatch.setattr("hrm_rl.agents.learning.graphs.WARM_UP_STEPS", 100)  # never recorded
-    run = Game(GraphedLearner(model(), 8, c), easy_source).play(8)
+    run = start(GraphedLearner(model(), 8, c)).play(8)
     assert not run.learner._acting.is_recorded
     assert_same_run(run, replayed)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam-atan2"])
-@pytest.mark.parametrize("target", ["full", "delayed", "lambda:0.5"])
-def test_a_resume_is_bit_for_bit_the_run(model, easy_source, tape, target, optimizer) -> None:
+@pytest.mark.parametrize(
+    ("target", "optimizer"), [("full", "adam-atan2"), ("delayed", "adamw"), ("lambda:0.5", "adamw")]
+)
+def test_a_resume_is_bit_for_bit_the_run(model, start, tape, target, optimizer) -> None:
     """Into a learner that has recorded already."""
     c = config(q_target=target, optimizer=optimizer, exploration="episode")
 
-    def start() -> Game:
-        network = model(puzzle_emb_ndim=16)
-        return Game(GraphedLearner(network, 8, c, recorder=tape()), easy_source)
-
-    whole, first, second = start().play(10), start().play(5), start().play(6)
+    whole, first, second = (
+        start(GraphedLearner(model(puzzle_emb_ndim=16), 8, c, recorder=tape())) for _ in range(3)
+    )
+    whole.play(10), first.play(5), second.play(6)
     second.take_up(first).play(5)
     assert_same_run(whole, second, last=5)
     assert second.learner._acting.is_recorded
 
 
-def test_a_state_does_not_follow_the_static_memory(model, easy_source) -> None:
-    game = Game(GraphedLearner(model(), 8, config(q_target="delayed")), easy_source).play(5)
+def test_a_state_does_not_follow_the_static_memory(model, start) -> None:
+    game = start(GraphedLearner(model(), 8, config(q_target="delayed"))).play(5)
     state = game.learner.state_dict()
     taken = [t.clone() for t in (*state["carry"], *state["target_memory"])]
     game.play(2)
@@ -172,13 +155,11 @@ def test_a_state_does_not_follow_the_static_memory(model, easy_source) -> None:
 
 
 @pytest.mark.parametrize("graphed_first", [True, False])
-def test_checkpoints_go_from_one_learner_to_the_other(
-    model, easy_source, tape, graphed_first
-) -> None:
+def test_checkpoints_go_from_one_learner_to_the_other(model, start, tape, graphed_first) -> None:
     c = config(q_target="delayed")
-    whole = Game(Learner(model(), 8, c), easy_source).play(10)
-    plain = Game(Learner(model(), 8, c), easy_source)
-    graphed = Game(GraphedLearner(model(), 8, c, recorder=tape()), easy_source)
+    whole = start(Learner(model(), 8, c)).play(10)
+    plain = start(Learner(model(), 8, c))
+    graphed = start(GraphedLearner(model(), 8, c, recorder=tape()))
     first, second = (graphed, plain) if graphed_first else (plain, graphed)
     first.play(5)
     for group in (g for o in first.learner.state_dict()["optimizers"] for g in o["param_groups"]):
@@ -187,11 +168,11 @@ def test_checkpoints_go_from_one_learner_to_the_other(
     assert_same_run(whole, second, last=5)
 
 
-def test_a_segment_may_be_run_again_before_it_is_learned_from(model, easy_source, recorder) -> None:
+def test_a_segment_may_be_run_again_before_it_is_learned_from(model, start, recorder) -> None:
     """In the warm-up, at the recording and after it."""
     c = config()
     plain, graphed = (
-        Game(learner, easy_source)
+        start(learner)
         for learner in (Learner(model(), 8, c), GraphedLearner(model(), 8, c, recorder=recorder))
     )
     for game in (plain, graphed):
@@ -203,8 +184,8 @@ def test_a_segment_may_be_run_again_before_it_is_learned_from(model, easy_source
     assert_same_run(plain, graphed)
 
 
-def test_learning_from_another_segment_is_refused(model, easy_source) -> None:
-    game = Game(GraphedLearner(model(), 8, config()), easy_source)
+def test_learning_from_another_segment_is_refused(model, start) -> None:
+    game = start(GraphedLearner(model(), 8, config()))
     out, action = game.learner.act(game.obs)
     _, _, terminated, _, info = game.envs.step(action)
     game.learner.act(game.obs)
@@ -266,15 +247,15 @@ def test_a_cpu_has_no_graphs() -> None:
 # --- the agent ------------------------------------------------------------------------------------
 
 
-def decisions(agent: HRMAgent, source: Any, steps: int, device: str = "cpu") -> list[dict]:
+def decisions(agent: HRMAgent, source: Any, steps: int) -> list[dict]:
     """What an agent decides, some rows let go in the middle, each kept as a copy."""
     limit = agent.model.config.halt_max_steps
-    envs = PuzzleVectorEnv(8, source, halt_max_steps=limit, device=device)
+    envs = PuzzleVectorEnv(8, source, halt_max_steps=limit, device=source.device)
     obs, info = envs.reset(seed=1)
     state, found = None, []
     for step in range(steps):
         if step in (6, 12):
-            rows = torch.arange(0, envs.num_envs, 2, device=device)
+            rows = torch.arange(0, envs.num_envs, 2, device=source.device)
             envs, state = envs.take_rows(rows), state.take_rows(rows)
             obs, info = envs.current()
         decision = agent.act(obs, state, puzzle_key=info["puzzle_key"])
@@ -338,14 +319,8 @@ def test_what_is_garbage_goes_before_a_recording_begins(monkeypatch) -> None:
 
 
 @pytest.fixture
-def source_on_gpu():
-    from hrm_rl.envs import PoolSource
-    from hrm_rl.puzzles import sudoku
-
-    puzzles = sudoku.generate(200, 4, seed=0, extra_givens=(9, 11))
-    return PoolSource(
-        puzzles, sudoku.vocab_size(4), symmetry=sudoku.symmetry(4), device=torch.device("cuda")
-    )
+def source_on_gpu(make_source):
+    return make_source(device="cuda")
 
 
 @pytest.mark.gpu
@@ -353,13 +328,13 @@ def source_on_gpu():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("target", [t for t in TARGETS if t != "every:1"])
 def test_on_a_gpu_replayed_steps_are_those_of_the_plain_learner(
-    model, source_on_gpu, target, dtype, optimizer
+    model, start, source_on_gpu, target, dtype, optimizer
 ) -> None:
     """To within what the learning rate loses as float32, which PyTorch's AdamW wants it in."""
     c = config(q_target=target, optimizer=optimizer, lr=1e-3)
     shape = {"puzzle_emb_ndim": 16, "forward_dtype": dtype}
     plain, graphed = (
-        Game(kind(model(**shape).to("cuda"), 8, c), source_on_gpu, "cuda").play(8)
+        start(kind(model(**shape).to("cuda"), 8, c), source_on_gpu).play(8)
         for kind in (Learner, GraphedLearner)
     )
     assert graphed.learner._learning.is_recorded
@@ -372,7 +347,7 @@ def test_on_a_gpu_replayed_steps_are_those_of_the_plain_learner(
 
 @pytest.mark.gpu
 def test_on_a_gpu_a_replayed_agent_decides_as_the_plain_one(model, source_on_gpu) -> None:
-    plain = decisions(HRMAgent(model().to("cuda"), "q"), source_on_gpu, 18, "cuda")
-    graphed = decisions(GraphedAgent(model().to("cuda"), "q"), source_on_gpu, 18, "cuda")
+    plain = decisions(HRMAgent(model().to("cuda"), "q"), source_on_gpu, 18)
+    graphed = decisions(GraphedAgent(model().to("cuda"), "q"), source_on_gpu, 18)
     for one, other in zip(plain, graphed, strict=True):
         torch.testing.assert_close(one["logits"], other["logits"], rtol=1e-4, atol=1e-4)

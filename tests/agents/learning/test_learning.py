@@ -2,18 +2,13 @@
 
 import torch
 
-from hrm_rl.envs import PoolSource
-from hrm_rl.puzzles import sudoku
 
-
-def test_a_tiny_model_learns_easy_sudokus(play, hrm) -> None:
+def test_a_tiny_model_learns_easy_sudokus(loop, hrm, make_source) -> None:
     """Solved at the end of an episode: next to none at first, most of them before long."""
-    puzzles = sudoku.generate(200, 4, seed=0, extra_givens=(11, 12))
-    source = PoolSource(puzzles, sudoku.vocab_size(4), symmetry=sudoku.symmetry(4))
-    game = play(
+    game = loop(
         hrm(hidden_size=32, num_heads=4, halt_max_steps=2),
-        source,
         64,
+        make_source(extra_givens=(11, 12)),
         optimizer="adamw",
         lr=5e-3,
         weight_decay=0.1,

@@ -37,21 +37,6 @@ def test_adam_atan2_by_hand(decay, betas) -> None:
     assert found == pytest.approx(by_hand(0.7, 0.1, decay, *betas), rel=1e-12)
 
 
-def test_first_step_is_lr_over_one_minus_beta_times_a_fixed_angle() -> None:
-    """The first bias correction stands outside atan2: atan2(0.1 g, |g|) / 0.1, not atan2(g, |g|)."""
-    p = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    (found,) = run(AdamATan2([p], lr=1.0), p, [4.2])
-    assert found == pytest.approx(-math.atan(0.1) / 0.1)
-
-
-def test_adam_atan2_does_not_feel_the_scale_of_the_gradient() -> None:
-    paths = []
-    for scale in (1.0, 1000.0):
-        p = torch.nn.Parameter(torch.tensor([0.7], dtype=torch.float64))
-        paths.append(run(AdamATan2([p], 0.1), p, [scale * g for g in GRADS]))
-    assert paths[0] == pytest.approx(paths[1], rel=1e-12)
-
-
 def test_zero_gradient_moves_nothing_but_decays() -> None:
     p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     run(AdamATan2([p], 0.1, weight_decay=0.5), p, [0.0])
@@ -128,7 +113,3 @@ def test_cosine_goes_from_the_base_to_the_ratio() -> None:
     points = [learning_rate_factor(s, 100, 1100, 0.2) for s in (99, 349, 599, 1099, 5000)]
     quarter = 0.2 + 0.8 * (0.5 + math.sqrt(0.5) / 2)
     assert points == pytest.approx([1.0, quarter, 0.6, 0.2, 0.2])
-
-
-def test_ratio_of_one_is_constant() -> None:
-    assert {learning_rate_factor(s, 10, 100, 1.0) for s in range(10, 200)} == {1.0}

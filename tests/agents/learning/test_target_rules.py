@@ -159,18 +159,6 @@ def test_lambda_returns_equal_the_recursion_by_hand(model, mix):
     torch.testing.assert_close(loss, expected)
 
 
-def test_lambda_one_is_the_outcome_itself(model):
-    rule = target_rule("lambda:1")
-    first = experience(model)
-    rule(first)
-    right = [True] * 4 + [False] * 4
-    second = experience(
-        model, segments=[2] * BATCH, ended=[True] * BATCH, right=right, carry=first.out.carry
-    )
-    _, target = rule(second)
-    assert target.tolist() == [1.0] * 4 + [0.0] * 4
-
-
 def test_an_episode_of_one_segment_has_nothing_to_learn(model):
     for spec in ("delayed", "lambda:0.9"):
         rule = target_rule(spec)

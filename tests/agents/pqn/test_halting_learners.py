@@ -242,19 +242,3 @@ def test_other_files_are_refused_by_name(algo: str, name: str, message: str, fil
 def test_a_path_that_no_spec_could_hold_is_refused(files: Path) -> None:
     with pytest.raises(ValueError, match="must not contain commas"):
         load_rule("dqn", files / "dqn.zip").save(files / "a,b")
-
-
-def test_weights_that_would_run_code_do_not(tmp_path: Path) -> None:
-    """A pickle in place of weights is refused, not run."""
-    import pickle
-
-    class Evil:
-        def __reduce__(self) -> Any:
-            return (Path.touch, (tmp_path / "ran",))
-
-    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
-        archive.writestr("policy.pth", pickle.dumps(Evil(), protocol=2))
-        archive.writestr("data", json.dumps({}))
-    with pytest.raises(ValueError, match=r"evil\.zip"):
-        load_rule("ppo", tmp_path / "evil.zip")
-    assert not (tmp_path / "ran").exists()

@@ -111,22 +111,6 @@ def test_the_promise_holds(random_bank: Any, risk: Any) -> None:
     assert early > draws / 2  # and not by never stopping early
 
 
-def test_without_the_correction_the_promise_would_fail(random_bank: Any) -> None:
-    """Taking the empirical risk at its word breaks it: the simulation above can fail."""
-    draws, size = 150, 100
-    population, rng, failures = random_bank(4000, 4, seed=11), np.random.default_rng(0), 0
-    grid = [GRIDS["confidence"].at(np.float32(x)) for x in GRIDS["confidence"].grid]
-    true = np.array([lost(population, rule) for rule in grid])
-    delta = true[np.abs(true - 0.1).argmin()] - 0.002  # some threshold breaks it, narrowly
-    stops = np.stack([replay(population, rule).stopped for rule in grid])
-    wrong = population.correct[:, -1] & ~population.correct[np.arange(4000), stops - 1]
-    for _ in range(draws):
-        seen = wrong[:, rng.integers(0, 4000, size)].mean(1)
-        passing = np.flatnonzero(seen <= delta)
-        failures += true[passing[-1]] > delta
-    assert failures / draws > 0.35
-
-
 def test_a_calibrated_rule_is_its_rule_with_provenance(random_bank: Any, tmp_path: Path) -> None:
     bank = random_bank(200)
     rule = calibrate(bank, "margin", 0.2, 0.1)
