@@ -89,7 +89,7 @@ def test_defaults_come_near_the_optimum(bank: TraceBank, algo: str, seed: int) -
 
 @pytest.mark.parametrize("kind", ["pqn", "ppo"])
 def test_the_price_of_a_segment_counts(kind: str, bank: TraceBank) -> None:
-    """Where a segment costs nearly a right answer, nobody thinks on."""
+    """If a segment costs nearly as much as a right answer pays, the rule stops at once."""
     validation = bank.in_split("validation")
     if kind == "pqn":
         config = PQNConfig(total_steps=40_000)
@@ -162,7 +162,7 @@ def test_the_same_seed_learns_the_same_rule(small: TraceBank) -> None:
         one, same, other = (train(seed).state_dict() for seed in (1, 1, 2))
         assert all(torch.equal(one[key], same[key]) for key in one)
         assert any(not torch.equal(one[key], other[key]) for key in one)
-    # What the caller draws afterwards does not hang on it.
+    # What the caller draws afterwards does not depend on it.
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])  # type: ignore[index]
     assert random.getstate() == states[2]

@@ -37,7 +37,7 @@ SMALL = CoreConfig(hidden_size=16, num_heads=2, L_cycles=1)
 
 
 class TableEnv(VectorEnv):
-    """A Markov decision process of tables, one-hot nothing: the state is seen as its number.
+    """A Markov decision process given by tables; the observation is the state's number.
 
     Row i starts in state i, modulo their number, and so it does after an end.
     """
@@ -106,7 +106,7 @@ def learn_slowly(cost: float) -> HRMQNetwork:
     network = HRMQNetwork(envs.single_observation_space, 4, SMALL, thinking)
     network.core = SlowCore(shows=3)  # type: ignore[assignment]
     config = HRMPQNConfig(
-        total_steps=120_000, rollout=2, epochs=4, minibatches=1, lr=1e-2, epsilon_end=0.5
+        total_steps=60_000, rollout=2, epochs=4, minibatches=1, lr=2e-2, epsilon_end=0.5
     )
     return train_hrm(envs, config, network=network)
 
@@ -133,11 +133,11 @@ def test_it_thinks_as_long_as_that_is_worth_it(cost: float, stops: int) -> None:
 def test_where_thinking_is_useless_it_halts_at_once() -> None:
     envs = bandit(4, 64)
     config = HRMPQNConfig(
-        total_steps=9_600,
+        total_steps=6_400,
         rollout=1,
         epochs=4,
         minibatches=1,
-        lr=5e-3,
+        lr=1e-2,
         core=SMALL,
         thinking=ThinkingConfig(max_segments=2, segment_cost=0.05),
     )
@@ -156,9 +156,9 @@ def test_values_are_those_of_value_iteration() -> None:
     for _ in range(100):
         optimum = reward + gamma * optimum.amax(1)[following] * ~ends
     config = HRMPQNConfig(
-        total_steps=16_000,
+        total_steps=6_000,
         rollout=1,
-        epochs=2,
+        epochs=4,
         minibatches=1,
         lr=1e-2,
         gamma=gamma,
@@ -230,7 +230,7 @@ def test_thinking_on_is_worth_what_the_next_segment_says() -> None:
     assert loss.item() == pytest.approx(0.5 * (as_segment_2 + 9 + 4) / 3)
 
 
-def test_no_segment_is_told_of_what_a_later_one_knew() -> None:
+def test_no_segment_learns_what_only_a_later_one_knew() -> None:
     """The return teaches from the segment that acted on, or all where the action was drawn."""
     segments, drawn = torch.tensor([[1, 2, 3]]), torch.tensor([[False, False, True]])
     rollout = HRMRollout(None, segments, drawn, None, None, None)  # type: ignore[arg-type]
@@ -261,8 +261,8 @@ def test_thoughts_go_on_from_the_last_step_or_begin_afresh(carry: Any) -> None:
         for t in range(steps):
             seen = played.obs[t, row, None]
             if rollout.carry is not None:
-                for kept, own in zip(rollout.carry, latent, strict=True):
-                    assert torch.allclose(kept[t, row, None], own, atol=1e-5)
+                for kept, wanted in zip(rollout.carry, latent, strict=True):
+                    assert torch.allclose(kept[t, row, None], wanted, atol=1e-5)
             for _ in range(int(rollout.segments[t, row])):
                 latent = network.core(latent, network.tokenizer(seen)).carry
             over, cut = bool(played.over[t, row]), bool(played.cut[t, row])
@@ -278,24 +278,6 @@ def test_thoughts_go_on_from_the_last_step_or_begin_afresh(carry: Any) -> None:
         if carry == "keep":
             assert torch.allclose(next_carry.z_H[row], latent.z_H[0], atol=1e-5)
     assert torch.equal(next_obs, envs.state)
-
-
-def test_learning_thinks_again_from_where_the_step_began() -> None:
-    """With the network that played, the values of a kept carry are those that acted."""
-    envs, generator = bandit(3, 6), torch.Generator().manual_seed(0)
-    envs.ends[:] = False
-    torch.manual_seed(0)
-    network = HRMQNetwork(
-        envs.single_observation_space, 3, SMALL, ThinkingConfig(carry="keep", halting="fixed:2")
-    )
-    rollout, *_ = play(envs, network, envs.reset()[0], network.initial_carry(6), 5, 0.0, generator)
-    assert rollout.carry is not None
-    carry = Carry(*(z.flatten(0, 1) for z in rollout.carry))
-    with torch.no_grad():
-        values = network(rollout.steps.obs.flatten(), carry).q_action[:, -1]
-    assert torch.equal(values.argmax(-1), rollout.steps.action.flatten())
-    fresh = network.initial_carry(6)
-    assert not torch.allclose(carry.z_H[-6:], fresh.z_H)
 
 
 def test_the_same_seed_gives_the_same_network_and_disturbs_nobody() -> None:
@@ -317,12 +299,12 @@ def test_the_same_seed_gives_the_same_network_and_disturbs_nobody() -> None:
 
 def test_halting_environments_and_reports() -> None:
     """Our own vector environment; metrics come after every update."""
-    told: list[Any] = []
+    reports: list[Any] = []
     envs = make_vector_env(16)
     config = HRMPQNConfig(total_steps=256, rollout=4, core=SMALL)
-    network = train_hrm(envs, config, report=lambda *args: told.append(args))
-    assert [steps for steps, *_ in told] == [64, 128, 192, 256] and told[0][1] is network
-    metrics = {name: float(value) for name, value in told[-1][2].items()}
+    network = train_hrm(envs, config, report=lambda *args: reports.append(args))
+    assert [steps for steps, *_ in reports] == [64, 128, 192, 256] and reports[0][1] is network
+    metrics = {name: float(value) for name, value in reports[-1][2].items()}
     assert metrics.keys() == {"loss", "reward", "value", "segments", "episode_return"}
     assert 1 <= metrics["segments"] <= 4 and -1 < metrics["episode_return"] < 1
     result = evaluate(network, envs, episodes=20, seed=5)

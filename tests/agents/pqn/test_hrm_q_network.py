@@ -120,14 +120,6 @@ def test_stopping_early_keeps_the_value_of_greedy_halting() -> None:
     assert 1 in drawn
 
 
-def test_reset_starts_rows_afresh() -> None:
-    network, obs = make(), observed(3)
-    used, fresh = network.think(obs).carry, network.initial_carry(3)
-    carry = network.reset(used, torch.tensor([True, False, True]))
-    for new, old, start in zip(carry, used, fresh, strict=True):
-        assert torch.equal(new[[0, 2]], start[[0, 2]]) and torch.equal(new[1], old[1])
-
-
 def test_a_saved_network_is_the_same_network(tmp_path: Path) -> None:
     thinking, obs = ThinkingConfig(max_segments=3, segment_cost=0.2, carry="keep"), observed(4)
     network = HRMQNetwork(SPACE, 3, SMALL, thinking, value_scale=7.0)

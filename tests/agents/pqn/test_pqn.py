@@ -71,10 +71,10 @@ def test_the_same_seed_gives_the_same_network_and_disturbs_nobody() -> None:
 
 
 def test_reports_come_after_every_update() -> None:
-    told: list[Any] = []
-    train(make_vector_env(16), SHORT, report=lambda *args: told.append(args))
-    assert [steps for steps, *_ in told] == list(range(64, 1025, 64))
-    assert {"loss", "reward", "value"} == told[0][2].keys()
+    reports: list[Any] = []
+    train(make_vector_env(16), SHORT, report=lambda *args: reports.append(args))
+    assert [steps for steps, *_ in reports] == list(range(64, 1025, 64))
+    assert {"loss", "reward", "value"} == reports[0][2].keys()
 
 
 class Corridor(VectorEnv):

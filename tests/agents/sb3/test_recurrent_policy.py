@@ -24,7 +24,7 @@ SMALL = CoreConfig(hidden_size=8, num_heads=2)
 
 
 class DictRecall(gym.ObservationWrapper):
-    """Cue recall told in a Dict, beside a vector that says nothing."""
+    """Cue recall in a Dict, beside a constant vector."""
 
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)

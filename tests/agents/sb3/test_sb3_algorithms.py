@@ -110,7 +110,7 @@ def test_orthogonal_initialisation_skips_the_hrm(shared: bool) -> None:
 
 @pytest.mark.parametrize("algo", ["PPO", "A2C", "DQN", "QRDQN", "SAC"])
 def test_every_algorithm_learns_through_it(algo: str) -> None:
-    """A few updates change every tensor of the HRM, and nothing that is no parameter."""
+    """A few updates change every tensor of the HRM, and only parameters."""
     model = make(algo)
     policy = model.policy
     network = {
@@ -148,7 +148,7 @@ def test_saved_and_loaded_it_predicts_the_same(algo: str, tmp_path: Path) -> Non
     assert same(state_of(loaded.policy), state_of(model.policy))
     assert np.array_equal(loaded.predict(obs, deterministic=True)[0], expected)
     loaded.learn(8)  # training goes on
-    # Into a model made anew: by SB3's own function, and by ours.
+    # Into a new model: by SB3's own function, and by ours.
     for load in (lambda m, path: m.set_parameters(path), load_weights):
         fresh = make(algo, segments=2, deep_supervision=0.5)
         fresh.policy.load_state_dict(  # other weights than the same seed's

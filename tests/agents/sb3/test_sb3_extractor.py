@@ -57,7 +57,7 @@ def test_deep_supervision_is_the_sum_of_losses_of_every_segment(weight: float) -
 
 
 def test_from_zero_the_features_begin_to_differ_between_observations() -> None:
-    """A drawn carry and a summary of its own are the same for all, and outweigh what was seen."""
+    """A drawn carry and the summary's embedding are the same for all rows, and outweigh what was seen."""
     grid = spaces.Box(0, 5, (7, 7, 3), np.int64)
     x = seen(grid, 64)
     for seed in range(3):
@@ -78,7 +78,7 @@ THINKING = spaces.Dict({"observation": VECTOR, "segment": spaces.Discrete(4)})
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_a_row_that_thought_longer_runs_more_segments(weight: float) -> None:
-    """Rows of mixed counts give what each gives in a batch of its own, values and gradients."""
+    """Rows of mixed counts give what each gives alone, values and gradients."""
     together, alone = (extractor(THINKING, deep_supervision=weight) for _ in range(2))
     counts = torch.tensor([2, 0, 3, 0, 1, 3])
     obs = {
@@ -151,11 +151,11 @@ def test_policy_kwargs_are_plain() -> None:
         ("zebra", None),
     ],
 )
-def test_a_misspelt_option_of_the_policy_is_told_at_once(name: str, near: str | None) -> None:
-    said = f"^unknown option {name}=2; " + (
+def test_a_misspelt_option_of_the_policy_is_refused_at_once(name: str, near: str | None) -> None:
+    words = f"^unknown option {name}=2; " + (
         f"did you mean {near!r}\\? known: " if near else "known: "
     )
-    with pytest.raises(ValueError, match=said) as caught:
+    with pytest.raises(ValueError, match=words) as caught:
         hrm_policy_kwargs(**{name: 2})
     for known in ("deep_supervision", "num_heads", "patch_size", "net_arch", "segments"):
         assert known in str(caught.value).partition("known: ")[2].split(", ")

@@ -35,16 +35,16 @@ def test_steps_are_those_of_the_environment() -> None:
         assert np.array_equal(obs, expected)
         assert np.array_equal(reward, paid) and reward.dtype == np.float32
         assert np.array_equal(done, terminated) and done.dtype == np.bool_
-        for row, told in enumerate(infos):
+        for row, ended in enumerate(infos):
             if not done[row]:
-                assert told == {}
+                assert ended == {}
                 continue
             ends += 1
-            assert np.array_equal(told["terminal_observation"], info["final_obs"][row])
-            assert told["TimeLimit.truncated"] is False
-            assert told["is_success"] == bool(info["final_info"]["correct"][row])
-            assert told["episode"]["r"] == pytest.approx(float(info["episode"]["r"][row]))
-            assert told["episode"]["l"] == int(info["episode"]["l"][row])
+            assert np.array_equal(ended["terminal_observation"], info["final_obs"][row])
+            assert ended["TimeLimit.truncated"] is False
+            assert ended["is_success"] == bool(info["final_info"]["correct"][row])
+            assert ended["episode"]["r"] == pytest.approx(float(info["episode"]["r"][row]))
+            assert ended["episode"]["l"] == int(info["episode"]["l"][row])
     assert ends > 10
 
 

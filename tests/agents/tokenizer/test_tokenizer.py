@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.vector.utils import batch_space
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.preprocessing import preprocess_obs
@@ -81,18 +80,6 @@ any_space = st.recursive(leaves, nested, max_leaves=5)
 seeds = st.integers(0, 2**16)
 
 
-def observed(space: spaces.Space, seed: int, rows: int = ROWS) -> Any:
-    """A batch of observations, as a vector environment gives them."""
-    batched = batch_space(space, rows)
-    batched.seed(seed)
-    return batched.sample()
-
-
-def tokenizer(space: spaces.Space, width: int = 16, seed: int = 0, **options: Any) -> ObsTokenizer:
-    torch.manual_seed(seed)
-    return ObsTokenizer(space, width, **options)
-
-
 def rows_of(obs: Any, index: Any) -> Any:
     if isinstance(obs, dict):
         return {key: rows_of(value, index) for key, value in obs.items()}
@@ -107,7 +94,9 @@ def tokens_by_part(made: ObsTokenizer) -> dict[str, slice]:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(any_space, seeds)
-def test_any_space_becomes_tokens_of_its_own_rows(space: spaces.Space, seed: int) -> None:
+def test_any_space_becomes_tokens_row_by_row(
+    tokenizer: Any, observed: Any, space: spaces.Space, seed: int
+) -> None:
     made = tokenizer(space, max_tokens=2000)
     obs = to_tensors(space, observed(space, seed))
     x = made(obs)
@@ -151,7 +140,9 @@ def replaced(obs: Any, path: tuple[Any, ...], change: Any) -> Any:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(any_space, seeds)
-def test_every_token_is_of_its_part_and_of_no_other(space: spaces.Space, seed: int) -> None:
+def test_every_token_is_of_its_part_and_of_no_other(
+    tokenizer: Any, observed: Any, space: spaces.Space, seed: int
+) -> None:
     made = tokenizer(space, max_tokens=2000)
     obs = to_tensors(space, observed(space, seed))
     x, places = made(obs), tokens_by_part(made)
@@ -180,7 +171,9 @@ def sb3_spaces() -> st.SearchStrategy[spaces.Space]:
 
 @settings(max_examples=50)
 @given(sb3_spaces(), seeds)
-def test_from_sb3_undoes_what_sb3_does(space: spaces.Space, seed: int) -> None:
+def test_from_sb3_undoes_what_sb3_does(
+    tokenizer: Any, observed: Any, space: spaces.Space, seed: int
+) -> None:
     made = tokenizer(space, max_tokens=2000)
     obs = to_tensors(space, observed(space, seed))
     back = made.from_sb3(preprocess_obs(obs, space, normalize_images=False))
@@ -192,7 +185,7 @@ def test_from_sb3_undoes_what_sb3_does(space: spaces.Space, seed: int) -> None:
     torch.testing.assert_close(made(back), made(obs))
 
 
-def test_a_discrete_out_of_an_sb3_buffer_has_an_axis_more() -> None:
+def test_a_discrete_out_of_an_sb3_buffer_has_an_axis_more(tokenizer: Any) -> None:
     space = spaces.Dict({"n": spaces.Discrete(5), "x": spaces.Box(0, 1, (2,))})
     made, n = tokenizer(space), torch.tensor([3, 0, 4])
     obs = {"n": n[:, None], "x": torch.zeros(3, 2)}
@@ -219,7 +212,9 @@ def test_a_discrete_out_of_an_sb3_buffer_has_an_axis_more() -> None:
     ],
     ids=lambda space: " ".join(str(space).split())[:30],
 )
-def test_entries_have_about_unit_variance(space: spaces.Space) -> None:
+def test_entries_have_about_unit_variance(
+    tokenizer: Any, observed: Any, space: spaces.Space
+) -> None:
     """Numbers in the middle of their range say less; of bounds that nobody means, symlog says 88."""
     x = tokenizer(space, 128)(to_tensors(space, observed(space, 0, 64)))
     assert float(x[0, 0].detach().var()) == pytest.approx(1, abs=0.4)
@@ -240,14 +235,14 @@ def test_entries_have_about_unit_variance(space: spaces.Space) -> None:
     ],
     ids=lambda space: " ".join(str(space).split())[:30],
 )
-def test_nothing_waits_for_the_device(space: spaces.Space) -> None:
+def test_nothing_waits_for_the_device(tokenizer: Any, observed: Any, space: spaces.Space) -> None:
     """On the meta device there are no values, so an `.item()` or a data-dependent shape raises."""
     made = tokenizer(space).to("meta")
     x = made(to_tensors(space, to_tensors(space, observed(space, 0)), "meta"))
     assert x.shape == (ROWS, made.num_tokens, 16)
 
 
-def test_every_parameter_learns() -> None:
+def test_every_parameter_learns(tokenizer: Any, observed: Any) -> None:
     space = spaces.Dict(
         a=spaces.Discrete(3), b=spaces.Box(-1, 1, (40,)), c=spaces.Box(0, 255, (32, 32), np.uint8)
     )
@@ -278,7 +273,7 @@ ENVIRONMENTS = [
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("package", "name", "tokens"), ENVIRONMENTS, ids=lambda v: str(v))
-def test_environments_as_they_come(package: str, name: str, tokens: int) -> None:
+def test_environments_as_they_come(tokenizer: Any, package: str, name: str, tokens: int) -> None:
     pytest.importorskip(package)
     options = {"size": 4} if name == "HRM/Sudoku-v0" else {}
     envs = gym.make_vec(name, 3, vectorization_mode="sync", **options)

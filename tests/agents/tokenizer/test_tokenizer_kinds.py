@@ -8,24 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
-from gymnasium.vector.utils import batch_space
 
-from hrm_rl.agents.tokenizer import ObsTokenizer, to_tensors
+from hrm_rl.agents.tokenizer import to_tensors
 
 ROWS = 4
 INFINITE = float("inf")
-
-
-def observed(space: spaces.Space, seed: int, rows: int = ROWS) -> Any:
-    """A batch of observations, as a vector environment gives them."""
-    batched = batch_space(space, rows)
-    batched.seed(seed)
-    return batched.sample()
-
-
-def tokenizer(space: spaces.Space, width: int = 16, seed: int = 0, **options: Any) -> ObsTokenizer:
-    torch.manual_seed(seed)
-    return ObsTokenizer(space, width, **options)
 
 
 def box(low: float, high: float, shape: tuple[int, ...], dtype: Any = np.float32) -> spaces.Box:
@@ -66,14 +53,16 @@ def box(low: float, high: float, shape: tuple[int, ...], dtype: Any = np.float32
     ],
     ids=lambda value: " ".join(str(value).split())[:40],
 )
-def test_the_kind_is_chosen_by_the_space(space: spaces.Space, kind: str, tokens: int) -> None:
+def test_the_kind_is_chosen_by_the_space(
+    tokenizer: Any, observed: Any, space: spaces.Space, kind: str, tokens: int
+) -> None:
     made = tokenizer(space, 8)
     assert [(part["kind"], part["tokens"]) for part in made.spec["parts"]] == [(kind, tokens)]
     assert made.num_tokens == 1 + tokens
     assert made(to_tensors(space, observed(space, 0, 2))).shape == (2, 1 + tokens, 8)
 
 
-def test_a_kind_asked_for_is_taken() -> None:
+def test_a_kind_asked_for_is_taken(tokenizer: Any, observed: Any) -> None:
     space = spaces.Dict(
         {
             "grid": box(0, 255, (8, 8, 3), np.uint8),
@@ -84,8 +73,8 @@ def test_a_kind_asked_for_is_taken() -> None:
     )
     kinds = {"grid": "patches", "n": "features", "words": "text:16", "planes": "patches"}
     made = tokenizer(space, kinds=kinds, patch_size={"grid": 4, "planes": 1})
-    told = {part["name"]: (part["kind"], part["tokens"]) for part in made.spec["parts"]}
-    assert told == {
+    found = {part["name"]: (part["kind"], part["tokens"]) for part in made.spec["parts"]}
+    assert found == {
         "grid": ("patches", 4),
         "n": ("features", 1),
         "planes": ("patches", 49),
@@ -98,7 +87,7 @@ def test_a_kind_asked_for_is_taken() -> None:
     assert whole_floats.spec["parts"][0]["high"] == [4]
 
 
-def test_a_value_out_of_range_counts_as_the_nearest_inside() -> None:
+def test_a_value_out_of_range_counts_as_the_nearest_inside(tokenizer: Any) -> None:
     for space, values in (
         (spaces.Discrete(4, start=-2), [-9, -3, -2, 1, 2, 2**40]),
         (box(3, 8, (), np.int64), [-(2**60), 2, 3, 8, 9, 2**60]),
@@ -110,30 +99,30 @@ def test_a_value_out_of_range_counts_as_the_nearest_inside() -> None:
     assert tokenizer(spaces.Discrete(4))(wild).isfinite().all()
 
 
-def test_whole_numbers_that_came_as_floats_are_rounded() -> None:
+def test_whole_numbers_that_came_as_floats_are_rounded(tokenizer: Any) -> None:
     made = tokenizer(box(0, 9, (2,)), kinds="categorical")
     assert torch.equal(made(torch.tensor([[2.9999, 4.0001]])), made(torch.tensor([[3, 4]])))
 
 
-def test_pictures_share_what_the_others_leave() -> None:
+def test_pictures_share_what_the_others_leave(tokenizer: Any) -> None:
     cameras = {f"c{i}": box(0, 255, (64, 64, 3), np.uint8) for i in range(5)}
     space = spaces.Dict({**cameras, "bits": spaces.MultiBinary(50)})
-    told = {part["name"]: part["tokens"] for part in tokenizer(space, 8).spec["parts"]}
-    assert told == {"bits": 50, **dict.fromkeys(cameras, 36)}  # (256 - 51) / 5 = 41: 11x11 pixels
+    found = {part["name"]: part["tokens"] for part in tokenizer(space, 8).spec["parts"]}
+    assert found == {"bits": 50, **dict.fromkeys(cameras, 36)}  # (256 - 51) / 5 = 41: 11x11 pixels
     fixed = tokenizer(space, 8, patch_size={"c0": 8}).spec["parts"]
     assert [part["tokens"] for part in fixed if part["name"] in ("c0", "c1")] == [64, 16]
 
 
-def test_components_have_tables_of_their_own_and_cells_share_one() -> None:
-    own = tokenizer(spaces.MultiDiscrete([3, 5, 2], start=[1, -1, 0]))
-    assert own.parts[0].table.shape == (10, 16)
+def test_each_component_has_a_table_and_cells_share_one(tokenizer: Any) -> None:
+    apart = tokenizer(spaces.MultiDiscrete([3, 5, 2], start=[1, -1, 0]))
+    assert apart.parts[0].table.shape == (10, 16)
     shared = tokenizer(box(1, 6, (2, 2), np.int32))
     assert shared.parts[0].table.shape == (6, 16)
     x = shared(torch.full((1, 2, 2), 4))[0, 1:] - shared(torch.full((1, 2, 2), 2))[0, 1:]
     assert torch.allclose(x, x[:1].expand_as(x), atol=1e-5), "the same change at every place"
 
 
-def test_the_channels_of_a_cell_are_summed() -> None:
+def test_the_channels_of_a_cell_are_summed(tokenizer: Any) -> None:
     """Channel c of value v adds row offset_c + v - low_c; the scale keeps the sum's variance."""
     low, high = np.zeros((2, 3, 2), np.int16), np.ones((2, 3, 2), np.int16)
     low[..., 1], high[..., 0], high[..., 1] = 5, 3, 6
@@ -147,14 +136,14 @@ def test_the_channels_of_a_cell_are_summed() -> None:
 
 
 @pytest.mark.parametrize("space", [box(-2, 6, (4, 2)), box(-2, 6, (4, 2), np.float64)], ids=str)
-def test_bounded_numbers_are_scaled_to_one(space: spaces.Box) -> None:
+def test_bounded_numbers_are_scaled_to_one(tokenizer: Any, space: spaces.Box) -> None:
     made = tokenizer(space)
     values = torch.tensor([-2.0, 2.0, 6.0, 0.0])
     scaled = made.parts[0].scale(values[:, None].expand(4, 8))
     assert torch.equal(scaled[:, 0], torch.tensor([-1.0, 0.0, 1.0, -0.5]))
 
 
-def test_unbounded_numbers_keep_their_sign_and_stay_small() -> None:
+def test_unbounded_numbers_keep_their_sign_and_stay_small(tokenizer: Any) -> None:
     """symlog, per feature; bounds that nobody means count as none, a constant as 0."""
     low = np.array([-INFINITE, -3.4e38, -1.0, 2.0, 0.0], np.float32)
     high = np.array([INFINITE, 3.4e38, 1.0, 2.0, INFINITE], np.float32)
@@ -165,14 +154,14 @@ def test_unbounded_numbers_keep_their_sign_and_stay_small() -> None:
     assert made.spec["parts"][0]["low"] == [None, None, -1.0, 2.0, None]
 
 
-def test_doubles_beyond_float32_stay_finite() -> None:
+def test_doubles_beyond_float32_stay_finite(tokenizer: Any) -> None:
     made = tokenizer(spaces.Box(-INFINITE, INFINITE, (2,), np.float64))
     scaled = made.parts[0].scale(torch.tensor([[-1e300, 3.0]], dtype=torch.float64))
     assert scaled.dtype == torch.float32
     assert scaled[0].tolist() == pytest.approx([-300 * math.log(10), math.log(4)], rel=1e-5)
 
 
-def test_grouped_features_are_projected_together() -> None:
+def test_grouped_features_are_projected_together(tokenizer: Any) -> None:
     made = tokenizer(box(-1, 1, (70,)))
     group, values = made.parts[0].group, torch.rand(2, 70) * 2 - 1
     assert group == 3 and made.num_tokens == 1 + 24
@@ -183,7 +172,9 @@ def test_grouped_features_are_projected_together() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 60), (3, 37, 50)])
-def test_patches_are_a_convolution_whose_stride_is_its_size(shape: tuple[int, ...]) -> None:
+def test_patches_are_a_convolution_whose_stride_is_its_size(
+    tokenizer: Any, observed: Any, shape: tuple[int, ...]
+) -> None:
     space = box(0, 255, shape, np.uint8)
     made = tokenizer(space, patch_size=8)
     obs = torch.from_numpy(observed(space, 2))
@@ -194,7 +185,9 @@ def test_patches_are_a_convolution_whose_stride_is_its_size(shape: tuple[int, ..
 
 
 @pytest.mark.parametrize("shape", [(7, 5, 3), (8, 4, 1), (6, 9), (2, 7, 7, 3)])
-def test_patches_of_a_grid_are_a_convolution_of_its_cells_one_hot(shape: tuple[int, ...]) -> None:
+def test_patches_of_a_grid_are_a_convolution_of_its_cells_one_hot(
+    tokenizer: Any, observed: Any, shape: tuple[int, ...]
+) -> None:
     """Beyond the edges there is no value, so nothing is added and nothing is learned."""
     space = box(2, 5, shape, np.int64)
     made = tokenizer(space, patch_size={"": 4})
@@ -215,7 +208,7 @@ def test_patches_of_a_grid_are_a_convolution_of_its_cells_one_hot(shape: tuple[i
     assert not table[-1].any() and not table.grad[-1].any()
 
 
-def test_a_grid_is_cut_into_patches_only_where_it_is_named() -> None:
+def test_a_grid_is_cut_into_patches_only_where_it_is_named(tokenizer: Any) -> None:
     """A bare size is for pictures."""
     space = spaces.Dict(grid=box(0, 5, (7, 7, 3), np.int64), camera=box(0, 255, (32, 32), np.uint8))
     by_name, bare = tokenizer(space, patch_size={"grid": 4}), tokenizer(space, patch_size=8)
@@ -228,7 +221,9 @@ def test_a_grid_is_cut_into_patches_only_where_it_is_named() -> None:
 
 
 @pytest.mark.parametrize("shape", [(7, 5, 3), (40, 64, 3), (2, 7, 7, 3), (4, 40, 64, 3)])
-def test_where_the_channels_are_makes_no_difference(shape: tuple[int, ...]) -> None:
+def test_where_the_channels_are_makes_no_difference(
+    tokenizer: Any, observed: Any, shape: tuple[int, ...]
+) -> None:
     """SB3's VecTransposeImage moves them; the weights are of use either way."""
     moved = (*shape[:-3], shape[-1], *shape[-3:-1])
     last = tokenizer(box(0, 255, shape, np.uint8), seed=1)
@@ -239,7 +234,7 @@ def test_where_the_channels_are_makes_no_difference(shape: tuple[int, ...]) -> N
     assert torch.allclose(last(obs), first(obs.movedim(-1, -3)), atol=1e-5)
 
 
-def test_strings_are_read_byte_by_byte() -> None:
+def test_strings_are_read_byte_by_byte(tokenizer: Any) -> None:
     space = spaces.Text(4, charset="aé€")
     tensor = to_tensors(space, ["a€", "", "é"])
     assert tensor.tolist()[0] == [1 + byte for byte in "a€".encode()] + [0] * 8
@@ -248,7 +243,7 @@ def test_strings_are_read_byte_by_byte() -> None:
     assert torch.equal(x[0, 5:], x[1, 5:]) and not torch.equal(x[0, 4], x[1, 4])
 
 
-def test_tensors_are_copies_on_the_device_asked_for() -> None:
+def test_tensors_are_copies_on_the_device_asked_for(observed: Any) -> None:
     space = spaces.Dict({"x": box(-1, 1, (2,)), "n": spaces.MultiDiscrete([3, 4])})
     obs = observed(space, 0)
     tensors = to_tensors(space, obs)

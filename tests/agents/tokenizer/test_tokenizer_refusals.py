@@ -8,28 +8,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.vector.utils import batch_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch import Tensor
 
-from hrm_rl.agents.tokenizer import ObsTokenizer, to_tensors
+from hrm_rl.agents.tokenizer import to_tensors
 
 ROWS = 4
 INFINITE = float("inf")
-
-
-def observed(space: spaces.Space, seed: int, rows: int = ROWS) -> Any:
-    """A batch of observations, as a vector environment gives them."""
-    batched = batch_space(space, rows)
-    batched.seed(seed)
-    return batched.sample()
-
-
-def tokenizer(space: spaces.Space, width: int = 16, seed: int = 0, **options: Any) -> ObsTokenizer:
-    torch.manual_seed(seed)
-    return ObsTokenizer(space, width, **options)
 
 
 def box(low: float, high: float, shape: tuple[int, ...], dtype: Any = np.float32) -> spaces.Box:
@@ -102,7 +89,7 @@ REFUSED: list[tuple[spaces.Space, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("space", "options", "message"), REFUSED, ids=lambda v: str(v)[:30])
 def test_what_cannot_be_taken_is_refused_with_a_remedy(
-    space: spaces.Space, options: dict[str, Any], message: str
+    tokenizer: Any, space: spaces.Space, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as refusal:
         tokenizer(space, **options)
@@ -111,7 +98,9 @@ def test_what_cannot_be_taken_is_refused_with_a_remedy(
 
 @settings(max_examples=25)
 @given(st.integers(32, 300), st.integers(32, 300), st.integers(1, 9), st.integers(2, 300))
-def test_the_patch_size_named_would_fit(rows: int, columns: int, size: int, limit: int) -> None:
+def test_the_patch_size_named_would_fit(
+    tokenizer: Any, rows: int, columns: int, size: int, limit: int
+) -> None:
     space = box(0, 255, (rows, columns, 3), np.uint8)
     try:
         made = tokenizer(space, 8, patch_size=size, max_tokens=limit)
@@ -123,13 +112,13 @@ def test_the_patch_size_named_would_fit(rows: int, columns: int, size: int, limi
     assert tokenizer(space, 8, max_tokens=limit).num_tokens <= min(limit, 65)
 
 
-def test_the_limit_itself_is_allowed() -> None:
+def test_the_limit_itself_is_allowed(tokenizer: Any) -> None:
     assert tokenizer(spaces.MultiBinary(9), max_tokens=10).num_tokens == 10
     with pytest.raises(ValueError, match="max_tokens=9; set max_tokens=10"):
         tokenizer(spaces.MultiBinary(9), max_tokens=9)
 
 
-def test_an_observation_built_otherwise_is_refused() -> None:
+def test_an_observation_built_otherwise_is_refused(tokenizer: Any, observed: Any) -> None:
     space = spaces.Dict(a=spaces.Tuple([spaces.Discrete(2), box(0, 1, (3,))]), b=spaces.Discrete(2))
     made, obs = tokenizer(space), to_tensors(space, observed(space, 0))
     for wrong, message in (
@@ -158,7 +147,7 @@ def through_torch(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("carried", [through_torch, lambda state: load(save(state))])
-def test_checkpoints_carry_the_spec(carried: Any) -> None:
+def test_checkpoints_carry_the_spec(tokenizer: Any, observed: Any, carried: Any) -> None:
     space = spaces.Dict(a=spaces.Discrete(3), b=box(-1, INFINITE, (3,)))
     one, same = tokenizer(space, seed=1), tokenizer(space, seed=2)
     same.load_state_dict(carried(one.state_dict()))
@@ -191,7 +180,7 @@ DIFFERENT: list[tuple[spaces.Space, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("space", "options", "message"), DIFFERENT, ids=lambda v: str(v)[:30])
 def test_another_tokenizers_checkpoint_is_refused_by_part(
-    space: spaces.Space, options: dict[str, Any], message: str
+    tokenizer: Any, space: spaces.Space, options: dict[str, Any], message: str
 ) -> None:
     state = tokenizer(spaces.Dict(grid=GRID, n=spaces.Discrete(4))).state_dict()
     made = tokenizer(space, seed=5, **options)
@@ -202,7 +191,7 @@ def test_another_tokenizers_checkpoint_is_refused_by_part(
 
 
 @pytest.mark.parametrize("spec", [b"{}", b"[]", b"1", b'{"parts": 3}', b"\x01\x02"])
-def test_a_damaged_spec_is_refused(spec: bytes) -> None:
+def test_a_damaged_spec_is_refused(tokenizer: Any, spec: bytes) -> None:
     made = tokenizer(GRID)
     state = made.state_dict() | {"_extra_state": torch.tensor(list(spec), dtype=torch.uint8)}
     with pytest.raises(ValueError, match="tokenizer has a damaged spec"):

@@ -163,22 +163,6 @@ def test_recall_answers_with_the_earliest_of_the_best(
         assert found.correct[0] == (answered == 2)
 
 
-@given(
-    spec=wrapped,
-    limit=st.integers(1, M),
-    rows=st.lists(st.integers(0, N - 1), min_size=1, max_size=8),
-)
-@settings(max_examples=20)
-def test_a_limit_is_a_shorter_bank_and_puzzles_are_independent(
-    banks: list[TraceBank], spec: str, limit: int, rows: list[int]
-) -> None:
-    limited = replay(banks[0], spec, max_segments=limit)
-    assert_same(limited, replay(banks[0].truncate(limit), spec))
-    whole, few = replay(banks[0], spec), replay(banks[0].take(rows), spec)
-    for name in ("stopped", "answered", "correct", "valid"):
-        np.testing.assert_array_equal(getattr(few, name), getattr(whole, name)[rows])
-
-
 class NeedsPooled:
     """A rule of somebody else's that looks at the latent state."""
 

@@ -19,7 +19,7 @@ GRIDS: dict[str, Any] = {name: kind for name, kind in RULES.items() if getattr(k
 
 
 class Sure(ThresholdRule):
-    """A custom rule with a grid of its own."""
+    """A custom rule with a grid."""
 
     grid = (0.9, 0.5)
 

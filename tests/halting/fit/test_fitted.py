@@ -126,7 +126,7 @@ def test_ridge_regression_against_its_normal_equations() -> None:
 
 @pytest.mark.parametrize("kind", FITS)
 def test_it_decides_a_row_alone_as_in_company(random_bank: Any, kind: str) -> None:
-    """Bit for bit: the live loop's batch is no bank's."""
+    """Bit for bit: the live loop's batches differ from a bank's."""
     bank = random_bank(300)
     rule = FITS[kind](random_bank(200, seed=9))
     features = bank_features(bank)
@@ -178,7 +178,7 @@ def test_a_saved_rule_decides_to_the_bit_as_before(
     assert spec_of(wrapped) == f"recall(min(2, {kind}:{path}))"
 
 
-def test_files_that_are_none(random_bank: Any, tmp_path: Path) -> None:
+def test_files_without_the_rule_are_refused(random_bank: Any, tmp_path: Path) -> None:
     rule, path = fit_lsm(random_bank(), 0.01), tmp_path / "rule"
     rule.save(path)
     with pytest.raises(ValueError, match=f"kind 'lsm', not 'voc'; .*lsm:{path}"):

@@ -18,7 +18,7 @@ THRESHOLDS = [name for name, kind in RULES.items() if issubclass(kind, Threshold
 
 
 class Lead(ThresholdRule):
-    """A rule of somebody else's, of which some rows' signal is no number or infinite."""
+    """A custom rule whose signal is NaN or infinite in some rows."""
 
     def signal(self, features: SegmentFeatures) -> Tensor:
         return (features.q_halt - features.q_continue) / (features.unchanged_for - 1)
@@ -115,9 +115,7 @@ def test_the_best_threshold_is_chosen(random_bank: Any, spec: str, cost: float) 
         ("Columns", r"the signal must be a tensor \[360\], got \[360, 1\]"),
     ],
 )
-def test_a_signal_that_is_no_number_a_row_is_refused(
-    random_bank: Any, name: str, message: str
-) -> None:
+def test_a_signal_must_be_one_number_a_row(random_bank: Any, name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         resolve(f"{__name__}:{name}:auto", random_bank(), 0.01)
     with pytest.raises(ValueError, match=message.replace("1.0", "0.5")):
