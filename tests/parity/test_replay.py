@@ -33,8 +33,16 @@ def with_tensor(module, fixture, key, tensor):
     return module.Fixture({**fixture.tensors, key: tensor}, fixture.meta)
 
 
+def saved(fixture, folder, key, tensor) -> Path:
+    """A file of the fixture with one tensor changed."""
+    path = folder / "changed.safetensors"
+    metadata = {"meta": json.dumps(fixture.meta)}
+    save_file({**fixture.tensors, key: tensor}, path, metadata=metadata)
+    return path
+
+
 def notices(module, fixture, key, factor=1.01) -> bool:
-    """Does the replay fail, or refuse to run, once the tensor is scaled?"""
+    """Whether the replay fails, or refuses to run, with the tensor scaled."""
     scaled = with_tensor(module, fixture, key, fixture.tensors[key] * factor)
     try:
         return bool(module.replay(scaled).failures())
@@ -78,9 +86,7 @@ def test_changed_labels_are_noticed(replay_module, fixture, tmp_path) -> None:
     """An ignored label that becomes another negative number is an error, not another label."""
     labels = fixture.tensors["step0.batch.labels"]
     changed = torch.where(labels == -100, -101, labels)
-    path = tmp_path / "changed.safetensors"
-    tensors = {**fixture.tensors, "step0.batch.labels": changed}
-    save_file(tensors, path, metadata={"meta": json.dumps(fixture.meta)})
+    path = saved(fixture, tmp_path, "step0.batch.labels", changed)
     assert replay_module.main(str(path)) == 1
 
 
@@ -122,19 +128,17 @@ def test_command_prints_every_quantity_and_exits_with_zero() -> None:
     assert len(lines) == 68 and any(line.startswith("step*.target_q_continue") for line in lines)
 
 
-def test_main_exits_with_one_where_a_quantity_is_over(
+def test_main_exits_with_one_if_a_quantity_is_over(
     replay_module, fixture, tmp_path, capsys
 ) -> None:
-    path = tmp_path / "changed.safetensors"
     scaled = fixture.tensors["final.inner.lm_head.weight"] * 1.01
-    tensors = {**fixture.tensors, "final.inner.lm_head.weight": scaled}
-    save_file(tensors, path, metadata={"meta": json.dumps(fixture.meta)})
+    path = saved(fixture, tmp_path, "final.inner.lm_head.weight", scaled)
     assert replay_module.main(str(path)) == 1
     assert "final.lm_head.weight" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "no-meta"])
-def test_main_exits_with_one_and_a_line_where_it_cannot_run(
+def test_main_exits_with_one_and_a_line_if_it_cannot_run(
     replay_module, tmp_path, capsys, damage
 ) -> None:
     path = tmp_path / "damaged.safetensors"

@@ -128,20 +128,19 @@ def test_both_forms_of_learn_are_one(loop) -> None:
         old.learner.learn(out, old.obs, old.info["labels"], new.terminated)
 
 
-def test_without_a_target_the_continue_head_is_not_touched(loop, hrm) -> None:
-    game = loop(hrm(), optimizer="adamw", weight_decay=0.0, q_target="none")
-    assert all(m["q_continue_loss"] == 0 for m in game.steps(4))
-    assert game.model.q_head.bias[1] == -5
-    assert (game.model.q_head.weight[1] == 0).all()
-    assert game.model.q_head.bias[0] != -5
-
-
-def test_a_limit_of_one_segment_has_no_continue_loss(loop, hrm) -> None:
-    game = loop(hrm(halt_max_steps=1), optimizer="adamw", weight_decay=0.0)
-    for m in game.steps(3):
-        assert m["ended"].all() and (m["segments"] == 1).all()
+@pytest.mark.parametrize(
+    ("shape", "changes"), [({}, {"q_target": "none"}), ({"halt_max_steps": 1}, {})]
+)
+def test_without_a_next_segment_to_learn_from_the_continue_head_stays(
+    loop, hrm, shape, changes
+) -> None:
+    game = loop(hrm(**shape), optimizer="adamw", weight_decay=0.0, **changes)
+    for m in game.steps(4):
         assert m["q_continue_loss"] == 0
-    assert game.model.q_head.bias[1] == -5
+        assert not shape or (m["ended"].all() and (m["segments"] == 1).all())
+    head = game.model.q_head
+    assert head.bias[1] == -5 and (head.weight[1] == 0).all()
+    assert head.bias[0] != -5
 
 
 def observation(inputs) -> dict[str, torch.Tensor]:

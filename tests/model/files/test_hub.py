@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRM
 from hrm_rl.model.files.hub import is_hub_id
 
 
@@ -67,9 +67,8 @@ def hub(monkeypatch, tmp_path) -> FakeHub:
 
 
 @pytest.fixture
-def model() -> HRM:
-    torch.manual_seed(0)
-    return HRM(HRMConfig(4, 3, hidden_size=16, num_heads=2, H_layers=1, L_layers=1))
+def model(tiny_hrm) -> HRM:
+    return tiny_hrm()
 
 
 def test_a_model_comes_back_as_it_was_pushed(hub, model) -> None:
