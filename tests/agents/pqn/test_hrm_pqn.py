@@ -280,7 +280,7 @@ def test_thoughts_go_on_from_the_last_step_or_begin_afresh(carry: Any) -> None:
     assert torch.equal(next_obs, envs.state)
 
 
-def test_the_same_seed_gives_the_same_network_and_disturbs_nobody() -> None:
+def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator() -> None:
     config = HRMPQNConfig(
         total_steps=128,
         rollout=4,

@@ -87,30 +87,28 @@ def test_a_fixed_number_of_segments_costs_nothing() -> None:
     assert torch.equal(thought.value, values.q_action[:, 2].amax(-1))
 
 
-def test_each_row_explores_halting_by_itself() -> None:
+@pytest.mark.parametrize(
+    ("bias", "shares"),
+    [(-100.0, [0.7, 0.1, 0.1, 0.1]), (100.0, [0.1, 0.1, 0.1, 0.7])],
+    ids=["halts at once", "thinks to the end"],
+)
+def test_each_row_explores_halting_by_itself(bias: float, shares: list[float]) -> None:
     """Epsilon is the share of rows that halt at a random segment; values are of greedy halting."""
     network = make(max_segments=4)
-    with torch.no_grad():
-        network.continue_head.weight.zero_()
-        network.continue_head.bias.fill_(-100.0)  # halts at segment 1
+    torch.nn.init.zeros_(network.continue_head.weight)
+    torch.nn.init.constant_(network.continue_head.bias, bias)
     obs = {"place": torch.zeros(4000).long(), "speed": torch.zeros(4000, 2)}
     thought = network.think(obs, epsilon=0.4, generator=torch.Generator().manual_seed(0))
-    share = torch.bincount(thought.segments, minlength=5)[1:] / 4000
-    assert torch.allclose(share, torch.tensor([0.7, 0.1, 0.1, 0.1]), atol=0.02)
+    found = torch.bincount(thought.segments, minlength=5)[1:] / 4000
+    assert torch.allclose(found, torch.tensor(shares), atol=0.02)
     assert torch.equal(thought.value, network.think(obs).value)
-    with torch.no_grad():
-        network.continue_head.bias.fill_(100.0)  # thinks to the end
-    thought = network.think(obs, epsilon=0.4, generator=torch.Generator().manual_seed(0))
-    share = torch.bincount(thought.segments, minlength=5)[1:] / 4000
-    assert torch.allclose(share, torch.tensor([0.1, 0.1, 0.1, 0.7]), atol=0.02)
 
 
 def test_stopping_early_keeps_the_value_of_greedy_halting() -> None:
     """A row that halts early by chance is worth what it is worth where it thinks on."""
     network, obs = make(max_segments=4, segment_cost=0.1), observed(1)
-    with torch.no_grad():
-        network.continue_head.weight.zero_()
-        network.continue_head.bias.fill_(100.0)  # greedily, thinks to the end
+    torch.nn.init.zeros_(network.continue_head.weight)
+    torch.nn.init.constant_(network.continue_head.bias, 100.0)  # greedily, thinks to the end
     drawn = set()
     for seed in range(8):
         generator = torch.Generator().manual_seed(seed)

@@ -60,7 +60,7 @@ def test_each_environment_draws_for_itself() -> None:
     assert (explore(values, 0.0, torch.Generator())[0] == 1).all()
 
 
-def test_the_same_seed_gives_the_same_network_and_disturbs_nobody() -> None:
+def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator() -> None:
     envs = make_vector_env(16)
     before = torch.random.get_rng_state()
     one, same, other = (train(envs, SHORT, seed=seed) for seed in (3, 3, 4))
@@ -106,7 +106,7 @@ class Corridor(VectorEnv):
 
 
 def test_truncated_episodes_keep_their_value() -> None:
-    """Cut by a clock that nobody sees, an episode is worth what endless ones are: 1 / (1 - gamma)."""
+    """An episode that an unobserved clock truncates is worth what an endless one is: 1 / (1 - gamma)."""
     config = PQNConfig(total_steps=10_000, rollout=4, gamma=0.5, hidden=(16,), lr=2e-2)
     network = train(Corridor(32), config, seed=0)
     with torch.no_grad():

@@ -144,7 +144,7 @@ def test_bounded_numbers_are_scaled_to_one(tokenizer: Any, space: spaces.Box) ->
 
 
 def test_unbounded_numbers_keep_their_sign_and_stay_small(tokenizer: Any) -> None:
-    """symlog, per feature; bounds that nobody means count as none, a constant as 0."""
+    """symlog, per feature; huge bounds count as none, a constant gives 0."""
     low = np.array([-INFINITE, -3.4e38, -1.0, 2.0, 0.0], np.float32)
     high = np.array([INFINITE, 3.4e38, 1.0, 2.0, INFINITE], np.float32)
     made = tokenizer(spaces.Box(low, high))

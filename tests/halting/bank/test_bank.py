@@ -77,7 +77,7 @@ def saved(full: TraceBank, tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, metadata: dict[str, str] | None = None, **tensors: Any) -> None:
-    """Change a saved bank behind its back; None removes."""
+    """Change tensors or metadata of a saved bank; None removes a tensor."""
     with safe_open(path, "numpy") as file:
         header = (file.metadata() or {}) | (metadata or {})
     kept = {k: t for k, t in (load_file(path) | tensors).items() if t is not None}
@@ -219,10 +219,16 @@ def rows_of(bank: TraceBank) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("rows", [[3], [5, 0, 5], np.arange(N) % 2 == 0, slice(2, 7)])
-def test_take(full: TraceBank, rows: Any) -> None:
+def test_take_and_truncate(full: TraceBank, rows: Any) -> None:
     few = full.take(rows)
     for name, array in rows_of(few).items():
         np.testing.assert_array_equal(array, rows_of(full)[name][rows], err_msg=name)
+    for limit in (1, 3, M):
+        for name, array in rows_of(few.truncate(limit)).items():
+            wanted = rows_of(few)[name]
+            wanted = wanted if array.shape == wanted.shape else wanted[:, :limit]
+            np.testing.assert_array_equal(array, wanted, err_msg=name)
+        assert few.truncate(limit).num_segments == limit
     assert few.source == tuple(np.array(full.source)[rows])
     assert few.header.puzzles_hash == puzzles_hash(few.inputs, few.labels)
     assert len(few) == few.num_puzzles == len(few.puzzles)
@@ -233,16 +239,6 @@ def test_splits(full: TraceBank) -> None:
     test = full.in_split("test")
     np.testing.assert_array_equal(test.inputs, full.inputs[5:8])
     np.testing.assert_array_equal(test.puzzle_key, [0, 1, 2])
-
-
-@pytest.mark.parametrize("limit", [1, 3, M])
-def test_truncate(full: TraceBank, limit: int) -> None:
-    short = full.truncate(limit)
-    assert short.num_segments == limit
-    for name, array in rows_of(short).items():
-        wanted = rows_of(full)[name]
-        wanted = wanted if array.shape == wanted.shape else wanted[:, :limit]
-        np.testing.assert_array_equal(array, wanted, err_msg=name)
 
 
 def test_first_correct_and_checkers(full: TraceBank) -> None:

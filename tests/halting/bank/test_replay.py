@@ -164,7 +164,7 @@ def test_recall_answers_with_the_earliest_of_the_best(
 
 
 class NeedsPooled:
-    """A rule of somebody else's that looks at the latent state."""
+    """A custom rule that reads the latent state."""
 
     needs = frozenset({"pooled_z_H"})
 

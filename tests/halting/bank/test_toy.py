@@ -53,7 +53,7 @@ def test_outcomes_follow_the_chain(bank: TraceBank) -> None:
     assert close(signal[~bank.correct], toy.FOOLS)
 
 
-def test_q_halt_is_calibrated_to_the_letter(bank: TraceBank) -> None:
+def test_q_halt_is_calibrated(bank: TraceBank) -> None:
     """Of drafts that show one and the same q_halt at a segment, sigma(q_halt) are right."""
     for segment in (0, 2, 5):
         q = bank.features["q_halt"][:, segment]

@@ -45,7 +45,7 @@ def test_least_squares_stopping_is_nearly_optimal_on_the_toy(cost: float) -> Non
 
 
 def hazard_bank(random_bank: Any, puzzles: int, seed: int) -> TraceBank:
-    """Solved at a segment drawn evenly, or never, and staying so; q_halt says which drafts are right."""
+    """Solved at a segment drawn evenly, or never, and staying so; q_halt is high for right drafts."""
     solved = np.random.default_rng(seed).integers(1, 9, puzzles)  # 7, 8: beyond the limit
     correct = np.arange(1, 7) >= solved[:, None]
     plain = random_bank(puzzles, seed=seed)
@@ -125,7 +125,7 @@ def test_ridge_regression_against_its_normal_equations() -> None:
 
 
 @pytest.mark.parametrize("kind", FITS)
-def test_it_decides_a_row_alone_as_in_company(random_bank: Any, kind: str) -> None:
+def test_a_row_alone_is_decided_as_in_a_batch(random_bank: Any, kind: str) -> None:
     """Bit for bit: the live loop's batches differ from a bank's."""
     bank = random_bank(300)
     rule = FITS[kind](random_bank(200, seed=9))
@@ -141,7 +141,7 @@ def test_it_decides_a_row_alone_as_in_company(random_bank: Any, kind: str) -> No
 
 
 def test_pooled_states_are_regressed_on_where_asked_for(random_bank: Any) -> None:
-    """They say which drafts are right, and nothing else does."""
+    """Only they tell which drafts are right."""
     rng = np.random.default_rng(0)
     plain = random_bank(300)
     states = rng.normal(size=(300, 6, 4)) + 0.0

@@ -66,9 +66,9 @@ class Count(ThresholdRule):
 
 
 @pytest.fixture(autouse=True)
-def somebodys_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+def custom_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     """An importable module with custom rules."""
-    module: Any = ModuleType("somebodys_rules")
+    module: Any = ModuleType("custom_rules")
     for kind in (AtLeastTwo, AtLeastN, Between, Late, Blind, Sure, Count):
         setattr(module, kind.__name__, kind)
     module.at_least_two = AtLeastTwo()
@@ -142,13 +142,13 @@ def test_any_text_parses_or_is_refused_in_one_line(text: str) -> None:
 
 def test_custom_rules_by_module_and_name(features: Any) -> None:
     for name in ("AtLeastTwo", "at_least_two"):
-        rule = parse_rule(f"somebodys_rules:{name}")
+        rule = parse_rule(f"custom_rules:{name}")
         assert rule(features(segment=[1, 2])).tolist() == [False, True]
-        wrapped = parse_rule(f"any(min(3, somebodys_rules:{name}), fixed:9)")
+        wrapped = parse_rule(f"any(min(3, custom_rules:{name}), fixed:9)")
         assert wrapped(features(segment=[2, 3])).tolist() == [False, True]
-    assert parse_rule("somebodys_rules:AtLeastN:3") == AtLeastN(3)
-    assert parse_rule("somebodys_rules:AtLeastN") == AtLeastN()
-    rule = parse_rule("min(2, somebodys_rules:Sure:0.5)")
+    assert parse_rule("custom_rules:AtLeastN:3") == AtLeastN(3)
+    assert parse_rule("custom_rules:AtLeastN") == AtLeastN()
+    rule = parse_rule("min(2, custom_rules:Sure:0.5)")
     found = rule(features(segment=[1, 2, 2], confidence_min=[0.9, 0.4, 0.5]))
     assert found.tolist() == [False, False, True]
 
@@ -218,18 +218,18 @@ REFUSED = [
     ("min(0, q)", r"min\(N, RULE\) needs N >= 1, got 0"),
     ("recall(oracle)", r"'oracle' decides in hindsight and cannot be part of recall\(RULE\)"),
     ("any(q, min(2, confidense:1))", "'confidense:1'.*did you mean 'confidence'"),
-    ("somebodys_rules:AtLeastThree", "module 'somebodys_rules' has no 'AtLeastThree'"),
-    ("somebodys_rules:AtLeastTwo:3", "'AtLeastTwo' takes no value; a ThresholdRule does"),
-    ("somebodys_rules:Between:3", "'Between' takes no value"),
-    ("somebodys_rules:Sure:nan", "'somebodys_rules:Sure:nan': the value is not a number"),
-    ("somebodys_rules:Blind:0.5", "'somebodys_rules:Blind:0.5': .*abstract.*signal"),
-    ("somebodys_rules:AtLeastN:2.5", "'somebodys_rules:AtLeastN:2.5': '2.5' is not a whole"),
-    ("somebodys_rules:Count:2.5", "'somebodys_rules:Count:2.5': '2.5' is not a whole number"),
-    ("somebodys_rules:Sure:high", "'somebodys_rules:Sure:high': 'high' is not a number"),
-    ("somebodys_rules:Sure", "'somebodys_rules:Sure' needs a value"),
-    ("somebodys_rules:Sure(0.5)", "'somebodys_rules:Sure' wraps no rules"),
-    ("somebodys_rules:Sure:auto", "is chosen on validation puzzles"),
-    ("somebodys_rules:at_least_two:3", "'at_least_two' is not a class and takes no value"),
+    ("custom_rules:AtLeastThree", "module 'custom_rules' has no 'AtLeastThree'"),
+    ("custom_rules:AtLeastTwo:3", "'AtLeastTwo' takes no value; a ThresholdRule does"),
+    ("custom_rules:Between:3", "'Between' takes no value"),
+    ("custom_rules:Sure:nan", "'custom_rules:Sure:nan': the value is not a number"),
+    ("custom_rules:Blind:0.5", "'custom_rules:Blind:0.5': .*abstract.*signal"),
+    ("custom_rules:AtLeastN:2.5", "'custom_rules:AtLeastN:2.5': '2.5' is not a whole"),
+    ("custom_rules:Count:2.5", "'custom_rules:Count:2.5': '2.5' is not a whole number"),
+    ("custom_rules:Sure:high", "'custom_rules:Sure:high': 'high' is not a number"),
+    ("custom_rules:Sure", "'custom_rules:Sure' needs a value"),
+    ("custom_rules:Sure(0.5)", "'custom_rules:Sure' wraps no rules"),
+    ("custom_rules:Sure:auto", "is chosen on validation puzzles"),
+    ("custom_rules:at_least_two:3", "'at_least_two' is not a class and takes no value"),
 ]
 
 

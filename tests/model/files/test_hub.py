@@ -137,5 +137,5 @@ def test_a_path_in_a_folder_that_exists_is_not_a_hub_id(monkeypatch, tmp_path) -
     assert is_hub_id("owner/mine")
     (tmp_path / "owner").mkdir()
     assert not is_hub_id("owner/mine")
-    assert not is_hub_id("runs/mistyped")  # nobody's name there: the Hub is not asked
+    assert not is_hub_id("runs/mistyped")  # a usual folder's name, so the Hub is not asked
     assert not any(is_hub_id(name) for name in ("mine", "./a/b", "/a/b", "a/b/c", "~/a", "../a"))
