@@ -320,11 +320,6 @@ class Family:
         return pictures.frame(self.board(Shown(*drawn, draft is not None), cell), cell, caption, q)
 
 
-def red(text: str, color: bool) -> str:
-    """`text` as terminals print it in red, or as it is without `color`."""
-    return f"\x1b[1;31m{text}\x1b[0m" if color else text
-
-
 def in_split(keys: ArrayLike, split: str, salt: int = SPLIT_SALT) -> NDArray[np.bool_]:
     """Whether classes belong to a split: bool, the shape of `keys` (uint64, of a `class_key`).
 

@@ -14,9 +14,9 @@ from PIL import Image
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import below, mix64
 from hrm_rl.puzzles.dials import dial, module_functions
-from hrm_rl.puzzles.family import Family, Made, Shown, red
+from hrm_rl.puzzles.family import Family, Made, Shown
 from hrm_rl.puzzles.pool import Symmetry
-from hrm_rl.puzzles.tokens import as_tokens, dihedral
+from hrm_rl.puzzles.tokens import RED, as_tokens, dihedral, paint
 
 PAD, DEAD, ALIVE = range(3)
 
@@ -94,11 +94,12 @@ class Life(Family):
     def text(self, shown: Shown, color: bool) -> str:
         """The start and, beside it, the answer. A mistake is `X` if it should be dead, else `o`."""
         size = self.size
-        starts = ["#" if token == ALIVE else "." for token in shown.puzzle]
-        ends = [
-            red("X" if token == ALIVE else "o", color) if wrong else "#" if token == ALIVE else "."
-            for token, wrong in zip(shown.answer, shown.wrong, strict=True)
-        ]
+        starts, ends = (
+            ["#" if token == ALIVE else "." for token in side]
+            for side in (shown.puzzle, shown.answer)
+        )
+        for cell in np.flatnonzero(shown.wrong):
+            ends[cell] = paint("X" if shown.answer[cell] == ALIVE else "o", RED, color)
         lines = [f"{'start':<{2 * size - 1}}   after {self.steps}" if shown.answered else "start"]
         for first in range(0, self.seq_len, size):
             line = " ".join(starts[first : first + size])
@@ -116,13 +117,8 @@ class Life(Family):
         if shown.answered:
             pairs = zip(shown.answer, shown.wrong, strict=True)
             answers = [_ground(int(token), bool(wrong)) for token, wrong in pairs]
-        boards = []
-        for side in (grounds, answers):
-            cells = [pictures.Tile(ground=ground) for ground in side]
-            starts = range(0, self.seq_len, self.size)
-            rows = [cells[start : start + self.size] for start in starts]
-            boards.append(pictures.tiles(rows, cell))
-        return pictures.side_by_side(boards)
+        sides = ([pictures.Tile(ground=ground) for ground in side] for side in (grounds, answers))
+        return pictures.side_by_side([pictures.tiles(side, self.size, cell) for side in sides])
 
 
 __getattr__ = module_functions(Life)

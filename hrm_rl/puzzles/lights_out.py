@@ -14,9 +14,9 @@ from PIL import Image
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import below
 from hrm_rl.puzzles.dials import dial, module_functions
-from hrm_rl.puzzles.family import Family, Made, Shown, red
+from hrm_rl.puzzles.family import Family, Made, Shown
 from hrm_rl.puzzles.pool import Symmetry
-from hrm_rl.puzzles.tokens import as_tokens, dihedral, hash_rows
+from hrm_rl.puzzles.tokens import RED, as_tokens, dihedral, hash_rows, paint
 
 PAD, OFF, LIT, LEAVE, PRESS = range(5)
 SIZES = (2, 3, 6, 7, 8, 10)
@@ -98,7 +98,7 @@ class LightsOut(Family):
         for light, answer, wrong in zip(shown.puzzle, shown.answer, shown.wrong, strict=True):
             lamp = "o" if light == LIT else "."
             if wrong and answer >= LEAVE:
-                cells.append(red(f"*{lamp}*", color))
+                cells.append(paint(f"*{lamp}*", RED, color))
             else:
                 cells.append(f"({lamp})" if answer == PRESS else f" {lamp} ")
         starts = range(0, self.seq_len, self.size)
@@ -109,7 +109,7 @@ class LightsOut(Family):
         size = self.size
         grounds = [_LAMP if light == LIT else pictures.GIVEN_CELL for light in shown.puzzle]
         lamps = [pictures.Tile(ground=ground) for ground in grounds]
-        board = pictures.tiles([lamps[r * size : (r + 1) * size] for r in range(size)], cell)
+        board = pictures.tiles(lamps, size, cell)
         disc = pictures.disc_mask(0.55 * cell)
         ring = pictures.disc_mask(0.55 * cell, hole=0.6)
         inset = pictures.margin(cell) + (cell - disc.width + 1) // 2

@@ -100,24 +100,20 @@ def frame(
     return np.concatenate([np.asarray(part) for part in parts])
 
 
-def tiles(rows: list[list[Tile]], cell: int, *, text: float = 0.65) -> Image.Image:
-    """A board of equal square cells with thin lines between them, and a margin.
+def tiles(cells: list[Tile], columns: int, cell: int, *, text: float = 0.65) -> Image.Image:
+    """A board of square cells in reading order with thin lines between them, and a margin.
 
-    Args:
-        rows: the cells, row by row, all rows of one length.
-        cell: pixels from one cell to the next.
-        text: height of the font, as a share of the cell.
+    `cell` is the pixels from one cell to the next, `text` the height of the font as a share of it.
     """
     edge = margin(cell)
-    height, width = len(rows) * cell, len(rows[0]) * cell
+    height, width = len(cells) // columns * cell, columns * cell
     image, pen = sheet(width, height, edge)
-    for row, line in enumerate(rows):
-        for column, tile in enumerate(line):
-            x, y = edge + column * cell, edge + row * cell
-            if tile.ground is not None:
-                pen.rectangle((x, y, x + cell - 1, y + cell - 1), fill=tile.ground)
-            if tile.text:
-                write(image, tile.text, (x + 1, y + 1, cell - 1), tile.color, text, tile.weight)
+    for index, tile in enumerate(cells):
+        x, y = edge + index % columns * cell, edge + index // columns * cell
+        if tile.ground is not None:
+            pen.rectangle((x, y, x + cell - 1, y + cell - 1), fill=tile.ground)
+        if tile.text:
+            write(image, tile.text, (x + 1, y + 1, cell - 1), tile.color, text, tile.weight)
     for x in range(edge, edge + width + 1, cell):
         pen.line((x, edge, x, edge + height), fill=THIN_LINE)
     for y in range(edge, edge + height + 1, cell):

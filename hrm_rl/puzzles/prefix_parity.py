@@ -12,8 +12,9 @@ from PIL import Image
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import mix64_array
 from hrm_rl.puzzles.dials import dial, module_functions
-from hrm_rl.puzzles.family import Family, Made, Shown, red
+from hrm_rl.puzzles.family import Family, Made, Shown
 from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.puzzles.tokens import RED, paint
 
 PAD, ZERO, ONE = range(3)
 
@@ -92,7 +93,7 @@ class PrefixParity(Family):
         parities = []
         for bit, answer, wrong in zip(shown.puzzle, shown.answer, shown.wrong, strict=True):
             character = _character(PAD if bit == PAD else answer)
-            parities.append(red(f"*{character}*", color) if wrong else f" {character} ")
+            parities.append(paint(f"*{character}*", RED, color) if wrong else f" {character} ")
         lines = []
         for start in range(0, self.length, _COLUMNS):
             part = slice(start, start + _COLUMNS)
@@ -114,7 +115,7 @@ class PrefixParity(Family):
         ] + padding
         # Paper between the pairs of rows keeps bits and answers together.
         parts = (slice(start, start + columns) for start in range(0, self.length, columns))
-        return pictures.on_top([pictures.tiles([bits[p], answers[p]], cell) for p in parts])
+        return pictures.on_top([pictures.tiles(bits[p] + answers[p], columns, cell) for p in parts])
 
 
 __getattr__ = module_functions(PrefixParity)
@@ -134,10 +135,7 @@ def _bit_tile(token: int) -> pictures.Tile:
 
 
 def _answer_tile(token: int, wrong: bool) -> pictures.Tile:
-    if wrong:
-        look = (pictures.MISTAKE, pictures.MISTAKE_CELL, pictures.MISTAKE_WEIGHT)
-    else:
-        look = (pictures.DRAFT, pictures.PAPER, pictures.DRAFT_WEIGHT)
+    look = pictures.MISTAKE_LOOK if wrong else pictures.DRAFT_LOOK
     return pictures.Tile(_character(token), *look)
 
 

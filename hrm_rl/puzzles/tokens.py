@@ -1,4 +1,6 @@
-"""Token arrays that all families share: shape checks, exact match, row hashes, symmetries of a square."""
+"""What all families share: checks of token arrays, exact match, row hashes, symmetries of a square, and the
+colors of drawings as text.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.counter_rng import fold
 from hrm_rl.puzzles.pool import IGNORE_LABEL
+
+FAINT, BOLD, CYAN, RED, RED_UNDERLINED = "2", "1", "36", "1;31", "1;4;31"
+"""Looks of text in terminals, as ANSI codes."""
 
 
 def as_tokens(
@@ -104,6 +109,11 @@ def check_shape(family: Any, where: object, vocab_size: int, seq_len: int, hint:
             f"{where} has {seq_len} cells and {vocab_size} tokens a puzzle, {family.words} has "
             f"{family.seq_len} and {family.vocab_size}: choose the dials that match{hint}"
         )
+
+
+def paint(text: str, look: str, color: bool = True) -> str:
+    """`text` as terminals print it with an ANSI code (none if it is ""), or unchanged without `color`."""
+    return f"\x1b[{look}m{text}\x1b[0m" if color and look else text
 
 
 def cell_name(cell: int, size: int) -> str:

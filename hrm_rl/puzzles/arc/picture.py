@@ -26,25 +26,14 @@ def picture(
     q: tuple[float, float] | None = None,
     cell: int = 16,
 ) -> NDArray[np.uint8]:
-    """Question (left) and draft (right), with a caption and two bars of probability below if given.
+    """Question (left) and draft (right, empty without one) as an image, uint8 [H, W, 3].
 
     Both are whole boards of 30x30 cells. Colors are ARC's; an EOS is a grey dot, a PAD an empty cell. A
     wrong cell of the draft has a red frame around a square of the right color; a token of the draft in a
     cell without a label is small and pale.
 
-    Args:
-        inputs: int [900], the question.
-        draft: int [900], an answer; None leaves the right board empty.
-        labels: int [900], the right answer.
-        caption: as in `hrm_rl.puzzles.picture.frame`.
-        q: as in `hrm_rl.puzzles.picture.frame`.
-        cell: pixels from one cell to the next, at least 8.
-
-    Returns:
-        A new array uint8 [H, W, 3], of one shape for the same `cell`, and presence of caption and `q`.
-
-    Raises:
-        ValueError: wrong widths, unknown tokens, a cell too small.
+    Arguments and errors as in `draw` and `hrm_rl.puzzles.family.Family.picture`; a cell has at least 8
+    pixels.
     """
     pictures.check_cell(cell, _SMALLEST_CELL)
     question, shown, wrong = shown_and_wrong(inputs, draft, labels)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.arc.tokens import EOS, FIRST_COLOR, PAD, SEQ_LEN, SIDE, VOCAB_SIZE
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-from hrm_rl.puzzles.tokens import as_shown
+from hrm_rl.puzzles.tokens import RED, as_shown, paint
 
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (0x00, 0x00, 0x00),  # black
@@ -25,7 +25,6 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 
 _CHARACTERS = " +" + "0123456789"
 _DARK = (0, 1, 6, 9)  # colors on which white text reads better
-_RESET, _RED = "\x1b[0m", "\x1b[1;31m"
 
 
 def draw(
@@ -94,12 +93,10 @@ def has_label(labels: ArrayLike | None) -> NDArray[np.bool_]:
 
 def _cell(token: int, wrong: bool, color: bool) -> str:
     """Two characters wide."""
-    text, mark = _CHARACTERS[token], "!" if wrong else " "
-    if not color:
-        return text + mark
-    if token > EOS:
-        number = token - FIRST_COLOR
-        red, green, blue = PALETTE[number]
-        ink = 97 if number in _DARK else 30
-        return f"\x1b[{ink};48;2;{red};{green};{blue}m{text}{mark}{_RESET}"
-    return f"{_RED}{text}{mark}{_RESET}" if wrong else text + mark
+    text = _CHARACTERS[token] + ("!" if wrong else " ")
+    if token <= EOS:
+        return paint(text, RED, color and wrong)
+    number = token - FIRST_COLOR
+    red, green, blue = PALETTE[number]
+    ink = 97 if number in _DARK else 30
+    return paint(text, f"{ink};48;2;{red};{green};{blue}", color)

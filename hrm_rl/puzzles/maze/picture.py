@@ -35,27 +35,14 @@ def picture(
     *,
     size: int = 30,
 ) -> NDArray[np.uint8]:
-    """The maze as an RGB picture, with a caption and two bars of probability below it if given.
+    """The maze as an image, uint8 [H, W, 3].
 
     Walls are dark, the start is green, the goal orange, the draft's path a blue line. In a draft that is not
     a shortest path, the path off the label's is red on pale red. A solid red cell with an exclamation mark
     is one that the draft must not change that way.
 
-    Args:
-        inputs: int [S], the maze.
-        draft: int [S], an answer, also half drawn; None draws the maze alone.
-        labels: int [S], the maze with a shortest path.
-        caption: as in `hrm_rl.puzzles.picture.frame`.
-        q: as in `hrm_rl.puzzles.picture.frame`.
-        cell: pixels from one cell to the next, at least 16; None is 480 / size, 16 to 40.
-        size: cells a side.
-
-    Returns:
-        A new array uint8 [H, W, 3], of one shape for the same `size`, `cell`, and presence of caption
-        and `q`.
-
-    Raises:
-        ValueError: a size out of range, wrong widths, unknown tokens, a cell too small.
+    Arguments and errors as in `hrm_rl.puzzles.maze.draw` and `hrm_rl.puzzles.family.Family.picture`; by
+    default a cell has 480 / size pixels, 16 to 40.
     """
     size = check(size)
     cell = pictures.check_cell(min(max(_SIDE // size, 16), 40) if cell is None else cell)

@@ -20,7 +20,17 @@ from hrm_rl.puzzles.maze.layout import (
     WALL,
     check,
 )
-from hrm_rl.puzzles.tokens import as_shown, as_tokens, cell_name
+from hrm_rl.puzzles.tokens import (
+    BOLD,
+    CYAN,
+    FAINT,
+    RED,
+    RED_UNDERLINED,
+    as_shown,
+    as_tokens,
+    cell_name,
+    paint,
+)
 
 
 class Mark(IntEnum):
@@ -37,12 +47,12 @@ class Mark(IntEnum):
 
 _LOOKS = {
     Mark.SPACE: (" ", ""),
-    Mark.WALL: ("#", "\x1b[2m"),
-    Mark.START: ("S", "\x1b[1m"),
-    Mark.GOAL: ("G", "\x1b[1m"),
-    Mark.PATH: ("o", "\x1b[36m"),
-    Mark.ASTRAY: ("x", "\x1b[1;31m"),
-    Mark.BROKEN: ("!", "\x1b[1;4;31m"),
+    Mark.WALL: ("#", FAINT),
+    Mark.START: ("S", BOLD),
+    Mark.GOAL: ("G", BOLD),
+    Mark.PATH: ("o", CYAN),
+    Mark.ASTRAY: ("x", RED),
+    Mark.BROKEN: ("!", RED_UNDERLINED),
 }
 _MARK_OF_TOKEN = np.array(
     [Mark.WALL, Mark.WALL, Mark.SPACE, Mark.START, Mark.GOAL, Mark.PATH], np.int8
@@ -143,10 +153,5 @@ def draw(
     """
     drawn = marks(inputs, draft, labels, size=size).reshape(size, size)
     rule = "+" + "-" * size + "+"
-    lines = ["".join(_cell(Mark(mark), color) for mark in row) for row in drawn]
+    lines = ["".join(paint(*_LOOKS[Mark(mark)], color) for mark in row) for row in drawn]
     return "\n".join([rule, *(f"|{line}|" for line in lines), rule])
-
-
-def _cell(mark: Mark, color: bool) -> str:
-    text, code = _LOOKS[mark]
-    return f"{code}{text}\x1b[0m" if color and code else text

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.family import Shown, red
+from hrm_rl.puzzles.family import Shown
 from hrm_rl.puzzles.pointer_chase.layout import BLANK, FIRST_NODE, PAD
+from hrm_rl.puzzles.tokens import RED, paint
 
 _NOTHING = pictures.Tile()
 _LARGEST_CIRCLE = 900  # pixels; more nodes than fit are drawn smaller
@@ -28,7 +29,7 @@ def text(shown: Shown, nodes: int, color: bool) -> str:
     lines.append(f"start  {_node(cells[0]):>{width}}")
     hops = [cell for cell in range(1 + nodes, len(cells)) if cells[cell] != PAD]
     texts = [
-        red(f"*{_node(answer[cell])}*", color)
+        paint(f"*{_node(answer[cell])}*", RED, color)
         if wrong[cell] and answer[cell] >= FIRST_NODE
         else _node(answer[cell])
         for cell in hops
@@ -53,8 +54,7 @@ def board(shown: Shown, nodes: int, trajectory: bool, cell: int) -> Image.Image:
         hops.append(_hop(node, judged, bool(wrong[first + hop])) if hop < asked else _NOTHING)
     columns = max(8, min(len(hops), 16))
     hops += [_NOTHING] * (-len(hops) % columns)
-    rows = [hops[start : start + columns] for start in range(0, len(hops), columns)]
-    answers = pictures.tiles(rows, cell, text=0.55)
+    answers = pictures.tiles(hops, columns, cell, text=0.55)
     last = first + asked - 1
     marked = int(answer[last]) - FIRST_NODE if answered and asked else -1
     circle = _circle(cells[:first] - FIRST_NODE, marked, bool(wrong[last]), cell, answers.width)
@@ -63,7 +63,7 @@ def board(shown: Shown, nodes: int, trajectory: bool, cell: int) -> Image.Image:
 
 def _hop(node: str, judged: bool, wrong: bool) -> pictures.Tile:
     if wrong and node:
-        return pictures.Tile(node, pictures.MISTAKE, pictures.MISTAKE_CELL, pictures.MISTAKE_WEIGHT)
+        return pictures.Tile(node, *pictures.MISTAKE_LOOK)
     ground = pictures.PAPER if judged else pictures.GIVEN_CELL
     return pictures.Tile(node, pictures.DRAFT, ground, pictures.DRAFT_WEIGHT)
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.puzzles.reasoning_gym.formats import PAD, GridFormat
-from hrm_rl.puzzles.tokens import as_shown
+from hrm_rl.puzzles.tokens import RED, as_shown, paint
 
 
 def draw(
@@ -69,11 +69,7 @@ def picture(
         else pictures.Tile(characters[token], pictures.DRAFT, _ground(token))
         for token, bad in zip(after, wrong, strict=True)
     ]
-    starts = range(0, form.seq_len, form.width)
-    boards = [
-        pictures.tiles([side[start : start + form.width] for start in starts], cell)
-        for side in (left, right)
-    ]
+    boards = [pictures.tiles(side, form.width, cell) for side in (left, right)]
     return pictures.frame(pictures.side_by_side(boards), cell, caption, q)
 
 
@@ -94,8 +90,6 @@ def _ground(token: int) -> pictures.Color | None:
 
 
 def _marked(text: str, wide: int, wrong: bool, color: bool) -> str:
-    if not wrong:
-        return f"{text:^{wide}}"
-    if color:
-        return f"\x1b[1;31m{text:^{wide}}\x1b[0m"
-    return f"{f'!{text}!':^{wide}}"
+    if wrong and not color:
+        text = f"!{text}!"
+    return paint(f"{text:^{wide}}", RED, wrong and color)

@@ -20,34 +20,18 @@ def picture(
     q: tuple[float, float] | None = None,
     cell: int = 40,
 ) -> NDArray[np.uint8]:
-    """The board as an RGB picture, with a caption and two bars of probability below it if given.
+    """The board as an image, uint8 [H, W, 3].
 
     A given is dark and bold on grey, a draft's digit blue, a mistake of the draft red on pale red, an
-    empty cell white. `hrm_rl.puzzles.sudoku.draw` defines mistakes.
-
-    Args:
-        inputs: int [S], the puzzle.
-        size: 4, 6 or 9.
-        draft: int [S], an answer, also half filled; None draws the puzzle alone.
-        labels: int [S], the solution; IGNORE_LABEL in cells without a label.
-        caption: as in `hrm_rl.puzzles.picture.frame`.
-        q: as in `hrm_rl.puzzles.picture.frame`.
-        cell: pixels from one cell to the next, at least 16.
-
-    Returns:
-        A new array uint8 [H, W, 3]; its shape depends on `size`, `cell`, and whether there are a caption
-        and a `q`.
-
-    Raises:
-        ValueError: unknown size, wrong widths, tokens beyond the size, a cell too small.
+    empty cell white. Mistakes and the first four arguments are those of `hrm_rl.puzzles.sudoku.draw`, the
+    others those of `hrm_rl.puzzles.family.Family.picture`; so are the errors.
     """
     tables = layout(size)
     size = tables.size
     pictures.check_cell(cell)
     board = marks(inputs, size, draft, labels)
     tiles = [_tile(board, index) for index in range(size * size)]
-    rows = [tiles[first : first + size] for first in range(0, size * size, size)]
-    image = pictures.tiles(rows, cell, text=0.65 * cell / (cell - 1))
+    image = pictures.tiles(tiles, size, cell, text=0.65 * cell / (cell - 1))
     _draw_boxes(image, size, (tables.box_columns, tables.box_rows), cell)
     return pictures.frame(image, cell, caption, q)
 
@@ -56,11 +40,8 @@ def _tile(board: Marks, index: int) -> pictures.Tile:
     digit = int(board.shown[index]) - BLANK
     if digit <= 0:
         return pictures.Tile()
-    if board.wrong[index]:
-        return pictures.Tile(str(digit), *pictures.MISTAKE_LOOK)
-    if board.from_draft[index]:
-        return pictures.Tile(str(digit), *pictures.DRAFT_LOOK)
-    return pictures.Tile(str(digit), *pictures.GIVEN_LOOK)
+    look = pictures.DRAFT_LOOK if board.from_draft[index] else pictures.GIVEN_LOOK
+    return pictures.Tile(str(digit), *(pictures.MISTAKE_LOOK if board.wrong[index] else look))
 
 
 def _draw_boxes(image: Image.Image, size: int, box: tuple[int, int], cell: int) -> None:

@@ -11,10 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.puzzles.sudoku.layout import BLANK, SIZES, check_size, layout
-from hrm_rl.puzzles.tokens import as_shown, as_tokens, cell_name
+from hrm_rl.puzzles.tokens import (
+    BOLD,
+    CYAN,
+    RED_UNDERLINED,
+    as_shown,
+    as_tokens,
+    cell_name,
+    paint,
+)
 
 _SIZE_BY_LENGTH = {size * size: size for size in SIZES}
-_GIVEN, _DRAFT, _MISTAKE, _RESET = "\x1b[1m", "\x1b[36m", "\x1b[1;4;31m", "\x1b[0m"
 
 
 def size_of(text: str, size: int | None = None) -> int:
@@ -153,9 +160,5 @@ def _cell(token: int, from_draft: bool, wrong: bool, color: bool) -> str:
         return " . "
     digit = token - BLANK
     if wrong:
-        text, code = f"*{digit}*", _MISTAKE
-    elif from_draft:
-        text, code = f"({digit})", _DRAFT
-    else:
-        text, code = f" {digit} ", _GIVEN
-    return f"{code}{text}{_RESET}" if color else text
+        return paint(f"*{digit}*", RED_UNDERLINED, color)
+    return paint(f"({digit})", CYAN, color) if from_draft else paint(f" {digit} ", BOLD, color)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.family import Shown, red
+from hrm_rl.puzzles.family import Shown
+from hrm_rl.puzzles.tokens import RED, paint
 from hrm_rl.puzzles.unique_sat.layout import FALSE, FIRST_LITERAL, TRUE
 
 _VALUES = {FALSE: "F", TRUE: "T"}
@@ -24,13 +25,15 @@ def text(shown: Shown, variables: int, color: bool) -> str:
     for value, wrong in zip(values, shown.wrong, strict=False):
         character = _VALUES.get(int(value), ".")
         mistake = wrong and character != "."
-        line += red(f"{f'*{character}*':>4}", color) if mistake else f"{character:>4}"
+        line += paint(f"{f'*{character}*':>4}", RED, color) if mistake else f"{character:>4}"
     clauses = []
     for clause in shown.puzzle[variables:].reshape(-1, 3):
         if clause[0] >= FIRST_LITERAL:
             literals = " ".join(f"{_literal(t, variables):>3}" for t in clause)
             false = _is_false(clause, values)
-            clauses.append("  " + (red(f"*{literals}*", color) if false else f"({literals})"))
+            clauses.append(
+                "  " + (paint(f"*{literals}*", RED, color) if false else f"({literals})")
+            )
     starts = range(0, len(clauses), _CLAUSES_A_LINE)
     rows = ["".join(clauses[start : start + _CLAUSES_A_LINE]) for start in starts]
     return "\n".join(["".join(f"{v:>4}" for v in range(1, variables + 1)), line, *rows])
@@ -45,13 +48,10 @@ def board(shown: Shown, variables: int, cell: int) -> pictures.Image.Image:
     values = shown.answer[:variables]
     if not shown.answered:
         values = np.zeros(variables, np.int32)
-    header = [
-        pictures.Tile(str(v + 1), pictures.GIVEN, pictures.GIVEN_CELL, pictures.GIVEN_WEIGHT)
-        for v in range(variables)
-    ]
+    header = [pictures.Tile(str(v + 1), *pictures.GIVEN_LOOK) for v in range(variables)]
     answers = [_value(int(values[v]), bool(shown.wrong[v])) for v in range(variables)]
     blocks = [_block(clause, values) for clause in shown.puzzle[variables:].reshape(-1, 3)]
-    top = pictures.tiles([header, answers], cell, text=0.55)
+    top = pictures.tiles(header + answers, variables, cell, text=0.55)
     return pictures.on_top([top, *_lines(blocks, variables * cell, max(16, round(0.8 * cell)))])
 
 
@@ -71,19 +71,17 @@ def _lines(blocks: list[list[pictures.Tile]], least: int, small: int) -> list[pi
     lines = []
     for first in range(0, len(blocks), across):
         part = blocks[first : first + across]
-        line = [pictures.tiles([block], small, text=0.5) for block in part]
-        lines.append(pictures.side_by_side(line + [_paper(line[0].size)] * (across - len(line))))
+        line = [pictures.tiles(block, 3, small, text=0.5) for block in part]
+        paper = pictures.Image.new("RGB", line[0].size, pictures.PAPER)
+        lines.append(pictures.side_by_side(line + [paper] * (across - len(line))))
     return lines
 
 
 def _value(token: int, wrong: bool) -> pictures.Tile:
     if token not in _VALUES:
         return pictures.Tile()
-    if wrong:
-        return pictures.Tile(
-            _VALUES[token], pictures.MISTAKE, pictures.MISTAKE_CELL, pictures.MISTAKE_WEIGHT
-        )
-    return pictures.Tile(_VALUES[token], pictures.DRAFT, pictures.PAPER, pictures.DRAFT_WEIGHT)
+    look = pictures.MISTAKE_LOOK if wrong else pictures.DRAFT_LOOK
+    return pictures.Tile(_VALUES[token], *look)
 
 
 def _literal_tile(text: str, truth: bool | None, false: bool) -> pictures.Tile:
@@ -92,10 +90,6 @@ def _literal_tile(text: str, truth: bool | None, false: bool) -> pictures.Tile:
     if truth:
         return pictures.Tile(text, pictures.HALT, _TRUE_CELL)
     return pictures.Tile(text, pictures.GIVEN)
-
-
-def _paper(size: tuple[int, int]) -> pictures.Image.Image:
-    return pictures.Image.new("RGB", size, pictures.PAPER)
 
 
 def _literal(token: int, variables: int) -> str:
