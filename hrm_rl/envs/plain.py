@@ -180,14 +180,8 @@ def map_space(
 ) -> Any:
     """Apply `function(space, value)` at every leaf of a space; the results are nested like the space.
 
-    Args:
-        function: called with each leaf space and its value.
-        space: of one value.
-        values: nested like the space; Dicts may have further keys.
-        what: name of the values in messages.
-        exact: refuse further keys of Dicts.
-
-    Raises ValueError for values that are not nested like the space.
+    `what` names the values in messages. Raises ValueError for values that are not nested like the space; if
+    `exact`, also for further keys of Dicts.
     """
     if isinstance(space, spaces.Dict):
         keys = space.spaces.keys()

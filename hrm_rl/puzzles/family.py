@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Chosen so that small families split too: each split has one of the five classes of 2x2 Lights Out.
 SPLIT_SALT = 11
-_MAX_ATTEMPTS = 10_000
+MAX_ATTEMPTS = 10_000
 _CHUNK = 1 << 16  # rows whose class is computed at a time
 
 Made = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
@@ -44,14 +44,10 @@ Made = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
 class Shown(NamedTuple):
     """The content of a drawing."""
 
-    puzzle: NDArray[np.int32]
-    """Tokens of the question, [S]."""
-    answer: NDArray[np.int32]
-    """Tokens to draw as the answer, [S]; those of the puzzle if there is none."""
-    wrong: NDArray[np.bool_]
-    """Cells in which a draft differs from the label, [S]; all False without a draft or labels."""
-    answered: bool
-    """Whether there is an answer: a draft or, in text, labels."""
+    puzzle: NDArray[np.int32]  # [S]: tokens of the question
+    answer: NDArray[np.int32]  # [S]: tokens to draw as the answer; the puzzle's if there is none
+    wrong: NDArray[np.bool_]  # [S]: a draft that differs from the label; False without either
+    answered: bool  # whether there is an answer: a draft or, in text, labels
 
 
 class Family:
@@ -188,7 +184,21 @@ class Family:
             ValueError: a bad argument, or 10,000 attempts gave no such puzzle.
         """
         check_request(count, seed, split)
-        inputs, labels = self._first_accepted(count, int(seed), split)
+        stream = (self.stream, self.version, *self.stream_numbers(), int(seed))
+
+        def candidates(numbers: NDArray[np.uint64], attempt: int) -> Made:
+            made, answers, accepted = self.make(stream_keys(*stream, numbers, attempt))
+            if split is not None:
+                accepted = accepted & self.in_split(self.class_key(made), split)
+            return made, answers, accepted
+
+        inputs, labels, missing = first_accepted(candidates, count, self.seq_len)
+        if len(missing):
+            place = "" if split is None else f" in the {split!r} split"
+            raise ValueError(
+                f"{MAX_ATTEMPTS:,} attempts gave no puzzle {missing[0]} of {self.source_name}{place}: "
+                "these dials have too few"
+            )
         return PuzzleArrays(
             inputs=inputs,
             labels=labels,
@@ -197,30 +207,6 @@ class Family:
                 f"{self.source_name}/seed={seed}/{split or 'all'}/{k}" for k in range(count)
             ),
         )
-
-    def _first_accepted(
-        self, count: int, seed: int, split: str | None
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """For each k, the first of its candidates that `make` and the split accept."""
-        stream = (self.stream, self.version, *self.stream_numbers())
-        wanted = np.arange(count, dtype=np.uint64)
-        inputs = np.empty((count, self.seq_len), np.int32)
-        labels = np.empty_like(inputs)
-        for attempt in range(_MAX_ATTEMPTS if count else 0):
-            made, answers, accepted = self.make(stream_keys(*stream, seed, wanted, attempt))
-            if split is not None:
-                accepted = accepted & self.in_split(self.class_key(made), split)
-            inputs[wanted[accepted]], labels[wanted[accepted]] = made[accepted], answers[accepted]
-            wanted = wanted[~accepted]
-            if len(wanted) == 0:
-                break
-        if len(wanted):
-            place = "" if split is None else f" in the {split!r} split"
-            raise ValueError(
-                f"{_MAX_ATTEMPTS:,} attempts gave no puzzle {wanted[0]} of {self.source_name}{place}: "
-                "these dials have too few"
-            )
-        return inputs, labels
 
     def is_valid(self, inputs: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:
         """Whether answers are right, the stored one or any other: bool [...] for [..., S]."""
@@ -318,6 +304,23 @@ class Family:
         cell = pictures.check_cell(self.pixels if cell is None else cell)
         drawn = as_shown(inputs, draft, labels, self.seq_len, self.vocab_size)
         return pictures.frame(self.board(Shown(*drawn, draft is not None), cell), cell, caption, q)
+
+
+def first_accepted(
+    candidates: Callable[[NDArray[np.uint64], int], Made], count: int, cells: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint64]]:
+    """Inputs and labels of the first accepted of `candidates(numbers [K], attempt)` for 0 .. count - 1, and
+    the numbers that have none."""
+    inputs = np.empty((count, cells), np.int32)
+    labels = np.empty_like(inputs)
+    missing = np.arange(count, dtype=np.uint64)
+    for attempt in range(MAX_ATTEMPTS):
+        if len(missing) == 0:
+            break
+        made, answers, accepted = candidates(missing, attempt)
+        inputs[missing[accepted]], labels[missing[accepted]] = made[accepted], answers[accepted]
+        missing = missing[~accepted]
+    return inputs, labels, missing
 
 
 def in_split(keys: ArrayLike, split: str, salt: int = SPLIT_SALT) -> NDArray[np.bool_]:

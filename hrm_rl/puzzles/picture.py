@@ -76,19 +76,10 @@ def frame(
     caption: str | None = None,
     q: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
-    """A board with a caption and two bars of probability below it, if they are given.
+    """A board, its margin included, with a caption and two bars of probability below it, if they are given.
 
-    Height and width depend on those of the board, on `cell`, and on whether there are a caption and a
-    `q`; on nothing else.
-
-    Args:
-        board: a family's drawing, its margin included.
-        cell: pixels from one cell to the next.
-        caption: one line, written smaller if it is too long. "" keeps its place empty.
-        q: logits (q_halt, q_continue), drawn as their sigmoids; NaN draws an empty bar.
-
-    Returns:
-        A new array uint8 [H, W, 3].
+    A long caption is written smaller, so the shape depends only on the board, `cell` and whether there are a
+    caption and a `q`. Arguments as in `hrm_rl.puzzles.family.Family.picture`. A new array uint8 [H, W, 3].
     """
     # Of the board's width, so that captions and bars fit below boards of every size.
     text = min(max(10.0, 0.34 * cell), board.width / _CAPTION_WIDTH)
@@ -215,15 +206,9 @@ def _q_strip(q: tuple[float, float], width: int, text: float, cell: int) -> Imag
 
 @lru_cache(maxsize=512)
 def text_mask(text: str, size: float, weight: float = 0.0) -> Image.Image:
-    """A line of text as a mask, as high as the font's digits and capitals need and below.
+    """A line of text as a mask of mode "L", shared between callers: paste it, do not draw into it.
 
-    Args:
-        text: what to write.
-        size: of the font, in pixels.
-        weight: added to every edge, as a share of the size.
-
-    Returns:
-        A Pillow image of mode "L", shared between callers: paste it, do not draw into it.
+    `size` is the font's, in pixels; `weight` is added to every edge, as a share of the size.
     """
     big = max(1.0, size * _OVERSAMPLING)
     font = _font(big)

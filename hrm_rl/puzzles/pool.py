@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,8 +39,16 @@ def row_numbers(indices: ArrayLike | slice, count: int) -> NDArray[np.int64]:
 class Puzzles:
     """N puzzles of S cells, in memory or not; `take` reads some of them."""
 
+    inputs: NDArray[np.integer[Any]]
+    """[N, S]; a subclass without it overrides the length and `seq_len`."""
+
     def __len__(self) -> int:
-        raise NotImplementedError
+        return int(self.inputs.shape[0])
+
+    @property
+    def seq_len(self) -> int:
+        """Cells a puzzle, S."""
+        return int(self.inputs.shape[1])
 
     def take(self, indices: ArrayLike | slice) -> PuzzleArrays:
         """The puzzles at `indices`, in memory: integers [K], a bool mask [N] or a slice."""
@@ -110,14 +119,6 @@ class PuzzleArrays(Puzzles):
         if self.source is not None and len(self.source) != count:
             raise ValueError(f"source must name {count} puzzles, got {len(self.source)} names")
 
-    def __len__(self) -> int:
-        return int(self.inputs.shape[0])
-
-    @property
-    def seq_len(self) -> int:
-        """Cells a puzzle, S."""
-        return int(self.inputs.shape[1])
-
     def take(self, indices: ArrayLike | slice) -> PuzzleArrays:
         rows = row_numbers(indices, len(self))
         return PuzzleArrays(
@@ -135,7 +136,7 @@ def concatenate(pools: Sequence[PuzzleArrays]) -> PuzzleArrays:
     Sources are kept if any pool has them; puzzles without one are then named ``""``.
 
     Raises:
-        ValueError: no pool at all, or pools of different cell counts.
+        ValueError: no pools, or pools of different cell counts.
     """
     if not pools:
         raise ValueError("concatenate needs at least one pool of puzzles, got none")

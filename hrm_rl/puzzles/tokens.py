@@ -58,13 +58,8 @@ def as_shown(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
     """The puzzle, the draft (None is the puzzle itself) and the mistakes of a drawing.
 
-    A mistake is a labelled cell in which the draft differs; without a draft or labels there are none.
-
-    Returns:
-        (inputs int32 [S], draft int32 [S], wrong bool [S]).
-
-    Raises:
-        ValueError: not one puzzle [S], or an unknown token.
+    All are [S]. A mistake is a labelled cell in which the draft differs; without a draft or labels there are
+    none. Raises ValueError for other shapes than one puzzle's, or an unknown token.
     """
     puzzle = as_tokens("inputs", inputs, cells, vocab_size)
     if puzzle.ndim != 1:

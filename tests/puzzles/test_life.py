@@ -99,6 +99,6 @@ def test_key_tells_patterns_apart():
 
 
 def test_a_torus_too_small_is_said(monkeypatch):
-    monkeypatch.setattr(family, "_MAX_ATTEMPTS", 200)
+    monkeypatch.setattr(family, "MAX_ATTEMPTS", 200)
     with pytest.raises(ValueError, match=r"200 attempts gave no puzzle 0 of life.*steps=60.*few"):
         life.generate(1, size=4, steps=60)

@@ -28,11 +28,11 @@ def source_from_arrays(
 
     Args:
         inputs: integers [N, S], tokens of the questions.
-        labels: integers [N, S], tokens of the answers; `IGNORE_LABEL` (-100) where nothing is asked.
+        labels: integers [N, S], tokens of the answers; `IGNORE_LABEL` (-100) in cells without a label.
         vocab_size: tokens are 0 .. vocab_size - 1; by default as many as the arrays need.
         puzzle_identifiers: integers [N], rows of the puzzle embedding; 0 for all by default.
         num_ids: number of identifiers; by default as many as the arrays need.
-        rating: numbers [N], a difficulty; NaN where it is unknown. None: unknown for all.
+        rating: numbers [N], a difficulty; NaN if unknown, the default for all.
         symmetry: applied at random to every puzzle drawn.
         validator: `validator(inputs [B, S], answers [B, S]) -> bool [B]` in torch, for puzzles with several
             right answers.
@@ -52,12 +52,12 @@ def source_from_arrays(
         )
     if vocab_size is None:
         vocab_size = int(max(questions.max(), answers.max(), 0)) + 1
-    asked = answers != IGNORE_LABEL
-    _check_tokens("inputs", questions, np.ones_like(asked), vocab_size)
-    _check_tokens("labels", answers, asked, vocab_size)
-    if not asked.any(axis=1).all():
-        row = int(np.argmin(asked.any(axis=1)))
-        raise ValueError(f"labels: row {row} asks for nothing, every cell is {IGNORE_LABEL}")
+    labelled = answers != IGNORE_LABEL
+    _check_tokens("inputs", questions, np.ones_like(labelled), vocab_size)
+    _check_tokens("labels", answers, labelled, vocab_size)
+    if not labelled.any(axis=1).all():
+        row = int(np.argmin(labelled.any(axis=1)))
+        raise ValueError(f"labels: row {row} has no label, every cell is {IGNORE_LABEL}")
     if symmetry is not None:
         _check_symmetry(symmetry, cells, vocab_size)
     identifiers = _identifiers(puzzle_identifiers, count, num_ids)
@@ -83,7 +83,7 @@ def _check_tokens(name: str, array: NDArray[Any], where: NDArray[Any], vocab_siz
     wrong = where & ((array < 0) | (array >= vocab_size))
     if wrong.any():
         row, cell = np.argwhere(wrong)[0]
-        also = f" (or {IGNORE_LABEL} where nothing is asked)" if name == "labels" else ""
+        also = f" (or {IGNORE_LABEL} for no label)" if name == "labels" else ""
         raise ValueError(
             f"{name}: row {row}, cell {cell} holds {array[row, cell]}; "
             f"tokens are 0 to {vocab_size - 1}{also}"

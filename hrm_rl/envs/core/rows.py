@@ -88,14 +88,8 @@ class RowsVectorEnv(VectorEnv):
     def _step_info(
         self, verdict: dict[str, Any], final: Any, final_obs: Any, ended: Tensor
     ) -> dict[str, Any]:
-        """The info of a step.
-
-        Args:
-            verdict: judgement of the answers just given.
-            final: the state before any automatic reset.
-            final_obs: its observation.
-            ended: rows whose episode ended at this step, bool [B].
-        """
+        """The info of a step: `final` is the state before any automatic reset, `ended` the rows, bool [B],
+        whose episode ended at this step."""
         duration = self._now() - self._began
         last = {
             "episode": {"r": final.episode_return, "l": final.segment, "t": duration},

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.envs.core.from_arrays import take_pool
 from hrm_rl.envs.core.source import Source
-from hrm_rl.envs.core.spaces import action_space, observation_space
 from hrm_rl.envs.core.transition import Checker, EpisodeSettings
 from hrm_rl.envs.core.vector import PuzzleVectorEnv, to_numpy
 
@@ -57,8 +56,6 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
             )
         self.render_mode = render_mode
         self.source = source
-        self.observation_space = observation_space(source, halt_max_steps)
-        self.action_space = action_space(source, flat_action)
         self._drawer, self._picture = drawer, picture
         self._q = _UNKNOWN_Q
         self._core = PuzzleVectorEnv(
@@ -70,6 +67,8 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
             flat_action=flat_action,
             autoreset_mode="Disabled",
         )
+        self.observation_space = self._core.single_observation_space
+        self.action_space = self._core.single_action_space
 
     @classmethod
     def from_arrays(cls, inputs: ArrayLike, labels: ArrayLike, **settings: Any) -> "PuzzleEnv":

@@ -46,14 +46,8 @@ class Source(Protocol):
 def check_source(source: Source, rows: int, device: torch.device) -> None:
     """Draw once and check the result: errors in a custom source would show far from it, or not at all.
 
-    Args:
-        source: the source.
-        rows: number of environments that it will feed.
-        device: of the environments.
-
-    Raises:
-        ValueError: an attribute is missing, or the puzzles of the keys 0 .. rows - 1 have the wrong type,
-            shape or dtype, or a number out of range; names the field.
+    Raises ValueError, naming the field, if an attribute is missing or the puzzles of the keys 0 .. rows - 1
+    have the wrong type, shape or dtype, or a number out of range.
     """
     named = type(source).__name__
     for name in ("vocab_size", "seq_len", "num_ids", "validator", "draw"):
@@ -103,7 +97,7 @@ def _range_problem(name: str, values: Tensor, count: int | None) -> str | None:
         wrong &= values != IGNORE_LABEL
     if not wrong.any():
         return None
-    also = f", or {IGNORE_LABEL} where nothing is asked" if name == "labels" else ""
+    also = f", or {IGNORE_LABEL} for no label" if name == "labels" else ""
     return f"hold {int(values[wrong][0])}; they are 0 to {count - 1}{also}"
 
 

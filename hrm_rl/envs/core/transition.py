@@ -117,7 +117,7 @@ def transition(
     """One step of every row.
 
     Args:
-        state: where the rows are.
+        state: of every row before the step.
         answer: drafts, integer [B, S].
         halt: which rows submit their draft, bool [B].
         candidates: fresh episodes, one a row, taken by the rows that reset.
@@ -167,11 +167,11 @@ def judge(state: EnvState, ends: Tensor, forced: Tensor, validator: Validator | 
     labelled = labels != IGNORE_LABEL
     count = labelled.sum(-1)
     hits = ((state.draft == labels) & labelled).sum(-1)
-    asked = count > 0  # a padded row asks nothing: no answer to it is right
-    correct = (hits == count) & asked
+    has_labels = count > 0  # no answer to a padded row is right
+    correct = (hits == count) & has_labels
     valid = correct
     if validator is not None:
-        valid = _is_valid(validator, state.puzzles, state.draft, correct, ends) & asked
+        valid = _is_valid(validator, state.puzzles, state.draft, correct, ends) & has_labels
     first = torch.where((state.first_correct == 0) & correct, state.segment, state.first_correct)
     return Judgement(correct, valid, hits / count.clamp_min(1), state.segment, first, forced)
 

@@ -87,7 +87,7 @@ class PuzzleVectorEnv(RowsVectorEnv):
     def from_arrays(
         cls, num_envs: int, inputs: ArrayLike, labels: ArrayLike, **settings: Any
     ) -> "PuzzleVectorEnv":
-        """Environments over your puzzles, integers [N, S]; a label -100 asks for nothing.
+        """Environments over your puzzles, integers [N, S]; -100 in cells without a label.
 
         Args:
             num_envs: environments side by side.

@@ -24,6 +24,7 @@ import torch
 
 from hrm_rl.envs.core.single import PuzzleEnv
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
+from hrm_rl.envs.families import split_options
 from hrm_rl.envs.families.arc_source import ArcSource
 from hrm_rl.puzzles import arc
 from hrm_rl.puzzles.arc.tasks import Role
@@ -61,9 +62,7 @@ def _source(
     dataset: DatasetNames | None, options: dict[str, Any]
 ) -> tuple[ArcSource, dict[str, Any]]:
     """The source, and the options that it does not take."""
-    names = signature(arc_source).parameters
-    pool = {name: value for name, value in options.items() if name in names}
-    others = {name: value for name, value in options.items() if name not in names}
+    pool, others = split_options(options, signature(arc_source).parameters)
     return arc_source(dataset, **pool), others
 
 

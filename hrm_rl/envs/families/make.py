@@ -10,7 +10,7 @@ after a reset.
 Action: Dict(answer MultiDiscrete[V] * S, halt Discrete(2)); the answer is the new draft.
 Reward: `segment_cost` is subtracted at every step; a right answer at the end pays 1. With checker="exact"
 the stored answer is right, with "valid" any right answer.
-End: the episode terminates when it halts, or at `halt_max_steps`, where the draft is judged.
+End: the episode terminates when the agent halts or at `halt_max_steps`; its draft is then judged.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ import torch
 from hrm_rl.envs.core.single import PuzzleEnv
 from hrm_rl.envs.core.source import PoolSource
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
+from hrm_rl.envs.families import split_options
 from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.puzzles import find_family
 from hrm_rl.puzzles.family import Family
@@ -29,54 +30,38 @@ from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.puzzles.splits import Split
 
 
-def make_env(
-    family: str,
-    *,
-    split: Split = "train",
-    pool_size: int = 1000,
-    pool_seed: int = 0,
-    augment: bool | None = None,
-    **options: Any,
-) -> PuzzleEnv:
+def make_env(family: str, **options: Any) -> PuzzleEnv:
     """One environment, with drawings.
 
     Args:
         family: a name in `hrm_rl.puzzles.FAMILIES`.
-        split, pool_size, pool_seed, augment: the pool of puzzles; see `family_source`.
-        options: the family's dials, and options of `PuzzleEnv`: halt_max_steps, segment_cost, checker,
-            flat_action, render_mode.
+        options: the family's dials; split, pool_size, pool_seed and augment of `family_source`; and those
+            of `PuzzleEnv`: halt_max_steps, segment_cost, checker, flat_action, render_mode.
 
     Raises ValueError for a dial or option out of range.
     """
-    puzzles, options = _puzzles(family, options)
-    source = family_source(
-        puzzles, split=split, pool_size=pool_size, pool_seed=pool_seed, augment=augment
-    )
+    puzzles, source, options = _puzzles(family, "cpu", options)
     return PuzzleEnv(source, drawer=puzzles.draw, picture=puzzles.picture, **options)
 
 
 def make_vector_env(
-    num_envs: int = 1,
-    *,
-    family: str,
-    split: Split = "train",
-    pool_size: int = 1000,
-    pool_seed: int = 0,
-    augment: bool | None = None,
-    device: torch.device | str = "cpu",
-    **options: Any,
+    num_envs: int = 1, *, family: str, device: torch.device | str = "cpu", **options: Any
 ) -> PuzzleVectorEnv:
     """`num_envs` environments on a device; other arguments as in `make_env`, options of PuzzleVectorEnv."""
-    puzzles, options = _puzzles(family, options)
-    source = family_source(
-        puzzles,
-        split=split,
-        pool_size=pool_size,
-        pool_seed=pool_seed,
-        augment=augment,
-        device=device,
-    )
+    _, source, options = _puzzles(family, device, options)
     return PuzzleVectorEnv(num_envs, source, device=device, **options)
+
+
+def _puzzles(
+    name: str, device: torch.device | str, options: dict[str, Any]
+) -> tuple[Family, PoolSource, dict[str, Any]]:
+    """The family with the dials among the options, its pool, and the options that neither takes."""
+    family = find_family(name)
+    names = {field.name for field in dataclasses.fields(family)}  # type: ignore[arg-type]
+    dials, options = split_options(options, names)
+    pool, options = split_options(options, ("split", "pool_size", "pool_seed", "augment"))
+    puzzles = family(**dials)
+    return puzzles, family_source(puzzles, device=device, **pool), options
 
 
 def family_source(
@@ -112,11 +97,3 @@ def family_source(
 @lru_cache(maxsize=16)
 def _pool(family: Family, split: Split, count: int, seed: int) -> PuzzleArrays:
     return family.generate(count, seed=seed, split=split, rate=True)
-
-
-def _puzzles(name: str, options: dict[str, Any]) -> tuple[Family, dict[str, Any]]:
-    """The family with the dials among the options, and the other options."""
-    family = find_family(name)
-    names = {field.name for field in dataclasses.fields(family)}  # type: ignore[arg-type]
-    dials = {key: value for key, value in options.items() if key in names}
-    return family(**dials), {key: value for key, value in options.items() if key not in names}

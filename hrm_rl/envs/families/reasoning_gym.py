@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from hrm_rl.envs.core.single import PuzzleEnv
 from hrm_rl.envs.core.source import PoolSource
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
+from hrm_rl.envs.families import split_options
 from hrm_rl.envs.families.validators import HostValidator
 from hrm_rl.puzzles.reasoning_gym import ReasoningGymPool, load
 from hrm_rl.puzzles.splits import Split
@@ -70,9 +71,7 @@ def _has_full_score(
 
 def _pool_of(dataset: str, options: dict[str, Any]) -> tuple[ReasoningGymPool, dict[str, Any]]:
     """The pool, and the options that it does not take."""
-    names = ("size", "seed", "split", "config")
-    pool = {name: value for name, value in options.items() if name in names}
-    others = {name: value for name, value in options.items() if name not in names}
+    pool, others = split_options(options, ("size", "seed", "split", "config"))
     return reasoning_gym_pool(dataset, **pool), others
 
 
@@ -84,15 +83,7 @@ def reasoning_gym_pool(
     split: Split | None = "train",
     config: Mapping[str, Any] | None = None,
 ) -> ReasoningGymPool:
-    """`hrm_rl.puzzles.reasoning_gym.load`, once in a process for the same arguments.
-
-    Args:
-        dataset: its name.
-        size: puzzles in the pool.
-        seed: of reasoning-gym. Close seeds share puzzles; hold puzzles out by split.
-        split: puzzles for training, or those held out; None mixes them.
-        config: settings of the dataset that are not its defaults.
-    """
+    """`hrm_rl.puzzles.reasoning_gym.load`, once in a process for the same arguments."""
     return _pool(dataset, size, seed, split, tuple(sorted((config or {}).items())))
 
 

@@ -78,15 +78,9 @@ def hash_augmented(sums, symmetries, colors, numbers):
 
 @njit(cache=True)
 def place_grids(grids, sizes, symmetries, colors, corners, boards):
-    """Put many grids, transformed, on boards of tokens.
+    """Put grids uint8 [N, 30, 30] of sizes [N, 2], transformed, on boards of tokens int32 [N, 30, 30].
 
-    Args:
-        grids: uint8 [N, 30, 30], each at the top left.
-        sizes: int64 [N, 2], rows and columns before the symmetry.
-        symmetries: uint8 [N].
-        colors: uint8 [N, 10].
-        corners: int64 [N, 2], row and column of the new grid's top left cell, so that it fits.
-        boards: int32 [N, 30, 30] of PAD, to be filled.
+    `corners` [N, 2] are the new grids' top left cells; the boards are preset to PAD.
     """
     for n in range(len(grids)):
         symmetry = symmetries[n]

@@ -112,7 +112,7 @@ class _Layout(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ArcTable(Puzzles):
-    """Every augmented example of a split, a row each; `take` makes the rows wanted.
+    """Every augmented example of a split, a row each; `take` makes some of them.
 
     Rows of an identifier follow each other, as in the reference's files, so `write_dataset` of
     `hrm_rl.puzzles.files.dataset_writer` can write them all.

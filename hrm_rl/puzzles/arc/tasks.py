@@ -129,15 +129,9 @@ def _pairs(pairs: Iterable[tuple[object, object]], where: str) -> tuple[Pair, ..
 
 
 def parse_task(data: object, name: str, where: str) -> ArcTask:
-    """A task from the contents of its JSON file; keys outside the format are ignored.
+    """A task from {"train": [{"input": grid, "output": grid}, ...], "test": [...]}; other keys are ignored.
 
-    Args:
-        data: {"train": [{"input": grid, "output": grid}, ...], "test": [...]}, both not empty.
-        name: of the task.
-        where: begins every message: the file.
-
-    Raises:
-        ValueError: anything else; names the file, the pair, the field and the row.
+    Raises ValueError for anything else; the message begins with `where` and names pair, field and row.
     """
     if not isinstance(data, dict):
         raise ValueError(f"{where}: a task is an object with 'train' and 'test'")

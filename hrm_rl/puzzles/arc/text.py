@@ -45,11 +45,7 @@ def draw(
         labels: int [900], the right answer.
         color: paint the cells, by ANSI's 24-bit colors.
 
-    Returns:
-        Lines joined by newlines, none at the end.
-
-    Raises:
-        ValueError: wrong widths, unknown tokens.
+    Raises ValueError for wrong widths or unknown tokens.
     """
     question, shown, wrong = shown_and_wrong(inputs, draft, labels)
     boards = [(question, np.zeros(SEQ_LEN, bool), np.ones(SEQ_LEN, bool))]

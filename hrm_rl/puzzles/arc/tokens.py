@@ -33,14 +33,9 @@ def seq_len() -> int:
 
 
 def check_grid(value: object, where: str) -> Grid:
-    """A grid uint8 [h, w] from nested lists or an array.
+    """A grid uint8 [h, w] from nested lists or an array of 1 to 30 rows of 1 to 30 integers 0 to 9.
 
-    Args:
-        value: 1 to 30 rows, all of 1 to 30 integers 0 to 9.
-        where: begins the message: a file, a pair and a field.
-
-    Raises:
-        ValueError: anything else; names `where`, and the wrong row and cell.
+    Raises ValueError for anything else; the message begins with `where` and names the wrong row and cell.
     """
     if isinstance(value, np.ndarray):
         if not np.issubdtype(value.dtype, np.integer):

@@ -112,17 +112,9 @@ def write_puzzles(path: str | os.PathLike[str], arrays: PuzzleArrays, text: Cell
 def read_puzzles(
     path: str | os.PathLike[str], format_of: FormatOf, limit: int | None = None
 ) -> tuple[PuzzleArrays, NDArray[np.int64]]:
-    """The puzzles of a file in file order, and the line of each; all lines are checked.
+    """The puzzles of a file, at most `limit`, in file order, and the line of each, int64 [N].
 
-    Args:
-        path: the file.
-        format_of: the format, from the first question.
-        limit: keep at most this many puzzles; None keeps all.
-
-    Returns:
-        The puzzles, identifiers 0, ``source`` None if the column is blank throughout; and int64 [N].
-
-    Raises ValueError and OSError as `read_csv` does.
+    All lines are checked. ``source`` is None if the column is blank throughout. Errors as in `read_csv`.
     """
     kept: list[list[NDArray[Any]]] = []
     sources: list[str] = []

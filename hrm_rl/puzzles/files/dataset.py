@@ -159,7 +159,7 @@ def _array(file: Path, dimensions: int, kind: type = np.integer) -> NDArray[Any]
 
 def _check_indices(file: Path, indices: NDArray[np.int64], end: int, of: str) -> None:
     if indices[0] != 0:
-        refuse(file, f"begins with {indices[0]}, should with 0")
+        refuse(file, f"begins with {indices[0]}, should begin with 0")
     falling = np.flatnonzero(indices[1:] <= indices[:-1])
     if len(falling):
         at = int(falling[0]) + 1

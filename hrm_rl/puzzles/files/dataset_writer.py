@@ -81,7 +81,7 @@ def _check_request(
         raise ValueError("there is nothing to write: give puzzles to train, test or both")
     unknown = sorted(set(groups) - set(splits))
     if unknown:
-        raise ValueError(f"groups of {unknown[0]!r}, which is not written")
+        raise ValueError(f"groups of {unknown[0]!r}, but no such puzzles are given")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ValueError(f"{root} already exists and is not empty; choose another folder")
     lengths = sorted({puzzles.seq_len for puzzles in splits.values()})

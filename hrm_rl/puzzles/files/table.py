@@ -38,14 +38,6 @@ class PuzzleTable(Puzzles):
     source_ends: NDArray[np.int64] | None = None
     lines: NDArray[np.int32] | None = None
 
-    def __len__(self) -> int:
-        return int(self.inputs.shape[0])
-
-    @property
-    def seq_len(self) -> int:
-        """Cells a puzzle, S."""
-        return int(self.inputs.shape[1])
-
     def take(self, indices: ArrayLike | slice) -> PuzzleArrays:
         rows = indices if isinstance(indices, slice) else row_numbers(indices, len(self))
         labels = np.array(self.labels[rows], dtype=np.int32)

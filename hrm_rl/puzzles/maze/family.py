@@ -110,7 +110,7 @@ class Maze(Family):
         return self.dials() | exact | {"min_path": self.least_moves}
 
     def make(self, keys: NDArray[np.uint64]) -> Made:
-        """Raises ValueError if a key gives no maze with so long a path."""
+        """Raises ValueError if a key gives no maze with a path of `least_moves`."""
         size, least = self.size, self.least_moves
         mazes = np.zeros((len(keys), self.seq_len), np.int8)
         labels, room = np.zeros_like(mazes), kernels.scratch(size)

@@ -145,11 +145,7 @@ def draw(
         color: add ANSI colors.
         size: cells a side.
 
-    Returns:
-        Lines joined by newlines, none at the end.
-
-    Raises:
-        ValueError: a size out of range, wrong widths, unknown tokens.
+    Raises ValueError for a size out of range, wrong widths or unknown tokens.
     """
     drawn = marks(inputs, draft, labels, size=size).reshape(size, size)
     rule = "+" + "-" * size + "+"

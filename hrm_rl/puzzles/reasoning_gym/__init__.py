@@ -31,7 +31,7 @@ from hrm_rl.puzzles.tokens import as_tokens, hash_rows
 ADAPTER_VERSION = 1
 """Part of every source name; another layout of cells is another version."""
 
-# Puzzles made for each one wanted, at most; a validation split takes every sixteenth.
+# Puzzles made for each one returned, at most; a validation split takes every sixteenth.
 _MOST_MADE = 64
 
 

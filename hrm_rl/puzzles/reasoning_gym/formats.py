@@ -288,7 +288,7 @@ FORMATS: dict[str, Callable[[Any], GridFormat]] = {
 }
 """A dataset's name to `format(config) -> GridFormat`, for the datasets that are grids."""
 
-_A_NUMBER = "it asks for a number, no grid"
+_A_NUMBER = "it asks for a number, not a grid"
 _MOVES_ASKED = "it asks for moves, as many as it takes"
 MISFITS: dict[str, str] = {
     "arc_agi": "its examples have no fixed size; HRM/Arc-v0 poses the same tasks",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrm_rl.puzzles.counter_rng import stream_keys
-from hrm_rl.puzzles.family import check_request
+from hrm_rl.puzzles.family import MAX_ATTEMPTS, Made, check_request, first_accepted
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.puzzles.sudoku import kernels, random_kernels
 from hrm_rl.puzzles.sudoku.classes import class_key, in_split
@@ -17,7 +17,6 @@ from hrm_rl.puzzles.sudoku.solve import rate as rate_puzzles
 
 # Separates Sudoku's streams from other families', and this version of the generator from later ones.
 _STREAM = 0x5D0C_0001
-_MAX_ATTEMPTS = 10_000
 
 
 def generate(
@@ -56,21 +55,17 @@ def generate(
     check_request(count, seed, split)
     low, high = _givens_range(extra_givens)
 
-    inputs = np.empty((count, tables.size**2), np.int32)
-    labels = np.empty_like(inputs)
-    wanted = np.arange(count, dtype=np.uint64)
-    for attempt in range(_MAX_ATTEMPTS):
-        keys = stream_keys(_STREAM, tables.size, int(seed), wanted, attempt)
+    def candidates(numbers: NDArray[np.uint64], attempt: int) -> Made:
+        keys = stream_keys(_STREAM, tables.size, int(seed), numbers, attempt)
         puzzles, solutions = _make(tables, keys, low, high)
-        inputs[wanted], labels[wanted] = puzzles, solutions
         if split is None:
-            break
-        wanted = wanted[~in_split(class_key(puzzles, tables.size), split)]
-        if len(wanted) == 0:
-            break
-    else:
+            return puzzles, solutions, np.ones(len(keys), np.bool_)
+        return puzzles, solutions, in_split(class_key(puzzles, tables.size), split)
+
+    inputs, labels, missing = first_accepted(candidates, count, tables.size**2)
+    if len(missing):
         raise ValueError(
-            f"{_MAX_ATTEMPTS:,} attempts gave no {size}x{size} puzzle of the {split!r} split with "
+            f"{MAX_ATTEMPTS:,} attempts gave no {size}x{size} puzzle of the {split!r} split with "
             f"extra_givens={extra_givens}; fewer extra givens leave more classes to draw from"
         )
     if not rate:

@@ -129,11 +129,7 @@ def draw(
         labels: int [S], the solution; IGNORE_LABEL in cells without a label.
         color: add ANSI colors.
 
-    Returns:
-        Lines joined by newlines, none at the end.
-
-    Raises:
-        ValueError: unknown size, wrong widths, tokens beyond the size.
+    Raises ValueError for an unknown size, wrong widths or tokens beyond the size.
     """
     tables = layout(size)
     size = tables.size

@@ -24,7 +24,7 @@ _REFINEMENTS = 8
 
 @njit(cache=True, nogil=True)
 def _falsified(clause, n):
-    """Where a clause is false: (bits of a word, which high bits of the word count, their values)."""
+    """What makes a clause false: (bits of a word, the high bits of the word that count, their values)."""
     bits, mask, value = _ALL, np.int64(0), np.int64(0)
     for i in range(3):
         variable = clause[i] % n
@@ -72,11 +72,11 @@ def _same(clause, other):
 
 @njit(cache=True, nogil=True)
 def make_formulas(keys, n, extra, formulas, solutions, accepted):
-    """Fills formulas int64 [N, M, 3], preset to -1, and the assignments that solve them, int64 [N].
+    """Fill formulas int64 [N, M, 3], preset to -1, and the assignments that solve them, int64 [N].
 
     Random clauses true under a random assignment, each of which rules out something new, until nothing else
     is left; then every clause, in random order, goes that rules out nothing by itself; then `extra` further
-    clauses come, and all are shuffled. Not accepted is what needs more than M - extra clauses.
+    clauses come, and all are shuffled. A formula that needs more than M - extra clauses is not accepted.
     """
     room = formulas.shape[1] - extra
     words = max(1, (1 << n) // 64)
@@ -163,9 +163,9 @@ def _shuffle(stream, clauses, count):
 
 @njit(cache=True, nogil=True)
 def _propagate(formula, n, values, trail, length):
-    """Sets what single open literals force; returns the trail's new length, -1 at a contradiction.
+    """Set what single open literals force; return the trail's new length, -1 at a contradiction.
 
-    values int8 [2 n] says of every literal 1 true, 0 false, -1 open.
+    values int8 [2 n] holds 1 for a true literal, 0 for a false one, -1 for an open one.
     """
     again = True
     while again:
@@ -255,7 +255,7 @@ def count_formulas(formulas, n, limit, counts, solutions):
 
 @njit(cache=True, nogil=True)
 def mean_decisions(formulas, keys, n, copies, ratings):
-    """Decisions to find all solutions, mean over orders of the variables that hang on keys [N]."""
+    """Decisions to find all solutions, mean over orders of the variables that depend on keys [N]."""
     order, solution = np.arange(n), np.empty(n, np.int64)
     stream = np.empty(1, np.uint64)
     for k in range(len(formulas)):

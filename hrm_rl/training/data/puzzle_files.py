@@ -67,13 +67,13 @@ class CsvFile:
         if isinstance(self.puzzles, PuzzleTable):
             place = self.puzzles.place(int(rows[np.argmax(several)]))
             raise ValueError(f"{place}, question: this puzzle has several solutions")
-        sudoku.read_csv(self.path, size, unique=True)  # says which line
+        sudoku.read_csv(self.path, size, unique=True)  # raises, naming the line
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A dataset folder. Its train/ is divided: a sixteenth of its classes (of its groups, where
-    puzzles are of no known family) validates, and all others are learned from."""
+    """A dataset folder. A sixteenth of the classes in train/ (for custom puzzles, of the groups) validates;
+    all others are learned from."""
 
     path: Path
     kind: Family | CustomPuzzles

@@ -64,12 +64,12 @@ def test_all_that_may_be_given_arrives() -> None:
         ({"labels": LABELS[:2]}, r"labels must have the shape of inputs \(3, 3\), got \(2, 3\)"),
         (
             {"vocab_size": 4},
-            r"labels: row 2, cell 1 holds 4; tokens are 0 to 3 \(or -100 where nothing is asked\)",
+            r"labels: row 2, cell 1 holds 4; tokens are 0 to 3 \(or -100 for no label\)",
         ),
         ({"vocab_size": 3}, "inputs: row 0, cell 2 holds 3; tokens are 0 to 2"),
         (
             {"labels": [[3, 2, 1], [IGNORE_LABEL] * 3, [4, 4, 4]]},
-            "labels: row 1 asks for nothing, every cell is -100",
+            "labels: row 1 has no label, every cell is -100",
         ),
         ({"puzzle_identifiers": [0, 1]}, r"puzzle_identifiers must be \[3\].*got shape \(2,\)"),
         ({"puzzle_identifiers": [0, -1, 2]}, "puzzle_identifiers: row 1 holds -1"),
@@ -127,7 +127,7 @@ class Drawn:
         ({"inputs": torch.full((2, 3), 5)}, r"inputs hold 5; they are 0 to 4$"),
         (
             {"labels": torch.full((2, 3), -1)},
-            "labels hold -1; they are 0 to 4, or -100 where nothing",
+            "labels hold -1; they are 0 to 4, or -100 for no label",
         ),
         (
             {"puzzle_identifiers": torch.tensor([0, 2])},

@@ -163,7 +163,11 @@ HARMS = [
     ("train/all__inputs.npy", array(lambda a: a[:0]), "at least one; holds|not a whole .npy"),
     ("train/all__inputs.npy", array(lambda a: a + 1), "example . has token 6; vocab_size is 6"),
     ("train/all__labels.npy", array(lambda a: a - 100), "token .*; vocab_size is 6"),
-    ("train/all__puzzle_indices.npy", array(lambda a: a[::-1]), "begins with 6, should with 0"),
+    (
+        "train/all__puzzle_indices.npy",
+        array(lambda a: a[::-1]),
+        "begins with 6, should begin with 0",
+    ),
     (
         "train/all__puzzle_indices.npy",
         array(lambda a: np.array([0, 2, 1, 3, 4, 5, 6])),
@@ -227,7 +231,7 @@ def test_bad_folders_are_refused_by_file(
         ({"vocab_size": 5}, "puzzle . hold 5; ignore_label_id is 0, vocab_size 5"),
         ({"ignore_label_id": None}, "cells without a label: give ignore_label_id"),
         ({"ignore_label_id": 3}, "labels of train puzzle . hold 3; ignore_label_id is 3"),
-        ({"groups": {"test": [1]}}, "groups of 'test', which is not written"),
+        ({"groups": {"test": [1]}}, "groups of 'test', but no such puzzles"),
         ({"groups": {"train": [1]}}, r"groups of train must be \[6\], got \[1\]"),
         ({"groups": {"train": [1, 2, 1, 3, 4, 5]}}, "rows of a group, and of a puzzle, stand"),
         (
