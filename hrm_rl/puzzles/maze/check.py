@@ -58,11 +58,7 @@ def is_valid(inputs: ArrayLike, answers: ArrayLike, size: int = 30) -> NDArray[n
 
 
 def check_puzzle(tokens: ArrayLike, size: int = 30) -> NDArray[np.int32]:
-    """A maze's solution, int32 [S], as `solve` draws it.
-
-    Args:
-        tokens: int [S].
-        size: cells a side.
+    """The solution of a maze int [S], as `solve` draws it: int32 [S].
 
     Raises:
         ValueError: a wrong size, width or token, not exactly one start and one goal, or no path between

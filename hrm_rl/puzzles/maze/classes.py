@@ -42,17 +42,8 @@ def _tables(size: int) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[n
 def class_key(inputs: ArrayLike, size: int = 30) -> NDArray[np.uint64]:
     """A number that all mazes of a class share: its 8 images, with start and goal either way round.
 
-    A 64-bit hash: equal classes have equal keys, and unequal ones do but for a chance of 2**-64.
-
-    Args:
-        inputs: int [N, S] (or [S]) tokens.
-        size: cells a side.
-
-    Returns:
-        uint64 [N] (or a scalar array for [S]).
-
-    Raises:
-        ValueError: a size out of range, wrong width, or unknown tokens.
+    A 64-bit hash, uint64 [...] for mazes int [..., S]. Equal classes have equal keys; two unequal ones share
+    a key with a chance of 2**-64. Raises ValueError for a size out of range, a wrong width or unknown tokens.
     """
     size = check(size)
     mazes = as_mazes("inputs", inputs, size)

@@ -30,18 +30,8 @@ def read_csv(
 ) -> PuzzleArrays:
     """Read and check a file of mazes. Every answer must be its maze with any one shortest path drawn.
 
-    Args:
-        path: a CSV file with the columns source, question, answer, rating in any order; further columns
-            and empty lines are ignored. A blank rating is NaN.
-        size: cells a side; None infers it from the first question.
-        limit: keep at most this many mazes; None keeps all. All lines are checked.
-
-    Returns:
-        The mazes in file order, identifiers 0; ``source`` is None if the column is blank throughout.
-
-    Raises:
-        ValueError: anything wrong in the file; the message names file, line and field.
-        OSError: the file cannot be read.
+    `size` is the cells a side, inferred by default. The columns of the file, `limit`, return and errors are
+    those of `hrm_rl.puzzles.sudoku.read_csv`.
     """
     if size is not None:
         check(size)

@@ -59,14 +59,7 @@ def find_clash(tokens: ArrayLike, size: int) -> str | None:
 
 
 def check_puzzle(tokens: ArrayLike, size: int = 9) -> NDArray[np.int32]:
-    """The one solution of a puzzle.
-
-    Args:
-        tokens: int [S], digits and BLANK.
-        size: 4, 6 or 9.
-
-    Returns:
-        int32 [S], a digit's token in every cell.
+    """The one solution of a puzzle int [S] of digits and BLANK: int32 [S], a digit's token in every cell.
 
     Raises:
         ValueError: a wrong size, width or token; contradicting clues (the message names them); no solution;

@@ -115,17 +115,10 @@ def class_key(inputs: ArrayLike, size: int = 9) -> NDArray[np.uint64]:
     Color refinement with 64-bit hashes (B. Weisfeiler and A. Leman, 1968). Equal classes always have equal
     keys. Unequal classes share a key if refinement cannot separate them, and are then in the same split.
     The 36 classes of minimal 4x4 puzzles have 36 keys; with many extra givens a few are shared (7 more
-    givens: 597 keys for 613 classes met), and all full grids have one key.
+    givens: 597 keys for 613 classes found), and all full grids have one key.
 
-    Args:
-        inputs: int [N, S] (or [S]) tokens; digits and BLANK.
-        size: 4, 6 or 9.
-
-    Returns:
-        uint64 [N] (or a scalar array for [S]).
-
-    Raises:
-        ValueError: unknown size, wrong width, or tokens that are neither digits nor BLANK.
+    Returns uint64 [...] for int [..., S]. Raises ValueError for an unknown size, a wrong width, or tokens that
+    are neither digits nor BLANK.
     """
     tables = layout(size)
     tokens = as_boards("inputs", inputs, tables.size)

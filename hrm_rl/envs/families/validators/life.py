@@ -1,4 +1,4 @@
-"""The pattern of Conway's game after the steps."""
+"""The one right answer: the pattern of Conway's game, computed step by step."""
 
 from functools import partial
 
@@ -9,7 +9,6 @@ from hrm_rl.puzzles.life import ALIVE, DEAD, Life
 
 
 def validator(family: Life) -> Validator:
-    """The one right answer, computed step by step."""
     return partial(_is_valid, family.size, family.steps)
 
 

@@ -1,4 +1,4 @@
-"""The presses turn every light off."""
+"""The one right answer: pressing its buttons turns every light off."""
 
 from functools import partial
 
@@ -10,7 +10,6 @@ from hrm_rl.puzzles.lights_out import LEAVE, LIT, PRESS, LightsOut
 
 
 def validator(family: LightsOut) -> Validator:
-    """The one right answer: pressing its buttons turns every light off."""
     return partial(_is_valid, family.size)
 
 

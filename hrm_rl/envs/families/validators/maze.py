@@ -15,7 +15,6 @@ from hrm_rl.puzzles.maze import Maze
 
 
 def validator(family: Maze) -> "MazeValidator":
-    """Any shortest path."""
     return MazeValidator(family.size)
 
 

@@ -1,4 +1,4 @@
-"""The nodes that the chase asks for."""
+"""The one right answer: the last node, or with `trajectory` every node on the way."""
 
 from functools import partial
 
@@ -10,7 +10,6 @@ from hrm_rl.puzzles.pointer_chase import BLANK, FIRST_NODE, PointerChase
 
 
 def validator(family: PointerChase) -> Validator:
-    """The one right answer: the last node, or with `trajectory` every node on the way."""
     return partial(_is_valid, family.nodes, family.hops, family.trajectory)
 
 

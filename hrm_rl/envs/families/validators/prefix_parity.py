@@ -1,4 +1,4 @@
-"""Every bit has its parity."""
+"""The one right answer: every bit has its parity; answers behind the bits do not count."""
 
 from torch import Tensor
 
@@ -7,7 +7,6 @@ from hrm_rl.puzzles.prefix_parity import ONE, PAD, ZERO, PrefixParity
 
 
 def validator(family: PrefixParity) -> Validator:
-    """The one right answer: every bit has its parity; answers behind the bits do not count."""
     return _is_valid
 
 

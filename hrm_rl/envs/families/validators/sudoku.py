@@ -1,4 +1,4 @@
-"""A full grid that keeps the givens."""
+"""A right answer keeps the givens and holds every digit once in each row, column and box."""
 
 from functools import partial
 
@@ -11,7 +11,6 @@ from hrm_rl.puzzles.sudoku.layout import BOXES
 
 
 def validator(family: Sudoku) -> Validator:
-    """The givens are kept, and every row, column and box holds every digit once."""
     return partial(_is_valid, *BOXES[family.size])
 
 

@@ -1,4 +1,4 @@
-"""The assignment satisfies the formula."""
+"""The one right answer: every variable has a value and every clause a true literal."""
 
 from functools import partial
 
@@ -10,7 +10,6 @@ from hrm_rl.puzzles.unique_sat import FALSE, TRUE, UniqueSAT
 
 
 def validator(family: UniqueSAT) -> Validator:
-    """The one right answer: every variable has a value and every clause a true literal."""
     return partial(_is_valid, family.variables)
 
 
