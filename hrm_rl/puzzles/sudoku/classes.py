@@ -117,8 +117,8 @@ def class_key(inputs: ArrayLike, size: int = 9) -> NDArray[np.uint64]:
     The 36 classes of minimal 4x4 puzzles have 36 keys; with many extra givens a few are shared (7 more
     givens: 597 keys for 613 classes found), and all full grids have one key.
 
-    Returns uint64 [...] for int [..., S]. Raises ValueError for an unknown size, a wrong width, or tokens that
-    are neither digits nor BLANK.
+    Returns uint64 [...] for int [..., S]. Raises ValueError for an unknown size, a wrong width, or tokens
+    that are neither digits nor BLANK.
     """
     tables = layout(size)
     tokens = as_boards("inputs", inputs, tables.size)
