@@ -21,7 +21,6 @@ results are written to RECORD/DATE-GPU.json. A part that fails is reported there
 hrm_rl need not be installed.
 """
 
-import argparse
 import dataclasses
 import datetime
 import importlib.util
@@ -36,8 +35,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from programs import Ran, json_lines, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,16 +61,32 @@ LAST = ("train", "evaluate")
 
 
 @dataclass(frozen=True)
-class Job:
-    """Settings of a call that the parts share."""
+class Args:
+    """Settings of a call, as on the command line."""
 
-    out: Path
-    deadline: float  # time.monotonic()
-    reference: Path | None
-    data: Path | None
-    preset: str
-    device: str
-    options: tuple[str, ...]  # for `hrm-rl train`
+    out: Path = Path("runs/gpu")
+    """Working folder."""
+    record: Path = ROOT / "benchmarks" / "records"
+    """Folder of the record."""
+    minutes: float = 10
+    """Time for this call."""
+    reference: Path | None = None
+    """A local clone of sapientinc/HRM."""
+    data: Path | None = None
+    """CSV of 9x9 puzzles to train on."""
+    preset: str = "sudoku-extreme"
+    """What to train."""
+    device: str = "cuda"
+    """Where to run."""
+    train_option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ("--validate-every=100",)
+    """Passed on to `hrm-rl train` as --NAME=VALUE; may be repeated."""
+
+
+@dataclass(frozen=True)
+class Job(Args):
+    """What the parts share: the settings, and the time at which the call ends."""
+
+    deadline: float = 0.0  # time.monotonic()
 
     def left(self) -> float:
         return self.deadline - time.monotonic()
@@ -89,21 +105,13 @@ class Job:
         return bool(found) and "unfinished" not in found and found.get("exit", 0) == 0
 
 
-def main() -> int:
-    args = arguments()
-    # The programs run in the repository, whatever the current folder.
-    args.out, args.record = args.out.resolve(), args.record.resolve()
-    args.out.mkdir(parents=True, exist_ok=True)
+def main(args: Args) -> int:
     total = 60 * args.minutes
-    job = Job(
-        args.out,
-        time.monotonic() + total - GRACE - WRITING,
-        args.reference and args.reference.resolve(),
-        args.data and args.data.resolve(),
-        args.preset,
-        args.device,
-        tuple(args.train_option),
-    )
+    deadline = time.monotonic() + total - GRACE - WRITING
+    # The programs run in the repository, whatever the current folder.
+    paths = {k: v.resolve() for k, v in vars(args).items() if isinstance(v, Path)}
+    job = Job(**(vars(args) | paths), deadline=deadline)
+    job.out.mkdir(parents=True, exist_ok=True)
     measuring = sorted((n for n in PARTS if n not in LAST), key=lambda n: bool(job.found(n)))
     for name in [*measuring, *(n for n in LAST if n in PARTS)]:
         if name not in LAST and job.is_done(name):
@@ -123,7 +131,7 @@ def main() -> int:
         result["seconds"] = round(time.monotonic() - start, 1)
         (job.out / f"{name}.json").write_text(json.dumps(result, indent=1))
         print(f"{name}: {json.dumps(result)[:300]}", flush=True)
-        record(job, args.record, {name: result})
+        write_record(job, {name: result})
     return 0
 
 
@@ -190,7 +198,7 @@ def train(job: Job) -> dict[str, Any] | None:
             shutil.rmtree(folder)  # a run without a checkpoint; its folder would be refused
         words = ["train", job.preset, "--out", str(folder), "--json", "--device", job.device]
         words += ["--data", str(job.data)] if job.data else []
-        words += job.options
+        words += job.train_option
     ran = run(job.within(seconds), "train", hrm_rl(*words))
     last, found = (json_lines(ran.said) or [{}])[-1], newest(folder)
     failed = {"unfinished": "it failed"} if ran.exit else {}
@@ -253,13 +261,13 @@ def newest(folder: Path) -> Path | None:
 # --- the record -----------------------------------------------------------------------------------
 
 
-def record(job: Job, folder: Path, results: dict[str, Any]) -> None:
+def write_record(job: Job, results: dict[str, Any]) -> None:
     """Write all results of this machine to one file a day."""
     about = machine(job.device)
     name = re.sub(r"[^a-z0-9]+", "-", about["gpu"].lower()).strip("-")
-    path = folder / f"{about['date']}-{name}.json"
+    path = job.record / f"{about['date']}-{name}.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    folder.mkdir(parents=True, exist_ok=True)
+    job.record.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(known | about | results, indent=1) + "\n")
 
 
@@ -281,32 +289,9 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="working folder")
-    parser.add_argument("--minutes", type=float, default=10, help="time for this call")
-    parser.add_argument("--reference", type=Path, help="a local clone of sapientinc/HRM")
-    parser.add_argument("--data", type=Path, help="CSV of 9x9 puzzles to train on")
-    parser.add_argument(
-        "--record", type=Path, default=ROOT / "benchmarks" / "records", help="folder of the record"
-    )
-    parser.add_argument("--preset", default="sudoku-extreme", help="what to train")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument(
-        "--train-option",
-        action="append",
-        default=["--validate-every=100"],
-        metavar="--NAME=VALUE",
-        help="passed on to `hrm-rl train`; may be repeated",
-    )
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
     # A program started in the background may ignore interrupts, and so would its children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # End the running program together with this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(main())
+    sys.exit(main(tyro.cli(Args, description=__doc__)))

@@ -61,38 +61,27 @@ def test_one_version() -> None:
 
 
 @pytest.mark.parametrize("name", LINKED)
-def test_root_link_leads_to_the_package(name: str) -> None:
+def test_root_link_leads_to_the_package_and_refuses_its_bare_name(name: str) -> None:
+    """From the root the link would make a second copy of the package, with other classes."""
     link = ROOT / name
     if not link.is_symlink():
         pytest.skip("a checkout without symbolic links")
     assert link.readlink() == Path("hrm_rl") / name  # relative, so that it survives a move
     assert (link / "__init__.py").samefile(ROOT / "hrm_rl" / name / "__init__.py")
+    assert_refused(python(f"import {name}"), name)
 
 
 @pytest.mark.parametrize("name", LINKED)
-def test_package_refuses_its_bare_name(name: str) -> None:
-    """From the root the link would make a second copy of the package, with other classes."""
-    result = python(f"import {name}", cwd=ROOT / "hrm_rl")
+def test_package_refuses_its_bare_name_and_answers_to_its_full_one(name: str) -> None:
+    assert_refused(python(f"import {name}", cwd=ROOT / "hrm_rl"), name)
+    result = python(f"import hrm_rl.{name} as package; print(package.__name__)")
+    assert result.stdout.strip() == f"hrm_rl.{name}", result.stderr
+
+
+def assert_refused(result: subprocess.CompletedProcess[str], name: str) -> None:
     assert result.returncode != 0
     last_line = result.stderr.strip().splitlines()[-1]
-    assert last_line.startswith("ImportError"), result.stderr
-    assert f"hrm_rl.{name}" in last_line, result.stderr
-
-
-@pytest.mark.parametrize("name", LINKED)
-def test_root_link_refuses_the_bare_name_too(name: str) -> None:
-    if not (ROOT / name).is_symlink():
-        pytest.skip("a checkout without symbolic links")
-    result = python(f"import {name}")
-    assert result.returncode != 0
-    assert f"hrm_rl.{name}" in result.stderr.strip().splitlines()[-1], result.stderr
-
-
-@pytest.mark.parametrize("name", LINKED)
-def test_package_answers_to_its_full_name(name: str) -> None:
-    result = python(f"import hrm_rl.{name} as package; print(package.__name__)")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == f"hrm_rl.{name}"
+    assert last_line.startswith("ImportError") and f"hrm_rl.{name}" in last_line, result.stderr
 
 
 def test_floors_hold() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tyro
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "benchmarks" / "gpu.py"
@@ -31,7 +32,8 @@ def gpu(monkeypatch):
 @pytest.fixture
 def job(gpu, tmp_path):
     """With time for everything."""
-    return gpu.Job(tmp_path, time.monotonic() + 1000, None, None, "p", "cpu", ("--x=1",))
+    given = {"out": tmp_path, "preset": "p", "device": "cpu", "train_option": ("--x=1",)}
+    return gpu.Job(**given, deadline=time.monotonic() + 1000)
 
 
 @pytest.fixture
@@ -52,50 +54,51 @@ def call(gpu, tmp_path, monkeypatch):
 
     def run(parts, *words):
         monkeypatch.setattr(gpu, "PARTS", parts)
-        argv = ["gpu.py", "--out", str(tmp_path / "out"), "--record", str(tmp_path / "rec"), *words]
-        monkeypatch.setattr(sys, "argv", argv)
-        assert gpu.main() == 0
+        folders = ["--out", str(tmp_path / "out"), "--record", str(tmp_path / "rec")]
+        assert gpu.main(tyro.cli(gpu.Args, args=[*folders, *words])) == 0
         found = list((tmp_path / "rec").glob("*.json"))
         return json.loads(found[0].read_text()) if found else None
 
     return run
 
 
-def test_what_went_well_is_not_run_again_and_what_failed_is(call) -> None:
-    ran = []
+@pytest.fixture
+def jobs() -> list[tuple[str, Any]]:
+    """The parts that ran, by name, each with its job."""
+    return []
 
-    def part(name, result):
+
+@pytest.fixture
+def part(jobs):
+    """Makes a part with this result; an exception is raised."""
+
+    def make(name, result):
         def work(job):
-            ran.append(name)
-            return dict(result)
+            jobs.append((name, job))
+            if isinstance(result, Exception):
+                raise result
+            return result and dict(result)
 
-        return work
+        return {name: work}
 
-    parts = {
-        "good": part("good", {"exit": 0, "n": 1}),
-        "bad": part("bad", {"exit": 2}),
-        "slow": part("slow", {"unfinished": "out of time"}),
-        "idle": lambda job: None,
-    }
+    return make
+
+
+def test_what_went_well_is_not_run_again_and_what_failed_is(call, part, jobs) -> None:
+    parts = part("good", {"exit": 0, "n": 1}) | part("bad", {"exit": 2})
+    parts |= part("broken", OSError("no such thing")) | part("slow", {"unfinished": "out of time"})
+    parts |= part("idle", None)
     call(parts)
     record = call(parts)
-    assert ran == ["good", "bad", "slow", "bad", "slow"]
+    assert [name for name, _ in jobs] == [*parts, "idle", "bad", "broken", "slow"]
     assert record["good"]["n"] == 1 and record["bad"]["exit"] == 2
+    assert record["broken"]["unfinished"] == "OSError: no such thing"
     assert record["slow"]["unfinished"] == "out of time" and "idle" not in record
     assert record["torch"] and record["date"] and record["command"] == "python benchmarks/gpu.py"
 
 
-def test_without_time_nothing_is_begun(call) -> None:
-    assert call({"never": lambda job: pytest.fail("it ran")}, "--minutes", "0.1") is None
-
-
-def test_a_part_that_breaks_is_unfinished_and_the_others_go_on(call) -> None:
-    def broken(job):
-        raise OSError("no such thing")
-
-    record = call({"broken": broken, "next": lambda job: {"exit": 0}})
-    assert record["broken"]["unfinished"] == "OSError: no such thing"
-    assert record["next"]["exit"] == 0
+def test_without_time_nothing_is_begun(call, part, jobs) -> None:
+    assert call(part("never", {"exit": 0}), "--minutes", "0.1") is None and not jobs
 
 
 def test_what_ran_out_of_its_own_time_comes_last_and_training_keeps_its_own(gpu, call) -> None:
@@ -118,18 +121,13 @@ def test_what_ran_out_of_its_own_time_comes_last_and_training_keeps_its_own(gpu,
     assert given[1][1] >= 560 and given[-1] == ("kernels", 150)
 
 
-def test_paths_are_those_of_the_caller(gpu, call, tmp_path, monkeypatch) -> None:
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    seen = []
-    parts = {"a": lambda job: seen.append(job) or {"exit": 0}}
-    call(parts, "--out", "o", "--reference", "r", "--data", "d.csv")
-    here = tmp_path / "here"
-    assert (seen[0].out, seen[0].reference, seen[0].data) == (
-        here / "o",
-        here / "r",
-        here / "d.csv",
-    )
+def test_paths_are_those_of_the_caller(call, part, jobs, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("--out", "o", "--reference", "r", "--data", "d.csv", "--train-option=--x=1")
+    call(part("a", {"exit": 0}), *words)
+    ((_, job),) = jobs
+    assert (job.out, job.reference, job.data) == tuple(tmp_path / n for n in ("o", "r", "d.csv"))
+    assert job.train_option == ("--validate-every=100", "--x=1")
 
 
 # --- programs -------------------------------------------------------------------------------------
@@ -187,17 +185,13 @@ def _runs(process: int) -> bool:
 
 
 def test_every_file_with_a_gpu_test_is_found(gpu) -> None:
-    def is_mark(node: ast.AST) -> bool:
-        return isinstance(node, ast.Attribute) and (
-            (node.attr, getattr(node.value, "attr", getattr(node.value, "id", "")))
-            == ("gpu", "mark")
-        )
+    def is_marked(file: Path) -> bool:
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        names = [ast.unparse(node).split(".") for node in nodes if isinstance(node, ast.Attribute)]
+        return any(name[-2:] == ["mark", "gpu"] for name in names)
 
-    wanted = {
-        file.relative_to(ROOT).as_posix()
-        for file in (ROOT / "tests").rglob("*.py")
-        if any(map(is_mark, ast.walk(ast.parse(file.read_text(encoding="utf-8")))))
-    }
+    files = (ROOT / "tests").rglob("*.py")
+    wanted = {file.relative_to(ROOT).as_posix() for file in files if is_marked(file)}
     assert set(gpu.files_with_gpu_tests()) == wanted and len(wanted) >= 6
 
 

@@ -15,6 +15,24 @@ from hrm_rl.puzzles import sudoku
 from hrm_rl.training import presets
 from hrm_rl.training.presets import Preset, SudokuData
 
+SMALL = """\
+preset = "{}"
+batch_size = 4
+max_steps = 2
+device = "cpu"
+dtype = "float32"
+ema_decay = 0
+
+[model]
+hidden_size = 16
+num_heads = 2
+halt_max_steps = 2
+
+[data]
+train_puzzles = 20
+validation_puzzles = 4
+"""
+
 
 class Said(NamedTuple):
     """What a command did."""
@@ -106,3 +124,15 @@ def question(made) -> str:
 def nine(made) -> Path:
     """A model for 9x9."""
     return made / "model9"
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory) -> Callable[[str], Path]:
+    """Writes the config file of a run of two steps from a preset."""
+
+    def write(preset: str) -> Path:
+        file = tmp_path_factory.mktemp("config") / "small.toml"
+        file.write_text(SMALL.format(preset))
+        return file
+
+    return write

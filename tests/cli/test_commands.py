@@ -39,12 +39,15 @@ def test_train_writes_a_run_and_says_so(hrm_rl, tmp_path) -> None:
     assert run.metrics_file.exists() and run.tensorboard.is_dir()
 
 
-def test_train_json_is_one_object(hrm_rl, tmp_path) -> None:
-    said = hrm_rl("train", "tiny", "--out", tmp_path / "run", "--json", "--batch-size", 4)
-    assert said.json["run"] == str(tmp_path / "run") and said.json["preset"] == "tiny"
+def test_train_learns_from_a_file(hrm_rl, tmp_path) -> None:
+    out, file = tmp_path / "run", tmp_path / "mine.csv"
+    sudoku.write_csv(file, sudoku.generate(40, 4, seed=1), 4)
+    said = hrm_rl("train", "tiny", "--out", out, "--data", file, "--batch-size", 4, "--json")
+    assert said.json["run"] == str(out) and said.json["preset"] == "tiny"
     assert said.json["steps"] == 2 and said.json["count"] == 8
-    assert "tiny" in said.err  # progress
-    assert RunFolder(tmp_path / "run").config()[0].batch_size == 4
+    assert "tiny" in said.err and "mine.csv" in said.err  # progress
+    stored = RunFolder(out).config()[0]
+    assert (stored.batch_size, stored.data.file) == (4, str(file))
 
 
 def test_train_goes_on_where_it_stopped(hrm_rl, tmp_path) -> None:
@@ -59,16 +62,6 @@ def test_train_goes_on_where_it_stopped(hrm_rl, tmp_path) -> None:
         assert torch.equal(parts[0].state_dict()[name], tensor), name
     steps = [json.loads(x)["step"] for x in (tmp_path / "parts/metrics.jsonl").open()]
     assert steps == [1, 2, 2, 3, 4, 4]  # a line a step, one more at each validation
-
-
-def test_train_learns_from_a_file(hrm_rl, tmp_path) -> None:
-    puzzles = sudoku.generate(40, 4, seed=1)
-    sudoku.write_csv(tmp_path / "mine.csv", puzzles, 4)
-    words = ("--out", tmp_path / "run", "--data", tmp_path / "mine.csv")
-    said = hrm_rl("train", "tiny", *words, "--json")
-    assert said.json["steps"] == 2
-    assert "mine.csv" in said.err
-    assert RunFolder(tmp_path / "run").config()[0].data.file == str(tmp_path / "mine.csv")
 
 
 # --- eval -----------------------------------------------------------------------------------------
@@ -127,26 +120,6 @@ def test_solve_draws_the_board_and_the_verdict(hrm_rl, nine, question) -> None:
     assert "after 2 of at most 3 segments." in said.out
 
 
-# --- puzzles --------------------------------------------------------------------------------------
-
-
-def test_puzzles_writes_a_file_that_reads_back(hrm_rl, tmp_path) -> None:
-    out = tmp_path / "p.csv"
-    words = ("--size", 4, "-n", 7, "--seed", 5, "--split", "test", "--extra-givens", 1, 2)
-    found = hrm_rl("puzzles", "sudoku", "--out", out, *words, "--json").json
-    assert found == {"out": str(out), "count": 7, "size": 4}
-    puzzles = sudoku.read_csv(out)
-    wanted = sudoku.generate(7, 4, seed=5, split="test", extra_givens=(1, 2), rate=True)
-    assert np.array_equal(puzzles.inputs, wanted.inputs)
-    assert np.array_equal(puzzles.labels, wanted.labels)
-    assert np.array_equal(puzzles.rating, wanted.rating)
-
-
-def test_puzzles_shows_the_first(hrm_rl, tmp_path) -> None:
-    said = hrm_rl("puzzles", "sudoku", "--out", tmp_path / "p.csv", "-n", 2, "--size", 4)
-    assert said.code == 0 and "2 puzzles of 4x4" in said.out and "+---" in said.out
-
-
 # --- import-reference -----------------------------------------------------------------------------
 
 
@@ -172,6 +145,8 @@ def test_import_without_settings_takes_the_papers(hrm_rl, tmp_path, reference) -
     config = loaded.config
     assert (config.num_heads, config.seq_len, config.halt_max_steps) == (2, 81, 16)
     assert found["config"] == config.to_dict()
+    words = ("--puzzles", 2, "--max-segments", 1, "--dtype", "float32", "--json")
+    assert hrm_rl("eval", tmp_path / "ours", *words).json["count"] == 2
 
 
 def test_import_reads_the_settings_beside_it(hrm_rl, tmp_path, reference) -> None:
@@ -184,12 +159,6 @@ def test_import_reads_the_settings_beside_it(hrm_rl, tmp_path, reference) -> Non
     hrm_rl("import-reference", checkpoint, "--out", tmp_path / "ours")
     config = HRM.from_pretrained(tmp_path / "ours").config
     assert (config.halt_max_steps, config.H_cycles, config.puzzle_emb_ndim) == (5, 3, 128)
-
-
-def test_what_was_imported_evaluates(hrm_rl, tmp_path, reference) -> None:
-    hrm_rl("import-reference", reference[0], "--out", tmp_path / "ours")
-    words = ("--puzzles", 2, "--max-segments", 1, "--json")
-    assert hrm_rl("eval", tmp_path / "ours", *words).json["count"] == 2
 
 
 # --- quickstart -----------------------------------------------------------------------------------

@@ -13,23 +13,6 @@ from hrm_rl.puzzles.files.dataset import write_dataset
 from hrm_rl.puzzles.prefix_parity import PrefixParity
 from hrm_rl.training.run_folder import RunFolder
 
-SMALL = """\
-preset = "prefix-parity"
-batch_size = 4
-max_steps = 2
-device = "cpu"
-dtype = "float32"
-ema_decay = 0
-
-[model]
-hidden_size = 16
-num_heads = 2
-halt_max_steps = 2
-
-[data]
-train_puzzles = 20
-validation_puzzles = 4
-"""
 DIALS = {
     "prefix-parity": "length=10",
     "maze": "size=7 perfect=true",
@@ -41,18 +24,16 @@ DIALS = {
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory) -> Path:
-    file = tmp_path_factory.mktemp("config") / "small.toml"
-    file.write_text(SMALL)
-    return file
+def config(small) -> Path:
+    return small("prefix-parity")
 
 
 @pytest.fixture(scope="module")
-def parity(small) -> Path:
+def parity(config) -> Path:
     """A run on prefix parity; to be read only."""
-    words = ["train", "--config", small, "--out", small.parent / "run", "--json"]
-    assert main([str(word) for word in words]) == 0
-    return small.parent / "run"
+    run = config.parent / "run"
+    assert main(["train", "--config", str(config), "--out", str(run), "--json"]) == 0
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +51,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("family", DIALS)
-def test_every_family_trains_is_judged_and_recorded(hrm_rl, small, tmp_path, family) -> None:
+def test_every_family_trains_is_judged_and_recorded(hrm_rl, config, tmp_path, family) -> None:
     run, words = tmp_path / "run", ("--data.family", family, "--data.dials", DIALS[family])
-    assert hrm_rl("train", "--config", small, "--out", run, *words, "--json").json["steps"] == 2
+    assert hrm_rl("train", "--config", config, "--out", run, *words, "--json").json["steps"] == 2
     resumed = hrm_rl("train", "--out", run, "--resume", "--max-steps", 3, "--json").json
     assert resumed["steps"] == 3
     found = hrm_rl("eval", run, "--puzzles", 5, "--json").json
@@ -111,7 +92,7 @@ def test_solve_takes_a_maze_and_no_bits(hrm_rl, parity, config_of, tmp_path) -> 
     assert f"{parity} solves prefix-parity (length=16 min_length=4)" in refusal
 
 
-def test_a_folder_of_a_family_is_learned_from_and_asked(hrm_rl, small, tmp_path) -> None:
+def test_a_folder_of_a_family_is_learned_from_and_asked(hrm_rl, config, tmp_path) -> None:
     made = [
         prefix_parity.generate(count, seed=count, split=split, length=10)
         for count, split in ((50, None), (6, "test"))
@@ -120,7 +101,7 @@ def test_a_folder_of_a_family_is_learned_from_and_asked(hrm_rl, small, tmp_path)
     data = ("--data", tmp_path / "bits")
     run = tmp_path / "run"
     words = ("--data.dials", "length=10 min_length=10", *data)
-    hrm_rl("train", "--config", small, "--out", run, *words, "--json").json  # noqa: B018
+    hrm_rl("train", "--config", config, "--out", run, *words, "--json").json  # noqa: B018
     assert RunFolder(run).config()[0].data.file == str(tmp_path / "bits")
     assert hrm_rl("eval", run, *data, "--json").json["count"] == 6
     held_out = PrefixParity(10).rows_of(made[0].inputs, "validation")
@@ -133,10 +114,10 @@ def test_a_folder_of_a_family_is_learned_from_and_asked(hrm_rl, small, tmp_path)
     assert hrm_rl("eval", run, "--puzzles", 3, "--json").json["count"] == 3  # generated
 
 
-def test_puzzles_of_no_family_from_start_to_end(hrm_rl, small, folder, tmp_path) -> None:
+def test_puzzles_of_no_family_from_start_to_end(hrm_rl, config, folder, tmp_path) -> None:
     run, data = tmp_path / "run", ("--data", folder)
     words = ("--data.family", "custom", *data, "--model.puzzle-emb-ndim", 16)
-    hrm_rl("train", "--config", small, "--out", run, *words, "--json").json  # noqa: B018
+    hrm_rl("train", "--config", config, "--out", run, *words, "--json").json  # noqa: B018
     model = RunFolder(run).load_model()[0].config
     assert (model.vocab_size, model.seq_len, model.num_puzzle_identifiers) == (9, 7, 61)
     assert hrm_rl("eval", run, *data, "--json").json["count"] == 60
@@ -157,13 +138,13 @@ def test_puzzles_of_no_family_from_start_to_end(hrm_rl, small, folder, tmp_path)
 
 
 def test_the_stored_folder_may_be_relative_or_gone(
-    hrm_rl, small, folder, tmp_path, monkeypatch
+    hrm_rl, config, folder, tmp_path, monkeypatch
 ) -> None:
     shutil.copytree(folder, tmp_path / "own")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(tmp_path)
-    words = ("train", "--config", small, "--data.family", "custom", "--data")
+    words = ("train", "--config", config, "--data.family", "custom", "--data")
     said = hrm_rl(*words, "own", "--out", "relative")
     assert "Trained prefix-parity on puzzles of family custom for 2 steps" in said.out
     assert "prefix-parity on puzzles of family custom: " in said.err
@@ -181,9 +162,9 @@ def test_the_stored_folder_may_be_relative_or_gone(
     assert f"the dataset folder {tmp_path / 'own'}, which is not there" in refusal
 
 
-def test_what_does_not_fit_is_said(hrm_rl, small, parity, folder, made, tmp_path) -> None:
+def test_what_does_not_fit_is_said(hrm_rl, config, parity, folder, made, tmp_path) -> None:
     out = ("--out", tmp_path / "run")
-    words = ("train", "--config", small, *out)
+    words = ("train", "--config", config, *out)
     assert "tokens/train has 7 cells and 9 tokens" in hrm_rl(*words, "--data", folder).refusal
     assert "--data.family custom" in hrm_rl("eval", parity, "--data", folder).refusal
     assert "puzzles4.csv" in hrm_rl("eval", parity, "--data", made / "puzzles4.csv").refusal

@@ -1,12 +1,13 @@
 """Bad input: one short message naming what was given and what would do; exit code 2; nothing written."""
 
-import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
+from hrm_rl.model import HRM
 from hrm_rl.training.presets import PRESETS
 from hrm_rl.training.run_folder import RunFolder
 
@@ -47,7 +48,7 @@ def place(made, nine, question, tmp_path) -> Callable[[str], str]:
         # Files and folders.
         ("eval {nine} --data {made}/puzzles4.csv", ["puzzles4.csv", "line 2", "16", "9x9", "81"]),
         ("eval {made}/run --data {missing}", ["{missing}"]),
-        ("train tiny --out {tmp}/run --data {missing}", ["{missing}"]),
+        ("train tiny --out {tmp}/run --data {missing}", ["--data: no file at {missing}"]),
         ("eval {missing}", ["{missing}"]),
         ("solve {missing} {question}", ["{missing}"]),
         ("eval {tmp}", ["{tmp}", "config.json"]),
@@ -55,6 +56,7 @@ def place(made, nine, question, tmp_path) -> Callable[[str], str]:
         ("train tiny --out {made}/run", ["{made}/run", "--resume"]),
         ("train tiny --out {made}", ["empty folder"]),
         ("import-reference {made}/run --out {made}/run", ["run"]),
+        ("push {tmp} a/b", ["{tmp} is not a run folder"]),
         ("puzzles sudoku --out {tmp}/no/p.csv", ["{tmp}/no"]),
         ("puzzles sudoku --out {tmp} -n 1", ["{tmp}", "is a folder"]),
         # Numbers out of range.
@@ -65,7 +67,7 @@ def place(made, nine, question, tmp_path) -> Callable[[str], str]:
         ("puzzles sudoku --out {tmp}/p.csv -n 0", ["n", "0"]),
         ("puzzles sudoku --out {tmp}/p.csv --size 5", ["size", "5"]),
         ("train tiny --out {tmp}/run --max-steps 0", ["max", "0"]),
-        ("train tiny --out {tmp}/run --batch-size -1", ["batch-size", "-1"]),
+        ("train tiny --out {tmp}/run --batch-size -1", ["--batch-size must be >= 1, got -1"]),
         ("quickstart --out {tmp}/quick --puzzles 0", ["puzzles", "0"]),
         ("quickstart --out {tmp}/quick --max-steps 0", ["max", "0"]),
         ("bench --rounds 1", ["rounds", "1"]),
@@ -118,44 +120,39 @@ def test_damaged_files_name_file_and_line(hrm_rl, made, tmp_path, command) -> No
         assert not (tmp_path / "run").exists()
 
 
-def test_run_without_a_checkpoint(hrm_rl, made, tmp_path) -> None:
+@pytest.fixture
+def copy(made, tmp_path) -> RunFolder:
+    """A run to be damaged."""
     shutil.copytree(made / "run", tmp_path / "run")
-    shutil.rmtree(tmp_path / "run" / "checkpoints")
-    for words in (("eval", tmp_path / "run"), ("train", "--resume", "--out", tmp_path / "run")):
-        assert_says(hrm_rl(*words).refusal, tmp_path / "run", "no checkpoint")
+    return RunFolder(tmp_path / "run")
 
 
-def test_indivisible_heads_in_a_models_config(hrm_rl, nine, tmp_path) -> None:
-    shutil.copytree(nine, tmp_path / "model")
-    file = tmp_path / "model" / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"num_heads": 3}))
-    assert_says(hrm_rl("eval", tmp_path / "model").refusal, file, "hidden_size=16", "num_heads=3")
+def test_run_without_a_checkpoint(hrm_rl, copy) -> None:
+    shutil.rmtree(copy.path / "checkpoints")
+    for words in (("eval", copy.path), ("train", "--resume", "--out", copy.path)):
+        assert_says(hrm_rl(*words).refusal, copy.path, "no checkpoint")
 
 
-def test_indivisible_heads_in_a_runs_config(hrm_rl, made, tmp_path) -> None:
-    shutil.copytree(made / "run", tmp_path / "run")
-    file = tmp_path / "run" / "config.json"
-    stored = json.loads(file.read_text())
-    stored["preset"]["model"]["num_heads"] = 3
-    file.write_text(json.dumps(stored))
-    message = hrm_rl("train", "--resume", "--out", tmp_path / "run").refusal
-    assert_says(message, file, "hidden_size=16", "num_heads=3")
+def test_indivisible_heads_in_a_config(hrm_rl, copy) -> None:
+    for file, words in (
+        (copy.path / "config.json", ("train", "--resume", "--out", copy.path)),
+        (copy.latest() / "config.json", ("eval", copy.latest())),
+    ):
+        whole = file.read_text()
+        file.write_text(whole.replace('"num_heads": 2', '"num_heads": 3'))
+        assert_says(hrm_rl(*words).refusal, file, "hidden_size=16", "num_heads=3")
+        file.write_text(whole)
 
 
-def test_damaged_checkpoint(hrm_rl, made, tmp_path) -> None:
-    shutil.copytree(made / "run", tmp_path / "run")
-    latest = RunFolder(tmp_path / "run").latest()
-    state = latest / "state.pt"
-    state.write_bytes(state.read_bytes()[:1000])
-    assert_says(hrm_rl("train", "--resume", "--out", tmp_path / "run").refusal, state)
-    weights = latest / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    assert_says(hrm_rl("eval", tmp_path / "run").refusal, weights, "damaged")
+def test_damaged_checkpoint(hrm_rl, copy) -> None:
+    state, weights = (copy.latest() / name for name in ("state.pt", "model.safetensors"))
+    for file in (state, weights):
+        file.write_bytes(file.read_bytes()[:1000])
+    assert_says(hrm_rl("train", "--resume", "--out", copy.path).refusal, state)
+    assert_says(hrm_rl("eval", copy.path).refusal, weights, "damaged")
 
 
 def test_model_that_solves_no_sudoku(hrm_rl, tmp_path, config_of) -> None:
-    from hrm_rl.model import HRM
-
     HRM(config_of(4, seq_len=10)).save_pretrained(tmp_path)
     assert_says(hrm_rl("eval", tmp_path).refusal, tmp_path, "no Sudoku", "10 cells")
 
@@ -189,6 +186,13 @@ def test_quickstart_keeps_the_earlier_one_when_it_cannot_run(hrm_rl, made, tmp_p
         (["puzzles", "sudoku", "--out", "p", "--extra-givens", "3"], ["--extra-givens", "2"]),
         (["train", "tiny", "--max-step", "3"], ["--max-step", "did you mean '--max-steps'?"]),
         (["train", "tiny", "--learner.gradient", "two"], ["gradient", "one-step", "'two'"]),
+        (["train", "tiny", "--learner.lrr", "1"], ["did you mean '--learner.lr'?"]),
+        (["train", "tiny", "--learner.lr", "fast"], ["--learner.lr takes FLOAT, not 'fast'"]),
+        (["train", "tiny", "--data.extra-givens", "3"], ["--data.extra-givens needs 2 values"]),
+        (["train", "tiny", "--model.H-cycles", "0"], ["--model.H-cycles must be", ">= 1, got 0"]),
+        (["train", "tiny", "--q-target", "some"], ["--q-target must be one of full"]),
+        (["train", "tiny", "--dtype", "half"], ["--dtype must be one of auto, float32"]),
+        (["train", "--config", "nowhere.toml"], ["no config file at nowhere.toml"]),
         (["solve", "a", "b", "c"], ["c"]),
     ],
 )
@@ -196,7 +200,14 @@ def test_command_lines_that_cannot_be_parsed(hrm_rl, words, expected) -> None:
     assert_says(hrm_rl(*words).refusal, *expected)
 
 
-def test_imports_that_are_none(hrm_rl, made, tmp_path) -> None:
+@pytest.fixture
+def step_1(config_of, tmp_path) -> Path:
+    """A checkpoint of the reference, for 9x9."""
+    torch.save(HRM(config_of(9)).state_dict(), tmp_path / "step_1")
+    return tmp_path / "step_1"
+
+
+def test_files_that_are_not_checkpoints(hrm_rl, made, tmp_path) -> None:
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other")
     for name, words in (
         (made / "puzzles9.csv", ["PyTorch state dict"]),
@@ -213,31 +224,20 @@ def test_imports_that_are_none(hrm_rl, made, tmp_path) -> None:
     [
         ("arch: 3", ["all_config.yaml", "arch"]),
         ("a: [", ["all_config.yaml", "arch"]),
-        ("arch: {hiden_size: 16}", ["'hiden_size'", "'hidden_size'"]),
-        ("arch: {hidden_size: 16, num_heads: 3}", ["hidden_size=16", "num_heads=3"]),
+        ("arch: {hiden_size: 16}", ["step_1", "'hiden_size'", "'hidden_size'"]),
+        ("arch: {hidden_size: 16, num_heads: 3}", ["step_1", "hidden_size=16", "num_heads=3"]),
     ],
 )
-def test_settings_beside_a_checkpoint_that_do_not_do(
-    hrm_rl, made, tmp_path, config_of, text, words
-) -> None:
+def test_settings_beside_a_checkpoint_that_do_not_do(hrm_rl, tmp_path, step_1, text, words) -> None:
     pytest.importorskip("yaml")
-    from hrm_rl.model import HRM
-
-    torch.save(HRM(config_of(9)).state_dict(), tmp_path / "step_1")
     (tmp_path / "all_config.yaml").write_text(text)
-    words = [*words, "step_1"] if "arch: {" in text else words
-    said = hrm_rl("import-reference", tmp_path / "step_1", "--out", tmp_path / "out")
+    said = hrm_rl("import-reference", step_1, "--out", tmp_path / "out")
     assert_says(said.refusal, *words)
     assert not (tmp_path / "out").exists()
 
 
-def test_import_of_another_length(hrm_rl, made, tmp_path, config_of) -> None:
-    from hrm_rl.model import HRM
-
-    torch.save(HRM(config_of(9)).state_dict(), tmp_path / "step_1")
-    words = ("import-reference", tmp_path / "step_1", "--out", tmp_path / "out")
-    assert_says(
-        hrm_rl(*words, "--seq-len", 80).refusal, "step_1", "embed_pos", "(81, 16)", "(80, 16)"
-    )
-    assert_says(hrm_rl(*words, "--seq-len", 0).refusal, "seq_len must be an integer >= 1, got 0")
+def test_import_of_another_length(hrm_rl, tmp_path, step_1) -> None:
+    words = ("import-reference", step_1, "--out", tmp_path / "out", "--seq-len")
+    assert_says(hrm_rl(*words, 80).refusal, "step_1", "embed_pos", "(81, 16)", "(80, 16)")
+    assert_says(hrm_rl(*words, 0).refusal, "seq_len must be an integer >= 1, got 0")
     assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation.confirm import check_bank, measure_speedup
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.evaluation.record import record, segment_seconds
-from hrm_rl.halting import BankHeader, TraceBank
+from hrm_rl.halting import TraceBank
 from hrm_rl.halting.bank import FEATURES
 from hrm_rl.halting.bank.replay import replay
 from hrm_rl.model import HRM
@@ -22,40 +22,8 @@ from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.puzzles.sudoku import Sudoku
 
-COUNT, LIMIT, BEYOND, ROWS = 22, 4, 7, 8
-SPLIT = ["validation"] * 10 + ["test"] * 12
-
-
-@pytest.fixture(scope="module")
-def model(restless_hrm: Callable[..., HRM]) -> HRM:
-    return restless_hrm()
-
-
-@pytest.fixture(scope="module")
-def puzzles(model: HRM) -> PuzzleArrays:
-    """Some of them with the model's own draft of some segment as the solution, so that it is right."""
-    made = sudoku.generate(COUNT, 4, seed=0, rate=True)
-    drafts = record(model, made, BEYOND, drafts=True).drafts
-    assert drafts is not None
-    labels = made.labels.copy()
-    for n in range(0, COUNT, 2):
-        labels[n] = drafts[n, n % BEYOND]
-    return PuzzleArrays(made.inputs, labels, made.puzzle_identifiers, made.rating)
-
-
-@pytest.fixture(scope="module")
-def bank(model: HRM, puzzles: PuzzleArrays) -> TraceBank:
-    return record(
-        model,
-        puzzles,
-        BEYOND,
-        split=SPLIT,
-        batch_size=ROWS,
-        validator=validator_of(Sudoku(4)),
-        pooled=True,
-        drafts=True,
-        header=BankHeader(trained_rule="q", preset="tiny", step=3, note="made up"),
-    )
+# As in conftest.py.
+COUNT, LIMIT, BEYOND = 22, 4, 7
 
 
 def test_a_bank_holds_what_the_model_does(
@@ -93,7 +61,8 @@ def test_a_bank_knows_its_puzzles_and_its_model(
 ) -> None:
     for name in ("inputs", "labels", "puzzle_identifiers", "rating"):
         np.testing.assert_array_equal(getattr(bank, name), getattr(puzzles, name))
-    assert bank.counts() == {"validation": 10, "test": 12} and bank.split.tolist() == SPLIT
+    assert bank.counts() == {"validation": 10, "test": 12}
+    assert bank.split.tolist() == ["validation"] * 10 + ["test"] * 12
     assert bank.puzzle_key.tolist() == [*range(10), *range(12)]
     header = bank.header
     assert header.model_hash == model_hash(model)
@@ -171,7 +140,10 @@ def test_live_and_replayed_agree_puzzle_by_puzzle(
     model: HRM, bank: TraceBank, template: str
 ) -> None:
     spec = with_thresholds(template, bank)
-    for rows, limit in ((5, BEYOND), (COUNT, LIMIT)):
+    batches = [(5, BEYOND), (COUNT, LIMIT)]
+    if template in ("q", "random:0.3"):
+        batches += [(1, BEYOND), (1000, BEYOND), (5, 2), (5, 1)]
+    for rows, limit in batches:
         live = evaluate(
             model,
             bank.puzzles,
@@ -187,10 +159,18 @@ def test_live_and_replayed_agree_puzzle_by_puzzle(
         np.testing.assert_array_equal(live.valid, replayed.valid)
         answers = bank.drafts[np.arange(COUNT), replayed.answered - 1]  # type: ignore[index]
         np.testing.assert_array_equal(live.answers, answers)
+        share = (answers == bank.labels).mean(1)
+        np.testing.assert_allclose(live.cell_accuracy, share, rtol=1e-6)
+        if "recall" not in template:  # else other answers than the drafts come before the stop
+            first = np.where(bank.first_correct <= replayed.stopped, bank.first_correct, 0)
+            np.testing.assert_array_equal(live.first_correct_segment, first)
 
 
 def test_the_rules_above_stop_at_different_segments(bank: TraceBank) -> None:
-    """Else agreement would mean little; and recalling changes answers."""
+    """Else agreement would mean little; recalling changes answers, and some answers get spoilt."""
+    stopped = replay(bank, "random:0.3").stopped
+    assert len(np.unique(stopped)) >= 4 and len(np.unique(replay(bank, "q").stopped)) >= 4
+    assert ((bank.first_correct > 0) & ~bank.correct[:, LIMIT - 1]).any()
     for template in SPECS:
         stops = replay(bank, with_thresholds(template, bank)).stopped
         assert "fixed" in template or len(np.unique(stops)) >= 2, template

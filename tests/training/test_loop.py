@@ -17,12 +17,6 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_run_reports_its_validation(tmp_path, start) -> None:
-    result = start(tmp_path / "run").train(progress=False)
-    assert result["steps"] == 6 and result["count"] == 10
-    assert 0 <= result["exact_accuracy"] <= 1 and 1 <= result["mean_segments"] <= 3
-
-
 def test_checkpoint_is_the_weight_average(finished, start, tmp_path) -> None:
     trainer = start(tmp_path / "run")
     trainer.train(progress=False)
@@ -118,8 +112,7 @@ def test_seeds_decide_the_run(tmp_path, start) -> None:
         trainer = start(tmp_path / str(number), seed=seed, max_steps=2)
         trainer.train(progress=False)
         weights.append(trainer.model.state_dict())
-    assert same(weights[0], weights[1])
-    assert not same(weights[0], weights[2])
+    assert same(weights[0], weights[1]) and not same(weights[0], weights[2])
 
 
 def test_a_run_at_its_end_has_nothing_left_to_do(tmp_path, start) -> None:

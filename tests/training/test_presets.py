@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from hrm_rl.training.presets import PRESETS, Preset, SudokuData, find_preset
+from hrm_rl.training.presets import PRESETS, Preset, find_preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -37,45 +37,6 @@ def test_the_papers_sudoku_run() -> None:
     assert (preset.batch_size, preset.max_steps, preset.data.train_puzzles) == (768, 26_041, 1000)
     assert (preset.learner.lr, preset.learner.weight_decay) == (1e-4, 1.0)
     assert preset.model.hidden_size == 512 and preset.model.halt_max_steps == 16
-
-
-@pytest.mark.parametrize(
-    ("given", "near"), [("sudoku4x4", "'sudoku-4x4'"), ("extreme", "'sudoku-ex"), ("qqq", None)]
-)
-def test_unknown_preset_names_the_near_ones_and_all(given, near) -> None:
-    with pytest.raises(ValueError, match=f"unknown preset '{given}'; ") as error:
-        find_preset(given)
-    assert all(name in str(error.value) for name in PRESETS)
-    assert ("did you mean" in str(error.value)) == (near is not None)
-    assert near is None or near in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("batch_size", 0),
-        ("max_steps", -1),
-        ("validate_every", 0),
-        ("log_every", 0),
-        ("ema_decay", 1),
-    ],
-)
-def test_bad_setting_is_refused_by_name(preset, field, value) -> None:
-    with pytest.raises(ValueError, match=field):
-        preset(**{field: value})
-
-
-@pytest.mark.parametrize("changes", [{"size": 5}, {"extra_givens": (3, 1)}, {"train_puzzles": 0}])
-def test_bad_data_is_refused_by_name(changes) -> None:
-    with pytest.raises(ValueError, match=next(iter(changes))):
-        SudokuData(**changes)
-
-
-def test_another_length_stretches_the_cosine() -> None:
-    longer = find_preset("sudoku-4x4").with_max_steps(10_000)
-    assert (longer.max_steps, longer.learner.total_steps) == (10_000, 10_000)
-    constant = find_preset("sudoku-extreme").with_max_steps(10)
-    assert (constant.max_steps, constant.learner.total_steps) == (10, None)
 
 
 def test_jointly_trained_halting_needs_something_to_decide() -> None:

@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 
@@ -36,28 +35,11 @@ def test_config_is_read_back(tmp_path, preset) -> None:
 
 
 def test_the_two_newest_checkpoints_are_kept(run, model) -> None:
-    for step in (9, 10, 1000):
+    for step in (9, 9_999_999, 10_000_001):  # of which the last is longer
         run.save(step, model, {})
-    assert names(run) == ["step-0000010", "step-0001000"]
-    assert run.latest().name == "step-0001000"
+    assert names(run) == ["step-9999999", "step-10000001"]
+    assert run.latest().name == "step-10000001" and run.load_model()[1] == 10_000_001
     assert len(list((run.path / "checkpoints").iterdir())) == 2
-
-
-def test_checkpoints_are_ordered_by_number(run, model) -> None:
-    for step in (9_999_999, 10_000_001):
-        run.save(step, model, {})
-    assert run.load_model()[1] == 10_000_001
-
-
-def test_half_written_checkpoint_is_passed_over(run, model) -> None:
-    run.save(3, model, {"step": 3})
-    (run.path / "checkpoints" / "step-0000006.partial").mkdir()
-    assert names(run) == ["step-0000003"]
-    assert run.load_state() == {"step": 3}
-    run.save(6, model, {"step": 6})
-    assert names(run) == ["step-0000003", "step-0000006"]
-    assert run.load_state() == {"step": 6}
-    assert not list(run.path.rglob("*.partial"))
 
 
 def test_stopped_while_writing_leaves_the_older_checkpoint(run, model, monkeypatch) -> None:
@@ -67,11 +49,16 @@ def test_stopped_while_writing_leaves_the_older_checkpoint(run, model, monkeypat
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch, "save", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(torch, "save", stop)
         run.save(6, model, {"step": 6})
+    (run.path / "checkpoints" / "step-0000006.partial").mkdir(exist_ok=True)  # if it was killed
     assert names(run) == ["step-0000003"]
     assert run.load_state() == {"step": 3}
+    run.save(6, model, {"step": 6})
+    assert names(run) == ["step-0000003", "step-0000006"]
+    assert run.load_state() == {"step": 6}
+    assert not list(run.path.rglob("*.partial"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
@@ -123,15 +110,6 @@ def test_no_run_and_no_checkpoint_are_told_apart(tmp_path, run) -> None:
 def test_damaged_config_is_named(run, text) -> None:
     (run.path / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"config.json is not a run configuration"):
-        run.config()
-
-
-def test_bad_value_in_a_config_names_the_file_and_the_field(run) -> None:
-    file = run.path / "config.json"
-    stored = json.loads(file.read_text())
-    stored["preset"]["model"]["num_heads"] = 3
-    file.write_text(json.dumps(stored))
-    with pytest.raises(ValueError, match=r"config.json.*hidden_size=16.*num_heads=3"):
         run.config()
 
 

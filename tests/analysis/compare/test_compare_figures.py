@@ -1,7 +1,6 @@
 """Figures of a comparison: every rule is named, told apart, and drawn where the report has it."""
 
 import dataclasses
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -51,13 +50,6 @@ def test_every_rule_is_in_the_legend_once_and_where_it_stands(report, drawn, tmp
             if axes is figure.axes[0] or row["policy"] != "fixed:auto":
                 assert axes.get_xlim()[0] < x[0] < axes.get_xlim()[1]
                 assert axes.get_ylim()[0] < y[0] < axes.get_ylim()[1]
-
-
-def test_styles_differ() -> None:
-    styles = compare_figures._styles()
-    first = [next(styles) for _ in range(60)]
-    assert len({(colour, mark) for colour, mark, _ in first}) == 60
-    assert all(a[0] != b[0] for a, b in pairwise(first))
 
 
 def test_difficulty_has_a_row_a_policy_and_a_column_a_bin(report, drawn, tmp_path) -> None:

@@ -30,18 +30,15 @@ def test_bins_of_equal_mass_by_hand():
     assert found.brier == pytest.approx((0.01 + 0.01 + 0.49 + 0.49 + 0.04 + 0.04) / 6)
 
 
-def test_bins_that_do_not_divide_the_rows_are_symmetric():
-    bins = reliability_curve([0.1, 0.2, 0.3, 0.4], np.ones(4, bool), bins=3)
-    assert bins.count.tolist() == [1, 2, 1]
-
-
 def test_equal_predictions_share_a_bin():
     correct = np.array([True, False, False, True, True, True])
     bins = reliability_curve([0.5, 0.5, 0.5, 0.5, 0.9, 0.9], correct, bins=3)
     assert bins.count.tolist() == [4, 2]
     assert bins.accuracy.tolist() == [0.5, 1.0]
-    single = reliability_curve([0.5] * 6, correct, bins=15)
-    assert single.count.tolist() == [6]
+    assert reliability_curve([0.5] * 6, correct, bins=15).count.tolist() == [6]
+    # Rows that the bins do not divide go to the middle.
+    bins = reliability_curve([0.1, 0.2, 0.3, 0.4], np.ones(4, bool), bins=3)
+    assert bins.count.tolist() == [1, 2, 1]
 
 
 @given(rows=samples, seed=st.integers(0, 99), bins=st.integers(1, 20))

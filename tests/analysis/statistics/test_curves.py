@@ -33,16 +33,10 @@ def test_hull_by_hand():
     hull = upper_hull(as_curve(given_points))
     assert hull.segments.tolist() == [1, 2, 4]
     assert hull.accuracy.tolist() == [0.2, 0.5, 0.6]
-
-
-def test_hull_of_points_on_a_line_is_its_ends():
-    hull = upper_hull(curve([1, 2, 3, 4], [0.125, 0.25, 0.375, 0.5]))
-    assert hull.segments.tolist() == [1, 4]
-
-
-def test_hull_of_points_above_each_other_is_the_top_one():
-    hull = upper_hull(curve([2, 2, 2], [0.25, 0.5, 0.375]))
-    assert (hull.segments.tolist(), hull.accuracy.tolist()) == ([2], [0.5])
+    line = upper_hull(curve([1, 2, 3, 4], [0.125, 0.25, 0.375, 0.5]))
+    assert line.segments.tolist() == [1, 4]
+    tower = upper_hull(curve([2, 2, 2], [0.25, 0.5, 0.375]))
+    assert (tower.segments.tolist(), tower.accuracy.tolist()) == ([2], [0.5])
 
 
 @given(pairs=points)

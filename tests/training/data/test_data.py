@@ -10,10 +10,6 @@ from hrm_rl.training.presets import SudokuData
 EASY = {"size": 4, "extra_givens": (4, 8)}
 
 
-def classes(inputs) -> set:
-    return {key.item() for key in sudoku.class_key(inputs, 4)}
-
-
 def split_of(inputs, name) -> np.ndarray:
     return sudoku.in_split(sudoku.class_key(inputs, 4), name)
 
@@ -25,35 +21,26 @@ def file(tmp_path):
     return tmp_path / "puzzles.csv"
 
 
-def test_no_class_of_puzzles_is_in_two_splits(preset) -> None:
+def test_every_pool_stays_in_its_split(preset) -> None:
+    """What is drawn too: a symmetry moves a puzzle within its class."""
     data = training_data(SudokuData(**EASY, train_puzzles=60, validation_puzzles=30))
-    train = data.source.table.inputs.numpy()
-    test = held_out_puzzles(preset(), 30).inputs
-    parts = [classes(part) for part in (train, data.validation.inputs, test)]
-    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
-    assert (len(train), len(data.validation)) == (60, 30)
-
-
-def test_what_is_drawn_stays_in_the_training_split() -> None:
-    """A symmetry moves a puzzle within its class."""
-    data = training_data(SudokuData(**EASY, train_puzzles=20, validation_puzzles=5))
+    train, test = data.source.table.inputs.numpy(), held_out_puzzles(preset(), 30).inputs
+    assert (len(train), len(data.validation), len(test)) == (60, 30, 30)
+    for inputs, split in (
+        (train, "train"),
+        (data.validation.inputs, "validation"),
+        (test, "test"),
+    ):
+        assert split_of(inputs, split).all()
     drawn = data.source.draw(torch.arange(50))
     assert split_of(drawn.inputs.numpy(), "train").all()
     assert data.validator(drawn.inputs, drawn.labels).all()
 
 
-def test_a_file_is_divided_by_class(file) -> None:
-    data = training_data(SudokuData(size=4, file=str(file)))
-    whole = sudoku.read_csv(file, 4)
-    assert data.source.count == split_of(whole.inputs, "train").sum() > 0
-    validating = split_of(whole.inputs, "validation")
-    assert validating.any() and np.array_equal(data.validation.inputs, whole.inputs[validating])
-    assert str(file) in data.description
-
-
 def test_a_file_is_sampled_down(file) -> None:
     small = SudokuData(size=4, file=str(file), train_puzzles=5, validation_puzzles=2)
     data = training_data(small)
+    assert str(file) in data.description
     assert (data.source.count, len(data.validation)) == (5, 2)
     again = training_data(small)
     assert torch.equal(data.source.table.inputs, again.source.table.inputs)

@@ -80,10 +80,12 @@ def test_metrics_file_holds_a_json_object_a_line(finished) -> None:
     written = lines(RunFolder(finished))
     train = [line for line in written if "train/loss" in line]
     assert [line["step"] for line in train] == [2, 4, 6]
+    rates = [line["train/learning_rate"] for line in train]
+    assert rates == pytest.approx([1e-3 * 2 / 3, 1e-3, 1e-3])
     validations = [line for line in written if "eval/exact_accuracy" in line]
     assert [line["step"] for line in validations] == [3, 6]
     for line in train:
-        assert {"train/learning_rate", "rollout/episodes", "time/steps_per_second"} <= line.keys()
+        assert {"rollout/episodes", "time/steps_per_second"} <= line.keys()
         assert math.isfinite(line["train/loss"])
         assert sum(line.get("rollout/segments", [])) == line["rollout/episodes"]
     ended = [line for line in train if line["rollout/episodes"]]
@@ -106,11 +108,6 @@ def test_tensorboard_shows_the_same(finished) -> None:
     for event in histograms:
         (line,) = [r for r in lines(run) if r["step"] == event.step and "rollout/segments" in r]
         assert event.histogram_value.num == sum(line["rollout/segments"])
-
-
-def test_learning_rate_is_the_schedules(finished) -> None:
-    rates = [r["train/learning_rate"] for r in lines(RunFolder(finished)) if "train/loss" in r]
-    assert rates == pytest.approx([1e-3 * 2 / 3, 1e-3, 1e-3])
 
 
 def test_a_resumed_log_repeats_no_step(tmp_path) -> None:
