@@ -26,7 +26,7 @@ try:
 except ImportError:  # the dev extra has it; tests that use it skip themselves
     pass
 else:
-    # A loaded machine is no failing example.
+    # On a loaded machine a slow example is not a failure.
     settings.register_profile("hrm_rl", parent=settings(), deadline=None)
     settings.load_profile("hrm_rl")
 
@@ -227,8 +227,9 @@ def fake_reasoning_gym(monkeypatch: pytest.MonkeyPatch) -> Any:
             right = [
                 b for b in self.boards if all(k in (-1, c) for k, c in zip(kept, b, strict=True))
             ]
-            told = {"puzzle": self.rows(kept), "valid_answers": [self.text(b) for b in right]}
-            return {"question": "?", "answer": rng.choice(told["valid_answers"]), "metadata": told}
+            valid = [self.text(b) for b in right]
+            metadata = {"puzzle": self.rows(kept), "valid_answers": valid}
+            return {"question": "?", "answer": rng.choice(valid), "metadata": metadata}
 
         def rows(self, board: Any) -> list[list[str]]:
             return [["Q" if c == place else "_" for c in range(self.config.n)] for place in board]

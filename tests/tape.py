@@ -41,7 +41,7 @@ class Operation:
                 held._values().copy_(new._values())
 
     def forget(self) -> None:
-        """Spoil what it had made: floats are no number, integers no index."""
+        """Spoil what it had made: floats become NaN, integers an invalid index."""
         for held, fresh in zip(self.results, self.fresh, strict=True):
             if fresh:
                 write(held, torch.tensor(torch.nan if held.is_floating_point() else -77))

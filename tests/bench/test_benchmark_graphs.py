@@ -10,20 +10,7 @@ CONFIG = HRMConfig(
 )
 
 
-def test_rows_are_benchs_with_a_segment_and_a_step_a_batch() -> None:
-    rows = list(graph_rows("cpu", 3, CONFIG, batches=(1, 2)))
-    assert [row["name"] for row in rows] == [
-        "graph.segment.h16.s4.b1",
-        "graph.segment.h16.s4.b2",
-        "graph.train_step.full.h16.s4.b1",
-        "graph.train_step.full.h16.s4.b2",
-    ]
-    for row in rows:
-        assert row.keys() >= {"name", "ours", "other", "against", "ratio", "spread"}
-        assert 0 < row["ours"] < 10 and row["spread"][0] <= row["ratio"] <= row["spread"][1]
-
-
-def test_what_a_row_recorded_is_gone_before_the_next(monkeypatch) -> None:
+def test_rows_are_measured_one_by_one_and_leave_no_recording(monkeypatch) -> None:
     """Else its memory stays, and destroying it may fall into another recording."""
     made = []
 
@@ -36,10 +23,16 @@ def test_what_a_row_recorded_is_gone_before_the_next(monkeypatch) -> None:
 
     for name in ("GraphedAgent", "GraphedLearner"):
         monkeypatch.setattr(benchmark_graphs, name, noting(getattr(benchmark_graphs, name)))
+    names = []
     gc.disable()
     try:
-        for _ in graph_rows("cpu", 3, CONFIG, batches=(1, 2)):
+        for row in graph_rows("cpu", 3, CONFIG, batches=(1, 2)):
             assert all(ref() is None for ref in made[:-1])
+            names.append(row["name"])
+            assert row.keys() >= {"name", "ours", "other", "against", "ratio", "spread"}
+            assert 0 < row["ours"] < 10 and row["spread"][0] <= row["ratio"] <= row["spread"][1]
     finally:
         gc.enable()
+    kinds = ("segment", "train_step.full")
+    assert names == [f"graph.{kind}.h16.s4.b{rows}" for kind in kinds for rows in (1, 2)]
     assert len(made) == 4

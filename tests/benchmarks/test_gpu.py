@@ -164,7 +164,7 @@ except KeyboardInterrupt:
     assert ran.outcome()["unfinished"] == "out of time"
     assert ran.outcome()["stderr"][-1] == "KeyboardInterrupt"
     assert (job.out / "slow.out").read_text() == ran.said
-    for _ in range(100):  # whoever inherits it has to notice
+    for _ in range(100):  # until init has reaped it
         if not _runs(int(child)):
             break
         time.sleep(0.1)
@@ -284,7 +284,7 @@ def test_training_stops_in_time_and_goes_on_from_its_checkpoint(
     assert gpu.train(job) == {"steps": 9, "checkpoint": "step-0000500", "exit": 0}
 
 
-def test_training_that_fails_says_why_and_starts_anew_without_a_checkpoint(
+def test_training_that_fails_says_why_and_starts_over_without_a_checkpoint(
     gpu, job, programs
 ) -> None:
     programs["train"] = """

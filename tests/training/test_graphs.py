@@ -90,18 +90,3 @@ def test_an_evaluation_with_graphs_gives_the_same_answers(
     first = min(batch_size, 24)
     assert sizes <= {first, 1, 2, 4, 8, 16} and first in sizes
     assert len(tapes) == 1 and (batch_size > 5 or tapes[0].replays > 0)
-
-
-@pytest.mark.parametrize(
-    ("busy", "kept"),
-    [
-        ([0, 0, 0], []),
-        ([0, 1, 0, 0], [1]),
-        ([0, 1, 1, 0, 1, 0], [1, 2, 4, 0]),
-        ([1, 1, 1], [0, 1, 2]),  # no idle row to fill up with
-    ],
-)
-def test_idle_rows_fill_up_to_a_power_of_two(busy, kept) -> None:
-    rows = torch.tensor(busy).bool()
-    assert evaluation._rows_to_keep(rows, True).tolist() == kept
-    assert evaluation._rows_to_keep(rows, False).tolist() == [i for i, b in enumerate(busy) if b]

@@ -53,7 +53,7 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(
     whole = start(tmp_path / "whole", max_steps=9, seed=5, **changes)
     whole.train(progress=False)
     start(tmp_path / "parts", max_steps=4, seed=5, **changes).train(progress=False)
-    torch.manual_seed(99)  # nothing hangs on the process's own random state
+    torch.manual_seed(99)  # the process's own random state does not matter
     resumed = start(tmp_path / "parts", resume=True, max_steps=9, seed=5, **changes)
     assert resumed.learner.step == 4
     resumed.train(progress=False)
@@ -67,15 +67,15 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(
     assert torch.equal(a[1]["puzzle_key"], b[1]["puzzle_key"])
 
 
-def test_a_run_that_ends_in_its_warm_up_is_told_once(tmp_path, start, caplog) -> None:
+def test_a_run_that_ends_in_its_warm_up_is_noted_once(tmp_path, start, caplog) -> None:
     assert warmup_note(find_preset("sudoku-4x4").with_max_steps(60)) == (
         "warmup_steps=100 >= max_steps=60: the learning rate never reaches 0.002; "
         "a tenth of the steps would be --learner.warmup-steps 6"
     )
     trainer = start(tmp_path / "run", max_steps=2)  # of a warm-up of 3
     trainer.train(progress=False)
-    (told,) = [r.getMessage() for r in caplog.records if "warmup_steps" in r.getMessage()]
-    assert told.startswith("warmup_steps=3 >= max_steps=2: the learning rate never reaches 0.001;")
+    (note,) = [r.getMessage() for r in caplog.records if "warmup_steps" in r.getMessage()]
+    assert note.startswith("warmup_steps=3 >= max_steps=2: the learning rate never reaches 0.001;")
     assert trainer.learner.learning_rate == pytest.approx(0.001 * 2 / 3)
     caplog.clear()
     trainer = start(tmp_path / "just", max_steps=3)
@@ -85,7 +85,7 @@ def test_a_run_that_ends_in_its_warm_up_is_told_once(tmp_path, start, caplog) ->
     assert warmup_note(find_preset("sudoku-4x4")) is None
 
 
-def test_a_stretched_schedule_is_told_with_its_rates(tmp_path, start) -> None:
+def test_a_stretched_schedule_is_noted_with_its_rates(tmp_path, start) -> None:
     falls = LearnerConfig(
         optimizer="adamw", lr=1e-3, warmup_steps=2, lr_min_ratio=0.1, total_steps=6
     )

@@ -1,4 +1,4 @@
-"""Figures of a comparison: every rule is named, told apart, and drawn where the report has it."""
+"""Figures of a comparison: every rule is named, distinguished, and drawn where the report has it."""
 
 import dataclasses
 

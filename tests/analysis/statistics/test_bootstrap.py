@@ -134,7 +134,7 @@ def test_p_value_by_hand():
     assert two_sided_p(-np.arange(1.0, 100.0)) == pytest.approx(2 / 100)
     assert two_sided_p(np.arange(-1.0, 98.0)) == pytest.approx(2 * 3 / 100)
     assert two_sided_p(np.zeros(9)) == 1
-    assert two_sided_p(np.full(9, 1e-15)) == 1  # rounding is no difference
+    assert two_sided_p(np.full(9, 1e-15)) == 1  # rounding does not count as a difference
     both = two_sided_p(np.stack([np.arange(1.0, 10.0), np.zeros(9)], 1))
     assert both == pytest.approx([0.2, 1.0])
 

@@ -92,7 +92,7 @@ def test_mcnemar_of_many_puzzles_is_that_of_the_normal():
     result = mcnemar(*discordant(half + gap, half - gap))
     z = (2 * gap - 1) / math.sqrt(2 * half)
     assert result.p_value == pytest.approx(math.erfc(z / math.sqrt(2)), rel=1e-3)
-    assert mcnemar(*discordant(5000, 0)).p_value == 0  # 2**-4999 is no double
+    assert mcnemar(*discordant(5000, 0)).p_value == 0  # 2**-4999 is below the doubles
 
 
 def test_holm_by_hand():

@@ -85,7 +85,7 @@ def test_no_validation_no_figures(tmp_path) -> None:
 
 
 def test_figures_belong_to_the_checkpoint(tmp_path) -> None:
-    """Not to steps that a killed run logged after it; and half a line is no line."""
+    """Not to steps that a killed run logged after it; half a line is passed over."""
     run = make_run(tmp_path / "run", validation(40, 0.1), validation(40, 0.2), validation(60, 0.9))
     with run.metrics_file.open("a") as file:
         file.write('{"step": 40, "eval/exact_acc')
