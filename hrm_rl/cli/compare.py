@@ -1,5 +1,6 @@
 """`hrm-rl compare`."""
 
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,6 @@ import tyro
 from hrm_rl.analysis.compare.settings import DEFAULT_COSTS, DEFAULT_POLICIES
 from hrm_rl.cli.options import Device, Dtype, Json, check_counts
 from hrm_rl.cli.output import print_json, show_log
-
-WIDE = 250
-"""Columns of a table without a window to fit."""
 
 
 @dataclass(frozen=True)
@@ -74,37 +72,15 @@ _OWN = ("runs", "out", "json")
 
 def _show(report: dict[str, Any]) -> None:
     """Print the table, its legend, the rules as chosen, and the files written."""
-    from hrm_rl.analysis.compare.table import legend, resolved
+    from hrm_rl.analysis.compare.table import legend, resolved, text
 
-    _print_table(report)
-    for line in legend(report):
-        print(line)
-    print()
+    print(
+        text(report, shutil.get_terminal_size().columns if sys.stdout.isatty() else None),
+        end="\n\n",
+    )
+    print(*legend(report), sep="\n", end="\n\n")
     width = max((len(name) for name, _ in resolved(report)), default=0)
     for name, spec in resolved(report):
         print(f"{name:{width}}  {spec}")
     files = report["files"]
     print(f"\nWritten: {' '.join([files['markdown'], files['json'], *files['figures']])}")
-
-
-def _print_table(report: dict[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from hrm_rl.analysis.compare.table import fitting, table_cells, title
-
-    header, rows = table_cells(report)
-    window = Console().width if sys.stdout.isatty() else WIDE
-    fit = fitting(header, rows, window)
-    table = Table(title=title(report), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.pad_edge, table.collapse_padding = False, True
-    for number, name in enumerate(header[:fit]):
-        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row[:fit])
-    # Wider than any table, so that no cell is shortened.
-    Console(width=max(window, WIDE), highlight=False).print(table)
-    if header[fit:]:
-        missing = ", ".join(header[fit:])
-        print(f"This window is too narrow for: {missing}. They are in compare.md.\n")

@@ -13,7 +13,7 @@ from hrm_rl.analysis.compare import compare as compare_cases
 from hrm_rl.analysis.compare.cases import make_case
 from hrm_rl.analysis.compare.records import Comparison
 from hrm_rl.analysis.compare.settings import DEFAULT_COSTS, DEFAULT_POLICIES, Settings
-from hrm_rl.analysis.compare.trials import check_policy
+from hrm_rl.analysis.compare.trials import Policy, policy_name, rules_by_name
 from hrm_rl.halting import TraceBank, puzzles_hash
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
 
@@ -28,7 +28,7 @@ Source = str | os.PathLike[str] | TraceBank
 
 def compare(
     runs_or_banks: Source | Sequence[Source],
-    policies: Sequence[str] = DEFAULT_POLICIES,
+    policies: Sequence[Policy] = DEFAULT_POLICIES,
     *,
     folder: str | os.PathLike[str] | None = None,
     puzzles: int | None = None,
@@ -37,7 +37,7 @@ def compare(
     costs: Sequence[float] = DEFAULT_COSTS,
     draws: int = 10_000,
     seed: int = 0,
-    baseline: str = "q",
+    baseline: Policy = "q",
     allow_mismatch: bool = False,
     data: Path | None = None,
     device: str = "auto",
@@ -53,7 +53,9 @@ def compare(
 
     Args:
         runs_or_banks: one or several runs (folder or Hub id), banks, or files of banks.
-        policies: specs; NAME:auto is chosen on validation puzzles, LIMIT is the number of segments.
+        policies: specs, rules (any `rule(features) -> bool [B]`), or subclasses of ThresholdRule.
+            NAME:auto and the threshold of a class are chosen on validation puzzles; LIMIT is the number of
+            segments.
         folder: keeps the recordings of runs, which are used again, and learned rules; by default nothing
             is kept.
         puzzles: puzzles of each split; by default 1000 of a run, all of a bank.
@@ -76,14 +78,14 @@ def compare(
     for name, value in (("puzzles", puzzles), ("max_segments", max_segments)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be >= 1, got {value}")
-    settings = Settings(tuple(policies), cost, tuple(costs), draws, seed, baseline, allow_mismatch)
-    for policy in (*settings.policies, settings.baseline):
-        check_policy(policy)
+    *names, base = [policy_name(policy) for policy in (*policies, baseline)]
+    rules = rules_by_name((*policies, baseline))
+    settings = Settings(tuple(names), cost, tuple(costs), draws, seed, base, allow_mismatch)
     kept = None if folder is None else Path(folder)
     if kept is not None:
         _check_folder(kept)
     given = _as_list(runs_or_banks)
-    names = _names(given)
+    labels = _names(given)
     start = time.perf_counter()
 
     def open_source(source: Source, name: str) -> TraceBank:
@@ -101,10 +103,10 @@ def compare(
 
     cases = [
         make_case(name, open_source(source, name), max_segments=max_segments, puzzles=puzzles)
-        for source, name in zip(given, names, strict=True)
+        for source, name in zip(given, labels, strict=True)
     ]
     opening = time.perf_counter() - start
-    found = compare_cases(cases, settings, kept and kept / "rules")
+    found = compare_cases(cases, settings, kept and kept / "rules", rules)
     banks = [
         bank
         if isinstance(source, TraceBank)

@@ -9,8 +9,9 @@ import torch
 
 from hrm_rl import compare
 from hrm_rl.analysis.compare import records
-from hrm_rl.halting import TraceBank
+from hrm_rl.halting import SegmentFeatures, TraceBank
 from hrm_rl.halting.bank.toy import toy_bank
+from hrm_rl.halting.rules import Entropy, Margin, ThresholdRule
 from hrm_rl.model import HRM
 
 FEW = ("--draws", "50", "--costs", "0.01", "--policies")
@@ -72,6 +73,41 @@ def test_the_function_gives_what_the_command_prints(hrm_rl, banks, tmp_path) -> 
     assert loaded.to_dict()["policies"] == said["policies"] and loaded.banks[0].file is None
 
 
+class Gap(ThresholdRule):
+    """The signal of the rule `margin`."""
+
+    def signal(self, features: SegmentFeatures) -> torch.Tensor:
+        return features.margin
+
+
+def test_rules_are_compared_as_their_specs(banks) -> None:
+    def sure(features: SegmentFeatures) -> torch.Tensor:
+        return features.margin >= 0.5
+
+    policies = [Gap, Margin(0.5), sure, "margin:auto", Entropy]
+    found = compare(banks["one"], policies, baseline=sure, draws=50, costs=[0.01])
+    auto, built_in, own, same_auto, entropy = (row.policy for row in found.policies)
+    assert (built_in, entropy) == ("margin:0.5", "entropy:auto")
+    assert own.endswith("sure") and found.settings.baseline == own
+    assert found[auto].mean_segments == found[same_auto].mean_segments
+    assert found[own].exact_accuracy == found[built_in].exact_accuracy
+    assert own in str(found) and "gain: 0 = the best constant" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("policies", "said"),
+    [
+        ([type("Local", (Gap,), {"__qualname__": "f.<locals>.Local"})], "top of a module"),
+        ([dict], "not a ThresholdRule"),
+        ([3], "got 3"),
+        ([lambda features: features.margin > 0, lambda features: features.kl < 1], "two rules"),
+    ],
+)
+def test_policies_that_are_not_rules(banks, policies, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        compare(banks["one"], policies)
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_table_fits_120_columns_and_shortens_nothing(hrm_rl, banks, tmp_path) -> None:
     said = hrm_rl("compare", banks["one"], "--out", tmp_path, "--draws", 50, "--costs", 0.01)
@@ -79,7 +115,7 @@ def test_table_fits_120_columns_and_shortens_nothing(hrm_rl, banks, tmp_path) ->
     table = said.out.split("Chosen on")[0]
     assert max(map(len, table.splitlines())) <= 120 and "…" not in table
     for policy in ("second-order:auto", "calm(confidence)", "recall(q)", "fixed:8"):
-        assert f"\n {policy} " in table
+        assert f"\n{policy} " in table
     assert "confidence:0." in said.out and "compare.md" in said.out
 
 

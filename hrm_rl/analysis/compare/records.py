@@ -195,6 +195,13 @@ class Comparison:
                 return row
         raise KeyError(f"{policy!r}; compared: {', '.join(row.policy for row in self.policies)}")
 
+    def __str__(self) -> str:
+        """The table of `hrm-rl compare` and the explanation of its columns."""
+        from hrm_rl.analysis.compare.table import legend, text
+
+        report = self.to_dict()
+        return "\n".join((text(report), "", *legend(report)))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, ready for JSON; a number that is not finite is None."""
         found = dataclasses.asdict(self)

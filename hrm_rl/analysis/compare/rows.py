@@ -19,7 +19,7 @@ from hrm_rl.analysis.compare.records import (
     WallClock,
 )
 from hrm_rl.analysis.compare.settings import Settings
-from hrm_rl.analysis.compare.trials import Trial, Trials, is_open
+from hrm_rl.analysis.compare.trials import Trial, Trials
 from hrm_rl.analysis.compare.wall_clock import wall_clock
 from hrm_rl.analysis.statistics.bootstrap import percentile_interval, two_sided_p
 from hrm_rl.analysis.statistics.curves import nearest_compute
@@ -130,7 +130,7 @@ def _row(
         never_right=_mean_over_runs(chosen, "never_right"),
         wasted_segments=_mean_over_runs(chosen, "wasted"),
         spec_by_cost={f"{c:g}": [t.spec for t in several] for c, several in at_costs.items()},
-        chosen=is_open(policy),
+        chosen=bool(runs[0].autos(policy)),
         hindsight=chosen[0].needs_future,
         curve=curve,
         iso_accuracy_segments=_iso_accuracy(curve, segments[0], accuracy[0], fixed_accuracy[-1]),

@@ -6,7 +6,7 @@ bootstrap draws runs first and puzzles within them. `hrm_rl.compare` also takes 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from hrm_rl.analysis.compare.rows import AllTrials, policy_rows
 from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.compare.trials import Trials
 from hrm_rl.analysis.statistics.calibration import HaltCalibration, halt_calibration
+from hrm_rl.halting.rules import HaltingRule
 
 
 @contextmanager
@@ -36,7 +37,10 @@ def _one_thread() -> Iterator[None]:
 
 @_one_thread()
 def compare(
-    cases: Sequence[Case], settings: Settings, rules_folder: Path | None = None
+    cases: Sequence[Case],
+    settings: Settings,
+    rules_folder: Path | None = None,
+    rules: Mapping[str, HaltingRule] | None = None,
 ) -> Comparison:
     """Compare policies on recorded runs.
 
@@ -45,6 +49,7 @@ def compare(
         settings: the policies and prices.
         rules_folder: the folder for rules that are fitted here, created if need be; without it they are
             not saved, and their specs name no file.
+        rules: the rules of policies that are not specs, by their names in the settings.
 
     Raises:
         ValueError: a rule is unknown, needs validation puzzles or a feature that a bank lacks, or was
@@ -55,7 +60,9 @@ def compare(
     limit = cases[0].limit
     settings = settings.resolved(limit)
     runs = [
-        Trials(case, rules_folder, settings.seed, settings.cost, settings.allow_mismatch)
+        Trials(
+            case, rules_folder, settings.seed, settings.cost, settings.allow_mismatch, rules or {}
+        )
         for case in cases
     ]
     trials = AllTrials.of(runs, settings)

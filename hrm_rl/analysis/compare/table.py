@@ -41,6 +41,23 @@ def table_cells(report: Report) -> tuple[list[str], list[list[str]]]:
     return header, [[columns[name](row) for name in header] for row in policies]
 
 
+def text(report: Report, width: int | None = None) -> str:
+    """The table with its title, in aligned columns; without the last columns if they do not fit a width."""
+    header, rows = table_cells(report)
+    fit = len(header) if width is None else fitting(header, rows, width)
+    lines = [line[:fit] for line in (header, *rows)]
+    sizes = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = [
+        "  ".join(f"{cell:{'<' if k == 0 else '>'}{sizes[k]}}" for k, cell in enumerate(line))
+        for line in lines
+    ]
+    parts = [title(report), "", aligned[0], "-" * len(aligned[0]), *aligned[1:]]
+    if header[fit:]:
+        missing = ", ".join(header[fit:])
+        parts += ["", f"This window is too narrow for: {missing}. They are in compare.md."]
+    return "\n".join(parts)
+
+
 def fitting(header: list[str], rows: list[list[str]], width: int) -> int:
     """The number of columns, from the left, that fit a window; at least one.
 

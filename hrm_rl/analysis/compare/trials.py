@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,40 @@ from hrm_rl.analysis.statistics.judging import Judgement, best_fixed, judge
 from hrm_rl.halting.bank.replay import Outcome, replay
 from hrm_rl.halting.fit.provenance import check_fitted
 from hrm_rl.halting.fit.tuning import check_spec, resolve, threshold_curve
-from hrm_rl.halting.rules import HaltingRule, needs_of, parts_of, spec_of
+from hrm_rl.halting.rules import HaltingRule, ThresholdRule, auto_spec, needs_of, parts_of, spec_of
 from hrm_rl.halting.rules.learned import LEARNED
-from hrm_rl.halting.rules.spec import parse_rule, parse_tree
+from hrm_rl.halting.rules.spec import Node, parse_rule, parse_tree
+
+Policy = str | HaltingRule | type[ThresholdRule]
+"""A spec, a rule, or the class of a rule whose threshold is chosen on validation puzzles."""
 
 
-def is_open(policy: str) -> bool:
-    """True if a spec has something to choose on validation puzzles. Raises ValueError if it cannot be
-    parsed."""
-    return any(True for _ in parse_tree(policy).autos())
+def policy_name(policy: Policy) -> str:
+    """The spec of a policy, which is its name in a comparison.
+
+    Raises ValueError for a spec that does not parse, a class without a threshold, or what is not a rule.
+    """
+    if isinstance(policy, str):
+        check_spec("oracle" if policy == "hindsight" else policy.replace("LIMIT", "1"))
+        return policy
+    if isinstance(policy, type):
+        return auto_spec(policy)
+    if not callable(policy):
+        raise ValueError(
+            f"a policy is a spec, a rule, or the class of a ThresholdRule; got {policy!r}"
+        )
+    return spec_of(policy)
 
 
-def check_policy(policy: str) -> None:
-    """Raise ValueError if a spec does not parse; nothing is chosen or judged yet."""
-    check_spec(policy.replace("LIMIT", "1"))
+def rules_by_name(policies: Iterable[Policy]) -> dict[str, HaltingRule]:
+    """The policies that are rules, by name. Raises ValueError if two have the same name."""
+    found: dict[str, HaltingRule] = {}
+    for policy in policies:
+        if isinstance(policy, str | type):
+            continue
+        if found.setdefault(policy_name(policy), policy) is not policy:
+            raise ValueError(f"two rules have the name {policy_name(policy)!r}; rename one of them")
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +74,8 @@ class Trials:
     cost: float = 0.01
     """The price at which rules that are slow to train are trained."""
     allow_mismatch: bool = False
+    rules: Mapping[str, HaltingRule] = field(default_factory=dict)
+    """The rules of policies that are not specs."""
     _chosen: dict[tuple[str, float | None], Trial] = field(default_factory=dict)
     _judged: dict[str, Trial] = field(default_factory=dict)
 
@@ -61,7 +83,7 @@ class Trials:
         """The policy at that cost, on which `oracle` and every `auto` depend."""
         if policy == "oracle":
             return self.oracle(cost)
-        autos = list(parse_tree(policy).autos())
+        autos = self.autos(policy)
         if any(node.name in ("sb3", "calm") for node in autos):
             cost = self.cost  # slow to train; chosen by risk instead of cost
         key = policy, cost if autos else None
@@ -71,6 +93,10 @@ class Trials:
             except ValueError as error:
                 raise ValueError(f"{policy} on {self.case.name}: {error}") from error
         return self._chosen[key]
+
+    def autos(self, policy: str) -> list[Node]:
+        """The parts of a policy that are chosen on validation puzzles."""
+        return [] if policy in self.rules else list(parse_tree(policy).autos())
 
     def best_fixed(self, cost: float) -> Trial:
         """The best constant on the validation puzzles, or on the test puzzles if there are none."""
@@ -87,7 +113,7 @@ class Trials:
         A threshold is swept; a learned rule contributes its version at each cost. Empty if there is
         nothing to sweep: CALM is chosen by risk.
         """
-        autos = list(parse_tree(policy).autos())
+        autos = self.autos(policy)
         if not autos or any(node.parts is not None for node in autos):
             return []
         if all(node.name in LEARNED for node in autos):
@@ -98,7 +124,7 @@ class Trials:
 
     def _given(self, policy: str) -> Trial:
         """A rule with nothing to choose. Raises ValueError if a part was fitted on the test puzzles."""
-        rule = parse_rule(policy)
+        rule = self.rules[policy] if policy in self.rules else parse_rule(policy)
         check_fitted(rule, self.case.test, self.allow_mismatch)
         return self._judge(rule, spec_of(rule))
 

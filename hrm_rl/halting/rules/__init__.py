@@ -22,6 +22,7 @@ from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.rules.protocol import (
     HaltingRule,
     Named,
+    auto_spec,
     for_all_rows,
     needs_of,
     parts_of,
@@ -37,6 +38,7 @@ __all__ = [  # and the rules below
     "HaltingRule",
     "Named",
     "ThresholdRule",
+    "auto_spec",
     "for_all_rows",
     "needs_of",
     "parts_of",

@@ -35,11 +35,31 @@ class Named:
     """What may stand between the name and `auto`, of rules with a method `auto`: () for `lsm:auto`."""
 
     def __str__(self) -> str:
-        kind = type(self)
-        built_in = kind.__module__.startswith("hrm_rl.")
-        name = self.name if built_in else f"{kind.__module__}:{kind.__qualname__}"
+        name = name_of(type(self))
         values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
         return f"{name}:{values[0]}" if values else name
+
+
+def name_of(kind: type[Named]) -> str:
+    """The name of a class of rules in specs: `confidence`, or `module:Class` of one from elsewhere."""
+    built_in = kind.__module__.startswith("hrm_rl.")
+    return kind.name if built_in else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def auto_spec(kind: type[Any]) -> str:
+    """The spec that chooses the threshold of a class of rules: `confidence:auto`.
+
+    Raises ValueError if a class has no name that a spec can give.
+    """
+    if not issubclass(kind, Named):
+        raise ValueError(
+            f"{kind.__qualname__} is not a ThresholdRule; give a rule instead of its class"
+        )
+    if "<locals>" in kind.__qualname__:
+        raise ValueError(
+            f"define {kind.__name__} at the top of a module, where its spec can find it"
+        )
+    return f"{name_of(kind)}:auto"
 
 
 def needs_of(rule: HaltingRule) -> frozenset[str]:
