@@ -44,7 +44,7 @@ format: $(READY) ## sort the imports and format the code
 	@$(PY) -m ruff format .
 
 docs: $(READY_DOCS) ## build the site into site/
-	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 	@echo "The site is in site/index.html"
 
 bench: $(READY) ## time the kernels and a training step on this machine

@@ -1,76 +1,106 @@
-"""Draws docs/assets/families.png: a puzzle of every family, with a draft that has most cells right.
+"""Draws docs/assets/environments/NAME.png for every environment with a picture, and docs/assets/families.png.
 
 python docs/families.py
+
+A puzzle is drawn with a draft that has most cells right. families.png shows the families on one sheet.
 """
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from PIL import Image
 
-from hrm_rl.puzzles import IGNORE_LABEL, picture
+import hrm_rl  # noqa: F401  (registers the environments)
+from hrm_rl.puzzles import IGNORE_LABEL, arc, make_family, picture
 
-SHEET = Path(__file__).parent / "assets" / "families.png"
-# Title, module, what generates, what draws beside the dials, and what else generates.
-FAMILIES: list[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
-    ("Sudoku", "sudoku", {"size": 9}, {"cell": 30}, {"extra_givens": 6}),
-    ("Maze", "maze", {"size": 15}, {}, {}),
-    ("Life, 4 steps", "life", {"size": 10, "steps": 4}, {}, {}),
-    ("Lights Out", "lights_out", {"size": 7}, {}, {}),
-    ("Pointer chase", "pointer_chase", {"nodes": 12, "hops": 6, "trajectory": True}, {}, {}),
-    ("Unique 3-SAT", "unique_sat", {"variables": 10}, {}, {}),
-    ("Prefix parity", "prefix_parity", {"length": 48}, {"cell": 24}, {}),
-]
+ASSETS = Path(__file__).parent / "assets"
+# Title, dials, and width of a cell where it is not the family's own.
+FAMILIES: dict[str, tuple[str, dict[str, Any], int | None]] = {
+    "sudoku": ("Sudoku", {"size": 9, "extra_givens": 6}, 30),
+    "maze": ("Maze", {"size": 15}, None),
+    "life": ("Life, 4 steps", {"size": 10, "steps": 4}, None),
+    "lights-out": ("Lights Out", {"size": 7}, None),
+    "pointer-chase": ("Pointer chase", {"nodes": 12, "hops": 6, "trajectory": True}, None),
+    "unique-sat": ("Unique 3-SAT", {"variables": 10}, None),
+    "prefix-parity": ("Prefix parity", {"length": 48}, 24),
+}
 _PANEL = 330  # pixels a picture at most, either way
 _GAP = 28
 _TITLE = 22
 _COLUMNS = 4
 
 
-def panel(
-    title: str, name: str, dials: dict[str, Any], look: dict[str, Any], more: Any
-) -> Image.Image:
-    """One puzzle with a draft that has most cells right and some wrong, under its title."""
-    family = import_module(f"hrm_rl.puzzles.{name}")
-    puzzle = family.generate(1, seed=4, **dials, **more)
+def drawn(name: str, dials: dict[str, Any], cell: int | None) -> Image.Image:
+    """One puzzle with a draft that has most cells right and some wrong."""
+    family = make_family(name, dials)
+    puzzle = family.generate(1, seed=4)
     inputs, labels = puzzle.inputs[0], puzzle.labels[0]
     draft = np.where(labels == IGNORE_LABEL, inputs, labels)
     asked = np.flatnonzero((labels != IGNORE_LABEL) & (labels != inputs))
     tokens = np.unique(labels[asked])
     rng = np.random.default_rng(1)
-    for cell in rng.choice(asked, max(1, len(asked) // 9), replace=False):
-        draft[cell] = (
-            rng.choice(tokens[tokens != labels[cell]]) if len(tokens) > 1 else inputs[cell]
-        )
-    if (
-        name == "maze"
-    ):  # any cell off the path is as wrong as another: leave the path whole but for a gap
+    for wrong in rng.choice(asked, max(1, len(asked) // 9), replace=False):
+        others = tokens[tokens != labels[wrong]]
+        draft[wrong] = rng.choice(others) if len(others) else inputs[wrong]
+    if name == "maze":  # the whole path but for a gap
         draft = labels.copy()
         draft[asked[len(asked) // 2]] = inputs[asked[len(asked) // 2]]
-    drawn = Image.fromarray(family.picture(inputs, draft=draft, labels=labels, **look, **dials))
-    drawn.thumbnail((_PANEL, _PANEL), Image.Resampling.LANCZOS)
-    whole = Image.new("RGB", (_PANEL, _PANEL + 2 * _TITLE), picture.PAPER)
+    return Image.fromarray(family.picture(inputs, draft=draft, labels=labels, cell=cell))
+
+
+def drawn_arc() -> Image.Image:
+    """A pair of an ARC task: the board of the input and that of a draft with three mistakes."""
+    table = arc.ArcTable(arc.augment(arc.load("arc-agi-1"), 0), "training")
+    pair = table.take(slice(36, 37))
+    inputs, labels = pair.inputs[0], pair.labels[0]
+    draft = np.where(labels == IGNORE_LABEL, arc.PAD, labels)
+    colored = np.flatnonzero(labels >= arc.FIRST_COLOR)
+    draft[colored[[90, 216, 342]]] = arc.FIRST_COLOR + 2
+    return Image.fromarray(arc.picture(inputs, draft=draft, labels=labels))
+
+
+def drawn_cue_recall() -> Image.Image:
+    """An episode of cue recall with distractors, up to its query."""
+    env = gym.make("HRM/CueRecall-v0", distractors=3, render_mode="rgb_array")
+    env.reset(seed=1)
+    for _ in range(6):
+        env.step(0)
+    frame = Image.fromarray(np.asarray(env.render()))
+    return frame.resize((2 * frame.width, 2 * frame.height), Image.Resampling.NEAREST)
+
+
+def panel(title: str, board: Image.Image) -> Image.Image:
+    """A picture under its title, on a square."""
     line = picture.text_mask(title, _TITLE)
+    whole = Image.new("RGB", (_PANEL, _PANEL + 2 * _TITLE), picture.PAPER)
     whole.paste(picture.GIVEN, ((_PANEL - line.width) // 2, 0), line)
-    whole.paste(drawn, ((_PANEL - drawn.width) // 2, _TITLE + _GAP // 2))
+    whole.paste(board, ((_PANEL - board.width) // 2, _TITLE + _GAP // 2))
     return whole
 
 
-def main() -> None:
-    panels = [panel(*family) for family in FAMILIES]
+def sheet(panels: list[Image.Image]) -> Image.Image:
+    """All panels, a last row that is not full in the middle."""
     rows = -(-len(panels) // _COLUMNS)
     width, height = (side + _GAP for side in panels[0].size)
-    sheet = Image.new("RGB", (_COLUMNS * width + _GAP, rows * height + _GAP), picture.PAPER)
+    made = Image.new("RGB", (_COLUMNS * width + _GAP, rows * height + _GAP), picture.PAPER)
     for number, drawn in enumerate(panels):
         row, column = divmod(number, _COLUMNS)
-        # A last row that is not full stands in the middle.
         missing = _COLUMNS - min(_COLUMNS, len(panels) - row * _COLUMNS)
-        x = _GAP + column * width + missing * width // 2
-        sheet.paste(drawn, (x, _GAP + row * height))
-    sheet.quantize(128).save(SHEET, optimize=True)
-    print(f"{SHEET}: {sheet.width} x {sheet.height}")
+        made.paste(drawn, (_GAP + column * width + missing * width // 2, _GAP + row * height))
+    return made
+
+
+def main() -> None:
+    boards = {name: drawn(name, dials, cell) for name, (_, dials, cell) in FAMILIES.items()}
+    boards |= {"arc": drawn_arc(), "cue-recall": drawn_cue_recall()}
+    (ASSETS / "environments").mkdir(exist_ok=True)
+    for name, board in boards.items():
+        board.thumbnail((_PANEL, _PANEL), Image.Resampling.LANCZOS)
+        board.quantize(128).save(ASSETS / "environments" / f"{name}.png", optimize=True)
+    panels = [panel(title, boards[name]) for name, (title, _, _) in FAMILIES.items()]
+    sheet(panels).quantize(128).save(ASSETS / "families.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One-way maze: two passages seen whole and walked door by door, a small task in which planning pays."""
+"""One-way maze: walk two passages, seen whole, door by door; a small task in which planning pays."""
 
 from typing import Any
 

@@ -57,7 +57,7 @@ class FamilyData:
     """Family of the puzzles: sudoku (with size and extra_givens), maze, prefix-parity, pointer-chase,
     life, lights-out, unique-sat (with dials); or custom, any puzzles in a dataset folder (data.file)."""
     dials: Mapping[str, Any] = field(default_factory=dict)
-    """Dials of any family but sudoku, by name, as docs/worlds.md has them; the others keep their
+    """Dials of any family but sudoku, by name, as the family's page has them; the others keep their
     defaults. The model's vocab_size and seq_len follow."""
     train_puzzles: int = 1000
     validation_puzzles: int = 256

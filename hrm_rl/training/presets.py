@@ -21,7 +21,8 @@ class Preset:
     learner: LearnerConfig
     data: PuzzleData
     batch_size: int = 256
-    """Parallel environments; each step trains on one segment of each."""
+    """Parallel environments; each step trains on one segment of each. If it is not given, a CPU that would
+    take more than 20 s a step gets a smaller one."""
     max_steps: int = 1000
     """Steps of the run, each one segment of every environment; also optimizer steps with halting_loss q."""
     ema_decay: float = 0.0

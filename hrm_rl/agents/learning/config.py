@@ -39,7 +39,8 @@ class LearnerConfig:
     lr: float = 1e-4
     """Learning rate after warm-up."""
     weight_decay: float = 1.0
-    """Decoupled decay of every weight: each step multiplies it by 1 - lr * weight_decay."""
+    """Decoupled decay of every weight: each step multiplies it by 1 - lr * weight_decay. It bounds the
+    weights, on which the paper rests the stability of its Q-learning."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay rates of the gradient's running mean and mean square."""
     puzzle_emb_lr: float = 1e-4
@@ -58,14 +59,16 @@ class LearnerConfig:
     """What q_continue learns from: `full` (the paper), `every:K`, `subsample:P`, `delayed`, `lambda:L`,
     or `none`, which learns only q_halt and halts where it is > 0. See `hrm_rl.agents.learning.q_targets`."""
     gradient: Gradient = "one-step"
-    """How much of a segment is differentiated: the last L and H call, the last H-cycle, or all."""
+    """How much of a segment is differentiated: one-step (the last L and H call, the paper's approximation),
+    last-cycle (the last H-cycle) or full; memory and time grow in proportion."""
     exploration: Exploration = "step"
     """Draw the segment before which a row may not halt at every step (the reference's code) or once an
     episode (the paper)."""
     gamma: float = 1.0
-    """Discount of the bootstrap target."""
+    """Discount of the bootstrap target, in (0, 1]; with 1, the paper's, only being right counts."""
     segment_cost: float = 0.0
-    """Price of a segment in the bootstrap target; give the environment the same."""
+    """Price of a segment in the bootstrap target, in units of the reward for a right answer; give the
+    environment the same."""
     halting_loss: HaltingName = "q"
     """How stopping is learned: by Q-learning (the paper), or jointly with the answers: `act` (Graves) or
     `ponder` (PonderNet), where episodes run to the limit and each gives one update."""

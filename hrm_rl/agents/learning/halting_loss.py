@@ -89,7 +89,7 @@ class HaltingLoss:
 
 @dataclass(frozen=True)
 class QLearning(HaltingLoss):
-    """Deep Q-learning on every segment; `Learner` computes its losses."""
+    """Deep Q-learning on every segment (HRM, arXiv 2506.21734); `Learner` computes its losses."""
 
     learned = "by Q-learning when to stop"
     card = {"q_target": "Q target", "segment_cost": "segment cost"}  # noqa: RUF012
@@ -123,7 +123,7 @@ class QLearning(HaltingLoss):
 
 @dataclass(frozen=True)
 class ACT(HaltingLoss):
-    """Adaptive computation time: `sum_t w_t L_t + act_cost (N + R)`.
+    """Adaptive computation time (Graves, arXiv 1603.08983): `sum_t w_t L_t + act_cost (N + R)`.
 
     N is the first segment at which the sum of the halting probabilities reaches 1 - act_epsilon, or the
     limit; `w_t = lambda_t` before it, the remainder `w_N = R = 1 - sum_{t<N} lambda_t` at it, and 0 after.
@@ -169,7 +169,7 @@ class ACT(HaltingLoss):
 
 @dataclass(frozen=True)
 class PonderNet(HaltingLoss):
-    """PonderNet: `sum_t p_t L_t + ponder_weight KL(p || prior)`.
+    """PonderNet (arXiv 2107.05407): `sum_t p_t L_t + ponder_weight KL(p, prior)`.
 
     `p_t = lambda_t prod_{j<t} (1 - lambda_j)` for t < M; the last segment takes the probability left over,
     `p_M = prod_{j<M} (1 - lambda_j)`. The prior is the geometric distribution of rate `ponder_prior` on

@@ -85,7 +85,10 @@ def train_sb3(
     """Learn a rule by Stable-Baselines3 on HRM/Halting-v0 over a bank, in less than a minute on one core.
 
     Args:
-        bank, cost, seed, pooled: as in `train_pqn`.
+        bank: as in `train_pqn`.
+        cost: as in `train_pqn`.
+        seed: as in `train_pqn`.
+        pooled: as in `train_pqn`.
         algo: `dqn`, `ppo`, `a2c`, or `qrdqn` (from sb3-contrib).
         total_steps: steps of the environments, counted over all rows; by default set by the algorithm.
         settings: of the algorithm; they override those in `SB3`.

@@ -51,7 +51,9 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
         start: the fresh carry, the same for every observation: "drawn" as in the paper, or "zero", which
             also starts the summary's embedding at zero; that still learns. From "zero" the features differ
             more between observations at first.
-        kinds, patch_size, max_tokens: as in `ObsTokenizer`.
+        kinds: as in `ObsTokenizer`.
+        patch_size: as in `ObsTokenizer`.
+        max_tokens: as in `ObsTokenizer`.
         normalize_images: the policy's setting of this name: whether SB3 divides pictures by 255.
         core: other fields of `CoreConfig`: H_cycles, L_cycles, H_layers, L_layers, num_heads, ...
 

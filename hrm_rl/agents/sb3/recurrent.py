@@ -56,16 +56,22 @@ class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
     With many tokens in an observation, `tokens` keeps the state small.
 
     Args:
-        observation_space, action_space: of the environment.
+        observation_space: of the environment.
+        action_space: of the environment.
         lr_schedule: learning rate, from the algorithm.
         net_arch: layers of the heads after the cell; by default none for the actor, one of 64 for
             the critic.
         ortho_init: orthogonal weights in the heads, small ones for the actions; never in the tokenizer and
             the core.
         hidden_size: width D of the tokens; by default the config's, else 64.
-        segments, carry, through_time, config: as in `HRMCell`.
+        segments: as in `HRMCell`.
+        carry: as in `HRMCell`.
+        through_time: as in `HRMCell`.
+        config: as in `HRMCell`.
         tokens: tokens of the state; None keeps the state of all the observation's tokens. See `HRMCell`.
-        kinds, patch_size, max_tokens: as in `ObsTokenizer`.
+        kinds: as in `ObsTokenizer`.
+        patch_size: as in `ObsTokenizer`.
+        max_tokens: as in `ObsTokenizer`.
         kwargs: other arguments of sb3-contrib's RecurrentActorCriticPolicy, such as `optimizer_kwargs`.
 
     Raises:

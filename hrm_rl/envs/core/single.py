@@ -32,6 +32,16 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
     Renders as text (`render_mode="ansi"`) and, if its puzzle has a picture, as an array of pixels
     (`"rgb_array"`, uint8 [H, W, 3], of one shape for all steps); `metadata` of the instance lists its modes.
     `show_q` puts an agent's Q values into the picture.
+
+    Args:
+        source: the puzzles.
+        halt_max_steps: see `EpisodeSettings`.
+        segment_cost: see `EpisodeSettings`.
+        checker: see `EpisodeSettings`.
+        flat_action: take one array of S tokens and `halt` as an action, instead of a dictionary.
+        drawer: draws a puzzle as text.
+        picture: draws a puzzle as an image.
+        render_mode: "ansi" or "rgb_array"; None draws nothing.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's form)

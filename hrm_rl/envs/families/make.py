@@ -5,12 +5,15 @@
 
 A family's class documents its puzzles, tokens, dials and rating. All environments share the rest:
 
-Observation: Dict(inputs Box[S], draft Box[S], puzzle_identifiers, segment); draft = inputs and segment = 0
-after a reset.
-Action: Dict(answer MultiDiscrete[V] * S, halt Discrete(2)); the answer is the new draft.
-Reward: `segment_cost` is subtracted at every step; a right answer at the end pays 1. With checker="exact"
-the stored answer is right, with "valid" any right answer.
-End: the episode terminates when the agent halts or at `halt_max_steps`; its draft is then judged.
+Observation: `Dict`: `inputs` and `draft`, `Box` [S] of tokens below the vocabulary's size V;
+`puzzle_identifiers`; and `segment`, the segments run. After a reset the draft is the puzzle.
+Action: `Dict`: `answer`, `MultiDiscrete` [V] * S, the new draft; and `halt`, `Discrete(2)`.
+Reward: `segment_cost` is subtracted at every step; a right answer at the end pays 1. With `checker="exact"`
+the stored answer is right, with `"valid"` any right answer.
+End: the episode terminates when the agent halts or after `halt_max_steps` segments; its draft is then judged.
+It is never truncated.
+Info: `labels` (-100 in cells that are not judged), `rating` and `puzzle_key` of the puzzle; after a step
+`correct`, `valid`, `cell_accuracy`, `segments`, `first_correct_segment`, `forced` and `is_success` too.
 """
 
 import dataclasses

@@ -1,12 +1,16 @@
-"""`HRM/Halting-v0`: optimal stopping of a model's reasoning, as an environment.
+"""Halting: decide when a model stops reasoning, as an environment.
 
-A model reasons about a puzzle segment by segment. The agent observes the features of each segment
-(`hrm_rl.halting.vector.FEATURE_NAMES`: q_halt, confidence, change, ...) and continues (0) or halts (1). An
-episode returns 1 if the draft it halts with is right, minus `segment_cost` for every segment.
+A model reasons about a puzzle segment by segment, and the agent sees what each segment showed. Halting does
+not change the model's states, so the model may be a recording: a trace bank, by default a small synthetic one
+whose best return is known (`hrm_rl.halting.bank.toy`). Or the model runs live: an agent on the puzzles of a
+source.
 
-Halting does not change the model's states, so the model may be a recording: a trace bank, by default a
-small synthetic one whose best return is known (`hrm_rl.halting.bank.toy`). Or the model runs live: an agent
-on the puzzles of a source.
+Observation: the features of the last segment (`hrm_rl.halting.vector.FEATURE_NAMES`: q_halt, confidence,
+change, ...), float32 [F]; `reset` runs the first segment.
+Action: continue (0) or halt (1).
+Reward: `segment_cost` is subtracted for every segment; a right draft at the end pays 1. So the return is
+right - segment_cost * segments.
+End: the agent halts, or the last segment is reached, where either action submits the draft.
 """
 
 import os

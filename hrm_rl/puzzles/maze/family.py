@@ -32,13 +32,16 @@ class Maze(Family):
     """Maze: find a shortest path from S to G.
 
     Without `perfect`, walls stand at random, a share of 36 to 42 % of all cells, and a maze is kept if its
-    shortest path has `min_path` moves or more, as in Maze-Hard. Such mazes have very many shortest paths
-    (10^6 and more at 30x30), and the label is one of them, so an answer may be valid without being exact.
-    `perfect` mazes are corridors carved depth first, in which the shortest path is the only path; `braid`
-    opens dead ends, which makes loops.
+    shortest path has `min_path` moves or more, as in Maze-Hard (111 at 30x30). Such mazes have very many
+    shortest paths (10^6 and more at 30x30), and the label is one of them, so an answer may be valid without
+    being exact. `perfect` mazes are corridors carved depth first, in which the shortest path is the only
+    path; every dead end that `braid` opens makes a loop.
 
     Goal and start are the farthest cell from a random one and the farthest from that. The label's path is
     the one that takes, from every cell, the first of up, left, right, down that leads nearer to the goal.
+
+    The environment's info also has `path_excess`: 0 for a shortest path, n for a path that is n moves too
+    long, -1 for an answer that draws no single path from start to goal.
 
     Tokens: PAD = 0 (in no maze), WALL = 1, SPACE = 2, START = 3, GOAL = 4, and PATH = 5 in answers, on every
     cell between start and goal; size x size cells in reading order.

@@ -1,0 +1,85 @@
+"""The documentation: its generated pages and tables, and how long it may be."""
+
+import dataclasses
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import gymnasium as gym
+import pytest
+
+from hrm_rl.puzzles import FAMILIES, find_family
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="runs in a checkout of the repository")
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    """docs/hooks.py, as mkdocs loads it; it needs no mkdocs until a site is built."""
+    sys.path.insert(0, str(DOCS))
+    try:
+        import hooks
+    finally:
+        sys.path.remove(str(DOCS))
+    return hooks
+
+
+@pytest.fixture(scope="module")
+def generated(hooks: ModuleType) -> dict[str, str]:
+    return hooks.environment_pages.pages()
+
+
+def test_every_family_has_a_page_with_each_dial(generated: dict[str, str]) -> None:
+    for name in FAMILIES:
+        page = generated[f"environments/{name}.md"]
+        dials = re.findall(r"^\| `(\w+)` \|", page.partition("## Dials")[2], re.MULTILINE)
+        assert dials == [field.name for field in dataclasses.fields(find_family(name))]
+        assert f"../assets/environments/{name}.png" in page
+        assert (DOCS / "assets" / "environments" / f"{name}.png").stat().st_size < 30_000
+
+
+def test_every_environment_is_in_the_gallery_and_in_the_navigation(
+    generated: dict[str, str],
+) -> None:
+    gallery = generated["environments/index.md"]
+    assert [i for i in gym.registry if i.startswith("HRM/") and f"`{i}`" not in gallery] == []
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [path for path in generated if path not in navigation] == []
+
+
+def test_no_cell_of_a_generated_table_is_empty_but_a_range_or_a_picture(
+    generated: dict[str, str],
+) -> None:
+    for path, page in generated.items():
+        rows = [line for line in page.splitlines() if re.match(r"\| `\w+` \|", line)]
+        assert rows and [row for row in rows if row.endswith("|  |")] == [], path
+
+
+def test_an_unknown_table_fails_the_build(hooks: ModuleType) -> None:
+    for mark, words in (
+        ("rulez", "a.md: unknown table 'rulez'; known: rules"),
+        ("settings weather", "unknown settings 'weather'; known: model"),
+        ("rules model", "a.md: table 'rules model'"),
+        ("text hrm_rl.nothing", "No module named"),
+    ):
+        with pytest.raises(ValueError) as error:
+            hooks.fill_tables(f"Text\n\n<!-- table: {mark} -->\n", "a.md")
+        assert words in str(error.value)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_mark_is_filled(page: Path, hooks: ModuleType) -> None:
+    filled = hooks.fill_tables(page.read_text(encoding="utf-8"), page.name)
+    assert not re.search(r"<!--\s*table", filled)
+
+
+def test_the_table_of_rules_has_each_of_them(hooks: ModuleType) -> None:
+    from hrm_rl.halting.rules.spec import KNOWN
+
+    rules = re.findall(r"^\| `([\w-]+)", hooks.TABLES["rules"](), re.MULTILINE)
+    assert rules == list(KNOWN)
