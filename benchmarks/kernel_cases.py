@@ -12,13 +12,12 @@ from torch import Tensor
 from hrm_rl.kernels import dispatch
 from hrm_rl.kernels.fused import linear as fused_linear
 from hrm_rl.kernels.fused.block import fused_blocks
-from hrm_rl.kernels.fused.linear import Deferred
 from hrm_rl.kernels.rms_norm import add_rms_norm, rms_norm
 from hrm_rl.kernels.rope import rope, rotate
 from hrm_rl.kernels.stablemax import stablemax_cross_entropy
 from hrm_rl.kernels.swiglu import swiglu
 from hrm_rl.model.layers import rotary_tables
-from hrm_rl.model.recurrence import BlockWeights, block
+from hrm_rl.model.recurrence import BlockWeights
 
 EPS = 1e-5
 LAYERS = 4
@@ -60,12 +59,8 @@ def make_case(batch: int, tokens: int, width: int, device: str, dtype: torch.dty
         return (torch.randn(outputs, inputs, device=device) * inputs**-0.5).to(dtype)
 
     inner = -(-round(width * 8 / 3) // 256) * 256
-    weights = BlockWeights(
-        matrix(3 * width, width),
-        matrix(width, width),
-        matrix(2 * inner, width),
-        matrix(width, inner),
-    )
+    shapes = ((3 * width, width), (width, width), (2 * inner, width), (width, inner))
+    weights = BlockWeights(*(matrix(*shape) for shape in shapes))
     rotary = rotary_tables(tokens, 64, 10000.0).to(device)
     return Case(batch, tokens, width // 64, weights, rotary)
 
@@ -83,11 +78,11 @@ class Pair:
 
 
 def products(case: Case) -> Iterator[Pair]:
-    """The three kernels that end a product, one of them at two shapes. Forward only."""
-    module, w, tokens, heads = _launches(case.rotary.device), case.weights, case.tokens, case.heads
+    """The three kernels fused with a product, one of them at two shapes. Forward only."""
+    kernel = partial(launch_of, device=case.rotary.device)
+    w, tokens, heads = case.weights, case.tokens, case.heads
     h = case.random(case.width)
     squares = h.float().square().sum(-1)[None]
-    # Without rms_norm, whose kernel may be the one that fails.
     normed = (h.float() * (h.float().square().mean(-1, keepdim=True) + EPS).rsqrt()).to(h.dtype)
 
     def qkv() -> tuple[Tensor, ...]:
@@ -104,13 +99,13 @@ def products(case: Case) -> Iterator[Pair]:
 
     yield Pair(
         "qkv_rope",
-        partial(module.qkv_rope, h, squares, w.qkv, case.rotary, tokens, heads, EPS),
+        partial(kernel("qkv_rope"), h, squares, w.qkv, case.rotary, tokens, heads, EPS),
         qkv,
         partial(F.linear, normed, w.qkv),
     )
     yield Pair(
         "gate_up_swiglu",
-        partial(module.gate_up_swiglu, h, squares, w.gate_up, EPS),
+        partial(kernel("gate_up_swiglu"), h, squares, w.gate_up, EPS),
         gated,
         partial(F.linear, normed, w.gate_up),
     )
@@ -118,15 +113,15 @@ def products(case: Case) -> Iterator[Pair]:
         a = case.random(weight.shape[1])
         yield Pair(
             name,
-            partial(module.linear_residual, a, weight, h, squares, EPS),
+            partial(kernel("linear_residual"), a, weight, h, squares, EPS),
             partial(added, a, weight),
             partial(F.linear, a, weight),
         )
 
 
 def row_kernels(case: Case) -> Iterator[Pair]:
-    """The row kernels, forward and backward. HRM_KERNELS decides which one a front runs, so both
-    sides are the same function."""
+    """The row kernels, forward and backward. HRM_KERNELS chooses the implementation, so both sides are the
+    same function."""
     rows = case.batch * case.tokens
     labels = torch.randint(VOCABULARY, (rows,), device=case.rotary.device)
     q, k = (case.random(case.width).view(case.batch, case.tokens, case.heads, -1) for _ in range(2))
@@ -145,7 +140,7 @@ def _forward_and_backward(run: Callable[..., Any], leaves: list[Tensor]) -> Work
 
     def both() -> Any:
         outputs = _tuple(run(*leaves))
-        if not grads:  # at the first call, so that a kernel which fails fails in a row of its own
+        if not grads:  # at the first call, so that a failing kernel fails in its own row
             grads.extend(torch.ones_like(y) for y in outputs)
         return torch.autograd.grad(outputs, leaves, grads)
 
@@ -166,33 +161,13 @@ def module_call(case: Case, one: Callable[..., Tensor]) -> tuple[Work, Work]:
     return partial(fused_blocks, x, blocks, case.rotary, case.heads, EPS), stacked
 
 
-plain_block = block
-
-
 def _tuple(y: Any) -> tuple[Tensor, ...]:
     return y if isinstance(y, tuple) else (y,)
 
 
-def _launches(device: torch.device) -> Any:
-    """The kernels; on a device without Triton, their eager twins with the same arguments."""
+def launch_of(name: str, device: torch.device) -> Callable[..., Any]:
+    """A fused kernel; on a device without Triton its eager twin, which ignores `tile`."""
     if dispatch.backend(device) == "triton":
-        from hrm_rl.kernels.fused import launch as fused_launch
-
-        return fused_launch
-    return _Twins
-
-
-class _Twins:
-    @staticmethod
-    def qkv_rope(h: Tensor, squares: Tensor, *rest: Any, tile: Any = None) -> Tensor:
-        return fused_linear.qkv_rope_eager(Deferred(h, squares), *rest)
-
-    @staticmethod
-    def gate_up_swiglu(h: Tensor, squares: Tensor, *rest: Any, tile: Any = None) -> Tensor:
-        return fused_linear.gate_up_swiglu_eager(Deferred(h, squares), *rest)
-
-    @staticmethod
-    def linear_residual(
-        a: Tensor, weight: Tensor, h: Tensor, squares: Tensor, eps: float, tile: Any = None
-    ) -> Deferred:
-        return fused_linear.linear_residual_eager(a, weight, Deferred(h, squares), eps)
+        return getattr(dispatch.triton_form("fused.launch"), name)
+    eager = getattr(fused_linear, f"{name}_eager")
+    return lambda *arguments, tile=None: eager(*arguments)

@@ -1,4 +1,4 @@
-"""Time the Triton kernels on a GPU, to see which are worth keeping.
+"""Time the Triton kernels on a GPU against PyTorch's own operations and torch.compile.
 
     python benchmarks/kernels.py [--shape 768x82 ...] [--rounds 7] [--sweep] > rows.jsonl
 
@@ -8,9 +8,9 @@ their `spread` (least and most). The two sides run alternately. The rows:
 
     NAME.*.eager      a kernel against PyTorch's own operations for the same work
     NAME.*.compiled   against torch.compile of them: a fusion is kept from 1.05 on
-    NAME.*.matmul     against the bare product of the same shape (cuBLAS), which does less
+    NAME.*.matmul     against the plain product of the same shape (cuBLAS), which does less
     module.*          a whole gradient-free call of four blocks, also both in CUDA graphs
-    tile.*            --sweep: another tile size against the one that fused_tiles chooses
+    tile.*            --sweep: another tile size against the one that `fused.tiles` chooses
 
 A row that fails holds `name` and `error`; the others still run unless the device is lost, and the exit code
 is 1.
@@ -38,13 +38,14 @@ from kernel_cases import (
     Work,
     make_case,
     module_call,
-    plain_block,
     products,
     row_kernels,
 )
 
 from hrm_rl.bench.timing import ratio_row
 from hrm_rl.kernels import dispatch
+from hrm_rl.kernels.fused.tiles import Tile
+from hrm_rl.model.recurrence import block
 
 # Duration of one side of a round in seconds: long beside the clock's resolution and a launch.
 ROUND_SECONDS = 0.02
@@ -60,7 +61,7 @@ class Bench:
     dry: bool = False
 
     def rows(self, case: Case, sweep: bool) -> Iterator[dict[str, Any]]:
-        # The last row left the other side's mode, under which ours would be the kernels' eager twins.
+        # The last row left the other side's mode.
         os.environ[dispatch.VARIABLE] = self.modes[0]
         with torch.no_grad():
             for pair in products(case):
@@ -81,9 +82,9 @@ class Bench:
 
     def _module(self, case: Case) -> Iterator[dict[str, Any]]:
         name = f"module.{case.name}"
-        ours, eager = module_call(case, plain_block)
+        ours, eager = module_call(case, block)
         yield self._row(f"{name}.eager", lambda: (ours, eager), "eager")
-        _, compiled = module_call(case, self._compiled(plain_block))
+        _, compiled = module_call(case, self._compiled(block))
         yield self._row(f"{name}.compiled", lambda: (ours, compiled), "compiled")
         if case.rotary.is_cuda:
             yield self._row(
@@ -94,8 +95,6 @@ class Bench:
 
     def _tiles(self, case: Case, pair: Pair) -> Iterator[dict[str, Any]]:
         """Other tiles against the chosen one, except those that do not fit the GPU."""
-        from hrm_rl.kernels.fused.tiles import Tile
-
         for rows, columns, stages in itertools.product((64, 128), (64, 128), (2, 3, 4)):
             tile = Tile(rows, columns, 64, 8 if rows * columns >= 128 * 64 else 4, stages)
             other = partial(pair.ours, tile=tile)
@@ -103,14 +102,14 @@ class Bench:
                 other()
             except (
                 Exception
-            ) as error:  # Triton's OutOfResources; its module differs between versions
+            ) as error:  # Triton's OutOfResources, whose module depends on the version
                 print(f"{tile}: {error}", file=sys.stderr)
                 continue
             name = f"tile.{pair.name}.{case.name}.{rows}x{columns}x{stages}"
             yield self._row(name, partial(tuple, (pair.ours, other)), f"{tile}")
 
     def _compiled(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        torch._dynamo.reset()  # so that no row meets the limit of recompilations
+        torch._dynamo.reset()  # so that no row reaches the limit of recompilations
         return torch.compile(work, dynamic=False, backend="eager" if self.dry else "inductor")
 
     def _row(
@@ -119,8 +118,8 @@ class Bench:
         """Time the two sides that `make` returns; on failure the row holds the error."""
         try:
             return self._timed(name, make, against)
-        except Exception as error:  # of the compilers' many kinds; the other rows still run
-            _wait()  # raises if the device is lost, when all other rows would fail too
+        except Exception as error:  # compilers raise many kinds; the other rows still run
+            _wait()  # raises if the device is lost
             return {"name": name, "error": f"{type(error).__name__}: {error}"[:400]}
 
     def _timed(self, name: str, make: Callable[[], tuple[Work, Work]], against: str) -> Any:

@@ -1,16 +1,12 @@
-"""Fused attention on a GPU: which of PyTorch's kernels, timed once a shape and then kept.
+"""Fused attention on a GPU by the fastest of PyTorch's kernels, timed once a shape.
 
 `scaled_dot_product_attention` has several kernels (cuDNN's, flash, memory-efficient, plain products)
-and picks one by rules that know nothing of the machine. Here each is timed on the first tensors of a
-shape, and the fastest is pinned for that shape, if it beats PyTorch's own pick by a clear margin: so
-noise does not decide. HRM_ATTENTION=torch leaves the pick to PyTorch.
-
-On other devices nothing is timed and PyTorch picks.
+and picks one by rules that do not measure the machine. Here each is timed on the first tensors of a shape,
+and the fastest is pinned for that shape if it beats PyTorch's own pick by a clear margin. On other devices,
+and with HRM_ATTENTION=torch, PyTorch picks.
 """
 
-import functools
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -26,21 +22,21 @@ log = logging.getLogger(__name__)
 
 VARIABLE = "HRM_ATTENTION"
 MODES = ("auto", "torch")
-# How many times faster than PyTorch's own pick a kernel has to be.
+# A pinned kernel is at least this many times faster than PyTorch's own pick.
 WORTH_PINNING = 1.05
-# PyTorch falls back on plain products by itself where no other takes the tensors.
+# Without plain products, which PyTorch takes by itself where no other kernel applies.
 CANDIDATES = (
     SDPBackend.CUDNN_ATTENTION,
     SDPBackend.FLASH_ATTENTION,
     SDPBackend.EFFICIENT_ATTENTION,
 )
 _REPEATS, _ROUNDS = 10, 3
-# The first PyTorch whose torch.compile was seen to trace a pinned kernel; an older one may not.
+# The oldest PyTorch tested whose torch.compile traces a pinned kernel.
 _TRACES_PINNED = (2, 13)
 
 
 class Shape(NamedTuple):
-    """All that a choice hangs on."""
+    """Everything that a choice depends on."""
 
     device: torch.device
     dtype: torch.dtype
@@ -49,15 +45,7 @@ class Shape(NamedTuple):
     tokens: int
     head_dim: int
     gradient: bool
-    """Whether the backward pass is to come, and counts."""
-
-
-def mode() -> str:
-    """The value of HRM_ATTENTION. Raises ValueError for one that is none of `MODES`."""
-    value = os.environ.get(VARIABLE, "auto")
-    if value not in MODES:
-        raise ValueError(f"{VARIABLE} must be one of {', '.join(MODES)}; got {value!r}")
-    return value
+    """Whether a backward pass follows and is timed too."""
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -71,7 +59,7 @@ def _attention_on_gpu(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     gradient = torch.is_grad_enabled() and q.requires_grad
     pinned = None
     if not _all_kernels_allowed():
-        return F.scaled_dot_product_attention(q, k, v)  # a choice of the caller's, which stands
+        return F.scaled_dot_product_attention(q, k, v)  # the caller has chosen
     if not torch.compiler.is_compiling() or _has_static_shape(q):
         rows, heads, tokens, head_dim = q.shape
         pinned = _pinned(q.device, q.dtype, rows, heads, tokens, head_dim, gradient)
@@ -83,7 +71,7 @@ def _attention_on_gpu(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 @dispatch.constant_when_traced
 def _all_kernels_allowed() -> bool:
-    """False where the caller has ruled some out, by `sdpa_kernel` or PyTorch's switches."""
+    """False if the caller has disabled some, by `sdpa_kernel` or PyTorch's switches."""
     backends = torch.backends.cuda
     return (
         backends.flash_sdp_enabled()
@@ -94,7 +82,7 @@ def _all_kernels_allowed() -> bool:
 
 
 def _has_static_shape(q: Tensor) -> bool:
-    """Whether torch.compile traces for these very sizes; for sizes left open PyTorch picks."""
+    """Whether torch.compile traces for fixed sizes; for dynamic sizes PyTorch picks."""
     if torch_version() < _TRACES_PINNED:
         return False
     from torch.fx.experimental.symbolic_shapes import has_static_value
@@ -113,12 +101,12 @@ def _pinned(
     head_dim: int,
     gradient: bool,
 ) -> SDPBackend | None:
-    """The kernel for a shape; None is PyTorch's pick. Times where it is asked for the first time.
+    """The kernel for a shape, timed at its first use; None is PyTorch's pick.
 
-    While a CUDA graph is recorded nothing can be timed: a shape met there first is PyTorch's, and is
-    timed when it is met again outside.
+    Nothing can be timed while a CUDA graph is recorded: there PyTorch picks for a new shape, which is
+    timed at its next use outside.
     """
-    if mode() == "torch" or torch.are_deterministic_algorithms_enabled():
+    if dispatch.mode(VARIABLE, MODES) == "torch" or torch.are_deterministic_algorithms_enabled():
         return None
     shape = Shape(device, dtype, rows, heads, tokens, head_dim, gradient)
     if shape not in _choices:
@@ -141,35 +129,37 @@ def choose(
 ) -> SDPBackend | None:
     """The fastest kernel for a shape, or None where PyTorch's pick is as good.
 
-    `timer(shape, backend)` gives seconds, None where the kernel does not take the shape; with backend
-    None it times PyTorch's pick. Without that there is nothing to compare with, and nothing is pinned.
+    `timer(shape, backend)` returns seconds, or None if the kernel does not support the shape; backend None is
+    PyTorch's pick. If that cannot be timed, nothing is pinned.
     """
     own = timer(shape, None)
     if own is None:
-        _tell(f"attention kernels cannot be timed on {shape.device}: PyTorch picks them")
+        dispatch.warn_once(
+            f"attention kernels cannot be timed on {shape.device}: PyTorch picks them"
+        )
         return None
     times = {backend: timer(shape, backend) for backend in CANDIDATES}
     known = {backend: t for backend, t in times.items() if t is not None}
     best = min(known, key=lambda backend: known[backend], default=None)
     if best is None or known[best] * WORTH_PINNING > own:
         best = None
-    told = ", ".join(f"{backend.name} {1e6 * t:.0f}" for backend, t in known.items())
+    timed = ", ".join(f"{backend.name} {1e6 * t:.0f}" for backend, t in known.items())
     log.info(
         "attention of %s: %s (microseconds: PyTorch's pick %.0f, %s)",
         "x".join(map(str, shape[2:6])) + (" with gradient" if shape.gradient else ""),
         best.name if best else "PyTorch's pick",
         1e6 * own,
-        told,
+        timed,
     )
     return best
 
 
 def seconds(shape: Shape, backend: SDPBackend | None) -> float | None:
-    """Seconds of one attention on a GPU (and its backward, where that is to come): the best of a few
-    rounds between CUDA events. None where the kernel refuses, or the memory does not suffice."""
+    """Seconds of one attention on a GPU, with its backward pass if the shape has one: the best of a few
+    rounds between CUDA events. None if the kernel refuses or memory runs out."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch warns of every reason to refuse
+            warnings.simplefilter("ignore")  # PyTorch warns about every reason to refuse
             work = attention_work(shape, backend)
             for _ in range(3):
                 work()
@@ -180,8 +170,8 @@ def seconds(shape: Shape, backend: SDPBackend | None) -> float | None:
 
 
 def attention_work(shape: Shape, backend: SDPBackend | None) -> Callable[[], None]:
-    """One attention to be timed, on tensors laid out as a block has them: views of one projection."""
-    generator = torch.Generator(shape.device).manual_seed(0)  # leaves the program's own draws alone
+    """One attention to time, on tensors laid out as in a block: views of one projection."""
+    generator = torch.Generator(shape.device).manual_seed(0)  # not the program's global one
     joint = torch.randn(
         (shape.rows, shape.tokens, 3 * shape.heads, shape.head_dim),
         generator=generator,
@@ -216,9 +206,3 @@ def _round(work: Callable[[], None]) -> float:
     end.record()
     end.synchronize()
     return start.elapsed_time(end) / 1000 / _REPEATS
-
-
-@functools.cache
-def _tell(message: str) -> None:
-    """Logs a message the first time it comes up."""
-    log.warning(message)

@@ -1,17 +1,20 @@
-"""Which implementation of a kernel runs: Triton on CUDA, the eager twin elsewhere.
+"""The choice of a kernel's implementation: Triton on CUDA, the eager twin elsewhere.
 
-The environment variable HRM_KERNELS decides: `auto` (the default), `eager`, or `triton`, which refuses
-to run anything else. Without a GPU, `triton` runs in Triton's interpreter (TRITON_INTERPRET=1, set
-before the program starts): for tests, since it is thousands of times slower.
+The environment variable HRM_KERNELS is `auto` (the default), `eager`, or `triton`, which refuses to run
+anything else. Without a GPU, `triton` runs in Triton's interpreter (TRITON_INTERPRET=1, set before the
+program starts): for tests, as it is thousands of times slower.
 """
 
 import functools
 import logging
 import os
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import Any, Literal, TypeVar, cast
 
 import torch
+from torch import Tensor
 
 Backend = Literal["eager", "triton"]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -23,11 +26,14 @@ OLDEST_TRITON = (3, 2)
 log = logging.getLogger(__name__)
 
 
-def mode() -> str:
-    """The value of HRM_KERNELS. Raises ValueError for one that is none of `MODES`."""
-    value = os.environ.get(VARIABLE, "auto")
-    if value not in MODES:
-        raise ValueError(f"{VARIABLE} must be one of {', '.join(MODES)}; got {value!r}")
+def mode(variable: str = VARIABLE, modes: tuple[str, ...] = MODES) -> str:
+    """The value of an environment variable that is one of `modes`, by default the first.
+
+    Raises ValueError for any other value.
+    """
+    value = os.environ.get(variable, modes[0])
+    if value not in modes:
+        raise ValueError(f"{variable} must be one of {', '.join(modes)}; got {value!r}")
     return value
 
 
@@ -37,52 +43,51 @@ def interpreting() -> bool:
 
 
 def backend(device: torch.device) -> Backend:
-    """What runs on `device`.
+    """The implementation that runs on `device`.
 
-    `auto` falls back to eager, with one log line where a GPU is left idle by it. Raises ValueError
-    where `triton` was asked for and cannot run, saying why, and for an unknown mode.
+    `auto` falls back to eager, on a GPU with one log line. Raises ValueError, with the reason, if the mode is
+    `triton` and Triton cannot run, and for an unknown mode.
     """
-    asked = mode()
-    if asked == "eager":
+    wanted = mode()
+    if wanted == "eager":
         return "eager"
-    obstacle = _obstacle(device, interpreting() and asked == "triton")
+    obstacle = _obstacle(device, interpreting() and wanted == "triton")
     if obstacle is None:
         return "triton"
-    if asked == "triton":
+    if wanted == "triton":
         raise ValueError(f"{VARIABLE}=triton cannot run here: {obstacle}; set {VARIABLE}=auto")
     if device.type == "cuda":
-        _tell(f"eager kernels on {device}: {obstacle}")
+        warn_once(f"eager kernels on {device}: {obstacle}")
     return "eager"
 
 
 def constant_when_traced(function: Function) -> Function:
-    """A decorator: torch.compile calls the function once, while it traces, and keeps its answer.
+    """A decorator: torch.compile calls the function once, while it traces, and keeps the result.
 
-    What torch.compiler.assume_constant_result does, without its import of all of torch._dynamo, which
-    takes longer than all else that `import hrm_rl.model` loads.
+    The same as torch.compiler.assume_constant_result without importing torch._dynamo, which takes longer than
+    everything else that `import hrm_rl.model` loads.
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
 
 
 def uses_triton(device: torch.device) -> bool:
-    """What a kernel's front asks; also answers while torch.compile traces.
+    """Whether a kernel on `device` runs in Triton; also while torch.compile traces.
 
-    Under torch.compile, `auto` means eager: Inductor makes the same fused kernel from the eager
-    twin and can fuse it with what stands around it, which it cannot do with a kernel of ours.
-    `triton` keeps ours there too. The answer is part of the compiled code: changing HRM_KERNELS
-    afterwards changes nothing in it.
+    Under torch.compile, `auto` means eager: Inductor makes the same fused kernel from the eager twin and can
+    fuse it with its surroundings. `triton` keeps our kernels there too. The result is part of the compiled
+    code: changing HRM_KERNELS afterwards has no effect on it.
     """
     if torch.compiler.is_compiling():
         return _uses_triton_compiled(device)
     return backend(device) == "triton"
 
 
-def runs_in_few_passes(x: torch.Tensor) -> bool:
-    """Whether a kernel's front should take the form that goes over memory less often, written for a CPU.
+def runs_in_few_passes(x: Tensor) -> bool:
+    """Whether a kernel on a CPU takes the form with fewer passes over memory.
 
-    In float32 and float64; not while torch.compile traces, which fuses by itself, nor under torch.func,
-    which cannot see through a hand-written backward pass. HRM_KERNELS=eager keeps the formulas.
+    True in float32 and float64; not while torch.compile traces, which fuses by itself, nor under torch.func,
+    which cannot differentiate a hand-written backward pass. HRM_KERNELS=eager keeps the formulas.
     """
     return (
         x.device.type == "cpu"
@@ -127,6 +132,38 @@ def _triton_version() -> tuple[int, ...] | None:
 
 
 @functools.cache
-def _tell(message: str) -> None:
-    """Logs a message the first time it comes up."""
+def warn_once(message: str) -> None:
+    """Log a warning the first time its message comes up."""
     log.warning(message)
+
+
+def triton_form(module: str) -> ModuleType:
+    """A module of hrm_rl.kernels that launches Triton kernels; imported on use, since it needs triton."""
+    return import_module(f"hrm_rl.kernels.{module}")
+
+
+def operator(
+    name: str, launch: str, fake: Callable[..., Any], mutates: tuple[str, ...] = ()
+) -> Callable[[Function], Any]:
+    """A decorator: the eager function as the operator `hrm_rl::NAME`, which torch.compile does not open.
+
+    Args:
+        name: of the operator.
+        launch: its Triton form, as `MODULE.FUNCTION` of hrm_rl.kernels; runs where Triton does.
+        fake: makes empty results of the right shapes and dtypes.
+        mutates: names of the arguments changed in place.
+    """
+    module, function = launch.rsplit(".", 1)
+
+    def register(eager: Function) -> Any:
+        @functools.wraps(eager)  # torch reads the schema from its signature
+        def run(first: Tensor, *rest: Any) -> Any:
+            if backend(first.device) == "triton":
+                return getattr(triton_form(module), function)(first, *rest)
+            return eager(first, *rest)
+
+        registered = torch.library.custom_op(f"hrm_rl::{name}", run, mutates_args=mutates)
+        registered.register_fake(fake)
+        return registered
+
+    return register

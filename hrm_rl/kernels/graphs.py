@@ -1,11 +1,11 @@
-"""Work that is run again on the same memory: a CUDA graph, and what stands in for one elsewhere.
+"""Functions on static memory: CUDA graphs, and a plain run elsewhere.
 
-A CUDA graph is a recording of the kernels that a function launched, with the addresses they read and
-wrote. A replay launches all of them at once, without Python: what was a number in Python is a constant
-of the recording, and what changes from run to run has to lie in memory that stays in its place.
+A CUDA graph is a recording of the kernels that a function launched, with the addresses they read and wrote. A
+replay launches all of them at once, without Python: a Python number is a constant of the recording, and
+everything that changes from run to run must be in static memory.
 
-`Captured` is that memory: static inputs, into which each call's inputs are copied, the function, and
-static outputs, which each call writes anew.
+`Captured` has that memory: static inputs, into which each call's inputs are copied, and static outputs, which
+each call overwrites.
 """
 
 import gc
@@ -20,23 +20,23 @@ Work = Callable[[], Tensors]
 
 
 class Recorder(Protocol):
-    """Records functions. What one recorder has recorded may share memory, so that its replays have to
-    keep the order of their recordings: none may run between two that hand something over."""
+    """Records functions. Recordings of one recorder may share memory, so replays must keep the order in which
+    they were recorded: none may run between two where one reads the other's output."""
 
     def warm_up(self, work: Work) -> Tensors:
-        """Run it as it will be recorded, without recording: kernels compile, workspaces are made."""
+        """Run without recording, on the same stream: kernels compile and workspaces are allocated."""
         ...
 
     def record(self, work: Work) -> tuple[Tensors, Callable[[], None]]:
-        """Record it and run it once; its outputs, and what runs it again into the same outputs."""
+        """Record and run once; returns the outputs and a function that runs again into the same outputs."""
         ...
 
 
 class CudaRecorder:
     """CUDA graphs, on one stream and from one pool of memory.
 
-    The stream is the recorder's own for warming up and recording: a recording must not wait for a stream
-    outside it, and the backward pass runs where its forward pass ran.
+    Warming up and recording use a stream of the recorder: a recording must not wait for another stream, and a
+    backward pass runs on the stream of its forward pass.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -53,9 +53,8 @@ class CudaRecorder:
         return outputs
 
     def record(self, work: Work) -> tuple[Tensors, Callable[[], None]]:
-        # What replays a graph refers back to it in a circle. Python would free a dropped one at any time
-        # later, and to destroy a graph while another is being recorded spoils the recording; PyTorch from
-        # 2.11 on no longer collects before it records.
+        # Dropped graphs are in reference cycles, which Python frees at any later time, and destroying a graph
+        # during a recording spoils it. PyTorch from 2.11 on does not collect before it records.
         gc.collect()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
@@ -65,9 +64,9 @@ class CudaRecorder:
 
 
 class Rerun:
-    """Where there are no graphs: the function is run again and its outputs copied over the first ones.
+    """Without CUDA graphs: runs the function again and copies its outputs over the first ones.
 
-    Saves nothing. It is here so that what static memory means can be tested without a GPU.
+    Not faster: it tests static memory without a GPU.
     """
 
     def warm_up(self, work: Work) -> Tensors:
@@ -88,10 +87,10 @@ def make_recorder(device: torch.device) -> Recorder:
 
 
 class Captured:
-    """A function of named tensors, run on static memory; recorded once, replayed from then on.
+    """A function of named tensors, run on static memory; recorded once, then replayed.
 
-    What a call returns is overwritten by the next one: read it, or copy it, before that. Inputs are
-    copied in, and may be anything of the same shape and dtype.
+    The next call overwrites the result: read or copy it before. Inputs are copied in and need only the same
+    shapes and dtypes.
     """
 
     def __init__(self, function: Callable[[Tensors], Tensors], recorder: Recorder) -> None:
@@ -107,8 +106,8 @@ class Captured:
     def __call__(self, inputs: Mapping[str, Tensor], *, warm_up: bool = False) -> Tensors:
         """The function's outputs.
 
-        With `warm_up` it is only run, for what a first run does besides; it has to be run so at least
-        once before it is recorded. Raises ValueError for inputs of other names, shapes or dtypes.
+        With `warm_up` it runs without recording, which is required at least once before the first recording.
+        Raises ValueError for inputs of other names, shapes or dtypes.
         """
         if self._inputs:
             self._check(inputs)
@@ -128,21 +127,21 @@ class Captured:
 
     def _check(self, inputs: Mapping[str, Tensor]) -> None:
         if inputs.keys() != self._inputs.keys():
-            raise ValueError(f"wanted inputs {list(self._inputs)}, got {list(inputs)}")
+            raise ValueError(f"inputs must be {list(self._inputs)}, got {list(inputs)}")
         for name, held in self._inputs.items():
             given = inputs[name]
             if given.shape != held.shape or given.dtype != held.dtype:
                 raise ValueError(
-                    f"{name} is {given.dtype} of shape {tuple(given.shape)}; what runs on static memory "
-                    f"was begun with {held.dtype} {tuple(held.shape)}"
+                    f"{name} is {given.dtype} of shape {tuple(given.shape)}; its static memory is "
+                    f"{held.dtype} of shape {tuple(held.shape)}"
                 )
 
 
 @torch.no_grad()
 def overwrite(held: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> None:
-    """Copy each new tensor over the held one of its name, in place; what is the same tensor stays."""
+    """Copy each new tensor over the held one of its name, in place, unless they are the same tensor."""
     for name, tensor in held.items():
         if tensor is not new[name]:
-            # Unseen by autograd: between two recordings one may have kept this very memory for the
-            # backward pass that the other is to record.
+            # Hidden from autograd: one recording may have saved this memory for the backward pass that the
+            # next one records.
             tensor.data.copy_(new[name])

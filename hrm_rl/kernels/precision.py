@@ -1,4 +1,4 @@
-"""The precision that is computed in, and what it costs here."""
+"""The dtype of arithmetic, and the speed of bfloat16 on this machine."""
 
 import functools
 import time
@@ -14,10 +14,10 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 
 @functools.cache
 def has_fast_bfloat16(device: str = "cpu") -> bool:
-    """Does the device multiply bfloat16 at least half as fast as float32?
+    """Whether the device multiplies bfloat16 at least half as fast as float32.
 
-    A CPU without instructions for it emulates, tens of times slower: a step of a larger model would
-    take minutes. Decided by a few small products on one thread, which other work disturbs least.
+    A CPU without bfloat16 instructions emulates it tens of times slower. Measured by a few small products on
+    one thread, which other processes disturb least.
     """
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -42,7 +42,7 @@ def _product_seconds(dtype: torch.dtype, width: int = 192) -> float:
 
 @functools.cache
 def warn_of_emulation(dtype: torch.dtype, device: str) -> None:
-    """Warns, once a process, where a CPU emulates the dtype that it is to compute in."""
+    """Warn, once a process, if a CPU emulates the dtype to compute in."""
     if device == "cpu" and dtype == torch.bfloat16 and not has_fast_bfloat16():
         warnings.warn(
             "this CPU has no instructions for bfloat16 and emulates it, many times slower than float32: "

@@ -1,6 +1,5 @@
-"""RMSNorm without a weight of a sum: what ends both halves of a Post-Norm block."""
+"""Residual + RMSNorm without a weight, the end of both halves of a Post-Norm block."""
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from hrm_rl.kernels import dispatch
 from hrm_rl.kernels.precision import wide
 
-# The widest row that one program holds.
+# The widest row that a Triton program holds.
 WIDEST = 8192
 
 
@@ -23,14 +22,14 @@ def rms_norm(x: Tensor, eps: float) -> Tensor:
 def add_rms_norm(x: Tensor, residual: Tensor, eps: float) -> Tensor:
     """`rms_norm(x + residual, eps)`; both [..., D], of one dtype.
 
-    The Triton kernel adds in float32 too, where eager rounds the sum to x's dtype first.
+    The Triton kernel adds in float32 too; eager rounds the sum to x's dtype first.
     """
     if dispatch.uses_triton(x.device) and _fits(x, residual):
         if torch.compiler.is_compiling():
             return forward_op(x, residual, eps)[0]
         return _AddRMSNorm.apply(x, residual, eps)
     if dispatch.runs_in_few_passes(x) and _fits(x, residual):
-        # Autograd's bookkeeping would be 1 to 4 % of a small batch's segment (so in rope.py).
+        # Without a gradient autograd's bookkeeping would be 1 to 4 % of a small batch's segment.
         run = _InFewPasses.apply if torch.is_grad_enabled() else _in_few_passes
         return run(x, residual, eps)[0]
     return rms_norm(x + residual, eps)
@@ -43,14 +42,14 @@ def _fits(x: Tensor, residual: Tensor) -> bool:
 class _AddRMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, residual: Tensor, eps: float) -> Tensor:
-        y, rstd = _triton().forward(x, residual, eps)
+        y, rstd = dispatch.triton_form("triton.rms_norm").forward(x, residual, eps)
         ctx.save_for_backward(y, rstd)
         return y
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        out = _triton().backward(grads[0], *ctx.saved_tensors)
+        out = dispatch.triton_form("triton.rms_norm").backward(grads[0], *ctx.saved_tensors)
         return out, out, None
 
 
@@ -62,7 +61,7 @@ def _in_few_passes(x: Tensor, residual: Tensor, eps: float) -> tuple[Tensor, Ten
 
 
 class _InFewPasses(torch.autograd.Function):
-    """y and each row's 1 / rms; both are outputs so that a second derivative can go through them."""
+    """y and 1 / rms of each row; both are outputs so that they have second derivatives."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, residual: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -88,47 +87,34 @@ class _InFewPasses(torch.autograd.Function):
         return total, total, None
 
 
-def _triton() -> ModuleType:
-    """The Triton form; imported where it runs, since it needs triton."""
-    from hrm_rl.kernels.triton import rms_norm as rms_norm_triton
-
-    return rms_norm_triton
+# --- what torch.compile sees: opaque operators, whose eager twins run on a CPU --------------------
 
 
-# --- what torch.compile sees: one opaque operator, whose eager twin runs on a CPU -----------------
+def _forward_fake(x: Tensor, residual: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    rstd = x.new_empty(x.shape[:-1], dtype=wide(x.dtype))
+    return torch.empty_like(x, memory_format=torch.contiguous_format), rstd
 
 
-@torch.library.custom_op("hrm_rl::add_rms_norm", mutates_args=())
+@dispatch.operator("add_rms_norm", "triton.rms_norm.forward", _forward_fake)
 def forward_op(x: Tensor, residual: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """y and, for the backward, each row's 1 / rms."""
-    if dispatch.backend(x.device) == "triton":
-        return _triton().forward(x, residual, eps)
+    """y and, for the backward pass, 1 / rms of each row."""
     h = x.to(wide(x.dtype)) + residual
     rstd = torch.rsqrt(h.square().mean(-1) + eps)
     return (h * rstd[..., None]).to(x.dtype), rstd
 
 
-@forward_op.register_fake
-def _(x: Tensor, residual: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    rstd = x.new_empty(x.shape[:-1], dtype=wide(x.dtype))
-    return torch.empty_like(x, memory_format=torch.contiguous_format), rstd
+def _backward_fake(grad: Tensor, y: Tensor, rstd: Tensor) -> Tensor:
+    return torch.empty_like(y)
 
 
-@torch.library.custom_op("hrm_rl::rms_norm_backward", mutates_args=())
+@dispatch.operator("rms_norm_backward", "triton.rms_norm.backward", _backward_fake)
 def backward_op(grad: Tensor, y: Tensor, rstd: Tensor) -> Tensor:
     """The gradient of the sum."""
-    if dispatch.backend(y.device) == "triton":
-        return _triton().backward(grad, y, rstd)
     grad, y, dtype = grad.to(rstd.dtype), y.to(rstd.dtype), y.dtype
     return ((grad - y * (grad * y).mean(-1, keepdim=True)) * rstd[..., None]).to(dtype)
 
 
-@backward_op.register_fake
-def _(grad: Tensor, y: Tensor, rstd: Tensor) -> Tensor:
-    return torch.empty_like(y)
-
-
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*output)
 
 
@@ -137,4 +123,4 @@ def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
     return out, out, None
 
 
-forward_op.register_autograd(_backward, setup_context=_setup)
+forward_op.register_autograd(_backward, setup_context=_save)

@@ -1,6 +1,5 @@
 """Rotary positions, half-split, on queries and keys at once. Source: arXiv 2104.09864."""
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from hrm_rl.kernels import dispatch
 
-# The widest head that one program holds.
+# The widest head that a Triton program holds.
 WIDEST = 512
 
 
@@ -25,9 +24,9 @@ def rope(q: Tensor, k: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
     """`rotate` of queries and keys.
 
     Args:
-        q: [B, T, heads, head_dim], any strides: a slice of the joint projection need not be copied.
+        q: [B, T, heads, head_dim], any strides: a slice of the joint projection is not copied.
         k: the same shape and dtype.
-        tables: cosines and sines, [2, T, head_dim], a position's two halves alike; no gradient.
+        tables: cosines and sines, [2, T, head_dim], both halves of a position equal; no gradient.
     """
     if dispatch.uses_triton(q.device) and _fits(q, k, tables):
         if torch.compiler.is_compiling():
@@ -49,13 +48,13 @@ class _Rope(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(tables)
-        return _triton().turn(q, k, tables, inverse=False)
+        return dispatch.triton_form("triton.rope").turn(q, k, tables, inverse=False)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         (tables,) = ctx.saved_tensors
-        return *_triton().turn(grads[0], grads[1], tables, inverse=True), None
+        return *dispatch.triton_form("triton.rope").turn(*grads, tables, inverse=True), None
 
 
 class _Rotate(torch.autograd.Function):
@@ -73,40 +72,30 @@ class _Rotate(torch.autograd.Function):
 
 
 def _turn(x: Tensor, tables: Tensor, direction: int) -> Tensor:
-    """Turned by the positions' angles, or back by -1: the backward pass is the inverse."""
+    """x turned by its positions' angles times `direction`, 1 or -1 for the backward pass."""
     half = x.shape[-1] // 2
-    cos, sin = tables[0][:, None], tables[1][:, None, :half]  # a position's two halves are alike
+    cos, sin = tables[0][:, None], tables[1][:, None, :half]  # both halves are equal
     out = x * cos
     out[..., :half].addcmul_(x[..., half:], sin, value=-direction)
     out[..., half:].addcmul_(x[..., :half], sin, value=direction)
     return out
 
 
-def _triton() -> ModuleType:
-    """The Triton form; imported where it runs, since it needs triton."""
-    from hrm_rl.kernels.triton import rope as rope_triton
-
-    return rope_triton
+# --- what torch.compile sees: an opaque operator, whose eager twin runs on a CPU ------------------
 
 
-# --- what torch.compile sees: one opaque operator, whose eager twin runs on a CPU -----------------
+def _fake(q: Tensor, k: Tensor, tables: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape)
 
 
-@torch.library.custom_op("hrm_rl::rope", mutates_args=())
+@dispatch.operator("rope", "triton.rope.turn", _fake)
 def rope_op(q: Tensor, k: Tensor, tables: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-    """Queries and keys turned by their positions' angles, or back: the backward is the inverse."""
-    if dispatch.backend(q.device) == "triton":
-        return _triton().turn(q, k, tables, inverse)
+    """Queries and keys turned by their positions' angles, or back: the backward pass is the inverse."""
     signed = torch.stack((tables[0], -tables[1] if inverse else tables[1]))
     return rotate(q, signed).contiguous(), rotate(k, signed).contiguous()
 
 
-@rope_op.register_fake
-def _(q: Tensor, k: Tensor, tables: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-    return q.new_empty(q.shape), k.new_empty(k.shape)
-
-
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(inputs[2])
     ctx.inverse = inputs[3]
 
@@ -115,4 +104,4 @@ def _backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
     return *rope_op(*grads, *ctx.saved_tensors, not ctx.inverse), None, None
 
 
-rope_op.register_autograd(_backward, setup_context=_setup)
+rope_op.register_autograd(_backward, setup_context=_save)

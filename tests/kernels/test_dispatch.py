@@ -21,10 +21,10 @@ def machine(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(dispatch, "_triton_version", lambda: (3, 7))
-    for cached in (dispatch._obstacle, dispatch._tell):
+    for cached in (dispatch._obstacle, dispatch.warn_once):
         cached.cache_clear()
     yield
-    for cached in (dispatch._obstacle, dispatch._tell):
+    for cached in (dispatch._obstacle, dispatch.warn_once):
         cached.cache_clear()
 
 

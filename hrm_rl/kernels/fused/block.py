@@ -1,17 +1,15 @@
 """A gradient-free call of a reasoning module, with its norms deferred into its matrix products.
 
-A block is `x = rms(x + attention(x))`, `x = rms(x + swiglu(x))`. Five launches run one: q, k and v with
-their rotation; attention; its projection with the residual; gate and up with SwiGLU; down with the
-residual. Between them goes `h` before its norm, with its rows' sums of squares; the call's first input
-has no norm to come, and its last is applied once at the end.
+A block is `x = rms(x + attention(x))`, `x = rms(x + swiglu(x))`. It is five launches: q, k and v with their
+rotation; attention; its projection with the residual; gate and up with SwiGLU; down with the residual. They
+pass on `h` before its norm with its rows' sums of squares; the call's input has no pending norm, and the last
+norm is applied at the end.
 
-`hrm_rl.model.layers` uses it only where HRM_KERNELS=triton asks for Triton by name. Not under
-`auto`, on a GPU either: a fusion is kept where it is measured at 1.05 times torch.compile or better
-(`benchmarks/kernels.py` measures), and these have not been timed on a GPU.
+`hrm_rl.model.layers` uses it only with HRM_KERNELS=triton, not under `auto`: a fusion becomes the default
+where it is measured at 1.05 times torch.compile or better (`benchmarks/kernels.py`), and these have not been
+timed on a GPU.
 """
 
-import functools
-import logging
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -30,11 +28,9 @@ from hrm_rl.kernels.fused.linear import (
     qkv_rope,
 )
 
-log = logging.getLogger(__name__)
-
 
 class BlockMatrices(Protocol):
-    """What a block reads of its weights, as `recurrence.BlockWeights` holds them."""
+    """The matrices of a block, as in `recurrence.BlockWeights`."""
 
     @property
     def qkv(self) -> Tensor: ...  # [3 D, D]
@@ -51,8 +47,8 @@ def fused_blocks(
 ) -> Tensor:
     """A module's blocks on x, [B, T, D]: `recurrence.block` one after another, normed at the end.
 
-    Where Triton does not run, the same chain in PyTorch's own operations. Raises ValueError where
-    a gradient is wanted, shapes do not fit, or no kernel has the head size.
+    Without Triton, the same chain in PyTorch's own operations. Raises ValueError if a gradient is required,
+    shapes do not fit, or no kernel has the head size.
     """
     batch, tokens, width = x.shape
     state = Deferred(x.reshape(-1, width), None)
@@ -68,10 +64,10 @@ def fused_blocks(
 
 
 def wanted(x: Tensor, block: BlockMatrices, rotary: Tensor | None, heads: int) -> bool:
-    """Whether gradient-free module calls on x should go through `fused_blocks`.
+    """Whether gradient-free module calls on x go through `fused_blocks`; also while torch.compile traces.
 
-    Only where HRM_KERNELS=triton says so; then one log line says why, if the kernels do not have
-    these shapes, and the answer is no. Also answers while torch.compile traces.
+    Only with HRM_KERNELS=triton, and if the kernels support these shapes; otherwise one log line gives the
+    reason.
     """
     width = x.shape[-1]
     head_dim = None if rotary is None else width // heads
@@ -86,21 +82,23 @@ def _wanted(
         return False
     reason = obstacle(dtype, width, inner, head_dim, interpreted=dispatch.interpreting())
     if reason is not None:
-        _tell(f"gradient-free calls run block by block: there is no fused kernel for {reason}")
+        dispatch.warn_once(
+            f"gradient-free calls run block by block: there is no fused kernel for {reason}"
+        )
     return reason is None
 
 
 def obstacle(
     dtype: torch.dtype, width: int, inner: int, head_dim: int | None, *, interpreted: bool = False
 ) -> str | None:
-    """What of a block the kernels do not take, as a noun, or None.
+    """The first property of a block that the kernels do not support, as a noun; None if there is none.
 
     Args:
         dtype: of the state and the weights.
         width: hidden size.
         inner: of the SwiGLU.
-        head_dim: of rotated heads; None without rotation, where any will do.
-        interpreted: whether Triton's interpreter runs, which also multiplies float32 but no bfloat16.
+        head_dim: of rotated heads; None without rotation, which supports any.
+        interpreted: whether Triton's interpreter runs, which multiplies float32 but not bfloat16.
     """
     dtypes = (torch.float16, torch.float32 if interpreted else torch.bfloat16)
     if dtype not in dtypes:
@@ -112,9 +110,3 @@ def obstacle(
     if head_dim is not None and head_dim not in HEAD_DIMS:
         return f"rotated heads of {head_dim} channels, only for {', '.join(map(str, HEAD_DIMS))}"
     return None
-
-
-@functools.cache
-def _tell(message: str) -> None:
-    """Logs a message the first time it comes up."""
-    log.warning(message)

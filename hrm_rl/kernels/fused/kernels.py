@@ -1,12 +1,11 @@
-"""Triton kernels whose matrix products end in what follows them in a block. Forward only.
+"""Triton kernels that fuse a block's matrix products with what follows them. Forward only.
 
-All share one layout: activations are [T, K] row by row, weights [N, K] as nn.Linear keeps them, sums
-and products are float32. A row's pending norm is one factor, so it is applied to the finished sums:
-linear(rms(h)) = rstd * linear(h). `squares` holds, for each tile of columns, every row's sum of
-squares over that tile, [PARTS, T]; a consumer adds the parts in order, so results do not depend on
-which program finished first.
+All share one layout: activations are [T, K] row by row, weights [N, K] as nn.Linear keeps them, sums and
+products are float32. A row's pending norm is one factor, so it is applied to the finished sums:
+linear(rms(h)) = rstd * linear(h). `squares` [PARTS, T] holds every row's sum of squares over each tile of
+columns; a consumer adds the parts in order, so results do not depend on which program finished first.
 
-Importing this module needs triton; `fused_linear` imports it where it launches.
+Importing this module needs triton.
 """
 
 import triton
@@ -15,8 +14,8 @@ import triton.language as tl
 
 @triton.jit
 def _tile(T, N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
-    """This program's row numbers (int64: T * N may pass 2**31), which of them exist, and its column
-    tile. Columns go fastest: all tiles of the same rows run together and find them in the L2 cache."""
+    """This program's row numbers (int64: T * N may exceed 2**31), which of them exist, and its column tile.
+    Columns vary fastest: all tiles of the same rows run together and find them in the L2 cache."""
     across: tl.constexpr = (N + BN - 1) // BN
     pid = tl.program_id(0)
     rows = (pid // across).to(tl.int64) * BM + tl.arange(0, BM)
@@ -57,7 +56,24 @@ def _weights(
     return tl.load(pointers, mask=mask, other=0.0)
 
 
-# T is not specialised: a new number of rows must not compile anew, least of all under a CUDA graph.
+@triton.jit
+def _two_products(
+    a_ptr, w_ptr, apart: tl.constexpr, rows, kept, columns, valid, K: tl.constexpr, BM: tl.constexpr,
+    BN: tl.constexpr, BK: tl.constexpr, WHOLE: tl.constexpr,
+):  # fmt: skip
+    """The rows times two sets of weights: the rows `columns` of w, and those `apart` rows further."""
+    one = tl.zeros((BM, BN), tl.float32)
+    two = tl.zeros((BM, BN), tl.float32)
+    for first in range(0, K, BK):
+        a = _activations(a_ptr, rows, kept, first, K, BK)
+        w = _weights(w_ptr, columns, valid, first, K, BK, WHOLE)
+        one = tl.dot(a, w, one, input_precision="ieee")
+        w = _weights(w_ptr + apart * K, columns, valid, first, K, BK, WHOLE)
+        two = tl.dot(a, w, two, input_precision="ieee")
+    return one, two
+
+
+# T is not specialised: a new number of rows must not compile again, least of all under a CUDA graph.
 @triton.jit(do_not_specialize=["T"])
 def gate_up_swiglu_kernel(
     h_ptr,
@@ -75,25 +91,13 @@ def gate_up_swiglu_kernel(
 ):
     """silu(gate) * up of h [T, K] with one weight [2 WIDTH, K], gate first; out [T, WIDTH].
 
-    A program holds the same columns of gate and of up. PARTS = 0: h is used as it is.
+    A program computes the same columns of gate and of up. PARTS = 0: h has no pending norm.
     """
     rows, kept, tile = _tile(T, WIDTH, BM, BN)
     columns = tile * BN + tl.arange(0, BN)
     valid = columns < WIDTH
     whole: tl.constexpr = WIDTH % BN == 0
-    gate = tl.zeros((BM, BN), tl.float32)
-    up = tl.zeros((BM, BN), tl.float32)
-    for first in range(0, K, BK):
-        a = _activations(h_ptr, rows, kept, first, K, BK)
-        gate = tl.dot(
-            a, _weights(w_ptr, columns, valid, first, K, BK, whole), gate, input_precision="ieee"
-        )
-        up = tl.dot(
-            a,
-            _weights(w_ptr + WIDTH * K, columns, valid, first, K, BK, whole),
-            up,
-            input_precision="ieee",
-        )
+    gate, up = _two_products(h_ptr, w_ptr, WIDTH, rows, kept, columns, valid, K, BM, BN, BK, whole)
     if PARTS:
         rstd = _rstd(squares_ptr, rows, kept, T, PARTS, K, EPS)
         gate *= rstd
@@ -122,7 +126,7 @@ def linear_residual_kernel(
 ):
     """rms(h) + a @ w.T and its rows' sums of squares, tile by tile.
 
-    a [T, K], w [N, K], h and out [T, N], out_squares [tiles, T]. PARTS = 0: h is used as it is.
+    a [T, K], w [N, K], h and out [T, N], out_squares [tiles, T]. PARTS = 0: h has no pending norm.
     """
     rows, kept, tile = _tile(T, N, BM, BN)
     columns = tile * BN + tl.arange(0, BN)
@@ -139,7 +143,7 @@ def linear_residual_kernel(
         residual *= _rstd(squares_ptr, rows, kept, T, PARTS, N, EPS)
     out = (total + residual).to(out_ptr.dtype.element_ty)
     tl.store(out_ptr + offsets, out, mask=mask)
-    # Of the rounded values, so that the norm is that of what was stored.
+    # Of the rounded values, so that the norm is that of the stored ones.
     wide = out.to(tl.float32)
     tl.store(out_squares_ptr + tile * T.to(tl.int64) + rows, tl.sum(wide * wide, 1), mask=kept)
 
@@ -165,10 +169,9 @@ def qkv_rope_kernel(
 ):
     """rms(h) @ w.T, [T, N], with heads of HEAD columns; the first ROTATED columns turned by position.
 
-    RoPE pairs column j of a head with column j + HEAD / 2, so a program holds 2 BN columns: BN from
-    first halves and their BN partners. rotary is [2, tokens, HEAD], float32, cosines first, the
-    second half of HEAD repeating the first; row r stands at position r % tokens. ROTATED = 0: a plain
-    linear layer. PARTS = 0: h is used as it is.
+    RoPE pairs column j of a head with column j + HEAD / 2, so a program computes 2 BN columns: BN of first
+    halves and their BN partners. rotary is [2, tokens, HEAD], float32, cosines first, both halves of HEAD
+    equal; row r has position r % tokens. ROTATED = 0: a plain linear layer. PARTS = 0: h has no pending norm.
     """
     rows, kept, tile = _tile(T, N // 2, BM, BN)
     half: tl.constexpr = HEAD // 2
@@ -176,26 +179,16 @@ def qkv_rope_kernel(
     one = pair // half * HEAD + pair % half
     valid = one < N
     whole: tl.constexpr = (N // 2) % BN == 0
-    first_half = tl.zeros((BM, BN), tl.float32)
-    second_half = tl.zeros((BM, BN), tl.float32)
-    for first in range(0, K, BK):
-        a = _activations(h_ptr, rows, kept, first, K, BK)
-        first_half = tl.dot(
-            a, _weights(w_ptr, one, valid, first, K, BK, whole), first_half, input_precision="ieee"
-        )
-        second_half = tl.dot(
-            a,
-            _weights(w_ptr + half * K, one, valid, first, K, BK, whole),
-            second_half,
-            input_precision="ieee",
-        )
+    first_half, second_half = _two_products(
+        h_ptr, w_ptr, half, rows, kept, one, valid, K, BM, BN, BK, whole
+    )
     if PARTS:
         rstd = _rstd(squares_ptr, rows, kept, T, PARTS, K, EPS)
         first_half *= rstd
         second_half *= rstd
     mask = kept[:, None] & valid[None, :]
     if ROTATED:
-        # Columns of v lie in the same tile as some of k where heads do not fill tiles: angle 0 there.
+        # If heads do not fill tiles, a tile may hold columns of k and of v: v has the angle 0.
         turned = kept[:, None] & (one < ROTATED)[None, :]
         angle = rotary_ptr + (rows % tokens)[:, None] * HEAD + (pair % half)[None, :]
         cos = tl.load(angle, mask=turned, other=1.0)
@@ -220,7 +213,7 @@ def normalise_kernel(
     BM: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """rms(h), [T, N], from the sums of squares: what ends a chain of deferred norms. BN >= N."""
+    """rms(h), [T, N], from the sums of squares, at the end of a chain of deferred norms. BN >= N."""
     rows = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)
     kept = rows < T
     columns = tl.arange(0, BN)

@@ -1,8 +1,7 @@
-"""Launches of the epilogue-fused kernels: which tile, how many programs, where the results go.
+"""Launches of the epilogue-fused kernels; arguments as in `fused.linear`.
 
-Arguments as in `fused_linear`, which imports this module where Triton runs. `tile` is for timing
-other choices than `fused_tiles`'. Nothing here waits for the GPU, so all of it can be captured in a
-CUDA graph once every shape has run.
+`tile` is for timing other choices than those of `fused.tiles`. Nothing waits for the GPU, so all of it can be
+captured in a CUDA graph once every shape has run.
 """
 
 from typing import Any
@@ -81,7 +80,7 @@ def qkv_rope(
         **_product(tile, inner, squares, eps),
         N=columns,
         ROTATED=0 if rotary is None else 2 * inner,
-        HEAD=32 if rotary is None else inner // heads,  # without angles only an order of columns
+        HEAD=32 if rotary is None else inner // heads,  # without angles any order of columns
     )
     return out
 
@@ -106,7 +105,7 @@ def normalise(h: Tensor, squares: Tensor, eps: float) -> Tensor:
 
 
 def _product(tile: Tile, inner: int, squares: Tensor | None, eps: float) -> dict[str, Any]:
-    """What all products are compiled for."""
+    """The constants that all products share."""
     return {
         "K": inner,
         "PARTS": 0 if squares is None else squares.shape[0],
@@ -122,6 +121,6 @@ def _product(tile: Tile, inner: int, squares: Tensor | None, eps: float) -> dict
 def _arch(device: torch.device) -> int:
     """Compute capability times ten."""
     if device.type != "cuda":
-        return 90  # the interpreter's tiles are as good as any
+        return 90  # the interpreter runs with any tiles
     major, minor = torch.cuda.get_device_capability(device)
     return 10 * major + minor

@@ -1,4 +1,4 @@
-"""The Triton form of AdamATan2: a parameter's step in one launch, four arrays read and three written."""
+"""The Triton form of AdamATan2: a parameter's step in one launch; reads four arrays and writes three."""
 
 import math
 
@@ -20,8 +20,8 @@ def step_(
     beta2: float,
     weight_decay: float,
 ) -> None:
-    """One parameter's step, in place; `step` is counted up already."""
-    block = TILE // 2  # four arrays and the angle fill the registers of twice as many threads
+    """One parameter's step, in place; `step` is already incremented."""
+    block = TILE // 2  # four arrays and the angle need twice as many registers an element
     launch(
         adam_atan2,
         (parts(p.numel(), block),),
@@ -39,15 +39,15 @@ def step_(
 
 
 def _log(beta: float) -> float:
-    return math.log(beta) if beta > 0 else -1e300  # exp of it is 0, as a power of 0 is
+    return math.log(beta) if beta > 0 else -1e300  # its exp is 0, like a power of 0
 
 
 @triton.jit
 def _angle(y, x, TERMS: tl.constexpr):
-    """atan2(y, x) of x >= 0; 0 where both are 0.
+    """atan2(y, x) for x >= 0; 0 where both are 0.
 
-    |y| and x are swapped so that the angle is at most pi/4, turned back by 0, pi/8 or pi/4 so that at
-    most pi/16 is left, and that is the arctangent's series.
+    |y| and x are swapped if needed, so that the angle is at most pi/4; it is turned back by 0, pi/8 or pi/4,
+    and the rest, at most pi/16, is the arctangent's series.
     """
     up = tl.abs(y)
     steep = up > x
@@ -88,8 +88,8 @@ def adam_atan2(
     ACC: tl.constexpr,
     TERMS: tl.constexpr,
 ):
-    """One step of one parameter, in place. `step` (already counted up) and `lr` are read on the device:
-    nothing of a step is known to the host, so a CUDA graph may replay it."""
+    """One step of one parameter, in place. `step` (already incremented) and `lr` are read on the device, so a
+    CUDA graph can replay it."""
     t = tl.load(step_ptr).to(tl.float64)
     lr = tl.load(lr_ptr).to(tl.float64)
     size = (lr / (1.0 - tl.exp(t * LOG_BETA1))).to(ACC)

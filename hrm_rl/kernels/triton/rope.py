@@ -1,4 +1,4 @@
-"""The Triton form of rotary positions: queries and keys in one launch, read where they lie."""
+"""The Triton form of rotary positions: queries and keys in one launch, read in place."""
 
 import triton
 import triton.language as tl
@@ -88,11 +88,10 @@ def rope(
     COLUMNS: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """Turns q (programs 0 of axis 1) and k (programs 1) by their positions' angles, or back.
+    """Turn q (programs 0 of axis 1) and k (programs 1) by their positions' angles, or back.
 
-    A row is one head of one token, of n_rows = batch * tokens * HEADS. q and k come with any strides,
-    given in elements; the outputs are contiguous. tables [2, tokens, 2 HALF], of which both halves of
-    a row are alike.
+    A row is one head of one token, of n_rows = batch * tokens * HEADS. q and k may have any strides, in
+    elements; the outputs are contiguous. tables is [2, tokens, 2 HALF], both halves of a row equal.
     """
     if tl.program_id(1) == 0:
         _turn(

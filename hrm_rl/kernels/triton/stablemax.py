@@ -1,4 +1,4 @@
-"""The Triton form of stablemax cross-entropy: a row's logits in registers, read once each way."""
+"""The Triton form of stablemax cross-entropy: a row's logits in registers, read once in each direction."""
 
 import torch
 import triton
@@ -6,53 +6,36 @@ import triton.language as tl
 from torch import Tensor
 
 from hrm_rl.kernels.precision import wide
-from hrm_rl.kernels.triton.launching import accumulator, launch, parts, series_terms, tile, warps
+from hrm_rl.kernels.triton.launching import launch_on_rows, row_tile, series_terms
 
 
 def forward(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss and, for the backward, s summed over the other classes and s of the label; all [...]."""
+    """The loss and, for the backward pass, s summed over the other classes and s of the label; all [...]."""
+    logits, labels = logits.contiguous(), labels.contiguous()
     loss = logits.new_empty(logits.shape[:-1], dtype=wide(logits.dtype))
     others, own = torch.empty_like(loss), torch.empty_like(loss)
-    rows, columns = tile(logits.shape[-1])
-    launch(
-        stablemax_forward,
-        (parts(loss.numel(), rows),),
-        logits.device,
-        *(logits.contiguous(), labels.contiguous(), loss, others, own, loss.numel()),
-        WIDTH=logits.shape[-1],
-        ROWS=rows,
-        COLUMNS=columns,
-        num_warps=warps(columns),
-        ACC=accumulator(logits.dtype),
-        TERMS=series_terms(loss.dtype),
-    )
-    return loss, others, own
+    outputs = (loss, others, own)
+    terms = series_terms(loss.dtype)
+    launch_on_rows(stablemax_forward, logits, logits, labels, *outputs, TERMS=terms)
+    return outputs
 
 
 def backward(grad: Tensor, logits: Tensor, labels: Tensor, others: Tensor, own: Tensor) -> Tensor:
     """The gradient of the logits, from that of the loss."""
     logits = logits.contiguous()
     out = torch.empty_like(logits)
-    rows, columns = tile(logits.shape[-1])
-    launch(
-        stablemax_backward,
-        (parts(own.numel(), rows),),
-        logits.device,
-        *(grad.contiguous(), logits, labels.contiguous(), others, own, out, own.numel()),
-        WIDTH=logits.shape[-1],
-        ROWS=rows,
-        COLUMNS=columns,
-        num_warps=warps(columns),
-        ACC=accumulator(logits.dtype),
+    sums = (others, own)
+    launch_on_rows(
+        stablemax_backward, logits, grad.contiguous(), logits, labels.contiguous(), *sums, out
     )
     return out
 
 
 @triton.jit
 def _log1p(r, TERMS: tl.constexpr):
-    """log(1 + r) of r >= 0 to the last digits: a GPU's fast logarithm loses them near 1.
+    """log(1 + r) for r >= 0 to the last digits, which a GPU's fast logarithm loses near 1.
 
-    Below 1 by the series 2 atanh(z) = 2 (z + z^3 / 3 + ...), z = r / (2 + r) <= 1/3.
+    Below 1, the series 2 atanh(z) = 2 (z + z^3 / 3 + ...), z = r / (2 + r) <= 1/3.
     """
     z = r / (2.0 + r)
     square = z * z
@@ -77,11 +60,7 @@ def stablemax_forward(
     TERMS: tl.constexpr,
 ):
     """log1p(others / own) of each row of logits [n_rows, WIDTH], and its two sums."""
-    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    columns = tl.arange(0, COLUMNS)[None, :]
-    real = rows < n_rows
-    kept = real[:, None] & (columns < WIDTH)
-    offsets = rows.to(tl.int64)[:, None] * WIDTH + columns
+    rows, real, columns, offsets, kept = row_tile(n_rows, WIDTH, ROWS, COLUMNS)
     x = tl.load(logits_ptr + offsets, mask=kept, other=0.0).to(ACC)
     label = tl.load(labels_ptr + rows, mask=real, other=0)[:, None]
     grown = 1.0 + tl.abs(x)
@@ -109,11 +88,7 @@ def stablemax_backward(
     ACC: tl.constexpr,
 ):
     """The gradient of the logits: g s'(x) (1 / total), or -others / (own total) at the label."""
-    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    columns = tl.arange(0, COLUMNS)[None, :]
-    real = rows < n_rows
-    kept = real[:, None] & (columns < WIDTH)
-    offsets = rows.to(tl.int64)[:, None] * WIDTH + columns
+    rows, real, columns, offsets, kept = row_tile(n_rows, WIDTH, ROWS, COLUMNS)
     x = tl.load(logits_ptr + offsets, mask=kept, other=0.0).to(ACC)
     label = tl.load(labels_ptr + rows, mask=real, other=0)[:, None]
     grad = tl.load(grad_ptr + rows, mask=real, other=0.0).to(ACC)[:, None]

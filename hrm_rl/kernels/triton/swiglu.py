@@ -1,4 +1,4 @@
-"""The Triton form of SwiGLU's gate: tiles of rows and columns, each read once."""
+"""The Triton form of SwiGLU: tiles of rows and columns, each read once."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def backward(grad: Tensor, gate_up: Tensor) -> Tensor:
 
 
 def _launch(kernel: Any, half: Tensor, *tensors: Tensor) -> None:
-    """Over a grid of tiles of `half` [..., W]."""
+    """Launch over tiles of `half` [..., W]."""
     width = half.shape[-1]
     n_rows = half.numel() // max(1, width)
     rows, columns = tile(min(width, TILE // 4))
@@ -75,7 +75,7 @@ def swiglu_backward(
     COLUMNS: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """The gradient of gate_up; the sigmoid is computed again rather than kept."""
+    """The gradient of gate_up; the sigmoid is recomputed."""
     rows = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
     columns = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     kept = (rows < n_rows) & (columns < WIDTH)

@@ -1,7 +1,5 @@
 """The fused module call where it meets the model: when it is taken, and when it is not."""
 
-import importlib.util
-import json
 import logging
 import subprocess
 import sys
@@ -68,7 +66,7 @@ def interpreter(monkeypatch) -> None:
     pytest.importorskip("triton", reason="Triton is for Linux only")
     monkeypatch.setenv("HRM_KERNELS", "triton")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    fused_block._tell.cache_clear()
+    dispatch.warn_once.cache_clear()
 
 
 def test_only_where_triton_is_asked_for_by_name(monkeypatch, interpreter) -> None:
@@ -177,96 +175,3 @@ print(fused_blocks(torch.ones(1, 2, 32), [one], None, 1, 1e-5).mean().item())
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(1.0, abs=1e-4)
-
-
-# --- the benchmark --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def benchmark(monkeypatch) -> Any:
-    path = ROOT / "benchmarks" / "kernels.py"
-    monkeypatch.syspath_prepend(str(path.parent))
-    monkeypatch.setenv("HRM_KERNELS", "eager")
-    spec = importlib.util.spec_from_file_location("benchmark_kernels", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "ROUND_SECONDS", 1e-9)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    return module
-
-
-def test_benchmark_needs_a_gpu(benchmark, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(sys, "argv", ["kernels.py"])
-    assert benchmark.main() == 2
-    said = capsys.readouterr()
-    assert said.out == "" and "needs a CUDA device" in said.err
-
-
-def test_benchmark_measures_every_kernel(benchmark, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(sys, "argv", ["kernels.py", "--dry-run", "--sweep"])
-    assert benchmark.main() == 0
-    head, *rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert head["dry_run"] and head["device"] == "cpu"
-    measured = {row["name"] for row in rows}
-    products = ("qkv_rope", "gate_up_swiglu", "o_residual", "down_residual")
-    for name in (*products, "module", "add_rms_norm", "swiglu", "rope", "stablemax"):
-        assert {f"{name}.h64.s5.b2.eager", f"{name}.h64.s5.b2.compiled"} <= measured
-    for name in products:
-        assert {f"{name}.h64.s5.b2.matmul", f"tile.{name}.h64.s5.b2.128x64x3"} <= measured
-    for row in rows:
-        assert set(row) == {"name", "ours", "other", "against", "ratio", "spread"}
-        assert row["spread"][0] <= row["ratio"] <= row["spread"][1]
-
-
-def test_a_row_that_fails_leaves_the_others(benchmark, monkeypatch, capsys) -> None:
-    """Also one that fails at its first run, or while its case is made."""
-    monkeypatch.setattr(sys, "argv", ["kernels.py", "--dry-run"])
-
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("no such instruction")
-
-    monkeypatch.setattr(sys.modules["kernel_cases"], "swiglu", refuse)
-    monkeypatch.setattr(sys.modules["kernel_cases"]._Twins, "gate_up_swiglu", refuse)
-    assert benchmark.main() == 1
-    _, *rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    failed = {row["name"]: row["error"] for row in rows if "ratio" not in row}
-    names = [f"gate_up_swiglu.h64.s5.b2.{kind}" for kind in ("eager", "compiled", "matmul")]
-    names += [f"swiglu.h64.s5.b2.{kind}" for kind in ("eager", "compiled")]
-    assert list(failed) == names
-    assert set(failed.values()) == {"RuntimeError: no such instruction"}
-    assert len(rows) - len(failed) == 3 * 3 + 2 + 3 * 2
-
-
-def test_every_case_is_made_with_the_kernels_asked_for(benchmark, monkeypatch) -> None:
-    """Not with what the last row of the case before compared them to."""
-    modes = []
-    launches = sys.modules["kernel_cases"]._launches
-
-    def noting(device: torch.device) -> Any:
-        modes.append(dispatch.mode())
-        return launches(device)
-
-    monkeypatch.setattr(sys.modules["kernel_cases"], "_launches", noting)
-    bench = benchmark.Bench(1, ("auto", "eager"), dry=True)
-    for tokens in (3, 4):
-        case = benchmark.make_case(1, tokens, 64, "cpu", torch.float32)
-        assert "ratio" in next(bench.rows(case, sweep=False))
-    assert modes == ["auto", "auto"]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--shape", "768"], "a shape is BATCHxTOKENS, such as 768x82; got '768'"),
-        (["--rounds", "2"], "--rounds must be >= 5, got 2"),
-        (["--width", "100"], "--width must be a multiple of 64 up to 1024, got 100"),
-    ],
-)
-def test_benchmark_refusals(benchmark, monkeypatch, capsys, words, message) -> None:
-    monkeypatch.setattr(sys, "argv", ["kernels.py", *words])
-    with pytest.raises(SystemExit) as left:
-        benchmark.main()
-    assert left.value.code == 2
-    assert message in capsys.readouterr().err
