@@ -16,8 +16,7 @@ from torch import Tensor
 from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.agents.learning.learner import Learner
 from hrm_rl.agents.learning.losses import token_loss
-from hrm_rl.agents.learning.update import Rows, Update
-from hrm_rl.envs import Judgement
+from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
 from hrm_rl.model import HRM, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
@@ -28,9 +27,8 @@ class EpisodeLearner(Learner):
     No row halts before the model's `halt_max_steps`, so all rows begin and end together. A step is still one
     segment of every row; the weights change at every `halt_max_steps`-th step.
 
-    Raises:
-        ValueError: `halt_max_steps` leaves nothing to decide; from `learn`, if the rows did not begin and
-            end together.
+    Raises ValueError if `halt_max_steps` leaves nothing to decide; `learn` does if the rows did not begin
+    and end together.
     """
 
     whole_episodes = True
@@ -47,22 +45,16 @@ class EpisodeLearner(Learner):
 
     @torch.no_grad()
     def act(self, obs: dict[str, Tensor]) -> tuple[SegmentOutput, dict[str, Tensor]]:
-        """Run one segment on every row, without gradient; no row halts."""
+        """As `Learner.act`, without gradient; no row halts."""
         return super().act(obs)
 
-    def _update(
-        self,
-        out: SegmentOutput,
-        obs: dict[str, Tensor],
-        labels: Tensor,
-        ended: Tensor,
-        judged: Judgement,
-    ) -> Update:
+    def _update(self, segment: JudgedSegment) -> Update:
         """Keep the segment's losses; after an episode's last segment, one update from all of them.
 
         `token_loss` is this segment's. `loss`, `halting_loss` (the price) and `expected_segments` are of the
         last whole episode, 0 before the first; the Q losses are always 0.
         """
+        out, obs, labels, ended, judged = segment
         self._in_step = self._in_step & (obs["segment"] == len(self._losses)).all()
         labelled = (labels != IGNORE_LABEL).any(-1)
         with torch.no_grad():
@@ -75,15 +67,10 @@ class EpisodeLearner(Learner):
             self.step += 1
         self.carry = out.carry
         loss, price, segments = self._learned
-        losses = {
-            "loss": loss,
-            "token_loss": ce.mean(),
-            "q_halt_loss": torch.zeros_like(loss),
-            "q_continue_loss": torch.zeros_like(loss),
-            "halting_loss": price,
-            "expected_segments": segments,
-        }
-        no_target = torch.zeros_like(out.q_halt)
+        no_loss, no_target = torch.zeros_like(loss), torch.zeros_like(out.q_halt)
+        losses = {"loss": loss, "token_loss": ce.mean()}
+        losses |= {"q_halt_loss": no_loss, "q_continue_loss": no_loss}
+        losses |= {"halting_loss": price, "expected_segments": segments}
         return Update(losses, Rows.of(out, ended & labelled, judged, no_target))
 
     def _learn_episode(self, obs: dict[str, Tensor], labels: Tensor, labelled: Tensor) -> None:
@@ -98,13 +85,11 @@ class EpisodeLearner(Learner):
         self.apply_gradients()
 
     def _backward(self, obs: dict[str, Tensor], labels: Tensor, labelled: Tensor) -> Tensor:
-        """Gradients of the episode's loss; returns the means over rows of loss, price and segments.
-
-        A row without labels teaches nothing.
-        """
+        """Gradients of the episode's loss; returns the means over rows of loss, price and segments."""
         q_halt = torch.stack(self._q_halt).requires_grad_()  # [M, B]
         losses = torch.stack(self._losses).requires_grad_()
         episode = self.stopping(losses, q_halt)
+        # A row without labels teaches nothing.
         loss = (episode.loss * labelled).sum() / len(labels)
         by_loss, by_q_halt = torch.autograd.grad(loss, (losses, q_halt))
         carry = self.model.initial_carry(len(labels))
@@ -135,8 +120,7 @@ class EpisodeLearner(Learner):
         super().load_state_dict(state)
         device = self.model.device
         q_halt, losses, in_step, learned = state["episode"]
-        self._q_halt = [t.to(device) for t in q_halt]
-        self._losses = [t.to(device) for t in losses]
+        self._q_halt, self._losses = ([t.to(device) for t in ts] for ts in (q_halt, losses))
         self._in_step, self._learned = in_step.to(device), learned.to(device)
 
 

@@ -8,11 +8,9 @@ exploration's draws, the learning rate's schedule and the rule for stopping stay
 **What a call returns is overwritten by the next one**: by the next `act` if `act` returned it, by the next
 `act` or `learn` if `learn` did. Read or copy it before that.
 
-On devices other than CUDA the same functions run again instead of being replayed, which saves nothing and
-serves the tests.
+On other devices the same functions run again instead of being replayed, which serves the tests.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,7 +19,7 @@ from torch import Tensor
 from hrm_rl.agents.hrm_agent import AgentState, HRMAgent, SegmentResult
 from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.agents.learning.learner import Learner
-from hrm_rl.agents.learning.update import Update
+from hrm_rl.agents.learning.update import JudgedSegment, Update
 from hrm_rl.envs import Judgement
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures
 from hrm_rl.kernels.graphs import Captured, Recorder, Tensors, make_recorder, overwrite
@@ -31,6 +29,7 @@ from hrm_rl.model import HRM, Carry, SegmentOutput
 # the optimizers make their state.
 WARM_UP_STEPS = 3
 _OBSERVED = ("inputs", "puzzle_identifiers", "segment")
+_SHOWN = ("logits", "q_halt", "q_continue")
 _JUDGED = ("correct", "segments", "cell_accuracy")
 
 
@@ -55,14 +54,8 @@ class GraphedLearner(Learner):
     The first `WARM_UP_STEPS` steps after construction or `load_state_dict` run eagerly; the next one is
     recorded. `carry` is static memory: do not assign to it. `learn` takes what the last `act` returned.
 
-    Args:
-        model: on its device.
-        num_envs: rows of every step.
-        config: any, except halting losses of whole episodes and `every:K`.
-        recorder: records and replays; by default what the model's device has.
-
-    Raises:
-        ValueError: as `check_can_be_graphed`.
+    `recorder` records and replays; by default what the model's device has. Raises ValueError as
+    `check_can_be_graphed`.
     """
 
     def __init__(
@@ -82,8 +75,7 @@ class GraphedLearner(Learner):
         """Static memory without a recording; the next steps warm up."""
         device = self.model.device
         recorder = self._recorder or make_recorder(device)
-        self._acting = Captured(self._act, recorder)
-        self._learning = Captured(self._learn, recorder)
+        self._acting, self._learning = (Captured(f, recorder) for f in (self._act, self._learn))
         self._learned = 0
         self._step_now = torch.zeros((), dtype=torch.int64, device=device)
         self._shown: SegmentOutput | None = None
@@ -115,8 +107,7 @@ class GraphedLearner(Learner):
         given = {name: obs[name] for name in _OBSERVED} | {"floor": self._explore(obs["segment"])}
         found = self._acting(given, warm_up=self._warms_up)
         carry = Carry(found["z_H"], found["z_L"])
-        q = found["q_halt"], found["q_continue"]
-        self._shown = SegmentOutput(carry, found["logits"], *q)
+        self._shown = SegmentOutput(carry, *(found[name] for name in _SHOWN))
         return self._shown, {"answer": found["answer"], "halt": found["halt"]}
 
     def _act(self, given: Tensors) -> Tensors:
@@ -127,13 +118,8 @@ class GraphedLearner(Learner):
         finally:
             self._drawn = None
         self._segment = out
-        return {
-            **out.carry._asdict(),
-            "logits": out.logits.detach(),
-            "q_halt": out.q_halt.detach(),
-            "q_continue": out.q_continue.detach(),
-            **action,
-        }
+        shown = {name: getattr(out, name).detach() for name in _SHOWN}
+        return out.carry._asdict() | shown | action
 
     def _explore(self, segment: Tensor) -> Tensor:
         """Drawn outside of the graph, and read inside."""
@@ -141,18 +127,12 @@ class GraphedLearner(Learner):
 
     # --- learning ------------------------------------------------------------------------------
 
-    def _update(
-        self,
-        out: SegmentOutput,
-        obs: dict[str, Tensor],
-        labels: Tensor,
-        ended: Tensor,
-        judged: Judgement,
-    ) -> Update:
+    def _update(self, segment: JudgedSegment) -> Update:
         """As `Learner`; overwritten by the next call.
 
         Raises ValueError if `out` is not what the last `act` returned.
         """
+        out, obs, labels, ended, judged = segment
         if out is not self._shown:
             raise ValueError("with CUDA graphs learn() takes what the last act() returned")
         for rate, value in zip(self._rates, self.scheduled_rates(), strict=True):
@@ -169,8 +149,8 @@ class GraphedLearner(Learner):
     def _learn(self, given: Tensors) -> Tensors:
         assert self._segment is not None
         carry, memory = self.carry, self._target_rule.memory
-        judged = Judgement.of(given)
-        update = super()._update(self._segment, given, given["labels"], given["ended"], judged)
+        labels, ended, judged = given["labels"], given["ended"], Judgement.of(given)
+        update = super()._update(JudgedSegment(self._segment, given, labels, ended, judged))
         self._segment = None
         # What the next step reads goes back to where this one read it.
         overwrite(carry._asdict(), self.carry._asdict())
@@ -180,8 +160,8 @@ class GraphedLearner(Learner):
             for held, tensor in zip(memory, new, strict=True):
                 held.copy_(tensor)
             self._target_rule.memory = memory
-        elif new is not None:
-            self._target_rule.memory = tuple(tensor.clone() for tensor in new)
+        else:
+            self._target_rule.memory = new and tuple(tensor.clone() for tensor in new)
         return update.tensors()
 
     def apply_gradients(self) -> None:
@@ -227,7 +207,7 @@ class GraphedAgent(HRMAgent):
     two). The first `WARM_UP_STEPS` segments of each run eagerly, the next one is recorded. The returned
     state is static memory: a stored state changes with the next segment.
 
-    Args and errors as `HRMAgent`; `recorder` records and replays.
+    `recorder` records and replays; the other arguments and the errors are those of `HRMAgent`.
     """
 
     def __init__(
@@ -235,10 +215,10 @@ class GraphedAgent(HRMAgent):
         model: HRM,
         rule: HaltingRule | str = "q",
         *,
-        flat_action: bool = False,
         recorder: Recorder | None = None,
+        **options: bool,
     ) -> None:
-        super().__init__(model, rule, flat_action=flat_action)
+        super().__init__(model, rule, **options)
         self._recorder = recorder or make_recorder(model.device)
         self._buckets: dict[int, _Bucket] = {}
 
@@ -268,23 +248,20 @@ class _Bucket:
         self._run = 0
 
     def think(self, given: Tensors, state: AgentState) -> SegmentResult:
-        _copy_state(self._state, state)
+        self._hold(state)
         found = self._thinking(given, warm_up=self._run < WARM_UP_STEPS)
         self._run += 1
-        carry, memory = self._state.carry, self._state.memory
-        out = SegmentOutput(carry, found["logits"], found["q_halt"], found["q_continue"])
-        features = {name: found.get(name) for name in SegmentFeatures._fields}
-        return SegmentResult(out, SegmentFeatures(**features), memory, found["draft"])  # type: ignore[arg-type]
+        out = SegmentOutput(self._state.carry, *(found[name] for name in _SHOWN))
+        columns: Any = [found.get(name) for name in SegmentFeatures._fields]
+        return SegmentResult(out, SegmentFeatures(*columns), self._state.memory, found["draft"])
 
     @torch.no_grad()
     def _think(self, given: Tensors) -> Tensors:
         out, features, memory, draft = self._agent.think_eagerly(given, self._state)
-        _copy_state(self._state, AgentState(out.carry, memory))
-        shown: Mapping[str, Tensor | None] = features._asdict()
-        found = {name: value for name, value in shown.items() if value is not None}
+        self._hold(AgentState(out.carry, memory))
+        found = {name: value for name, value in features._asdict().items() if value is not None}
         return found | {"logits": out.logits, "draft": draft}
 
-
-def _copy_state(held: AgentState, new: AgentState) -> None:
-    overwrite(held.carry._asdict(), new.carry._asdict())
-    overwrite(held.memory._asdict(), new.memory._asdict())
+    def _hold(self, new: AgentState) -> None:
+        overwrite(self._state.carry._asdict(), new.carry._asdict())
+        overwrite(self._state.memory._asdict(), new.memory._asdict())

@@ -177,10 +177,7 @@ class PonderNet(HaltingLoss):
     """
 
     learned = "when to stop jointly with the answers, by PonderNet's loss"
-    card = {  # noqa: RUF012
-        "ponder_prior": "halting prior",
-        "ponder_weight": "weight of its divergence",
-    }
+    card = {"ponder_prior": "halting prior", "ponder_weight": "weight of its divergence"}  # noqa: RUF012
 
     ponder_prior: float
     ponder_weight: float
@@ -201,9 +198,8 @@ class PonderNet(HaltingLoss):
         )
 
     def __call__(self, losses: Tensor, q_halt: Tensor) -> EpisodeLoss:
-        going_on = F.logsigmoid(-q_halt[:-1]).cumsum(
-            0
-        )  # [M - 1, B]: log prod_{j<=t} (1 - lambda_j)
+        # [M - 1, B]: log prod_{j<=t} (1 - lambda_j)
+        going_on = F.logsigmoid(-q_halt[:-1]).cumsum(0)
         reached = torch.cat((torch.zeros_like(q_halt[:1]), going_on))  # [M, B]
         stops = torch.cat((F.logsigmoid(q_halt[:-1]), torch.zeros_like(q_halt[:1])))
         log_p = reached + stops

@@ -20,7 +20,7 @@ from hrm_rl.agents.learning.halting_loss import HaltingLoss
 from hrm_rl.agents.learning.losses import q_loss, token_loss
 from hrm_rl.agents.learning.optim import learning_rate_factor, make_optimizers
 from hrm_rl.agents.learning.q_targets import Experience, target_rule
-from hrm_rl.agents.learning.update import Rows, Update
+from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
 from hrm_rl.envs import Judgement, PuzzleVectorEnv
 from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
@@ -62,18 +62,14 @@ class Learner:
     def for_envs(
         cls, model: HRM, envs: PuzzleVectorEnv, config: LearnerConfig | None = None
     ) -> Self:
-        """A learner for these environments.
-
-        Raises ValueError if their limit of segments, segment cost, autoreset mode or puzzles do not fit
-        the model and the config.
-        """
+        """A learner for these environments. Raises ValueError as `check_envs`."""
         config = config or LearnerConfig()
         check_envs(model.config, config, envs)
         return cls(model, envs.num_envs, config)
 
     @property
     def rule(self) -> str:
-        """Spec of the rule for stopping that it trains for: `q`, `q-halt:0`, `act:0.99`, `ponder:0.5`."""
+        """Spec of the rule for stopping that it trains for, as `LearnerConfig.rule`."""
         return self.stopping.rule
 
     # --- acting --------------------------------------------------------------------------------
@@ -113,9 +109,8 @@ class Learner:
         if model.halt_exploration_prob == 0 or model.halt_max_steps < 2:
             return self._floor
         rows, generator, device = (self.num_envs,), self._generator, segment.device
-        explores = (
-            torch.rand(rows, generator=generator, device=device) < model.halt_exploration_prob
-        )
+        luck = torch.rand(rows, generator=generator, device=device)
+        explores = luck < model.halt_exploration_prob
         drawn = torch.randint(2, model.halt_max_steps + 1, rows, generator=generator, device=device)
         floor = torch.where(explores, drawn, 0)
         if self.config.exploration == "episode":
@@ -152,44 +147,26 @@ class Learner:
         if info is None:
             raise ValueError("learn needs the step's info beside terminated")
         judged = info if isinstance(info, Judgement) else Judgement.of(info)
-        return self._update(out, obs, labels, terminated, judged)
+        return self._update(JudgedSegment(out, obs, labels, terminated, judged))
 
-    def _update(
-        self,
-        out: SegmentOutput,
-        obs: dict[str, Tensor],
-        labels: Tensor,
-        ended: Tensor,
-        judged: Judgement,
-    ) -> Update:
+    def _update(self, segment: JudgedSegment) -> Update:
+        """Target, loss and optimizer step."""
+        out, obs, labels, ended, judged = segment
         labelled = (labels != IGNORE_LABEL).any(-1)
         # A row without labels has nothing to get wrong: halting on it is right.
         right = judged.correct | ~labelled
-        ce = token_loss(out.logits, labels, self.config.token_loss)
+        puzzles = obs["inputs"], obs["puzzle_identifiers"]
+        now = Experience(self.model, out, *puzzles, judged.segments, ended, right, self.clock)
+        continue_loss, target = self._target_rule(now)
         halt_loss = q_loss(out.q_halt, right)
-        continue_loss, target = self._target_rule(
-            Experience(
-                self.model,
-                out,
-                obs["inputs"],
-                obs["puzzle_identifiers"],
-                judged.segments,
-                ended,
-                right,
-                self.clock,
-            )
-        )
+        ce = token_loss(out.logits, labels, self.config.token_loss)
         loss = ce + 0.5 * (halt_loss + continue_loss)
         # The sum over rows over the global batch: every row counts, halted or thinking on.
         (loss.sum() / len(labels)).backward()
         self.apply_gradients()
         self.carry = out.carry
-        losses = {
-            "loss": loss,
-            "token_loss": ce,
-            "q_halt_loss": halt_loss,
-            "q_continue_loss": continue_loss,
-        }
+        losses = {"loss": loss, "token_loss": ce}
+        losses |= {"q_halt_loss": halt_loss, "q_continue_loss": continue_loss}
         means = {name: rows.detach().mean() for name, rows in losses.items()}
         return Update(means, Rows.of(out, ended & labelled, judged, target))
 
@@ -245,11 +222,8 @@ class Learner:
 
 
 def check_envs(model: HRMConfig, config: LearnerConfig, envs: PuzzleVectorEnv) -> None:
-    """Check that environments match the model and the learner's config; a mismatch would silently train a
-    different problem.
-
-    Raises ValueError naming every mismatch.
-    """
+    """Raise ValueError, naming every mismatch, unless limit of segments, segment cost, autoreset mode and
+    puzzles of the environments fit the model and the config: else another problem would be trained."""
     same_step = AutoresetMode.SAME_STEP
     both = (
         ("halt_max_steps", envs.halt_max_steps, model.halt_max_steps, "the model"),
@@ -263,9 +237,8 @@ def check_envs(model: HRMConfig, config: LearnerConfig, envs: PuzzleVectorEnv) -
         if theirs != ours
     ]
     if envs.vocab_size > model.vocab_size:
-        wrong.append(
-            f"the environments have {envs.vocab_size} tokens but the model {model.vocab_size}"
-        )
+        tokens = envs.vocab_size
+        wrong.append(f"the environments have {tokens} tokens but the model {model.vocab_size}")
     if model.embedding_width and envs.source.num_ids > model.num_puzzle_identifiers:
         wrong.append(
             f"the environments have {envs.source.num_ids} puzzle identifiers but the model "

@@ -14,20 +14,16 @@ from hrm_rl.model import HRM
 
 def make_optimizers(model: HRM, config: LearnerConfig) -> list[torch.optim.Optimizer]:
     """The network's optimizer and, if the model has puzzle embeddings, theirs."""
-    c = config
-    dense = [p for n, p in model.named_parameters() if not n.startswith("puzzle_emb.")]
-    optimizers: list[torch.optim.Optimizer]
+    c, dense = config, [p for n, p in model.named_parameters() if not n.startswith("puzzle_emb.")]
     if c.optimizer == "adam-atan2":
-        optimizers = [AdamATan2(dense, c.lr, c.betas, c.weight_decay)]
+        network: torch.optim.Optimizer = AdamATan2(dense, c.lr, c.betas, c.weight_decay)
     else:
         fused = model.device.type != "mps"
-        optimizers = [
-            torch.optim.AdamW(dense, c.lr, c.betas, weight_decay=c.weight_decay, fused=fused)
-        ]
-    if model.puzzle_emb is not None:
-        table = model.puzzle_emb.parameters()
-        optimizers.append(SignSGD(table, c.puzzle_emb_lr, c.puzzle_emb_weight_decay))
-    return optimizers
+        network = torch.optim.AdamW(dense, c.lr, c.betas, weight_decay=c.weight_decay, fused=fused)
+    if model.puzzle_emb is None:
+        return [network]
+    table = model.puzzle_emb.parameters()
+    return [network, SignSGD(table, c.puzzle_emb_lr, c.puzzle_emb_weight_decay)]
 
 
 class AdamATan2(torch.optim.Optimizer):
@@ -58,29 +54,20 @@ class AdamATan2(torch.optim.Optimizer):
             if not params:
                 continue
             states = self._states(params, step_device(params, group["lr"]))
-            adam_atan2_(
-                params,
-                [p.grad for p in params],
-                [state["m"] for state in states],
-                [state["v"] for state in states],
-                [state["step"] for state in states],
-                lr=group["lr"],
-                betas=group["betas"],
-                weight_decay=group["weight_decay"],
-            )
+            columns = ([state[name] for state in states] for name in ("m", "v", "step"))
+            settings = {name: group[name] for name in ("lr", "betas", "weight_decay")}
+            adam_atan2_(params, [p.grad for p in params], *columns, **settings)
         return loss
 
     def _states(self, params: list[Tensor], device: torch.device) -> list[dict[str, Tensor]]:
         """The running means of these parameters, zero at first, their step counters on `device`."""
         for p in params:
-            if not self.state[p]:
-                self.state[p] = {
-                    "step": torch.zeros((), device=device),
-                    "m": torch.zeros_like(p),
-                    "v": torch.zeros_like(p),
-                }
-            elif self.state[p]["step"].device != device:  # from a checkpoint
-                self.state[p]["step"] = self.state[p]["step"].to(device)
+            state = self.state[p]
+            if not state:
+                state["step"] = torch.zeros((), device=device)
+                state["m"], state["v"] = torch.zeros_like(p), torch.zeros_like(p)
+            elif state["step"].device != device:  # from a checkpoint
+                state["step"] = state["step"].to(device)
         return [self.state[p] for p in params]
 
 
@@ -89,7 +76,6 @@ class SignSGD(torch.optim.Optimizer):
 
     Takes sparse gradients with one row an example. Rows of the same id are summed first; then
     `p = p (1 - lr wd) - lr sign(g)` on those rows only. Source: reference `models/sparse_embedding.py`.
-
     `lr` may be a tensor on the table's device; nothing is read on the host.
     """
 

@@ -14,14 +14,14 @@ without gradient, from the carry just reached. The others compute less:
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hrm_rl.agents.learning.losses import q_loss
+from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.model import HRM, SegmentOutput
 from hrm_rl.settings import SettingError
 
@@ -43,11 +43,8 @@ class Experience(NamedTuple):
 
     def take(self, rows: Tensor) -> "Experience":
         """The experience of these rows, int64 [K]."""
-        out = self.out
-        others = (t[rows] for t in (out.logits, out.q_halt, out.q_continue))
-        taken = SegmentOutput(out.carry.take(rows), *others)
-        inputs, ids, segments, ended, right = (t[rows] for t in self[2:7])
-        return Experience(self.model, taken, inputs, ids, segments, ended, right, self.step)
+        taken = map_tensors(lambda t: t[rows], self[1:-1])
+        return Experience._make((self.model, *taken, self.step))
 
     @property
     def last(self) -> Tensor:
@@ -62,25 +59,11 @@ class ContinueLoss(NamedTuple):
     target: Tensor
 
 
-class TargetRule(Protocol):
-    """Computes the loss of Q_continue from a training step; may keep tensors of earlier steps in `memory`."""
-
-    memory: tuple[Tensor, ...] | None
-
-    def __call__(self, now: Experience, /) -> ContinueLoss: ...
-
-
-@dataclass(frozen=True)
-class Pricing:
-    """The target for a value one segment ahead: `clamp(gamma value - segment_cost, 0, 1)`."""
-
-    gamma: float = 1.0
-    segment_cost: float = 0.0
-
-    def __call__(self, value: Tensor) -> Tensor:
-        if self.gamma == 1.0 and self.segment_cost == 0.0:
-            return value
-        return (self.gamma * value - self.segment_cost).clamp(0.0, 1.0)
+def price(value: Tensor, gamma: float = 1.0, segment_cost: float = 0.0) -> Tensor:
+    """The value one segment earlier: `clamp(gamma value - segment_cost, 0, 1)`."""
+    if gamma == 1.0 and segment_cost == 0.0:
+        return value
+    return (gamma * value - segment_cost).clamp(0.0, 1.0)
 
 
 def continue_target(
@@ -90,67 +73,76 @@ def continue_target(
     gamma: float = 1.0,
     segment_cost: float = 0.0,
 ) -> Tensor:
-    """The value of running another segment, [B] in [0, 1].
+    """The value of running another segment, [B] in [0, 1], priced as in `price`.
 
     `next_*` are the Q logits one segment later, from the carry before any reset. Rows of `last` can
-    only halt: `sigmoid(next_q_halt)`. Others take the better of both. A cost of segments gives
-    `clamp(gamma * value - segment_cost, 0, 1)`.
+    only halt: `sigmoid(next_q_halt)`. Others take the better of both.
     """
     best = torch.where(last, next_q_halt, torch.maximum(next_q_halt, next_q_continue))
-    return Pricing(gamma, segment_cost)(best.sigmoid())
+    return price(best.sigmoid(), gamma, segment_cost)
 
 
-class Bootstrap:
+@dataclass
+class TargetRule:
+    """`none`: Q_continue is not learned. The base of the other rules."""
+
+    gamma: float = 1.0
+    segment_cost: float = 0.0
+    memory: tuple[Tensor, ...] | None = field(default=None, init=False)
+    """Tensors of earlier steps."""
+
+    def __call__(self, now: Experience) -> ContinueLoss:
+        """The loss of Q_continue in a training step."""
+        zeros = torch.zeros_like(now.out.q_halt)
+        return ContinueLoss(zeros, zeros)
+
+    def target(self, q_halt: Tensor, q_continue: Tensor, last: Tensor) -> Tensor:
+        """`continue_target` at the rule's prices."""
+        return continue_target(q_halt, q_continue, last, self.gamma, self.segment_cost)
+
+
+@dataclass
+class Bootstrap(TargetRule):
     """`full`, `every:K` and `subsample:P`: a second, gradient-free segment on some rows or steps."""
 
-    def __init__(self, pricing: Pricing, every: int = 1, share: float = 1.0) -> None:
-        self.pricing, self.every, self.share = pricing, every, share
-        self.memory: tuple[Tensor, ...] | None = None
+    every: int = 1
+    share: float = 1.0
 
     def __call__(self, now: Experience) -> ContinueLoss:
         if self.every > 1 and now.step % self.every:
-            return _nothing(now)
+            return super().__call__(now)
         if self.share == 1.0:
-            target = self._target(now)
+            target = self._next_value(now)
             return ContinueLoss(q_loss(now.out.q_continue, target) * self.every, target)
         # A window of rows that moves every step, so that every row is in it equally often.
         batch = now.inputs.shape[0]
         count = max(1, round(batch * self.share))
         rows = torch.arange(count, device=now.inputs.device) + now.step * count
         rows = rows % batch
-        target = self._target(now.take(rows))
+        target = self._next_value(now.take(rows))
         loss = q_loss(now.out.q_continue[rows], target) * (batch / count)
-        nothing = _nothing(now)
-        return ContinueLoss(
-            nothing.loss.index_copy(0, rows, loss), nothing.target.index_copy(0, rows, target)
-        )
+        zeros = torch.zeros_like(now.out.q_halt)
+        return ContinueLoss(zeros.index_copy(0, rows, loss), zeros.index_copy(0, rows, target))
 
     @torch.no_grad()
-    def _target(self, now: Experience) -> Tensor:
+    def _next_value(self, now: Experience) -> Tensor:
         after = now.model(now.out.carry, now.inputs, now.puzzle_identifiers)
-        p = self.pricing
-        return continue_target(after.q_halt, after.q_continue, now.last, p.gamma, p.segment_cost)
+        return self.target(after.q_halt, after.q_continue, now.last)
 
 
-class Delayed:
+@dataclass
+class Delayed(TargetRule):
     """`delayed`: the segment that the next step runs anyway gives the target, one step late.
 
     The Q head's input is kept, so the gradient reaches the head only. Rows that ended have no next
     segment and have loss 0.
     """
 
-    def __init__(self, pricing: Pricing) -> None:
-        self.pricing = pricing
-        self.memory: tuple[Tensor, ...] | None = None
-
     def __call__(self, now: Experience) -> ContinueLoss:
-        p, out = self.pricing, now.out
-        nothing = _nothing(now)
-        loss, target = nothing.loss, nothing.target
+        loss, target = super().__call__(now)
         if self.memory is not None:
             state, going_on = self.memory
-            q_values = out.q_halt.detach(), out.q_continue.detach()
-            seen = continue_target(*q_values, now.last, p.gamma, p.segment_cost)
+            seen = self.target(now.out.q_halt.detach(), now.out.q_continue.detach(), now.last)
             target = torch.where(going_on, seen, 0.0)
             _, q_continue = now.model.q_values(state)
             loss = torch.where(going_on, q_loss(q_continue, target), 0.0)
@@ -158,7 +150,8 @@ class Delayed:
         return ContinueLoss(loss, target)
 
 
-class LambdaReturn:
+@dataclass
+class LambdaReturn(TargetRule):
     """`lambda:L`: when an episode ends, each of its segments learns from all later ones.
 
     With m the better Q value one segment later and r the return of the final draft,
@@ -167,19 +160,15 @@ class LambdaReturn:
     (Peng and Williams 1996). The Q head's input is kept, so the gradient reaches the head only.
     """
 
-    def __init__(self, pricing: Pricing, mix: float) -> None:
-        self.pricing, self.mix = pricing, mix
-        self.memory: tuple[Tensor, ...] | None = None
+    mix: float = 0.0
 
     def __call__(self, now: Experience) -> ContinueLoss:
         limit = now.model.config.halt_max_steps
         state = now.out.carry.z_H[:, 0]
         batch, width = state.shape
         if self.memory is None:
-            self.memory = (
-                state.new_zeros(limit, batch, width),
-                now.out.q_halt.new_zeros(limit, batch),
-            )
+            q_values = now.out.q_halt.new_zeros(limit, batch)
+            self.memory = (state.new_zeros(limit, batch, width), q_values)
         rows = torch.arange(batch, device=state.device)
         at = (now.segments - 1).clamp(max=limit - 1)
         better = continue_target(now.out.q_halt.detach(), now.out.q_continue.detach(), now.last)
@@ -187,27 +176,17 @@ class LambdaReturn:
         values = self.memory[1].index_put((at, rows), better)
         self.memory = (states, values)
 
-        loss = torch.zeros_like(now.out.q_halt)
-        target = torch.zeros_like(loss)
+        loss, target = super().__call__(now)
         _, q_continue = now.model.q_values(states)  # [M, B]
         after = now.right.to(values.dtype)
         for t in range(limit - 2, -1, -1):
             # Rows whose episode ended at segment t + 2 or later have a segment after this one.
             value = (1 - self.mix) * values[t + 1] + self.mix * after
             here = now.ended & (now.segments >= t + 2)
-            target = torch.where(here, self.pricing(value), target)
+            target = torch.where(here, price(value, self.gamma, self.segment_cost), target)
             loss = loss + torch.where(here, q_loss(q_continue[t], target), 0.0)
             after = torch.where(here, target, after)
         return ContinueLoss(loss, target)
-
-
-class NoTarget:
-    """`none`: Q_continue is not learned."""
-
-    memory: tuple[Tensor, ...] | None = None
-
-    def __call__(self, now: Experience) -> ContinueLoss:
-        return _nothing(now)
 
 
 def target_rule(spec: str, gamma: float = 1.0, segment_cost: float = 0.0) -> TargetRule:
@@ -215,25 +194,20 @@ def target_rule(spec: str, gamma: float = 1.0, segment_cost: float = 0.0) -> Tar
 
     Raises ValueError naming the spec and what is accepted.
     """
-    pricing = Pricing(gamma, segment_cost)
     name, _, argument = spec.partition(":")
-    plain: dict[str, Callable[[], TargetRule]] = {
-        "full": lambda: Bootstrap(pricing),
-        "delayed": lambda: Delayed(pricing),
-        "none": NoTarget,
-    }
+    plain = {"full": Bootstrap, "delayed": Delayed, "none": TargetRule}
     if name in plain and not argument:
-        return plain[name]()
+        return plain[name](gamma, segment_cost)
     try:
         value = float(argument)
     except ValueError:
         value = math.nan
-    if name == "every" and value >= 1 and value == int(value):
-        return Bootstrap(pricing, every=int(value))
+    if name == "every" and value >= 1 and value.is_integer():
+        return Bootstrap(gamma, segment_cost, every=int(value))
     if name == "subsample" and 0 < value <= 1:
-        return Bootstrap(pricing, share=value)
+        return Bootstrap(gamma, segment_cost, share=value)
     if name == "lambda" and 0 <= value <= 1:
-        return LambdaReturn(pricing, value)
+        return LambdaReturn(gamma, segment_cost, mix=value)
     raise SettingError(
         f"q_target must be one of {', '.join(Q_TARGETS)} (K an integer >= 1, P in (0, 1], L in [0, 1]), "
         f"got {spec!r}",
@@ -248,8 +222,3 @@ def extra_segments(spec: str) -> float:
     """
     rule = target_rule(spec)
     return rule.share / rule.every if isinstance(rule, Bootstrap) else 0.0
-
-
-def _nothing(now: Experience) -> ContinueLoss:
-    zeros = torch.zeros_like(now.out.q_halt)
-    return ContinueLoss(zeros, zeros)

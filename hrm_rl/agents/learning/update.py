@@ -1,4 +1,4 @@
-"""The record that `learn` returns: losses, and of every row its judgement and Q values."""
+"""What `learn` takes and what it returns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,8 +10,18 @@ from hrm_rl.envs import Judgement
 from hrm_rl.model import SegmentOutput
 
 
+class JudgedSegment(NamedTuple):
+    """One step of the loop: a segment of every row, and the environment's verdict on its drafts."""
+
+    out: SegmentOutput
+    obs: dict[str, Tensor]  # that the segment ran on
+    labels: Tensor  # [B, S]
+    ended: Tensor  # [B] bool
+    judged: Judgement
+
+
 class Rows(NamedTuple):
-    """One number a row, [B], detached."""
+    """One number a row, [B], detached: the row's judgement and Q values."""
 
     ended: Tensor  # bool: an episode of a labelled puzzle ended
     correct: Tensor  # bool
@@ -23,15 +33,8 @@ class Rows(NamedTuple):
 
     @classmethod
     def of(cls, out: SegmentOutput, ended: Tensor, judged: Judgement, q_target: Tensor) -> Self:
-        return cls(
-            ended,
-            judged.correct,
-            judged.cell_accuracy,
-            judged.segments,
-            out.q_halt.detach(),
-            out.q_continue.detach(),
-            q_target,
-        )
+        verdict = judged.correct, judged.cell_accuracy, judged.segments
+        return cls(ended, *verdict, out.q_halt.detach(), out.q_continue.detach(), q_target)
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,7 +108,8 @@ def train_sb3(
         model = kind("MlpPolicy", envs, seed=seed, policy_kwargs=dict(policy_kwargs), **chosen)
         model.learn(_STEPS[algo] if total_steps is None else total_steps)
     model.policy.set_training_mode(False)
-    return Sb3Rule(algo, model.policy, fitted_on, bank.num_segments, policy_kwargs, pooled)
+    limit = bank.num_segments
+    return Sb3Rule(algo, model.policy, fitted_on, limit, policy_kwargs, pooled)  # type: ignore[abstract]
 
 
 @contextmanager
