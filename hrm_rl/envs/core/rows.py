@@ -1,8 +1,9 @@
-"""What the vector environments share: seeds and resets of rows, the clock, and infos with masks."""
+"""What the vector environments share: keys of puzzles, resets of rows, the clock, and infos with masks."""
 
+import copy
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from gymnasium import spaces
@@ -10,7 +11,51 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from hrm_rl.envs.core.row_keys import Order, RowKeys, read_reset_mask, reseed
+from hrm_rl.hashing import as_keys, mix
+
+Order = Literal["hash", "epoch"]
+
+
+class RowKeys:
+    """The key of each row's next puzzle, from a seed and a counter a row: the only state.
+
+    In order "hash" row i's k-th key is a pure hash of (seed_i, k); in order "epoch" the rows walk
+    the keys 0, 1, 2, ... together, each key once. No host synchronisation.
+    """
+
+    def __init__(self, rows: int, order: Order, device: torch.device) -> None:
+        if order not in ("hash", "epoch"):
+            raise ValueError(f"order must be 'hash' or 'epoch', got {order!r}")
+        self.order = order
+        self.seeds = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.drawn = torch.zeros_like(self.seeds)
+        self.cursor = torch.zeros((), dtype=torch.int64, device=device)
+
+    def seed(self, seeds: list[int], where: Tensor | None = None) -> None:
+        """Rows of `where` (bool [B]; all by default) start over at their key 0, with these seeds."""
+        new = as_keys(seeds, self.seeds.device)
+        if where is None:
+            self.seeds, self.drawn = new, torch.zeros_like(self.drawn)
+            self.cursor = torch.zeros_like(self.cursor)
+        else:
+            self.seeds = torch.where(where, new, self.seeds)
+            self.drawn = torch.where(where, 0, self.drawn)
+
+    def draw(self, taking: Tensor) -> Tensor:
+        """A key for every row, int64 [B]; the rows of `taking` (bool [B]) use theirs up."""
+        if self.order == "hash":
+            keys = mix(mix(self.seeds) + self.drawn)
+            self.drawn = self.drawn + taking
+        else:
+            keys = self.cursor + taking.cumsum(0) - 1
+            self.cursor = self.cursor + taking.sum()
+        return keys
+
+    def take(self, rows: Tensor) -> "RowKeys":
+        """The keys of these rows only, int64 [K]."""
+        fewer = copy.copy(self)
+        fewer.seeds, fewer.drawn = self.seeds[rows], self.drawn[rows]
+        return fewer
 
 
 class RowsVectorEnv(VectorEnv):
@@ -59,9 +104,10 @@ class RowsVectorEnv(VectorEnv):
             options: {"reset_mask": bool [num_envs]} resets, and seeds, those rows only.
         """
         started = self.state is not None
-        mask = read_reset_mask(options, self.num_envs, self.device, started)
+        mask = self._reset_mask(options)
         where = self._all if mask is None else mask
-        reseed(self, self._keys, seed, mask, started)
+        if seed is not None or not started:
+            self._keys.seed(self._row_seeds(seed), mask)
         fresh = self._fresh(where)
         self.state = self._select(where, fresh, self.state) if started else fresh
         self._start_clock(where)
@@ -69,6 +115,31 @@ class RowsVectorEnv(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         self.state = None
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> Tensor | None:
+        if not options or options.get("reset_mask") is None:
+            return None
+        if self.state is None:
+            raise RuntimeError("the first reset resets every row; reset_mask comes later")
+        mask = torch.as_tensor(options["reset_mask"], device=self.device)
+        if mask.shape != (self.num_envs,) or mask.dtype != torch.bool:
+            raise ValueError(
+                f"reset_mask must be bool of shape ({self.num_envs},), got {mask.dtype} of "
+                f"{tuple(mask.shape)}"
+            )
+        return mask
+
+    def _row_seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
+        """A seed a row: `seed + i`, or the i-th of a list; None is a random seed."""
+        several = isinstance(seed, Sequence)
+        super().reset(seed=next(iter(seed), None) if several else seed)  # seeds np_random
+        if not several:
+            first = self.np_random.integers(1 << 62) if seed is None else seed
+            return [int(first) + i for i in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments")
+        fill = self.np_random.integers(1 << 62, size=self.num_envs).tolist()
+        return [f if s is None else int(s) for s, f in zip(seed, fill, strict=True)]
 
     def _fresh(self, taking: Tensor) -> Any:
         """A new episode for every row; only the rows of `taking` (bool [B]) consume theirs."""
@@ -85,19 +156,31 @@ class RowsVectorEnv(VectorEnv):
         """The info on the rows' puzzles, with masks."""
         raise NotImplementedError
 
-    def _step_info(
-        self, verdict: dict[str, Any], final: Any, final_obs: Any, ended: Tensor
-    ) -> dict[str, Any]:
-        """The info of a step: `final` is the state before any automatic reset, `ended` the rows, bool [B],
-        whose episode ended at this step."""
+    def _outcome(
+        self,
+        reward: Tensor,
+        terminated: Tensor,
+        verdict: dict[str, Any],
+        final: Any,
+        ended: Tensor,
+        taking: Tensor | None,
+    ) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """The return value of a step.
+
+        `final` is the state before any automatic reset; `ended` and `taking`, bool [B], are the rows whose
+        episode ended at this step and those that took a new one, if any could.
+        """
         duration = self._now() - self._began
         last = {
             "episode": {"r": final.episode_return, "l": final.segment, "t": duration},
-            "final_obs": final_obs,
+            "final_obs": self._observe(final),
             "final_info": self._puzzle_info(final, ended) | masked(verdict, ended),
         }
-        now = self._puzzle_info(self.state, self._all) | masked(verdict, self._all)
-        return now | masked(last, ended)
+        info = self._puzzle_info(self.state, self._all) | masked(verdict, self._all)
+        if taking is not None:
+            self._start_clock(taking)
+        truncated = torch.zeros_like(terminated)
+        return self._observe(self.state), reward, terminated, truncated, info | masked(last, ended)
 
     def _start_clock(self, where: Tensor) -> None:
         self._began = torch.where(where, self._now(), self._began)

@@ -1,16 +1,16 @@
-"""One puzzle as an ordinary Gymnasium environment: a NumPy view of the vector core with one row."""
+"""Single environments in Gymnasium's ordinary form: NumPy views of a vector environment with one row."""
 
 from collections.abc import Callable
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
-import torch
+from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.envs.core.from_arrays import take_pool
 from hrm_rl.envs.core.source import Source
-from hrm_rl.envs.core.transition import Checker, EpisodeSettings
+from hrm_rl.envs.core.transition import Checker
 from hrm_rl.envs.core.vector import PuzzleVectorEnv, to_numpy
 
 Drawer = Callable[..., str]
@@ -20,14 +20,53 @@ PictureDrawer = Callable[..., NDArray[np.uint8]]
 of one shape for all drafts, captions and Q values."""
 
 _UNKNOWN_Q = (float("nan"), float("nan"))
+_BATCH_ONLY = ("episode", "final_obs", "final_info")
 
 
-class PuzzleEnv(gym.Env[dict[str, Any], Any]):
+class RowEnv(gym.Env[Any, Any]):
+    """The one row of a vector environment of this package that has no autoreset.
+
+    Spaces, reward and info are those of the vector environment, without the batch dimension and the entries
+    of automatic resets. Seeded with `seed + i`, it equals row i of a vector environment seeded with `seed`.
+    """
+
+    def __init__(self, core: Any) -> None:
+        assert core.num_envs == 1
+        assert core.metadata["autoreset_mode"] == AutoresetMode.DISABLED
+        self.core = core
+        self.observation_space = core.single_observation_space
+        self.action_space = core.single_action_space
+        self._started = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is None and not self._started:
+            # np_random is this environment's own generator, so an unseeded start is a random one.
+            seed = int(self.np_random.integers(1 << 62))
+        self._started = True
+        obs, info = self.core.reset(seed=seed)
+        return _row(obs), _row_info(info)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if isinstance(action, dict):
+            batched: Any = {key: np.asarray(value)[None] for key, value in action.items()}
+        else:
+            batched = np.asarray(action)[None]
+        obs, reward, terminated, _, info = self.core.step(batched)
+        judged = _row_info(info)
+        # SB3, its Monitor and rl-zoo3 read this: whether the answer is one that pays.
+        judged["is_success"] = bool(judged[self.core.settings.pays])
+        return _row(obs), float(reward), bool(terminated), False, judged
+
+
+class PuzzleEnv(RowEnv):
     """A puzzle whose every step ends one reasoning segment: a draft, and whether to halt.
 
-    Spaces, reward and info are those of `PuzzleVectorEnv`, without the batch dimension and without the
-    entries of automatic resets. Seeded with `seed + i`, it equals row i of a vector environment seeded with
-    `seed`.
+    It is one row of `PuzzleVectorEnv`, which documents spaces, reward and info: without the batch dimension
+    and without the entries of automatic resets. Seeded with `seed + i`, it equals row i of a vector
+    environment seeded with `seed`.
 
     Renders as text (`render_mode="ansi"`) and, if its puzzle has a picture, as an array of pixels
     (`"rgb_array"`, uint8 [H, W, 3], of one shape for all steps); `metadata` of the instance lists its modes.
@@ -68,17 +107,16 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
         self.source = source
         self._drawer, self._picture = drawer, picture
         self._q = _UNKNOWN_Q
-        self._core = PuzzleVectorEnv(
+        core = PuzzleVectorEnv(
             1,
             source,
             halt_max_steps=halt_max_steps,
             segment_cost=segment_cost,
             checker=checker,
             flat_action=flat_action,
-            autoreset_mode="Disabled",
+            autoreset_mode=AutoresetMode.DISABLED,
         )
-        self.observation_space = self._core.single_observation_space
-        self.action_space = self._core.single_action_space
+        super().__init__(core)
 
     @classmethod
     def from_arrays(cls, inputs: ArrayLike, labels: ArrayLike, **settings: Any) -> "PuzzleEnv":
@@ -89,22 +127,8 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        super().reset(seed=seed)
-        if seed is None and self._core.state is None:
-            # np_random is this environment's own generator, so an unseeded start is a random one.
-            seed = int(self.np_random.integers(1 << 62))
-        obs, info = self._core.reset(seed=seed)
         self._q = _UNKNOWN_Q
-        return _row(obs), unbatched_info(info)
-
-    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        if isinstance(action, dict):
-            batched: Any = {key: np.asarray(value)[None] for key, value in action.items()}
-        else:
-            batched = np.asarray(action)[None]
-        obs, reward, terminated, _, info = self._core.step(batched)
-        judged = judged_info(info, self._core.settings)
-        return _row(obs), float(reward), bool(terminated), False, judged
+        return super().reset(seed=seed, options=options)
 
     def show_q(self, q_halt: SupportsFloat, q_continue: SupportsFloat) -> None:
         """Show these Q values in the picture until the next call or reset. Changes nothing else.
@@ -124,13 +148,13 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
         A string in mode "ansi"; in mode "rgb_array" a new array uint8 [H, W, 3] that also has the
         values of `show_q`; None without a mode or before the first reset.
         """
-        if self.render_mode is None or self._core.state is None:
+        if self.render_mode is None or self.core.state is None:
             return None
-        state = self._core.state
+        state = self.core.state
         inputs, draft, labels = (
             to_numpy(t)[0] for t in (state.puzzles.inputs, state.draft, state.puzzles.labels)
         )
-        caption = f"segment {int(state.segment)} of {self._core.halt_max_steps}"
+        caption = f"segment {int(state.segment)} of {self.core.halt_max_steps}"
         if self.render_mode == "rgb_array":
             assert self._picture is not None
             return self._picture(inputs, draft=draft, labels=labels, caption=caption, q=self._q)
@@ -141,22 +165,11 @@ class PuzzleEnv(gym.Env[dict[str, Any], Any]):
         return f"{board}\n{caption}, {wrong} cells to go\n"
 
 
-def _row(obs: dict[str, torch.Tensor]) -> dict[str, Any]:
-    return {key: value[0] for key, value in to_numpy(obs).items()}
+def _row(batch: Any) -> Any:
+    """The one row of a tensor, or of a dict of them, as NumPy."""
+    arrays = to_numpy(batch)
+    return {k: v[0] for k, v in arrays.items()} if isinstance(arrays, dict) else arrays[0]
 
 
-_BATCH_ONLY = ("episode", "final_obs", "final_info")
-
-
-def unbatched_info(info: dict[str, Any]) -> dict[str, Any]:
-    """A vector environment's info of one row: NumPy, no masks, nothing of automatic resets."""
-    kept = {k: v for k, v in info.items() if not k.startswith("_") and k not in _BATCH_ONLY}
-    return {key: value[0] for key, value in to_numpy(kept).items()}
-
-
-def judged_info(info: dict[str, Any], settings: EpisodeSettings) -> dict[str, Any]:
-    """The info of a step, with `is_success`, which SB3, its Monitor and rl-zoo3 read: whether the answer
-    is one that pays."""
-    judged = unbatched_info(info)
-    judged["is_success"] = bool(judged[settings.pays])
-    return judged
+def _row_info(info: dict[str, Any]) -> dict[str, Any]:
+    return _row({k: v for k, v in info.items() if k[0] != "_" and k not in _BATCH_ONLY})

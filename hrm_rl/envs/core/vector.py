@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hrm_rl.envs.core.from_arrays import take_pool
-from hrm_rl.envs.core.row_keys import Order
-from hrm_rl.envs.core.rows import RowsVectorEnv, masked
+from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
 from hrm_rl.envs.core.source import Puzzles, Source, check_source
-from hrm_rl.envs.core.spaces import action_space, observation_space
 from hrm_rl.envs.core.transition import (
     Autoreset,
     Checker,
@@ -79,9 +78,19 @@ class PuzzleVectorEnv(RowsVectorEnv):
         self.settings = EpisodeSettings(halt_max_steps, segment_cost, checker)
         self.flat_action = flat_action
         self._autoreset = _MODES[self.metadata["autoreset_mode"]]
-        self._set_spaces(
-            observation_space(source, halt_max_steps), action_space(source, flat_action)
-        )
+        # Tokens are integer boxes, since SB3 would one-hot a MultiDiscrete.
+        tokens = spaces.Box(0, source.vocab_size - 1, (source.seq_len,), np.int32)
+        observation = {
+            "inputs": tokens,
+            "draft": tokens,
+            "puzzle_identifiers": spaces.Discrete(source.num_ids),
+            "segment": spaces.Discrete(halt_max_steps + 1),
+        }
+        answer, halt = [source.vocab_size] * source.seq_len, 2
+        action: spaces.Space = spaces.MultiDiscrete([*answer, halt])
+        if not flat_action:
+            action = spaces.Dict(answer=spaces.MultiDiscrete(answer), halt=spaces.Discrete(halt))
+        self._set_spaces(spaces.Dict(observation), action)
 
     @classmethod
     def from_arrays(
@@ -140,12 +149,10 @@ class PuzzleVectorEnv(RowsVectorEnv):
             self._autoreset,
         )
         verdict = step.judgement._asdict() | self._metrics(step.final)
-        final_obs = self._observe(step.final)
-        info = self._step_info(verdict, step.final, final_obs, step.ended_now)
-        if not keeps:
-            self._start_clock(taking)
-        truncated = torch.zeros_like(step.terminated)
-        return self._observe(self.state), step.reward, step.terminated, truncated, info
+        took = None if keeps else taking
+        return self._outcome(
+            step.reward, step.terminated, verdict, step.final, step.ended_now, took
+        )
 
     def current(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The observation and puzzle info that the last reset or step returned.

@@ -18,17 +18,35 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 
+from hrm_rl.envs.core.single import RowEnv
 from hrm_rl.envs.core.source import Source
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
 from hrm_rl.envs.halting.bank import HaltingVectorEnv
 from hrm_rl.envs.halting.live import LiveHaltingVectorEnv, Thinker
-from hrm_rl.envs.halting.single import HaltingEnv
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.toy import toy_bank
 
+__all__ = ["HaltingEnv", "HaltingVectorEnv", "LiveHaltingVectorEnv", "make_env", "make_vector_env"]
+
 Bank = TraceBank | str | os.PathLike[str]
+
+
+class HaltingEnv(RowEnv):
+    """Continue (0) or halt (1), segment by segment, on one puzzle at a time.
+
+    It is one row of `HaltingVectorEnv` (or `LiveHaltingVectorEnv`), which documents spaces, reward and info:
+    without the batch dimension and the entries of automatic resets. Seeded with `seed + i`, it equals row i
+    of a vector environment seeded with `seed`.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's form)
+
+    def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        return super().step(np.asarray(action).reshape(()))
 
 
 def make_env(bank: Bank | None = None, **options: Any) -> HaltingEnv:
@@ -81,6 +99,3 @@ def _open(bank: Bank | None) -> TraceBank:
     if bank is None:
         return _default_bank()
     return bank if isinstance(bank, TraceBank) else TraceBank.load(bank)
-
-
-__all__ = ["HaltingEnv", "HaltingVectorEnv", "LiveHaltingVectorEnv", "make_env", "make_vector_env"]

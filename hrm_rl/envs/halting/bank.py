@@ -8,8 +8,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from hrm_rl.envs.core.row_keys import Order
-from hrm_rl.envs.core.rows import RowsVectorEnv, masked
+from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
 from hrm_rl.envs.core.transition import Checker, EpisodeSettings, reward
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
@@ -114,17 +113,12 @@ class HaltingVectorEnv(RowsVectorEnv):
         final = state._replace(
             episode_return=state.episode_return + gained, ended=state.ended | ends
         )
-        final_obs = self._observe(final)
         self.state = final._replace(segment=state.segment + ~final.ended)
         taking = {AutoresetMode.SAME_STEP: ends, AutoresetMode.NEXT_STEP: state.ended}.get(mode)
         if taking is not None:
             self.state = self._select(taking, self._fresh(taking), self.state)
-        info = self._step_info(verdict, final, final_obs, ends)
-        if taking is not None:
-            self._start_clock(taking)
         terminated = final.ended if taking is None else ends
-        truncated = torch.zeros_like(terminated)
-        return self._observe(self.state), gained, terminated, truncated, info
+        return self._outcome(gained, terminated, verdict, final, ends, taking)
 
     # --- states and judgements --------------------------------------------------------------------
 
