@@ -66,6 +66,8 @@ class Family:
     """Separates this family's random streams from those of others."""
     characters: ClassVar[str | None] = None
     """One character for each token in CSV files; None writes tokens as numbers."""
+    one_answer: ClassVar[bool] = False
+    """Whether every puzzle has one right answer, its label: then `valid` is `correct`, without a search."""
     split_salt: ClassVar[int] = SPLIT_SALT
     pixels: ClassVar[int] = 32
     """Width of a cell in pictures."""

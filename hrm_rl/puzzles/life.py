@@ -42,6 +42,7 @@ class Life(Family):
     name: ClassVar = "life"
     stream: ClassVar = 0x11FE_0001
     characters: ClassVar = "_.#"
+    one_answer: ClassVar = True
     pixels: ClassVar = 20
 
     size: int = dial(10, 4, 32)

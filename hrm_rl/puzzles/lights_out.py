@@ -40,6 +40,7 @@ class LightsOut(Family):
     name: ClassVar = "lights-out"
     stream: ClassVar = 0x0FF5_0001
     characters: ClassVar = "_01.x"
+    one_answer: ClassVar = True
     pixels: ClassVar = 36
 
     size: int = dial(6, choices=SIZES)

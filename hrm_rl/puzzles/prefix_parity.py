@@ -37,6 +37,7 @@ class PrefixParity(Family):
     name: ClassVar = "prefix-parity"
     stream: ClassVar = 0xBA51_0001
     characters: ClassVar = "_01"
+    one_answer: ClassVar = True
     pixels: ClassVar = 28
 
     length: int = dial(16, 4, 1024)

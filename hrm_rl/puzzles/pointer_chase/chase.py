@@ -43,6 +43,7 @@ class PointerChase(Family):
 
     name: ClassVar = "pointer-chase"
     stream: ClassVar = 0x9C5E_0001
+    one_answer: ClassVar = True
 
     nodes: int = dial(16, 2, 512)
     """Nodes of the map."""

@@ -1,6 +1,7 @@
 """Checks for any right answer, in torch on the environment's device.
 
-The module named like a family's has `validator(family)`; a family without one is checked on the host.
+If a family's label is its only right answer, the label decides. Else the module named like the family has
+`validator(family)`; a family without such a module is checked on the host.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from torch import Tensor
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.puzzles import CustomPuzzles
 from hrm_rl.puzzles.family import Family
+from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 Judge = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[np.bool_]]
 """`judge(inputs [N, S], answers [N, S], labels [N, S]) -> bool [N]`."""
@@ -27,11 +29,23 @@ def validator_of(family: Family | CustomPuzzles) -> Validator | None:
     """The check for any right answer; None if only the stored one is known."""
     if isinstance(family, CustomPuzzles):
         return None
+    if family.one_answer:
+        return LabelValidator()
     module = f"{__name__}.{family.name.replace('-', '_')}"
     if find_spec(module) is None:
         return HostValidator(partial(_is_valid, family))
     validator: Validator = import_module(module).validator(family)
     return validator
+
+
+class LabelValidator:
+    """Accepts the label's tokens, and any tokens in cells without a label."""
+
+    needs_labels = True
+
+    def __call__(self, inputs: Tensor, answers: Tensor, labels: Tensor) -> Tensor:
+        """bool [B] for [B, S] each."""
+        return ((answers == labels) | (labels == IGNORE_LABEL)).all(-1)
 
 
 @dataclass(frozen=True)
