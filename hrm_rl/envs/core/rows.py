@@ -131,11 +131,11 @@ class RowsVectorEnv(VectorEnv):
 
     def _row_seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
         """A seed a row: `seed + i`, or the i-th of a list; None is a random seed."""
-        several = isinstance(seed, Sequence)
-        super().reset(seed=next(iter(seed), None) if several else seed)  # seeds np_random
-        if not several:
+        if not isinstance(seed, Sequence):
+            super().reset(seed=seed)  # np_random
             first = self.np_random.integers(1 << 62) if seed is None else seed
             return [int(first) + i for i in range(self.num_envs)]
+        super().reset(seed=next(iter(seed), None))
         if len(seed) != self.num_envs:
             raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments")
         fill = self.np_random.integers(1 << 62, size=self.num_envs).tolist()
