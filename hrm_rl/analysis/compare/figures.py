@@ -42,21 +42,25 @@ def draw_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def accuracy_compute_figure(report: Report, path: Path) -> Path:
-    """Accuracy against mean segments: all of it, and the region of the rules as chosen (large marks).
+    """Accuracy against mean segments: all of it and, of several rules, the region of their large marks.
 
     Dots are swept settings, lines their concave hulls; constants are grey, hindsight is black.
     """
     from matplotlib import pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(14, 6), layout="constrained")
+    several = len(_adaptive(report)) > 1
+    size = (14 if several else 8, 6)
+    figure, grid = plt.subplots(1, 1 + several, figsize=size, squeeze=False, layout="constrained")
+    panels = grid[0]
     for axes in panels:
         _draw_rules(axes, report)
         axes.set(xlabel="mean segments")
         axes.grid(alpha=0.3)
     panels[0].set(ylabel="puzzles solved (%)")
-    panels[0].set_title("All", fontsize=10)
-    panels[1].set_title("The same, closer", fontsize=10)
-    panels[1].set(**_window(report))
+    if several:
+        panels[0].set_title("All", fontsize=10)
+        panels[1].set_title("The same, closer", fontsize=10)
+        panels[1].set(**_window(report))
     figure.suptitle(
         f"Accuracy for compute: {_count(report)}\nlarge marks: as chosen on validation puzzles at a "
         f"cost of {report['settings']['cost']:g} a segment",
@@ -100,8 +104,7 @@ def _draw_rules(axes: Any, report: Report) -> None:
 
 def _window(report: Report) -> dict[str, tuple[float, float]]:
     """Limits of the axes around the rules as chosen, without constants and random stopping."""
-    rules = [p for p in report["policies"] if not p["policy"].startswith(("fixed:", "random:"))]
-    rules = rules or report["policies"]
+    rules = _adaptive(report)
     limit = report["settings"]["max_segments"]
     adaptive = [p for p in rules if p["mean_segments"] < 0.95 * limit] or rules
     segments = [p["mean_segments"] for p in adaptive]
@@ -109,6 +112,12 @@ def _window(report: Report) -> dict[str, tuple[float, float]]:
     left, right = _padded(segments, 0.5)
     right = 1.03 * limit if right > 0.95 * limit else right  # a mark at the limit stays whole
     return {"xlim": (left, right), "ylim": _padded(accuracy, 0.5)}
+
+
+def _adaptive(report: Report) -> list[Mapping[str, Any]]:
+    """The policies that are neither constants nor random."""
+    names = ("fixed:", "random:")
+    return [policy for policy in report["policies"] if not policy["policy"].startswith(names)]
 
 
 def _padded(values: Sequence[float], least: float) -> tuple[float, float]:
