@@ -13,7 +13,8 @@ from hrm_rl.registration import register_environments
 if TYPE_CHECKING:
     from hrm_rl.agents import HRMAgent, Learner, LearnerConfig
     from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv
-    from hrm_rl.evaluation import evaluate, record
+    from hrm_rl.evaluation.evaluate import evaluate
+    from hrm_rl.evaluation.record import record
     from hrm_rl.halting import SegmentFeatures
     from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
     from hrm_rl.training.comparison import compare

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr
 
 from hrm_rl.analysis.statistics.bootstrap import checked_scores
 
@@ -71,9 +70,15 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
             "two bool arrays of one length are needed"
         )
     only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
-    # Twice the binomial tail: for a fair coin that is scipy.stats.binomtest, which takes a second to import.
-    tail = bdtr(min(only_first, only_second), only_first + only_second, 0.5)
-    return McNemar(only_first, only_second, min(1.0, 2 * float(tail)))
+    return McNemar(only_first, only_second, min(1.0, 2 * _fair_tail(only_first, only_second)))
+
+
+def _fair_tail(heads: int, tails: int) -> float:
+    """P(at most min(heads, tails) heads) of a fair coin; importing scipy would take as long as a comparison."""
+    flips, few = heads + tails, np.arange(min(heads, tails))
+    # log of C(flips, k) / 2**flips at k = 0, 1, ...: does not overflow.
+    growth = np.log(flips - few) - np.log(few + 1)
+    return float(np.exp(np.append(0, np.cumsum(growth)) - flips * math.log(2)).sum())
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -45,12 +45,11 @@ class FittedRule(Named):
     def auto(cls, words: tuple[str, ...], bank: TraceBank, cost: float, seed: int) -> Self:
         """Fit the rule of `NAME:auto`; `words`, one of `variants`, stand between name and `auto`."""
 
-    @abstractmethod
     def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """The arrays and the settings that its file holds."""
+        raise NotImplementedError
 
     @classmethod
-    @abstractmethod
     def restore(
         cls,
         arrays: dict[str, NDArray[Any]],
@@ -59,6 +58,7 @@ class FittedRule(Named):
         path: str,
     ) -> Self:
         """The rule of a file's contents. May raise KeyError, TypeError, ValueError, RuntimeError."""
+        raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> Self:
         """Write the rule to a file, and return it with that file as its spec string.
