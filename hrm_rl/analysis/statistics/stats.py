@@ -74,7 +74,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
 
 
 def _fair_tail(heads: int, tails: int) -> float:
-    """P(at most min(heads, tails) heads) of a fair coin; importing scipy would take as long as a comparison."""
+    """P(at most min(heads, tails) heads) of a fair coin. (scipy takes as long to import as a comparison.)"""
     flips, few = heads + tails, np.arange(min(heads, tails))
     # log of C(flips, k) / 2**flips at k = 0, 1, ...: does not overflow.
     growth = np.log(flips - few) - np.log(few + 1)
