@@ -24,8 +24,12 @@ from hrm_rl.puzzles.dials import range_of
 
 PICTURES = Path(__file__).parent / "assets" / "environments"
 _FAMILY_PAGES = "hrm_rl.envs.families.make"
-# The function whose arguments are the options of an environment that is not a family.
-_OPTIONS_OF = {"hrm_rl.envs.families.arc": "arc_source", "hrm_rl.envs.halting": "make_vector_env"}
+# What has the options of an environment that is not a family as arguments, and what else its page has.
+_OPTIONS_OF = {
+    "hrm_rl.envs.families.arc": ("arc_source",),
+    "hrm_rl.envs.halting": ("make_vector_env", "HaltingVectorEnv"),
+}
+_MORE = {"halting": "## Features\n\n<!-- table: features -->"}
 
 
 # --- Markdown ------------------------------------------------------------------------------------------
@@ -49,9 +53,9 @@ def plain(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text on one line, its first letter a capital."""
+    """The text on one line, its first letter a capital if it is a word and not a name of code."""
     text = " ".join(text.split())
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].isalpha() else text
 
 
 @dataclass(frozen=True)
@@ -135,8 +139,12 @@ def _entry(spec: Any) -> Entry:
     page = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", spec.id[4:-3]).lower()
     doc = read_doc(module)
     if module_name in _OPTIONS_OF:
-        function = getattr(module, _OPTIONS_OF[module_name])
-        return Entry(spec.id, page, doc, None, _arguments(function, read_doc(function)))
+        options: dict[str, Any] = {}
+        for name in _OPTIONS_OF[module_name]:
+            function = getattr(module, name)
+            options = options | (_arguments(function, read_doc(function)) | options)
+        options.pop("num_envs", None)
+        return Entry(spec.id, page, doc, None, options)
     kind = getattr(module, attribute)  # an ordinary environment: its class is the page
     about = read_doc(kind)
     doc = dataclasses.replace(doc, text=about.text, facts=about.facts)
@@ -158,33 +166,42 @@ def _arguments(function: Any, doc: Doc) -> dict[str, tuple[Any, str, str]]:
     }
 
 
-def _shared_options() -> dict[str, tuple[Any, str, str]]:
+def _pool_options() -> dict[str, tuple[Any, str, str]]:
     """The options that every family has besides its dials."""
-    from hrm_rl.envs.core.single import PuzzleEnv
-    from hrm_rl.envs.core.transition import EpisodeSettings
     from hrm_rl.envs.families.make import family_source
 
     pool = _arguments(family_source, read_doc(family_source))
-    del pool["family"], pool["device"]
+    return {name: about for name, about in pool.items() if name not in ("family", "device")}
+
+
+def _episode_options() -> dict[str, tuple[Any, str, str]]:
+    """The options of every puzzle environment."""
+    from hrm_rl.envs.core.single import PuzzleEnv
+    from hrm_rl.envs.core.transition import EpisodeSettings
+
     meanings = read_doc(EpisodeSettings).arguments
-    episode = {
-        f.name: (f.default, "", meanings[f.name]) for f in dataclasses.fields(EpisodeSettings)
-    }
+    fields = dataclasses.fields(EpisodeSettings)
     look = _arguments(PuzzleEnv, read_doc(PuzzleEnv))
-    look = {name: look[name] for name in ("flat_action", "render_mode")}
-    return {**pool, **episode, **look}
+    return {
+        **{field.name: (field.default, "", meanings[field.name]) for field in fields},
+        **{name: look[name] for name in ("flat_action", "render_mode")},
+    }
 
 
 def options_table(options: Mapping[str, tuple[Any, str, str]], kind: str) -> str:
     """Dials or options: name, default, range if any has one, meaning."""
-    if any(words for _, words, _ in options.values()):
-        rows = [[f"`{n}`", f"`{d}`", words, about] for n, (d, words, about) in options.items()]
-        return table([kind, "default", "range", "meaning"], rows)
+    ranged = any(words for _, words, _ in options.values())
     rows = []
-    for name, (default, _, about) in options.items():
-        shown = "required" if default is inspect.Parameter.empty else f"`{default}`"
-        rows.append([f"`{name}`", shown, about])
-    return table([kind, "default", "meaning"], rows)
+    for name, (default, words, about) in options.items():
+        shown = f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
+        if default is inspect.Parameter.empty:
+            shown = "required"
+        rows.append([f"`{name}`", shown, *([words] if ranged else []), about])
+    return table([kind, "default", *(["range"] if ranged else []), "meaning"], rows)
+
+
+_EPISODE = "[options of an episode](index.md#options-of-an-episode)"
+_PUZZLES = "[Puzzles](../puzzles.md)"
 
 
 def environment_page(entry: Entry) -> str:
@@ -199,13 +216,18 @@ def environment_page(entry: Entry) -> str:
     ]
     if doc.facts:
         parts.append(table(["", ""], [[f"**{name}**", text] for name, text in doc.facts.items()]))
+    parts.append(_MORE.get(entry.page, ""))
     kind = "option" if entry.family is None else "dial"
     parts += [f"## {kind.capitalize()}s", options_table(entry.options, kind)]
+    if entry.page == "arc":
+        parts.append(
+            f"It takes the {_EPISODE} too. {_PUZZLES} has the numbers of pairs and voting."
+        )
     if entry.family is not None:
         episode = read_doc(import_module(_FAMILY_PAGES)).facts
         parts += [
-            "It takes the [options of every family](index.md#options-of-every-family) too. "
-            "[Puzzles](../puzzles.md) explains splits, keys and files.",
+            f"It takes the [options of every family](index.md#options-of-every-family) and the {_EPISODE} "
+            f"too. {_PUZZLES} explains splits, keys and files.",
             "## Episode",
             table(["", ""], [[f"**{name}**", text] for name, text in episode.items()]),
         ]
@@ -235,7 +257,9 @@ def gallery_page() -> str:
             "[Puzzles of reasoning-gym](../reasoning-gym.md) and [your own](../your-own-puzzles.md) are "
             "environments of the same form.",
             "## Options of every family",
-            options_table(_shared_options(), "option"),
+            options_table(_pool_options(), "option"),
+            "## Options of an episode",
+            options_table(_episode_options(), "option"),
         ]
     )
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import hrm_rl  # noqa: F401  (registers the environments)
-from hrm_rl.puzzles import IGNORE_LABEL, arc, make_family, picture
+from hrm_rl.puzzles import FAMILIES, IGNORE_LABEL, arc, make_family, picture
 
 ASSETS = Path(__file__).parent / "assets"
-# Title, dials, and width of a cell where it is not the family's own.
-FAMILIES: dict[str, tuple[str, dict[str, Any], int | None]] = {
+# Title on the sheet, dials, and width of a cell where it is not the family's own.
+LOOKS: dict[str, tuple[str, dict[str, Any], int | None]] = {
     "sudoku": ("Sudoku", {"size": 9, "extra_givens": 6}, 30),
     "maze": ("Maze", {"size": 15}, None),
     "life": ("Life, 4 steps", {"size": 10, "steps": 4}, None),
@@ -71,6 +71,29 @@ def drawn_cue_recall() -> Image.Image:
     return frame.resize((2 * frame.width, 2 * frame.height), Image.Resampling.NEAREST)
 
 
+def drawn_halting() -> Image.Image:
+    """The segments of docs/rendering.md: after each the agent decides."""
+    return Image.open(ASSETS / "sudoku_segments.png").convert("RGB")
+
+
+def drawn_one_way_maze() -> Image.Image:
+    """A fork with its two doors, the rooms of both passages, and the exit."""
+    depth, step, radius = 3, 90, 20
+    image = Image.new("RGB", ((depth + 1) * step + 60, 210), picture.PAPER)
+    pen = ImageDraw.Draw(image)
+    fork = (50, 105)
+    for y in (50, 160):
+        places = [fork, *((fork[0] + step * (room + 1), y) for room in range(depth))]
+        pen.line(places, fill=picture.GIVEN, width=2)
+        for x, height in places[1:]:
+            is_exit = (x, height) == (fork[0] + step * depth, 50)
+            box = (x - radius, height - radius, x + radius, height + radius)
+            fill = picture.DRAFT if is_exit else picture.PAPER
+            pen.ellipse(box, fill=fill, outline=picture.GIVEN, width=2)
+    pen.rectangle((30, 85, 70, 125), fill=picture.GIVEN)
+    return image
+
+
 def panel(title: str, board: Image.Image) -> Image.Image:
     """A picture under its title, on a square."""
     line = picture.text_mask(title, _TITLE)
@@ -93,13 +116,14 @@ def sheet(panels: list[Image.Image]) -> Image.Image:
 
 
 def main() -> None:
-    boards = {name: drawn(name, dials, cell) for name, (_, dials, cell) in FAMILIES.items()}
-    boards |= {"arc": drawn_arc(), "cue-recall": drawn_cue_recall()}
+    boards = {name: drawn(name, *LOOKS.get(name, ("", {}, None))[1:]) for name in FAMILIES}
+    boards |= {"arc": drawn_arc(), "halting": drawn_halting()}
+    boards |= {"cue-recall": drawn_cue_recall(), "one-way-maze": drawn_one_way_maze()}
     (ASSETS / "environments").mkdir(exist_ok=True)
     for name, board in boards.items():
         board.thumbnail((_PANEL, _PANEL), Image.Resampling.LANCZOS)
         board.quantize(128).save(ASSETS / "environments" / f"{name}.png", optimize=True)
-    panels = [panel(title, boards[name]) for name, (title, _, _) in FAMILIES.items()]
+    panels = [panel(title, boards[name]) for name, (title, _, _) in LOOKS.items()]
     sheet(panels).quantize(128).save(ASSETS / "families.png", optimize=True)
 
 

@@ -3,7 +3,7 @@
 - `environments/NAME.md`, a page for every registered id, and their gallery, `environments/index.md`.
 - A line `<!-- table: NAME -->` in any page becomes a table of `TABLES`.
 
-Only `on_files` needs mkdocs.
+The navigation lists them. Only `on_files` needs mkdocs.
 """
 
 from __future__ import annotations
@@ -118,6 +118,15 @@ def commands_table() -> str:
     return table(["command", "what it does"], rows)
 
 
+def features_table() -> str:
+    """What a rule or the agent of `HRM/Halting-v0` sees of a segment."""
+    from hrm_rl.halting.features import SegmentFeatures
+    from hrm_rl.halting.vector import FEATURE_NAMES
+
+    meanings = environment_pages.read_doc(SegmentFeatures).arguments
+    return table(["feature", "meaning"], [[f"`{name}`", meanings[name]] for name in FEATURE_NAMES])
+
+
 def misfits_table() -> str:
     """The datasets of reasoning-gym that show a grid and do not fit."""
     from hrm_rl.puzzles.reasoning_gym import MISFITS
@@ -138,6 +147,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "halting-losses": halting_losses_table,
     "presets": presets_table,
     "commands": commands_table,
+    "features": features_table,
     "misfits": misfits_table,
     "text": text_of,
 }
@@ -157,6 +167,16 @@ def fill_tables(markdown: str, page: str = "") -> str:
             raise ValueError(f"{page}: table {match[1].strip()!r}: {error}") from None
 
     return _MARK.sub(made, markdown)
+
+
+def on_config(config: Any) -> Any:
+    """Put the pages of the environments under their gallery in the navigation."""
+    for item in config.nav:
+        if "Environments" in item:
+            entries = environment_pages.entries().values()
+            pages = [{entry.doc.title: f"environments/{entry.page}.md"} for entry in entries]
+            item["Environments"] = [item["Environments"], *pages]
+    return config
 
 
 def on_files(files: Any, config: Any) -> Any:
