@@ -1,4 +1,4 @@
-"""What a segment shows to a halting rule, and the memory needed to measure change."""
+"""Features of a segment that halting rules read, and the memory that measures change."""
 
 from typing import NamedTuple, Protocol
 
@@ -69,7 +69,7 @@ class SegmentFeatures(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What the next segment's features compare with; a row at segment 0 has no memory."""
+    """The values that the next segment's features compare with; a row at segment 0 has none."""
 
     segment: Tensor  # [B] int64
     log_probs: Tensor  # [B, S, V] float32

@@ -1,4 +1,4 @@
-"""A halting rule as a loop that runs segments uses it."""
+"""A halting rule prepared for a loop that runs segments."""
 
 from dataclasses import dataclass
 

@@ -58,10 +58,10 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
 
 @dataclass(frozen=True, eq=False)
 class Sb3Rule(FittedRule):
-    """Stop when a Stable-Baselines3 policy takes action 1 on the feature vector, without exploring.
+    """Stop when a Stable-Baselines3 policy chooses to halt, without exploring.
 
-    `fitted_on` is None for policies that were not trained by `train_sb3`: whether they are judged on
-    puzzles they learned from is then for their owner to know.
+    `fitted_on` is None for policies that were not trained by `train_sb3`: then nothing
+    checks that they are evaluated on other puzzles than those they were trained on.
     """
 
     name = "sb3"

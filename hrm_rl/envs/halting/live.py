@@ -1,4 +1,4 @@
-"""Halting over a live model, which reasons about the puzzles as the policy plays."""
+"""Halting over a live model, which runs one segment per step."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ class Thought(Protocol):
     def action(self) -> dict[str, Tensor]: ...  # "answer": the draft, [B, S]
 
     @property
-    def state(self) -> Any: ...  # to go on from
+    def state(self) -> Any: ...  # to continue from
 
     @property
     def features(self) -> SegmentFeatures: ...
@@ -31,7 +31,7 @@ class Thought(Protocol):
 class Thinker(Protocol):
     """Runs a segment on every row, as `HRMAgent` does.
 
-    Rows whose obs["segment"] is 0 start with a fresh state. The same arguments give the same thought.
+    Rows whose obs["segment"] is 0 start with a fresh state. The same arguments give the same result.
     """
 
     def act(self, obs: dict[str, Tensor], state: Any = None, *, puzzle_key: Tensor) -> Thought: ...

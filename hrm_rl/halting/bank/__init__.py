@@ -1,4 +1,4 @@
-"""Trace banks: what a frozen model does on N puzzles, M segments each. NumPy only, no torch.
+"""Trace banks: recordings of a frozen model on N puzzles, M segments each. NumPy only, no torch.
 
 Halting never changes a frozen model's latent trajectory. So a record of every segment's features and
 drafts determines the outcome of any halting rule exactly (`hrm_rl.halting.bank.replay`). `hrm-rl trace`

@@ -1,4 +1,4 @@
-"""The trace bank: what a frozen model shows and answers, segment by segment. NumPy only, no torch."""
+"""The trace bank: features and drafts of a frozen model, segment by segment. NumPy only, no torch."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What a trace bank's header and columns are called, and the hashes of its puzzles. NumPy only."""
+"""The header and column names of trace banks, and hashes of puzzles. NumPy only."""
 
 import hashlib
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ FEATURES = (
 """The recorded columns of SegmentFeatures; the others follow from them."""
 
 COUNTS = ("unchanged_for",)
-"""Those that are whole numbers."""
+"""The features that are integers."""
 
 
 @dataclass(frozen=True)

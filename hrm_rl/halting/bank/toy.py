@@ -1,6 +1,6 @@
 """A synthetic trace bank whose optimal stopping is known exactly, to test learners against.
 
-The world. A puzzle's draft is `right`, `open` (wrong, still solvable) or `hopeless` (wrong for ever).
+The world. A puzzle's draft is `right`, `open` (wrong, still solvable) or `hopeless` (wrong forever).
 Before the first segment it is hopeless with probability HOPELESS, else open. A segment solves an open
 puzzle with probability SOLVES and spoils a right draft with probability SPOILS (overthinking). It then
 emits a signal: 1 with probability SHOWS if the draft is right and FOOLS if it is wrong, else 0.

@@ -1,4 +1,4 @@
-"""What fitted rules share: a file, the provenance in it, and the rule that `:auto` stands for."""
+"""The base class of fitted rules: their file, their provenance, and the rule of `NAME:auto`."""
 
 import os
 from abc import abstractmethod
@@ -24,7 +24,7 @@ class FittedRule(Named):
     """
 
     suffix: ClassVar[str] = ".safetensors"
-    """How its files end by custom."""
+    """The usual suffix of its files."""
     fitted_on: FittedOn | None
     path: str | None
 

@@ -60,7 +60,7 @@ class NetworkRule(FittedRule):
 
     @classmethod
     def auto(cls, words: tuple[str, ...], bank: TraceBank, cost: float, seed: int) -> Any:
-        # The learner needs the environment, which stands above this package.
+        # The learner needs the environment, from a package above this one.
         return import_module("hrm_rl.agents.pqn.halting_learners").train_pqn(bank, cost, seed)
 
     def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

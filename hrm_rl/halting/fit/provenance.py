@@ -1,4 +1,4 @@
-"""What a rule was fitted on, so that it is never evaluated on its own puzzles by mistake."""
+"""Provenance of fitted rules: a rule is not evaluated on the puzzles that it was fitted on."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class FittedOn:
 
 
 def fitting_data(bank: TraceBank, cost: float) -> FittedOn:
-    """The provenance of a rule that is about to be fitted on a bank, for a cost of a segment.
+    """Return the provenance of a rule to be fitted on a bank, for a cost of a segment.
 
     Raises ValueError if the bank holds test puzzles, or if the cost is negative or not finite.
     """
@@ -78,7 +78,7 @@ def check_may_judge(
         if fitted_on.model_hash != model_hash and not allow_mismatch:
             raise ValueError(
                 f"rule {spec_of(part)!r} was fitted for model {fitted_on.model_hash[:12]!r}, but these "
-                f"are segments of {model_hash[:12]!r}; to judge it all the same, give --allow-mismatch "
+                f"are segments of {model_hash[:12]!r}; to evaluate it anyway, give --allow-mismatch "
                 "(in Python allow_mismatch=True)"
             )
 

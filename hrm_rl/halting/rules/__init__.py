@@ -76,7 +76,7 @@ def _geometric(low: float, high: float) -> tuple[float, ...]:
 
 @built_in("fixed", "segments")
 class Fixed(ThresholdRule):
-    """Stop after that many segments."""
+    """Stop after a given number of segments."""
 
     whole, ends, grid = True, (1, INF), _COUNTS
 
@@ -86,7 +86,7 @@ class Fixed(ThresholdRule):
 
 @built_in("random", "probability")
 class Random(ThresholdRule):
-    """Stop with that probability after each segment, drawn repeatably from the puzzle's key."""
+    """Stop with a given probability after each segment, drawn repeatably from the puzzle's key."""
 
     rises, strict, ends = False, True, (1, 1e-9)
 
@@ -152,7 +152,7 @@ class Entropy(ThresholdRule):
 
 @built_in("stable", "segments")
 class Stable(ThresholdRule):
-    """Stop when the draft has stayed the same for that many segments (PABEE, arXiv 2006.04152)."""
+    """Stop when the draft has not changed for a given number of segments (PABEE, arXiv 2006.04152)."""
 
     whole, ends, grid = True, (1, INF), _COUNTS
 

@@ -1,4 +1,4 @@
-"""Custom rules: what `module:Class` and `module:Class:VALUE` stand for.
+"""Custom rules: `module:Class` and `module:Class:VALUE`.
 
 Any callable `rule(features) -> bool [B]` will do. If it compares a signal with a threshold, make it a
 `ThresholdRule`: its threshold can then be chosen on validation puzzles (`module:Class:auto`).
@@ -46,9 +46,8 @@ def make_rule(kind: Any, text: str, spec: str) -> Any:
     Raises ValueError naming the spec if the class does not take the value, or needs one.
     """
     values = fields(kind) if is_dataclass(kind) else ()
-    if (
-        text and len(values) != 1
-    ):  # several values would not print, so rules could not be told apart
+    # Several values would not print, so specs could not distinguish rules.
+    if text and len(values) != 1:
         raise ValueError(
             f"rule {spec!r}: {kind.__name__!r} takes no value; a ThresholdRule does, and a dataclass of "
             "one number"

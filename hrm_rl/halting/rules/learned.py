@@ -1,7 +1,7 @@
 """The rules that are fitted on a trace bank and kept in a file, by name.
 
-Each is a `hrm_rl.halting.fit.fitted.FittedRule`: its class says how it is loaded (`lsm:FILE`) and how it is
-fitted (`lsm:auto`). The classes are named by string because some live in packages above this one.
+Each is a `hrm_rl.halting.fit.fitted.FittedRule`: its class defines loading (`lsm:FILE`) and fitting
+(`lsm:auto`). The classes are named by string because some live in packages above this one.
 """
 
 from importlib import import_module

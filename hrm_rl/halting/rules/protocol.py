@@ -1,4 +1,4 @@
-"""What a halting rule is, and what holds for all of them: names, needs, and checked decisions."""
+"""The interface of halting rules: names, needs, and checked decisions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

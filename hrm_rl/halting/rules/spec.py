@@ -110,9 +110,9 @@ def threshold_class(name: str, spec: str = "") -> type[ThresholdRule]:
 
 
 def build(node: Node, choose: Choose | None = None) -> HaltingRule:
-    """The rule of a parsed spec; `choose` makes the rules that say `auto`.
+    """The rule of a parsed spec; `choose` makes the rules that are `auto`.
 
-    Raises ValueError as `parse_rule`, and if a rule says `auto` and there is no `choose`.
+    Raises ValueError as `parse_rule`, and if a rule is `auto` and there is no `choose`.
     """
     if node.is_auto:
         if choose is None:
