@@ -4,6 +4,12 @@ import difflib
 from collections.abc import Iterable
 
 
+def shortened(text: str, length: int) -> str:
+    """The text on one line; a longer one is cut to `length` characters, the last three "..."."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
     """The question "did you mean 'sudoku'?" for a misspelt name; "" where nothing known is near.
 

@@ -53,9 +53,8 @@ class HRMCell(nn.Module):
         batch_first: sequences are [N, L, F] instead of [L, N, F]; states are not affected.
         config: architecture of the core.
 
-    Raises:
-        ValueError: a setting out of range, sizes that do not fit together, or `through_time` with a
-            core in which no gradient passes from the carry to the output.
+    Raises ValueError for a setting out of range, sizes that do not fit together, or `through_time` with a
+    core in which no gradient passes from the carry to the output.
     """
 
     bidirectional = False
@@ -89,9 +88,8 @@ class HRMCell(nn.Module):
                 f"and gradient={config.gradient!r} no gradient passes from the carry to the output"
             )
         if embedded and input_size % width:
-            raise ValueError(
-                f"with embedded=True input_size must be a multiple of {width}, got {input_size}"
-            )
+            wanted = f"a multiple of {width}, got {input_size}"
+            raise ValueError(f"with embedded=True input_size must be {wanted}")
         if tokens is None and not embedded:
             raise ValueError("tokens=None needs embedded=True; features need a number of tokens")
         self.hidden_size = width
@@ -112,14 +110,13 @@ class HRMCell(nn.Module):
         """
         if isinstance(input, PackedSequence):
             raise ValueError(
-                "HRMCell does not accept a PackedSequence: pad it (pad_packed_sequence)"
+                "HRMCell needs a padded input, not a PackedSequence (pad_packed_sequence)"
             )
-        if input.ndim not in (2, 3) or input.shape[-1] != self.input_size:
-            batched = "[N, L, F]" if self.batch_first else "[L, N, F]"
-            raise ValueError(
-                f"the input must have shape {batched} or [L, F] with F = {self.input_size}, got "
-                f"{tuple(input.shape)}"
-            )
+        shape = tuple(input.shape)
+        if len(shape) not in (2, 3) or shape[-1] != self.input_size:
+            wanted = f"{'[N, L, F]' if self.batch_first else '[L, N, F]'} or [L, F]"
+            wanted = f"{wanted} with F = {self.input_size}"
+            raise ValueError(f"the input must have shape {wanted}, got {shape}")
         h, c = self._checked(hx, input)
         single, batch_dim = input.ndim == 2, 0 if self.batch_first else 1
         if single:
@@ -146,15 +143,12 @@ class HRMCell(nn.Module):
         for step in x:
             if not self.through_time:
                 h, c = h.detach(), c.detach()
-            carry = Carry(
-                *(self._with_fresh(s, i, step) for s, i in zip((h, c), initial, strict=True))
-            )
-            z_H, z_L = self._think(modules, carry, step)
-            outputs.append(z_H[:, 0])
-            h, c = (
-                (z - i)[:, : self.num_layers].transpose(0, 1)
-                for z, i in zip((z_H, z_L), initial, strict=True)
-            )
+            pairs = zip((h, c), initial, strict=True)
+            carry = Carry(*(self._with_fresh(state, start, step) for state, start in pairs))
+            carry = self._think(modules, carry, step)
+            outputs.append(carry.z_H[:, 0])
+            pairs = zip(carry, initial, strict=True)
+            h, c = ((z - start)[:, : self.num_layers].transpose(0, 1) for z, start in pairs)
         if not self.through_time:
             h, c = h.detach(), c.detach()
         return torch.stack(outputs), (h.contiguous(), c.contiguous())
@@ -195,13 +189,10 @@ class HRMCell(nn.Module):
         rows = input.shape[0 if self.batch_first else 1] if input.ndim == 3 else None
         shape = (self.num_layers, *([] if rows is None else [rows]), self.hidden_size)
         if hx is None:
-            zero = input.new_zeros(shape)
-            return zero, zero
+            return input.new_zeros(shape), input.new_zeros(shape)
         for name, state in zip(("h", "c"), hx, strict=True):
-            if state.ndim == len(shape) == 3 and state.shape[1] != rows:
-                raise ValueError(
-                    f"{name} is the state of {state.shape[1]} sequences, the input has {rows}"
-                )
+            if state.ndim == len(shape) == 3 and (held := state.shape[1]) != rows:
+                raise ValueError(f"{name} is the state of {held} sequences, the input has {rows}")
             if state.shape != shape:
                 raise ValueError(f"{name} must have shape {shape}, got {tuple(state.shape)}")
         return hx

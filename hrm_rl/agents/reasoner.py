@@ -39,8 +39,7 @@ class HRMReasoner:
         judgement: the Q values that the rules `q`, `q-halt` and similar ones compare; without it the
             wrapper refuses these rules.
 
-    Raises:
-        ValueError: tokenizer and core have different widths.
+    Raises ValueError if tokenizer and core have different widths.
     """
 
     def __init__(

@@ -225,7 +225,7 @@ def test_settings_that_do_not_fit_are_refused(settings, words) -> None:
         (torch.zeros(2, 3, 5), (3, 4, 16), "h is the state of 4 sequences, the input has 3"),
         (torch.zeros(2, 5), (3, 4, 16), r"h must have shape \(3, 16\), got \(3, 4, 16\)"),
         (torch.zeros(2, 3, 5), (2, 3, 16), r"c must have shape \(3, 3, 16\), got \(2, 3, 16\)"),
-        (pack_sequence([torch.zeros(2, 5)]), None, "does not accept a PackedSequence"),
+        (pack_sequence([torch.zeros(2, 5)]), None, "padded input, not a PackedSequence"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(x, hx, words) -> None:

@@ -99,8 +99,7 @@ def train_hrm(
         network: train this one further, with its `core`, `thinking` and `value_scale`.
         report: called after each update.
 
-    Raises:
-        ValueError: environments of another kind, or observations that the network does not read.
+    Raises ValueError for environments of another kind, or observations that the network does not read.
     """
     config = config or HRMPQNConfig()
     actions, space = count_actions(envs), envs.single_observation_space
@@ -170,10 +169,8 @@ def thinking_returns(
 
     Thinking before the action itself is not part of it: when the segment acts, that cost is spent.
     """
-    cost, discount = (
-        torch.tensor(numbers, device=rollout.segments.device)[rollout.segments - 1]
-        for numbers in thinking.costs_and_discounts()
-    )
+    table = torch.tensor(thinking.costs_and_discounts(), device=rollout.segments.device)
+    cost, discount = table[:, rollout.segments - 1]
     return lambda_returns(rollout.steps, config.gamma, config.q_lambda, cost, discount)
 
 
@@ -211,7 +208,7 @@ def evaluate(
     """Play at least `episodes` whole episodes greedily, in environments as for `train_hrm`.
 
     Every environment plays its share, rounded up; counting the first episodes to end would favour short
-    ones. Raises ValueError for environments of another kind or observations that the network does not read.
+    ones. Raises ValueError as `train_hrm`.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be >= 1, got {episodes}")

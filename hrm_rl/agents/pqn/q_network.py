@@ -26,10 +26,8 @@ _KIND = "hrm_q_network"
 
 @dataclass(frozen=True)
 class ThinkingConfig:
-    """How long an agent thinks about an observation, and the cost of thinking.
-
-    Raises ValueError, naming the field, for a value out of range.
-    """
+    """How long an agent thinks about an observation, and the cost of thinking. Raises ValueError, naming the
+    field, for a value out of range."""
 
     halting: str = "learned"
     """`learned`: halt when the best action is worth as much as thinking on. `fixed:N`: N segments."""
@@ -93,9 +91,7 @@ class HaltedValues(NamedTuple):
 
     q_action: Tensor  # [B, A]
     segments: Tensor  # [B] int64, 1..K: number of segments run
-    value: (
-        Tensor  # [B]: of the observation under greedy halting and acting, less the cost of thinking
-    )
+    value: Tensor  # [B]: under greedy halting and acting, less the cost of thinking
     carry: Carry  # [B, tokens, D]
 
 
@@ -115,8 +111,7 @@ class HRMQNetwork(nn.Module):
         value_scale: unit of the heads; see `HRMPQNConfig.value_scale`.
         tokens: options of `ObsTokenizer`: kinds, patch_size, max_tokens.
 
-    Raises:
-        ValueError: a space that the tokenizer cannot read, or a setting out of range.
+    Raises ValueError for a space that the tokenizer cannot read, or a setting out of range.
     """
 
     def __init__(
@@ -242,17 +237,15 @@ class HRMQNetwork(nn.Module):
     def load(cls, directory: str | os.PathLike[str], space: spaces.Space) -> "HRMQNetwork":
         """Load a network that `save` wrote, for observations of `space`.
 
-        Raises:
-            FileNotFoundError: the folder or a file in it is missing.
-            ValueError: a file is damaged, or the network was trained on other observations; the message
-                names the part that differs.
+        Raises FileNotFoundError for a missing file, ValueError for a damaged one or, naming the part that
+        differs, for a network trained on other observations.
         """
         settings, tensors = read_folder(Path(directory))
         try:
             if settings["kind"] != _KIND:
                 raise ValueError(f"its kind is {settings['kind']!r}, not {_KIND!r}")
             core, thinking = CoreConfig(**settings["core"]), ThinkingConfig(**settings["thinking"])
-            options = {"value_scale": settings["value_scale"]} | settings["tokens"]
+            options = settings["tokens"] | {"value_scale": settings["value_scale"]}
             network = cls(space, settings["actions"], core, thinking, **options)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(

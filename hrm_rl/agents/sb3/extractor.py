@@ -57,8 +57,7 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
         normalize_images: the policy's setting of this name: whether SB3 divides pictures by 255.
         core: other fields of `CoreConfig`: H_cycles, L_cycles, H_layers, L_layers, num_heads, ...
 
-    Raises:
-        ValueError: a value out of range, or a space that cannot become tokens.
+    Raises ValueError for a value out of range, or a space that cannot become tokens.
     """
 
     def __init__(
@@ -87,10 +86,12 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
             self.counts = nn.Embedding(int(counter.n), hidden_size)
             nn.init.zeros_(self.counts.weight)
             observation_space = spaces.Dict(parts)
-        tokens: dict[str, Any] = {"kinds": kinds, "patch_size": patch_size}
-        self.tokenizer = ObsTokenizer(
-            observation_space, hidden_size, max_tokens=max_tokens, **tokens
-        )
+        tokens: dict[str, Any] = {
+            "kinds": kinds,
+            "patch_size": patch_size,
+            "max_tokens": max_tokens,
+        }
+        self.tokenizer = ObsTokenizer(observation_space, hidden_size, **tokens)
         self.core = HRMCore(config)
         if start == "zero":
             with torch.no_grad():
@@ -180,8 +181,7 @@ def hrm_policy_kwargs(
         net_arch: widths of the layers between the features and each head, in SB3's form.
         options: further arguments of `HRMFeaturesExtractor`.
 
-    Raises:
-        ValueError: an unknown option; the message names the nearest known one.
+    Raises ValueError for an unknown option, naming the nearest known one.
     """
     _check_names(options)
     extractor = {"hidden_size": hidden_size, "segments": segments, "normalize_images": False}
@@ -195,13 +195,13 @@ def hrm_policy_kwargs(
 
 def _check_names(options: Mapping[str, Any]) -> None:
     """Raise ValueError for an unknown option, before SB3 makes the extractor far from the user's code."""
-    known = {*inspect.signature(HRMFeaturesExtractor).parameters, "net_arch"}
-    known |= {field.name for field in dataclasses.fields(CoreConfig)}
-    known -= {"observation_space", "core"}
+    arguments = inspect.signature(HRMFeaturesExtractor).parameters
+    fields = (field.name for field in dataclasses.fields(CoreConfig))
+    known = sorted({*arguments, *fields, "net_arch"} - {"observation_space", "core"})
     for name, value in options.items():
         if name not in known:
-            parts = [did_you_mean(name, sorted(known)), f"known: {', '.join(sorted(known))}"]
-            raise ValueError(f"unknown option {name}={value!r}; {' '.join(filter(None, parts))}")
+            hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
+            raise ValueError(f"unknown option {name}={value!r}; {hint}")
 
 
 def _counts_thoughts(space: Space[Any]) -> TypeGuard[spaces.Dict]:
@@ -222,13 +222,10 @@ def _pictures(space: Space[Any]) -> tuple[str | None, ...]:
 
 def _check_division(picture: Tensor, divided: bool) -> None:
     """Raise ValueError if a picture contradicts `normalize_images`."""
-    if divided and bool((picture > 1).any()):
-        given, right = "in 0..255", False
-    elif not divided and bool((picture != picture.round()).any()):
-        given, right = "divided by 255", True
-    else:
-        return
-    raise ValueError(
-        f"pictures arrive {given}, but HRMFeaturesExtractor has normalize_images={divided}; "
-        f"give it the policy's normalize_images={right}, or use hrm_policy_kwargs, which sets both"
-    )
+    wrong = picture > 1 if divided else picture != picture.round()
+    if wrong.any():
+        raise ValueError(
+            f"pictures arrive {'in 0..255' if divided else 'divided by 255'}, but HRMFeaturesExtractor has "
+            f"normalize_images={divided}; give it the policy's normalize_images={not divided}, or use "
+            f"hrm_policy_kwargs, which sets both"
+        )

@@ -15,6 +15,8 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
+from hrm_rl.messages import shortened
+
 WEIGHTS = "policy.pth"
 """The entry of the zip that holds the policy's tensors."""
 
@@ -62,8 +64,7 @@ def load_weights(model: BaseAlgorithm, path: str | os.PathLike[str]) -> None:
         if not isinstance(error, RuntimeError):  # from the tokenizer, whose message is complete
             raise ValueError(f"{path}: {error}") from None
         lines = str(error).splitlines()  # torch lists every mismatch
-        first = (lines[1:] or lines)[0].strip()
-        first = first if len(first) <= 150 else f"{first[:147]}..."
+        first = shortened((lines[1:] or lines)[0], 150)
         raise ValueError(
             f"{path} holds another network than this model's ({first}); make the model with the "
             f"policy_kwargs of the one that was saved"

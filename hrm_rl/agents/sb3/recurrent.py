@@ -20,13 +20,12 @@ from hrm_rl.model import CoreConfig
 
 _NEEDS_STATE = "HRMRecurrentPolicy carries a state from step to step: use sb3_contrib.RecurrentPPO"
 _NETWORKS_WITHOUT_STATE = ("q_net", "quantile_net", "actor")  # which DQN, QR-DQN, SAC look for
+_SHARED = "nothing instead: actor and critic share tokenizer and core"
 _NOT_TAKEN = {
     "lstm_hidden_size": "hidden_size",
     "n_lstm_layers": "tokens",
     "lstm_kwargs": "config, a CoreConfig",
-    "shared_lstm": "nothing instead: actor and critic share the core",
-    "enable_critic_lstm": "nothing instead: actor and critic share the core",
-    "share_features_extractor": "nothing instead: actor and critic share the tokenizer",
+    **dict.fromkeys(("shared_lstm", "enable_critic_lstm", "share_features_extractor"), _SHARED),
     "features_extractor_class": "nothing instead: an ObsTokenizer reads the observation",
     "features_extractor_kwargs": "kinds, patch_size and max_tokens",
     "normalize_images": "nothing instead: the ObsTokenizer scales pictures",
@@ -74,10 +73,9 @@ class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
         max_tokens: as in `ObsTokenizer`.
         kwargs: other arguments of sb3-contrib's RecurrentActorCriticPolicy, such as `optimizer_kwargs`.
 
-    Raises:
-        ValueError: a space or setting that the tokenizer or `HRMCell` refuses; an argument of LSTM policies
-            that has no meaning here; at the first step, an algorithm without states (PPO, A2C, DQN); a
-            state with another number of environments than the observation.
+    Raises ValueError for a space or setting that the tokenizer or `HRMCell` refuses, an argument of LSTM
+    policies that has no meaning here, an algorithm without states (PPO, A2C, DQN; at the first step), and
+    a state with another number of environments than the observation.
     """
 
     def __init__(
@@ -103,14 +101,9 @@ class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
             if name in kwargs:
                 raise ValueError(f"HRMRecurrentPolicy has no {name}; use {instead}")
         config = config or CoreConfig(hidden_size=64 if hidden_size is None else hidden_size)
-        self._cell_settings: dict[str, Any] = {
-            "hidden_size": hidden_size,
-            "segments": segments,
-            "carry": carry,
-            "through_time": through_time,
-            "tokens": tokens,
-            "config": config,
-        }
+        cell: dict[str, Any] = {"hidden_size": hidden_size, "segments": segments, "carry": carry}
+        cell |= {"through_time": through_time, "tokens": tokens, "config": config}
+        self._cell_settings = cell
         self._token_settings = {"kinds": kinds, "patch_size": patch_size, "max_tokens": max_tokens}
         super().__init__(
             observation_space,
@@ -131,13 +124,11 @@ class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
             gains = ((self.mlp_extractor, 2**0.5), (self.action_net, 0.01), (self.value_net, 1.0))
             for head, gain in gains:
                 head.apply(partial(self.init_weights, gain=gain))
-        cell = HRMCell(self.features_dim, embedded=True, **self._cell_settings)
-        self.lstm_actor = cell  # type: ignore[assignment]
-        self.lstm_hidden_state_shape = (cell.num_layers, 1, cell.hidden_size)
-        make_optimizer: Any = self.optimizer_class
-        self.optimizer = make_optimizer(
-            self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs
-        )
+        lstm: Any = HRMCell(self.features_dim, embedded=True, **self._cell_settings)
+        self.lstm_actor = lstm
+        self.lstm_hidden_state_shape = (lstm.num_layers, 1, lstm.hidden_size)
+        settings: dict[str, Any] = {"lr": lr_schedule(1)} | self.optimizer_kwargs
+        self.optimizer = self.optimizer_class(self.parameters(), **settings)
 
     def forward(  # type: ignore[override]
         self,

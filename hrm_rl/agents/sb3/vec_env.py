@@ -28,11 +28,7 @@ class TorchVecEnv(VecEnv):
     Tensors stay on their device except those that SB3 needs: observation, reward and ends of a step, and
     the figures and last observations of rows that ended.
 
-    Args:
-        envs: a vector environment with SAME_STEP autoreset that returns tensors.
-
-    Raises:
-        ValueError: another autoreset mode, or Dict actions.
+    Raises ValueError for another autoreset mode than SAME_STEP, or Dict actions.
     """
 
     def __init__(self, envs: VectorEnv) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 from hrm_rl.agents.tokenizer.embed import tokens_of
 from hrm_rl.agents.tokenizer.part import Part
 from hrm_rl.agents.tokenizer.plan import plan
-from hrm_rl.agents.tokenizer.tensors import from_sb3
 from hrm_rl.envs.plain import map_space
 from hrm_rl.envs.to_torch import to_tensors
+from hrm_rl.messages import shortened
 from hrm_rl.model.layers import truncated_normal_
 from hrm_rl.settings import check_integers
 
@@ -49,9 +50,8 @@ class ObsTokenizer(nn.Module):
             a grid of categories, in cells: one token for each patch instead of each cell.
         max_tokens: limit on the number of tokens, summary included.
 
-    Raises:
-        ValueError: a space that cannot be read, or not in `max_tokens` tokens; the message names the part,
-            its space and a remedy.
+    Raises ValueError, naming the part, its space and a remedy, for a space that cannot be read, or not in
+    `max_tokens` tokens.
     """
 
     def __init__(
@@ -111,8 +111,12 @@ class ObsTokenizer(nn.Module):
         return math.sqrt(self.hidden_size) * torch.cat([summary, summed / summands**0.5], 1)
 
     def from_sb3(self, obs: Any) -> Any:
-        """Invert SB3's `preprocess_obs(..., normalize_images=False)`, for `forward`."""
-        return from_sb3(self.space, obs)
+        """Invert SB3's `preprocess_obs(..., normalize_images=False)`, for `forward`.
+
+        SB3 one-hot encodes Discrete and MultiDiscrete and converts the rest to float; the one-hot rows
+        become integers again.
+        """
+        return map_space(_from_one_hot, self.space, obs)
 
     def get_extra_state(self) -> Tensor:
         """The spec as bytes in a tensor, which every format of state dicts can hold."""
@@ -125,6 +129,15 @@ class ObsTokenizer(nn.Module):
             _refuse_other(spec, self.spec)
         except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"the checkpoint's tokenizer has a damaged spec: {error!r}") from None
+
+
+def _from_one_hot(space: spaces.Space, value: Tensor) -> Tensor:
+    if isinstance(space, spaces.Discrete):
+        return value.reshape(len(value), -1).argmax(-1)  # SB3's buffers give [B, 1, n]
+    if isinstance(space, spaces.MultiDiscrete):
+        split = value.reshape(len(value), -1).split(np.ravel(space.nvec).tolist(), -1)
+        return torch.stack([hot.argmax(-1) for hot in split], -1)
+    return value
 
 
 def _checked(value: Any, part: Part) -> Tensor:
@@ -152,8 +165,6 @@ def _table(rows: int, hidden_size: int) -> nn.Embedding:
 
 def _refuse_other(checkpoint: dict[str, Any], ours: dict[str, Any]) -> None:
     """Raise ValueError naming the first difference between two specs, if there is one."""
-    if checkpoint == ours:
-        return
     theirs, here = ({part["name"]: part for part in spec["parts"]} for spec in (checkpoint, ours))
     names = [name for name in {**theirs, **here} if theirs.get(name) != here.get(name)]
     if names:
@@ -162,8 +173,10 @@ def _refuse_other(checkpoint: dict[str, Any], ours: dict[str, Any]) -> None:
         what = _difference(theirs.get(name), here.get(name))
     elif [*theirs] != [*here]:
         where, what = "in the order of its parts", f"{[*theirs]}, here {[*here]}"
-    else:
+    elif checkpoint != ours:
         where, what = "in hidden_size", f"{checkpoint['hidden_size']}, here {ours['hidden_size']}"
+    else:
+        return
     raise ValueError(
         f"the checkpoint's tokenizer differs {where}: {what}; load it for the observation space and "
         f"with the options that it was trained with"
@@ -175,12 +188,9 @@ def _difference(theirs: dict[str, Any] | None, here: dict[str, Any] | None) -> s
         return "missing in the checkpoint, present here"
     if here is None:
         return "present in the checkpoint, missing here"
-    keys = [key for key in {**theirs, **here} if theirs.get(key) != here.get(key)]
+    pairs = {key: (theirs.get(key), here.get(key)) for key in {**theirs, **here}}
     return ", ".join(
-        f"{key} {_short(theirs.get(key))} (here {_short(here.get(key))})" for key in keys
+        f"{key} {shortened(str(a), 60)} (here {shortened(str(b), 60)})"
+        for key, (a, b) in pairs.items()
+        if a != b
     )
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

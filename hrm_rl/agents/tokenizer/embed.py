@@ -25,10 +25,6 @@ class _Categories(nn.Module):
         super().__init__()
         self.part = part
 
-    def _register(self, low: Tensor, high: Tensor, offset: Tensor) -> None:
-        for name, value in (("low", low), ("high", high), ("offset", offset)):
-            self.register_buffer(name, value, persistent=False)
-
     def _rows(self, value: Tensor, *shape: int) -> Tensor:
         """Row numbers, reshaped to [B, *shape]."""
         if self.part.order:
@@ -47,7 +43,8 @@ class CategoricalTokens(_Categories):
         offset = torch.cumsum(high - low + 1, 0) - (high - low + 1)
         # A table for each channel, shared by all cells; or, for MultiDiscrete, one for each token.
         shape = (1, part.channels) if len(low) == part.channels else (part.tokens, 1)
-        self._register(low.view(shape), high.view(shape), (offset - low).view(shape))
+        buffers = {"low": low, "high": high, "offset": offset - low}
+        _register(self, **{name: value.view(shape) for name, value in buffers.items()})
         rows = int((high - low + 1).sum())
         std = 1 / math.sqrt(hidden_size * part.channels)
         self.table = nn.Parameter(truncated_normal_(torch.empty(rows, hidden_size), std))
@@ -72,7 +69,7 @@ class CategoricalPatchTokens(_Categories):
         channel = torch.cumsum(values, 0) - values - low
         row, column = torch.arange(rows) % size, torch.arange(columns) % size
         place = row[:, None] * size + column  # [rows, columns]
-        self._register(low, high, place[..., None] * values.sum() + channel)
+        _register(self, low=low, high=high, offset=place[..., None] * values.sum() + channel)
         self.padding = (0, 0, 0, -columns % size, 0, -rows % size)
         self.nothing = size**2 * int(values.sum())
         std = 1 / math.sqrt(hidden_size * part.channels * size**2)
@@ -90,8 +87,12 @@ class CategoricalPatchTokens(_Categories):
 
 
 def _whole_bounds(part: Part) -> tuple[Tensor, Tensor]:
-    low, high = (torch.tensor(bound, dtype=torch.int64) for bound in (part.low, part.high))
-    return low, high
+    return torch.tensor(part.low, dtype=torch.int64), torch.tensor(part.high, dtype=torch.int64)
+
+
+def _register(module: nn.Module, **constants: Tensor) -> None:
+    for name, value in constants.items():
+        module.register_buffer(name, value, persistent=False)
 
 
 class TextTokens(nn.Module):
@@ -120,17 +121,16 @@ class Scale(nn.Module):
 
     def __init__(self, part: Part) -> None:
         super().__init__()
-        known = [low is not None for low in part.low]
+        bounded = torch.tensor([low is not None for low in part.low])
         low, high = (
-            torch.tensor([0.0 if v is None else v for v in bound], dtype=torch.float64)
-            for bound in (part.low, part.high)
+            torch.tensor([bound or 0.0 for bound in bounds], dtype=torch.float64)
+            for bounds in (part.low, part.high)
         )
         half = (high - low) / 2
         half = torch.where(half > 0, half, 1.0)  # a constant becomes 0
-        for name, value in (("centre", (low + high) / 2), ("factor", 1 / half)):
-            self.register_buffer(name, value.float(), persistent=False)
-        self.register_buffer("bounded", torch.tensor(known), persistent=False)
-        self.all_bounded = all(known)
+        _register(self, centre=((low + high) / 2).float(), factor=(1 / half).float())
+        _register(self, bounded=bounded)
+        self.all_bounded = bool(bounded.all())
 
     def forward(self, value: Tensor) -> Tensor:
         scaled = (value.float() - self.centre) * self.factor
@@ -192,10 +192,5 @@ def tokens_of(part: Part, hidden_size: int) -> nn.Module:
     """The module that embeds a part."""
     if part.kind == "categorical" and part.patch_size:
         return CategoricalPatchTokens(part, hidden_size)
-    if part.kind == "categorical":
-        return CategoricalTokens(part, hidden_size)
-    if part.kind == "text":
-        return TextTokens(part, hidden_size)
-    if part.kind == "features":
-        return FeatureTokens(part, hidden_size)
-    return PatchTokens(part, hidden_size)
+    kinds = {"categorical": CategoricalTokens, "text": TextTokens, "features": FeatureTokens}
+    return kinds.get(part.kind, PatchTokens)(part, hidden_size)

@@ -7,6 +7,7 @@ from typing import Any
 from gymnasium import spaces
 
 from hrm_rl.envs.plain import part_name
+from hrm_rl.messages import shortened
 
 Path = tuple[Any, ...]
 """Keys and indices that lead to a part; () for a space that is itself the part."""
@@ -23,9 +24,8 @@ class Part:
     """categorical, features, patches or text."""
     tokens: int
     low: tuple[float | None, ...]
-    """Smallest value for each table or feature, or one for all; None: unbounded."""
+    """Smallest values, one for each table or feature or one for all; None: unbounded."""
     high: tuple[float | None, ...]
-    """Largest values, likewise."""
     channels: int = 1
     """Values in a cell of a grid or in a pixel."""
     order: tuple[int, ...] = ()
@@ -58,8 +58,7 @@ class Part:
 
 def described(path: Path, space: spaces.Space) -> str:
     """A part and its space for messages, cut to about a line."""
-    text = " ".join(str(space).split())
-    text = text if len(text) <= 100 else text[:97] + "..."
+    text = shortened(str(space), 100)
     return f"part {part_name(path)!r}, {text}," if path else f"the observation, {text},"
 
 

@@ -4,13 +4,12 @@ This is arithmetic on spaces, without tensors; `tokenizer.embed` makes modules o
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from hrm_rl.agents.tokenizer.limits import check_total, fitting_patch
 from hrm_rl.agents.tokenizer.part import Part, Path, described, override
 from hrm_rl.envs.plain import grid_axes, is_picture, is_text, leaves, part_name, text_length
 
@@ -58,8 +57,46 @@ def plan(
                 f"patch_size names part {part.name!r}, which is read as {part.kind!r}: "
                 f"remove it, or set {override(part.path, 'patches')}"
             )
-    check_total(parts, [inner for _, inner in found], max_tokens)
+    _check_total(parts, [inner for _, inner in found], max_tokens)
     return tuple(parts)
+
+
+def _check_total(parts: list[Part], found: list[spaces.Space], max_tokens: int) -> None:
+    """Raise ValueError, naming the largest part and what would fit, if there are too many tokens."""
+    total = 1 + sum(part.tokens for part in parts)
+    if total <= max_tokens:
+        return
+    part, space = max(zip(parts, found, strict=True), key=lambda pair: pair[0].tokens)
+    remedies = [*_remedies(part, max_tokens - (total - part.tokens)), f"max_tokens={total}"]
+    raise ValueError(
+        f"{described(part.path, space)} takes {part.tokens} tokens as {part.kind!r}, which makes "
+        f"{total} in all, over max_tokens={max_tokens}; set {', or '.join(remedies)}"
+    )
+
+
+def _remedies(part: Part, room: int) -> Iterator[str]:
+    """Arguments that bring a part down to `room` tokens."""
+    if room < 1:
+        return
+    if part.patch_size:
+        yield override(part.path, _fitting_patch(*part.sides, room), "patch_size")
+    if part.kind == "categorical" and part.order and not part.patch_size:
+        yield f"{override(part.path, 'patches')} if it is a picture"
+    if part.kind == "categorical" and room >= 32:
+        yield f"{override(part.path, 'features')} to read it as numbers, in groups"
+    if part.kind == "text":
+        yield f"{override(part.path, f'text:{room}')} to read its beginning"
+
+
+def _fitting_patch(rows: int, columns: int, tokens: int) -> int:
+    """The smallest square patch, in pixels, that cuts a picture into at most `tokens`.
+
+    A patch up to a quarter larger is preferred if it divides both sides, since it needs no padding.
+    """
+    sizes = range(1, max(rows, columns) + 1)
+    smallest = next(s for s in sizes if -(-rows // s) * -(-columns // s) <= tokens)
+    near = range(smallest, smallest + smallest // 4 + 1)
+    return next((s for s in near if rows % s == 0 and columns % s == 0), smallest)
 
 
 def _by_name(option: str, value: Any, names: list[str]) -> dict[str, Any]:
@@ -144,14 +181,13 @@ def _kind_of_box(space: spaces.Box) -> str:
 def _multi_discrete(path: Path, space: spaces.Discrete | spaces.MultiDiscrete, kind: str) -> Part:
     """One token for each component, each with its own table."""
     assert space.shape is not None
-    nvec = space.n if isinstance(space, spaces.Discrete) else space.nvec
-    sizes = [int(n) for n in np.ravel(nvec)]
-    low = [int(start) for start in np.ravel(space.start)]
-    high = [start + n - 1 for start, n in zip(low, sizes, strict=True)]
+    sizes = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec)
+    low, high = np.ravel(space.start), np.ravel(space.start) + sizes - 1
     if kind == "features":
-        return _vector(path, space.shape, np.array(low, float), np.array(high, float))
-    _check_rows(path, space, sum(sizes))
-    return Part(path, space.shape, "categorical", len(sizes), tuple(low), tuple(high))
+        return _vector(path, space.shape, low, high)
+    _check_rows(path, space, int(sizes.sum()))
+    bounds = tuple(low.tolist()), tuple(high.tolist())
+    return Part(path, space.shape, "categorical", len(sizes), *bounds)
 
 
 def _grid(path: Path, space: spaces.Box, size: int | None) -> Part:
@@ -171,8 +207,8 @@ def _grid(path: Path, space: spaces.Box, size: int | None) -> Part:
     if order:
         bounds = bounds.transpose(0, *(1 + axis for axis in order))
     bounds = bounds.reshape(2, -1, channels)
-    low, high = ([int(v) for v in bound] for bound in (bounds[0].min(0), bounds[1].max(0)))
-    tables = sum(b - a + 1 for a, b in zip(low, high, strict=True))
+    low, high = bounds[0].min(0).astype(int).tolist(), bounds[1].max(0).astype(int).tolist()
+    tables = sum(high) - sum(low) + channels
     cells = math.prod(space.shape) // channels
     patch = 0
     if order and size is not None:
@@ -180,8 +216,9 @@ def _grid(path: Path, space: spaces.Box, size: int | None) -> Part:
         patch, tables = size, tables * size**2
         cells = math.prod(-(-space.shape[axis] // size) for axis in order[:2])
     _check_rows(path, space, tables)
-    bounded = tuple(low), tuple(high)
-    return Part(path, space.shape, "categorical", cells, *bounded, channels, order, patch)
+    return Part(
+        path, space.shape, "categorical", cells, tuple(low), tuple(high), channels, order, patch
+    )
 
 
 def _check_size(path: Path, space: spaces.Space, size: Any) -> None:
@@ -231,7 +268,7 @@ def _picture(path: Path, space: spaces.Box, size: int | None, patches: int) -> P
     order = grid_axes(shape)
     rows, columns = shape[order[0]], shape[order[1]]
     if size is None:
-        size = fitting_patch(rows, columns, patches)
+        size = _fitting_patch(rows, columns, patches)
     _check_size(path, space, size)
     # One scale for the whole picture, since its patches share a projection.
     low, high = _bounds(space.low.min(), space.high.max())
