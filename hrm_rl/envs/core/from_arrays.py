@@ -41,27 +41,35 @@ def source_from_arrays(
     Raises:
         ValueError: an array of the wrong form; the message names the field and the row.
     """
-    questions = _matrix("inputs", inputs)
-    answers = _matrix("labels", labels)
-    count, cells = questions.shape
-    if not count or not cells:
-        raise ValueError(f"inputs must hold at least one puzzle of one cell, got {count} x {cells}")
-    if answers.shape != questions.shape:
+    questions, answers = _array("inputs", inputs), _array("labels", labels)
+    identifiers = _array("puzzle_identifiers", puzzle_identifiers)
+    ratings = _array("rating", rating)
+    if not questions.size:
         raise ValueError(
-            f"labels must have the shape of inputs {questions.shape}, got {answers.shape}"
+            f"inputs must hold at least one puzzle of one cell, got shape {questions.shape}"
         )
+    if rating is not None and not np.issubdtype(ratings.dtype, np.number):
+        raise ValueError(f"rating must hold numbers, got dtype {ratings.dtype}")
+    arrays = PuzzleArrays(questions, answers, identifiers, ratings)
+    # Their values as given: PuzzleArrays keeps 32 bits.
     if vocab_size is None:
         vocab_size = int(max(questions.max(), answers.max(), 0)) + 1
     labelled = answers != IGNORE_LABEL
-    _check_tokens("inputs", questions, np.ones_like(labelled), vocab_size)
-    _check_tokens("labels", answers, labelled, vocab_size)
+    known = f"tokens are 0 to {vocab_size - 1}"
+    _refuse("inputs", questions, ~_below(questions, vocab_size), known)
+    known += f" (or {IGNORE_LABEL} for no label)"
+    _refuse("labels", answers, labelled & ~_below(answers, vocab_size), known)
     if not labelled.any(axis=1).all():
         row = int(np.argmin(labelled.any(axis=1)))
         raise ValueError(f"labels: row {row} has no label, every cell is {IGNORE_LABEL}")
+    if identifiers is not None:
+        limit = np.iinfo(np.int32).max + 1 if num_ids is None else num_ids
+        wrong = ~_below(identifiers, limit)
+        _refuse("puzzle_identifiers", identifiers, wrong, f"they are 0 to {limit - 1}")
+    if ratings is not None:
+        _refuse("rating", ratings, np.isinf(ratings), "NaN stands for unknown")
     if symmetry is not None:
-        _check_symmetry(symmetry, cells, vocab_size)
-    identifiers = _identifiers(puzzle_identifiers, count, num_ids)
-    arrays = PuzzleArrays(questions, answers, identifiers, _ratings(rating, count))  # type: ignore[arg-type]
+        _check_symmetry(symmetry, questions.shape[1], vocab_size)
     return PoolSource(
         arrays,
         vocab_size,
@@ -79,71 +87,30 @@ def take_pool(inputs: ArrayLike, labels: ArrayLike, settings: dict[str, Any]) ->
     return source_from_arrays(inputs, labels, **given)
 
 
-def _check_tokens(name: str, array: NDArray[Any], where: NDArray[Any], vocab_size: int) -> None:
-    wrong = where & ((array < 0) | (array >= vocab_size))
-    if wrong.any():
-        row, cell = np.argwhere(wrong)[0]
-        also = f" (or {IGNORE_LABEL} for no label)" if name == "labels" else ""
-        raise ValueError(
-            f"{name}: row {row}, cell {cell} holds {array[row, cell]}; "
-            f"tokens are 0 to {vocab_size - 1}{also}"
-        )
-
-
-def _identifiers(values: ArrayLike | None, count: int, num_ids: int | None) -> NDArray[Any]:
+def _array(name: str, values: ArrayLike | None) -> Any:
+    """The values in NumPy, None if there are none. Raises ValueError naming the row that differs."""
     if values is None:
-        return np.zeros(count, np.int64)
-    identifiers = _vector("puzzle_identifiers", values, count, np.integer)
-    limit = np.iinfo(np.int32).max + 1 if num_ids is None else num_ids
-    wrong = (identifiers < 0) | (identifiers >= limit)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueError(
-            f"puzzle_identifiers: row {row} holds {identifiers[row]}; they are 0 to {limit - 1}"
-        )
-    return identifiers
-
-
-def _ratings(values: ArrayLike | None, count: int) -> NDArray[np.float32]:
-    if values is None:
-        return np.full(count, np.nan, np.float32)
-    ratings = _vector("rating", values, count, np.number)
-    if np.isinf(ratings).any():
-        row = int(np.argmax(np.isinf(ratings)))
-        raise ValueError(f"rating: row {row} is {ratings[row]}; NaN stands for unknown")
-    return ratings.astype(np.float32)
-
-
-def _matrix(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Integers [N, S]; raises ValueError naming the row that differs."""
+        return None
     try:
-        array = _array(values)
+        return np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
     except ValueError:
         assert isinstance(values, Sequence)
         row = next(i for i, cells in enumerate(values) if np.shape(cells) != np.shape(values[0]))
         raise ValueError(
             f"{name}: row {row} has shape {np.shape(values[row])}, row 0 {np.shape(values[0])}"
         ) from None
-    if array.ndim != 2:
-        raise ValueError(f"{name} must be [N, S], a puzzle a row, got shape {array.shape}")
-    if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} must hold integer tokens, got dtype {array.dtype}")
-    return array
 
 
-def _vector(name: str, values: ArrayLike, count: int, kind: type) -> NDArray[Any]:
-    """Numbers [N], one a puzzle."""
-    array = _array(values)
-    if array.shape != (count,):
-        raise ValueError(f"{name} must be [{count}], one a puzzle, got shape {array.shape}")
-    if not np.issubdtype(array.dtype, kind):
-        wanted = "integers" if kind is np.integer else "numbers"
-        raise ValueError(f"{name} must hold {wanted}, got dtype {array.dtype}")
-    return array
+def _below(array: NDArray[Any], limit: int) -> NDArray[np.bool_]:
+    return (array >= 0) & (array < limit)
 
 
-def _array(values: ArrayLike) -> NDArray[Any]:
-    return np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
+def _refuse(name: str, array: NDArray[Any], wrong: NDArray[np.bool_], wanted: str) -> None:
+    """Raise ValueError naming the first wrong number of [N] or [N, S], if there is one."""
+    if wrong.any():
+        place = np.argwhere(wrong)[0]
+        words = (f"{part} {index}" for part, index in zip(("row", "cell"), place, strict=False))
+        raise ValueError(f"{name}: {', '.join(words)} holds {array[tuple(place)]}; {wanted}")
 
 
 def _check_symmetry(symmetry: Symmetry, cells: int, vocab_size: int) -> None:

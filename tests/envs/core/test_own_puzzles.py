@@ -57,9 +57,9 @@ def test_all_that_may_be_given_arrives() -> None:
     ("changed", "message"),
     [
         ({"inputs": [[1, 2, 3], [1, 2]]}, r"inputs: row 1 has shape \(2,\), row 0 \(3,\)"),
-        ({"inputs": [1, 2, 3]}, r"inputs must be \[N, S\], a puzzle a row, got shape \(3,\)"),
-        ({"inputs": INPUTS + 0.5}, "inputs must hold integer tokens, got dtype float64"),
-        ({"inputs": np.zeros((0, 3), int)}, "at least one puzzle of one cell, got 0 x 3"),
+        ({"inputs": [1, 2, 3]}, r"inputs must be \[N, S\], got shape \(3,\)"),
+        ({"inputs": INPUTS + 0.5}, "inputs must hold integers, got dtype float64"),
+        ({"inputs": np.zeros((0, 3), int)}, r"at least one puzzle of one cell, got shape \(0, 3\)"),
         ({"inputs": INPUTS - 2}, "inputs: row 0, cell 0 holds -1; tokens are 0 to 4"),
         ({"labels": LABELS[:2]}, r"labels must have the shape of inputs \(3, 3\), got \(2, 3\)"),
         (
@@ -75,7 +75,7 @@ def test_all_that_may_be_given_arrives() -> None:
         ({"puzzle_identifiers": [0, -1, 2]}, "puzzle_identifiers: row 1 holds -1"),
         ({"puzzle_identifiers": [0, 1, 5], "num_ids": 5}, "row 2 holds 5; they are 0 to 4"),
         ({"puzzle_identifiers": [0.0, 1, 2]}, "puzzle_identifiers must hold integers"),
-        ({"rating": [1, 2, np.inf]}, "rating: row 2 is inf; NaN stands for unknown"),
+        ({"rating": [1, 2, np.inf]}, "rating: row 2 holds inf; NaN stands for unknown"),
         ({"rating": ["a", "b", "c"]}, "rating must hold numbers"),
         ({"symmetry": Symmetry((np.arange(4)[None],))}, "acts on 4 cells, the puzzles have 3"),
         ({"symmetry": Symmetry((), (1, 9))}, "permutes tokens up to 8, the vocabulary ends at 4"),
