@@ -5,22 +5,9 @@ from torch import Tensor
 
 from hrm_rl.halting.features import SegmentFeatures
 
-FEATURE_NAMES: tuple[str, ...] = (
-    "segment",
-    "q_halt",
-    "q_continue",
-    "confidence",
-    "confidence_min",
-    "margin",
-    "entropy",
-    "kl",
-    "residual_H",
-    "residual_L",
-    "previous_residual_H",
-    "changed",
-    "unchanged_for",
-)
-"""The columns of `feature_vector`, in order; pooled states follow if requested."""
+FEATURE_NAMES = SegmentFeatures._fields[: SegmentFeatures._fields.index("puzzle_key")]
+"""The columns of `feature_vector`, in order: the fields of SegmentFeatures from `segment` to `unchanged_for`.
+Pooled states follow if requested."""
 
 FEATURE_LOW, FEATURE_HIGH = -10.0, 10.0
 """Bounds of every column."""

@@ -1,7 +1,7 @@
 """The trace bank: features and drafts of a frozen model, segment by segment. NumPy only, no torch."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
@@ -13,18 +13,20 @@ from hrm_rl.halting.bank.header import COUNTS, FEATURES, BankHeader, puzzles_has
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.puzzles.splits import SPLITS
 
-_PER_SEGMENT = ("correct", "valid", "cell_accuracy")
-_PER_PUZZLE = ("puzzle_identifiers", "puzzle_key", "rating", "split")
-_TYPES: dict[str, Any] = {
-    "correct": np.bool_,
-    "valid": np.bool_,
-    "cell_accuracy": np.float32,
-    "inputs": np.int32,
-    "labels": np.int32,
-    "puzzle_identifiers": np.int32,
-    "puzzle_key": np.int64,
-    "rating": np.float32,
-    "split": np.str_,
+_ARRAYS: dict[
+    str, tuple[Any, str]
+] = {  # type, and shape: N puzzles, M segments, S cells, D channels
+    "correct": (np.bool_, "NM"),
+    "valid": (np.bool_, "NM"),
+    "cell_accuracy": (np.float32, "NM"),
+    "inputs": (np.int32, "NS"),
+    "labels": (np.int32, "NS"),
+    "puzzle_identifiers": (np.int32, "N"),
+    "puzzle_key": (np.int64, "N"),
+    "rating": (np.float32, "N"),
+    "split": (np.str_, "N"),
+    "pooled_z_H": (None, "NMD"),
+    "drafts": (None, "NMS"),
 }
 
 
@@ -73,8 +75,9 @@ class TraceBank:
 
     def _convert(self) -> None:
         """Convert arrays to the declared types; those that have them are not copied."""
-        for name, kind in _TYPES.items():
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=kind))
+        for name, (kind, _) in _ARRAYS.items():
+            if kind is not None:
+                object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), kind))
         features = {
             name: np.ascontiguousarray(column, np.int64 if name in COUNTS else np.float32)
             for name, column in self.features.items()
@@ -89,15 +92,14 @@ class TraceBank:
             )
         if self.inputs.ndim != 2:
             raise ValueError(f"inputs must be [puzzles, cells], got shape {self.inputs.shape}")
-        (count, segments), cells = self.correct.shape, self.inputs.shape[1]
-        states = () if self.pooled_z_H is None else self.pooled_z_H.shape[-1:]
-        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(_PER_SEGMENT, (count, segments))
-        wanted |= dict.fromkeys(_PER_PUZZLE, (count,))
-        wanted |= dict.fromkeys(("inputs", "labels"), (count, cells))
-        wanted |= {"pooled_z_H": (count, segments, *states), "drafts": (count, segments, cells)}
-        arrays = {name: getattr(self, name) for name in wanted} | dict(self.features)
-        for name, array in arrays.items():
-            shape = wanted.get(name, (count, segments))
+        count, segments = self.correct.shape
+        channels = 0 if self.pooled_z_H is None else self.pooled_z_H.shape[-1]
+        sizes = {"N": count, "M": segments, "S": self.inputs.shape[1], "D": channels}
+        wanted = {name: letters for name, (_, letters) in _ARRAYS.items()}
+        wanted |= dict.fromkeys(self.features, "NM")
+        for name, letters in wanted.items():
+            array = self.features[name] if name in self.features else getattr(self, name)
+            shape = tuple(sizes[letter] for letter in letters)
             if array is not None and array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, the bank needs {shape}")
         if len(self.source) != count:
@@ -155,8 +157,8 @@ class TraceBank:
         index = np.atleast_1d(np.arange(self.num_puzzles)[rows])
         if not len(index):
             raise ValueError("a bank needs at least one puzzle, got none")
-        arrays = self._map((*_TYPES, "pooled_z_H", "drafts"), lambda array: array[index])
-        return replace(self, source=tuple(self.source[row] for row in index), **arrays)
+        source = tuple(self.source[row] for row in index)
+        return replace(self, source=source, **self._map("N", lambda array: array[index]))
 
     def in_split(self, name: str) -> "TraceBank":
         """The puzzles of one split. Raises ValueError naming the bank's splits if it has none of it."""
@@ -179,17 +181,12 @@ class TraceBank:
         self.check_limit(max_segments)
         if max_segments == self.num_segments:
             return self
-        names = (*_PER_SEGMENT, "pooled_z_H", "drafts")
-        return replace(self, **self._map(names, lambda array: array[:, :max_segments]))
+        return replace(self, **self._map("M", lambda array: array[:, :max_segments]))
 
-    def _map(
-        self, names: Iterable[str], change: Callable[[NDArray[Any]], NDArray[Any]]
-    ) -> dict[str, Any]:
-        """These arrays, if recorded, and the features, each changed."""
-        arrays = {name: getattr(self, name) for name in names}
-        changed: dict[str, Any] = {
-            name: None if array is None else change(array) for name, array in arrays.items()
-        }
+    def _map(self, axis: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Any]:
+        """The features, and all arrays that have this axis and are recorded, each changed."""
+        arrays = {name: getattr(self, name) for name, (_, axes) in _ARRAYS.items() if axis in axes}
+        changed = {name: change(array) for name, array in arrays.items() if array is not None}
         return changed | {"features": {name: change(x) for name, x in self.features.items()}}
 
     def check_limit(self, max_segments: int) -> None:

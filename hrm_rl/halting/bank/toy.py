@@ -83,25 +83,27 @@ def toy_bank(
 
 def toy_optimal_return(cost: float, num_segments: int = NUM_SEGMENTS) -> float:
     """The largest expected correct - cost * segments of any rule without hindsight."""
-    joint = _joint(num_segments)
-    value = joint[-1][:, _RIGHT]
-    for now in reversed(joint[:-1]):
-        value = np.maximum(now[:, _RIGHT], value.reshape(-1, 2).sum(1) - cost * now.sum(1))
-    return float(value.sum() - cost)
+    return _optimum(cost, num_segments)[0]
 
 
 def toy_optimal_stops(bank: TraceBank, cost: float) -> NDArray[np.int64]:
     """Where the optimal rule stops on each puzzle of a toy bank, [N] counted from 1; ties stop."""
-    joint = _joint(bank.num_segments)
-    stops = [np.ones(len(joint[-1]), dtype=bool)]
-    value = joint[-1][:, _RIGHT]
-    for now in reversed(joint[:-1]):
+    stops = _optimum(cost, bank.num_segments)[1]
+    history = _histories(_signals(bank))
+    stopped = np.stack([stop[h] for stop, h in zip(stops, history.T, strict=True)], 1)
+    return stopped.argmax(1) + 1
+
+
+def _optimum(cost: float, num_segments: int) -> tuple[float, list[NDArray[np.bool_]]]:
+    """The best return, and for t = 1..M after which histories to stop, bool [2^t]."""
+    *early, last = _joint(num_segments)
+    value = last[:, _RIGHT]
+    stops = [np.ones(len(last), dtype=bool)]
+    for now in reversed(early):
         think_on = value.reshape(-1, 2).sum(1) - cost * now.sum(1)
         stops.append(now[:, _RIGHT] >= think_on)
         value = np.maximum(now[:, _RIGHT], think_on)
-    history = _histories(_signals(bank))
-    stopped = np.stack([stop[h] for stop, h in zip(reversed(stops), history.T, strict=True)], 1)
-    return stopped.argmax(1) + 1
+    return float(value.sum() - cost), stops[::-1]
 
 
 def _joint(num_segments: int) -> list[NDArray[np.float64]]:

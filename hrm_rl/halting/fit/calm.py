@@ -23,7 +23,7 @@ from torch import Tensor
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.fit.fitted import FittedRule
+from hrm_rl.halting.fit.fitted import Contents, FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn, fitting_data
 from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.protocol import HaltingRule, needs_of
@@ -68,7 +68,7 @@ class Calibrated(FittedRule):
             raise ValueError(f"rule 'calm({', '.join(words)})': the form is {FORM}") from None
         return calibrate(bank, name, delta, epsilon)
 
-    def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def contents(self) -> Contents:
         names = ("delta", "epsilon", "risk", "limit")
         return {}, {"rule": str(self.rule)} | {name: getattr(self, name) for name in names}
 

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.fit.fitted import FittedRule, load_fitted
+from hrm_rl.halting.fit.fitted import Contents, FittedRule, load_fitted
 from hrm_rl.halting.fit.provenance import FittedOn, check_fitted, fitting_data
 from hrm_rl.halting.fit.regression import Design, Regression, designs
-from hrm_rl.halting.vector import FEATURE_NAMES
 
 __all__ = [
     "FittedOn",
@@ -43,9 +42,8 @@ class _RegressionRule(FittedRule):
     def pooled(self) -> bool:
         return self.regression.pooled
 
-    def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        settings = {"pooled": self.pooled, "features": list(FEATURE_NAMES)}
-        return self.regression.arrays(), settings
+    def contents(self) -> Contents:
+        return self.regression.arrays(), {"pooled": self.pooled}
 
     @classmethod
     def restore(cls, arrays: Any, settings: Any, fitted_on: FittedOn, path: str) -> Any:

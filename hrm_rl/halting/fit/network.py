@@ -6,14 +6,13 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.fit.fitted import FittedRule
+from hrm_rl.halting.fit.fitted import Contents, FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn
-from hrm_rl.halting.vector import FEATURE_NAMES, feature_vector
+from hrm_rl.halting.vector import feature_vector
 
 
 class QNetwork(nn.Module):
@@ -63,14 +62,13 @@ class NetworkRule(FittedRule):
         # The learner needs the environment, from a package above this one.
         return import_module("hrm_rl.agents.pqn.halting_learners").train_pqn(bank, cost, seed)
 
-    def contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def contents(self) -> Contents:
         state = self.network.state_dict()
         settings = {
             "hidden": list(self.network.hidden),
             "inputs": self.network.inputs,
             "max_segments": self.max_segments,
             "pooled": self.pooled,
-            "features": list(FEATURE_NAMES),
         }
         return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}, settings
 

@@ -12,7 +12,7 @@ are the rules of one name and at most one number; a new one is one class here. M
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,14 +74,20 @@ def _geometric(low: float, high: float) -> tuple[float, ...]:
     return tuple(float(x) for x in np.geomspace(low, high, 60))
 
 
-@built_in("fixed", "segments")
-class Fixed(ThresholdRule):
-    """Stop after a given number of segments."""
+class _Column(ThresholdRule):
+    """A rule whose signal is one of the features."""
 
-    whole, ends, grid = True, (1, INF), _COUNTS
+    column: ClassVar[str]
 
     def signal(self, features: SegmentFeatures) -> Tensor:
-        return features.segment
+        return required(features, self.column)
+
+
+@built_in("fixed", "segments")
+class Fixed(_Column):
+    """Stop after a given number of segments."""
+
+    column, whole, ends, grid = "segment", True, (1, INF), _COUNTS
 
 
 @built_in("random", "probability")
@@ -109,58 +115,43 @@ class Q(Named):
 
 @dataclass(frozen=True)
 @built_in("q-halt", "logit")
-class QHalt(ThresholdRule):
+class QHalt(_Column):
     """Stop when the halt logit exceeds the threshold (TRM, arXiv 2510.04871)."""
 
-    strict, ends = True, (-INF, INF)
+    column, strict, ends = "q_halt", True, (-INF, INF)
     grid = tuple(float(x) for x in np.linspace(15, -15, 61))
     threshold: float = 0.0
 
-    def signal(self, features: SegmentFeatures) -> Tensor:
-        return features.q_halt
-
 
 @built_in("confidence", "probability")
-class Confidence(ThresholdRule):
+class Confidence(_Column):
     """Stop when the top probability, averaged over cells, reaches the threshold (CALM, arXiv 2207.07061)."""
 
-    ends, grid = (0, INF), _NEAR_ONE
-
-    def signal(self, features: SegmentFeatures) -> Tensor:
-        return features.confidence
+    column, ends, grid = "confidence", (0, INF), _NEAR_ONE
 
 
 @built_in("margin", "difference of probabilities")
-class Margin(ThresholdRule):
+class Margin(_Column):
     """Stop when the mean gap of the two top probabilities reaches the threshold (CALM, arXiv 2207.07061)."""
 
-    ends, grid = (0, INF), _NEAR_ONE
-
-    def signal(self, features: SegmentFeatures) -> Tensor:
-        return features.margin
+    column, ends, grid = "margin", (0, INF), _NEAR_ONE
 
 
 @built_in("entropy", "nats")
-class Entropy(ThresholdRule):
+class Entropy(_Column):
     """Stop when the mean entropy over cells falls to the threshold (BranchyNet, arXiv 1709.01686)."""
 
-    rises, ends, grid = False, (1e9, -INF), _geometric(1e-6, 10)
-
-    def signal(self, features: SegmentFeatures) -> Tensor:
-        return features.entropy
+    column, rises, ends, grid = "entropy", False, (1e9, -INF), _geometric(1e-6, 10)
 
 
 @built_in("stable", "segments")
-class Stable(ThresholdRule):
+class Stable(_Column):
     """Stop when the draft has not changed for a given number of segments (PABEE, arXiv 2006.04152)."""
 
-    whole, ends, grid = True, (1, INF), _COUNTS
-
-    def signal(self, features: SegmentFeatures) -> Tensor:
-        return features.unchanged_for
+    column, whole, ends, grid = "unchanged_for", True, (1, INF), _COUNTS
 
 
-class _Change(ThresholdRule):
+class _Change(_Column):
     """A change since earlier segments: infinite, or NaN, as long as there is nothing to compare with."""
 
     rises, ends = False, (1e9, -INF)  # every change stays far below the lenient end
@@ -174,10 +165,7 @@ class _Change(ThresholdRule):
 class Residual(_Change):
     """Stop when the relative change of z_H falls to the threshold (DEQ, arXiv 1909.01377)."""
 
-    grid = _geometric(1e-5, 10)
-
-    def signal(self, features: SegmentFeatures) -> Tensor:
-        return features.residual_H
+    column, grid = "residual_H", _geometric(1e-5, 10)
 
 
 @built_in("second-order", "difference of relative changes")
@@ -194,23 +182,17 @@ class SecondOrder(_Change):
 class KL(_Change):
     """Stop when the KL from the last segment's predictions falls to the threshold (arXiv 2502.05171)."""
 
-    grid = _geometric(1e-7, 10)
-
-    def signal(self, features: SegmentFeatures) -> Tensor:
-        return features.kl
+    column, grid = "kl", _geometric(1e-7, 10)
 
 
 @dataclass(frozen=True)
 @built_in("act", "sum of probabilities")
-class Act(ThresholdRule):
+class Act(_Column):
     """Stop when the halting probabilities add up to the threshold (Graves' ACT, arXiv 1603.08983)."""
 
     needs = frozenset({"halt_sum"})
-    ends, grid = (0, INF), _geometric(1e-3, 16)[::-1]
+    column, ends, grid = "halt_sum", (0, INF), _geometric(1e-3, 16)[::-1]
     threshold: float = 0.99
-
-    def signal(self, features: SegmentFeatures) -> Tensor:
-        return required(features, "halt_sum")
 
 
 @dataclass(frozen=True)
