@@ -79,7 +79,7 @@ def make_vector_env(
 
     Raises:
         ValueError: the file is not a bank, it has no such split, or both bank and agent are given.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
     """
     if agent is None and source is None:
         played = _open(bank)

@@ -38,7 +38,7 @@ def write_bank(path: str | os.PathLike[str], header: BankHeader, arrays: Arrays)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; a bank is one file")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
     names, codes = np.unique(np.array(arrays["source"], dtype=np.str_), return_inverse=True)
     tensors = {name: arrays[name] for name in (*_PLAIN, *_OPTIONAL) if arrays[name] is not None}
     tensors |= arrays["features"]

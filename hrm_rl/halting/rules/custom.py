@@ -24,7 +24,7 @@ def import_rule(module: str, argument: str, known: Sequence[str] = ()) -> Haltin
         argument: what follows the module and a colon.
         known: names of rules that `module` may be a misspelling of.
 
-    Raises ValueError, one line, if there is no such rule or it does not take the value.
+    Raises ValueError, one line, if the rule does not exist or does not take the value.
     """
     name, _, value = argument.partition(":")
     spec = f"{module}:{argument}"

@@ -95,7 +95,7 @@ def parse_tree(spec: str) -> Node:
 def threshold_class(name: str, spec: str = "") -> type[ThresholdRule]:
     """The class of a rule with a threshold, `confidence` or `module:Class`.
 
-    Raises ValueError, naming the spec, if there is no such class or it is not a ThresholdRule.
+    Raises ValueError, naming the spec, if the class does not exist or is not a ThresholdRule.
     """
     module, colon, attribute = name.partition(":")
     kind = find_custom(module, attribute, KNOWN) if colon else RULES.get(name)
@@ -112,7 +112,7 @@ def threshold_class(name: str, spec: str = "") -> type[ThresholdRule]:
 def build(node: Node, choose: Choose | None = None) -> HaltingRule:
     """The rule of a parsed spec; `choose` makes the rules that are `auto`.
 
-    Raises ValueError as `parse_rule`, and if a rule is `auto` and there is no `choose`.
+    Raises ValueError as `parse_rule`, and if a rule is `auto` and `choose` is None.
     """
     if node.is_auto:
         if choose is None:

@@ -150,7 +150,7 @@ def test_other_files_and_places_are_named(full: TraceBank, tmp_path: Path) -> No
     for use in (TraceBank.load, full.save):
         with pytest.raises(OSError, match="is a folder"):
             use(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*none does not exist"):
         full.save(tmp_path / "none" / "bank")
 
 
