@@ -55,7 +55,7 @@ def plain(text: str) -> str:
 def sentence(text: str) -> str:
     """The text on one line, its first letter a capital if it is a word and not a name of code."""
     text = " ".join(text.split())
-    return text[:1].upper() + text[1:] if text.partition(" ")[0].isalpha() else text
+    return text[:1].upper() + text[1:] if re.match(r"[a-z]+\b(?![.(])", text) else text
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Doc:
     """Fields or arguments and what they mean."""
 
 
-_FACT = re.compile(r"^([A-Z][\w ]*): (.*(?:\n(?![A-Z][\w ]*: ).*)*)", re.MULTILINE)
+_FACT = re.compile(r"^([A-Z]\w*(?: and \w+)?): (.*(?:\n(?![A-Z]\w*(?: and \w+)?: ).*)*)", re.M)
 
 
 def read_doc(thing: Any) -> Doc:
@@ -236,10 +236,8 @@ def environment_page(entry: Entry) -> str:
 
 def _calls(entry: Entry) -> str:
     """One line of Python and, for puzzles, one of the command line."""
-    given = ""
-    if entry.family is not None:
-        name, (default, _, _) = next(iter(entry.options.items()))
-        given = f", {name}={default!r}"
+    name, (default, _, _) = next(iter(entry.options.items()))
+    given = "" if default is None else f", {name}={default!r}"
     code = f'```python\nimport gymnasium as gym\nimport hrm_rl\n\nenv = gym.make("{entry.id}"{given})\n```\n'
     if entry.family is None and entry.page != "arc":
         return code

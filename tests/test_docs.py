@@ -41,6 +41,14 @@ def test_every_family_has_a_page_with_each_dial(generated: dict[str, str]) -> No
         assert dials == [field.name for field in dataclasses.fields(find_family(name))]
 
 
+def test_the_facts_of_a_family_are_told_from_its_text(hooks: ModuleType) -> None:
+    known = {"Tokens", "Rating", "Class", "Augmentation", "Class and augmentation"}
+    for name in FAMILIES:
+        doc = hooks.environment_pages.entries()[name].doc
+        assert {"Tokens", "Rating"} <= set(doc.facts) <= known and doc.title and doc.text
+    assert doc.text.count("\n\n") == 2 and doc.facts["Tokens"].startswith("PAD = 0")
+
+
 def test_every_environment_is_in_the_gallery(generated: dict[str, str]) -> None:
     gallery = generated["environments/index.md"]
     assert [i for i in gym.registry if i.startswith("HRM/") and f"`{i}`" not in gallery] == []

@@ -48,12 +48,6 @@ class CueRecallEnv(gym.Env[np.int64, np.int64]):
 
     `cue`, int: the cue to name. `is_success`, bool, in the last step: it was named.
 
-    ## Arguments
-
-    ```python
-    gym.make("HRM/CueRecall-v0", cues=4, delay=5, distractors=0)
-    ```
-
     Args:
         cues: number of different cues, >= 2.
         delay: steps between the cue and the query, >= 0.

@@ -48,12 +48,6 @@ class OneWayMaze(gym.Env[NDArray[np.int64], Any]):
     `look_ups`, int, at a fork: how far the exit is behind the right door. `is_success`, bool, in the last
     step: the exit was reached.
 
-    ## Arguments
-
-    ```python
-    gym.make("HRM/OneWayMaze-v0", depth=3)
-    ```
-
     Args:
         depth: rooms of a passage, 1..100.
 

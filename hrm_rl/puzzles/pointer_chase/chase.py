@@ -28,7 +28,8 @@ class PointerChase(Family):
 
     A map sends each node to a node. The cells of a puzzle are
 
-        start | target of node 0 | ... | target of node nodes - 1 | answer 1 | ... | answer `hops`
+        start | target of node 0 | ... | target of node nodes - 1
+              | answer 1 | ... | answer hops
 
     The first h answer cells are BLANK, h the puzzle's hops, and the others PAD; cell k stands for the node
     after k hops. Only the last BLANK is judged, unless `trajectory` is set. Maps are uniform among those
