@@ -1,20 +1,39 @@
-"""Compiles a Triton kernel for a GPU that is not there, and reads what the assembler says of it."""
+"""Compiles Triton kernels for GPUs that are not present, and reads the assembler's report."""
 
 import re
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
-# Bytes of shared memory that one block may ask for. Source: CUDA C++ Programming Guide, table of
-# technical specifications per compute capability.
+import pytest
+import torch
+
+# Bytes of shared memory that one block may use. Source: CUDA C++ Programming Guide, table of technical
+# specifications per compute capability.
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
+TYPES = {
+    torch.bfloat16: "*bf16",
+    torch.float32: "*fp32",
+    torch.float64: "*fp64",
+    torch.int64: "*i64",
+}
+
+
+class Launch(NamedTuple):
+    """A kernel, its arguments, and its constants with `num_warps` and `num_stages`."""
+
+    kernel: Any
+    arguments: tuple[Any, ...]
+    constants: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """What came out."""
+    """The compiler's result."""
 
     ptx: str
     registers: int
@@ -25,58 +44,66 @@ class Compiled:
     """Shared memory of a block."""
 
 
-def compile_kernel(
-    fn: Any,
-    signature: dict[str, str],
-    constants: dict[str, Any],
-    *,
-    arch: int = 90,
-    num_warps: int = 4,
-    num_stages: int = 2,
-) -> Compiled:
-    """Compile a `triton.jit` function.
+def launches(
+    monkeypatch: pytest.MonkeyPatch, modules: list[ModuleType], run: Callable[[], Any]
+) -> list[Launch]:
+    """The launches of `run`, through these modules' `launch`, caught on their way to the GPU, so that what is
+    compiled is what would run."""
+    caught: list[Launch] = []
 
-    Args:
-        fn: the function; TRITON_INTERPRET must be off where it was imported.
-        signature: the type of each argument that is no constant, such as "*bf16", "i32", "fp32"; "i32:16"
-            for a number known to be a multiple of 16.
-        constants: the value of each `tl.constexpr` argument (a dtype is `tl.float32`).
-        arch: compute capability times ten; 90 compiles for sm_90a.
-        num_warps: warps of a block.
-        num_stages: depth of the software pipeline.
+    def catch(kernel: Any, grid: Any, device: Any, *arguments: Any, **constants: Any) -> None:
+        caught.append(Launch(kernel, arguments, constants))
+
+    for module in modules:
+        monkeypatch.setattr(module, "launch", catch)
+    run()
+    return caught
+
+
+def compile_launch(launch: Launch, arch: int) -> Compiled:
+    """Compile a launch for `arch`, the compute capability times ten; 90 compiles for sm_90a.
+
+    TRITON_INTERPRET must be off where the kernel was imported. Pointers are aligned to 16 bytes, as PyTorch
+    allocates; numbers divisible by 16 are specialised unless the kernel excludes them, as at run time.
     """
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.backends.nvidia.compiler import get_ptxas
     from triton.compiler import ASTSource
 
-    unknown = (signature.keys() | constants.keys()) ^ set(fn.arg_names)
-    assert not unknown, f"{fn.__name__}: arguments missing or unknown: {sorted(unknown)}"
-    given = {name: signature.get(name, "constexpr") for name in fn.arg_names}
-    types = {name: kind.removesuffix(":16") for name, kind in given.items()}
-    # As at run time: PyTorch's allocations start at multiples of 16 bytes and more.
-    aligned = {
-        (i,): [["tt.divisibility", 16]]
-        for i, kind in enumerate(given.values())
-        if kind.startswith("*") or kind.endswith(":16")
+    fn, constants = launch.kernel, dict(launch.constants)
+    options = {
+        name: constants.pop(name) for name in ("num_warps", "num_stages") if name in constants
     }
-    source = ASTSource(fn, signature=types, constexprs=constants, attrs=aligned)
-    options = {"num_warps": num_warps, "num_stages": num_stages}
+    free = [param for param in fn.params if param.name not in constants]
+    given = dict(zip([param.name for param in free], launch.arguments, strict=True))
+    types = {
+        name: TYPES[value.dtype] if isinstance(value, torch.Tensor) else "i32"
+        for name, value in given.items()
+    }
+    aligned = {
+        (param.num,): [["tt.divisibility", 16]]
+        for param in free
+        if isinstance(value := given[param.name], torch.Tensor)
+        or (value % 16 == 0 and not param.do_not_specialize)
+    }
+    signature = {name: types.get(name, "constexpr") for name in fn.arg_names}
+    source = ASTSource(fn, signature=signature, constexprs=constants, attrs=aligned)
     kernel = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
     ptx = kernel.asm["ptx"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.ptx"
         file.write_text(ptx)
         name = f"sm_{arch}a" if arch >= 90 else f"sm_{arch}"
-        said = subprocess.run(
+        report = subprocess.run(
             [get_ptxas(arch).path, "-v", f"-arch={name}", str(file), "-o", f"{folder}/cubin"],
             check=True,
             capture_output=True,
             text=True,
         ).stderr
-    spills = re.findall(r"(\d+) bytes spill", said)
-    registers = re.findall(r"Used (\d+) registers", said)
-    assert registers, said
+    spills = re.findall(r"(\d+) bytes spill", report)
+    registers = re.findall(r"Used (\d+) registers", report)
+    assert registers, report
     return Compiled(
         ptx=ptx,
         registers=max(map(int, registers)),

@@ -1,4 +1,4 @@
-"""What the row kernels leave alone, on any device; `row_checks.py` runs this with the others."""
+"""Memory that the row kernels must not touch, on any device; `row_checks.py` runs this with the others."""
 
 import math
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from hrm_rl.kernels.triton import stablemax as stablemax_triton
 from hrm_rl.kernels.triton import swiglu as swiglu_triton
 from hrm_rl.kernels.triton.launching import accumulator, launch
 
-# The tensors hold four rows more than the kernels are told of; a tile of two rows reaches into them.
+# The tensors have four rows more than the kernels are given; a tile of two rows reaches into them.
 ROWS, SPARE, WIDTH = 5, 4, 24
 
 
 def untouched(device: str = "cpu") -> Iterator[Check]:
-    """Counts elements that should have been written and were not, and the other way round."""
+    """Count elements that should have been written and were not, and the reverse."""
 
     def filled(*shape: int) -> Tensor:
         return random(ROWS + SPARE, *shape).float().to(device)

@@ -1,9 +1,13 @@
-"""What the checks of the row kernels share."""
+"""Shared by the checks of the kernels: errors, their bars, the interpreter's process, CUDA graphs."""
 
 import contextlib
+import json
 import os
-from collections.abc import Iterator
-from typing import NamedTuple
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +18,7 @@ BARS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-3}
 
 
 class Check(NamedTuple):
-    """An error and what it may be at most."""
+    """An error and its upper bound."""
 
     name: str
     error: float
@@ -26,7 +30,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def relative(found: Tensor, wanted: Tensor) -> float:
-    """The error's root mean square over that of what was wanted."""
+    """The root mean square of the error over that of the exact result."""
     found, wanted = found.detach().double().cpu(), wanted.detach().double().cpu()
     assert found.shape == wanted.shape
     return ((found - wanted).norm() / wanted.norm().clamp_min(1e-300)).item()
@@ -34,7 +38,7 @@ def relative(found: Tensor, wanted: Tensor) -> float:
 
 @contextlib.contextmanager
 def mode(value: str) -> Iterator[None]:
-    """HRM_KERNELS for the time being."""
+    """Set HRM_KERNELS for the block."""
     before = os.environ.get("HRM_KERNELS")
     os.environ["HRM_KERNELS"] = value
     try:
@@ -43,3 +47,53 @@ def mode(value: str) -> Iterator[None]:
         del os.environ["HRM_KERNELS"]
         if before is not None:
             os.environ["HRM_KERNELS"] = before
+
+
+@contextlib.contextmanager
+def poisoned() -> Iterator[None]:
+    """Fill new memory with NaN, as PyTorch's deterministic mode does, so that unwritten elements show."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        assert torch.empty_like(torch.ones(3)).isnan().all()
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def interpreted(script: str, *arguments: str) -> list[Check]:
+    """The checks that a script of this folder prints, in a process of its own: Triton's interpreter must be
+    chosen before Triton is imported. Skips the test without Triton."""
+    import pytest
+
+    pytest.importorskip("triton", reason="Triton is for Linux only")
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here.parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(here / script), *arguments],
+        env=os.environ | {"TRITON_INTERPRET": "1", "HRM_KERNELS": "triton", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [Check(**json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def assert_all_hold(checks: Iterable[Check], at_least: int) -> None:
+    found = list(checks)
+    assert len(found) >= at_least
+    assert not [check for check in found if not check.error <= check.bar]  # NaN fails too
+
+
+def captured(run: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+    """The outputs of `run` recorded as a CUDA graph after a warm-up, and the graph's replay."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        held = run()
+    return held, graph.replay

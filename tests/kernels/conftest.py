@@ -1,4 +1,4 @@
-"""Lets the kernels' tests import the helpers that lie beside them (aot.py, the checks)."""
+"""Lets the kernels' tests import the helpers of this folder (aot.py, the checks)."""
 
 import sys
 from pathlib import Path

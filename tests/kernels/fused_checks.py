@@ -1,8 +1,8 @@
-"""What the epilogue-fused kernels are held to, on any device: errors against float64.
+"""Checks of the epilogue-fused kernels on any device: errors against float64.
 
-Run as a script under TRITON_INTERPRET=1 and HRM_KERNELS=triton it prints one JSON line a check; the
-tests marked gpu call the same functions with a CUDA device. Inputs lie in front of NaN, so a row or
-column read from beyond the edge shows, and so does an element left unwritten (`poisoned`).
+Run as a script under TRITON_INTERPRET=1 and HRM_KERNELS=triton it prints one JSON line a check; the tests
+marked gpu call the same functions with a CUDA device. Inputs lie in front of NaN, so a row or column read
+beyond the edge shows, and so does an unwritten element (`poisoned`).
 """
 
 import itertools
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from check_tools import Check, mode, relative
-from row_checks import poisoned
+from check_tools import Check, mode, poisoned, relative
 from torch import Tensor
 
 from hrm_rl.kernels.fused import launch as fused_launch
@@ -36,8 +35,8 @@ EPS = 1e-5
 # Largest relative root mean square error of one kernel.
 ONE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
-# rows, hidden size, inner width, heads, rotated; sums of squares in three parts where heads is odd.
-# Every width of tile, and in each dimension some that do not fill their last one.
+# rows, hidden size, inner width, heads, rotated; sums of squares in three parts if heads is odd.
+# Every width of tile, and in each dimension some that do not fill their last tile.
 SHAPES = [
     (37, 96, 176, 3, True),
     (5, 64, 16, 1, True),
@@ -111,7 +110,7 @@ class Sample:
         return torch.cat((both, split[:, 2 * heads :]), dim=1).view(rows, -1)
 
     def found(self, module: Any, tile: Tile | None = None) -> dict[str, Tensor]:
-        """What the launches of `module` give; `tile` instead of the usual ones."""
+        """The results of the launches of `module`; `tile` instead of the usual ones."""
         h, squares = self.state
         more = {} if tile is None else {"tile": tile}
         added, sums = module.linear_residual(self.a, self.weights.down, h, squares, EPS, **more)
@@ -134,7 +133,7 @@ def sample(
     h = make(rows, width, seed=1, dtype=dtype, device=device, scale=3.0)
     squares = None
     if heads % 2:
-        # Split unevenly, the parts' order and number being the consumer's business alone.
+        # Uneven parts: a consumer may only use their sum.
         total = h.float().square().sum(-1)
         squares = torch.stack((0.5 * total, 0.375 * total, 0.125 * total))
     tokens = 7
@@ -156,7 +155,7 @@ def accuracy(dtype: torch.dtype, device: str = "cpu", wide: bool = False) -> Ite
 
 
 def tiles(device: str = "cpu") -> Iterator[Check]:
-    """Any tile gives the same: heads that straddle tiles, steps beyond the summed dimension."""
+    """Any tile computes the same, with heads across tiles and steps beyond the summed dimension."""
     case = sample(19, 96, 80, 3, True, torch.float16, device)
     exact = case.exact()
     for tile in (Tile(16, 16, 64, 4, 2), Tile(64, 128, 32, 4, 2), Tile(32, 64, 128, 4, 2)):
@@ -183,8 +182,8 @@ def chain(dtype: torch.dtype, device: str = "cpu", wide: bool = False) -> Iterat
 
 
 def _bar(dtype: torch.dtype, eager: float) -> float:
-    """No further from float64 than eager is, with room for chance; in float32, whose eager error is
-    that of one machine's matrix products, the bar of every kernel."""
+    """1.3 times the eager error; in float32, where that depends on the machine's matrix products, the bar of
+    every kernel."""
     return ONE[dtype] if dtype == torch.float32 else 1.3 * eager
 
 
@@ -204,7 +203,7 @@ class _Config:
 
 
 def segment(dtype: torch.dtype, device: str = "cpu") -> Iterator[Check]:
-    """A segment through the model's recurrence, which takes the fused path where it is asked for."""
+    """A segment through the model's recurrence, which takes the fused path."""
     config, batch, tokens = _Config(), 2, 4
     width, inner = config.hidden_size, config.swiglu_width
     z_H, z_L, x = (
@@ -230,8 +229,8 @@ def segment(dtype: torch.dtype, device: str = "cpu") -> Iterator[Check]:
 
 
 def in_one_graph(device: str = "cpu", backend: str = "aot_eager") -> Iterator[Check]:
-    """torch.compile(fullgraph=True) gives what the direct call gives: a module call, and a segment,
-    whose choice of the fused path is traced too. To the bit, but for sums that Inductor fuses."""
+    """torch.compile(fullgraph=True) returns the same as the direct call, for a module call and for a segment,
+    whose choice of the fused path is traced too. Bit for bit, except sums that Inductor fuses."""
     bar = 2e-3 if backend == "inductor" else 0.0
     x = make(2, 3, 64, seed=5, dtype=torch.float16, device=device)
     blocks = [weights(64, 112, 0, torch.float16, device)]
@@ -254,7 +253,7 @@ def _never(*_: Any) -> Tensor:
 
 
 def operators(device: str = "cpu") -> Iterator[Check]:
-    """Each operator's declared shapes and aliasing are those of what it does."""
+    """Each operator has the shapes and the aliasing that it declares."""
     case = sample(5, 96, 80, 3, True, torch.float16, device)
     (h, squares), w = case.state, case.weights
     for operator, arguments in (
@@ -271,7 +270,7 @@ def operators(device: str = "cpu") -> Iterator[Check]:
 
 
 def none_and_again(device: str = "cpu") -> Iterator[Check]:
-    """No rows are no error, and the same rows are the same bits."""
+    """Empty inputs are accepted, and the same rows give the same bits."""
     case = sample(70, 96, 80, 3, True, torch.float16, device)
     first, second = (case.found(fused_launch) for _ in range(2))
     for name in first:

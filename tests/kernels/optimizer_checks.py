@@ -1,4 +1,4 @@
-"""What the AdamATan2 kernel is held to, on any device; `row_checks.py` runs these with the others."""
+"""Checks of the AdamATan2 kernel on any device; `row_checks.py` runs them with the others."""
 
 import math
 from collections.abc import Iterator

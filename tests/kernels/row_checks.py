@@ -1,11 +1,9 @@
-"""What the row kernels are held to, on any device: errors against float64 and what they leave alone.
+"""Checks of the row kernels on any device: errors against float64, and memory they must not touch.
 
-Run as a script under TRITON_INTERPRET=1 and HRM_KERNELS=triton it prints one JSON line a check; the
-tests marked gpu call the same functions with a CUDA device. Memory that a kernel should have written
-and did not holds NaN (PyTorch's deterministic mode fills it), so it shows as an error of NaN.
+Run as a script under TRITON_INTERPRET=1 and HRM_KERNELS=triton it prints one JSON line a check; the tests
+marked gpu call the same functions with a CUDA device.
 """
 
-import contextlib
 import json
 import math
 import sys
@@ -13,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
-from check_tools import BARS, EPS, Check, mode, random, relative
+from check_tools import BARS, EPS, Check, mode, poisoned, random, relative
 from optimizer_checks import adam_atan2, angles
 from torch import Tensor
 
@@ -24,7 +22,7 @@ from hrm_rl.kernels.swiglu import swiglu
 
 
 class Case(NamedTuple):
-    """A kernel's front and the same in plain arithmetic, of the inputs that get a gradient."""
+    """A kernel, the same in plain arithmetic, and the inputs that get a gradient."""
 
     run: Callable[..., Any]
     exact: Callable[..., Any]
@@ -156,7 +154,7 @@ def accuracy(
 
 
 def against_eager(device: str) -> Iterator[Check]:
-    """In bfloat16, the error of each kernel in units of its eager twin's own error."""
+    """In bfloat16, the error of each kernel in units of its eager twin's error."""
     for name, (maker, usual, _) in CASES.items():
         case = maker(*usual[0])
         found = errors(case, torch.bfloat16, device)
@@ -199,11 +197,11 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 def small_losses(device: str = "cpu") -> Iterator[Check]:
-    """Stablemax where the label dominates: every single loss keeps its digits."""
+    """Stablemax where the label dominates: each loss keeps its digits."""
     dominance = torch.logspace(0, 7, 200)
     logits = torch.stack((dominance, -dominance, -2 * dominance), dim=-1).to(device)
     labels = torch.zeros(200, dtype=torch.int64, device=device)
-    with mode("eager"):  # a CPU refuses to run Triton, which may be asked for
+    with mode("eager"):  # HRM_KERNELS=triton is refused on a CPU
         wanted = stablemax_cross_entropy(logits.double().cpu(), labels.cpu())
     found = stablemax_cross_entropy(logits, labels).double().cpu()
     yield Check("stablemax.small_losses", ((found - wanted) / wanted).abs().max().item(), 1e-6)
@@ -213,7 +211,7 @@ def small_losses(device: str = "cpu") -> Iterator[Check]:
 
 
 def compiled(device: str = "cpu", backend: str = "aot_eager") -> Iterator[Check]:
-    """The operators that torch.compile sees give what the direct calls give, in one graph."""
+    """The operators that torch.compile sees return the same as the direct calls, in one graph."""
     for name, shape in (
         ("add_rms_norm", (5, 24)),
         ("swiglu", (5, 24)),
@@ -230,18 +228,6 @@ def compiled(device: str = "cpu", backend: str = "aot_eager") -> Iterator[Check]
         ):
             worst = max(relative(x, y) for x, y in zip(a, b, strict=True))
             yield Check(f"{name}.compiled.{part}", worst, 1e-6)
-
-
-@contextlib.contextmanager
-def poisoned() -> Iterator[None]:
-    """New memory holds NaN until it is written."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        assert torch.empty_like(torch.ones(3)).isnan().all()
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 def every(device: str, wide: bool) -> Iterator[Check]:

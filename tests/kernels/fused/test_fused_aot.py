@@ -1,78 +1,59 @@
-"""The epilogue-fused kernels compiled for GPUs that are not there: tensor cores, no spills, shared
-memory under the limit."""
+"""The epilogue-fused kernels compiled for GPUs that are not present: tensor cores, no spills, shared memory
+under the limit."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from aot import SHARED_LIMIT, compile_kernel
+from aot import SHARED_LIMIT, compile_launch, launches
 
 from hrm_rl.kernels import dispatch
 from hrm_rl.kernels.fused import tiles as fused_tiles
 
 needs_compiler = pytest.mark.skipif(
     dispatch._triton_version() is None or dispatch.interpreting(),
-    reason="Triton is for Linux only, or its interpreter stands in for the compiler",
+    reason="Triton is for Linux only, or its interpreter replaces the compiler",
 )
 
 
-def launches(
+def assert_well_compiled(
     monkeypatch: Any, arch: int, rows: int, width: int, inner: int, head_dim: int | None
-) -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, int]]:
-    """What a block launches at these sizes: kernel, types, constants, warps, stages.
-
-    Caught on their way to the GPU, so that what is compiled is what would run.
-    """
+) -> None:
+    """Compile the launches of a block at these sizes."""
     from hrm_rl.kernels.fused import launch as fused_launch
 
-    caught: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
-
-    def catch(kernel: Any, grid: Any, device: Any, *arguments: Any, **constants: Any) -> None:
-        caught.append((kernel, arguments, constants))
-
-    monkeypatch.setattr(fused_launch, "launch", catch)
-    monkeypatch.setattr(fused_launch, "_arch", lambda device: arch)
     empty = partial(torch.empty, device="meta", dtype=torch.bfloat16)
     h, a, qkv = empty(rows, width), empty(rows, inner), empty(3 * width, width)
     rotary = None if head_dim is None else torch.empty(2, 82, head_dim, device="meta")
     heads = width // (head_dim or 32)
     gate_up, o, down = empty(2 * inner, width), empty(width, width), empty(width, inner)
-    _, squares = fused_launch.linear_residual(h, o, h, None, 1e-5)
-    fused_launch.linear_residual(a, down, h, squares, 1e-5)
-    fused_launch.qkv_rope(h, None, qkv, rotary, 82, heads, 1e-5)
-    fused_launch.qkv_rope(h, squares, qkv, rotary, 82, heads, 1e-5)
-    fused_launch.gate_up_swiglu(h, squares, gate_up, 1e-5)
-    fused_launch.normalise(h, squares, 1e-5)
-    types = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
-    for kernel, arguments, constants in caught:
-        signature = {
-            name: types[value.dtype] if isinstance(value, torch.Tensor) else "i32"
-            for name, value in zip(kernel.arg_names, arguments, strict=False)
-        }
-        warps, stages = constants.pop("num_warps", 4), constants.pop("num_stages", 3)
-        yield kernel, signature, constants, warps, stages
 
+    def block() -> None:
+        _, squares = fused_launch.linear_residual(h, o, h, None, 1e-5)
+        fused_launch.linear_residual(a, down, h, squares, 1e-5)
+        fused_launch.qkv_rope(h, None, qkv, rotary, 82, heads, 1e-5)
+        fused_launch.qkv_rope(h, squares, qkv, rotary, 82, heads, 1e-5)
+        fused_launch.gate_up_swiglu(h, squares, gate_up, 1e-5)
+        fused_launch.normalise(h, squares, 1e-5)
 
-def assert_well_compiled(arch: int, launch: tuple[Any, ...]) -> None:
-    kernel, signature, constants, warps, stages = launch
-    compiled = compile_kernel(
-        kernel, signature, constants, arch=arch, num_warps=warps, num_stages=stages
-    )
-    what = f"{kernel.__name__} {constants}: {compiled.registers} registers"
-    assert compiled.spill_bytes == 0, what
-    assert compiled.shared_bytes <= SHARED_LIMIT[arch], what
-    if "BK" in constants:
-        instruction = {90: "wgmma.mma_async", 80: "mma.sync"}[arch]
-        assert instruction in compiled.ptx, what
+    monkeypatch.setattr(fused_launch, "_arch", lambda device: arch)
+    caught = launches(monkeypatch, [fused_launch], block)
+    assert len(caught) == 6
+    for launch in caught:
+        compiled = compile_launch(launch, arch)
+        what = f"{launch.kernel.__name__} {launch.constants}: {compiled.registers} registers"
+        assert compiled.spill_bytes == 0, what
+        assert compiled.shared_bytes <= SHARED_LIMIT[arch], what
+        if "BK" in launch.constants:
+            instruction = {90: "wgmma.mma_async", 80: "mma.sync"}[arch]
+            assert instruction in compiled.ptx, what
 
 
 @needs_compiler
 @pytest.mark.parametrize("arch", [90, 80])
 def test_the_27m_model_compiles_onto_tensor_cores_without_spills(monkeypatch, arch) -> None:
-    for launch in launches(monkeypatch, arch, 768 * 82, 512, 1536, 64):
-        assert_well_compiled(arch, launch)
+    assert_well_compiled(monkeypatch, arch, 768 * 82, 512, 1536, 64)
 
 
 @needs_compiler
@@ -100,8 +81,7 @@ def test_the_27m_model_compiles_onto_tensor_cores_without_spills(monkeypatch, ar
 def test_every_size_compiles_onto_tensor_cores_without_spills(
     monkeypatch, width, inner, head_dim, arch, rows
 ) -> None:
-    for launch in launches(monkeypatch, arch, rows, width, inner, head_dim):
-        assert_well_compiled(arch, launch)
+    assert_well_compiled(monkeypatch, arch, rows, width, inner, head_dim)
 
 
 @pytest.mark.parametrize("arch", [80, 86, 89, 90, 120])

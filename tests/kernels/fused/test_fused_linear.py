@@ -1,60 +1,26 @@
-"""The epilogue-fused kernels against float64: in Triton's interpreter, and on a GPU where there is one.
+"""The epilogue-fused kernels against float64: in Triton's interpreter, and on a GPU if there is one."""
 
-The interpreter has to be chosen before Triton is imported, so it runs in a process of its own, once
-for all kernels: `fused_checks.py`, whose lines are judged here.
-"""
-
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from check_tools import Check, assert_all_hold, captured, interpreted, relative
 
-from hrm_rl.kernels import dispatch
 from hrm_rl.kernels.fused import linear as fused_linear
+from hrm_rl.kernels.fused.block import fused_blocks
 from hrm_rl.kernels.fused.linear import Deferred
-
-HERE = Path(__file__).parents[1]
-ROOT = HERE.parents[1]
-
-needs_triton = pytest.mark.skipif(
-    dispatch._triton_version() is None, reason="Triton is for Linux only"
-)
-
-
-def assert_all_hold(found: Iterable[dict[str, Any]], at_least: int) -> None:
-    checks = list(found)
-    assert len(checks) >= at_least
-    assert not [check for check in checks if not check["error"] <= check["bar"]]  # NaN fails too
-
+from hrm_rl.kernels.rms_norm import rms_norm
+from hrm_rl.kernels.rope import rotate
+from hrm_rl.model.layers import rotary_tables
 
 # --- in the interpreter ---------------------------------------------------------------------------
 
 
-def interpreted(*arguments: str) -> list[dict[str, Any]]:
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, str(HERE / "fused_checks.py"), *arguments],
-        env=os.environ | {"TRITON_INTERPRET": "1", "HRM_KERNELS": "triton", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
-def usual() -> list[dict[str, Any]]:
-    return interpreted()
+def usual() -> list[Check]:
+    return interpreted("fused_checks.py")
 
 
-@needs_triton
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize(
     ("kernel", "shapes"),
@@ -69,10 +35,9 @@ def usual() -> list[dict[str, Any]]:
     ],
 )
 def test_accuracy_in_the_interpreter(usual, kernel, shapes, dtype) -> None:
-    assert_all_hold((c for c in usual if c["name"].startswith(f"{kernel}.torch.{dtype}.")), shapes)
+    assert_all_hold((c for c in usual if c.name.startswith(f"{kernel}.torch.{dtype}.")), shapes)
 
 
-@needs_triton
 @pytest.mark.parametrize(
     ("what", "count"),
     [
@@ -84,29 +49,20 @@ def test_accuracy_in_the_interpreter(usual, kernel, shapes, dtype) -> None:
     ],
 )
 def test_properties_in_the_interpreter(usual, what, count) -> None:
-    assert_all_hold((c for c in usual if what in c["name"]), count)
+    assert_all_hold((c for c in usual if what in c.name), count)
 
 
-@needs_triton
 @pytest.mark.slow
 def test_wide_sweep_of_shapes_in_the_interpreter() -> None:
-    assert_all_hold(interpreted("--wide"), at_least=150)
+    assert_all_hold(interpreted("fused_checks.py", "--wide"), at_least=150)
 
 
 # --- eager twins and refusals ---------------------------------------------------------------------
 
 
-def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    return ((found.double() - wanted).norm() / wanted.norm()).item()
-
-
 @pytest.mark.parametrize("pending", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_eager_twins_are_the_norm_and_then_the_layer(dtype, pending) -> None:
-    from hrm_rl.kernels.rms_norm import rms_norm
-    from hrm_rl.kernels.rope import rotate
-    from hrm_rl.model.layers import rotary_tables
-
     torch.manual_seed(0)
     heads, head_dim, tokens, inner, eps = 2, 32, 5, 48, 1e-5
     width, rows = heads * head_dim, 3 * tokens
@@ -184,8 +140,8 @@ def test_refuses_shapes_that_do_not_fit(name, changes, message) -> None:
         call(name, **changes)
 
 
-@needs_triton
 def test_refuses_a_head_size_without_a_kernel(monkeypatch) -> None:
+    pytest.importorskip("triton", reason="Triton is for Linux only")
     monkeypatch.setenv("HRM_KERNELS", "triton")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     with pytest.raises(ValueError, match=r"no kernel for heads of 16; there are \(32, 64, 128\)"):
@@ -207,18 +163,17 @@ def forced(monkeypatch) -> Any:
 @pytest.mark.gpu
 @pytest.mark.parametrize("wide", [False, True])
 def test_all_checks_on_the_gpu(forced, wide) -> None:
-    found = forced.every("cuda", (torch.float16, torch.bfloat16), wide)
-    assert_all_hold((c._asdict() for c in found), at_least=60)
+    assert_all_hold(forced.every("cuda", (torch.float16, torch.bfloat16), wide), at_least=60)
 
 
 @pytest.mark.gpu
 def test_inductor_takes_the_operators_on_the_gpu(forced) -> None:
-    assert_all_hold((c._asdict() for c in forced.in_one_graph("cuda", "inductor")), at_least=2)
+    assert_all_hold(forced.in_one_graph("cuda", "inductor"), at_least=2)
 
 
 @pytest.mark.gpu
 def test_offsets_beyond_32_bits_on_the_gpu(forced) -> None:
-    """The last rows of more than 2**31 elements are what they are on their own."""
+    """The last rows of more than 2**31 elements are the same as alone."""
     rows, width = 2**31 // 192 + 1000, 64
     h = torch.randn(rows, width, device="cuda", dtype=torch.bfloat16)
     weight = torch.randn(3 * width, width, device="cuda", dtype=torch.bfloat16)
@@ -228,10 +183,8 @@ def test_offsets_beyond_32_bits_on_the_gpu(forced) -> None:
 
 
 @pytest.mark.gpu
+@torch.no_grad()
 def test_a_cuda_graph_holds_a_module_call(forced) -> None:
-    from hrm_rl.kernels.fused.block import fused_blocks
-    from hrm_rl.model.layers import rotary_tables
-
     x = torch.randn(3, 7, 512, device="cuda", dtype=torch.bfloat16)
     blocks = [forced.weights(512, 1536, 0, torch.bfloat16, "cuda")] * 2
     rotary = rotary_tables(7, 64, 10000.0).cuda()
@@ -239,15 +192,7 @@ def test_a_cuda_graph_holds_a_module_call(forced) -> None:
     def call() -> torch.Tensor:
         return fused_blocks(x, blocks, rotary, 8, 1e-5)
 
-    with torch.no_grad():
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            call()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            held = call()
-        x.mul_(0.5)
-        graph.replay()
-        torch.testing.assert_close(held, call(), rtol=0, atol=0)
+    held, replay = captured(call)
+    x.mul_(0.5)
+    replay()
+    torch.testing.assert_close(held, call(), rtol=0, atol=0)

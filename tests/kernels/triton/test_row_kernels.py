@@ -1,49 +1,20 @@
-"""The row kernels against float64: in Triton's interpreter, and on a GPU where there is one.
-
-The interpreter has to be chosen before Triton is imported, so it runs in a process of its own, once
-for all kernels: `row_checks.py`, whose lines are judged here.
-"""
+"""The row kernels against float64: in Triton's interpreter, and on a GPU if there is one."""
 
 import itertools
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 import row_checks
-from check_tools import Check
+import torch
+from check_tools import Check, assert_all_hold, captured, interpreted
 from step_checks import training
 
-HERE = Path(__file__).parents[1]
-ROOT = HERE.parents[1]
-
-
-def interpreted(*arguments: str) -> list[Check]:
-    pytest.importorskip("triton", reason="Triton is for Linux only")
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, str(HERE / "row_checks.py"), *arguments],
-        env=os.environ | {"TRITON_INTERPRET": "1", "HRM_KERNELS": "triton", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [Check(**json.loads(line)) for line in done.stdout.splitlines()]
-
-
-def assert_all_hold(checks: Iterable[Check], at_least: int) -> None:
-    found = list(checks)
-    assert len(found) >= at_least
-    assert not [check for check in found if not check.error <= check.bar]  # NaN fails too
+from hrm_rl.agents.learning.optim import AdamATan2
 
 
 @pytest.fixture(scope="module")
 def usual() -> list[Check]:
-    return interpreted()
+    return interpreted("row_checks.py")
 
 
 @pytest.mark.parametrize(
@@ -77,11 +48,11 @@ def test_properties_in_the_interpreter(usual, what, count) -> None:
 
 @pytest.mark.slow
 def test_wide_sweep_of_shapes_in_the_interpreter() -> None:
-    assert_all_hold(interpreted("--wide"), at_least=400)
+    assert_all_hold(interpreted("row_checks.py", "--wide"), at_least=400)
 
 
-def test_the_truth_about_small_losses_is_computed_in_eager(monkeypatch) -> None:
-    """On a GPU the kernels are asked for by name, and the truth is computed on the CPU, which has none."""
+def test_exact_small_losses_are_computed_in_eager(monkeypatch) -> None:
+    """HRM_KERNELS=triton, as on a GPU, is refused for the exact losses, which are computed on the CPU."""
     ran, computed = [], row_checks.stablemax_cross_entropy
 
     def noting(logits, labels):
@@ -104,59 +75,44 @@ def forced(monkeypatch) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("wide", [False, True])
-def test_all_checks_on_the_gpu(forced, wide) -> None:
-    assert_all_hold(row_checks.every("cuda", wide), at_least=100)
-
-
-@pytest.mark.gpu
-def test_bfloat16_is_no_worse_than_eager_on_the_gpu(forced) -> None:
-    assert_all_hold(row_checks.against_eager("cuda"), at_least=8)
-
-
-@pytest.mark.gpu
-def test_training_steps_on_the_gpu(forced) -> None:
-    assert_all_hold(training("cuda", steps=8), at_least=2)
-
-
-@pytest.mark.gpu
-def test_inductor_takes_the_operators_on_the_gpu(forced) -> None:
-    assert_all_hold(row_checks.compiled("cuda", "inductor"), at_least=8)
+@pytest.mark.parametrize(
+    ("checks", "arguments", "count"),
+    [
+        (row_checks.every, ("cuda", False), 100),
+        (row_checks.every, ("cuda", True), 100),
+        (row_checks.against_eager, ("cuda",), 8),  # in bfloat16
+        (training, ("cuda", 8), 2),
+        (row_checks.compiled, ("cuda", "inductor"), 8),
+    ],
+)
+def test_checks_on_the_gpu(forced, checks, arguments, count) -> None:
+    assert_all_hold(checks(*arguments), at_least=count)
 
 
 @pytest.mark.gpu
 def test_a_cuda_graph_replays_optimizer_steps_with_a_changing_learning_rate(forced) -> None:
-    import torch
-
-    from hrm_rl.agents.learning.optim import AdamATan2
-
     def made(lr):
         p = torch.nn.Parameter(torch.linspace(-1, 1, 5000, device="cuda"))
+        p.grad = torch.zeros_like(p)
         return p, AdamATan2([p], lr, weight_decay=0.1)
 
     lr = torch.tensor(0.1, device="cuda")
     (p, optimizer), (plain, plain_optimizer) = made(lr), made(0.1)
-    p.grad, plain.grad = torch.zeros_like(p), torch.zeros_like(p)
-    optimizer.step()  # makes the state and compiles; counts as the first step
-    plain_optimizer.step()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        optimizer.step()
+    plain_optimizer.step()  # as many as the warm-up, which makes the state and compiles
+    _, replay = captured(optimizer.step)
     for step in range(4):
         grad = torch.randn(5000, generator=torch.Generator().manual_seed(step)).cuda()
         p.grad.copy_(grad)
         plain.grad.copy_(grad)
         lr.fill_(0.1 / (step + 1))
         plain_optimizer.param_groups[0]["lr"] = 0.1 / (step + 1)
-        graph.replay()
+        replay()
         plain_optimizer.step()
     torch.testing.assert_close(p, plain, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.gpu
 def test_a_cuda_graph_holds_a_forward_and_its_backward(forced) -> None:
-    import torch
-
     case = row_checks.add_rms_norm_case(37, 512)
     leaves = [x.float().cuda().requires_grad_() for x in case.inputs]
 
@@ -164,16 +120,9 @@ def test_a_cuda_graph_holds_a_forward_and_its_backward(forced) -> None:
         y = case.run(*leaves)
         return [y, *torch.autograd.grad(y.square().mean() + y[0].sum(), leaves)]
 
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        held = step()
+    held, replay = captured(step)
     with torch.no_grad():
         leaves[0].mul_(2)
-    graph.replay()
+    replay()
     for a, b in zip(held, step(), strict=True):
         torch.testing.assert_close(a, b)
