@@ -1,4 +1,4 @@
-"""Which attention kernel is pinned: with a clock of our own here, by the GPU's on a GPU."""
+"""Choice of the attention kernel: with a given clock on a CPU, by measured times on a GPU."""
 
 import logging
 
@@ -15,13 +15,13 @@ SHAPE = Shape(torch.device("cpu"), torch.float32, 2, 3, 5, 8, True)
 
 
 class Clock:
-    """Gives the times it is told, None elsewhere, and counts how often it is asked."""
+    """Returns the given times, None for other kernels, and notes its calls."""
 
     def __init__(self, times: dict[SDPBackend | None, float]) -> None:
-        self.times, self.asked = times, []
+        self.times, self.calls = times, []
 
     def __call__(self, shape: Shape, backend: SDPBackend | None) -> float | None:
-        self.asked.append((shape, backend))
+        self.calls.append((shape, backend))
         return self.times.get(backend)
 
 
@@ -31,7 +31,7 @@ class Clock:
         ({None: 1.0, CUDNN: 0.5, FLASH: 0.7, EFFICIENT: 0.6}, CUDNN),
         ({None: 1.0, FLASH: 0.7, EFFICIENT: 0.6}, EFFICIENT),  # one does not take the shape
         ({None: 1.0, CUDNN: 0.97, FLASH: 1.0}, None),  # too close to tell from noise
-        ({None: 1.0}, None),  # only PyTorch's pick, plain products say, works
+        ({None: 1.0}, None),  # only PyTorch's pick works
         ({CUDNN: 0.5}, None),  # nothing to compare with
     ],
 )
@@ -39,7 +39,7 @@ def test_the_fastest_is_pinned_where_it_clearly_wins(times, wanted) -> None:
     assert choose(SHAPE, Clock(times)) == wanted
 
 
-def test_the_choice_is_told_in_the_log(caplog) -> None:
+def test_the_choice_is_logged(caplog) -> None:
     with caplog.at_level(logging.INFO, "hrm_rl"):
         choose(SHAPE, Clock({None: 1e-4, CUDNN: 5e-5, FLASH: 7e-5}))
     (record,) = caplog.records
@@ -52,7 +52,7 @@ def test_the_choice_is_told_in_the_log(caplog) -> None:
 
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
-    """A machine where plain products win: they are the one kernel that a CPU can pin."""
+    """A machine where plain products win, the only kernel that a CPU can pin."""
     clock = Clock({None: 1.0, SDPBackend.MATH: 0.5})
     monkeypatch.delenv("HRM_ATTENTION", raising=False)
     monkeypatch.setattr(attention, "CANDIDATES", (SDPBackend.MATH,))
@@ -71,7 +71,7 @@ def heads(tokens: int = 5, gradient: bool = False, dtype: torch.dtype = torch.fl
 
 
 def on_gpu(*qkv: torch.Tensor) -> torch.Tensor:
-    """What runs on a GPU, on a CPU's tensors."""
+    """The function for a GPU, on tensors of a CPU."""
     return attention._attention_on_gpu(*qkv)
 
 
@@ -81,14 +81,14 @@ def test_every_shape_is_timed_once(clock) -> None:
             torch.testing.assert_close(on_gpu(q, k, v), F.scaled_dot_product_attention(q, k, v))
     q, k, v = heads(gradient=True)
     with torch.no_grad():
-        on_gpu(q, k, v)  # no gradient to come: the first shape again
-    assert len(clock.asked) == 4 * 2
-    assert {shape.gradient for shape, _ in clock.asked} == {True, False}
+        on_gpu(q, k, v)  # no backward pass: the first shape again
+    assert len(clock.calls) == 4 * 2
+    assert {shape.gradient for shape, _ in clock.calls} == {True, False}
     assert set(attention._choices.values()) == {SDPBackend.MATH}
 
 
 def test_the_pinned_kernel_is_what_runs(clock) -> None:
-    """Plain products, where PyTorch would take its CPU's fused kernel."""
+    """Plain products, although PyTorch picks the CPU's fused kernel."""
     q, k, v = heads(gradient=True)
     assert "FlashAttention" in type(fused_attention(q, k, v).grad_fn).__name__
     assert "FlashAttention" not in type(on_gpu(q, k, v).grad_fn).__name__
@@ -97,46 +97,30 @@ def test_the_pinned_kernel_is_what_runs(clock) -> None:
 def test_nothing_is_timed_while_a_graph_is_recorded(clock, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     on_gpu(*heads())
-    assert not clock.asked and not attention._choices
+    assert not clock.calls and not attention._choices
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     on_gpu(*heads())
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     on_gpu(*heads())
-    assert len(clock.asked) == 2
+    assert len(clock.calls) == 2
 
 
-def test_a_cpu_times_nothing(clock) -> None:
-    q, k, v = heads()
-    assert torch.equal(fused_attention(q, k, v), F.scaled_dot_product_attention(q, k, v))
-    assert not clock.asked
-
-
-def test_torch_by_name_times_nothing(clock, monkeypatch) -> None:
-    monkeypatch.setenv("HRM_ATTENTION", "torch")
-    on_gpu(*heads())
-    assert not clock.asked
-
-
-def test_a_choice_of_the_callers_stands(clock) -> None:
+def test_nothing_is_timed_on_a_cpu_or_if_the_choice_is_made(clock, monkeypatch) -> None:
     q, k, v = heads(gradient=True)
+    assert torch.equal(fused_attention(q, k, v), F.scaled_dot_product_attention(q, k, v))
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
         assert "FlashAttention" in type(on_gpu(q, k, v).grad_fn).__name__
-    assert not clock.asked
-
-
-def test_another_word_is_refused_by_name(clock, monkeypatch) -> None:
-    monkeypatch.setenv("HRM_ATTENTION", "fast")
-    with pytest.raises(ValueError, match="HRM_ATTENTION must be one of auto, torch; got 'fast'"):
-        on_gpu(*heads())
-
-
-def test_where_kernels_have_to_be_deterministic_none_is_chosen_by_the_clock(clock) -> None:
     torch.use_deterministic_algorithms(True)
     try:
-        on_gpu(*heads())
+        on_gpu(q, k, v)
     finally:
         torch.use_deterministic_algorithms(False)
-    assert not clock.asked
+    monkeypatch.setenv("HRM_ATTENTION", "torch")
+    on_gpu(q, k, v)
+    assert not clock.calls
+    monkeypatch.setenv("HRM_ATTENTION", "fast")
+    with pytest.raises(ValueError, match="HRM_ATTENTION must be one of auto, torch; got 'fast'"):
+        on_gpu(q, k, v)
 
 
 def test_the_work_that_is_timed_runs_forward_and_backward(monkeypatch) -> None:
@@ -162,7 +146,7 @@ def compiled(clock):
     attention.torch_version() < attention._TRACES_PINNED, reason="PyTorch picks in older versions"
 )
 def test_compiled_code_holds_the_choice_of_its_shape(compiled, clock) -> None:
-    """Chosen while tracing, with tensors that are real: the clock is asked, and the work runs."""
+    """Chosen while tracing, on real tensors: the clock is read, and the work runs."""
     real = []
     clock_call = clock.__call__
 

@@ -1,4 +1,4 @@
-"""Which kernels run: what is asked for, what the machine has, and what is said where they differ."""
+"""Choice of the kernels by HRM_KERNELS and the machine, and its messages."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch) -> None:
-    """A machine with a Hopper GPU and a new Triton, whatever runs the test; nothing asked for."""
+    """A machine with a Hopper GPU and a new Triton; HRM_KERNELS is not set."""
     monkeypatch.delenv("HRM_KERNELS", raising=False)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
@@ -41,21 +41,18 @@ def test_auto_is_triton_on_a_gpu_and_eager_elsewhere(monkeypatch) -> None:
     assert dispatch.backend(CPU) == "eager"
     assert dispatch.backend(torch.device("mps")) == "eager"
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    assert dispatch.backend(CPU) == "eager"  # the interpreter has to be asked for
+    assert dispatch.backend(CPU) == "eager"  # the interpreter only by name
 
 
 @pytest.mark.parametrize("reason", list(OBSTACLES))
-def test_auto_falls_back_on_a_gpu_and_says_so_once(reason, monkeypatch, caplog) -> None:
+def test_auto_falls_back_on_a_gpu_with_one_log_line_and_triton_refuses(
+    reason, monkeypatch, caplog
+) -> None:
     monkeypatch.setattr(*OBSTACLES[reason])
     with caplog.at_level(logging.WARNING, "hrm_rl"):
         assert {dispatch.backend(GPU) for _ in range(3)} == {"eager"}
     (record,) = caplog.records
     assert reason in record.message and "cuda:0" in record.message
-
-
-@pytest.mark.parametrize("reason", list(OBSTACLES))
-def test_triton_by_name_refuses_to_be_anything_else(reason, monkeypatch) -> None:
-    monkeypatch.setattr(*OBSTACLES[reason])
     monkeypatch.setenv("HRM_KERNELS", "triton")
     with pytest.raises(ValueError, match=reason):
         dispatch.backend(GPU)

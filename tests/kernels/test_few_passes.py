@@ -1,4 +1,4 @@
-"""The forms that a CPU runs in float32: what they compute, their gradients, and where they are not taken."""
+"""The forms with few passes over memory, for float32 on a CPU: values, gradients, and when they are taken."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def gated(x: torch.Tensor) -> torch.Tensor:
 
 
 def plain(name: str, x: torch.Tensor) -> torch.Tensor:
-    """The same as a formula."""
+    """The formula."""
     if name == "norm":
         return rms_norm(x + x.flip(0), EPS)
     if name == "turn":
@@ -49,49 +49,34 @@ def case(request):
     return request.param, *CASES[request.param]
 
 
-def test_values_are_the_formulas(case) -> None:
+def test_values_are_the_formulas_and_inputs_stay(case) -> None:
+    """The same with and without a gradient."""
     name, form, shape = case
     x = draw(*shape)
     exact = plain(name, x)
     torch.testing.assert_close(form(x), exact)
-    torch.testing.assert_close(form(x.float()).double(), exact, rtol=2e-6, atol=2e-6)
+    single, before = x.float(), x.float()
+    with torch.no_grad():
+        found = form(single)
+    torch.testing.assert_close(found.double(), exact, rtol=2e-6, atol=2e-6)
+    with_gradient = form(before.clone().requires_grad_())
+    assert with_gradient.requires_grad and torch.equal(with_gradient.detach(), found)
+    assert torch.equal(single, before)
 
 
-def test_gradients_are_those_of_finite_differences(case) -> None:
+def test_derivatives_are_those_of_finite_differences(case) -> None:
     _, form, shape = case
     assert torch.autograd.gradcheck(form, (draw(*shape).requires_grad_(),))
-
-
-def test_second_derivatives_are_those_of_finite_differences(case) -> None:
-    _, form, shape = case
     assert torch.autograd.gradgradcheck(form, (draw(*shape).requires_grad_(),))
 
 
-def test_eager_asks_for_the_formulas(case, monkeypatch) -> None:
+def test_eager_takes_the_formulas(case, monkeypatch) -> None:
     name, form, shape = case
     monkeypatch.setenv("HRM_KERNELS", "eager")
     x = draw(*shape).float().requires_grad_()
     assert torch.equal(form(x), plain(name, x))
     nodes = str(form(x).grad_fn.next_functions) + str(form(x).grad_fn)
     assert "InFewPasses" not in nodes and "_Rotate" not in nodes
-
-
-def test_values_do_not_hang_on_whether_a_gradient_is_wanted(case) -> None:
-    _, form, shape = case
-    x = draw(*shape).float()
-    with torch.no_grad():
-        without = form(x)
-    wanted = form(x.clone().requires_grad_())
-    assert wanted.requires_grad and torch.equal(wanted.detach(), without)
-
-
-def test_inputs_are_left_alone(case) -> None:
-    _, form, shape = case
-    x = draw(*shape).float()
-    before = x.clone()
-    with torch.no_grad():
-        form(x)
-    assert torch.equal(x, before)
 
 
 def test_half_precision_keeps_the_formula(case) -> None:
@@ -109,7 +94,7 @@ def test_functional_transforms_see_the_formula(case) -> None:
     torch.testing.assert_close(gradient, wanted)
 
 
-def test_what_is_broadcast_takes_the_formula() -> None:
+def test_broadcast_inputs_take_the_formula() -> None:
     x, row = draw(3, 5, 7), draw(7)
     torch.testing.assert_close(add_rms_norm(x, row, EPS), rms_norm(x + row, EPS))
 

@@ -1,6 +1,6 @@
 """The row kernels without Triton: the eager twins, and the operators that torch.compile sees.
 
-On a CPU an operator runs its own eager twin: the kernel's formulas, such as a backward from the norm's
+On a CPU an operator runs its eager twin: the kernel's formulas, such as a backward pass from the norm's
 output, in plain PyTorch.
 """
 
@@ -22,7 +22,7 @@ def eager(monkeypatch) -> None:
 
 @pytest.fixture
 def operators(monkeypatch) -> None:
-    """What is compiled takes the operators, as with HRM_KERNELS=triton on a GPU."""
+    """Compiled code takes the operators, as with HRM_KERNELS=triton on a GPU."""
     monkeypatch.setattr(dispatch, "uses_triton", lambda device: torch.compiler.is_compiling())
 
 
@@ -44,10 +44,18 @@ def test_eager_gradients_against_finite_differences() -> None:
     assert [check.name for check in row_checks.gradients() if check.error != 0] == []
 
 
-@pytest.mark.parametrize("kernel", list(row_checks.CASES))
-def test_operators_in_one_graph_against_float64(kernel, operators) -> None:
-    maker, usual, _ = row_checks.CASES[kernel]
-    case = maker(*usual[0])
+@pytest.fixture
+def case(request) -> row_checks.Case:
+    """A kernel at its first shape."""
+    maker, usual, _ = row_checks.CASES[request.param]
+    return maker(*usual[0])
+
+
+every_kernel = pytest.mark.parametrize("case", list(row_checks.CASES), indirect=True)
+
+
+@every_kernel
+def test_operators_are_in_one_graph(case, operators) -> None:
     graphs = []
 
     def record(graph, example):
@@ -56,33 +64,27 @@ def test_operators_in_one_graph_against_float64(kernel, operators) -> None:
 
     row_checks.errors(case._replace(run=compiled(case.run, record)), torch.float32, "cpu")
     assert len(graphs) == 1 and "torch.ops.hrm_rl." in graphs[0]
-    found = row_checks.errors(case._replace(run=compiled(case.run)), torch.float32, "cpu")
+
+
+@every_kernel
+@pytest.mark.parametrize(
+    ("with_operators", "backend"),
+    [
+        (True, "aot_eager"),
+        (False, "aot_eager"),
+        pytest.param(True, "inductor", marks=pytest.mark.slow),
+    ],
+)
+def test_compiled_against_float64(case, request, with_operators, backend) -> None:
+    if with_operators:
+        request.getfixturevalue("operators")
+    found = row_checks.errors(case._replace(run=compiled(case.run, backend)), torch.float32, "cpu")
     assert max(found.values()) < 1e-6, found
 
 
-@pytest.mark.parametrize("kernel", list(row_checks.CASES))
-def test_eager_in_one_graph_against_float64(kernel) -> None:
-    maker, usual, _ = row_checks.CASES[kernel]
-    case = maker(*usual[0])
-    found = row_checks.errors(case._replace(run=compiled(case.run)), torch.float32, "cpu")
-    assert max(found.values()) < 1e-6, found
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kernel", list(row_checks.CASES))
-def test_operators_in_inductor_against_float64(kernel, operators) -> None:
-    maker, usual, _ = row_checks.CASES[kernel]
-    case = maker(*usual[0])
-    run = compiled(case.run, "inductor")
-    found = row_checks.errors(case._replace(run=run), torch.float32, "cpu")
-    assert max(found.values()) < 1e-6, found
-
-
-@pytest.mark.parametrize("kernel", ["add_rms_norm", "swiglu", "rope"])
-def test_bfloat16_of_the_kernels_formulas_is_no_worse_than_eager(kernel, operators) -> None:
-    """A backward from the rounded output, and one rounding instead of two."""
-    maker, usual, _ = row_checks.CASES[kernel]
-    case = maker(*usual[0])
+@pytest.mark.parametrize("case", ["add_rms_norm", "swiglu", "rope"], indirect=True)
+def test_bfloat16_of_the_kernels_formulas_is_as_good_as_eager(case, operators) -> None:
+    """A backward pass from the rounded output, and one rounding instead of two."""
     eager = row_checks.errors(case, torch.bfloat16, "cpu")
     found = row_checks.errors(case._replace(run=compiled(case.run)), torch.bfloat16, "cpu")
     for what, error in found.items():
@@ -90,7 +92,7 @@ def test_bfloat16_of_the_kernels_formulas_is_no_worse_than_eager(kernel, operato
 
 
 def arguments() -> dict[str, tuple[object, tuple[object, ...]]]:
-    """An operator and what to call it with, each."""
+    """Each operator with the arguments of a call."""
     x, y = torch.randn(3, 8), torch.randn(3, 8)
     q, k, tables = torch.randn(2, 3, 2, 4), torch.randn(2, 3, 2, 4), torch.randn(2, 3, 4)
     labels, row = torch.tensor([0, 5, 7]), torch.rand(3) + 1
@@ -139,8 +141,8 @@ def test_compiled_optimizer_steps_like_eager(operators) -> None:
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
 
 
-def test_what_no_kernel_takes_runs_eager(monkeypatch) -> None:
-    """On a GPU, too: here a launch would fail for want of one."""
+def test_shapes_without_a_kernel_run_eager(monkeypatch) -> None:
+    """A launch would fail here, without a GPU."""
     monkeypatch.setattr(dispatch, "uses_triton", lambda device: True)
     x = torch.randn(2, 8)
     with pytest.raises((RuntimeError, ImportError)):
