@@ -24,7 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from hrm_rl.messages import did_you_mean
 from hrm_rl.puzzles.counter_rng import mix64_array, stream_keys
 from hrm_rl.puzzles.dials import check_dials, range_of
-from hrm_rl.puzzles.files.csv import read_csv, write_csv
+from hrm_rl.puzzles.files.cell_text import CellText
+from hrm_rl.puzzles.files.csv import CsvFormat, read_puzzles, write_puzzles
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
 from hrm_rl.puzzles.splits import SPLITS
 from hrm_rl.puzzles.tokens import as_pair, as_shown, as_tokens, check_shape, is_exact
@@ -48,14 +49,15 @@ class Shown(NamedTuple):
     answer: NDArray[np.int32]  # [S]: tokens to draw as the answer; the puzzle's if there is none
     wrong: NDArray[np.bool_]  # [S]: a draft that differs from the label; False without either
     answered: bool  # whether there is an answer: a draft or, in text, labels
+    judged: bool  # whether there are labels
 
 
 class Family:
     """Puzzles of one kind and difficulty. A subclass is a frozen dataclass with a dial in each field.
 
     A subclass declares the class attributes below and implements `vocab_size`, `seq_len`, `make`,
-    `solves`, `difficulty`, `key`, `text` and `board`; `symmetry`, `check`, `stream_numbers` and
-    `named_dials` have defaults. Its constructor raises ValueError for a dial out of range.
+    `solves`, `difficulty`, `key`, `text` and `board`; the others have defaults. Its constructor raises
+    ValueError for a dial out of range.
     """
 
     name: ClassVar[str]
@@ -69,8 +71,6 @@ class Family:
     one_answer: ClassVar[bool] = False
     """Whether every puzzle has one right answer, its label: then `valid` is `correct`, without a search."""
     split_salt: ClassVar[int] = SPLIT_SALT
-    pixels: ClassVar[int] = 32
-    """Width of a cell in pictures."""
 
     def __post_init__(self) -> None:
         check_dials(self)
@@ -87,6 +87,16 @@ class Family:
     def seq_len(self) -> int:
         """Cells of a puzzle, S."""
         raise NotImplementedError
+
+    @property
+    def pixels(self) -> int:
+        """Width of a cell in pictures."""
+        return 32
+
+    @property
+    def cell_text(self) -> CellText:
+        """How tokens are written in files."""
+        return CellText(self.characters)
 
     @property
     def symmetry(self) -> Symmetry | None:
@@ -124,6 +134,15 @@ class Family:
     def board(self, shown: Shown, cell: int) -> Image.Image:
         """A drawing as an image with a margin, `cell` pixels from one cell to the next."""
         raise NotImplementedError
+
+    def explain(self, puzzle: NDArray[np.int32], answer: NDArray[np.int32]) -> str:
+        """Why an answer [S] is not right for its puzzle [S], in words that follow "the answer"."""
+        return "it does not solve its question"
+
+    @property
+    def stream_start(self) -> tuple[int, ...]:
+        """Numbers that separate this family's random streams from those of other families and versions."""
+        return self.stream, self.version, *self.stream_numbers()
 
     def stream_numbers(self) -> tuple[int, ...]:
         """Numbers that separate the random streams of different dials."""
@@ -186,15 +205,20 @@ class Family:
             ValueError: a bad argument, or 10,000 attempts gave no such puzzle.
         """
         check_request(count, seed, split)
-        stream = (self.stream, self.version, *self.stream_numbers(), int(seed))
-
-        def candidates(numbers: NDArray[np.uint64], attempt: int) -> Made:
-            made, answers, accepted = self.make(stream_keys(*stream, numbers, attempt))
+        inputs = np.empty((count, self.seq_len), np.int32)
+        labels = np.empty_like(inputs)
+        missing = np.arange(count, dtype=np.uint64)
+        for attempt in range(MAX_ATTEMPTS):
+            if len(missing) == 0:
+                break
+            made, answers, accepted = self.make(
+                stream_keys(*self.stream_start, int(seed), missing, attempt)
+            )
             if split is not None:
                 accepted = accepted & self.in_split(self.class_key(made), split)
-            return made, answers, accepted
-
-        inputs, labels, missing = first_accepted(candidates, count, self.seq_len)
+            rows = missing[accepted]
+            inputs[rows], labels[rows] = made[accepted], answers[accepted]
+            missing = missing[~accepted]
         if len(missing):
             place = "" if split is None else f" in the {split!r} split"
             raise ValueError(
@@ -252,16 +276,30 @@ class Family:
         Raises ValueError for anything wrong in it, naming file, line and field; OSError if it is unreadable.
         """
 
-        def are_right(puzzles: PuzzleArrays) -> NDArray[np.bool_]:
-            top = int(max(puzzles.inputs.max(), puzzles.labels.max())) + 1
-            check_shape(self, path, top, puzzles.seq_len)
-            return self.is_valid(puzzles.inputs, puzzles.labels)
-
-        return read_csv(path, self.characters, are_right)
+        return read_puzzles(path, lambda question: self.csv_format(path))[0]
 
     def write_csv(self, path: str | os.PathLike[str], puzzles: PuzzleArrays) -> None:
-        """Write puzzles so that `read_csv` gives them back; identifiers are not kept."""
-        write_csv(path, puzzles, self.characters)
+        """Write puzzles so that `read_csv` gives them back; identifiers are not kept.
+
+        The file appears whole or not at all. Raises ValueError for puzzles of another shape or labels that
+        are not right, naming the first puzzle; OSError if the file cannot be written.
+        """
+        right = self.is_valid(puzzles.inputs, puzzles.labels)
+        if not right.all():
+            row = int(np.argmin(right))
+            reason = self.explain(puzzles.inputs[row], puzzles.labels[row])
+            raise ValueError(f"puzzle {row}, answer: {reason}")
+        write_puzzles(path, puzzles, self.cell_text)
+
+    def csv_format(self, path: str | os.PathLike[str]) -> CsvFormat:
+        """The content of the family's CSV files; `path` is named in messages."""
+
+        def are_right(inputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_]:
+            top = int(max(inputs.max(), labels.max())) + 1
+            check_shape(self, path, top, inputs.shape[1])
+            return self.is_valid(inputs, labels)
+
+        return CsvFormat(self.cell_text, are_right, self.explain)
 
     def draw(
         self,
@@ -277,8 +315,8 @@ class Family:
         puzzle, answer, wrong = as_shown(inputs, draft, labels, self.seq_len, self.vocab_size)
         if draft is None and labels is not None:
             answer = np.asarray(labels)
-        answered = draft is not None or labels is not None
-        return self.text(Shown(puzzle, answer, wrong, answered), color)
+        judged = labels is not None
+        return self.text(Shown(puzzle, answer, wrong, draft is not None or judged, judged), color)
 
     def picture(
         self,
@@ -305,24 +343,8 @@ class Family:
 
         cell = pictures.check_cell(self.pixels if cell is None else cell)
         drawn = as_shown(inputs, draft, labels, self.seq_len, self.vocab_size)
-        return pictures.frame(self.board(Shown(*drawn, draft is not None), cell), cell, caption, q)
-
-
-def first_accepted(
-    candidates: Callable[[NDArray[np.uint64], int], Made], count: int, cells: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint64]]:
-    """Inputs and labels of the first accepted of `candidates(numbers [K], attempt)` for 0 .. count - 1, and
-    the numbers that have none."""
-    inputs = np.empty((count, cells), np.int32)
-    labels = np.empty_like(inputs)
-    missing = np.arange(count, dtype=np.uint64)
-    for attempt in range(MAX_ATTEMPTS):
-        if len(missing) == 0:
-            break
-        made, answers, accepted = candidates(missing, attempt)
-        inputs[missing[accepted]], labels[missing[accepted]] = made[accepted], answers[accepted]
-        missing = missing[~accepted]
-    return inputs, labels, missing
+        shown = Shown(*drawn, draft is not None, labels is not None)
+        return pictures.frame(self.board(shown, cell), cell, caption, q)
 
 
 def in_split(keys: ArrayLike, split: str, salt: int = SPLIT_SALT) -> NDArray[np.bool_]:

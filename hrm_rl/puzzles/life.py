@@ -14,8 +14,9 @@ from PIL import Image
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import below, mix64
 from hrm_rl.puzzles.dials import dial, module_functions
-from hrm_rl.puzzles.family import Family, Made, Shown
+from hrm_rl.puzzles.family import Made, Shown
 from hrm_rl.puzzles.pool import Symmetry
+from hrm_rl.puzzles.square import SquareFamily
 from hrm_rl.puzzles.tokens import RED, as_tokens, dihedral, paint
 
 PAD, DEAD, ALIVE = range(3)
@@ -25,7 +26,7 @@ _COLORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)  # of de
 
 
 @dataclass(frozen=True)
-class Life(Family):
+class Life(SquareFamily):
     """Life: the pattern of Conway's game on a torus after a number of steps.
 
     A cell is alive after a step if three of its eight neighbours are, or if two are and it was alive itself
@@ -51,10 +52,6 @@ class Life(Family):
     """Steps to look ahead; patterns on a small torus settle before many."""
 
     vocab_size: ClassVar = 3
-
-    @property
-    def seq_len(self) -> int:
-        return self.size**2
 
     @property
     def symmetry(self) -> Symmetry:

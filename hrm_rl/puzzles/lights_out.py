@@ -14,8 +14,8 @@ from PIL import Image
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import below
 from hrm_rl.puzzles.dials import dial, module_functions
-from hrm_rl.puzzles.family import Family, Made, Shown
-from hrm_rl.puzzles.pool import Symmetry
+from hrm_rl.puzzles.family import Made, Shown
+from hrm_rl.puzzles.square import SquareFamily
 from hrm_rl.puzzles.tokens import RED, as_tokens, dihedral, hash_rows, paint
 
 PAD, OFF, LIT, LEAVE, PRESS = range(5)
@@ -25,7 +25,7 @@ _LAMP: pictures.Color = (255, 214, 92)
 
 
 @dataclass(frozen=True)
-class LightsOut(Family):
+class LightsOut(SquareFamily):
     """Lights Out: find the buttons that turn every light off.
 
     Pressing a light of the square toggles it and its neighbours above, below, left and right. Order and
@@ -50,14 +50,6 @@ class LightsOut(Family):
     patterns are equally likely."""
 
     vocab_size: ClassVar = 5
-
-    @property
-    def seq_len(self) -> int:
-        return self.size**2
-
-    @property
-    def symmetry(self) -> Symmetry:
-        return _symmetry(self.size)
 
     def check(self) -> None:
         most = self.size**2
@@ -124,11 +116,6 @@ class LightsOut(Family):
 
 
 __getattr__ = module_functions(LightsOut)
-
-
-@cache
-def _symmetry(size: int) -> Symmetry:
-    return Symmetry((dihedral(size),))
 
 
 @cache

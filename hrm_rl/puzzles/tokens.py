@@ -67,12 +67,11 @@ def as_shown(
     shown = puzzle if draft is None else as_tokens("draft", draft, cells, vocab_size)
     if shown.shape != puzzle.shape:
         raise ValueError(f"draft must be [S] as inputs {puzzle.shape}, got {shown.shape}")
-    if draft is None or labels is None:
-        return puzzle, shown, np.zeros(cells, bool)
-    solution = as_tokens("labels", labels, cells)
+    solution = shown if labels is None else as_tokens("labels", labels, cells)
     if solution.shape != puzzle.shape:
         raise ValueError(f"labels must be [S] as inputs {puzzle.shape}, got {solution.shape}")
-    return puzzle, shown, (solution != IGNORE_LABEL) & (solution != shown)
+    wrong = (solution != IGNORE_LABEL) & (solution != shown) & (draft is not None)
+    return puzzle, shown, wrong
 
 
 def is_exact(labels: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:

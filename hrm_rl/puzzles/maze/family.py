@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from PIL import Image
 
+from hrm_rl.puzzles.counter_rng import stream_keys
 from hrm_rl.puzzles.dials import dial, switch
-from hrm_rl.puzzles.family import Family, Made
-from hrm_rl.puzzles.maze import kernels
-from hrm_rl.puzzles.maze.check import is_valid
-from hrm_rl.puzzles.maze.classes import class_key, symmetry
-from hrm_rl.puzzles.maze.csv import read_csv, write_csv
-from hrm_rl.puzzles.maze.layout import CHARACTERS, SIZES, VOCAB_SIZE
-from hrm_rl.puzzles.maze.picture import picture
-from hrm_rl.puzzles.maze.solve import rate
-from hrm_rl.puzzles.maze.text import draw
-from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
+from hrm_rl.puzzles.family import Made, Shown
+from hrm_rl.puzzles.files.cell_text import CellText
+from hrm_rl.puzzles.maze import drawing, kernels
+from hrm_rl.puzzles.maze.layout import CHARACTERS, SIZES, VOCAB_SIZE, WALL
+from hrm_rl.puzzles.maze.solve import path_excess, solve, what_is_wrong
+from hrm_rl.puzzles.pool import Symmetry
+from hrm_rl.puzzles.square import SquareFamily
+from hrm_rl.puzzles.tokens import dihedral
 
-if TYPE_CHECKING:
-    import os
-
+_WALL_STREAM, _END_STREAM = 0x3A2E_0001, 0x3A2E_0002
 _TRIES = 200_000  # mazes tried for one that is kept: some seconds
 _BRAID_STEPS = 65536
 
 
 @dataclass(frozen=True)
-class Maze(Family):
+class Maze(SquareFamily):
     """Maze: find a shortest path from S to G.
 
     Without `perfect`, walls stand at random, a share of 36 to 42 % of all cells, and a maze is kept if its
@@ -67,15 +66,20 @@ class Maze(Family):
     vocab_size: ClassVar = VOCAB_SIZE
 
     @property
-    def seq_len(self) -> int:
-        return self.size**2
+    def pixels(self) -> int:
+        """480 / size, 16 to 40."""
+        return min(max(480 // self.size, 16), 40)
 
     @property
-    def symmetry(self) -> Symmetry:
-        return symmetry(self.size)
+    def cell_text(self) -> CellText:
+        """The characters ``# SG``, and ``o`` for a path; no '.', which is PAD."""
+        reads = {CHARACTERS[token]: token for token in range(WALL, VOCAB_SIZE)}
+        return CellText(CHARACTERS, reads, self._cell_name)
 
     @property
     def augmentation(self) -> Symmetry | None:
+        """That of perfect mazes without `braid`. Of several shortest paths, a turned label is not the one
+        that `solve` would draw, though it is as short."""
         return self.symmetry if self.perfect and self.braid == 0 else None
 
     @property
@@ -128,35 +132,31 @@ class Maze(Family):
         return mazes.astype(np.int32), labels.astype(np.int32), np.ones(len(keys), np.bool_)
 
     def solves(self, puzzles: NDArray[np.int32], answers: NDArray[np.int32]) -> NDArray[np.bool_]:
-        return is_valid(puzzles, answers, self.size)
+        return path_excess(puzzles, answers, self.size) == 0
 
-    def difficulty(self, puzzles: NDArray[np.int32]) -> NDArray[np.float32]:
-        return rate(puzzles, self.size)
+    def explain(self, puzzle: NDArray[np.int32], answer: NDArray[np.int32]) -> str:
+        return what_is_wrong(puzzle, answer, self.size)
+
+    def difficulty(self, puzzles: NDArray[np.int32]) -> NDArray[np.float64]:
+        moves = solve(puzzles, self.size).moves
+        return np.where(moves < 0, np.nan, moves)
 
     def key(self, puzzles: NDArray[np.int32]) -> NDArray[np.uint64]:
-        return class_key(puzzles, self.size)
+        """A 64-bit hash of the 8 images of a maze, with start and goal either way round."""
+        keys = np.empty(len(puzzles), np.uint64)
+        kernels.class_keys(self.size, *_tables(self.size), puzzles.astype(np.int8), keys)
+        return keys
 
-    def draw(self, inputs: ArrayLike, *args: Any, **options: Any) -> str:
-        return draw(inputs, *args, size=self.size, **options)
+    def text(self, shown: Shown, color: bool) -> str:
+        return drawing.text(shown, self.size, color)
 
-    def picture(self, inputs: ArrayLike, *args: Any, **options: Any) -> NDArray[np.uint8]:
-        return picture(inputs, *args, size=self.size, **options)
-
-    def read_csv(self, path: str | os.PathLike[str]) -> PuzzleArrays:
-        return read_csv(path, self.size)
-
-    def write_csv(self, path: str | os.PathLike[str], puzzles: PuzzleArrays) -> None:
-        write_csv(path, puzzles, self.size)
+    def board(self, shown: Shown, cell: int) -> Image.Image:
+        return drawing.board(shown, self.size, cell)
 
 
-def generate(
-    count: int,
-    size: int = 30,
-    *,
-    seed: int = 0,
-    split: str | None = None,
-    rate: bool = False,
-    **dials: Any,
-) -> PuzzleArrays:
-    """`Maze(size, **dials).generate(count, seed=seed, split=split, rate=rate)`."""
-    return Maze(size, **dials).generate(count, seed=seed, split=split, rate=rate)
+@cache
+def _tables(size: int) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
+    """Images of each cell [S, 8], and random numbers of places for walls and for ends, [S] each."""
+    places = np.arange(size * size, dtype=np.uint64)
+    images = np.ascontiguousarray(dihedral(size).T)
+    return images, stream_keys(_WALL_STREAM, size, places), stream_keys(_END_STREAM, size, places)

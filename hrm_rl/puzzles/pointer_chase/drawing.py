@@ -19,7 +19,7 @@ _LARGEST_CIRCLE = 900  # pixels; more nodes than fit are drawn smaller
 
 def text(shown: Shown, nodes: int, color: bool) -> str:
     """The map as a table, the start, and the answers hop by hop, `.` for none; mistakes between stars."""
-    cells, answer, wrong, _ = shown
+    cells, answer, wrong = shown[:3]
     width = len(str(nodes - 1)) + 1
     lines = []
     for first in range(0, nodes, 16):
@@ -44,7 +44,7 @@ def board(shown: Shown, nodes: int, trajectory: bool, cell: int) -> Image.Image:
     A draft's node is blue in the answers, or red if it is wrong; the last one is marked in the circle too.
     A cell that is not judged is grey.
     """
-    cells, answer, wrong, answered = shown
+    cells, answer, wrong, answered, _ = shown
     first = 1 + nodes
     asked = int((cells[first:] == BLANK).sum())
     hops = []

@@ -11,7 +11,7 @@ are not judged. This module depends on the form of entries alone, not on the pac
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +46,7 @@ class GridFormat:
     height: int
     width: int
     symbols: tuple[str, ...]
-    answers: frozenset[str]
+    answers: Collection[str]
     read: Callable[[Entry], Grid]
     write: Callable[[Rows, Rows], str | None] = _joined
     shown: Mapping[str, str] = field(default_factory=dict)
@@ -66,10 +66,6 @@ def _texts(rows: Iterable[Iterable[Any]]) -> list[list[str]]:
     return [[str(value) for value in row] for row in rows]
 
 
-def _split(text: str) -> list[list[str]]:
-    return [line.split() for line in text.strip().split("\n")]
-
-
 def _nothing(rows: Rows) -> list[list[None]]:
     return [[None] * len(row) for row in rows]
 
@@ -78,20 +74,39 @@ def _numbers(last: int) -> tuple[str, ...]:
     return tuple(map(str, range(last + 1)))
 
 
-def _sudoku(size: int) -> Callable[[Any], GridFormat]:
-    def read(entry: Entry) -> Grid:
-        puzzle = _texts(entry["metadata"]["puzzle"])
-        return [["_" if c == "0" else c for c in row] for row in puzzle], _split(entry["answer"])
+_DIGITS = _numbers(9)
 
-    digits = _numbers(size)[1:]
-    return lambda config: GridFormat(size, size, ("_", *digits), frozenset(digits), read)
+
+def _answer(entry: Entry) -> list[list[str]]:
+    return [line.split() for line in entry["answer"].strip().split("\n")]
+
+
+def _board(field: str) -> Callable[[Entry], Grid]:
+    """Reads a question from the metadata, and an answer of its shape."""
+    return lambda entry: (_texts(entry["metadata"][field]), _answer(entry))
+
+
+def _board_below(clue: Callable[[Any], list[Any]], field: str) -> Callable[[Entry], Grid]:
+    """The same, below a row of clues from the metadata."""
+
+    def read(entry: Entry) -> Grid:
+        question, answer = _board(field)(entry)
+        clues = _texts([clue(entry["metadata"])])
+        return [*clues, *question], [*_nothing(clues), *answer]
+
+    return read
+
+
+def _sudoku(size: int) -> Callable[[Any], GridFormat]:
+    symbols = _numbers(size)
+    shown = {"0": "_"}
+    return lambda config: GridFormat(
+        size, size, symbols, symbols[1:], _board("puzzle"), shown=shown
+    )
 
 
 def _n_queens(config: Any) -> GridFormat:
-    def read(entry: Entry) -> Grid:
-        return _texts(entry["metadata"]["puzzle"]), _split(entry["answer"])
-
-    return GridFormat(config.n, config.n, ("_", "Q"), frozenset("_Q"), read)
+    return GridFormat(config.n, config.n, ("_", "Q"), ("_", "Q"), _board("puzzle"))
 
 
 def _futoshiki(config: Any) -> GridFormat:
@@ -105,7 +120,7 @@ def _futoshiki(config: Any) -> GridFormat:
     side = 2 * config.max_board_size - 1
     digits = _numbers(config.max_board_size)[1:]
     symbols = ("_", *digits, " ", "<", ">", "∧", "∨")
-    return GridFormat(side, side, symbols, frozenset(symbols[1:]), read, shown={"∧": "^", "∨": "v"})
+    return GridFormat(side, side, symbols, symbols[1:], read, shown={"∧": "^", "∨": "v"})
 
 
 def _spaced(text: str, side: int) -> list[list[str]]:
@@ -118,28 +133,21 @@ def _kakurasu(config: Any) -> GridFormat:
 
     def read(entry: Entry) -> Grid:
         clues = entry["metadata"]
-        right = [str(total) for total in clues["row_sums"]]
-        below = [str(total) for total in clues["col_sums"]]
-        rows = [[*row, end] for row, end in zip(_texts(clues["puzzle"]), right, strict=True)]
-        answers = [[*row, None] for row in _split(entry["answer"])]
-        return [*rows, below], [*answers, *_nothing([below])]
+        rows = [[*row, end] for row, end in zip(clues["puzzle"], clues["row_sums"], strict=True)]
+        answers = [[*row, None] for row in _answer(entry)]
+        return _texts([*rows, clues["col_sums"]]), [*answers, *_nothing([clues["col_sums"]])]
 
     longest = max(config.max_rows, config.max_cols)
     sums = _numbers(longest * (longest + 1) // 2)
-    return GridFormat(config.max_rows + 1, config.max_cols + 1, sums, frozenset("01"), read)
+    return GridFormat(config.max_rows + 1, config.max_cols + 1, sums, ("0", "1"), read)
 
 
 def _survo(config: Any) -> GridFormat:
     """The numbers to place stand in the first row, the board below it."""
-
-    def read(entry: Entry) -> Grid:
-        clues = entry["metadata"]
-        clue = _texts([clues["candidate_numbers"]])
-        return [*clue, *_texts(clues["puzzle"])], [*_nothing(clue), *_split(entry["answer"])]
-
+    read = _board_below(lambda clues: clues["candidate_numbers"], "puzzle")
     numbers = _numbers(config.max_num * (config.max_board_size - 1) ** 2)
     width = max(config.max_board_size, config.max_empty)
-    return GridFormat(config.max_board_size + 1, width, numbers, frozenset(numbers), read)
+    return GridFormat(config.max_board_size + 1, width, numbers, numbers, read)
 
 
 def _game_of_life(config: Any) -> GridFormat:
@@ -150,29 +158,20 @@ def _game_of_life(config: Any) -> GridFormat:
     def write(question: Rows, answer: Rows) -> str:
         return "[" + ",".join("[" + ",".join(row) + "]" for row in answer) + "]"
 
-    return GridFormat(
-        config.grid_size_x, config.grid_size_y, ("0", "1"), frozenset("01"), read, write
-    )
+    states = ("0", "1")
+    return GridFormat(config.grid_size_x, config.grid_size_y, states, states, read, write)
 
 
 def _binary_matrix(config: Any) -> GridFormat:
-    def read(entry: Entry) -> Grid:
-        return _texts(entry["metadata"]["matrix"]), _split(entry["answer"])
-
     # Nothing is farther from a 0 than one corner from the other.
     distances = _numbers(max(1, 2 * (config.max_n - 1)))
-    return GridFormat(config.max_n, config.max_n, distances, frozenset(distances), read)
+    return GridFormat(config.max_n, config.max_n, distances, distances, _board("matrix"))
 
 
 def _rotate_matrix(config: Any) -> GridFormat:
     """The quarter turns, 0 to 3, stand in the first row, the matrix below it."""
-
-    def read(entry: Entry) -> Grid:
-        clues = entry["metadata"]
-        clue = [[str(clues["num_rotations"] % 4)]]
-        return [*clue, *_texts(clues["matrix"])], [*_nothing(clue), *_split(entry["answer"])]
-
-    return GridFormat(config.max_n + 1, config.max_n, _numbers(9), frozenset(_numbers(9)), read)
+    read = _board_below(lambda clues: [clues["num_rotations"] % 4], "matrix")
+    return GridFormat(config.max_n + 1, config.max_n, _DIGITS, _DIGITS, read)
 
 
 def _spiral_matrix(config: Any) -> GridFormat:
@@ -186,8 +185,7 @@ def _spiral_matrix(config: Any) -> GridFormat:
     def write(question: Rows, answer: Rows) -> str:
         return " ".join(" ".join(row) for row in answer)
 
-    digits = _numbers(9)
-    return GridFormat(config.max_n, config.max_n, digits, frozenset(digits), read, write)
+    return GridFormat(config.max_n, config.max_n, _DIGITS, _DIGITS, read, write)
 
 
 def _modulo_grid(config: Any) -> GridFormat:
@@ -202,7 +200,7 @@ def _modulo_grid(config: Any) -> GridFormat:
         config.size_y,
         config.size_x,
         ("❔", "❌", "✅"),
-        frozenset("❌✅"),
+        ("❌", "✅"),
         read,
         write,
         {"❔": "?", "❌": ".", "✅": "#"},
@@ -215,13 +213,11 @@ def _arc_1d(config: Any) -> GridFormat:
     def read(entry: Entry) -> Grid:
         clues = entry["metadata"]
         pairs = clues["train_examples"]
-        rows = _texts(row for pair in pairs for row in (pair["input"], pair["output"]))
-        test = _texts([clues["test_example"]["input"]])
-        return [*rows, *test], [*_nothing(rows), *_split(entry["answer"])]
+        rows = [row for pair in pairs for row in (pair["input"], pair["output"])]
+        question = _texts([*rows, clues["test_example"]["input"]])
+        return question, [*_nothing(rows), *_answer(entry)]
 
-    colors = _numbers(9)
-    height = 2 * config.num_train + 1
-    return GridFormat(height, config.max_size, colors, frozenset(colors), read)
+    return GridFormat(2 * config.num_train + 1, config.max_size, _DIGITS, _DIGITS, read)
 
 
 _MOVES = {"up": ("^", -1, 0), "left": ("<", 0, -1), "right": (">", 0, 1), "down": ("v", 1, 0)}
@@ -244,9 +240,7 @@ def _shortest_path(config: Any) -> GridFormat:
         return question, answer
 
     symbols = ("*", "#", "O", "X", "^", "<", ">", "v")
-    return GridFormat(
-        config.max_rows, config.max_cols, symbols, frozenset(symbols), read, _path_text
-    )
+    return GridFormat(config.max_rows, config.max_cols, symbols, symbols, read, _path_text)
 
 
 def _start(question: Rows) -> tuple[int, int]:

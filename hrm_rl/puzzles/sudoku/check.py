@@ -1,60 +1,39 @@
-"""Checking boards: fast yes or no for whole batches, and an answer in words for one puzzle."""
+"""Checks of boards: a fast yes or no for whole batches, and an answer in words for one puzzle."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.sudoku.layout import BLANK, as_boards, layout, unit_name
+from hrm_rl.puzzles.sudoku.layout import BLANK, as_boards, layout
 from hrm_rl.puzzles.sudoku.solve import MAX_GUESSES, solve
-from hrm_rl.puzzles.tokens import as_pair, cell_name
+from hrm_rl.puzzles.tokens import cell_name
 
 
-def is_valid(inputs: ArrayLike, answers: ArrayLike, size: int = 9) -> NDArray[np.bool_]:
-    """Whether answers keep the givens and have every digit once in each row, column and box.
-
-    Args:
-        inputs: int [..., S], the puzzles; BLANK in cells without a given.
-        answers: int [..., S]; any tokens, a wrong one only makes the answer wrong.
-        size: 4, 6 or 9.
-
-    Returns:
-        bool [...].
-
-    Raises:
-        ValueError: unknown size, or the shapes are not the same [..., S].
-    """
-    size = layout(size).size
-    inputs, answers = as_pair(inputs, answers, size * size, size + 2)
-    kept = ((inputs <= BLANK) | (inputs == answers)).all(axis=-1)
-    return kept & ~broken_units(answers, size).any(axis=-1)
-
-
-def broken_units(answers: ArrayLike, size: int) -> NDArray[np.bool_]:
-    """Which rows, columns and boxes lack a digit: bool [..., 3 * size] for answers int [..., S]."""
+def broken_units(answers: NDArray[np.integer[Any]], size: int) -> NDArray[np.bool_]:
+    """Which rows, columns and boxes lack a digit: bool [..., 3 * size] for answers [..., S]."""
     tables = layout(size)
-    answers = np.asarray(answers)
     # int16, because a shift overflows silently: 1 << 9 is 0 in uint8.
-    digits = np.where((answers > BLANK) & (answers <= size + 1), answers - BLANK, 0).astype(
-        np.int16
-    )
-    bits = (np.int16(1) << digits) & ~1
+    digits = np.where((answers > BLANK) & (answers <= size + 1), answers - BLANK, 0)
+    bits = (np.int16(1) << digits.astype(np.int16)) & ~1
     seen = np.zeros((*answers.shape[:-1], 3 * size), np.int16)
     for place in range(size):  # one cell of every unit at a time keeps the temporaries small
         seen |= bits[..., tables.units[:, place]]
     return seen != (1 << (size + 1)) - 2
 
 
-def find_clash(tokens: ArrayLike, size: int) -> str | None:
+def find_clash(row: NDArray[np.int32], size: int) -> str | None:
     """Two cells of a unit that hold the same digit, as "two 5s in row 1, at ... and ..."; or None."""
-    tables = layout(size)
-    row = np.asarray(tokens)
-    for unit, cells in enumerate(tables.units):
+    for unit, cells in enumerate(layout(size).units):
         for digit in range(1, size + 1):
             holders = cells[row[cells] == digit + BLANK]
             if len(holders) > 1:
+                kind, number = divmod(unit, size)
+                place = f"{('row', 'column', 'box')[kind]} {number + 1}"
                 places = " and ".join(cell_name(int(cell), size) for cell in holders[:2])
-                return f"two {digit}s in {unit_name(unit, size)}, at {places}"
+                return f"two {digit}s in {place}, at {places}"
     return None
 
 

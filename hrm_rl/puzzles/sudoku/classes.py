@@ -12,16 +12,14 @@ from itertools import permutations, product
 
 import numpy as np
 from numba import njit
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from hrm_rl.puzzles import family
 from hrm_rl.puzzles.counter_rng import mix64, mix64_array
 from hrm_rl.puzzles.pool import Symmetry
 from hrm_rl.puzzles.sudoku.layout import BLANK, FIRST_DIGIT, as_boards, layout
 
 SPLIT_VERSION = 1
 """Version of the splits; another rule, salt or `class_key` is another version."""
-
 
 # Chosen so that a few classes split evenly too: of the 36 classes of minimal 4x4 puzzles, 9 are for testing
 # (25.1 % of the 85,632 puzzles) and 3 for validation (6.3 %).
@@ -42,8 +40,8 @@ def _line_orders(groups: int, width: int) -> NDArray[np.int64]:
 
 
 @cache
-def symmetry(size: int = 9) -> Symmetry:
-    """The symmetry group of Sudokus of a size, digits included; ValueError for an unknown size.
+def symmetry(size: int) -> Symmetry:
+    """The symmetry group of Sudokus of a size, digits included.
 
     The cell tables are all orders of the rows, all orders of the columns and, if boxes are square, the
     transpose: 1,296 x 1,296 x 2 for 9x9. The free tokens are the digits, 2 .. size + 1.
@@ -109,37 +107,19 @@ def _refine(tables, boards, start, keys):
         keys[k] = mix64(total)
 
 
-def class_key(inputs: ArrayLike, size: int = 9) -> NDArray[np.uint64]:
-    """A number that all puzzles of a class share.
+def class_key(tokens: NDArray[np.int32], size: int) -> NDArray[np.uint64]:
+    """A number that all puzzles [N, S] of a class share: uint64 [N].
 
     Color refinement with 64-bit hashes (B. Weisfeiler and A. Leman, 1968). Equal classes always have equal
     keys. Unequal classes share a key if refinement cannot separate them, and are then in the same split.
     The 36 classes of minimal 4x4 puzzles have 36 keys; with many extra givens a few are shared (7 more
     givens: 597 keys for 613 classes found), and all full grids have one key.
-
-    Returns uint64 [...] for int [..., S]. Raises ValueError for an unknown size, a wrong width, or tokens
-    that are neither digits nor BLANK.
     """
     tables = layout(size)
-    tokens = as_boards("inputs", inputs, tables.size)
-    boards = np.ascontiguousarray(tokens.reshape(-1, tables.size**2) - BLANK, dtype=np.int8)
+    boards = np.ascontiguousarray(as_boards("inputs", tokens, size) - BLANK, dtype=np.int8)
     # Rows and columns, bands and stacks, start alike exactly if transposing is a symmetry.
     square = tables.box_rows == tables.box_columns
     kinds = [0, 0, 2, 3, 4, 4] if square else [0, 1, 2, 3, 4, 5]
     keys = np.empty(len(boards), np.uint64)
     _refine(tables, boards, _KIND_COLORS[kinds], keys)
-    return keys.reshape(tokens.shape[:-1])
-
-
-def in_split(keys: ArrayLike, split: str) -> NDArray[np.bool_]:
-    """Whether classes belong to a split: bool, the shape of `keys` (uint64, of `class_key`).
-
-    The rule is that of `hrm_rl.puzzles.family.in_split`, with a salt for Sudoku; it is fixed for each
-    ``SPLIT_VERSION``. Raises ValueError for a split that is not one of `hrm_rl.puzzles.splits`.
-    """
-    return family.in_split(keys, split, SPLIT_SALT)
-
-
-def in_test_split(keys: ArrayLike) -> NDArray[np.bool_]:
-    """Whether classes are held out for testing: `in_split(keys, "test")`."""
-    return in_split(keys, "test")
+    return keys

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from PIL import Image
 
 from hrm_rl.puzzles.dials import dial
-from hrm_rl.puzzles.family import Family
+from hrm_rl.puzzles.family import Made, Shown
+from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
-from hrm_rl.puzzles.sudoku.check import is_valid
+from hrm_rl.puzzles.square import SquareFamily
+from hrm_rl.puzzles.sudoku import drawing, kernels, random_kernels
+from hrm_rl.puzzles.sudoku.check import broken_units, what_is_wrong
 from hrm_rl.puzzles.sudoku.classes import SPLIT_SALT, class_key, symmetry
-from hrm_rl.puzzles.sudoku.csv import read_csv, write_csv
-from hrm_rl.puzzles.sudoku.generate import generate
-from hrm_rl.puzzles.sudoku.layout import SIZES
-from hrm_rl.puzzles.sudoku.picture import picture
+from hrm_rl.puzzles.sudoku.layout import BLANK, SIZES, layout
 from hrm_rl.puzzles.sudoku.solve import rate
-from hrm_rl.puzzles.sudoku.text import draw
 from hrm_rl.settings import SettingError
-
-if TYPE_CHECKING:
-    import os
 
 
 @dataclass(frozen=True)
-class Sudoku(Family):
+class Sudoku(SquareFamily):
     """Sudoku: fill the grid so that every row, column and box has every digit once.
 
     Boxes are 2x2 (size 4), 2 rows by 3 columns (size 6), or 3x3 (size 9). Every puzzle has one solution. A
@@ -41,6 +39,7 @@ class Sudoku(Family):
 
     name: ClassVar = "sudoku"
     split_salt: ClassVar = SPLIT_SALT
+    pixels: ClassVar = 40
 
     size: int = dial(9, choices=SIZES)
     """Width and height of the board."""
@@ -59,12 +58,15 @@ class Sudoku(Family):
         return self.size + 2
 
     @property
-    def seq_len(self) -> int:
-        return self.size**2
-
-    @property
     def symmetry(self) -> Symmetry:
         return symmetry(self.size)
+
+    @property
+    def cell_text(self) -> CellText:
+        """Digits, and '.' (read also: '0') for a blank."""
+        digits = "123456789"[: self.size]
+        reads = {character: token for token, character in enumerate("." + digits, start=BLANK)}
+        return CellText(".." + digits, {"0": BLANK, **reads}, self._cell_name)
 
     @property
     def words(self) -> str:
@@ -87,21 +89,37 @@ class Sudoku(Family):
                 "extra_givens",
             )
 
+    @property
+    def stream_start(self) -> tuple[int, ...]:
+        """The first number stands for the family and its version."""
+        return 0x5D0C_0001, self.size
+
     def generate(
         self, count: int, *, seed: int = 0, split: str | None = None, rate: bool = False
     ) -> PuzzleArrays:
-        """The puzzles 0 .. count - 1 of a seed; ``source`` is None. See `Family.generate`."""
-        return generate(
-            count,
-            self.size,
-            seed=seed,
-            extra_givens=self.extra_givens,
-            split=split,
-            rate=rate,
-        )
+        """As `Family.generate`, with ``source`` None.
+
+        Without a split, the givens of puzzle k with n extra givens contain those with fewer. At least one
+        blank is left, however many extra givens are wanted.
+        """
+        puzzles = super().generate(count, seed=seed, split=split, rate=rate)
+        return dataclasses.replace(puzzles, source=None)
+
+    def make(self, keys: NDArray[np.uint64]) -> Made:
+        tables = layout(self.size)
+        boards = np.zeros((len(keys), self.seq_len), np.int8)
+        solutions, work = np.zeros_like(boards), kernels.scratch(tables)
+        random_kernels.generate_boards(tables, keys, *self.extra_givens, boards, solutions, work)
+        puzzles, answers = (side.astype(np.int32) + BLANK for side in (boards, solutions))
+        return puzzles, answers, np.ones(len(keys), np.bool_)
 
     def solves(self, puzzles: NDArray[np.int32], answers: NDArray[np.int32]) -> NDArray[np.bool_]:
-        return is_valid(puzzles, answers, self.size)
+        """Whether answers keep the givens and have every digit once in each row, column and box."""
+        kept = ((puzzles <= BLANK) | (puzzles == answers)).all(axis=1)
+        return kept & ~broken_units(answers, self.size).any(axis=1)
+
+    def explain(self, puzzle: NDArray[np.int32], answer: NDArray[np.int32]) -> str:
+        return what_is_wrong(puzzle, answer, self.size)
 
     def difficulty(self, puzzles: NDArray[np.int32]) -> NDArray[np.float32]:
         return rate(puzzles, self.size)
@@ -109,14 +127,8 @@ class Sudoku(Family):
     def key(self, puzzles: NDArray[np.int32]) -> NDArray[np.uint64]:
         return class_key(puzzles, self.size)
 
-    def draw(self, inputs: ArrayLike, *args: Any, **options: Any) -> str:
-        return draw(inputs, self.size, *args, **options)
+    def text(self, shown: Shown, color: bool) -> str:
+        return drawing.text(shown, self.size, color)
 
-    def picture(self, inputs: ArrayLike, *args: Any, **options: Any) -> NDArray[np.uint8]:
-        return picture(inputs, self.size, *args, **options)
-
-    def read_csv(self, path: str | os.PathLike[str]) -> PuzzleArrays:
-        return read_csv(path, self.size)
-
-    def write_csv(self, path: str | os.PathLike[str], puzzles: PuzzleArrays) -> None:
-        write_csv(path, puzzles, self.size)
+    def board(self, shown: Shown, cell: int) -> Image.Image:
+        return drawing.board(shown, self.size, cell)

@@ -38,18 +38,12 @@ class Layout(NamedTuple):
     cell_chutes: NDArray[np.int64]  # [S]: bit mask of the cell's band and stack
 
 
-def check_size(size: int) -> int:
-    """Returns `size` as an int; ValueError unless it is 4, 6 or 9."""
-    if isinstance(size, bool) or size not in BOXES:
-        known = ", ".join(map(str, BOXES))
-        raise ValueError(f"unknown Sudoku size {size!r}; known sizes are {known}")
-    return int(size)
-
-
 @cache
 def layout(size: int) -> Layout:
     """The tables of a size; ValueError unless it is 4, 6 or 9."""
-    size = check_size(size)
+    if size not in BOXES:
+        raise ValueError(f"size must be {', '.join(map(str, SIZES))}, got {size!r}")
+    size = int(size)
     box_rows, box_columns = BOXES[size]
     rows, columns = np.divmod(np.arange(size * size), size)
     bands, stacks = rows // box_rows, columns // box_columns
@@ -79,11 +73,6 @@ def layout(size: int) -> Layout:
         chute_width=np.where(in_band, box_columns, box_rows),
         cell_chutes=(1 << bands) | (1 << (box_columns + stacks)),
     )
-
-
-def unit_name(unit: int, size: int) -> str:
-    """Name of a unit in messages, counted from 1: "row 1", "column 2", "box 3"."""
-    return f"{('row', 'column', 'box')[unit // size]} {unit % size + 1}"
 
 
 def as_boards(name: str, values: ArrayLike, size: int) -> NDArray[np.int32]:

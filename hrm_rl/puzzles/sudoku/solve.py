@@ -56,18 +56,9 @@ def solve(tokens: ArrayLike, size: int = 9, *, max_guesses: int = MAX_GUESSES) -
     """Solve puzzles, and count for each whether it has no, one or several solutions.
 
     The solver applies naked singles, hidden singles and locked candidates, then guesses in the first cell
-    of fewest candidates.
+    of fewest candidates. After `max_guesses` guesses a puzzle's count is -1.
 
-    Args:
-        tokens: int [S] or [N, S], digits and BLANK.
-        size: 4, 6 or 9.
-        max_guesses: guesses a puzzle after which its count is -1.
-
-    Returns:
-        (solution, solutions_found), see `Solved`.
-
-    Raises:
-        ValueError: unknown size, wrong width, or tokens that are neither digits nor BLANK.
+    Raises ValueError for an unknown size, a wrong width, or tokens that are neither digits nor BLANK.
     """
     return _search(tokens, size, max_guesses)[0]
 
@@ -88,16 +79,8 @@ def rate(inputs: ArrayLike, size: int = 9, copies: int = 16) -> NDArray[np.float
     4x4: no unique puzzle ever needs a guess, so the rating is the number of rounds in which all cells
     with a single candidate are filled at once, 1 to 5; `copies` is not used.
 
-    Args:
-        inputs: int [S] or [N, S], digits and BLANK.
-        size: 4, 6 or 9.
-        copies: symmetric copies, at least 1.
-
-    Returns:
-        float32 [N] (a scalar array for [S]); NaN for a puzzle without exactly one solution.
-
-    Raises:
-        ValueError: unknown size, wrong width or tokens, copies < 1.
+    Returns float32 [N], a scalar array for [S]; NaN for a puzzle without exactly one solution. Raises
+    ValueError as in `solve`, or for copies < 1.
     """
     tables = layout(size)
     if copies < 1:

@@ -128,9 +128,9 @@ FORM = [
     ),
 ]
 SUDOKUS = [
-    (QUESTION + ".", ANSWER, "question: 17 characters; a 9x9"),
+    (QUESTION + ".", ANSWER, "question: 17 cells; a Sudoku has"),
     ("." * 15 + "S", "G" * 16, "question: character 16 .* is 'S'"),
-    (QUESTION, ANSWER[:3] + "5" + ANSWER[4:], "answer: character 4 .* '5'; .* digits 1 to 4"),
+    (QUESTION, ANSWER[:3] + "5" + ANSWER[4:], "answer: character 4 .* '5'; .* are '0.1234'"),
     (QUESTION, "." + ANSWER[1:], "answer: blank at row 1, column 1"),
     ("4" + QUESTION[1:], ANSWER, "answer: no answer can be right: .* two 4s in box 1"),
     ("2" + QUESTION[1:], ANSWER, "answer: breaks its question: 1 for the given 2 at row 1, col"),
@@ -138,11 +138,11 @@ SUDOKUS = [
 ]
 CROOKED, STRAIGHT = "S     G  ", "Soo  oGoo"
 MAZES = [
-    ("", "", "question: 0 characters"),
-    (MAZE[0] + " ", MAZE[1] + " ", "question: 17 characters; a maze has"),
+    ("", "", "question: 0 cells"),
+    (MAZE[0] + " ", MAZE[1] + " ", "question: 17 cells; a Maze has"),
     (MAZE[0][:4] + "o" + MAZE[0][5:], MAZE[1], "answer: no .*: row 2, column 1: the question has"),
     ("x" + MAZE[0][1:], MAZE[1], r"question: character 1 \(row 1, column 1\) is 'x'"),
-    ("." * 15 + "G", "1" * 16, r"question: character 1 .* is '\.'; only '#'"),
+    ("." * 15 + "G", "1" * 16, r"question: character 1 .* is '\.'; .* are '# SGo'"),
     (MAZE[0].replace("S", "G"), MAZE[1], "answer: no answer can be right: 0 cells are the start"),
     (MAZE[0], MAZE[1].replace("#", " ", 1), "answer: changes a wall at row 1, column 4"),
     (MAZE[0], MAZE[1].replace("o", " ", 1), "answer: draws no single path from the start"),
@@ -181,7 +181,7 @@ def test_bad_puzzles_are_refused(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,01,0x,\n", "line 2, answer: cell 2 is 'x'; tokens are the characters '_01'"),
+        ("a,01,0x,\n", "line 2, answer: cell 2 is 'x'; the characters of tokens are '_01"),
         ("a,01,01,\nb,011,01,\n", "line 3, question: 3 characters"),
         ("a,0?,01,\n", "line 2, question: '[?]' is for answers only"),
         ("a,,,\n", "line 2, question: no characters"),
@@ -207,10 +207,10 @@ def test_bytes_that_are_not_text_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "good", "size", "message"),
     [
-        (sudoku, GOOD, 9, "line 2, question: 16 characters; a 9x9 Sudoku has 81"),
-        (sudoku, GOOD, 5, "known sizes are 4, 6, 9"),
-        (maze, GOOD_MAZE, 30, "line 2, question: 16 characters; a 30x30 maze has 900"),
-        (maze, GOOD_MAZE, 2, "size must be 3 to 100"),
+        (sudoku, GOOD, 9, "line 2, question: 16 cells; a 9x9 Sudoku has 81"),
+        (sudoku, GOOD, 5, "^size must be 4, 6, 9"),
+        (maze, GOOD_MAZE, 30, "line 2, question: 16 cells; a 30x30 Maze has 900"),
+        (maze, GOOD_MAZE, 2, "^size must be 3 to 100"),
     ],
 )
 def test_another_size_is_refused(
@@ -227,8 +227,8 @@ def test_another_size_is_refused(
 @pytest.mark.parametrize(
     ("family", "make", "reason", "width"),
     [
-        (sudoku, some_sudokus, "labels of puzzle 1 are not its solution", 81),
-        (maze, some_mazes, "label of puzzle 1 draws no single path", 900),
+        (sudoku, some_sudokus, "puzzle 1, answer: blank at row", 81),
+        (maze, some_mazes, "puzzle 1, answer: draws no single path", 900),
     ],
 )
 def test_a_failed_write_leaves_the_old_file(

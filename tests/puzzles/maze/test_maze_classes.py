@@ -30,14 +30,6 @@ def test_the_key_of_sizes_and_of_walls_and_ends_differ():
     assert len(grids) == 3
 
 
-def test_the_symmetry_is_the_eight_images():
-    row = maze.generate(1, 5, seed=2, perfect=True).inputs[0]
-    (table,) = maze.symmetry(5).cell_tables
-    assert maze.symmetry(5).permuted_tokens is None
-    wanted = {image.tobytes() for image in images(row, 5)}
-    assert {row[cells].tobytes() for cells in table} == wanted and len(table) == 8
-
-
 def test_an_image_of_the_answer_answers_the_image():
     puzzles = maze.generate(20, 9, seed=3)
     rng = np.random.default_rng(0)

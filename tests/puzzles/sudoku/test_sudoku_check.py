@@ -1,18 +1,10 @@
 import numpy as np
 import pytest
 
-from hrm_rl.puzzles import IGNORE_LABEL, sudoku
+from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.sudoku.check import broken_units
 
 sizes = pytest.mark.parametrize("size", sudoku.SIZES)
-
-
-@sizes
-def test_right_answers_are_valid_and_exact(size):
-    puzzles = sudoku.generate(20, size)
-    assert sudoku.is_valid(puzzles.inputs, puzzles.labels, size).tolist() == [True] * 20
-    assert sudoku.is_exact(puzzles.labels, puzzles.labels).tolist() == [True] * 20
-    assert sudoku.is_valid(puzzles.inputs[0], puzzles.labels[0], size).shape == ()
 
 
 @sizes
@@ -47,15 +39,12 @@ def test_rows_and_columns_are_not_enough():
 
 @sizes
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int64])
-def test_answers_of_any_integers_are_judged_alike(size, dtype):
-    """A 9 is bit 9 of a unit, which a byte has not."""
-    puzzles = sudoku.generate(3, size)
-    answers = puzzles.labels.astype(dtype)
-    assert sudoku.is_valid(puzzles.inputs, answers, size).all()
+def test_units_of_any_integers_are_judged_alike(size, dtype):
+    """A 9 is bit 9 of a unit, which a byte does not have."""
+    answers = sudoku.generate(3, size).labels.astype(dtype)
     assert not broken_units(answers, size).any()
     answers[:, 0] = answers[:, 1]
     assert broken_units(answers, size)[:, 0].all()
-    assert not sudoku.is_valid(puzzles.inputs, answers, size).any()
 
 
 def test_wild_tokens_are_wrong_and_no_error():
@@ -64,11 +53,6 @@ def test_wild_tokens_are_wrong_and_no_error():
         answers = puzzle.labels.copy()
         answers[0, 3] = token
         assert not sudoku.is_valid(puzzle.inputs, answers, 4).any()
-
-
-def test_ignored_labels_are_not_judged():
-    labels = np.array([[2, IGNORE_LABEL, 4], [2, IGNORE_LABEL, 4]])
-    assert sudoku.is_exact(labels, np.array([[2, 9, 4], [2, 9, 5]])).tolist() == [True, False]
 
 
 @sizes

@@ -66,15 +66,6 @@ def test_every_digit_looks_different_and_the_same_everywhere(size: int) -> None:
     assert len(np.unique(np.concatenate(looks), axis=0)) == size
 
 
-def test_givens_do_not_depend_on_the_draft() -> None:
-    given = sudoku.parse(QUESTION) > sudoku.BLANK
-    alone = cells(board(), 4)
-    for draft in (ANSWER, "1" * 16, "." * 16):
-        tokens = np.where(given, sudoku.parse(QUESTION), sudoku.parse(draft))
-        drawn = cells(board(draft=tokens, labels=sudoku.parse(ANSWER)), 4)
-        np.testing.assert_array_equal(drawn[given], alone[given])
-
-
 def test_an_overwritten_given_is_a_mistake() -> None:
     draft = sudoku.parse(ANSWER)
     draft[5] = 2  # was a given 4

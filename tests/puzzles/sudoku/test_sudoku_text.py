@@ -18,12 +18,6 @@ def test_text_round_trip(size):
         np.testing.assert_array_equal(sudoku.parse(f" {text.replace('.', '0')}\n", size), tokens)
 
 
-def test_parse_tokens():
-    tokens = sudoku.parse(QUESTION)
-    assert tokens.dtype == np.int32
-    assert tokens.tolist() == [1, 1, 1, 1, 1, 5, 1, 2, 1, 1, 3, 1, 1, 1, 1, 5]
-
-
 def test_to_text_shows_empty_cells_alike():
     assert sudoku.to_text([0, 1, 2, 5] * 4) == "..14" * 4
 
@@ -80,13 +74,3 @@ def test_color_adds_codes_and_nothing_else():
     assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == plain
     codes = set(re.findall(r"\x1b\[[0-9;]*m(?=.\d)", colored))
     assert len(codes) == 3  # given, draft, mistake
-
-
-@pytest.mark.parametrize("size", sudoku.SIZES)
-def test_draw_is_rectangular(size):
-    puzzle = sudoku.generate(1, size)
-    lines = sudoku.draw(puzzle.inputs[0], size, draft=puzzle.labels[0]).split("\n")
-    assert len({len(line) for line in lines}) == 1
-    assert len(lines) == {4: 7, 6: 10, 9: 13}[size]
-    given = (puzzle.inputs[0] != sudoku.BLANK).sum()
-    assert sum(line.count("(") for line in lines) == size * size - given
