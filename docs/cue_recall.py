@@ -1,6 +1,6 @@
-"""Draws docs/assets/cue_recall.png and prints the table of docs/recurrent.md.
+"""Plot docs/assets/cue_recall.png and print the table of docs/recurrent.md.
 
-python docs/cue_recall.py runs/cue_recall       # trains what is not in that folder yet, one run after another
+python docs/cue_recall.py runs/cue_recall       # trains the runs missing in that folder
 """
 
 import json
@@ -27,7 +27,7 @@ ARMS = {
 
 
 def run(folder: Path, arm: str, seed: int) -> dict:
-    """One training of examples/memory_recurrent_ppo.py, from its file if it was run before."""
+    """The result of examples/memory_recurrent_ppo.py, from `folder` if stored there."""
     file = folder / f"{arm.replace(', ', '_').replace(' ', '-')}_{seed}.json"
     if not file.is_file():
         script = str(ROOT / "examples" / "memory_recurrent_ppo.py")
@@ -46,19 +46,19 @@ def main(folder: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for arm, runs in results.items():
         scores = np.array([[run["return"]] for run in runs])
-        told = [f"{arm:42}", f"{runs[0]['parameters']:6,} parameters"]
+        cells = [f"{arm:42}", f"{runs[0]['parameters']:6,} parameters"]
         for name, statistic in (("mean", mean_score), ("IQM", interquartile_mean)):
             low, high = percentile_interval(stratified_bootstrap(scores, statistic))
-            told.append(f"{name} {float(statistic(scores)):.3f} [{low:.3f}, {high:.3f}]")
-        told.append("runs " + " ".join(f"{score:.3f}" for score in scores[:, 0]))
-        told.append(f"{np.mean([run['cpu_seconds'] for run in runs]):.0f} s")
-        print("  ".join(told))
+            cells.append(f"{name} {float(statistic(scores)):.3f} [{low:.3f}, {high:.3f}]")
+        cells.append("runs " + " ".join(f"{score:.3f}" for score in scores[:, 0]))
+        cells.append(f"{np.mean([run['cpu_seconds'] for run in runs]):.0f} s")
+        print("  ".join(cells))
         steps = [step for step, _ in runs[0]["curve"]]
         curves = np.array([[value for _, value in run["curve"]] for run in runs])
         (line,) = axes.plot(steps, curves.mean(0), label=arm)
         for curve in curves:
             axes.plot(steps, curve, color=line.get_color(), alpha=0.25, linewidth=0.8)
-    axes.axhline(1 / 4, color="grey", linestyle=":", label="the best without memory")
+    axes.axhline(1 / 4, color="grey", linestyle=":", label="optimum without memory")
     axes.set(
         xlabel="steps of the environments", ylabel="mean return while training", ylim=(0, 1.02)
     )

@@ -1,12 +1,12 @@
-"""Stable-Baselines3's PPO with an HRM in the place of its features extractor, on CartPole.
+"""Train Stable-Baselines3's PPO with an HRM as its features extractor, on CartPole.
 
     python examples/cartpole_ppo.py                                    # a minute on one core
     python examples/cartpole_ppo.py --seeds 3 4 5 6 7 --figure cartpole.png
     python examples/cartpole_ppo.py --policy mlp                       # SB3's default network instead
 
-One line makes it an HRM: `policy_kwargs=hrm_policy_kwargs(...)`. Three things keep the training steady:
-rewards divided by the spread of returns (VecNormalize), a falling learning rate, and no further epochs once
-the policy has moved far (target_kl). CartPole is solved at a mean return of 475; the best is 500.
+`policy_kwargs=hrm_policy_kwargs(...)` makes the network an HRM. Three settings keep the training steady:
+rewards divided by the spread of returns (VecNormalize), a falling learning rate, and a limit on the policy's
+change per update (target_kl). CartPole is solved at a mean return of 475; the maximum is 500.
 """
 
 import json

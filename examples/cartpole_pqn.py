@@ -1,11 +1,11 @@
-"""PQN with an HRM on CartPole-v1: action values from rewards, no replay buffer, no target network.
+"""Train an HRM by PQN on CartPole-v1: action values from rewards, without replay or target network.
 
     python examples/cartpole_pqn.py                                 # a minute and a half on one core
     python examples/cartpole_pqn.py --seeds 3 4 5 --plot curve.png  # three runs and their learning curves
-    python examples/cartpole_pqn.py --halting learned               # how long to think is learned too
+    python examples/cartpole_pqn.py --halting learned               # also learn the number of segments
 
-An HRM reads each observation as a few tokens, thinks about it, and takes the action with the highest value.
-With `learned` it may think for two segments. CartPole is solved at 475 of 500; docs/pqn.md has more runs.
+An HRM reads each observation as a few tokens and takes the action with the highest value. With `learned` it
+runs one or two segments. CartPole is solved at 475 of 500; docs/pqn.md has more runs.
 """
 
 import time
@@ -46,7 +46,7 @@ class Args:
 
 
 def make_envs(count: int) -> ToTorch:
-    """Make CartPoles with SAME_STEP autoreset that return tensors."""
+    """Make CartPole environments with SAME_STEP autoreset that return tensors."""
     return ToTorch(
         gym.make_vec(
             "CartPole-v1",
@@ -58,7 +58,7 @@ def make_envs(count: int) -> ToTorch:
 
 
 def settings(args: Args) -> HRMPQNConfig:
-    """Settings chosen on seeds from 100 on; seeds 0 to 2 were used with failed ones (docs/pqn.md)."""
+    """The settings, chosen on seeds 100 and 101; seeds 0 to 2 were used for earlier ones (docs/pqn.md)."""
     return HRMPQNConfig(
         total_steps=args.steps,
         rollout=16,
@@ -69,7 +69,7 @@ def settings(args: Args) -> HRMPQNConfig:
         q_lambda=0.8,
         epsilon_fraction=0.5,
         max_grad_norm=1.0,
-        value_scale=50.0,  # 1 / (1 - gamma), the return of an endless episode
+        value_scale=50.0,  # 1 / (1 - gamma), the largest return
         core=CoreConfig(hidden_size=64, L_cycles=1),
         thinking=ThinkingConfig(args.halting, max_segments=2, segment_cost=args.segment_cost),
     )
@@ -96,7 +96,7 @@ def train(args: Args, seed: int) -> tuple[HRMQNetwork, Evaluation, np.ndarray]:
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean without NaN, the return of updates in which no episode ended."""
+    """The mean of the values that are not NaN; NaN marks updates without an ended episode."""
     found = values[~np.isnan(values)]
     return float(found.mean()) if len(found) else float("nan")
 

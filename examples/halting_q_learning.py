@@ -1,14 +1,14 @@
-"""Halting Q-learning in one file: an HRM learns to solve puzzles, and when to stop thinking.
+"""Halting Q-learning in one file: an HRM learns to solve puzzles and when to stop.
 
     python examples/halting_q_learning.py                       # about 98 % of unseen 4x4 Sudokus
     python examples/halting_q_learning.py --steps 100 --tensorboard runs/halting
 
-The package gives two things: the network (`HRM`, one call is one reasoning *segment*) and the puzzles
-as a vector of Gymnasium environments. All the learning is written out below, in the order of section 2
-of arXiv 2506.21734. The settings are the sudoku-4x4 preset's, with the target on all rows (`full`).
+The package provides the network (`HRM`, one call is one reasoning *segment*) and the puzzles as a vector
+of Gymnasium environments. All learning is written out below, in the order of section 2 of
+arXiv 2506.21734. The settings are the sudoku-4x4 preset's, with the target on all rows (`full`).
 
-Read as reinforcement learning: the state is a puzzle and the network's latent carry. The action is
-"here is my draft, and I stop", or "... and I think on". Stopping pays 1 if the draft is right, else 0.
+As reinforcement learning: the state is a puzzle and the network's latent carry. The action submits a
+draft, then stops or thinks on. The reward is 1 for stopping with a correct draft, else 0.
 """
 
 import copy
@@ -30,45 +30,45 @@ from hrm_rl import HRM, HRMConfig
 @dataclass
 class Args:
     steps: int = 1500
-    """Optimizer steps; each one trains on one segment of every environment."""
+    """Optimizer steps, each on one segment of every environment."""
     num_envs: int = 256
-    """Puzzles side by side: the batch."""
+    """Number of environments: the batch size."""
     lr: float = 2e-3
     """Learning rate after warm-up."""
     lr_min_ratio: float = 0.05
-    """Where the cosine ends, as a share of lr."""
+    """Final learning rate, as a share of lr."""
     warmup_steps: int = 100
     """Steps of linear warm-up."""
     weight_decay: float = 0.1
     """Decoupled, as in AdamW."""
     ema_decay: float = 0.98
-    """Of the weight average that is evaluated."""
+    """Decay of the weight average, which is evaluated."""
     loss: Literal["stablemax", "softmax"] = "stablemax"
     """Cross-entropy of the cells."""
     exploration: float = 0.1
     """Probability of a floor under the number of segments."""
     halt_max_steps: int = 8
-    """Segments after which the draft is submitted (the paper's M_max)."""
+    """Largest number of segments (the paper's M_max)."""
     hidden_size: int = 96
     """Width of both modules."""
     forward_dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the network computes in; the weights stay float32. Try which is faster on your machine."""
+    """Precision of the forward pass; weights are float32. Which is faster depends on the machine."""
     train_puzzles: int = 20_000
-    """Distinct puzzles to learn from; each time one is drawn, a random symmetry is applied."""
+    """Distinct training puzzles; each draw applies a random symmetry."""
     test_puzzles: int = 1000
-    """Puzzles of classes (up to symmetry) that training never sees."""
+    """Puzzles of held-out symmetry classes."""
     device: str = "cpu"
     """cpu or cuda."""
     seed: int = 0
-    """Seeds weights, puzzles and exploration."""
+    """Seed of weights, puzzles and exploration."""
     log_every: int = 100
-    """Steps between two lines."""
+    """Steps between printed lines."""
     tensorboard: str | None = None
     """Folder for TensorBoard's event files."""
 
 
 def make_envs(args: Args, split: str, count: int, **options: Any) -> Any:
-    """4x4 Sudokus with 0 to 2 givens beyond a minimal puzzle; 20,000 take a few seconds to make."""
+    """Make 4x4 Sudokus with 0 to 2 givens beyond a minimal puzzle; 20,000 take a few seconds."""
     return gym.make_vec(
         "HRM/Sudoku-v0",
         size=4,
@@ -88,7 +88,7 @@ def token_loss(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
         return F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(-1)
     # Stablemax (arXiv 2501.04697; the paper's choice for small data sets): s(x) instead of exp(x), with
     # s(x) = x + 1 above zero and 1 / (1 - x) below. Growing linearly, it keeps a gradient where softmax
-    # has saturated. Written with |x|, no branch divides by zero, not even the one not taken.
+    # has saturated. With |x|, neither branch of `where` divides by zero.
     grown = 1 + logits.abs()
     s = torch.where(logits < 0, 1 / grown, grown)
     own = s.gather(-1, labels[..., None]).squeeze(-1)
@@ -98,8 +98,8 @@ def token_loss(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
 def exploration_floor(args: Args, rows: int, generator: torch.Generator) -> Tensor:
     """The segment before which a row may not halt, [B]: 0 for most, else drawn from 2..M_max.
 
-    Section 2, ACT: a network that always stopped at once would never learn the value of thinking. So
-    with probability epsilon a row must think for at least M_min segments. As in the authors' code, the
+    Section 2, ACT: a network that always stops at once cannot learn the value of thinking on. With
+    probability epsilon a row must therefore run at least M_min segments. As in the authors' code, the
     floor is drawn at every step.
     """
     rand = {"generator": generator, "device": args.device}
@@ -109,13 +109,13 @@ def exploration_floor(args: Args, rows: int, generator: torch.Generator) -> Tens
 
 @torch.no_grad()
 def continue_target(model: HRM, carry: Any, obs: dict[str, Tensor], last: Tensor) -> Tensor:
-    """What thinking on is worth, [B] in [0, 1]. Section 2, ACT: the target of Q_continue.
+    """Compute the target of Q_continue, the value of thinking on, [B] in [0, 1]. Section 2, ACT.
 
-    Q-learning's bootstrap: run one more segment on the same puzzle from the carry just reached, and take
-    the better of its two Q values. After the last segment only halting is left. There is no discount and
-    no price on a segment: the value is simply the probability of being right in the end, so Q_continue
-    exceeds Q_halt where thinking on is expected to help. There is no target network and no replay
-    either; the paper trusts normalisation after each layer and AdamW's decay, which bound the weights.
+    Q-learning's bootstrap: run one more segment on the same puzzle from the current carry, and take
+    the larger of its two Q values. Rows of `last` can only halt. Without a discount and a cost of
+    segments, the value is the probability of a correct final draft, so Q_continue exceeds Q_halt where
+    thinking on is expected to help. Instead of a target network and replay, the paper relies on
+    normalisation after each layer and AdamW's decay, which bound the weights.
     """
     after = model(carry, obs["inputs"], obs["puzzle_identifiers"])
     better = torch.maximum(after.q_halt, after.q_continue)
@@ -123,7 +123,7 @@ def continue_target(model: HRM, carry: Any, obs: dict[str, Tensor], last: Tensor
 
 
 def learning_rate(args: Args, step: int) -> float:
-    """Linear warm-up, then a cosine down to lr_min_ratio."""
+    """The learning rate at `step`: linear warm-up, then a cosine to lr * lr_min_ratio."""
     if step < args.warmup_steps:
         return args.lr * (step + 1) / args.warmup_steps
     progress = (step + 1 - args.warmup_steps) / max(1, args.steps - args.warmup_steps)
@@ -133,10 +133,9 @@ def learning_rate(args: Args, step: int) -> float:
 
 @torch.no_grad()
 def evaluate(model: HRM, args: Args) -> dict[str, float]:
-    """Answer one test puzzle a row, stopping where q_halt > q_continue, at the latest at the limit.
+    """Evaluate on one test puzzle per row, halting where q_halt > q_continue or at the limit.
 
-    Nothing is explored. Without autoreset a row that has ended keeps its verdict, so `halt_max_steps`
-    steps are enough for all.
+    Without autoreset each row runs one episode, so `halt_max_steps` steps suffice.
     """
     n = args.test_puzzles
     options = {"autoreset_mode": gym.vector.AutoresetMode.DISABLED}
@@ -157,7 +156,7 @@ def evaluate(model: HRM, args: Args) -> dict[str, float]:
 
 
 def train(args: Args) -> dict[str, float]:
-    """The whole run; returns the last losses and the test figures."""
+    """Train and evaluate; return the last losses and the test figures."""
     torch.manual_seed(args.seed)
     generator = torch.Generator(args.device).manual_seed(args.seed)
     model = HRM(
@@ -168,7 +167,7 @@ def train(args: Args) -> dict[str, float]:
             num_heads=4,
             H_layers=1,
             L_layers=1,
-            # Rotary positions see one dimension of the board and learn nothing at this size.
+            # Rotary positions encode one dimension of the board, which is too little at this size.
             pos_encodings="learned",
             puzzle_emb_ndim=0,
             halt_max_steps=args.halt_max_steps,
@@ -188,20 +187,20 @@ def train(args: Args) -> dict[str, float]:
     for step in range(args.steps):
         # One segment for every row. H_cycles x L_cycles recurrent calls, but only the last call of
         # each module carries gradient: section 2, "Approximate gradient", the one-step approximation
-        # of backpropagation through time. Memory does not grow with thinking.
+        # of backpropagation through time. Memory does not grow with the number of calls.
         out = model(carry, obs["inputs"], obs["puzzle_identifiers"])
 
-        # Act: submit the draft, and stop where stopping looks better than thinking on.
+        # Act: submit the draft, and halt where q_halt exceeds q_continue.
         allowed = obs["segment"] + 1 >= exploration_floor(args, args.num_envs, generator)
         action = {"answer": out.logits.argmax(-1), "halt": (out.q_halt > out.q_continue) & allowed}
-        # A row that ends (it halted, or reached the limit) gets its next puzzle within this step.
+        # A row that ends (halted, or at the limit) gets its next puzzle in the same step.
         next_obs, _, ended, _, next_info = envs.step(action)
 
-        # Learn. Section 2, "Deep supervision": every segment is a training example of its own, with
-        # the puzzle's solution as its label, whether or not the row goes on.
+        # Learn. Section 2, "Deep supervision": every segment is a separate training example, with the
+        # puzzle's solution as its label, whether or not the row continues.
         cells = token_loss(out.logits, info["labels"], args.loss)
-        # ACT: Q_halt is the probability that the draft is right; Q_continue learns from the bootstrap.
-        # The target reads the puzzle the segment ran on (`obs`), not the one that replaced it.
+        # ACT: Q_halt is the probability that the draft is correct; Q_continue has the bootstrap target.
+        # The target uses the puzzle of this segment (`obs`), not the next one.
         right = next_info["correct"].float()
         last = next_info["segments"] >= args.halt_max_steps
         target = continue_target(model, out.carry, obs, last)
@@ -213,11 +212,11 @@ def train(args: Args) -> dict[str, float]:
             group["lr"] = learning_rate(args, step)
         optimizer.step()
         optimizer.zero_grad()
-        with torch.no_grad():  # a small model's last steps jitter; their average does not
+        with torch.no_grad():  # the average varies less than the last weights of a small model
             for mean, weight in zip(average.parameters(), model.parameters(), strict=True):
                 mean.lerp_(weight, 1 - args.ema_decay)
 
-        # The carry goes on, detached (no gradient crosses a segment), but a new puzzle starts afresh.
+        # The carry continues, detached (no gradient between segments); a new puzzle gets a fresh one.
         carry = model.reset(out.carry, ended)
         obs, info = next_obs, next_info
 

@@ -1,13 +1,13 @@
-"""Memory with an HRM: the carry kept between steps as a recurrent state, by sb3-contrib's RecurrentPPO.
+"""Train an HRM with memory: sb3-contrib's RecurrentPPO keeps its carry as a recurrent state.
 
-    python examples/memory_recurrent_ppo.py                     # recalls a cue after 4 blank steps, a minute
-    python examples/memory_recurrent_ppo.py --carry reset       # without memory: a quarter right
-    python examples/memory_recurrent_ppo.py --no-through-time   # HRM's one-step gradient in time, too
+    python examples/memory_recurrent_ppo.py                     # cue recall after 4 blank steps, a minute
+    python examples/memory_recurrent_ppo.py --carry reset       # without memory: a mean return of 1/4
+    python examples/memory_recurrent_ppo.py --no-through-time   # HRM's one-step gradient between steps
     python examples/memory_recurrent_ppo.py --policy lstm       # sb3-contrib's LSTM, about as many parameters
     python examples/memory_recurrent_ppo.py --env MiniGrid-MemoryS7-v0    # with the extra minigrid
 
-In `HRM/CueRecall-v0` a symbol is shown once and must be named some steps later. docs/recurrent.md has results
-over several seeds.
+In `HRM/CueRecall-v0` a symbol is shown once and must be named later. docs/recurrent.md has results over
+several seeds.
 """
 
 import json
@@ -38,7 +38,7 @@ class Args:
     policy: Literal["hrm", "lstm"] = "hrm"
     """lstm: sb3-contrib's policy, for comparison."""
     carry: Literal["keep", "reset"] = "keep"
-    """Keep the carry between steps of the environment, or start every step afresh."""
+    """Keep the carry between steps of the environment, or reset it at each."""
     through_time: bool = True
     """Let gradients pass between steps, as an LSTM's do."""
     segments: int = 1

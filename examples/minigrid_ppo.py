@@ -1,16 +1,16 @@
-"""PPO with an HRM inside, on MiniGrid.
+"""Train PPO with an HRM on MiniGrid.
 
     pip install "hrm_rl[minigrid]"
     python examples/minigrid_ppo.py --env MiniGrid-Empty-8x8-v0
     python examples/minigrid_ppo.py --env MiniGrid-DoorKey-5x5-v0
     python examples/minigrid_ppo.py --env MiniGrid-DoorKey-5x5-v0 --policy default   # SB3's default network
-    python examples/minigrid_ppo.py --plot curves.png          # draws every run under --out
+    python examples/minigrid_ppo.py --plot curves.png          # plots every run under --out
 
-The agent sees 7x7 cells of three ids (object, colour, state) and its direction. `PlainObservation` keeps SB3
-from treating them as a picture; the tokenizer makes one token of every 4x4 cells and one of the direction;
-an HRM thinks about them, and PPO's heads read its summary token. As in SB3's network, actor and critic
-share no weights: each has an HRM. Training stops at the first evaluation (50 episodes, actions drawn as in
-training) whose mean return reaches --goal.
+The observation is 7x7 cells of three ids (object, colour, state) and a direction. `PlainObservation` keeps
+SB3 from treating the cells as a picture; the tokenizer makes one token per 4x4 cells and one for the
+direction; PPO's heads read the HRM's summary token. As in SB3's network, actor and critic share no weights:
+each has an HRM. Training stops at the first evaluation (50 episodes, sampled actions) whose mean return
+reaches --goal.
 """
 
 from dataclasses import dataclass
@@ -41,14 +41,14 @@ class Args:
     steps: int = 150_000
     """Largest number of steps of all environments together."""
     goal: float = 0.9
-    """Mean return that ends the training; MiniGrid pays 1 - 0.9 * steps / limit at the goal, else 0."""
+    """Mean return that ends the training; the return is 1 - 0.9 * steps / limit at the goal, else 0."""
     hidden_size: int = 32
     segments: int = 1
     """Reasoning segments for each observation."""
     L_cycles: int = 1
-    """Updates of L before each of H; one suffices here, and the whole segment is differentiated."""
+    """Updates of L before each of H; with one, the whole segment is differentiated."""
     patch: int = 4
-    """Side of the square of cells that becomes one token; 1: one token for each cell."""
+    """Side of the square of cells in a token; 1: one token per cell."""
     start: Literal["zero", "drawn"] = "zero"
     """HRM's fresh carry."""
     share: bool = False
@@ -63,7 +63,7 @@ class Args:
     eval_episodes: int = 50
     out: Path = Path("runs/minigrid")
     plot: Path | None = None
-    """Draw the runs under `out` into this file instead of training."""
+    """Plot the runs under `out` into this file instead of training."""
 
 
 def make_envs(args: Args, count: int, seed: int) -> VecEnv:

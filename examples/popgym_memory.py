@@ -1,14 +1,14 @@
-"""A memory task of POPGym, with HRM's carry as the memory.
+"""Train an HRM on a memory task of POPGym; its carry is the memory.
 
     pip install "hrm_rl[popgym,sb3]"
     python examples/popgym_memory.py                        # RepeatFirstEasy
     python examples/popgym_memory.py --carry reset          # the same network without memory
     python examples/popgym_memory.py --env popgym-RepeatPreviousEasy-v0
-    python examples/popgym_memory.py --plot curves.png      # draws every run under --out
+    python examples/popgym_memory.py --plot curves.png      # plots every run under --out
 
-In RepeatFirst cards are dealt one by one, and every answer must be the suit of the first, which only memory
-provides. Each of 51 answers pays 1/51 or -1/51: a perfect memory returns 1, guessing -0.5.
-`HRMRecurrentPolicy` keeps the carry between steps of the environment as its recurrent state.
+In RepeatFirst, cards are dealt one by one, and each of 51 answers must be the suit of the first. The reward
+is 1/51 or -1/51 per answer: perfect memory returns 1, guessing -0.5. `HRMRecurrentPolicy` keeps the carry
+between steps of the environment as its recurrent state.
 """
 
 import json
@@ -34,25 +34,25 @@ class Args:
 
     env: str = "popgym-RepeatFirstEasy-v0"
     carry: Literal["keep", "reset"] = "keep"
-    """reset: every step starts from a fresh carry, so nothing is remembered."""
+    """reset: every step starts from a fresh carry, without memory."""
     seed: int = 0
     steps: int = 150_000
     """Steps of all environments together."""
     hidden_size: int = 32
     num_envs: int = 64
     rollout: int = 51
-    """Steps of an environment between updates: a whole episode, through which gradients pass."""
+    """Steps of an environment between updates, and length of the gradient's path: one episode."""
     batch_size: int = 816
     epochs: int = 4
     learning_rate: float = 2e-3
     gamma: float = 0.0
-    """Answers change nothing later, so only their immediate reward counts."""
+    """Discount; 0, because answers only affect their immediate reward."""
     ent_coef: float = 0.01
     episodes: int = 100
-    """Episodes of the evaluation, deterministic."""
+    """Evaluation episodes, deterministic."""
     out: Path = Path("runs/popgym")
     plot: Path | None = None
-    """Draw the runs under `out` into this file instead of training."""
+    """Plot the runs under `out` into this file instead of training."""
 
 
 class Curve(BaseCallback):

@@ -1,12 +1,12 @@
-"""Think before you walk: a maze in which thinking pays, and an agent that learns when it does.
+"""Train an HRM to plan in a maze and to choose its number of segments.
 
     python examples/think_before_you_walk.py --seeds 2 3 4 --figure thinking_maze.png
 
 A small HRM learns to plan from labels after every segment, as in the paper's puzzles: which rooms of
-`OneWayMaze` lead to the exit, and which door is right. Then it is frozen, and two heads learn from rewards
-alone the value of each door and of thinking on, which has a cost. It walks with 1, 2 or 4 segments at each
-door, or with as many as its Q head chooses; so does an HRM trained with one segment only; and an MLP that
-reads the HRM's latent learns when to think and which door to take, as actions of a `ThinkingWrapper`.
+`OneWayMaze` lead to the exit, and which door is right. It is then frozen, and two heads learn from rewards
+alone the values of each door and of thinking on, which has a cost. The evaluation compares 1, 2 or 4
+segments at each door, the Q head's choice, an HRM trained with one segment only, and an MLP on the HRM's
+latent that learns when to think and which door to take, as actions of a `ThinkingWrapper`.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def learn_to_plan(network: HRMQNetwork, seed: int, updates: int) -> None:
         optimizer.param_groups[0]["lr"] = 3e-3 * min((update + 1) / 100, 1 - update / updates)
         plan = np.stack([env.reset()[0] for _ in range(128)])  # [128, rooms, 1, 2]
         out, behind_left = leads_out(plan), plan[..., 0, 1] % 3 == 1
-        left = (out & behind_left).any(1, keepdims=True)  # answered by the summary token
+        left = (out & behind_left).any(1, keepdims=True)  # the summary token's label
         labels = torch.tensor(np.concatenate([left, out], 1)).float()
         x, carry, loss = network.tokenizer(torch.tensor(plan)), network.initial_carry(128), 0.0
         for _ in range(network.thinking.segments):
@@ -67,13 +67,13 @@ def learn_to_plan(network: HRMQNetwork, seed: int, updates: int) -> None:
 
 
 def learn(halting: str, seed: int, args: Args) -> tuple[HRMQNetwork, list[tuple[int, float]]]:
-    """Learn to plan, then to walk; also return the curve of right doors a walk less the cost."""
+    """Learn to plan, then to walk; return the network and the curve of returns minus the cost."""
     torch.manual_seed(seed)
     core = CoreConfig(hidden_size=32, num_heads=2, L_cycles=1)  # a segment is two blocks
     network = HRMQNetwork(maze().observation_space, 2, core, ThinkingConfig(halting, **THINKING))
     learn_to_plan(network, seed, args.updates)
     torch.nn.ModuleList([network.tokenizer, network.core]).requires_grad_(False)
-    # With gamma 0, since every door pays at once.
+    # gamma is 0: every door is rewarded at once.
     pqn = HRMPQNConfig(args.steps, 4, lr=1e-2, gamma=0, epsilon_start=0.5, epsilon_fraction=0.3)
     walks, test, curve = vector(maze, 64), vector(maze, 64), []
 
@@ -96,7 +96,7 @@ def thinker(network: HRMQNetwork, seed: int, args: Args) -> tuple[gym.Env[Any, A
 
 
 def judge(env: gym.Env[Any, Any], act: Any, args: Args) -> dict[str, Any]:
-    """Right doors a walk less the cost, walks that reach the exit, segments a door, also by look-ups."""
+    """Return the return minus cost, the share of exits reached, and segments per door, also by look-ups."""
     paid, out, doors = 0.0, 0.0, []
     for episode in range(args.episodes):
         obs, info = env.reset(seed=1_000_000 + episode)
@@ -120,8 +120,8 @@ def draw(runs: list[dict[str, Any]], path: str) -> None:
     for i, name in enumerate(runs[0]["judged"]):
         right.plot(np.mean([r["judged"][name]["by"] for r in runs], 0), f"C{i}o-", label=name)
         curves = [run["curves"].get(name, [(0, np.nan)]) for run in runs]
-        left.plot(*np.transpose(curves), f"C{i}")  # a line a seed
-    left.set(xlabel="steps of the maze, after planning", ylabel="right doors a walk, less cost")
+        left.plot(*np.transpose(curves), f"C{i}")  # one line per seed
+    left.set(xlabel="steps of the maze, after planning", ylabel="return minus cost")
     right.set(xlabel="look-ups behind the right door", ylabel="segments")
     right.legend(fontsize=8, ncols=2, loc=(0.5, 0.11))  # for both panels
     figure.savefig(path, dpi=110)

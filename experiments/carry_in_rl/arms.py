@@ -1,4 +1,4 @@
-"""The agents that are compared, and how each is trained and judged."""
+"""The tasks of the study: the training and evaluation of each arm."""
 
 import time
 from collections.abc import Callable
@@ -24,25 +24,25 @@ from hrm_rl.model import CoreConfig
 CUE_RECALL: dict[str, Any] = {"cues": 4, "delay": 4}
 HIDDEN = 32
 SEGMENT_COST = 0.02  # of the maze, for each segment after the first; a right door pays 1
-EPISODES = 512  # judged after training, of seeds that no training has
-SHOWN = 12  # points of a learning curve
+EPISODES = 512  # of the evaluation, with seeds unseen in training
+POINTS = 12  # of a learning curve
 
 Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One environment and the arms that play it."""
+    """One environment and its arms."""
 
     title: str
     measure: str
-    """What a learning curve shows."""
+    """The quantity of the learning curve."""
     best: float
-    """Score of an agent that makes no mistake."""
+    """Score of a perfect agent."""
     chance: float
-    """Score of one that acts at random."""
+    """Score of random actions."""
     steps: int
-    """Of the environments, that every arm learns from."""
+    """Training steps of the environments, for every arm."""
     arms: dict[str, Callable[[int, int], Result]]
     """Name -> `train(seed, steps)`."""
 
@@ -51,7 +51,7 @@ class Task:
 
 
 def _cue_recall(policy: str, lr: float, **settings: Any) -> Callable[[int, int], Result]:
-    """An arm of cue recall; learning rates were chosen on seeds 100 and 101 (docs/recurrent.md)."""
+    """Make an arm of cue recall; learning rates were chosen on seeds 100 and 101 (docs/recurrent.md)."""
 
     def train(seed: int, steps: int) -> Result:
         heads = {"pi": [], "vf": [64]}
@@ -102,7 +102,7 @@ def _cue_recall(policy: str, lr: float, **settings: Any) -> Callable[[int, int],
 
 
 def _maze_config(steps: int, halting: str, carry: Any) -> HRMPQNConfig:
-    """As in docs/pqn.md, with up to four segments."""
+    """The settings of docs/pqn.md, with up to four segments."""
     return HRMPQNConfig(
         total_steps=steps,
         rollout=4,
@@ -111,7 +111,7 @@ def _maze_config(steps: int, halting: str, carry: Any) -> HRMPQNConfig:
         q_lambda=0.0,
         epsilon_start=0.5,
         epsilon_fraction=0.3,
-        gamma=0.0,  # every door pays by itself
+        gamma=0.0,  # every door is rewarded at once
         core=CoreConfig(hidden_size=HIDDEN, num_heads=2, L_cycles=1),
         thinking=ThinkingConfig(halting, max_segments=4, segment_cost=SEGMENT_COST, carry=carry),
     )
@@ -121,14 +121,14 @@ def _vector(rows: int) -> ToTorch:
     return ToTorch(SyncVectorEnv([OneWayMaze] * rows, autoreset_mode=AutoresetMode.SAME_STEP))
 
 
-_MAZE_SEED = 10  # settings were chosen with seeds 0 and 1 in view
+_MAZE_SEED = 10  # settings were chosen on seeds 0 and 1
 
 
 def _maze_hrm(halting: str, carry: str = "reset") -> Callable[[int, int], Result]:
     def train(seed: int, steps: int) -> Result:
         curve: list[tuple[int, float]] = []
         recent: list[torch.Tensor] = []
-        every = steps // 256 // SHOWN
+        every = steps // 256 // POINTS
 
         def report(done: int, network: HRMQNetwork, metrics: dict[str, torch.Tensor]) -> None:
             recent.append(metrics["reward"])
@@ -188,11 +188,11 @@ def _maze_mlp(seed: int, steps: int) -> Result:
     }
 
 
-# --- what both have in common -----------------------------------------------------------------------
+# --- both tasks -------------------------------------------------------------------------------------
 
 
 def parameters(module: torch.nn.Module) -> int:
-    """Trained parameters."""
+    """The number of parameters."""
     return sum(p.numel() for p in module.parameters())
 
 
@@ -206,12 +206,12 @@ def equally_large(make: Callable[[int], Any], wanted: int) -> Any:
 
 
 class Curve(BaseCallback):
-    """Mean reward of an episode, or of a step, at `SHOWN` points of a training by SB3."""
+    """Mean reward of an episode, or of a step, at `POINTS` points of a training by SB3."""
 
     def __init__(self, steps: int, each: Literal["episode", "step"]) -> None:
         super().__init__()
         self.points: list[tuple[int, float]] = []
-        self._every, self._each = steps // SHOWN, each
+        self._every, self._each = steps // POINTS, each
         self._reward = self._count = 0.0
 
     def _on_step(self) -> bool:
@@ -225,7 +225,7 @@ class Curve(BaseCallback):
 
 
 _DEPTH = OneWayMaze().depth
-_FORKS = range(1, _DEPTH + 1)  # a walk begins before any of them
+_FORKS = range(1, _DEPTH + 1)  # a walk begins at one of them
 
 TASKS = {
     "cue_recall": Task(

@@ -1,10 +1,10 @@
-"""HRM in reinforcement learning: what do a kept carry and more thought buy?
+"""HRM in reinforcement learning: do a kept carry and more segments help?
 
     python experiments/carry_in_rl/run.py               # five seeds, two processes: under an hour
     python experiments/carry_in_rl/run.py --full        # ten seeds, four times the steps
-    python experiments/carry_in_rl/run.py --report      # the table and the figure of what is there
+    python experiments/carry_in_rl/run.py --report      # the table and figure of the stored runs
 
-Every run goes to results.json beside this file when it is over; runs that are in it are not repeated.
+Every finished run is stored in results.json beside this file; stored runs are not repeated.
 """
 
 import json
@@ -38,17 +38,17 @@ class Study:
     """Train every arm of every task, then compare them."""
 
     seeds: int = 5
-    """Runs of each arm, of seeds 0, 1, 2, ..."""
+    """Runs of each arm, with seeds 0, 1, 2, ..."""
     steps_factor: int = 1
-    """Times the steps of each task."""
+    """Factor on the steps of each task."""
     full: bool = False
     """Ten seeds and four times the steps."""
     jobs: int = 2
-    """Processes side by side, of one thread each."""
+    """Parallel processes, of one thread each."""
     report: bool = False
-    """Train nothing; write the table and the figure of what there is."""
+    """Write the table and figure of the stored runs, without training."""
     results: Path = HERE / "results.json"
-    """File to write, and to go on from."""
+    """File to write, and to resume from."""
 
 
 def main(study: Study) -> None:
@@ -82,12 +82,12 @@ def train(study: Study, seeds: int, factor: int, done: dict[str, Any]) -> None:
             done["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
             done["torch"] = torch.__version__
             study.results.write_text(json.dumps(done, indent=1) + "\n")
-            told = f"{run['task']}, {run['arm']}, seed {run['seed']}: {run['score']:.3f}"
-            print(f"{count} of {len(jobs)}: {told}, {run['cpu_seconds']:.0f} s", flush=True)
+            line = f"{run['task']}, {run['arm']}, seed {run['seed']}: {run['score']:.3f}"
+            print(f"{count} of {len(jobs)}: {line}, {run['cpu_seconds']:.0f} s", flush=True)
 
 
 def one(name: str, arm: str, seed: int, factor: int) -> dict[str, Any]:
-    """One run, in a process of its own."""
+    """Train and evaluate one run, in its own process."""
     torch.set_num_threads(1)
     task = TASKS[name]
     about = {"task": name, "arm": arm, "seed": seed, "factor": factor}
@@ -95,7 +95,7 @@ def one(name: str, arm: str, seed: int, factor: int) -> dict[str, Any]:
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """A Markdown table a task: IQM over runs with its 95 % interval."""
+    """A Markdown table for each task: IQM over runs with its 95 % interval."""
     lines = []
     for name, task in TASKS.items():
         lines += [
@@ -130,7 +130,7 @@ def _row(arm: str, runs: list[dict[str, Any]]) -> str:
 
 
 def draw(runs: list[dict[str, Any]], path: Path) -> None:
-    """Learning curves: the mean over runs, and from the worst to the best."""
+    """Plot learning curves: the mean over runs, and the range from worst to best."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(TASKS), figsize=(11, 4.6), layout="constrained")

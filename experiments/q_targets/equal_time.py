@@ -1,11 +1,11 @@
-"""Train sudoku-4x4 under each Q target for the same time of one core, and draw what it buys.
+"""Train sudoku-4x4 with each Q target for the same time on one core, and plot the accuracy.
 
     python experiments/q_targets/equal_time.py --seeds 0 1 2
 
-The targets of a seed take turns in one process, a few seconds each, so that whatever else the machine
-does disturbs them alike; the clock is the process's own CPU time, on one thread. Every run's schedule of
-the learning rate is stretched to the steps that it will make in its time. Validation puzzles give the
-curves, test puzzles the last figures. Seeds that are in equal_time.json already are not run again.
+The runs of a seed are interleaved in one process, a few seconds each, so that other work on the machine
+disturbs them alike. The clock is the process's CPU time, on one thread. The learning rate's schedule of each
+run spans the steps expected in its time. Validation puzzles give the curves, test puzzles the final figures.
+Seeds stored in equal_time.json are not run again.
 """
 
 import dataclasses
@@ -45,18 +45,18 @@ class Study:
     seconds: float = 240.0
     """CPU time of one run's training."""
     batch_size: int = 128
-    """Rows of a training step; half of the preset's, for twice the steps in the time."""
+    """Rows of a training step; half of the preset's, for about twice the steps."""
     points: int = 10
-    """Validations of a run, equally far apart."""
+    """Validations of a run, equally spaced."""
     puzzles: int = 1000
-    """Test puzzles, of classes that no run has seen."""
+    """Test puzzles, of held-out classes."""
     results: Path = HERE / "equal_time.json"
-    """File to write, and to go on from; the figure goes beside it."""
+    """File to write, and to resume from; the figure is written beside it."""
 
 
 @dataclass
 class Run:
-    """One training under one target, and its clock."""
+    """A training with one target, and its clock."""
 
     trainer: Trainer
     obs: Any
@@ -65,7 +65,7 @@ class Run:
     curve: list[dict[str, Any]] = field(default_factory=list)
 
     def train(self, seconds: float) -> None:
-        """Train for that much of this process's time."""
+        """Train for `seconds` of this process's CPU time."""
         start, learner, envs = time.process_time(), self.trainer.learner, self.trainer.envs
         while time.process_time() - start < seconds:
             out, action = learner.act(self.obs)
@@ -98,7 +98,7 @@ def start(preset: Preset, target: str, seed: int, steps: int) -> Run:
 
 
 def steps_in(study: Study, preset: Preset) -> dict[str, int]:
-    """How many steps each target makes in a run's time, by turns of a few."""
+    """The number of steps that each target takes in a run's time, from an interleaved timing."""
     runs = {target: start(preset, target, 0, 1500) for target in study.targets}
     for run in runs.values():
         run.train(1.0)
@@ -115,7 +115,7 @@ def steps_in(study: Study, preset: Preset) -> dict[str, int]:
 
 
 def train_seed(study: Study, preset: Preset, seed: int) -> list[dict[str, Any]]:
-    """Every target's run of a seed, by turns."""
+    """Train and evaluate every target on one seed, interleaved."""
     steps = steps_in(study, preset)
     runs = {target: start(preset, target, seed, steps[target]) for target in study.targets}
     for point in range(1, study.points + 1):
@@ -175,7 +175,7 @@ def draw(study: Study, done: dict[str, Any]) -> None:
             seconds, [np.mean([p["mean_segments"] for p in point]) for point in points], "o-", ms=3
         )
     left.set(xlabel="seconds of one core", ylabel="validation puzzles solved, own rule")
-    left.set_ylim(0.8, 1.002)  # below is the first minute, and hides the rest
+    left.set_ylim(0.8, 1.002)  # omits the first minute
     right.set(xlabel="seconds of one core", ylabel="segments, own rule")
     left.legend()
     figure.savefig(study.results.with_suffix(".png"), dpi=110)

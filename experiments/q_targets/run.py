@@ -1,4 +1,4 @@
-"""Train sudoku-4x4 under each Q target, then evaluate all on the same puzzles of held-out classes.
+"""Train sudoku-4x4 with each Q target, then evaluate all on the same puzzles of held-out classes.
 
     python experiments/q_targets/run.py                 # every target, one seed
     python experiments/q_targets/run.py --seeds 0 1 2   # more seeds
@@ -43,9 +43,9 @@ class Study:
     steps: int = 1500
     """Training steps of each run."""
     puzzles: int = 1000
-    """Test puzzles, of classes that no run has seen."""
+    """Test puzzles, of held-out classes."""
     results: Path = HERE / "results.json"
-    """File to write, and to go on from."""
+    """File to write, and to resume from."""
 
 
 def main(study: Study) -> None:
@@ -78,7 +78,7 @@ def with_target(preset: Preset, target: str) -> Preset:
 def train_and_judge(
     study: Study, base: Preset, compute: Compute, target: str, seed: int
 ) -> dict[str, Any]:
-    """One run, and what it does on the test puzzles at the limit and under its own rule."""
+    """Train one run and evaluate it on the test puzzles, at the limit and with its own rule."""
     preset = with_target(base, target)
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder) / "run")
@@ -108,7 +108,7 @@ def train_and_judge(
 
 
 def step_seconds(study: Study, base: Preset, compute: Compute) -> dict[str, dict[str, Any]]:
-    """Seconds of a training step under each target, in turns: five rounds of six steps."""
+    """Seconds of a training step with each target: the median of five interleaved rounds of eight steps."""
     with tempfile.TemporaryDirectory() as folder:
         steppers = {}
         for number, target in enumerate(study.targets):
@@ -146,7 +146,7 @@ def save(study: Study, done: dict[str, Any]) -> None:
 
 
 def show(done: dict[str, Any]) -> None:
-    """The table of the README, in Markdown; means over seeds."""
+    """Print the table of the README; means over seeds."""
     print("| target | step time | solved at the limit | by its own rule | mean segments | seeds |")
     print("| --- | --- | --- | --- | --- | --- |")
     for target in dict.fromkeys(run["q_target"] for run in done["runs"]):

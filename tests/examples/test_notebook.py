@@ -34,10 +34,10 @@ def own_backend(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def figures(text: str) -> dict[str, float]:
     found = re.search(r"return ([\d.]+), ([\d.]+) segments", text)
-    thought = re.search(r"thought: ([\d.]+) where hops is 0, ([\d.]+) where it is 1", text)
-    assert found and thought, text
+    by_hops = re.search(r"segments: ([\d.]+) where hops is 0, ([\d.]+) where it is 1", text)
+    assert found and by_hops, text
     names = ("return", "segments", "easy", "looked_up")
-    return dict(zip(names, map(float, found.groups() + thought.groups()), strict=True))
+    return dict(zip(names, map(float, found.groups() + by_hops.groups()), strict=True))
 
 
 def test_stored_without_outputs() -> None:
