@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
+import torch
 
 from hrm_rl.agents import Learner, LearnerConfig, make_learner
 from hrm_rl.agents.learning.update import Update
@@ -37,6 +38,15 @@ class Loop:
 
     def steps(self, count: int) -> list[Update]:
         return [self.step() for _ in range(count)]
+
+    def check_equals(self, other: Self) -> None:
+        """Check that weights, carries and observations of two runs are the same, bit for bit."""
+        assert self.learner.step == other.learner.step
+        assert self.learner.learning_rate == other.learner.learning_rate
+        states = [
+            (one.model.state_dict(), tuple(one.learner.carry), one.obs) for one in (self, other)
+        ]
+        torch.testing.assert_close(*states, rtol=0, atol=0)
 
     def take_up(self, other: Self) -> Self:
         """Go on from the other's state."""

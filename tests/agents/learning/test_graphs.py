@@ -43,19 +43,10 @@ def start(loop_kind, easy_source):
     return Game
 
 
-def assert_same_run(a: Any, b: Any, last: int | None = None) -> None:
+def assert_same_run(a: Any, b: Any, last: int = 0) -> None:
     """All that the (last) steps showed, and what they left behind."""
-    steps = slice(None) if last is None else slice(-last, None)
-    for step, (one, other) in enumerate(zip(a.seen[steps], b.seen[steps], strict=True)):
-        assert one.keys() == other.keys()
-        for name in one:
-            assert torch.equal(one[name], other[name]), (step, name)
-    for name, tensor in a.learner.model.state_dict().items():
-        assert torch.equal(tensor, b.learner.model.state_dict()[name]), name
-    for one, other in zip(a.learner.carry, b.learner.carry, strict=True):
-        assert torch.equal(one, other)
-    assert a.learner.step == b.learner.step
-    assert a.learner.learning_rate == b.learner.learning_rate
+    torch.testing.assert_close(a.seen[-last:], b.seen[-last:], rtol=0, atol=0)
+    a.check_equals(b)
 
 
 @pytest.fixture(params=["rerun", "tape"])
@@ -71,8 +62,7 @@ def model(hrm):
         model = hrm(**({"halt_exploration_prob": 0.5} | changes))
         torch.manual_seed(3)
         torch.nn.init.normal_(model.q_head.weight)
-        with torch.no_grad():
-            model.q_head.bias[:] = torch.tensor([-1.0, -1.0])
+        torch.nn.init.constant_(model.q_head.bias, -1.0)
         return model
 
     return make
@@ -147,11 +137,10 @@ def test_a_state_does_not_follow_the_static_memory(model, start) -> None:
     game = start(GraphedLearner(model(), 8, config(q_target="delayed"))).play(5)
     state = game.learner.state_dict()
     taken = [t.clone() for t in (*state["carry"], *state["target_memory"])]
-    game.play(2)
-    assert all(map(torch.equal, taken, (*state["carry"], *state["target_memory"])))
-    game.learner.load_state_dict(state)
-    game.play(5)
-    assert all(map(torch.equal, taken, (*state["carry"], *state["target_memory"])))
+    for steps in (2, 5):
+        game.play(steps)
+        assert all(map(torch.equal, taken, (*state["carry"], *state["target_memory"])))
+        game.learner.load_state_dict(state)
 
 
 @pytest.mark.parametrize("graphed_first", [True, False])
@@ -171,10 +160,8 @@ def test_checkpoints_go_from_one_learner_to_the_other(model, start, tape, graphe
 def test_a_segment_may_be_run_again_before_it_is_learned_from(model, start, recorder) -> None:
     """In the warm-up, at the recording and after it."""
     c = config()
-    plain, graphed = (
-        start(learner)
-        for learner in (Learner(model(), 8, c), GraphedLearner(model(), 8, c, recorder=recorder))
-    )
+    plain = start(Learner(model(), 8, c))
+    graphed = start(GraphedLearner(model(), 8, c, recorder=recorder))
     for game in (plain, graphed):
         for _ in range(6):
             kept = game.learner._generator.get_state()
@@ -229,8 +216,7 @@ def test_outputs_stay_in_their_place_and_inputs_are_copied(recorder) -> None:
 
 
 @pytest.mark.parametrize(
-    "inputs",
-    [{"y": torch.ones(2)}, {"x": torch.ones(1)}, {"x": torch.ones(2, dtype=torch.float64)}],
+    "inputs", [{"y": torch.ones(2)}, {"x": torch.ones(1)}, {"x": torch.ones(2).double()}]
 )
 def test_other_inputs_are_refused(recorder, inputs) -> None:
     """A row copied into many would go unnoticed."""
@@ -272,10 +258,7 @@ def test_a_replayed_agent_decides_as_the_plain_one(model, easy_source, recorder,
     plain = decisions(HRMAgent(model(), rule), easy_source, 18)
     agent = GraphedAgent(model(), rule, recorder=recorder)
     graphed = decisions(agent, easy_source, 18)
-    for step, (one, other) in enumerate(zip(plain, graphed, strict=True)):
-        assert one.keys() == other.keys()
-        for name in one:
-            assert torch.equal(one[name], other[name]), (step, name)
+    torch.testing.assert_close(graphed, plain, rtol=0, atol=0)
     assert sorted(agent._buckets) == [2, 4, 8]
     assert getattr(recorder, "replays", 6) == 18 - (WARM_UP_STEPS + 1) * 3
 
@@ -338,11 +321,9 @@ def test_on_a_gpu_replayed_steps_are_those_of_the_plain_learner(
         for kind in (Learner, GraphedLearner)
     )
     assert graphed.learner._learning.is_recorded
-    tolerance = 1e-4 if dtype == "float32" else 2e-2
+    tolerance = dict.fromkeys(("rtol", "atol"), 1e-4 if dtype == "float32" else 2e-2)
     for one, other in zip(plain.seen[:6], graphed.seen[:6], strict=True):
-        torch.testing.assert_close(
-            one["logits"].float(), other["logits"].float(), rtol=tolerance, atol=tolerance
-        )
+        torch.testing.assert_close(one["logits"], other["logits"], **tolerance)
 
 
 @pytest.mark.gpu

@@ -44,45 +44,23 @@ def test_halts_by_the_rule_that_it_trains_for(hrm, q_target, q_continue, wanted)
     assert halts(learner, [1.0, -1.0, 0.5], q_continue, [0, 0, 0]) == wanted
 
 
-def floors(hrm, exploration, steps, prob=0.3, rows=4000) -> torch.Tensor:
-    """The floor of each row at each of `steps` segments of an episode that never halts."""
-    model = hrm(halt_max_steps=5, halt_exploration_prob=prob)
-    learner = Learner(model, rows, LearnerConfig(exploration=exploration))
-    found = []
-    for segment in range(steps):
-        halting = learner.decide(
-            output(model, [9.0] * rows, [0.0] * rows), torch.full((rows,), segment)
-        )
-        floor = learner._floor
-        assert torch.equal(halting["halt"], segment + 1 >= floor)
-        found.append(floor.clone())
-    return torch.stack(found)
-
-
 @pytest.mark.parametrize("exploration", ["step", "episode"])
-def test_floor_is_drawn_with_its_probability_and_uniformly(hrm, exploration) -> None:
-    floor = floors(hrm, exploration, 1)[0]
-    counts = torch.bincount(floor, minlength=6).double() / len(floor)
-    wanted = torch.tensor([0.7, 0.0, 0.075, 0.075, 0.075, 0.075], dtype=torch.float64)
-    torch.testing.assert_close(counts, wanted, atol=0.02, rtol=0)
+def test_exploration_draws_a_floor(hrm, exploration) -> None:
+    """With its probability, uniformly in 2..5; later again, or only where an episode begins."""
+    rows, floors = 4000, []
+    model = hrm(halt_max_steps=5, halt_exploration_prob=0.4)
+    learner = Learner(model, rows, LearnerConfig(exploration=exploration))
+    out = output(model, [9.0] * rows, [0.0] * rows)
+    for segment in (torch.zeros(rows).long(), torch.tensor([0, 1]).repeat(rows // 2)):
+        halt = learner.decide(out, segment)["halt"]
+        assert torch.equal(halt, segment + 1 >= learner._floor)
+        floors.append(learner._floor.clone())
+    counts = torch.bincount(floors[0], minlength=6) / rows
+    torch.testing.assert_close(counts, torch.tensor([0.6, 0, *[0.1] * 4]), atol=0.02, rtol=0)
     assert counts[1] == 0
-
-
-def test_floor_of_a_step_is_drawn_again(hrm) -> None:
-    explores = floors(hrm, "step", 2, prob=0.5) > 0
-    assert (explores[0] & explores[1]).double().mean().item() == pytest.approx(0.25, abs=0.03)
-
-
-def test_episode_floor_is_redrawn_only_where_an_episode_begins(hrm) -> None:
-    model = hrm(halt_max_steps=5, halt_exploration_prob=1.0)
-    learner = Learner(model, 2000, LearnerConfig(exploration="episode"))
-    out = output(model, [9.0] * 2000, [0.0] * 2000)
-    learner.decide(out, torch.zeros(2000, dtype=torch.int64))
-    before = learner._floor.clone()
-    segment = torch.tensor([0, 1]).repeat(1000)
-    learner.decide(out, segment)
-    assert torch.equal(learner._floor[1::2], before[1::2])
-    assert not torch.equal(learner._floor[::2], before[::2])
+    begins, goes_on = ((floors[0] == floors[1])[of::2].float().mean() for of in (0, 1))
+    by_chance = pytest.approx(0.6**2 + 4 * 0.1**2, abs=0.03)
+    assert begins == by_chance and goes_on == (1 if exploration == "episode" else by_chance)
 
 
 def test_without_exploration_nothing_is_drawn(hrm) -> None:
@@ -163,20 +141,17 @@ def test_padded_row_teaches_only_that_halting_on_it_is_right(hrm) -> None:
     assert not m["ended"].any()  # no episode to count
 
 
-def test_learning_rate_follows_the_schedule(loop) -> None:
-    game = loop(lr=1e-2, warmup_steps=4)
+def test_learning_rates_follow_the_schedule(loop, hrm) -> None:
+    """Puzzle embeddings have their own rate, by which sign-SGD moves them from zero."""
+    game = loop(hrm(puzzle_emb_ndim=16), lr=1e-2, puzzle_emb_lr=0.4, warmup_steps=4)
     rates = []
     for _ in range(6):
         game.step()
         rates.append(game.learner.learning_rate)
+        if len(rates) == 1:
+            table = game.model.puzzle_emb.weights
+            torch.testing.assert_close(table.abs(), torch.full_like(table, 0.1))
     assert rates == pytest.approx([2.5e-3, 5e-3, 7.5e-3, 1e-2, 1e-2, 1e-2])
-
-
-def test_puzzle_embedding_has_its_own_rate_on_the_same_schedule(loop, hrm) -> None:
-    game = loop(hrm(puzzle_emb_ndim=16), puzzle_emb_lr=0.5, warmup_steps=5)
-    game.step()
-    table = game.model.puzzle_emb.weights
-    torch.testing.assert_close(table.abs(), torch.full_like(table, 0.1))
 
 
 # --- resuming -------------------------------------------------------------------------------------
@@ -195,13 +170,7 @@ def test_a_resume_is_bit_for_bit_the_run(loop, hrm, q_target, changes) -> None:
     whole.steps(7)
     first.steps(3)
     second.take_up(first).steps(4)
-
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(second.model.state_dict()[name], tensor), name
-    for a, b in zip(second.learner.carry, whole.learner.carry, strict=True):
-        assert torch.equal(a, b)
-    for name in ("inputs", "draft", "segment"):
-        assert torch.equal(second.obs[name], whole.obs[name]), name
+    second.check_equals(whole)
     assert second.learner.step == 7
 
 
@@ -219,6 +188,8 @@ def test_same_seed_same_run_and_another_seed_another(loop, hrm) -> None:
 
 
 # --- settings -------------------------------------------------------------------------------------
+
+Q_SETTINGS = {"q_target": "delayed", "exploration": "episode", "gamma": 0.9, "segment_cost": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -247,12 +218,7 @@ def test_same_seed_same_run_and_another_seed_another(loop, hrm) -> None:
         *(
             ({"halting_loss": loss, name: value}, f"^{name} .*halting_loss '{loss}'.*must be")
             for loss in ("act", "ponder")
-            for name, value in (
-                ("q_target", "delayed"),
-                ("exploration", "episode"),
-                ("gamma", 0.9),
-                ("segment_cost", 0.1),
-            )
+            for name, value in Q_SETTINGS.items()
         ),
     ],
 )
@@ -284,24 +250,12 @@ def test_rule_that_training_is_for(settings, rule) -> None:
 
 
 def test_defaults_are_the_references_sudoku_recipe() -> None:
-    settings = dataclasses.asdict(LearnerConfig())
-    wanted = {
-        "optimizer": "adam-atan2",
-        "lr": 1e-4,
-        "weight_decay": 1.0,
-        "betas": (0.9, 0.95),
-        "puzzle_emb_lr": 1e-4,
-        "puzzle_emb_weight_decay": 1.0,
-        "warmup_steps": 2000,
-        "lr_min_ratio": 1.0,
-        "token_loss": "stablemax",
-        "q_target": "full",
-        "gradient": "one-step",
-        "exploration": "step",
-        "gamma": 1.0,
-        "segment_cost": 0.0,
-    }
-    assert {name: settings[name] for name in wanted} == wanted
+    network = {"optimizer": "adam-atan2", "lr": 1e-4, "weight_decay": 1.0, "betas": (0.9, 0.95)}
+    table = {"puzzle_emb_lr": 1e-4, "puzzle_emb_weight_decay": 1.0}
+    schedule = {"warmup_steps": 2000, "lr_min_ratio": 1.0}
+    loss = {"token_loss": "stablemax", "gradient": "one-step", "q_target": "full"}
+    halting = {"exploration": "step", "gamma": 1.0, "segment_cost": 0.0}
+    assert LearnerConfig() == LearnerConfig(**network, **table, **schedule, **loss, **halting)
 
 
 def test_rows_reset_from_outside_start_on_a_fresh_carry(loop) -> None:
