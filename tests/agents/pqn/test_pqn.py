@@ -20,10 +20,9 @@ SHORT = PQNConfig(total_steps=1024, rollout=4, hidden=(8,))
 
 def rollout(steps: int, rows: int, seed: int) -> Rollout:
     rng = np.random.default_rng(seed)
-    over = torch.from_numpy(rng.random((steps, rows)) < 0.2)
-    cut = torch.from_numpy(rng.random((steps, rows)) < 0.2) & ~over
-    numbers = (torch.from_numpy(rng.normal(size=(steps, rows))).float() for _ in range(2))
-    reward, value = numbers
+    over, cut = torch.from_numpy(rng.random((2, steps, rows)) < 0.2)
+    reward, value = torch.from_numpy(rng.normal(size=(2, steps, rows))).float()
+    cut = cut & ~over
     return Rollout(torch.zeros(steps, rows, 1), over.long(), reward, over, value, cut)
 
 
@@ -65,8 +64,7 @@ def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator() 
     before = torch.random.get_rng_state()
     one, same, other = (train(envs, SHORT, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(before, torch.random.get_rng_state())
-    pairs = zip(one.parameters(), same.parameters(), strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
+    assert all(map(torch.equal, one.parameters(), same.parameters()))
     assert not torch.equal(next(one.parameters()), next(other.parameters()))
 
 
