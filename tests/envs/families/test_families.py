@@ -3,7 +3,6 @@
 import copy
 import pickle
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,10 +13,7 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode
-from gymnasium.wrappers import RecordEpisodeStatistics
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import hrm_rl  # noqa: F401 (registers)
 from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv
@@ -49,7 +45,6 @@ SMALL: dict[str, dict[str, Any]] = {
 ORDINARY = {"HRM/Halting-v0", "HRM/CueRecall-v0", "HRM/OneWayMaze-v0"}
 IDS = sorted(i for i in gym.registry if i.startswith("HRM/") and i not in ORDINARY)
 every_id = pytest.mark.parametrize("env_id", IDS)
-every_mode = pytest.mark.parametrize("mode", list(AutoresetMode))
 
 
 def options(env_id: str, **more: Any) -> dict[str, Any]:
@@ -68,32 +63,23 @@ def make_vec(env_id: str, num_envs: int, **more: Any) -> PuzzleVectorEnv:
     return envs
 
 
-def rows(values: dict[str, Any]) -> list[dict[str, Any]]:
-    arrays = to_numpy(values)
-    count = len(next(iter(arrays.values())))
-    return [{key: value[i] for key, value in arrays.items()} for i in range(count)]
-
-
 def test_all_families_are_registered() -> None:
     assert set(IDS) >= set(SMALL)
 
 
 @every_id
+@pytest.mark.parametrize("flat_action", [False, True])
 @pytest.mark.parametrize("render_mode", [None, "ansi", "rgb_array"])
-def test_gymnasiums_checker_has_no_complaint(env_id: str, render_mode: str | None) -> None:
-    env = make(env_id, render_mode=render_mode)
+def test_checkers_have_no_complaint(
+    env_id: str, render_mode: str | None, flat_action: bool
+) -> None:
+    env = make(env_id, render_mode=render_mode, flat_action=flat_action)
     assert env.metadata["render_modes"] == ["ansi", "rgb_array"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(env, skip_render_check=False)
-
-
-@every_id
-def test_sb3s_checker_has_no_complaint(env_id: str) -> None:
-    checker = pytest.importorskip("stable_baselines3.common.env_checker")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        checker.check_env(make(env_id, flat_action=True), warn=True)
+        if flat_action and render_mode is None:
+            sb3_check_env(env, warn=True)
 
 
 @every_id
@@ -140,91 +126,20 @@ def test_every_way_to_vectorise(env_id: str, mode: str) -> None:
 
 
 @every_id
-@every_mode
-def test_autoreset(env_id: str, mode: AutoresetMode) -> None:
-    """What becomes of two rows, of which the first halts at once and the second thinks on."""
-    envs = make_vec(env_id, 2, autoreset_mode=mode)
-    first, info = envs.reset(seed=0)
-    labels = info["labels"]
-    right = torch.where(labels == IGNORE_LABEL, first["inputs"], labels)
-    halt = torch.tensor([1, 0])
-    obs, reward, terminated, truncated, info = envs.step({"answer": right, "halt": halt})
-    assert reward.tolist() == [1.0, 0.0] and terminated.tolist() == [True, False]
-    assert not truncated.any() and info["correct"].all() and info["valid"].all()
-    assert info["_final_obs"].tolist() == [True, False]
-    assert (info["final_obs"]["draft"] == right).all()
-    at_once = mode is AutoresetMode.SAME_STEP
-    assert obs["segment"].tolist() == ([0, 1] if at_once else [1, 1])
-    obs, reward, terminated, *_ = envs.step({"answer": right, "halt": torch.tensor([0, 0])})
-    ended = mode is AutoresetMode.DISABLED
-    assert terminated.tolist() == [ended, False] and reward.tolist() == [0.0, 0.0]
-    assert (
-        obs["segment"].tolist()
-        == {
-            AutoresetMode.SAME_STEP: [1, 2],
-            AutoresetMode.NEXT_STEP: [0, 2],
-            AutoresetMode.DISABLED: [1, 2],
-        }[mode]
-    )
-    if ended:
-        obs, _ = envs.reset(options={"reset_mask": torch.tensor([True, False])})
-        assert obs["segment"].tolist() == [0, 2]
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_vector_is_its_singles(env_id: str, augment: bool, assert_singles: Any) -> None:
+    more = {"augment": augment, "segment_cost": 0.125, "checker": "valid"}
+    singles = [make(env_id, **more) for _ in range(3)]
+    rng = np.random.default_rng(0)
 
-
-@every_id
-@settings(max_examples=3, deadline=None)
-@given(seed=st.integers(0, 2**40), augment=st.booleans())
-def test_a_vector_is_its_singles(env_id: str, seed: int, augment: bool) -> None:
-    number, rng = 3, np.random.default_rng(seed)
-    envs = make_vec(env_id, number, augment=augment, segment_cost=0.125)
-    singles = [make(env_id, augment=augment, segment_cost=0.125) for _ in range(number)]
-    obs, info = envs.reset(seed=seed)
-    ours = [single.reset(seed=seed + i) for i, single in enumerate(singles)]
-    for _ in range(8):
-        for i, (row, single) in enumerate(zip(rows(obs), ours, strict=True)):
-            np.testing.assert_equal(row, single[0])
-            np.testing.assert_array_equal(info["labels"][i].numpy(), single[1]["labels"])
+    def act(obs: Any, info: Any) -> dict[str, np.ndarray]:
         labels = info["labels"].numpy()
         right = np.where(labels == IGNORE_LABEL, obs["inputs"].numpy(), labels)
-        answer = np.where(rng.random((number, 1)) < 0.5, right, obs["draft"].numpy())
-        halt = rng.integers(0, 2, number)
-        obs, reward, terminated, _, info = envs.step({"answer": answer, "halt": halt})
-        judged = rows({key: info[key] for key in ("correct", "valid", "segments", "forced")})
-        ours = []
-        for i, single in enumerate(singles):
-            outcome = single.step({"answer": answer[i], "halt": halt[i]})
-            assert (outcome[1], outcome[2]) == (float(reward[i]), bool(terminated[i]))
-            np.testing.assert_equal(judged[i], {key: outcome[4][key] for key in judged[i]})
-            ours.append(single.reset() if outcome[2] else (outcome[0], outcome[4]))
+        answer = np.where(rng.random((3, 1)) < 0.5, right, obs["draft"].numpy())
+        return {"answer": answer, "halt": rng.integers(0, 2, 3)}
 
-
-@every_id
-def test_episode_statistics_are_gymnasiums(env_id: str) -> None:
-    """info["episode"] of the vector environment, against RecordEpisodeStatistics on singles."""
-    envs = make_vec(env_id, 4, segment_cost=0.25)
-    singles = [RecordEpisodeStatistics(make(env_id, segment_cost=0.25)) for _ in range(4)]
-    obs, info = envs.reset(seed=1)
-    for i, single in enumerate(singles):
-        single.reset(seed=1 + i)
-    rng, ended = np.random.default_rng(0), 0
-    for _ in range(12):
-        labels = info["labels"].numpy()
-        right = np.where(labels == IGNORE_LABEL, obs["inputs"].numpy(), labels)
-        halt = rng.integers(0, 2, 4)
-        obs, _, terminated, _, info = envs.step({"answer": right, "halt": halt})
-        episode = info["episode"]
-        assert all(isinstance(value, torch.Tensor) for value in episode.values())
-        np.testing.assert_array_equal(info["_episode"].numpy(), terminated.numpy())
-        for i, single in enumerate(singles):
-            *_, single_info = single.step({"answer": right[i], "halt": halt[i]})
-            assert ("episode" in single_info) == bool(terminated[i])
-            if terminated[i]:
-                ended += 1
-                want = single_info["episode"]
-                assert float(episode["r"][i]) == pytest.approx(want["r"])
-                assert int(episode["l"][i]) == want["l"] and episode["t"][i] >= 0
-                single.reset()
-    assert ended > 10
+    ends, seen = assert_singles(make_vec(env_id, 3, **more), singles, act, seed=1 << 40, steps=8)
+    assert ends > 5 and len(seen) == 2
 
 
 @every_id
@@ -243,18 +158,6 @@ def test_random_steps_stay_in_the_spaces(env_id: str, steps: int) -> None:
 
 
 @every_id
-def test_a_single_takes_random_steps(env_id: str) -> None:
-    env = make(env_id, render_mode="ansi")
-    env.action_space.seed(0)
-    obs, _ = env.reset(seed=0)
-    for _ in range(60):
-        assert obs in env.observation_space and isinstance(env.render(), str)
-        obs, _, terminated, _, _ = env.step(env.action_space.sample())
-        if terminated:
-            obs, _ = env.reset()
-
-
-@every_id
 def test_a_step_reads_no_value(env_id: str) -> None:
     """On the meta device tensors have shapes and no values: waiting for one raises."""
     envs = make_vec(env_id, 4, device="meta", checker="valid")
@@ -265,18 +168,13 @@ def test_a_step_reads_no_value(env_id: str) -> None:
     assert reward.is_meta and info["valid"].is_meta
 
 
-@pytest.fixture(scope="module")
-def near_answers() -> Callable[..., np.ndarray]:
+def near_answers(puzzles: Any, tokens: int) -> np.ndarray:
     """Answers of which some are right and some have a few random tokens."""
-
-    def make_answers(puzzles: Any, tokens: int) -> np.ndarray:
-        rng = np.random.default_rng(0)
-        answers = np.where(puzzles.labels == IGNORE_LABEL, puzzles.inputs, puzzles.labels)
-        share = rng.choice([0.0, 0.02, 0.5], (len(puzzles), 1))
-        noise = rng.integers(0, tokens, answers.shape)
-        return np.where(rng.random(answers.shape) < share, noise, answers)
-
-    return make_answers
+    rng = np.random.default_rng(0)
+    answers = np.where(puzzles.labels == IGNORE_LABEL, puzzles.inputs, puzzles.labels)
+    share = rng.choice([0.0, 0.02, 0.5], (len(puzzles), 1))
+    noise = rng.integers(0, tokens, answers.shape)
+    return np.where(rng.random(answers.shape) < share, noise, answers)
 
 
 @pytest.mark.parametrize(
@@ -292,9 +190,7 @@ def near_answers() -> Callable[..., np.ndarray]:
     ],
     ids=lambda family: family.name,
 )
-def test_the_validator_agrees_with_the_family(
-    family: Family, near_answers: Callable[..., np.ndarray]
-) -> None:
+def test_the_validator_agrees_with_the_family(family: Family) -> None:
     puzzles = family.generate(300, seed=1)
     answers = near_answers(puzzles, family.vocab_size)
     want = family.is_valid(puzzles.inputs, answers)
