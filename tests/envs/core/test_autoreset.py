@@ -42,96 +42,53 @@ def test_info_has_the_same_keys_and_shapes_every_step(mode: str, source: Any, pl
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_finals_and_episode_tell_what_ended(mode: str, source: Any, play: Any) -> None:
-    """Against counts kept by hand, from what went in."""
+def test_every_step_against_counts_kept_by_hand(mode: str, source: Any, play: Any) -> None:
+    """Ended rows: a new puzzle at once; one at the next step, whose action is ignored; or frozen."""
     envs = PuzzleVectorEnv(ROWS, source, halt_max_steps=4, segment_cost=0.0625, autoreset_mode=mode)
     obs, info = envs.reset(seed=3)
     length, returned = torch.zeros(ROWS, dtype=torch.int64), torch.zeros(ROWS)
-    ended_before, rng, ends = torch.zeros(ROWS, dtype=torch.bool), np.random.default_rng(2), 0
+    waiting, rng, ends = torch.zeros(ROWS, dtype=torch.bool), np.random.default_rng(2), 0
     for _ in range(25):
         before_obs, before = obs, info
         action = play(rng, info["labels"])
-        obs, reward, terminated, _, info = envs.step(action)
-        running = ~ended_before
-        length += running
+        obs, reward, terminated, truncated, info = envs.step(action)
+        length += ~waiting
+        over = ~waiting & (action["halt"] | (length >= 4))
+        right = (action["answer"] == before["labels"]).all(-1)
+        assert torch.equal(reward, torch.where(waiting, 0.0, (over & right).float() - 0.0625))
         returned += reward
-        over = running & (action["halt"] | (length >= 4))
-        assert torch.equal(terminated & running, over)
+        assert torch.equal(terminated, over | waiting if mode == "Disabled" else over)
+        assert torch.equal(info["forced"], over & ~action["halt"]) and not truncated.any()
         for key in ("_episode", "_final_obs", "_final_info"):
             assert torch.equal(info[key], over)
-        assert all(torch.equal(v, over) for k, v in info["final_info"].items() if k[0] == "_")
-        episode, final = info["episode"], info["final_info"]
+        final = info["final_info"]
+        assert all(torch.equal(v, over) for k, v in final.items() if k[0] == "_")
+        episode = info["episode"]
         assert torch.equal(episode["l"][over], length[over])
         assert torch.equal(episode["r"][over], returned[over])
         assert (episode["t"] >= 0).all() and (episode["t"] < 60).all()
-        assert torch.equal(info["final_obs"]["draft"][over], action["answer"][over].int())
-        assert torch.equal(info["final_obs"]["segment"][over], length[over])
-        assert torch.equal(info["final_obs"]["inputs"][over], before_obs["inputs"][over])
+        draft = torch.where(waiting[:, None], before_obs["draft"], action["answer"].int())
+        assert torch.equal(info["final_obs"]["draft"], draft)
+        assert torch.equal(info["final_obs"]["segment"], length)
+        assert torch.equal(info["final_obs"]["inputs"], before_obs["inputs"])
         for key in ("labels", "puzzle_key", "rating"):
-            assert torch.equal(final[key][over], before[key][over])
+            assert torch.equal(final[key], before[key])
         for key in ("correct", "valid", "cell_accuracy", "segments", "forced"):
-            assert torch.equal(final[key][over], info[key][over])
-        assert torch.equal(final["segments"][over], length[over])
-        # Which rows start afresh with the next step.
-        fresh = {"SameStep": over, "NextStep": ended_before, "Disabled": ended_before & False}[mode]
-        assert torch.equal(obs["segment"] == 0, fresh)
-        if mode == "Disabled":
-            ended_before = ended_before | over
-            if ended_before.all():
-                obs, info = envs.reset()
-                ended_before, fresh = ended_before & False, ~fresh
-        elif mode == "NextStep":
-            ended_before = over
-        length[fresh], returned[fresh] = 0, 0.0
+            assert torch.equal(final[key], info[key])
+        assert torch.equal(final["segments"], length)
+        # Which rows have a new puzzle now, and which one waits for it.
+        fresh = {"SameStep": over, "NextStep": waiting, "Disabled": over & False}[mode]
+        waiting = {"SameStep": over & False, "NextStep": over, "Disabled": over | waiting}[mode]
+        assert (info["puzzle_key"] != before["puzzle_key"]).equal(fresh)
+        assert torch.equal(obs["draft"], torch.where(fresh[:, None], obs["inputs"], draft))
+        assert torch.equal(obs["segment"], torch.where(fresh, 0, length))
+        assert torch.equal(obs["inputs"][~fresh], before_obs["inputs"][~fresh])
+        if waiting.all() and mode == "Disabled":
+            obs, info = envs.reset()
+            waiting, fresh = ~fresh & False, ~fresh
+        length, returned = torch.where(fresh, 0, length), torch.where(fresh, 0.0, returned)
         ends += int(over.sum())
     assert ends > 15
-
-
-def test_same_step_gives_the_new_puzzle_at_once(source: Any) -> None:
-    envs = PuzzleVectorEnv(ROWS, source)
-    old, old_info = envs.reset(seed=0)
-    obs, _, terminated, _, info = envs.step(answers(3, [1, 0, 1, 0, 0, 0]))
-    where = torch.tensor([1, 0, 1, 0, 0, 0]).bool()
-    assert torch.equal(terminated, where)
-    assert torch.equal(obs["draft"][where], obs["inputs"][where])
-    assert (obs["segment"] == (~where).long()).all()
-    assert (info["puzzle_key"] != old_info["puzzle_key"]).equal(where)
-    assert torch.equal(obs["inputs"][~where], old["inputs"][~where])
-    assert (obs["draft"][~where] == 3).all()
-
-
-def test_next_step_ignores_the_action_after_the_end(source: Any) -> None:
-    envs = PuzzleVectorEnv(ROWS, source, segment_cost=0.5, autoreset_mode="NextStep")
-    _, old = envs.reset(seed=0)
-    first = torch.tensor([1, 0, 1, 0, 0, 0]).bool()
-    obs, reward, terminated, _, info = envs.step(
-        {"answer": old["labels"], "halt": first}
-    )  # right, on all rows
-    assert torch.equal(reward, torch.where(first, 0.5, -0.5))
-    assert torch.equal(obs["draft"], old["labels"]) and torch.equal(terminated, first)
-    assert torch.equal(info["puzzle_key"], old["puzzle_key"])
-    obs, reward, terminated, _, info = envs.step(answers(4, [1] * ROWS))
-    assert torch.equal(reward, torch.where(first, 0.0, -0.5))
-    assert torch.equal(terminated, ~first)
-    assert torch.equal(obs["draft"][first], obs["inputs"][first])
-    assert (info["puzzle_key"] != old["puzzle_key"]).equal(first)
-    assert torch.equal(info["_episode"], ~first)
-
-
-def test_disabled_freezes_ended_rows(source: Any) -> None:
-    envs = PuzzleVectorEnv(ROWS, source, segment_cost=0.5, autoreset_mode="Disabled")
-    old, _ = envs.reset(seed=0)
-    frozen = torch.tensor([1, 0, 1, 0, 0, 0]).bool()
-    envs.step(answers(3, frozen.int().tolist()))
-    for value in (4, 5):
-        obs, reward, terminated, truncated, info = envs.step(answers(value))
-        assert torch.equal(reward, torch.where(frozen, 0.0, -0.5))
-        assert torch.equal(terminated, frozen) and not truncated.any()
-        assert (obs["draft"] == torch.where(frozen, 3, value)[:, None]).all()
-        assert torch.equal(obs["inputs"], old["inputs"])
-        assert not info["_episode"].any() and not info["forced"].any()
-    assert obs["segment"].tolist() == [1, 3, 1, 3, 3, 3]
-    assert torch.equal(info["episode"]["r"], torch.where(frozen, -0.5, -1.5))
 
 
 @pytest.mark.parametrize("as_numpy", [False, True])
@@ -173,18 +130,17 @@ def test_a_bad_reset_mask_is_refused(source: Any, mask: torch.Tensor) -> None:
         envs.reset(options={"reset_mask": mask})
 
 
-def test_the_first_reset_takes_no_mask(source: Any) -> None:
+def test_before_the_first_reset_nothing_else_works(source: Any) -> None:
     envs = PuzzleVectorEnv(ROWS, source)
-    with pytest.raises(RuntimeError, match="first reset"):
-        envs.reset(options={"reset_mask": torch.ones(ROWS).bool()})
-
-
-def test_step_and_current_need_a_reset_first(source: Any) -> None:
-    envs = PuzzleVectorEnv(ROWS, source)
-    with pytest.raises(RuntimeError, match="reset"):
-        envs.step(answers(2))
-    with pytest.raises(RuntimeError, match="reset"):
-        envs.current()
+    for use in (
+        lambda: envs.step(answers(2)),
+        envs.current,
+        envs.state_dict,
+        lambda: envs.take_rows(torch.arange(1)),
+        lambda: envs.reset(options={"reset_mask": torch.ones(ROWS).bool()}),
+    ):
+        with pytest.raises(RuntimeError, match="reset"):
+            use()
 
 
 def test_current_repeats_the_last_observation(source: Any) -> None:

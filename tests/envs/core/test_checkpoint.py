@@ -72,8 +72,3 @@ def test_a_state_of_other_rows_is_refused(source: Any) -> None:
     envs.reset(seed=0)
     with pytest.raises(ValueError, match=r"\(5, 16\); these environments have \(4, 16\)"):
         PuzzleVectorEnv(4, source).load_state_dict(envs.state_dict())
-
-
-def test_no_state_before_the_first_reset(source: Any) -> None:
-    with pytest.raises(RuntimeError, match="no state before its first reset"):
-        make(source).state_dict()

@@ -1,56 +1,33 @@
-"""The single environment: Gymnasium's and SB3's checkers, rendering, and its NumPy face."""
+"""The single environment: its NumPy face, its drawings as text and as pixels."""
 
-import warnings
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
+import torch
 
 from hrm_rl.envs import PuzzleEnv
 from hrm_rl.puzzles import sudoku
 
-
-def make(**options: Any) -> gym.Env:
-    return gym.make("HRM/Sudoku-v0", **{"size": 4, "pool_size": 20} | options)
-
-
-@pytest.mark.parametrize("render_mode", [None, "ansi"])
-@pytest.mark.parametrize("flat_action", [False, True])
-@pytest.mark.parametrize("size", [4, 6, 9])
-def test_gymnasiums_checker_has_no_complaint(
-    size: int, flat_action: bool, render_mode: str | None
-) -> None:
-    env = make(size=size, flat_action=flat_action, render_mode=render_mode)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(env.unwrapped, skip_render_check=False)
+PUZZLE = {"labels", "rating", "puzzle_key"}
+JUDGED = {"correct", "valid", "cell_accuracy", "segments", "first_correct_segment", "forced"}
 
 
-def test_sb3s_checker_has_no_complaint() -> None:
-    checker = pytest.importorskip("stable_baselines3.common.env_checker")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        checker.check_env(make(flat_action=True).unwrapped, warn=True)
+def make(**options: Any) -> Any:
+    return gym.make("HRM/Sudoku-v0", **{"size": 4, "pool_size": 20} | options).unwrapped
 
 
-def test_observations_lie_in_the_space_to_the_end() -> None:
-    env = make(halt_max_steps=3)
-    obs, _ = env.reset(seed=0)
-    env.action_space.seed(0)
-    terminated = False
-    while not terminated:
-        assert obs in env.observation_space
-        obs, _, terminated, _, _ = env.step(env.action_space.sample() | {"halt": 0})
-    assert obs in env.observation_space and obs["segment"] == 3
-
-
-def test_plain_python_types_in_the_outcome() -> None:
-    env = make().unwrapped
-    env.reset(seed=0)
-    outcome = env.step(env.action_space.sample())
-    assert [type(value) for value in outcome[1:4]] == [float, bool, bool]
+def test_outcomes_are_plain_python_and_have_no_batch_entries() -> None:
+    env = make()
+    _, info = env.reset(seed=0)
+    assert set(info) == PUZZLE and env.render() is None
+    _, *outcome, info = env.step(env.action_space.sample())
+    assert [type(value) for value in outcome] == [float, bool, bool]
+    assert set(info) == PUZZLE | JUDGED | {"is_success"}
+    assert all(np.ndim(info[key]) == 0 for key in JUDGED)
 
 
 def test_returned_arrays_are_the_callers_own() -> None:
@@ -67,34 +44,25 @@ def test_returned_arrays_are_the_callers_own() -> None:
     np.testing.assert_array_equal(after["draft"], labels)
 
 
-def test_info_of_a_single_has_no_batch_entries() -> None:
-    env = make()
+@pytest.mark.parametrize("checker", ["exact", "valid"])
+def test_success_is_what_the_checker_pays_for(checker: str) -> None:
+    env = make(checker=checker)
     _, info = env.reset(seed=0)
-    assert set(info) == {"labels", "rating", "puzzle_key"}
-    info = env.step(env.action_space.sample())[-1]
-    judged = {"correct", "valid", "cell_accuracy", "segments", "first_correct_segment", "forced"}
-    judged |= {"is_success"}
-    assert set(info) == {"labels", "rating", "puzzle_key"} | judged
-    assert all(np.ndim(info[key]) == 0 for key in judged)
-
-
-def test_success_is_what_the_checker_pays_for() -> None:
-    for checker in ("exact", "valid"):
-        env = make(checker=checker)
-        _, info = env.reset(seed=0)
-        right = {"answer": info["labels"].astype(np.int64), "halt": 1}
-        for action, success in ((right, True), ({**right, "answer": right["answer"] * 0}, False)):
-            env.reset(seed=0)
-            reward, *_, info = env.step(action)[1:]
-            assert info["is_success"] is success and reward == success
+    right = info["labels"].astype(np.int64)
+    for answer, success in ((right, True), (right * 0, False)):
+        env.reset(seed=0)
+        _, reward, *_, info = env.step({"answer": answer, "halt": 1})
+        assert info["is_success"] is success and reward == success
 
 
 def test_unseeded_starts_differ() -> None:
-    keys = {int(make().reset()[1]["puzzle_key"]) for _ in range(4)}
-    assert len(keys) == 4
+    assert len({int(make().reset()[1]["puzzle_key"]) for _ in range(4)}) == 4
 
 
-def test_ansi_shows_the_board_and_how_far_thinking_has_come() -> None:
+# --- drawings -------------------------------------------------------------------------------------
+
+
+def test_text_shows_the_board_and_how_far_thinking_has_come(source: Any) -> None:
     env = make(render_mode="ansi", halt_max_steps=5)
     obs, info = env.reset(seed=0)
     blanks = int((obs["inputs"] == sudoku.BLANK).sum())
@@ -107,26 +75,59 @@ def test_ansi_shows_the_board_and_how_far_thinking_has_come() -> None:
     second = env.render()
     assert sudoku.draw(obs["inputs"], 4, draft=draft, labels=info["labels"]) in second
     assert "segment 1 of 5, 3 cells to go" in second
+    bare = PuzzleEnv(source, render_mode="ansi")  # without a drawer: the tokens
+    assert " ".join(map(str, bare.reset(seed=0)[0]["draft"])) in bare.render()  # type: ignore[operator]
 
 
-def test_no_render_mode_renders_nothing() -> None:
-    env = make().unwrapped
+def test_render_modes_are_those_that_there_are(source: Any) -> None:
+    for mode in ("human", "rgb_array"):
+        with pytest.raises(ValueError, match=rf"\['ansi'\], got '{mode}'"):
+            PuzzleEnv(source, render_mode=mode)
+    # An environment with a picture leaves the class, and so all others, as they were.
+    PuzzleEnv(source, picture=partial(sudoku.picture, size=4), render_mode="rgb_array")
+    assert PuzzleEnv(source).metadata["render_modes"] == ["ansi"]
+
+
+def pixels(seed: int = 0) -> tuple[Any, Any, Any]:
+    env = make(render_mode="rgb_array", halt_max_steps=3)
+    return env, *env.reset(seed=seed)
+
+
+def test_frames_are_of_one_shape_and_the_callers_own() -> None:
+    env, *_ = pixels()
+    frames = [env.render()]
+    for number in range(3):
+        env.show_q(number - 1.0, 1.0)
+        env.step({"answer": np.full(16, 3), "halt": 0})
+        frames.append(env.render())
+    assert {(f.shape, f.dtype) for f in frames} == {(frames[0].shape, np.dtype("uint8"))}
+    assert all((a != b).any() for a, b in pairwise(frames))
+    want = frames[-1].copy()
+    frames[-1][:] = 0
+    np.testing.assert_array_equal(env.render(), want)
+
+
+def test_the_picture_is_that_of_the_puzzle() -> None:
+    env, obs, info = pixels(seed=1)
+    nothing = (np.nan, np.nan)
+    want = sudoku.picture(obs["inputs"], 4, caption="segment 0 of 3", q=nothing)
+    np.testing.assert_array_equal(env.render(), want)
+    answer = np.full(16, 2)
+    env.step({"answer": answer, "halt": 0})
+    want = sudoku.picture(
+        obs["inputs"], 4, draft=answer, labels=info["labels"], caption="segment 1 of 3", q=nothing
+    )
+    np.testing.assert_array_equal(env.render(), want)
+
+
+def test_q_values_last_until_the_next_or_a_reset() -> None:
+    env, obs, _ = pixels()
+    unknown = env.render()
+    env.show_q(torch.tensor([2.0]), np.float32(-1))
+    known = env.render()
+    want = sudoku.picture(obs["inputs"], 4, caption="segment 0 of 3", q=(2.0, -1.0))
+    np.testing.assert_array_equal(known, want)
+    env.step({"answer": np.full(16, 3), "halt": 0})
+    np.testing.assert_array_equal(env.render()[-40:], known[-40:])
     env.reset(seed=0)
-    assert env.render() is None
-
-
-def test_without_a_drawer_the_tokens_are_shown(source: Any) -> None:
-    env = PuzzleEnv(source, render_mode="ansi")
-    obs, _ = env.reset(seed=0)
-    assert " ".join(map(str, obs["draft"])) in env.render()
-
-
-def test_an_unknown_render_mode_is_refused(source: Any) -> None:
-    with pytest.raises(ValueError, match=r"\['ansi'\], got 'human'"):
-        PuzzleEnv(source, render_mode="human")
-
-
-@pytest.mark.parametrize("size", [5, "9"])
-def test_an_unknown_size_is_refused(size: Any) -> None:
-    with pytest.raises(ValueError, match="4, 6, 9"):
-        make(size=size)
+    np.testing.assert_array_equal(env.render(), unknown)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.core.vector import to_numpy
@@ -60,23 +61,14 @@ def registered() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("render_mode", [None, "ansi", "rgb_array"])
-def test_gymnasiums_checker_has_no_complaint(render_mode: str | None, registered: str) -> None:
-    env = gym.make(registered, size=10, render_mode=render_mode, halt_max_steps=3).unwrapped
+def test_checkers_have_no_complaint(render_mode: str | None, registered: str) -> None:
+    options: Any = {"size": 10, "render_mode": render_mode, "halt_max_steps": 3}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(env, skip_render_check=False)
-
-
-def test_an_id_of_ones_own_makes_vectors_too(registered: str) -> None:
+        check_env(gym.make(registered, **options).unwrapped, skip_render_check=False)
+        sb3_check_env(make_env("n_queens", flat_action=True, **options), warn=True)
     envs = gym.make_vec(registered, num_envs=3, size=10)
     assert isinstance(envs, PuzzleVectorEnv) and envs.reset(seed=0)[0]["inputs"].shape == (3, 25)
-
-
-def test_sb3s_checker_has_no_complaint() -> None:
-    checker = pytest.importorskip("stable_baselines3.common.env_checker")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        checker.check_env(make_env("n_queens", size=10, flat_action=True), warn=True)
 
 
 @pytest.mark.parametrize(("kind", "paid"), [("exact", 0.0), ("valid", 1.0)])
@@ -111,29 +103,18 @@ def test_the_host_is_asked_of_rows_that_end_with_another_answer(asked: list[int]
     assert info["final_info"]["valid"].tolist()[:3] == [True, True, False]
 
 
-def test_row_i_is_a_single_seeded_with_seed_plus_i(play: Any) -> None:
+def test_row_i_is_a_single_seeded_with_seed_plus_i(play: Any, assert_singles: Any) -> None:
     settings = EMPTY | {"checker": "valid", "halt_max_steps": 3}
-    envs, singles = make_vector_env(4, **settings), [make_env(**settings) for _ in range(4)]
-    obs, info = envs.reset(seed=7)
-    ones = [single.reset(seed=7 + i) for i, single in enumerate(singles)]
-    rng, judged = np.random.default_rng(0), set()
-    for _ in range(20):
-        for i, (one_obs, one_info) in enumerate(ones):
-            np.testing.assert_array_equal(one_obs["inputs"], obs["inputs"][i].numpy())
-            np.testing.assert_array_equal(one_info["labels"], info["labels"][i].numpy())
+    rng = np.random.default_rng(0)
+
+    def act(obs: Any, info: Any) -> dict[str, np.ndarray]:
         action = play(rng, info["labels"])
         turn = torch.from_numpy(rng.random(4) < 0.5)
         action["answer"] = torch.where(turn[:, None], info["labels"].flip(1), action["answer"])
-        obs, reward, terminated, _, info = envs.step(action)
-        table, ones = to_numpy(info), []
-        for i, single in enumerate(singles):
-            own = {key: value[i] for key, value in to_numpy(action).items()}
-            one_obs, one_reward, one_terminated, _, one_info = single.step(own)
-            for name in ("correct", "valid", "forced", "segments"):
-                assert one_info[name] == table[name][i]
-            assert (one_reward, one_terminated) == (float(reward[i]), bool(terminated[i]))
-            judged.add((bool(one_info["correct"]), bool(one_info["valid"])))
-            ones.append(single.reset() if one_terminated else (one_obs, one_info))
+        return to_numpy(action)
+
+    singles = [make_env(**settings) for _ in range(4)]
+    _, judged = assert_singles(make_vector_env(4, **settings), singles, act, seed=7, steps=20)
     assert judged == {(True, True), (False, True), (False, False)}
 
 
