@@ -1,4 +1,4 @@
-"""Observations for tools that accept no Tuples, strings or nesting, such as Stable-Baselines3."""
+"""PlainObservation: observations for tools without Tuples, strings or nesting, such as Stable-Baselines3."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ Convert = Callable[[Any], Any]
 
 
 class PlainObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """Make an observation one array, or one flat Dict of arrays, without strings.
+    """Convert observations to one array, or one flat Dict of arrays, without strings.
 
     - Nested Dicts and Tuples become one Dict; a part is named by its path: "camera/front", "0".
     - A string becomes a uint8 Box of its UTF-8 bytes, each plus 1, padded with zeros.
@@ -128,7 +128,7 @@ def is_text(space: spaces.Space) -> bool:
 
 
 def text_length(space: spaces.Space) -> int:
-    """Bytes to read of a space's strings: their greatest length if the space declares one, else 128."""
+    """Number of bytes to read of a space's strings: their declared maximum, else 128."""
     if isinstance(space, spaces.Text):
         widest = max((_byte_count(letter) for letter in space.character_set), default=1)
         return int(space.max_length) * widest

@@ -1,8 +1,7 @@
 """Wrappers that bring thinking to any environment of Discrete actions: as one more action, or until a
 halting rule stops it.
 
-While the agent thinks the world stands still: the inner environment, and any TimeLimit in it, sees real
-steps only.
+A thought does not step the inner environment, so a TimeLimit in it counts only real steps.
 """
 
 import copy
@@ -55,7 +54,7 @@ class Reasoner(Protocol):
     def latent_size(self) -> int: ...  # D
 
     def think(self, observation: Any, carry: Any = None) -> Thought:
-        """Run one segment on one observation, unbatched; the first segment if there is no carry."""
+        """Run one segment on one observation, unbatched; the first segment if `carry` is None."""
         ...
 
 
@@ -107,11 +106,11 @@ class _Thinking(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.RecordCons
 class ThinkingWrapper(_Thinking):
     """Add one action, "think", after the environment's actions.
 
-    To think costs `segment_cost` and changes nothing else: the same observation comes back, with one more
-    thought counted. The thinking is done by
+    A thought costs `segment_cost` and returns the same observation, with `segment` increased. The thinking is
+    done by
 
-    - the policy itself (no `reasoner`), which runs as many segments as `segment` says, or carries its
-      state from step to step;
+    - the policy itself (without `reasoner`), which runs `segment + 1` segments, or carries its state from
+      step to step;
     - a `reasoner`: each thought is one of its segments, and the observation shows the latest latent.
 
     - Observation: a Dict of the environment's observation (its keys if it is a Dict, else `observation`);

@@ -1,4 +1,4 @@
-"""Gymnasium's NumPy vector environments with tensors in and out, like the vector environments here."""
+"""ToTorch: Gymnasium's NumPy vector environments with tensors in and out."""
 
 import time
 from collections.abc import Callable
@@ -125,7 +125,7 @@ class ToTorch(VectorWrapper):
 
 
 def to_tensors(space: spaces.Space, obs: Any, device: torch.device | str = "cpu") -> Any:
-    """A batch of observations as tensors, nested like the space.
+    """Convert a batch of observations to tensors, nested like the space.
 
     Args:
         space: of one observation.
@@ -154,7 +154,7 @@ def _to_tensor(space: spaces.Space, obs: Any, device: torch.device | str) -> Ten
 
 
 def to_actions(space: spaces.Space, actions: Any) -> Any:
-    """Tensors, or whatever NumPy accepts, as actions of a batched space.
+    """Convert tensors or array-likes to actions of a batched space.
 
     Raises:
         ValueError: the actions are of another shape, or not nested like the space.

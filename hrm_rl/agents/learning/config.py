@@ -1,4 +1,4 @@
-"""LearnerConfig: how an HRM learns."""
+"""LearnerConfig: the settings of training an HRM."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ RENAMED_SETTINGS = {"halting": "halting_loss"}
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """How an HRM learns; the defaults are the reference's Sudoku recipe.
+    """Settings of training an HRM; the defaults are the reference's Sudoku recipe.
 
-    Raises ValueError, naming the field, where a value is not one of those accepted.
+    Raises ValueError, naming the field, for a value out of range.
     """
 
     optimizer: OptimizerName = "adam-atan2"

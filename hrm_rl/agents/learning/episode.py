@@ -1,11 +1,10 @@
-"""The learner of jointly trained halting: one update an episode, from the losses of all its segments.
+"""EpisodeLearner: jointly trained halting, with one update per episode.
 
-A segment's share of the loss depends on the segments before and after it, so nothing can be learned before
-the episode ends. The weights do not change until then, and no gradient crosses segments. So an episode is
-first played without gradient, which gives every token loss L_t and halt logit; the loss of the episode gives
-its derivatives by each of them; then every segment is run again and differentiated with these derivatives as
-coefficients. That is the gradient of the whole loss, at the memory of one segment, for one more segment a
-step: as much as the paper's bootstrap target costs.
+A segment's share of the loss depends on all segments of the episode. An episode first runs without gradient,
+which gives every token loss L_t and halt logit. The episode's loss is differentiated by each of them; then
+every segment runs again and is differentiated with these derivatives as coefficients. The weights are
+constant meanwhile and no gradient crosses segments, so this is the exact gradient, at the memory of one
+segment and the cost of one more segment per step, as with the paper's bootstrap target.
 """
 
 from typing import Any
@@ -22,7 +21,7 @@ from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 
 class EpisodeLearner(Learner):
-    """`Learner` for halting losses of whole episodes (`act`, `ponder`); the loop around it is the same.
+    """`Learner` for halting losses of whole episodes (`act`, `ponder`), with the same training loop.
 
     No row halts before the model's `halt_max_steps`, so all rows begin and end together. A step is still one
     segment of every row; the weights change at every `halt_max_steps`-th step.
@@ -49,7 +48,7 @@ class EpisodeLearner(Learner):
         return super().act(obs)
 
     def _update(self, segment: JudgedSegment) -> Update:
-        """Keep the segment's losses; after an episode's last segment, one update from all of them.
+        """Store the segment's losses; after an episode's last segment, update from all of them.
 
         `token_loss` is this segment's. `loss`, `halting_loss` (the price) and `expected_segments` are of the
         last whole episode, 0 before the first; the Q losses are always 0.
@@ -74,7 +73,7 @@ class EpisodeLearner(Learner):
         return Update(losses, Rows.of(out, ended & labelled, judged, no_target))
 
     def _learn_episode(self, obs: dict[str, Tensor], labels: Tensor, labelled: Tensor) -> None:
-        # The one host synchronisation, once an episode.
+        # The only host synchronisation, once per episode.
         if not self._in_step:
             raise ValueError(
                 f"halting_loss {self.config.halting_loss!r} learns from whole episodes: all rows must "
@@ -85,11 +84,11 @@ class EpisodeLearner(Learner):
         self.apply_gradients()
 
     def _backward(self, obs: dict[str, Tensor], labels: Tensor, labelled: Tensor) -> Tensor:
-        """Gradients of the episode's loss; returns the means over rows of loss, price and segments."""
+        """Compute the gradients of the episode's loss; return mean loss, price and segments over rows."""
         q_halt = torch.stack(self._q_halt).requires_grad_()  # [M, B]
         losses = torch.stack(self._losses).requires_grad_()
         episode = self.stopping(losses, q_halt)
-        # A row without labels teaches nothing.
+        # Rows without labels do not contribute.
         loss = (episode.loss * labelled).sum() / len(labels)
         by_loss, by_q_halt = torch.autograd.grad(loss, (losses, q_halt))
         carry = self.model.initial_carry(len(labels))
@@ -101,7 +100,7 @@ class EpisodeLearner(Learner):
             (a * ce + b * again.q_halt).sum().backward()
             carry = again.carry
         if self.model.puzzle_emb is not None:
-            # One row an id, since its optimizer compares every row with every other.
+            # One row per id: its optimizer compares all pairs of rows.
             table = self.model.puzzle_emb.weights
             assert table.grad is not None
             table.grad = table.grad.coalesce()
@@ -111,7 +110,7 @@ class EpisodeLearner(Learner):
     # --- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on, also in the middle of an episode."""
+        """The state that the next step depends on, also in the middle of an episode."""
         return super().state_dict() | {
             "episode": (tuple(self._q_halt), tuple(self._losses), self._in_step, self._learned)
         }

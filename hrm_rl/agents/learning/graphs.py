@@ -111,7 +111,7 @@ class GraphedLearner(Learner):
         return self._shown, {"answer": found["answer"], "halt": found["halt"]}
 
     def _act(self, given: Tensors) -> Tensors:
-        self._segment = None  # frees the graph of a segment that nobody learned from
+        self._segment = None  # frees the graph of a segment without a `learn`
         self._drawn = given["floor"]
         try:
             out, action = super().act(given)
@@ -122,7 +122,7 @@ class GraphedLearner(Learner):
         return out.carry._asdict() | shown | action
 
     def _explore(self, segment: Tensor) -> Tensor:
-        """Drawn outside of the graph, and read inside."""
+        """Draw outside the graph, into memory that the graph reads."""
         return super()._explore(segment) if self._drawn is None else self._drawn
 
     # --- learning ------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class GraphedLearner(Learner):
         labels, ended, judged = given["labels"], given["ended"], Judgement.of(given)
         update = super()._update(JudgedSegment(self._segment, given, labels, ended, judged))
         self._segment = None
-        # What the next step reads goes back to where this one read it.
+        # Copy what the next step reads into the memory that this one read.
         overwrite(carry._asdict(), self.carry._asdict())
         self.carry = carry
         new = self._target_rule.memory
@@ -165,7 +165,7 @@ class GraphedLearner(Learner):
         return update.tensors()
 
     def apply_gradients(self) -> None:
-        """One optimizer step; rate and step number are already where it reads them."""
+        """Take one optimizer step; its rate and step number are already in static memory."""
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -191,7 +191,7 @@ class GraphedLearner(Learner):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the state of either learner. Recordings are dropped: the next steps warm up again."""
+        """Load the state of either learner and drop recordings, so that the next steps warm up again."""
         super().load_state_dict(state)
         self.carry = Carry(*(z.clone() for z in self.carry))
         memory = self._target_rule.memory

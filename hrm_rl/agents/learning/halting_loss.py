@@ -1,4 +1,4 @@
-"""Ways to learn when to stop, one class each.
+"""Halting losses: how an HRM learns when to stop, one class each.
 
 | halting_loss | learns from | source |
 | --- | --- | --- |
@@ -6,14 +6,14 @@
 | `act` | whole episodes, jointly with the answers | Graves, arXiv 1603.08983, section 2 |
 | `ponder` | whole episodes, jointly with the answers | PonderNet, arXiv 2107.05407, sections 2.1-2.3 |
 
-A new way touches three places:
+A new halting loss needs three changes:
 
 1. Here, a subclass of `HaltingLoss`: its fields are its settings (checked in `__post_init__`), `__call__` is
    the loss of an episode, `rule` the rule for stopping that it trains for; the rest is for the model card.
 2. Here, its name in `HaltingName` and its class in `HALTING_LOSSES`.
 3. In config.py, its settings as fields of `LearnerConfig`, of the same names, with default and docstring.
 
-The command line, config files, the learner, `hrm-rl eval` and the model card follow from these. A way that
+The command line, config files, the learner, `hrm-rl eval` and the model card follow from these. A loss that
 learns from single segments, as Q-learning does, sets `whole_episodes = False` and also subclasses `Learner`.
 """
 
@@ -37,19 +37,19 @@ class EpisodeLoss(NamedTuple):
     """The loss of an episode; `loss` carries gradient to the segments' losses and halt logits."""
 
     loss: Tensor  # [B]: the weighted losses and the price
-    price: Tensor  # [B]: what thinking costs
+    price: Tensor  # [B]: the cost of segments
     segments: Tensor  # [B]: expected number of segments
     weights: Tensor  # [M, B]: of the segments' losses; they sum to 1 over the segments
 
 
 @dataclass(frozen=True)
 class HaltingLoss:
-    """One way to learn when to stop. Its fields are fields of `LearnerConfig`, of the same names."""
+    """A way to learn when to stop. Its fields are fields of `LearnerConfig`, of the same names."""
 
     learned: ClassVar[str]
     """Completes "it learned ..." in the model card."""
     card: ClassVar[dict[str, str]]
-    """Settings that the model card lists, and what it calls them."""
+    """Settings that the model card lists, with their labels."""
     whole_episodes: ClassVar[bool] = True
     """One update an episode (`EpisodeLearner`), or one a segment (`Learner`)."""
     min_segments: ClassVar[int] = 2
@@ -62,7 +62,7 @@ class HaltingLoss:
 
     @classmethod
     def settings(cls) -> tuple[str, ...]:
-        """Names of its settings."""
+        """The names of its settings."""
         return tuple(field.name for field in dataclasses.fields(cls))
 
     @property
@@ -76,7 +76,7 @@ class HaltingLoss:
         raise NotImplementedError
 
     def halts(self, q_halt: Tensor, q_continue: Tensor) -> Tensor:
-        """Which rows halt in training, from their Q logits, bool [B]; by default none before the limit."""
+        """Rows that halt in training, from their Q logits, bool [B]; by default none before the limit."""
         return torch.zeros_like(q_halt, dtype=torch.bool)
 
     def __call__(self, losses: Tensor, q_halt: Tensor) -> EpisodeLoss:
@@ -171,7 +171,7 @@ class ACT(HaltingLoss):
 class PonderNet(HaltingLoss):
     """PonderNet (arXiv 2107.05407): `sum_t p_t L_t + ponder_weight KL(p, prior)`.
 
-    `p_t = lambda_t prod_{j<t} (1 - lambda_j)` for t < M; the last segment takes the probability left over,
+    `p_t = lambda_t prod_{j<t} (1 - lambda_j)` for t < M; the last segment takes the remaining probability,
     `p_M = prod_{j<M} (1 - lambda_j)`. The prior is the geometric distribution of rate `ponder_prior` on
     1..M, scaled to sum to 1; without a limit its mean would be 1 / ponder_prior segments.
     """

@@ -27,11 +27,11 @@ from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 
 class Learner:
-    """Trains an HRM by Q-learning, through a `PuzzleVectorEnv` with SAME_STEP autoreset and the model's
+    """Train an HRM by Q-learning, through a `PuzzleVectorEnv` with SAME_STEP autoreset and the model's
     `halt_max_steps` as its limit.
 
     The learner owns the optimizers, the exploration and the carry; the environment owns the puzzles and
-    judges the drafts. All of a step stays on the device.
+    evaluates the drafts. A step stays on the device.
 
     Raises ValueError for a config whose halting loss needs another learner: `make_learner` chooses.
     """
@@ -54,7 +54,7 @@ class Learner:
         self._generator = torch.Generator(model.device).manual_seed(config.seed)
         self._floor = torch.zeros(num_envs, dtype=torch.int64, device=model.device)
         self.carry: Carry = model.initial_carry(num_envs)
-        # With a limit of one segment there is nothing to go on to.
+        # A limit of one segment leaves nothing to continue.
         spec = config.q_target if model.config.halt_max_steps > 1 else "none"
         self._target_rule = target_rule(spec, config.gamma, config.segment_cost)
 
@@ -75,17 +75,17 @@ class Learner:
     # --- acting --------------------------------------------------------------------------------
 
     def act(self, obs: dict[str, Tensor]) -> tuple[SegmentOutput, dict[str, Tensor]]:
-        """Run one segment on every row: its output, and the action (draft, and halt or think on).
+        """Run one segment on every row; return its output and the action (draft, and halt or think on).
 
-        A row halts where its Q values say so and it has reached its exploration floor; the
-        environment itself ends rows at their limit.
+        A row halts where its Q values favour halting and it has reached its exploration floor; the
+        environment ends rows at their limit.
         """
         self._check_rows(obs)
         out = self.think(obs)
         return out, self.decide(out, obs["segment"])
 
     def think(self, obs: dict[str, Tensor]) -> SegmentOutput:
-        """One segment of every row; rows at segment 0 start from a fresh carry, however they were reset."""
+        """Run one segment of every row; rows at segment 0 start from a fresh carry."""
         carry = self.model.reset(self.carry, obs["segment"] == 0)
         return self.model(
             carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient
@@ -98,7 +98,7 @@ class Learner:
 
     @torch.no_grad()
     def decide(self, out: SegmentOutput, segment: Tensor) -> dict[str, Tensor]:
-        """The draft, and whether each row halts; `segment` [B] counts those run before this one."""
+        """Return the draft and whether each row halts; `segment` [B] counts those run before this one."""
         wants = self.stopping.halts(out.q_halt, out.q_continue)
         halt = wants & (segment + 1 >= self._explore(segment))
         return {"answer": out.logits.argmax(-1), "halt": halt}
@@ -128,7 +128,7 @@ class Learner:
         terminated: Tensor | Mapping[str, Any],
         info: Mapping[str, Any] | Judgement | None = None,
     ) -> Update:
-        """One update from the segment `out`.
+        """Update from the segment `out`.
 
         Args:
             out: what `act` returned for `obs`.
@@ -150,10 +150,10 @@ class Learner:
         return self._update(JudgedSegment(out, obs, labels, terminated, judged))
 
     def _update(self, segment: JudgedSegment) -> Update:
-        """Target, loss and optimizer step."""
+        """Compute target and loss, and take an optimizer step."""
         out, obs, labels, ended, judged = segment
         labelled = (labels != IGNORE_LABEL).any(-1)
-        # A row without labels has nothing to get wrong: halting on it is right.
+        # A row without labels counts as correct.
         right = judged.correct | ~labelled
         puzzles = obs["inputs"], obs["puzzle_identifiers"]
         now = Experience(self.model, out, *puzzles, judged.segments, ended, right, self.clock)
@@ -171,7 +171,7 @@ class Learner:
         return Update(means, Rows.of(out, ended & labelled, judged, target))
 
     def apply_gradients(self) -> None:
-        """One optimizer step from the gradients at hand, at this step's learning rate."""
+        """Take one optimizer step from the current gradients, at this step's learning rate."""
         for optimizer, rate in zip(self.optimizers, self.scheduled_rates(), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -180,7 +180,7 @@ class Learner:
         self.step += 1
 
     def scheduled_rates(self) -> list[float]:
-        """The learning rate of this step, one an optimizer."""
+        """The learning rate of this step for each optimizer."""
         c = self.config
         factor = learning_rate_factor(self.step, c.warmup_steps, c.total_steps, c.lr_min_ratio)
         return [base * factor for base in self._base_lrs]
@@ -192,13 +192,13 @@ class Learner:
 
     @property
     def learning_rate(self) -> float:
-        """Of the network's optimizer, at the last step."""
+        """Learning rate of the network's optimizer at the last step."""
         return float(self.optimizers[0].param_groups[0]["lr"])
 
     # --- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on, except the weights."""
+        """The state that the next step depends on, except the weights."""
         return {
             "step": self.step,
             "optimizers": [o.state_dict() for o in self.optimizers],
@@ -209,7 +209,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`. Raises ValueError or KeyError where it does not fit."""
+        """Load a `state_dict`. Raises ValueError or KeyError where it does not fit."""
         self.step = state["step"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -223,7 +223,7 @@ class Learner:
 
 def check_envs(model: HRMConfig, config: LearnerConfig, envs: PuzzleVectorEnv) -> None:
     """Raise ValueError, naming every mismatch, unless limit of segments, segment cost, autoreset mode and
-    puzzles of the environments fit the model and the config: else another problem would be trained."""
+    puzzles of the environments fit the model and the config: a mismatch would train a different problem."""
     same_step = AutoresetMode.SAME_STEP
     both = (
         ("halt_max_steps", envs.halt_max_steps, model.halt_max_steps, "the model"),

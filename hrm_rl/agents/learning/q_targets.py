@@ -1,9 +1,9 @@
 """Targets of Q_continue, the value of thinking on. Source: paper, section 2, ACT.
 
-A rule returns the loss of Q_continue, one number a row and step. `full` is the paper's: one more segment,
-without gradient, from the carry just reached. The others compute less:
+A rule returns the loss of Q_continue for each row and step. `full` is the paper's: one more segment,
+without gradient, from the current carry. The others compute less:
 
-| spec | target | a step's extra segments |
+| spec | target | extra segments per step |
 | --- | --- | --- |
 | `full` | next segment's own Q values, every row | all rows |
 | `every:K` | the same, every K-th step, weight K | all rows, every K-th step |

@@ -1,4 +1,4 @@
-"""What `learn` takes and what it returns."""
+"""The records that `learn` takes and returns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from hrm_rl.model import SegmentOutput
 
 
 class JudgedSegment(NamedTuple):
-    """One step of the loop: a segment of every row, and the environment's verdict on its drafts."""
+    """One step of the loop: a segment of every row, and the environment's evaluation of its drafts."""
 
     out: SegmentOutput
     obs: dict[str, Tensor]  # that the segment ran on
@@ -21,7 +21,7 @@ class JudgedSegment(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """One number a row, [B], detached: the row's judgement and Q values."""
+    """One number per row, [B], detached: the evaluation of its draft and its Q values."""
 
     ended: Tensor  # bool: an episode of a labelled puzzle ended
     correct: Tensor  # bool
@@ -29,7 +29,7 @@ class Rows(NamedTuple):
     segments: Tensor  # int64
     q_halt: Tensor
     q_continue: Tensor
-    q_target: Tensor  # what q_continue was trained towards; 0 where it was not
+    q_target: Tensor  # the target of q_continue; 0 where there was none
 
     @classmethod
     def of(cls, out: SegmentOutput, ended: Tensor, judged: Judgement, q_target: Tensor) -> Self:
@@ -39,7 +39,7 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Update(Mapping[str, Tensor]):
-    """What one call of `learn` computed. Also a mapping of all its tensors: `update["token_loss"]`."""
+    """The result of one call of `learn`. Also a mapping of all its tensors: `update["token_loss"]`."""
 
     losses: dict[str, Tensor]
     """Means over rows, scalars. `loss` is what was minimised; its parts depend on the halting loss."""

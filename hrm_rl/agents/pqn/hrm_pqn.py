@@ -1,4 +1,4 @@
-"""PQN with an HRM: learns what to do and, from rewards alone, how long to think before doing it.
+"""PQN with an HRM: learn the values of actions and, from the same rewards, of thinking on.
 
 The algorithm is that of `hrm_rl.agents.pqn` (arXiv 2407.04811), on observations of any kind. The action
 values of several segments regress on the same lambda return. Halting at segment k is worth
@@ -6,14 +6,13 @@ Q_halt_k = max_a Q_k(s, a), and thinking on is learned from the next segment of 
 
     Q_continue_k <- -segment_cost + gamma_think * max(Q_halt_{k+1}, Q_continue_{k+1}),
 
-or Q_halt alone at the last segment; both by mean squared errors. Thinking is an action that costs and leads
-to another latent state, so this is Q-learning of it (as in arXiv 2506.21734, section 2, but from rewards
-instead of labels).
+or Q_halt alone at the last segment; both by mean squared errors. This is Q-learning of thinking as an action
+that has a cost and leads to another latent state (as in arXiv 2506.21734, section 2, but from rewards instead
+of labels).
 
-The return of a step teaches the segment that acted and those after it, or all segments if the action was
-drawn at random. Earlier segments learn instead the value of every action according to the segment that
-acted. The return itself would mislead them: they would credit the action, not the thinking that chose it,
-so they would come to halt early, act worse, and learn to think again.
+The return of a step trains the segment that acted and those after it, or all segments if the action was
+drawn at random. Earlier segments regress instead on the acting segment's value of every action: from the
+return they would credit the action, not the later segments that chose it, and would halt too early.
 
     envs = ToTorch(gym.make_vec("CartPole-v1", 16, "sync", {"autoreset_mode": "SameStep"}))
     network = train_hrm(envs, HRMPQNConfig(total_steps=200_000), seed=0)
@@ -60,7 +59,7 @@ class HRMPQNConfig(QLearningConfig):
 
 
 class HRMRollout(NamedTuple):
-    """T steps of B environments, and the thinking before each."""
+    """T steps of B environments, and the segments before each."""
 
     steps: Rollout
     segments: Tensor  # [T, B] int64: run before the action
@@ -167,7 +166,7 @@ def thinking_returns(
 ) -> Tensor:
     """Compute the lambda returns [T, B] of each step's action, less the cost of later thinking.
 
-    Thinking before the action itself is not part of it: when the segment acts, that cost is spent.
+    The cost of segments before the action itself is excluded: it is spent when the segment acts.
     """
     table = torch.tensor(thinking.costs_and_discounts(), device=rollout.segments.device)
     cost, discount = table[:, rollout.segments - 1]

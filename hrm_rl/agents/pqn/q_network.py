@@ -1,4 +1,4 @@
-"""Action values from an HRM for ordinary environments, and how long it thinks about each observation.
+"""HRMQNetwork: an HRM that gives the values of actions and of thinking on, for any observation.
 
 Every reasoning segment on an observation gives the value of each action, read from z_H[:, 0]: the value of
 halting there. A second head gives the value of thinking on. Halting never changes the environment, so all
@@ -26,7 +26,7 @@ _KIND = "hrm_q_network"
 
 @dataclass(frozen=True)
 class ThinkingConfig:
-    """How long an agent thinks about an observation, and the cost of thinking. Raises ValueError, naming the
+    """The number of segments on an observation, and their cost. Raises ValueError, naming the
     field, for a value out of range."""
 
     halting: str = "learned"
@@ -99,7 +99,7 @@ class HRMQNetwork(nn.Module):
     """Observation tokens, an `HRMCore`, and two linear heads on its summary token z_H[:, 0].
 
     Observations are batched tensors, nested like the space, as `ToTorch` environments return them or
-    `hrm_rl.agents.tokenizer.to_tensors` makes them of NumPy arrays. The heads read states of unit mean
+    `hrm_rl.agents.tokenizer.to_tensors` makes from NumPy arrays. The heads read states of unit mean
     square (the core's last operation is RMSNorm), which is the normalisation that learning without a
     target network needs (arXiv 2407.04811).
 
@@ -172,16 +172,16 @@ class HRMQNetwork(nn.Module):
         generator: torch.Generator | None = None,
         stop_early: bool = False,
     ) -> HaltedValues:
-        """Think about each observation for as long as it is worth it.
+        """Run segments on each observation until acting is worth at least as much as thinking on.
 
         Args:
             obs: a batch.
-            carry: the carry to think on from.
+            carry: the carry to continue from.
             epsilon: the probability, for each row by itself, of halting instead at a segment drawn
                 uniformly from 1..K (under `learned`).
             generator: of those draws.
-            stop_early: end when no row needs another segment for its action or its value. This waits for
-                the device after each segment; without it nothing does.
+            stop_early: end when no row needs another segment for its action or its value. This
+                synchronises with the device after each segment.
         """
         halted = draws = None
         costs, discounts = self.thinking.costs_and_discounts()

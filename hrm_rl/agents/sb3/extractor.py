@@ -205,7 +205,7 @@ def _check_names(options: Mapping[str, Any]) -> None:
 
 
 def _counts_thoughts(space: Space[Any]) -> TypeGuard[spaces.Dict]:
-    """Whether a policy that thinks observes this; a `draft` belongs to a puzzle environment."""
+    """Whether this is the space of a ThinkingWrapper without a reasoner; a `draft` marks a puzzle."""
     return (
         isinstance(space, spaces.Dict)
         and isinstance(space.get(_SEGMENT), spaces.Discrete)

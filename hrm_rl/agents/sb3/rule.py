@@ -151,7 +151,7 @@ def load_rule(algo: str, path: str | os.PathLike[str]) -> Sb3Rule:
 
 
 def _read_note(path: str) -> tuple[dict[str, Any], FittedOn | None]:
-    """What `Sb3Rule.save` noted in a zip; nothing if SB3 wrote it."""
+    """Read the note of `Sb3Rule.save` from a zip; empty if SB3 wrote it."""
     note: dict[str, Any] = {}
     fitted_on = None
     try:
@@ -178,5 +178,5 @@ def make_policy(
 
 
 def _inputs(state: dict[str, Tensor]) -> int:
-    """Features that a policy's first layer looks at."""
+    """The number of features that a policy's first layer reads."""
     return next(int(t.shape[1]) for t in state.values() if t.ndim == 2)
