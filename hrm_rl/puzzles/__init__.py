@@ -11,8 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hrm_rl.messages import did_you_mean
-from hrm_rl.puzzles.custom import CustomPuzzles
-from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
+from hrm_rl.puzzles.pool import IGNORE_LABEL, CustomPuzzles, PuzzleArrays, Symmetry
 
 if TYPE_CHECKING:
     from hrm_rl.puzzles.family import Family

@@ -16,7 +16,7 @@ import dataclasses
 import operator
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,12 +26,10 @@ from hrm_rl.puzzles.counter_rng import mix64_array, stream_keys
 from hrm_rl.puzzles.dials import check_dials, range_of
 from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.files.csv import CsvFormat, read_puzzles, write_puzzles
+from hrm_rl.puzzles.picture import Drawable
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
 from hrm_rl.puzzles.splits import SPLITS
-from hrm_rl.puzzles.tokens import as_pair, as_shown, as_tokens, check_shape, is_exact
-
-if TYPE_CHECKING:
-    from PIL import Image
+from hrm_rl.puzzles.tokens import as_pair, as_tokens, check_shape, is_exact
 
 # Chosen so that small families split too: each split has one of the five classes of 2x2 Lights Out.
 SPLIT_SALT = 11
@@ -42,17 +40,7 @@ Made = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
 """Inputs [K, S], labels [K, S], and which rows are puzzles [K]; the other rows are drawn again."""
 
 
-class Shown(NamedTuple):
-    """The content of a drawing."""
-
-    puzzle: NDArray[np.int32]  # [S]: tokens of the question
-    answer: NDArray[np.int32]  # [S]: tokens to draw as the answer; the puzzle's if there is none
-    wrong: NDArray[np.bool_]  # [S]: a draft that differs from the label; False without either
-    answered: bool  # whether there is an answer: a draft or, in text, labels
-    judged: bool  # whether there are labels
-
-
-class Family:
+class Family(Drawable):
     """Puzzles of one kind and difficulty. A subclass is a frozen dataclass with a dial in each field.
 
     A subclass declares the class attributes below and implements `vocab_size`, `seq_len`, `make`,
@@ -77,21 +65,6 @@ class Family:
         self.check()
 
     # --- implemented by subclasses ---------------------------------------------------------------
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens, PAD = 0 included."""
-        raise NotImplementedError
-
-    @property
-    def seq_len(self) -> int:
-        """Cells of a puzzle, S."""
-        raise NotImplementedError
-
-    @property
-    def pixels(self) -> int:
-        """Width of a cell in pictures."""
-        return 32
 
     @property
     def cell_text(self) -> CellText:
@@ -125,14 +98,6 @@ class Family:
 
     def key(self, puzzles: NDArray[np.int32]) -> NDArray[np.uint64]:
         """A number that puzzles [N, S] of one class share: uint64 [N]."""
-        raise NotImplementedError
-
-    def text(self, shown: Shown, color: bool) -> str:
-        """A drawing as lines of text, mistakes marked (with ANSI colors if `color`)."""
-        raise NotImplementedError
-
-    def board(self, shown: Shown, cell: int) -> Image.Image:
-        """A drawing as an image with a margin, `cell` pixels from one cell to the next."""
         raise NotImplementedError
 
     def explain(self, puzzle: NDArray[np.int32], answer: NDArray[np.int32]) -> str:
@@ -204,7 +169,12 @@ class Family:
         Raises:
             ValueError: a bad argument, or 10,000 attempts gave no such puzzle.
         """
-        check_request(count, seed, split)
+        if operator.index(count) < 0:
+            raise ValueError(f"count must be 0 or more, got {count}")
+        if not 0 <= operator.index(seed) < 1 << 64:
+            raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
+        if split is not None and split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)} or None; got {split!r}")
         inputs = np.empty((count, self.seq_len), np.int32)
         labels = np.empty_like(inputs)
         missing = np.arange(count, dtype=np.uint64)
@@ -275,7 +245,6 @@ class Family:
 
         Raises ValueError for anything wrong in it, naming file, line and field; OSError if it is unreadable.
         """
-
         return read_puzzles(path, lambda question: self.csv_format(path))[0]
 
     def write_csv(self, path: str | os.PathLike[str], puzzles: PuzzleArrays) -> None:
@@ -301,51 +270,6 @@ class Family:
 
         return CsvFormat(self.cell_text, are_right, self.explain)
 
-    def draw(
-        self,
-        inputs: ArrayLike,
-        draft: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        color: bool = False,
-    ) -> str:
-        """A puzzle [S] as lines of text with its draft [S] or, without one, its labels [S].
-
-        Cells in which the draft differs from the labels are marked, in red if `color`.
-        """
-        puzzle, answer, wrong = as_shown(inputs, draft, labels, self.seq_len, self.vocab_size)
-        if draft is None and labels is not None:
-            answer = np.asarray(labels)
-        judged = labels is not None
-        return self.text(Shown(puzzle, answer, wrong, draft is not None or judged, judged), color)
-
-    def picture(
-        self,
-        inputs: ArrayLike,
-        draft: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        caption: str | None = None,
-        q: tuple[float, float] | None = None,
-        cell: int | None = None,
-    ) -> NDArray[np.uint8]:
-        """A puzzle [S] and its draft [S] as an image; cells that differ from the labels [S] are red.
-
-        Args:
-            inputs, draft, labels: as in `draw`, but labels alone are not drawn.
-            caption: one line below the board; "" keeps its place empty.
-            q: logits (q_halt, q_continue), drawn as bars of their sigmoids; NaN draws an empty bar.
-            cell: pixels from one cell to the next, at least 16.
-
-        Returns:
-            uint8 [H, W, 3]; its shape depends on the dials, `cell`, and whether there are `caption`
-            and `q`.
-        """
-        from hrm_rl.puzzles import picture as pictures
-
-        cell = pictures.check_cell(self.pixels if cell is None else cell)
-        drawn = as_shown(inputs, draft, labels, self.seq_len, self.vocab_size)
-        shown = Shown(*drawn, draft is not None, labels is not None)
-        return pictures.frame(self.board(shown, cell), cell, caption, q)
-
 
 def in_split(keys: ArrayLike, split: str, salt: int = SPLIT_SALT) -> NDArray[np.bool_]:
     """Whether classes belong to a split: bool, the shape of `keys` (uint64, of a `class_key`).
@@ -359,13 +283,3 @@ def in_split(keys: ArrayLike, split: str, salt: int = SPLIT_SALT) -> NDArray[np.
     if split == "test":
         return sixteenth < 4
     return sixteenth == 4 if split == "validation" else sixteenth > 4
-
-
-def check_request(count: int, seed: int, split: str | None) -> None:
-    """Raise ValueError for a number of puzzles, a seed or a split that no generator accepts."""
-    if operator.index(count) < 0:
-        raise ValueError(f"count must be 0 or more, got {count}")
-    if not 0 <= operator.index(seed) < 1 << 64:
-        raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)} or None; got {split!r}")

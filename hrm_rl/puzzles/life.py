@@ -14,7 +14,7 @@ from PIL import Image
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import below, mix64
 from hrm_rl.puzzles.dials import dial, module_functions
-from hrm_rl.puzzles.family import Made, Shown
+from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.pool import Symmetry
 from hrm_rl.puzzles.square import SquareFamily
 from hrm_rl.puzzles.tokens import RED, as_tokens, dihedral, paint
@@ -89,7 +89,7 @@ class Life(SquareFamily):
         _refine(puzzles == ALIVE, self.size, keys)
         return keys
 
-    def text(self, shown: Shown, color: bool) -> str:
+    def text(self, shown: pictures.Shown, color: bool) -> str:
         """The start and, beside it, the answer. A mistake is `X` if it should be dead, else `o`."""
         size = self.size
         starts, ends = (
@@ -105,7 +105,7 @@ class Life(SquareFamily):
             lines.append(line + end)
         return "\n".join(lines)
 
-    def board(self, shown: Shown, cell: int) -> Image.Image:
+    def board(self, shown: pictures.Shown, cell: int) -> Image.Image:
         """The start (dark cells live), and the draft (blue cells live) beside it, empty without one.
 
         A mistake is red if it should be dead, pale red if it should live.

@@ -14,7 +14,7 @@ from PIL import Image
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import below
 from hrm_rl.puzzles.dials import dial, module_functions
-from hrm_rl.puzzles.family import Made, Shown
+from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.square import SquareFamily
 from hrm_rl.puzzles.tokens import RED, as_tokens, dihedral, hash_rows, paint
 
@@ -85,7 +85,7 @@ class LightsOut(SquareFamily):
     def key(self, puzzles: NDArray[np.int32]) -> NDArray[np.uint64]:
         return np.min([hash_rows(puzzles[:, turned]) for turned in dihedral(self.size)], axis=0)
 
-    def text(self, shown: Shown, color: bool) -> str:
+    def text(self, shown: pictures.Shown, color: bool) -> str:
         """`o` is on, `.` off, `(o)` a press; a mistake stands between stars."""
         cells = []
         for light, answer, wrong in zip(shown.puzzle, shown.answer, shown.wrong, strict=True):
@@ -97,7 +97,7 @@ class LightsOut(SquareFamily):
         starts = range(0, self.seq_len, self.size)
         return "\n".join("".join(cells[start : start + self.size]).rstrip() for start in starts)
 
-    def board(self, shown: Shown, cell: int) -> Image.Image:
+    def board(self, shown: pictures.Shown, cell: int) -> Image.Image:
         """Lights that are on are yellow; a press is a blue disc, red if wrong; a missing press a red ring."""
         size = self.size
         grounds = [_LAMP if light == LIT else pictures.GIVEN_CELL for light in shown.puzzle]

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.puzzles.tokens import as_tokens
 
 Color = tuple[int, int, int]
 
@@ -52,11 +55,113 @@ MISTAKE_LOOK = (MISTAKE, MISTAKE_CELL, MISTAKE_WEIGHT)
 """Color, ground and weight of a `Tile` that shows a given, a cell of the draft or a mistake."""
 
 
-def check_cell(cell: int, least: int = 16) -> int:
-    """Returns `cell`, pixels from one cell to the next; ValueError if it is too small to read."""
-    if cell < least:
-        raise ValueError(f"cell must be >= {least} pixels, got {cell}")
-    return cell
+class Shown(NamedTuple):
+    """The content of a drawing."""
+
+    puzzle: NDArray[np.int32]  # [S]: tokens of the question
+    answer: NDArray[np.int32]  # [S]: tokens to draw as the answer; the puzzle's if there is none
+    wrong: NDArray[np.bool_]  # [S]: a draft that differs from the label; False without either
+    answered: bool  # whether there is an answer: a draft or, in text, labels
+    labels: NDArray[np.int32] | None  # [S]
+
+    def judged(self) -> NDArray[np.bool_]:
+        """Which cells have a label, [S]; all without labels."""
+        if self.labels is None:
+            return np.ones(len(self.puzzle), bool)
+        return self.labels != IGNORE_LABEL
+
+
+class Drawable:
+    """Puzzles that can be drawn. A subclass implements `vocab_size`, `seq_len`, `text` and `board`."""
+
+    least_pixels: ClassVar[int] = 16
+    """Least width of a cell in pictures."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, PAD = 0 included."""
+        raise NotImplementedError
+
+    @property
+    def seq_len(self) -> int:
+        """Cells of a puzzle, S."""
+        raise NotImplementedError
+
+    @property
+    def pixels(self) -> int:
+        """Width of a cell in pictures, if it is not given."""
+        return 32
+
+    def text(self, shown: Shown, color: bool) -> str:
+        """A drawing as lines of text, mistakes marked (with ANSI colors if `color`)."""
+        raise NotImplementedError
+
+    def board(self, shown: Shown, cell: int) -> Image.Image:
+        """A drawing as an image with a margin, `cell` pixels from one cell to the next."""
+        raise NotImplementedError
+
+    def strip_cell(self, cell: int) -> int:
+        """The width of a cell to which the caption and the bars belong."""
+        return cell
+
+    def draw(
+        self,
+        inputs: ArrayLike,
+        draft: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        color: bool = False,
+    ) -> str:
+        """A puzzle [S] as lines of text with its draft [S] or, without one, its labels [S].
+
+        Cells in which the draft differs from the labels are marked, in red if `color`.
+        """
+        shown = self._shown(inputs, draft, labels)
+        if draft is None and shown.labels is not None:
+            shown = shown._replace(answer=shown.labels, answered=True)
+        return self.text(shown, color)
+
+    def picture(
+        self,
+        inputs: ArrayLike,
+        draft: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        caption: str | None = None,
+        q: tuple[float, float] | None = None,
+        cell: int | None = None,
+    ) -> NDArray[np.uint8]:
+        """A puzzle [S] and its draft [S] as an image; cells that differ from the labels [S] are red.
+
+        Args:
+            inputs, draft, labels: as in `draw`, but labels alone are not drawn.
+            caption: one line below the board; "" keeps its place empty.
+            q: logits (q_halt, q_continue), drawn as bars of their sigmoids; NaN draws an empty bar.
+            cell: pixels from one cell to the next, at least `least_pixels`.
+
+        Returns:
+            uint8 [H, W, 3]; its shape depends on the dials, `cell`, and whether there are `caption`
+            and `q`.
+        """
+        cell = self.pixels if cell is None else cell
+        if cell < self.least_pixels:
+            raise ValueError(f"cell must be >= {self.least_pixels} pixels, got {cell}")
+        board = self.board(self._shown(inputs, draft, labels), cell)
+        return frame(board, self.strip_cell(cell), caption, q)
+
+    def _shown(self, inputs: ArrayLike, draft: ArrayLike | None, labels: ArrayLike | None) -> Shown:
+        """Raises ValueError for other shapes than one puzzle's, or an unknown token."""
+        cells, tokens = self.seq_len, self.vocab_size
+        puzzle = as_tokens("inputs", inputs, cells, tokens)
+        if puzzle.ndim != 1:
+            raise ValueError(f"one puzzle [S] is drawn at a time, got shape {puzzle.shape}")
+        answer = puzzle if draft is None else as_tokens("draft", draft, cells, tokens)
+        solution = None if labels is None else as_tokens("labels", labels, cells)
+        wrong = np.zeros(cells, bool)
+        for name, array in (("draft", answer), ("labels", solution)):
+            if array is not None and array.shape != puzzle.shape:
+                raise ValueError(f"{name} must be [S] as inputs {puzzle.shape}, got {array.shape}")
+        if draft is not None and solution is not None:
+            wrong = (solution != IGNORE_LABEL) & (solution != answer)
+        return Shown(puzzle, answer, wrong, draft is not None, solution)
 
 
 def margin(cell: int) -> int:
@@ -79,7 +184,7 @@ def frame(
     """A board, its margin included, with a caption and two bars of probability below it, if they are given.
 
     A long caption is written smaller, so the shape depends only on the board, `cell` and whether there are a
-    caption and a `q`. Arguments as in `hrm_rl.puzzles.family.Family.picture`. A new array uint8 [H, W, 3].
+    caption and a `q`. Arguments as in `Drawable.picture`. A new array uint8 [H, W, 3].
     """
     # Of the board's width, so that captions and bars fit below boards of every size.
     text = min(max(10.0, 0.34 * cell), board.width / _CAPTION_WIDTH)
@@ -114,12 +219,7 @@ def tiles(cells: list[Tile], columns: int, cell: int, *, text: float = 0.65) -> 
 
 def side_by_side(boards: list[Image.Image]) -> Image.Image:
     """Boards of one height in a row."""
-    whole = Image.new("RGB", (sum(b.width for b in boards), boards[0].height), PAPER)
-    left = 0
-    for board in boards:
-        whole.paste(board, (left, 0))
-        left += board.width
-    return whole
+    return Image.fromarray(np.concatenate([np.asarray(board) for board in boards], axis=1))
 
 
 def on_top(boards: list[Image.Image]) -> Image.Image:

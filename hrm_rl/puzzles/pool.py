@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -128,6 +128,37 @@ class PuzzleArrays(Puzzles):
             rating=self.rating[rows],
             source=None if self.source is None else tuple(self.source[row] for row in rows),
         )
+
+
+@dataclass(frozen=True)
+class CustomPuzzles:
+    """Puzzles that come from a dataset folder, with the attributes of a family that their shape gives."""
+
+    vocab_size: int
+    """Number of tokens, PAD = 0 included."""
+    seq_len: int
+    """Cells of a puzzle."""
+
+    name: ClassVar = "custom"
+    symmetry: ClassVar = None
+    augmentation: ClassVar = None
+    picture: ClassVar = None
+
+    @property
+    def source_name(self) -> str:
+        """As banks name them."""
+        return self.name
+
+    @property
+    def words(self) -> str:
+        """As messages call them: "puzzles of 30 cells and 12 tokens"."""
+        return f"puzzles of {self.seq_len} cells and {self.vocab_size} tokens"
+
+    def generate(
+        self, count: int, *, seed: int = 0, split: str | None = None, rate: bool = False
+    ) -> PuzzleArrays:
+        """Raises ValueError: there is no generator."""
+        raise ValueError(f"{self.words} can only come from a dataset folder")
 
 
 def concatenate(pools: Sequence[PuzzleArrays]) -> PuzzleArrays:

@@ -12,7 +12,7 @@ from PIL import Image
 from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.counter_rng import mix64_array
 from hrm_rl.puzzles.dials import dial, module_functions
-from hrm_rl.puzzles.family import Family, Made, Shown
+from hrm_rl.puzzles.family import Family, Made
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.puzzles.tokens import RED, paint
 
@@ -88,7 +88,7 @@ class PrefixParity(Family):
         bits = mix64_array(places * np.uint64(4) + puzzles.astype(np.uint64))
         return mix64_array(np.where(puzzles == PAD, np.uint64(0), bits).sum(1, dtype=np.uint64))
 
-    def text(self, shown: Shown, color: bool) -> str:
+    def text(self, shown: pictures.Shown, color: bool) -> str:
         """16 bits a line, the parities below them; a mistake stands between stars."""
         bits = [f" {_character(bit)} " for bit in shown.puzzle]
         parities = []
@@ -103,7 +103,7 @@ class PrefixParity(Family):
                 lines.append("parity " + "".join(parities[part]))
         return "\n".join(line.rstrip() for line in lines)
 
-    def board(self, shown: Shown, cell: int) -> Image.Image:
+    def board(self, shown: pictures.Shown, cell: int) -> Image.Image:
         """Bits (ones dark) in rows of 16, the draft below each row: blue, or red if wrong."""
         columns = min(self.length, _COLUMNS)
         padding = [pictures.Tile()] * (-self.length % columns)

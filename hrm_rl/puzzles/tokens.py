@@ -49,31 +49,6 @@ def as_pair(
     return puzzles, given
 
 
-def as_shown(
-    inputs: ArrayLike,
-    draft: ArrayLike | None,
-    labels: ArrayLike | None,
-    cells: int,
-    vocab_size: int,
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
-    """The puzzle, the draft (None is the puzzle itself) and the mistakes of a drawing.
-
-    All are [S]. A mistake is a labelled cell in which the draft differs; without a draft or labels there are
-    none. Raises ValueError for other shapes than one puzzle's, or an unknown token.
-    """
-    puzzle = as_tokens("inputs", inputs, cells, vocab_size)
-    if puzzle.ndim != 1:
-        raise ValueError(f"one puzzle [S] is drawn at a time, got shape {puzzle.shape}")
-    shown = puzzle if draft is None else as_tokens("draft", draft, cells, vocab_size)
-    if shown.shape != puzzle.shape:
-        raise ValueError(f"draft must be [S] as inputs {puzzle.shape}, got {shown.shape}")
-    solution = shown if labels is None else as_tokens("labels", labels, cells)
-    if solution.shape != puzzle.shape:
-        raise ValueError(f"labels must be [S] as inputs {puzzle.shape}, got {solution.shape}")
-    wrong = (solution != IGNORE_LABEL) & (solution != shown) & (draft is not None)
-    return puzzle, shown, wrong
-
-
 def is_exact(labels: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:
     """Whether answers equal the labels in all labelled cells: bool [...] for [..., S]."""
     labels, answers = np.asarray(labels), np.asarray(answers)

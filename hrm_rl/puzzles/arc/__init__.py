@@ -20,7 +20,7 @@ from hrm_rl.puzzles.arc.augment import (
     parse_name,
     transform,
 )
-from hrm_rl.puzzles.arc.picture import picture
+from hrm_rl.puzzles.arc.drawing import PALETTE, draw, picture
 from hrm_rl.puzzles.arc.table import SPLITS, ArcTable, Pairs, check_split
 from hrm_rl.puzzles.arc.tasks import (
     DATASETS,
@@ -32,7 +32,6 @@ from hrm_rl.puzzles.arc.tasks import (
     read_folder,
     read_task,
 )
-from hrm_rl.puzzles.arc.text import PALETTE, draw
 from hrm_rl.puzzles.arc.tokens import (
     EOS,
     FIRST_COLOR,

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.family import Shown
 from hrm_rl.puzzles.maze.layout import PATH, SPACE
 from hrm_rl.puzzles.maze.solve import path_excess
 from hrm_rl.puzzles.tokens import BOLD, CYAN, FAINT, RED, RED_UNDERLINED, paint
@@ -41,19 +40,19 @@ _LETTERS = {3: "S", 4: "G", _BROKEN: "!"}
 _STROKES = {PATH: pictures.DRAFT, _ASTRAY: pictures.MISTAKE}
 
 
-def _drawn(shown: Shown, size: int) -> NDArray[np.int32]:
+def _drawn(shown: pictures.Shown, size: int) -> NDArray[np.int32]:
     """The content of every cell, int32 [size, size]."""
     maze, answer = shown.puzzle, shown.answer
     drawn = maze.copy()
     on_path = (maze == SPACE) & (answer == PATH)
     drawn[on_path] = PATH
-    if shown.judged and path_excess(maze, answer, size) != 0:
+    if shown.labels is not None and path_excess(maze, answer, size) != 0:
         drawn[on_path & shown.wrong] = _ASTRAY
     drawn[(answer != maze) & ~on_path] = _BROKEN
     return drawn.reshape(size, size)
 
 
-def text(shown: Shown, size: int, color: bool) -> str:
+def text(shown: pictures.Shown, size: int, color: bool) -> str:
     """The maze as lines of text in a frame.
 
     Walls are ``#``, the draft's path ``o``. ``x`` is the path of a draft that is not a shortest path, off
@@ -66,7 +65,7 @@ def text(shown: Shown, size: int, color: bool) -> str:
     return "\n".join([rule, *(f"|{line}|" for line in lines), rule])
 
 
-def board(shown: Shown, size: int, cell: int) -> Image.Image:
+def board(shown: pictures.Shown, size: int, cell: int) -> Image.Image:
     """The maze with the draft's path as a blue line; walls are dark, the start is green, the goal orange.
 
     In a draft that is not a shortest path, the path off the label's is red on pale red. A solid red cell

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.family import Shown
 from hrm_rl.puzzles.pointer_chase.layout import BLANK, FIRST_NODE, PAD
 from hrm_rl.puzzles.tokens import RED, paint
 
@@ -17,7 +16,7 @@ _NOTHING = pictures.Tile()
 _LARGEST_CIRCLE = 900  # pixels; more nodes than fit are drawn smaller
 
 
-def text(shown: Shown, nodes: int, color: bool) -> str:
+def text(shown: pictures.Shown, nodes: int, color: bool) -> str:
     """The map as a table, the start, and the answers hop by hop, `.` for none; mistakes between stars."""
     cells, answer, wrong = shown[:3]
     width = len(str(nodes - 1)) + 1
@@ -38,7 +37,7 @@ def text(shown: Shown, nodes: int, color: bool) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def board(shown: Shown, nodes: int, trajectory: bool, cell: int) -> Image.Image:
+def board(shown: pictures.Shown, nodes: int, trajectory: bool, cell: int) -> Image.Image:
     """The nodes on a circle with their arrows, the start dark; below, the answers hop by hop.
 
     A draft's node is blue in the answers, or red if it is wrong; the last one is marked in the circle too.

@@ -17,14 +17,16 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from hrm_rl.puzzles.family import SPLITS, in_split
+from hrm_rl.puzzles.picture import Drawable, Shown
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays
-from hrm_rl.puzzles.reasoning_gym import picture as reasoning_gym_picture
+from hrm_rl.puzzles.reasoning_gym import picture as drawing
 from hrm_rl.puzzles.reasoning_gym.formats import FORMATS, MISFITS, PAD, Entry, GridFormat
 from hrm_rl.puzzles.tokens import as_tokens, hash_rows
 
@@ -36,7 +38,7 @@ _MOST_MADE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class ReasoningGymPool:
+class ReasoningGymPool(Drawable):
     """Puzzles of one dataset, with the entries that score them. It can be pickled.
 
     Attributes:
@@ -52,6 +54,8 @@ class ReasoningGymPool:
     format: GridFormat
     arrays: PuzzleArrays
     entries: tuple[Entry, ...] = field(repr=False)
+
+    pixels: ClassVar = 24
 
     def scores(self, inputs: ArrayLike, answers: ArrayLike, labels: ArrayLike) -> NDArray[Any]:
         """Scores by the dataset's `score_answer`: float32 [N]; 1 is right.
@@ -93,13 +97,19 @@ class ReasoningGymPool:
         ]
         return self.format.write(*texts)
 
-    def draw(self, inputs: ArrayLike, *args: Any, **options: Any) -> str:
-        """See `hrm_rl.puzzles.reasoning_gym.picture.draw`, which also takes the format."""
-        return reasoning_gym_picture.draw(self.format, inputs, *args, **options)
+    @property
+    def vocab_size(self) -> int:
+        return self.format.vocab_size
 
-    def picture(self, inputs: ArrayLike, *args: Any, **options: Any) -> NDArray[np.uint8]:
-        """See `hrm_rl.puzzles.reasoning_gym.picture.picture`, which also takes the format."""
-        return reasoning_gym_picture.picture(self.format, inputs, *args, **options)
+    @property
+    def seq_len(self) -> int:
+        return self.format.seq_len
+
+    def text(self, shown: Shown, color: bool) -> str:
+        return drawing.text(self.format, shown, color)
+
+    def board(self, shown: Shown, cell: int) -> Image.Image:
+        return drawing.board(self.format, shown, cell)
 
     def _score(
         self, question: NDArray[np.int32], answer: NDArray[np.int32], labels: NDArray[np.int32]

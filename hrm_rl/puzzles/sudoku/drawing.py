@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.family import Shown
 from hrm_rl.puzzles.sudoku.layout import BLANK, layout
 from hrm_rl.puzzles.tokens import BOLD, CYAN, RED_UNDERLINED, paint
 
@@ -21,7 +20,7 @@ class _Cell(NamedTuple):
     wrong: bool  # a mistake
 
 
-def _cells(shown: Shown, size: int) -> list[_Cell]:
+def _cells(shown: pictures.Shown, size: int) -> list[_Cell]:
     """With labels a mistake is a digit that differs from them; without, one that clashes with another.
 
     Overwriting a given is always a mistake. A draft that leaves a given cell empty still stands on that
@@ -32,14 +31,14 @@ def _cells(shown: Shown, size: int) -> list[_Cell]:
     tokens = np.where(shown.answer > BLANK, shown.answer, given)
     from_draft = (given <= BLANK) | overwritten
     wrong = overwritten | (from_draft & shown.wrong)
-    if not shown.judged:
+    if shown.labels is None:
         peers = layout(size).peers
         wrong |= from_draft & (tokens > BLANK) & (tokens[peers] == tokens[:, None]).any(axis=1)
     columns = ((tokens - BLANK).tolist(), from_draft.tolist(), wrong.tolist())
     return [_Cell(*cell) for cell in zip(*columns, strict=True)]
 
 
-def text(shown: Shown, size: int, color: bool) -> str:
+def text(shown: pictures.Shown, size: int, color: bool) -> str:
     """The board as lines of text in boxes.
 
     A given reads `` 5 `` (bold in color), a draft's digit ``(5)`` (cyan), a mistake of the draft ``*5*``
@@ -69,7 +68,7 @@ def _text(cell: _Cell, color: bool) -> str:
     return paint(f" {cell.digit} ", BOLD, color)
 
 
-def board(shown: Shown, size: int, cell: int) -> Image.Image:
+def board(shown: pictures.Shown, size: int, cell: int) -> Image.Image:
     """The board as an image with thick lines around boxes.
 
     A given is dark and bold on grey, a draft's digit blue, a mistake of the draft red on pale red, an

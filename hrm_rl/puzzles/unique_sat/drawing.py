@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.family import Shown
 from hrm_rl.puzzles.tokens import RED, paint
 from hrm_rl.puzzles.unique_sat.layout import FALSE, FIRST_LITERAL, TRUE
 
@@ -15,7 +14,7 @@ _CLAUSES_A_LINE = 5
 _TRUE_CELL: pictures.Color = (205, 232, 226)
 
 
-def text(shown: Shown, variables: int, color: bool) -> str:
+def text(shown: pictures.Shown, variables: int, color: bool) -> str:
     """The values of all variables, counted from 1, and the clauses, with a minus for a negation.
 
     A wrong value stands between stars, and so does a clause that the values leave false.
@@ -39,7 +38,7 @@ def text(shown: Shown, variables: int, color: bool) -> str:
     return "\n".join(["".join(f"{v:>4}" for v in range(1, variables + 1)), line, *rows])
 
 
-def board(shown: Shown, variables: int, cell: int) -> pictures.Image.Image:
+def board(shown: pictures.Shown, variables: int, cell: int) -> pictures.Image.Image:
     """The variables with the draft's values below them, and the clauses in blocks of three literals.
 
     A literal that the draft makes true is green, a clause that it leaves false is red, and so is a wrong
