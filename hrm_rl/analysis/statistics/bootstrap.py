@@ -35,14 +35,7 @@ _SCORES_AT_ONCE = 1 << 22
 
 
 def nested_means(groups: Sequence[ArrayLike]) -> NDArray[np.float64]:
-    """The estimate that `nested_bootstrap` scatters around: the mean over runs of each run's means.
-
-    Args:
-        groups: one array [N_s, K] a run; see `nested_bootstrap`.
-
-    Returns:
-        Means, [K].
-    """
+    """The mean over runs of each run's means, [K], around which `nested_bootstrap` of `groups` scatters."""
     return np.mean([rows.mean(0) for rows in _checked(groups)], axis=0)
 
 
@@ -53,28 +46,22 @@ def nested_bootstrap(
     *,
     shared_puzzles: bool = False,
 ) -> NDArray[np.float64]:
-    """Bootstrap draws of means over puzzles nested in runs.
+    """Bootstrap draws of means over puzzles nested in runs, [D, K].
 
-    A draw takes as many runs as there are, with replacement; in each drawn run it takes as many puzzles
-    as the run has, with replacement, independently each time the run was drawn; and it averages the runs'
-    means. Each run weighs the same, whatever its number of puzzles. With one run it is the plain paired
-    bootstrap.
+    A draw takes as many runs as there are, with replacement; in each drawn run as many puzzles as it has,
+    with replacement, independently each time the run is drawn; and it averages the runs' means, so each run
+    weighs the same. With one run it is the plain paired bootstrap. With S runs, the variance between runs
+    comes out too small by a factor (S - 1) / S.
 
-    Nested draws treat the puzzles of each run as independent. Runs evaluated on the same puzzles are not,
-    and nested intervals come out too narrow. `shared_puzzles` draws one set of puzzles for all runs (the
-    pigeonhole bootstrap of Owen 2007): the interval then covers other runs and other puzzles.
-
-    With S runs, the variance between runs comes out too small by a factor (S - 1) / S.
+    Nested draws treat the puzzles of each run as independent. For runs on the same puzzles their intervals
+    are too narrow; `shared_puzzles` then draws one set of puzzles for all runs (the pigeonhole bootstrap of
+    Owen 2007), and the interval covers other runs and other puzzles.
 
     Args:
-        groups: one array [N_s, K] per run (training seed): rows are puzzles, columns are quantities, the
-            same K in every run.
+        groups: one array [N_s, K] a run (training seed): rows are puzzles, columns are quantities.
         draws: number of draws, D.
         seed: the same seed gives the same draws.
-        shared_puzzles: row n is the same puzzle in every run, and is drawn for all of them together.
-
-    Returns:
-        Means of every draw, [D, K].
+        shared_puzzles: row n is the same puzzle in every run.
 
     Raises:
         ValueError: no run, a run that is not a matrix or has no rows, different numbers of columns (or of
@@ -82,34 +69,28 @@ def nested_bootstrap(
     """
     checked = _checked(groups)
     _check_draws(draws)
-    times = _times_drawn(len(checked), draws, seed)  # [D, S]
+    runs = len(checked)
+    times = np.ones((draws, 1), np.int64)  # that each draw takes each run, [D, S]
+    if runs > 1:
+        rng = np.random.default_rng([seed, runs])
+        times = rng.multinomial(runs, np.full(runs, 1 / runs), draws)
     if shared_puzzles:
         return _with_shared_puzzles(checked, times, seed)
     means = np.zeros((draws, checked[0].shape[1]))
     for run, rows in enumerate(checked):
         means += _resampled_sums(rows, times[:, run], (seed, run)) / len(rows)
-    return means / len(checked)
+    return means / runs
 
 
 def percentile_interval(draws: ArrayLike, level: float = 0.95) -> NDArray[np.float64]:
-    """The percentile interval, which cuts off the same share of draws at either end.
+    """The ends [2] or [2, K] of the interval with a share `level` of the draws [D] or [D, K] inside.
 
-    A draw that is NaN (a ratio without a denominator) counts as outside at both ends, and an end that such
-    draws reach is NaN.
+    The same share of draws is cut off at either end. A draw that is NaN (a ratio without a denominator) is
+    outside at both ends, and an end that such draws reach is NaN.
 
-    Args:
-        draws: [D] or [D, K].
-        level: share of draws inside, in (0, 1).
-
-    Returns:
-        Low and high end: [2] or [2, K].
-
-    Raises:
-        ValueError: no draws, or a level outside (0, 1).
+    Raises ValueError for no draws, or a level outside (0, 1).
     """
-    values = np.asarray(draws, np.float64)
-    if values.ndim not in (1, 2) or len(values) == 0:
-        raise ValueError(f"draws have shape {values.shape}; [D] or [D, K] with D > 0 is needed")
+    values = _checked_draws(draws)
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; a share between 0 and 1 is needed, such as 0.95")
     tail = (1 - level) / 2
@@ -129,19 +110,16 @@ def stratified_bootstrap(
     draws: int = 10_000,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """Bootstrap draws of a statistic: within each task, runs are drawn with replacement.
+    """Bootstrap draws [D, *] of a statistic: within each task, runs are drawn with replacement.
 
     Tasks stay as they are: the interval covers other runs on the same tasks. It is too narrow for fewer
     than about 5 runs a task, the narrower the fewer tasks there are.
 
     Args:
-        scores: [R, T].
+        scores: of R runs on T tasks.
         statistic: from [..., R, T] to [..., *], such as `stats.interquartile_mean`.
         draws: number of draws, D.
         seed: the same seed gives the same draws.
-
-    Returns:
-        [D, *].
 
     Raises:
         ValueError: scores that are not a matrix or hold NaN, or no draws.
@@ -172,32 +150,28 @@ def checked_scores(scores: ArrayLike) -> NDArray[np.float64]:
 
 
 def two_sided_p(differences: ArrayLike) -> NDArray[np.float64] | float:
-    """Two-sided p-value of "the difference is zero" from bootstrap draws of the difference.
+    """Two-sided p-values, one or [K], of "the difference is zero" from its draws [D] or [D, K].
 
-    Twice the smaller share of draws at or beyond zero, with one draw added to either count (Davison and
-    Hinkley, section 4.4; Phipson and Smyth 2010, arXiv 1603.05766), so that it is never 0: the smallest is
+    Twice the smaller share of draws at or beyond zero (up to 1e-12), with one draw added to either count
+    (Davison and Hinkley, section 4.4; Phipson and Smyth 2010, arXiv 1603.05766), so that the smallest is
     2 / (D + 1). It is below 0.05 about when the 95 % percentile interval excludes zero.
 
-    Args:
-        differences: [D] or [D, K], finite. Up to 1e-12 counts as zero.
-
-    Returns:
-        One p-value, or [K].
-
-    Raises:
-        ValueError: no draws, or one that is not finite.
+    Raises ValueError for no draws, or one that is not finite.
     """
-    values = np.asarray(differences, np.float64)
-    if values.ndim not in (1, 2) or len(values) == 0:
-        raise ValueError(
-            f"differences have shape {values.shape}; [D] or [D, K] with D > 0 is needed"
-        )
+    values = _checked_draws(differences)
     if not np.isfinite(values).all():
         raise ValueError("differences hold a number that is not finite; their p-value is undefined")
     below = (values <= 1e-12).sum(0)
     above = (values >= -1e-12).sum(0)
     p_values = np.minimum(1.0, 2 * (1 + np.minimum(below, above)) / (len(values) + 1))
     return float(p_values) if values.ndim == 1 else p_values
+
+
+def _checked_draws(draws: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(draws, np.float64)
+    if values.ndim not in (1, 2) or len(values) == 0:
+        raise ValueError(f"draws have shape {values.shape}; [D] or [D, K] with D > 0 is needed")
+    return values
 
 
 def _check_draws(draws: int) -> None:
@@ -224,13 +198,6 @@ def _checked(groups: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
                 "every entry must be finite"
             )
     return checked
-
-
-def _times_drawn(runs: int, draws: int, seed: int) -> NDArray[np.int64]:
-    """The number of times each draw takes each run, [D, S]."""
-    if runs == 1:
-        return np.ones((draws, 1), np.int64)
-    return np.random.default_rng([seed, runs]).multinomial(runs, np.full(runs, 1 / runs), draws)
 
 
 def _with_shared_puzzles(

@@ -51,21 +51,19 @@ class HaltCalibration:
 def reliability_curve(
     probability: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
 ) -> ReliabilityCurve:
-    """Share correct against predicted probability, in bins that hold equally many predictions.
+    """Share correct (bool [N]) against predicted probability [N], in bins of equally many predictions.
 
     Equal predictions share the bin in which their middle falls, so the result does not depend on the
-    order of the rows. With many ties bins are unequal, and there may be fewer.
+    order of the rows. With many ties bins are unequal, and there may be fewer than `bins`.
 
-    Args:
-        probability: predictions in 0 to 1, [N].
-        correct: outcomes, bool [N].
-        bins: largest number of bins.
-
-    Raises:
-        ValueError: shapes or types that do not fit, no rows, a prediction outside 0 to 1, bins < 1.
+    Raises ValueError for shapes or types that do not fit, no rows, a prediction outside 0 to 1, bins < 1.
     """
     predicted, right = _checked(probability, correct)
-    _check_probability(predicted)
+    if predicted.min() < 0 or predicted.max() > 1:
+        raise ValueError(
+            f"predictions go from {predicted.min()} to {predicted.max()}; "
+            "probabilities are needed: give sigmoid(q_halt), not the logit"
+        )
     if bins < 1:
         raise ValueError(f"bins is {bins}; at least 1 is needed")
     # A mean rank is 1 to N: the middle of its place is half less.
@@ -82,15 +80,8 @@ def reliability_curve(
 def auroc(score: ArrayLike, correct: ArrayLike) -> float:
     """Probability that a correct answer scores higher than a wrong one; a tie counts half.
 
-    Args:
-        score: numbers that are higher for "more likely correct", [N]; infinities are fine.
-        correct: outcomes, bool [N].
-
-    Returns:
-        0 to 1; NaN if all are correct or all are wrong.
-
-    Raises:
-        ValueError: shapes or types that do not fit, no rows, a score that is NaN.
+    Scores [N] may be infinite; outcomes are bool [N]. NaN if all are correct or all are wrong. Raises
+    ValueError for shapes or types that do not fit, no rows, or a score that is NaN.
     """
     values, right = _checked(score, correct)
     positives = int(right.sum())
@@ -104,13 +95,11 @@ def auroc(score: ArrayLike, correct: ArrayLike) -> float:
 def calibration(
     probability: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
 ) -> Calibration:
-    """Every number of `Calibration` for predictions [N] and outcomes, bool [N].
+    """Every number of `Calibration`; arguments and errors as in `reliability_curve`.
 
     The expected calibration error is the mean distance between predicted probability and share correct
-    over the bins of `reliability_curve`. It is never negative, so noise alone makes it positive: up to
-    0.4 * sqrt(bins / N) on average for perfectly calibrated predictions.
-
-    Raises ValueError as `reliability_curve`.
+    over the bins. It is never negative, so noise alone makes it positive: up to 0.4 * sqrt(bins / N) on
+    average for perfectly calibrated predictions.
     """
     predicted, right = _checked(probability, correct)
     found = reliability_curve(predicted, right, bins)
@@ -128,18 +117,10 @@ def calibration(
 def halt_calibration(
     q_halt: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
 ) -> HaltCalibration:
-    """Calibration of sigmoid(q_halt) as the probability that the draft is correct.
+    """Calibration of sigmoid(q_halt), [N, M], as the probability that the draft is correct, bool [N, M].
 
     Pooled, a puzzle counts once a segment, so the pooled rows are not independent: intervals must
-    resample puzzles, not rows.
-
-    Args:
-        q_halt: logits, [N, M].
-        correct: whether the draft is correct after each segment, bool [N, M].
-        bins: largest number of bins.
-
-    Raises:
-        ValueError: shapes or types that do not fit, or a logit that is NaN.
+    resample puzzles, not rows. Raises ValueError for shapes or types that do not fit, or a NaN.
     """
     logits, right = np.asarray(q_halt, np.float64), np.asarray(correct)
     if logits.ndim != 2 or logits.size == 0 or right.shape != logits.shape:
@@ -148,12 +129,13 @@ def halt_calibration(
         row, column = np.argwhere(np.isnan(logits))[0]
         raise ValueError(f"q_halt is NaN for puzzle {row} after segment {column + 1}")
     probability = 0.5 * (1 + np.tanh(0.5 * logits))  # a sigmoid that cannot overflow
+    everything = probability.ravel(), right.ravel(), bins
     return HaltCalibration(
-        pooled=calibration(probability.ravel(), right.ravel(), bins),
+        pooled=calibration(*everything),
         segments=tuple(
-            calibration(probability[:, m], right[:, m], bins) for m in range(right.shape[1])
+            calibration(p, r, bins) for p, r in zip(probability.T, right.T, strict=True)
         ),
-        curve=reliability_curve(probability.ravel(), right.ravel(), bins),
+        curve=reliability_curve(*everything),
     )
 
 
@@ -170,11 +152,3 @@ def _checked(
     if np.isnan(predicted).any():
         raise ValueError(f"prediction {int(np.argmax(np.isnan(predicted)))} is NaN")
     return predicted, right
-
-
-def _check_probability(predicted: NDArray[np.float64]) -> None:
-    if predicted.min() < 0 or predicted.max() > 1:
-        raise ValueError(
-            f"predictions go from {predicted.min()} to {predicted.max()}; "
-            "probabilities are needed: give sigmoid(q_halt), not the logit"
-        )

@@ -26,14 +26,9 @@ class Curve:
 
 
 def curve(mean_segments: ArrayLike, accuracy: ArrayLike) -> Curve:
-    """The curve through points in any order.
+    """The curve through points in any order: mean segments [P] of 1 or more, accuracy [P] in 0 to 1.
 
-    Args:
-        mean_segments: [P], each at least 1.
-        accuracy: [P], each in 0 to 1.
-
-    Raises:
-        ValueError: no points, different lengths, or a number out of range.
+    Raises ValueError for no points, different lengths, or a number out of range.
     """
     segments = np.asarray(mean_segments, np.float64)
     share = np.asarray(accuracy, np.float64)
@@ -59,7 +54,7 @@ def upper_hull(points: Curve) -> Curve:
             continue  # under the flat end
         if kept and x == kept[-1][0]:
             kept.pop()
-        while len(kept) > 1 and not _is_above_chord(kept[-2], kept[-1], (x, y)):
+        while len(kept) > 1 and _slope(kept[-2], kept[-1]) <= _slope(kept[-2], (x, y)):
             kept.pop()
         kept.append((x, y))
     segments, accuracy = np.transpose(kept)
@@ -67,21 +62,12 @@ def upper_hull(points: Curve) -> Curve:
 
 
 def area_under_hull(points: Curve, max_segments: int, first_accuracy: float) -> float:
-    """Mean height of the hull between 1 and M segments: 1 / (M - 1) times the area.
+    """Mean height of the hull between 1 and M = max_segments: 1 / (M - 1) times the area, or the height at 1.
 
-    Stopping after one segment is always possible, so the point (1, `first_accuracy`) joins the curve.
-    Curves that do not start at 1 can then be compared.
+    Stopping after one segment is always possible, so the point (1, accuracy of `fixed:1`) joins the curve;
+    curves that do not start at 1 can then be compared.
 
-    Args:
-        points: the curve.
-        max_segments: M, the limit. With M = 1 the result is the hull's height there.
-        first_accuracy: accuracy of `fixed:1` on the same puzzles.
-
-    Returns:
-        The mean height, in 0 to 1.
-
-    Raises:
-        ValueError: a point beyond M, M < 1, or a `first_accuracy` outside 0 to 1.
+    Raises ValueError for a point beyond M, M < 1, or a `first_accuracy` outside 0 to 1.
     """
     if max_segments < 1:
         raise ValueError(f"max_segments is {max_segments}; at least 1 is needed")
@@ -97,16 +83,9 @@ def area_under_hull(points: Curve, max_segments: int, first_accuracy: float) -> 
 
 
 def nearest_compute(mean_segments: ArrayLike, budget: float) -> int:
-    """The index of the point whose mean segments are nearest to a budget, the cheaper one on ties.
+    """The index of the point whose mean segments [P] are nearest to a budget, the cheaper one on ties.
 
-    For comparisons at matched compute: the choice depends on compute only, never on accuracy.
-
-    Args:
-        mean_segments: [P], in any order.
-        budget: mean segments to match.
-
-    Raises:
-        ValueError: no points.
+    For comparisons at matched compute: the choice never depends on accuracy. Raises ValueError for no points.
     """
     segments = np.asarray(mean_segments, np.float64)
     if segments.ndim != 1 or segments.size == 0:
@@ -114,9 +93,8 @@ def nearest_compute(mean_segments: ArrayLike, budget: float) -> int:
     return int(np.lexsort((segments, np.abs(segments - budget)))[0])
 
 
-def _is_above_chord(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
-    """True if b lies above the line from a to c."""
-    return (b[1] - a[1]) * (c[0] - a[0]) > (c[1] - a[1]) * (b[0] - a[0])
+def _slope(a: tuple[float, float], b: tuple[float, float]) -> float:
+    return (b[1] - a[1]) / (b[0] - a[0])
 
 
 def _check_range(name: str, values: NDArray[np.float64], low: float, high: float) -> None:

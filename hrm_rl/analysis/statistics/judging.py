@@ -39,8 +39,8 @@ def judge(stopped: ArrayLike, answered_correct: ArrayLike, correct: NDArray[np.b
 
     Args:
         stopped: the segment after which it stopped, 1 to M, integers [N].
-        answered_correct: whether its answer is correct, bool [N]: `correct[n, stopped[n] - 1]` for a rule
-            that answers with its last draft; a rule that recalls answers with an earlier one.
+        answered_correct: bool [N]: `correct[n, stopped[n] - 1]`, or of an earlier draft for a rule that
+            recalls.
         correct: bool [N, M].
 
     Raises:
@@ -84,10 +84,7 @@ def judge_oracle(correct: NDArray[np.bool_], cost: float) -> Judgement:
     """Judge hindsight at a cost: of all rules on these drafts, the one with the largest J_c.
 
     It stops at argmax_t(correct_t - cost * t), the first on ties: the first correct draft if getting there
-    costs less than a correct answer pays, else segment 1.
-
-    Raises:
-        ValueError: `correct` is not a bool matrix, or the cost is negative.
+    costs less than a correct answer pays, else segment 1. Raises ValueError for a negative cost.
     """
     first = first_correct(correct)
     _check_cost(cost)
@@ -96,11 +93,7 @@ def judge_oracle(correct: NDArray[np.bool_], cost: float) -> Judgement:
 
 
 def first_correct(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The segment of the first correct draft, int64 [N]; 0 if there is none.
-
-    Raises:
-        ValueError: `correct` is not a bool matrix.
-    """
+    """The segment of the first correct draft, int64 [N]; 0 if there is none."""
     _check_matrix(correct)
     return np.where(correct.any(1), correct.argmax(1) + 1, 0)
 
@@ -108,10 +101,8 @@ def first_correct(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
 def best_fixed(correct: NDArray[np.bool_], cost: float) -> int:
     """The constant number of segments with the largest J_c, the fewest on ties.
 
-    Choose it on validation puzzles: a constant chosen on the test puzzles has an advantage there.
-
-    Raises:
-        ValueError: `correct` is not a bool matrix, or the cost is negative.
+    Choose it on validation puzzles: a constant chosen on the test puzzles has an advantage there. Raises
+    ValueError for a negative cost.
     """
     _check_matrix(correct)
     _check_cost(cost)
@@ -123,21 +114,12 @@ def best_fixed(correct: NDArray[np.bool_], cost: float) -> int:
 def adaptive_gain(rule: ArrayLike, fixed: ArrayLike, oracle: ArrayLike) -> NDArray[np.float64]:
     """AG_c = (J(rule) - J(fixed)) / (J(oracle) - J(fixed)): 0 is the best constant, 1 is hindsight.
 
-    It is negative if the rule does worse than the constant. It is a ratio of means: pass means, or
-    bootstrap draws of means, never single puzzles.
-
-    Args:
-        rule: J_c of the rule, a number or an array such as draws [D].
-        fixed: J_c of the best constant, likewise.
-        oracle: J_c of hindsight at the same cost, likewise.
-
-    Returns:
-        The gains; NaN if hindsight does no better than the constant (see `why_undefined`).
+    It is negative if the rule does worse than the constant, and NaN if hindsight does no better (see
+    `why_undefined`). It is a ratio of means: pass the J_c of means, or of bootstrap draws of means [D],
+    never of single puzzles.
     """
-    base = np.asarray(fixed, np.float64)
-    headroom = np.asarray(oracle, np.float64) - base
-    gained = np.asarray(rule, np.float64) - base
-    gained, headroom = np.broadcast_arrays(gained, headroom)
+    rules, base, best = np.broadcast_arrays(rule, np.asarray(fixed, np.float64), oracle)
+    gained, headroom = rules - base, best - base
     unknown = np.full(gained.shape, np.nan)
     return np.divide(gained, headroom, out=unknown, where=headroom > _HEADROOM)
 
@@ -167,14 +149,11 @@ def iso_accuracy(
     Args:
         mean_segments: of the curve's points, [P].
         accuracy: of the same points, [P], in 0 to 1.
-        full: accuracy of running to the limit, in 0 to 1; missing it by 1e-9 counts as reaching it.
+        full: accuracy of running to the limit; missing it by 1e-9 counts as reaching it.
         below: percentage points that may be lost.
 
     Returns:
         For each entry of `below` the fewest mean segments, or None if no point reaches it.
-
-    Raises:
-        ValueError: the lengths differ.
     """
     segments, share = np.asarray(mean_segments, np.float64), np.asarray(accuracy, np.float64)
     if segments.ndim != 1 or share.shape != segments.shape:
@@ -188,14 +167,11 @@ def iso_accuracy(
 
 
 def _check_matrix(correct: NDArray[np.bool_]) -> None:
-    if not (
-        isinstance(correct, np.ndarray)
-        and correct.ndim == 2
-        and correct.size > 0
-        and correct.dtype == np.bool_
-    ):
-        described = f"{np.asarray(correct).dtype} {np.shape(correct)}"
-        raise ValueError(f"correct is {described}; a bool array [puzzles, segments] is needed")
+    given = np.asarray(correct)
+    if given.ndim != 2 or given.size == 0 or given.dtype != np.bool_:
+        raise ValueError(
+            f"correct is {given.dtype} {given.shape}; a bool array [puzzles, segments] is needed"
+        )
 
 
 def _check_cost(cost: float) -> None:

@@ -16,18 +16,10 @@ from hrm_rl.analysis.statistics.bootstrap import checked_scores
 
 
 def interquartile_mean(scores: ArrayLike) -> NDArray[np.float64]:
-    """IQM: the mean of the middle half of all R * T scores, after floor(R * T / 4) are cut off either end.
+    """IQM: the mean of the middle half of scores [..., R, T], after floor(R * T / 4) are cut off either end.
 
-    One lucky run moves it less than the mean, and it is far less noisy than the median.
-
-    Args:
-        scores: [..., R, T].
-
-    Returns:
-        [...]; a NumPy scalar for one score matrix.
-
-    Raises:
-        ValueError: fewer than two axes, no scores, or NaN.
+    One lucky run moves it less than the mean, and it is far less noisy than the median. Raises ValueError
+    for fewer than two axes, no scores, or NaN.
     """
     values = checked_scores(scores)
     flat = np.sort(values.reshape(*values.shape[:-2], -1), axis=-1)
@@ -54,14 +46,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
 
     Under equal accuracy, each puzzle on which the rules differ is as likely to go either way. For one
     model only: the answers of several runs to one puzzle are not independent; use
-    `bootstrap.nested_bootstrap` for those.
-
-    Args:
-        first: bool [N].
-        second: bool [N].
-
-    Raises:
-        ValueError: they are not two bool arrays of one length.
+    `bootstrap.nested_bootstrap` for those. Raises ValueError unless both are bool [N].
     """
     a, b = np.asarray(first), np.asarray(second)
     if a.ndim != 1 or a.shape != b.shape or a.dtype != np.bool_ or b.dtype != np.bool_:
@@ -82,16 +67,10 @@ def _fair_tail(heads: int, tails: int) -> float:
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """p-values adjusted for their number by Holm's step-down method (1979), in the same order.
+    """p-values [K] adjusted for their number by Holm's step-down method (1979), in the same order.
 
     Rejecting if the adjusted value is at most alpha keeps the probability of any false rejection at
-    most alpha, however the tests depend on each other.
-
-    Args:
-        p_values: [K], each in 0 to 1.
-
-    Raises:
-        ValueError: not [K], or a value outside 0 to 1.
+    most alpha, however the tests depend on each other. Raises ValueError for a value outside 0 to 1.
     """
     values = np.asarray(p_values, np.float64)
     if values.ndim != 1:
@@ -114,19 +93,10 @@ def midranks(values: ArrayLike) -> NDArray[np.float64]:
 def spearman_within(x: ArrayLike, y: ArrayLike, source: Sequence[str]) -> float:
     """Spearman's rank correlation within sources, so that a difference between sources cannot make one.
 
-    Each source has its own ranks; equal values share their mean rank. The correlations are averaged with
-    weights n - 1, the inverse of their variance under independence (Taylor 1987, Biometrika 74).
-
-    Args:
-        x: [N].
-        y: [N]. Pairs with a NaN on either side (an unrated puzzle) are left out.
-        source: the source of each pair, [N] names.
-
-    Returns:
-        -1 to 1; NaN if no source has both sides vary.
-
-    Raises:
-        ValueError: the lengths differ.
+    Each source, named for every pair of x and y [N], has its own ranks; equal values share their mean rank.
+    Pairs with a NaN on either side (an unrated puzzle) are left out. The correlations are averaged with
+    weights n - 1, the inverse of their variance under independence (Taylor 1987, Biometrika 74); the
+    result is NaN if both sides vary in no source. Raises ValueError if the lengths differ.
     """
     a, b = np.asarray(x, np.float64), np.asarray(y, np.float64)
     names = np.asarray(source, dtype=str)
@@ -136,11 +106,10 @@ def spearman_within(x: ArrayLike, y: ArrayLike, source: Sequence[str]) -> float:
         )
     known = ~(np.isnan(a) | np.isnan(b))
     weights, total = 0, 0.0
-    for name in np.unique(names):
+    for name in np.unique(names[known]):
         rows = known & (names == name)
-        if not rows.any() or np.ptp(a[rows]) == 0 or np.ptp(b[rows]) == 0:
-            continue
-        weight = int(rows.sum()) - 1
-        rho = np.corrcoef(midranks(a[rows]), midranks(b[rows]))[0, 1]
-        weights, total = weights + weight, total + weight * rho
+        if np.ptp(a[rows]) and np.ptp(b[rows]):
+            weight = int(rows.sum()) - 1
+            rho = np.corrcoef(midranks(a[rows]), midranks(b[rows]))[0, 1]
+            weights, total = weights + weight, total + weight * rho
     return float(total / weights) if weights else math.nan
