@@ -1,5 +1,6 @@
 """Recorded runs for a comparison: validation puzzles to choose on, test puzzles to judge on."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -59,10 +60,10 @@ def make_case(
         raise ValueError(
             f"{name} has no test puzzles to judge on; it has {', '.join(counts)} puzzles only"
         )
-    test = _first(bank.in_split("test"), puzzles)
+    test = bank.in_split("test").take(slice(puzzles))
     if "validation" not in counts:
         return Case(name, test, None, digest)
-    validation = _first(bank.in_split("validation"), puzzles)
+    validation = bank.in_split("validation").take(slice(puzzles))
     chosen_on = puzzle_ids(validation.inputs, validation.labels)
     shared = int(np.isin(puzzle_ids(test.inputs, test.labels), chosen_on).sum())
     if shared:
@@ -71,12 +72,6 @@ def make_case(
             "thresholds would be chosen on the puzzles that judge them"
         )
     return Case(name, test, validation, digest)
-
-
-def _first(bank: TraceBank, puzzles: int | None) -> TraceBank:
-    if puzzles is None or puzzles >= bank.num_puzzles:
-        return bank
-    return bank.take(slice(puzzles))
 
 
 class Hardness(NamedTuple):
@@ -116,25 +111,19 @@ def check_poolable(cases: Sequence[Case]) -> None:
     number of segments and of cells."""
     if not cases:
         raise ValueError("nothing to compare on: give a run or a bank")
-    for number, case in enumerate(cases):
-        for other in cases[:number]:
-            _check_pair(other, case)
-
-
-def _check_pair(first: Case, second: Case) -> None:
-    names = f"{first.name} and {second.name}"
-    one, two = first.test, second.test
-    if one.header.model_hash == two.header.model_hash:
-        if first.puzzles_hash == second.puzzles_hash:
-            raise ValueError(f"{names} are the same bank; give each one once")
-        raise ValueError(
-            f"{names} record the same model, but banks are pooled as independent training runs; "
-            "record all of its puzzles in one bank"
-        )
-    for what, a, b in (
-        ("segments a puzzle", first.limit, second.limit),
-        ("cells a puzzle", one.inputs.shape[1], two.inputs.shape[1]),
-    ):
-        if a != b:
-            hint = "; --max-segments cuts both to as many" if what.startswith("segments") else ""
-            raise ValueError(f"{names} cannot be pooled: they have {a} and {b} {what}{hint}")
+    for first, second in itertools.combinations(cases, 2):
+        names = f"{first.name} and {second.name}"
+        one, two = first.test, second.test
+        if one.header.model_hash == two.header.model_hash:
+            if first.puzzles_hash == second.puzzles_hash:
+                raise ValueError(f"{names} are the same bank; give each one once")
+            raise ValueError(
+                f"{names} record the same model, but banks are pooled as independent training runs; "
+                "record all of its puzzles in one bank"
+            )
+        for what, a, b in (
+            ("segments a puzzle; --max-segments cuts both to as many", first.limit, second.limit),
+            ("cells a puzzle", one.inputs.shape[1], two.inputs.shape[1]),
+        ):
+            if a != b:
+                raise ValueError(f"{names} cannot be pooled: they have {a} and {b} {what}")

@@ -9,13 +9,13 @@ from hrm_rl.analysis.compare.cases import Case, difficulty_of
 from hrm_rl.analysis.compare.records import (
     Difficulty,
     DifficultyBin,
-    Line,
     PolicyByDifficulty,
     PolicyCurve,
 )
 from hrm_rl.analysis.compare.trials import Trial
 from hrm_rl.analysis.statistics.curves import Curve, area_under_hull, curve, upper_hull
 from hrm_rl.analysis.statistics.judging import judge_oracle
+from hrm_rl.analysis.statistics.stats import midranks
 
 _BINS = 5
 
@@ -23,32 +23,26 @@ Points = Sequence[tuple[float, float]]
 """(mean segments, accuracy) of settings, one a setting."""
 
 
-def reference_curves(cases: Sequence[Case]) -> dict[str, Line]:
+def reference_curves(cases: Sequence[Case]) -> dict[str, Curve]:
     """Every constant (fixed), and hindsight at falling costs (oracle): a rule lies between these lines."""
     segments = range(1, cases[0].limit + 1)
-    fixed = [
-        [(float(n), float(case.test.correct[:, n - 1].mean())) for n in segments] for case in cases
-    ]
+    fixed = [[(n, case.test.correct[:, n - 1].mean()) for n in segments] for case in cases]
     # At a cost of 1 / (n - 1/2) hindsight goes as far as segment n for a correct answer.
     judged = [[judge_oracle(case.test.correct, 1 / (n - 0.5)) for n in segments] for case in cases]
-    oracle = [[(float(j.segments.mean()), float(j.correct.mean())) for j in js] for js in judged]
-    means = {"fixed": _average(fixed), "oracle": _average(oracle)}
-    return {name: Line(*_columns(points)) for name, points in means.items()}
+    oracle = [[(j.segments.mean(), j.correct.mean()) for j in js] for js in judged]
+    return {"fixed": _average(fixed), "oracle": _average(oracle)}
 
 
 def policy_curve(runs: Sequence[Points], limit: int, first_accuracy: float) -> PolicyCurve | None:
-    """A swept rule with its concave hull and the area under that; None without points.
+    """A rule swept from lenient to strict on every run, with its hull and the area under that up to `limit`.
 
-    Args:
-        runs: the rule's settings from lenient to strict, one list a run.
-        limit: M.
-        first_accuracy: accuracy of fixed:1.
+    None without points.
     """
     if not runs[0]:
         return None
     points = _average(runs)
-    area = area_under_hull(points, limit, first_accuracy)
-    return PolicyCurve(*_columns(points), *_columns(upper_hull(points)), area)
+    hull, area = upper_hull(points), area_under_hull(points, limit, first_accuracy)
+    return PolicyCurve(points.segments, points.accuracy, hull.segments, hull.accuracy, area)
 
 
 def _average(runs: Sequence[Points]) -> Curve:
@@ -57,19 +51,14 @@ def _average(runs: Sequence[Points]) -> Curve:
     Runs with different numbers of settings, because some are equal, are aligned by the share of their range.
     """
     shares = np.linspace(0, 1, max(map(len, runs)))
-    columns = [
+    aligned = [
         [
-            np.interp(shares, np.linspace(0, 1, len(points)), column)
-            for column in np.transpose(points)
+            np.interp(shares, np.linspace(0, 1, len(points)), values)
+            for values in np.transpose(points)
         ]
         for points in runs
     ]
-    segments, accuracy = np.mean(columns, axis=0)
-    return curve(segments, accuracy)
-
-
-def _columns(points: Curve) -> tuple[list[float], list[float]]:
-    return points.segments.tolist(), points.accuracy.tolist()
+    return curve(*np.mean(aligned, axis=0))
 
 
 def difficulty(cases: Sequence[Case], policies: Mapping[str, Sequence[Trial]]) -> Difficulty | None:
@@ -88,31 +77,25 @@ def difficulty(cases: Sequence[Case], policies: Mapping[str, Sequence[Trial]]) -
         values = np.concatenate([getattr(trial.judgement, name) for trial in trials])
         return [float(values[rows].mean()) for rows in members]
 
-    return Difficulty(
-        by,
-        [
-            DifficultyBin(float(hard[rows].min()), float(hard[rows].max()), int(rows.sum()))
-            for rows in members
-        ],
-        [
-            PolicyByDifficulty(name, by_bin(trials, "segments"), by_bin(trials, "correct"))
-            for name, trials in policies.items()
-        ],
-    )
+    bins = [
+        DifficultyBin(float(hard[rows].min()), float(hard[rows].max()), int(rows.sum()))
+        for rows in members
+    ]
+    found = [
+        PolicyByDifficulty(name, by_bin(trials, "segments"), by_bin(trials, "correct"))
+        for name, trials in policies.items()
+    ]
+    return Difficulty(by, bins, found)
 
 
 def _bins(rating: NDArray[np.float64]) -> NDArray[np.int64] | None:
     """The bin of each puzzle, [N]; -1 for an unrated one."""
-    rated = rating[~np.isnan(rating)]
-    if len(np.unique(rated)) < 2:
-        return None
-    values, counts = np.unique(rated, return_counts=True)
+    known = ~np.isnan(rating)
     # The middle of a value's ranks decides which fifth of the puzzles it belongs to.
-    middle = (np.cumsum(counts) - counts / 2) / len(rated)
-    fifth = np.minimum((middle * _BINS).astype(np.int64), _BINS - 1)
-    _, fifth = np.unique(fifth, return_inverse=True)
-    if fifth.max() == 0:
+    fifth = ((midranks(rating[known]) - 0.5) * _BINS / known.sum()).astype(np.int64)
+    fifths, number = np.unique(fifth, return_inverse=True)
+    if len(fifths) < 2:
         return None
-    return np.where(
-        np.isnan(rating), -1, fifth[np.searchsorted(values, rating).clip(max=len(values) - 1)]
-    )
+    found = np.full(len(rating), -1)
+    found[known] = number
+    return found

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.statistics.calibration import HaltCalibration
+from hrm_rl.analysis.statistics.curves import Curve
 
 _log = logging.getLogger(__name__)
 
@@ -36,20 +38,12 @@ class Intervals:
     adaptive_gain: Mapping[str, Interval]
 
 
-@dataclass(frozen=True)
-class Line:
-    """Points of accuracy against mean segments, by rising segments."""
-
-    segments: list[float]
-    accuracy: list[float]
-
-
-@dataclass(frozen=True)
-class PolicyCurve(Line):
+@dataclass(frozen=True, eq=False)
+class PolicyCurve(Curve):
     """A swept rule, its concave hull, and the mean height of the hull."""
 
-    hull_segments: list[float]
-    hull_accuracy: list[float]
+    hull_segments: NDArray[np.float64]
+    hull_accuracy: NDArray[np.float64]
     area: float
 
 
@@ -178,7 +172,7 @@ class Comparison:
     """The reason, at each cost without a gain."""
     calibration: HaltCalibration
     difficulty: Difficulty | None
-    curves: Mapping[str, Line]
+    curves: Mapping[str, Curve]
     """fixed and oracle."""
     banks: list[BankRecord]
     settings: Settings

@@ -1,14 +1,13 @@
 """The row of every policy: its figures, their intervals and its test against the baseline."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hrm_rl.analysis.compare.cases import difficulty_of
 from hrm_rl.analysis.compare.curves import policy_curve
-from hrm_rl.analysis.compare.quantities import Estimate, Quantities
+from hrm_rl.analysis.compare.quantities import AllTrials
 from hrm_rl.analysis.compare.records import (
     GainOver,
     Interval,
@@ -18,81 +17,16 @@ from hrm_rl.analysis.compare.records import (
     PolicyRow,
     WallClock,
 )
-from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.compare.trials import Trial, Trials
 from hrm_rl.analysis.compare.wall_clock import wall_clock
 from hrm_rl.analysis.statistics.bootstrap import percentile_interval, two_sided_p
 from hrm_rl.analysis.statistics.curves import nearest_compute
-from hrm_rl.analysis.statistics.judging import adaptive_gain, iso_accuracy, why_undefined
+from hrm_rl.analysis.statistics.judging import iso_accuracy
 from hrm_rl.analysis.statistics.stats import holm, mcnemar, spearman_within
-
-ISO_ACCURACY = (0, 0.5, 1, 2)
-"""Percentage points below the accuracy of all segments."""
-
-AtCosts = Mapping[float, Sequence[Trial]]
-"""A policy's trials, one a run, as it is at each cost."""
-
-
-@dataclass(frozen=True)
-class AllTrials:
-    """Every policy, the best constant and hindsight, at every cost, with their bootstrap draws."""
-
-    runs: Sequence[Trials]
-    settings: Settings
-    policies: Mapping[str, AtCosts]
-    fixed: AtCosts
-    oracle: AtCosts
-    quantities: Quantities = field(default_factory=Quantities)
-
-    @classmethod
-    def of(cls, runs: Sequence[Trials], settings: Settings) -> "AllTrials":
-        costs = settings.costs
-        policies = {
-            policy: {c: [run.trial(policy, c) for run in runs] for c in costs}
-            for policy in settings.policies
-        }
-        fixed = {c: [run.best_fixed(c) for run in runs] for c in costs}
-        oracle = {c: [run.oracle(c) for run in runs] for c in costs}
-        return cls(runs, settings, policies, fixed, oracle)
-
-    def bootstrap(self, shared_puzzles: bool) -> None:
-        """Draw every quantity that the rows need."""
-        for at_costs in (*self.policies.values(), self.fixed, self.oracle):
-            for several in at_costs.values():
-                self.quantities.add(several, "correct", "segments")
-        for trials in self.headline().values():
-            self.quantities.add(trials, "valid")
-        settings = self.settings
-        self.quantities.draw(settings.draws, settings.seed, shared_puzzles=shared_puzzles)
-
-    def headline(self) -> dict[str, Sequence[Trial]]:
-        """The policies as chosen at the headline's cost."""
-        return {name: at_costs[self.settings.cost] for name, at_costs in self.policies.items()}
-
-    def gain(self, policy: str, cost: float) -> Estimate:
-        """Adaptive gain, and its draws."""
-        trials = self.policies[policy][cost], self.fixed[cost], self.oracle[cost]
-        estimates, draws = zip(*(self.quantities.utility(x, cost) for x in trials), strict=True)
-        return float(adaptive_gain(*estimates)), adaptive_gain(*draws)
-
-    def undefined_gains(self) -> dict[str, str]:
-        """The reasons for undefined gains, by cost."""
-        found = {}
-        for cost in self.settings.costs:
-            bounds = self.fixed[cost], self.oracle[cost]
-            why = why_undefined(*(self.quantities.utility(x, cost)[0] for x in bounds))
-            if why is not None:
-                found[f"{cost:g}"] = why
-        return found
 
 
 def policy_rows(trials: AllTrials, fixed_accuracy: Sequence[float]) -> list[PolicyRow]:
-    """A row for every policy.
-
-    Args:
-        trials: bootstrapped.
-        fixed_accuracy: of every constant, [M].
-    """
+    """A row for every policy of bootstrapped trials; `fixed_accuracy` is that of every constant, [M]."""
     p_value = _p_values(trials)
     return [_row(trials, policy, fixed_accuracy, p_value[policy]) for policy in trials.policies]
 
@@ -100,15 +34,14 @@ def policy_rows(trials: AllTrials, fixed_accuracy: Sequence[float]) -> list[Poli
 def _row(
     trials: AllTrials, policy: str, fixed_accuracy: Sequence[float], p_value: float | None
 ) -> PolicyRow:
-    cost, quantities, runs = trials.settings.cost, trials.quantities, trials.runs
-    at_costs = trials.policies[policy]
-    chosen = at_costs[cost]
+    settings, runs, at_costs = trials.settings, trials.runs, trials.policies[policy]
+    chosen = trials.headline[policy]
     gains = {f"{c:g}": trials.gain(policy, c) for c in at_costs}
-    accuracy, valid, segments = (
-        quantities.get(chosen, name) for name in ("correct", "valid", "segments")
+    accuracy, valid, segments, utility = figures = (
+        *(trials.estimate(chosen, name) for name in ("correct", "valid", "segments")),
+        trials.utility(chosen, settings.cost),
     )
-    utility = quantities.utility(chosen, cost)
-    points = [run.sweep(policy, trials.settings.costs) for run in runs]
+    points = [run.sweep(policy, settings.costs) for run in runs]
     curve = policy_curve(points, len(fixed_accuracy), fixed_accuracy[0])
     return PolicyRow(
         policy=policy,
@@ -118,10 +51,7 @@ def _row(
         mean_segments=segments[0],
         utility=utility[0],
         ci95=Intervals(
-            exact_accuracy=_interval(accuracy[1]),
-            valid_accuracy=_interval(valid[1]),
-            mean_segments=_interval(segments[1]),
-            utility=_interval(utility[1]),
+            *(_interval(draws) for _, draws in figures),
             adaptive_gain={c: _interval(draws) for c, (_, draws) in gains.items()},
         ),
         adaptive_gain={c: gain for c, (gain, _) in gains.items()},
@@ -163,12 +93,12 @@ def _p_values(trials: AllTrials) -> dict[str, float | None]:
     Adjusted by Holm's method over all policies compared; None for the baseline and for rules that know the
     future, which are bounds.
     """
-    rows, cost, baseline = trials.headline(), trials.settings.cost, trials.settings.baseline
-    _, reference = trials.quantities.utility(rows[baseline], cost)
+    rows, cost, baseline = trials.headline, trials.settings.cost, trials.settings.baseline
+    _, reference = trials.utility(rows[baseline], cost)
     rivals = [name for name, row in rows.items() if name != baseline and not row[0].needs_future]
     found: dict[str, float | None] = dict.fromkeys(rows)
     if rivals:
-        differences = [trials.quantities.utility(rows[p], cost)[1] - reference for p in rivals]
+        differences = [trials.utility(rows[p], cost)[1] - reference for p in rivals]
         raw = two_sided_p(np.stack(differences, axis=1))
         found.update(zip(rivals, holm(raw).tolist(), strict=True))
     return found
@@ -197,8 +127,7 @@ def _iso_accuracy(
 ) -> dict[str, float | None]:
     """Read off the policy's curve on test puzzles; a policy without one has a single point."""
     points = (curve.segments, curve.accuracy) if curve else ([segments], [accuracy])
-    found = iso_accuracy(*points, full, ISO_ACCURACY)
-    return {f"{below:g}": needed for below, needed in found.items()}
+    return {f"{below:g}": needed for below, needed in iso_accuracy(*points, full).items()}
 
 
 def _pooled_wall_clock(trials: Sequence[Trial], runs: Sequence[Trials]) -> WallClock:

@@ -15,8 +15,9 @@ import torch
 
 from hrm_rl.analysis.compare.cases import Case, check_poolable, on_same_puzzles
 from hrm_rl.analysis.compare.curves import difficulty, reference_curves
+from hrm_rl.analysis.compare.quantities import AllTrials
 from hrm_rl.analysis.compare.records import BankRecord, Comparison
-from hrm_rl.analysis.compare.rows import AllTrials, policy_rows
+from hrm_rl.analysis.compare.rows import policy_rows
 from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.compare.trials import Trials
 from hrm_rl.analysis.statistics.calibration import HaltCalibration, halt_calibration
@@ -59,13 +60,8 @@ def compare(
     check_poolable(cases)
     limit = cases[0].limit
     settings = settings.resolved(limit)
-    runs = [
-        Trials(
-            case, rules_folder, settings.seed, settings.cost, settings.allow_mismatch, rules or {}
-        )
-        for case in cases
-    ]
-    trials = AllTrials.of(runs, settings)
+    runs = [Trials(case, settings, rules_folder, rules or {}) for case in cases]
+    trials = AllTrials(runs, settings)
     clock.append(time.perf_counter())
     shared = on_same_puzzles(cases)
     trials.bootstrap(shared)
@@ -78,7 +74,7 @@ def compare(
         best_fixed={f"{c:g}": [trial.spec for trial in trials.fixed[c]] for c in settings.costs},
         adaptive_gain_undefined=trials.undefined_gains(),
         calibration=_calibration(cases),
-        difficulty=difficulty(cases, trials.headline()),
+        difficulty=difficulty(cases, trials.headline),
         curves=curves,
         banks=[_bank(case) for case in cases],
         settings=settings,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_rl.analysis.compare.cases import Case
+from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.statistics.judging import Judgement, best_fixed, judge
 from hrm_rl.halting.bank.replay import Outcome, replay
 from hrm_rl.halting.fit.provenance import check_fitted
@@ -68,12 +69,9 @@ class Trials:
     """Every rule of a case, chosen once and judged once."""
 
     case: Case
+    settings: Settings
     rules_folder: Path | None = None
     """The folder in which learned rules are saved."""
-    seed: int = 0
-    cost: float = 0.01
-    """The price at which rules that are slow to train are trained."""
-    allow_mismatch: bool = False
     rules: Mapping[str, HaltingRule] = field(default_factory=dict)
     """The rules of policies that are not specs."""
     _chosen: dict[tuple[str, float | None], Trial] = field(default_factory=dict)
@@ -85,7 +83,7 @@ class Trials:
             return self.oracle(cost)
         autos = self.autos(policy)
         if any(node.name in ("sb3", "calm") for node in autos):
-            cost = self.cost  # slow to train; chosen by risk instead of cost
+            cost = self.settings.cost  # slow to train; chosen by risk instead of cost
         key = policy, cost if autos else None
         if key not in self._chosen:
             try:
@@ -117,15 +115,15 @@ class Trials:
         if not autos or any(node.parts is not None for node in autos):
             return []
         if all(node.name in LEARNED for node in autos):
-            trials = [self.trial(policy, cost) for cost in costs]
-            return [_point(trial.judgement) for trial in trials]
+            judged = [self.trial(policy, cost).judgement for cost in costs]
+            return [(float(j.segments.mean()), float(j.correct.mean())) for j in judged]
         swept = threshold_curve(policy, self.case.test)
         return list(zip(swept.mean_segments.tolist(), swept.accuracy.tolist(), strict=True))
 
     def _given(self, policy: str) -> Trial:
         """A rule with nothing to choose. Raises ValueError if a part was fitted on the test puzzles."""
         rule = self.rules[policy] if policy in self.rules else parse_rule(policy)
-        check_fitted(rule, self.case.test, self.allow_mismatch)
+        check_fitted(rule, self.case.test, self.settings.allow_mismatch)
         return self._judge(rule, spec_of(rule))
 
     def _choose(self, policy: str, cost: float) -> Trial:
@@ -135,13 +133,14 @@ class Trials:
                 "the rule is chosen on validation puzzles, and the bank has none; record them with "
                 "`hrm-rl trace RUN --out BANK --splits validation test`"
             )
-        rule = resolve(policy, self.case.validation, cost, seed=self.seed)
+        rule = resolve(policy, self.case.validation, cost, seed=self.settings.seed)
         if self.rules_folder is not None:
             plain = re.sub(r"[^\w.-]+", "-", policy).strip("-")
             rule = _save_parts(rule, str(self.rules_folder / f"{self.case.name}_{plain}_{cost:g}"))
-        if any(_unnamed(part) for part in parts_of(rule)):
-            return self._judge(rule, f"{policy} at {cost:g}")
-        return self._judge(rule, spec_of(rule))
+        # A part that was learned and has no file is told from its version at another cost by that cost;
+        # CALM's rule is named by its threshold.
+        unnamed = (getattr(p, "path", "") is None and p.name != "calm" for p in parts_of(rule))
+        return self._judge(rule, f"{policy} at {cost:g}" if any(unnamed) else spec_of(rule))
 
     def _judge(self, rule: HaltingRule, spec: str) -> Trial:
         if spec not in self._judged:
@@ -163,13 +162,3 @@ def _save_parts(rule: Any, path: str) -> Any:
     if hasattr(rule, "rules"):
         return dataclasses.replace(rule, rules=tuple(_save_parts(r, path) for r in rule.rules))
     return rule
-
-
-def _unnamed(rule: Any) -> bool:
-    """True if a rule was learned and has no file to tell it from its version at another cost. CALM's rule
-    is named by its threshold."""
-    return getattr(rule, "path", "") is None and rule.name != "calm"
-
-
-def _point(judgement: Judgement) -> tuple[float, float]:
-    return float(judgement.segments.mean()), float(judgement.correct.mean())
