@@ -7,12 +7,12 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hrm_rl.analysis.compare import compare as compare_cases
 from hrm_rl.analysis.compare.cases import make_case
 from hrm_rl.analysis.compare.records import Comparison
-from hrm_rl.analysis.compare.settings import DEFAULT_COSTS, DEFAULT_POLICIES, Settings
+from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
 from hrm_rl.analysis.compare.trials import Policy, policy_name, rules_by_name
 from hrm_rl.halting import TraceBank, puzzles_hash
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
@@ -33,16 +33,12 @@ def compare(
     folder: str | os.PathLike[str] | None = None,
     puzzles: int | None = None,
     max_segments: int | None = None,
-    cost: float = 0.01,
-    costs: Sequence[float] = DEFAULT_COSTS,
-    draws: int = 10_000,
-    seed: int = 0,
     baseline: Policy = "q",
-    allow_mismatch: bool = False,
     data: Path | None = None,
     device: str = "auto",
     dtype: str | None = None,
     progress: bool = False,
+    **settings: Any,
 ) -> Comparison:
     """Compare stopping rules on the same puzzles: accuracy against segments, with 95 % intervals.
 
@@ -60,15 +56,11 @@ def compare(
             is kept.
         puzzles: puzzles of each split; by default 1000 of a run, all of a bank.
         max_segments: the limit; by default a run's halt_max_steps, all of a bank.
-        cost: price of a segment, in correct answers, at which rules are chosen and tested.
-        costs: prices at which the adaptive gain is given, each with rules chosen at that price.
-        draws: bootstrap draws.
-        seed: of a run's generated puzzles, of the bootstrap, and of rules that are learned.
         baseline: the policy that the others are tested against.
-        allow_mismatch: judge learned rules given as files on other models than they were fitted on.
         data: CSV or dataset folder for runs; by default generated puzzles.
         device, dtype: for recording; see `open_trained`.
         progress: draw a bar on stderr while recording.
+        settings: cost, costs, draws, seed, allow_mismatch; see `hrm_rl.analysis.compare.settings.Settings`.
 
     Raises:
         ValueError: a setting out of range, a rule that cannot be parsed or judged, runs that cannot be
@@ -80,7 +72,9 @@ def compare(
             raise ValueError(f"{name} must be >= 1, got {value}")
     *names, base = [policy_name(policy) for policy in (*policies, baseline)]
     rules = rules_by_name((*policies, baseline))
-    settings = Settings(tuple(names), cost, tuple(costs), draws, seed, base, allow_mismatch)
+    if "costs" in settings:
+        settings["costs"] = tuple(settings["costs"])
+    chosen = Settings(tuple(names), baseline=base, **settings)
     kept = None if folder is None else Path(folder)
     if kept is not None:
         _check_folder(kept)
@@ -98,15 +92,15 @@ def compare(
         from hrm_rl.training.pools import pools
 
         trained = open_trained(source, device, dtype)
-        chosen = pools(trained, data=data, puzzles=puzzles, seed=seed)
-        return _recording(trained, chosen, max_segments, _file(source, name, kept), progress)
+        by_split = pools(trained, data=data, puzzles=puzzles, seed=chosen.seed)
+        return _recording(trained, by_split, max_segments, _file(source, name, kept), progress)
 
     cases = [
         make_case(name, open_source(source, name), max_segments=max_segments, puzzles=puzzles)
         for source, name in zip(given, labels, strict=True)
     ]
     opening = time.perf_counter() - start
-    found = compare_cases(cases, settings, kept and kept / "rules", rules)
+    found = compare_cases(cases, chosen, kept and kept / "rules", rules)
     banks = [
         bank
         if isinstance(source, TraceBank)

@@ -27,8 +27,6 @@ DEFAULT_POLICIES = (
 )
 """The policies compared by default; LIMIT is the number of segments recorded."""
 
-DEFAULT_COSTS = (0.001, 0.003, 0.01, 0.03)
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -38,14 +36,17 @@ class Settings:
     """
 
     policies: tuple[str, ...] = DEFAULT_POLICIES
+    """Rules, such as q, fixed:4, recall(q), lsm:FILE, module:Class. NAME:auto is chosen on validation
+    puzzles: fixed confidence margin entropy stable residual kl q-halt lsm voc pqn sb3:dqn ...; LIMIT is
+    the number of segments."""
     cost: float = 0.01
-    """Price of a segment at which the rules of the headline are chosen."""
-    costs: tuple[float, ...] = DEFAULT_COSTS
+    """Price of a segment, in correct answers, at which rules are chosen and tested."""
+    costs: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03)
     """Prices at which the adaptive gain is given, each with rules chosen at that price."""
     draws: int = 10_000
     """Bootstrap draws."""
     seed: int = 0
-    """Of the bootstrap, and of rules that are learned."""
+    """Seed of a run's generated puzzles, of the bootstrap, and of rules that are learned."""
     baseline: str = "q"
     """The policy that the others are tested against."""
     allow_mismatch: bool = False
