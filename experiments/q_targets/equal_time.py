@@ -23,7 +23,7 @@ import tyro
 
 from hrm_rl.analysis.statistics.bootstrap import nested_bootstrap, percentile_interval
 from hrm_rl.evaluation.evaluate import evaluate
-from hrm_rl.training.data import test_puzzles
+from hrm_rl.training.data import generated_puzzles
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset, find_preset
@@ -132,7 +132,7 @@ def train_seed(study: Study, preset: Preset, seed: int) -> list[dict[str, Any]]:
                 f"seed {seed} {run.seconds:5.0f} s {target:16s} {accuracy:.3f} {segments:.2f}",
                 flush=True,
             )
-    puzzles = test_puzzles(preset, study.puzzles)
+    puzzles = generated_puzzles(preset.data.kind, "test", study.puzzles)
     limit = f"fixed:{preset.model.halt_max_steps}"
     return [
         {

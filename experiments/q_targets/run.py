@@ -21,7 +21,7 @@ import torch
 import tyro
 
 from hrm_rl.evaluation.evaluate import evaluate
-from hrm_rl.training.data import test_puzzles
+from hrm_rl.training.data import generated_puzzles
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.machine.prepare import fit_to_machine
@@ -85,7 +85,7 @@ def train_and_judge(
         run.create(preset, compute)
         trainer = Trainer(preset, compute, run, seed)
         trainer.train()
-        puzzles = test_puzzles(preset, study.puzzles)
+        puzzles = generated_puzzles(preset.data.kind, "test", study.puzzles)
         limit = preset.model.halt_max_steps
         rules = {
             "limit": f"fixed:{limit}",

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hrm_rl.cli.output import print_json, print_table, say, show_log
+from hrm_rl.cli.options import Command
+from hrm_rl.cli.output import say, show_log, table_text
 
 
-@dataclass(frozen=True)
-class Bench:
+@dataclass(frozen=True, kw_only=True)
+class Bench(Command):
     """Time training and evaluation on this machine, side by side in one run; ratios with their spread.
 
     `train_step.*` compares the way `train` would compute with plain formulas in float32, and the cheaper Q
@@ -30,8 +31,6 @@ class Bench:
     """Interleaved rounds per row; the median is reported."""
     record: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Also write the result to FOLDER/DATE-MACHINE.json, row by row."""
-    json: bool = False
-    """Print the result as one JSON object."""
 
     def run(self) -> None:
         from hrm_rl.bench.run import benchmark, record
@@ -48,10 +47,7 @@ class Bench:
             rows.append(row)
             if self.record is not None:
                 record(self.record, about, rows)
-        if self.json:
-            print_json({**about, "rows": rows})
-            return
-        print_table(
+        text = table_text(
             f"{about['machine']}; {about['device']}; torch {about['torch']}",
             ["what", "ours (ms)", "other (ms)", "against", "ratio", "spread", "of the peak"],
             [
@@ -67,3 +63,4 @@ class Bench:
                 for row in rows
             ],
         )
+        self.report({**about, "rows": rows}, text)

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import tyro
 
 from hrm_rl.analysis.compare.settings import Settings
-from hrm_rl.cli.options import Device, Dtype, Json, check_counts
-from hrm_rl.cli.output import print_json, show_log
+from hrm_rl.cli.options import OnDevice, check_counts
+from hrm_rl.cli.output import show_log
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare(Settings):
+class Compare(OnDevice, Settings):
     """Compare stopping rules: accuracy against segments, with intervals, on the same puzzles.
 
     Validation puzzles choose thresholds, test puzzles judge. Several runs (training seeds) are pooled.
@@ -32,9 +32,6 @@ class Compare(Settings):
     data: Path | None = None
     """CSV of puzzles (source,question,answer,rating) or dataset folder for runs. By default generated
     puzzles, or, for custom puzzles, the folder that each run learned from."""
-    device: Device = "auto"
-    dtype: Dtype = None
-    json: Json = False
 
     def run(self) -> None:
         from hrm_rl.training.comparison import compare
@@ -44,23 +41,18 @@ class Compare(Settings):
         options = dict(vars(self))
         runs, out, json = (options.pop(name) for name in ("runs", "out", "json"))
         report = compare(runs, folder=out, progress=not json, **options).save(out)
-        if self.json:
-            print_json(report)
-        else:
-            _show(report)
+        self.report(report, _text(report))
 
 
-def _show(report: dict[str, Any]) -> None:
-    """Print the table, its legend, the rules as chosen, and the files written."""
+def _text(report: dict[str, Any]) -> str:
+    """The table, its legend, the rules as chosen, and the files written."""
     from hrm_rl.analysis.compare.table import legend, resolved, text
 
-    print(
-        text(report, shutil.get_terminal_size().columns if sys.stdout.isatty() else None),
-        end="\n\n",
-    )
-    print(*legend(report), sep="\n", end="\n\n")
+    window = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     width = max((len(name) for name, _ in resolved(report)), default=0)
-    for name, spec in resolved(report):
-        print(f"{name:{width}}  {spec}")
+    rules = [f"{name:{width}}  {spec}" for name, spec in resolved(report)]
     files = report["files"]
-    print(f"\nWritten: {' '.join([files['markdown'], files['json'], *files['figures']])}")
+    written = " ".join([files["markdown"], files["json"], *files["figures"]])
+    return "\n".join(
+        [text(report, window), "", *legend(report), "", *rules, "", f"Written: {written}"]
+    )

@@ -4,17 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_rl.cli.options import (
-    BatchSize,
-    Device,
-    Dtype,
-    Json,
-    MaxSegments,
-    RunFolder,
-    Seed,
-    check_counts,
-)
-from hrm_rl.cli.output import percent, print_json, refuse_graphs_without_gpu, show_log
+from hrm_rl.cli.options import OnPuzzles, check_counts
+from hrm_rl.cli.output import percent, refuse_graphs_without_gpu, show_log
 from hrm_rl.puzzles.splits import Split
 
 if TYPE_CHECKING:
@@ -22,8 +13,8 @@ if TYPE_CHECKING:
     from hrm_rl.training.open_run import Trained
 
 
-@dataclass(frozen=True)
-class Eval:
+@dataclass(frozen=True, kw_only=True)
+class Eval(OnPuzzles):
     """Answer puzzles, stopping by a rule, and report accuracy and segments.
 
     Every puzzle is answered once. A row that stops takes the next puzzle, so stopping early saves time in
@@ -31,7 +22,6 @@ class Eval:
     puzzle by puzzle.
     """
 
-    run_folder: RunFolder
     halting: str | None = None
     """Stopping rule: q (the paper), q-halt:0, fixed:4, confidence:0.9, margin:0.5, entropy:0.1,
     stable:2, residual:0.01, kl:5e-4, random:0.2, recall(q), min(2, q), any(q, stable:2), or
@@ -47,28 +37,21 @@ class Eval:
     """Accept a bank that records another model, or a rule fitted for one."""
     puzzles: int | None = None
     """Number of puzzles: 1000 generated ones, or all of the file, folder or bank, by default."""
-    seed: Seed = 0
-    max_segments: MaxSegments = None
-    batch_size: BatchSize = 256
     speedup: bool = False
     """Also time the rule against running every puzzle to the limit, three times each, alternately."""
-    device: Device = "auto"
-    dtype: Dtype = None
     graphs: bool = False
     """Replay each segment as a CUDA graph (a GPU only)."""
-    json: Json = False
 
     def run(self) -> None:
         from hrm_rl.evaluation import evaluate
         from hrm_rl.evaluation.confirm import measure_speedup
         from hrm_rl.halting import parse_rule
         from hrm_rl.halting.bank.replay import replay
-        from hrm_rl.training.open_run import open_trained
 
         self._check()
         show_log()
         bank = self._open_bank()
-        trained = open_trained(self.run_folder, self.device, self.dtype)
+        trained = self.open()
         name = self.halting or trained.rule
         rule = parse_rule(name)
         limit = self.max_segments or trained.model.config.halt_max_steps
@@ -84,11 +67,9 @@ class Eval:
             result["agree_correct"] = float((found.correct == replayed.correct).mean())
         if self.speedup:
             result |= measure_speedup(**arguments)
-        if self.json:
-            where = {"run": str(self.run_folder), "step": trained.step, "halting": name}
-            print_json({**result, **where, "data": str(self.bank or data or "generated")})
-        else:
-            self._print(result, name)
+        where = {"run": str(self.run_folder), "step": trained.step, "halting": name}
+        where["data"] = str(self.bank or data or "generated")
+        self.report({**result, **where}, self._text(result, name))
 
     def _arguments(
         self, trained: "Trained", bank: "TraceBank | None", data: Path | None, rule: "HaltingRule"
@@ -112,8 +93,8 @@ class Eval:
         )
         return found | {"puzzles": puzzles}
 
-    def _print(self, result: dict[str, Any], rule: str) -> None:
-        print(
+    def _text(self, result: dict[str, Any], rule: str) -> str:
+        text = (
             f"{percent(result['exact_accuracy'])} of {result['count']} puzzles solved "
             f"({percent(result['cell_accuracy'])} of the cells), stopping by {rule} after "
             f"{result['mean_segments']:.2f} of at most {result['max_segments']} segments; "
@@ -121,15 +102,16 @@ class Eval:
         )
         if self.bank is not None:
             alike = [round(result[f"agree_{x}"] * result["count"]) for x in ("segments", "correct")]
-            print(
-                f"Compared with {self.bank}: {alike[0]} of {result['count']} puzzles stop at the same "
+            text += (
+                f"\nCompared with {self.bank}: {alike[0]} of {result['count']} puzzles stop at the same "
                 f"segment, {alike[1]} have the same outcome."
             )
         if self.speedup:
-            print(
-                f"{result['speedup']:.2f} times as fast as running to the limit; "
+            text += (
+                f"\n{result['speedup']:.2f} times as fast as running to the limit; "
                 f"{result['promised_speedup']:.2f} times fewer segments."
             )
+        return text
 
     def _check(self) -> None:
         from hrm_rl.halting import parse_rule

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from hrm_rl.cli.output import print_json
+from hrm_rl.cli.options import Command
 
 # Cells of the reference's data sets, by the size of their vocabulary.
 _CELLS = {11: 81, 6: 900, 12: 900}
 
 
-@dataclass(frozen=True)
-class ImportReference:
+@dataclass(frozen=True, kw_only=True)
+class ImportReference(Command):
     """Convert a checkpoint of the reference implementation into a model folder.
 
     Settings are read from the all_config.yaml beside it; without one, the paper's apply (2 x 2 cycles, heads
@@ -26,8 +26,6 @@ class ImportReference:
     """Folder for config.json and model.safetensors; new or empty."""
     seq_len: int | None = None
     """Cells of a puzzle; by default 81 for a vocabulary of 11, else 900."""
-    json: bool = False
-    """Print the result as one JSON object."""
 
     def run(self) -> None:
         import torch
@@ -51,11 +49,11 @@ class ImportReference:
             except ValueError as error:
                 raise ValueError(f"{self.checkpoint}: {error}") from None
         model.save_pretrained(self.out)
-        result = {"out": str(self.out), "parameters": model.num_parameters()}
-        if self.json:
-            print_json({**result, "config": model.config.to_dict()})
-            return
-        print(f"{result['parameters']:,} parameters in {self.out}. Next: hrm-rl eval {self.out}")
+        count = model.num_parameters()
+        self.report(
+            {"out": str(self.out), "parameters": count, "config": model.config.to_dict()},
+            f"{count:,} parameters in {self.out}. Next: hrm-rl eval {self.out}",
+        )
 
     def _settings(self, state: dict[str, Any]) -> dict[str, Any]:
         config = self.checkpoint.parent / "all_config.yaml"

@@ -1,33 +1,61 @@
 """Options that several commands have, and their checks."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-arg = tyro.conf.arg
+if TYPE_CHECKING:
+    from hrm_rl.training.open_run import Trained
 
-RunFolder = Annotated[
-    Path,
-    tyro.conf.Positional,
-    arg(
-        name="run",
-        metavar="RUN",
-        help="A run folder, a folder with config.json and model.safetensors, or a Hub id, owner/name.",
-    ),
-]
-MaxSegments = Annotated[
-    int | None,
-    arg(help="Limit of segments; the run's halt_max_steps by default. May be larger."),
-]
-BatchSize = Annotated[int, arg(help="Puzzles in flight at once.")]
-Seed = Annotated[int, arg(help="Seed of the generated puzzles.")]
-Device = Annotated[str, arg(help="cpu, cuda, mps; auto takes cuda if there is one.")]
-Dtype = Annotated[
-    str | None,
-    arg(help="float32, bfloat16, ...: the dtype to compute in; that of training by default."),
-]
-Json = Annotated[bool, arg(help="Print the result as one JSON object.")]
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command with a result."""
+
+    json: bool = False
+    """Print the result as one JSON object."""
+
+    def report(self, result: dict[str, Any], text: str) -> None:
+        """Print the result on stdout, as JSON or in words."""
+        print(json.dumps(result) if self.json else text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDevice(Command):
+    """A command that computes."""
+
+    device: str = "auto"
+    """cpu, cuda, mps; auto takes cuda if there is one."""
+    dtype: str | None = None
+    """float32, bfloat16, ...: the dtype to compute in; that of training by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfRun(OnDevice):
+    """A command that runs a trained model."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """A run folder, a folder with config.json and model.safetensors, or a Hub id, owner/name."""
+    max_segments: int | None = None
+    """Limit of segments; the run's halt_max_steps by default. May be larger."""
+
+    def open(self) -> "Trained":
+        from hrm_rl.training.open_run import open_trained
+
+        return open_trained(self.run_folder, self.device, self.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPuzzles(OfRun):
+    """A command that runs a trained model on many puzzles."""
+
+    batch_size: int = 256
+    """Puzzles in flight at once."""
+    seed: int = 0
+    """Seed of the generated puzzles."""
 
 
 def check_counts(command: Any, *names: str) -> None:

@@ -1,14 +1,7 @@
 """Output of the commands: results on stdout, progress on stderr."""
 
-import json
 import logging
 import sys
-from typing import Any
-
-
-def print_json(result: dict[str, Any]) -> None:
-    """Print the one JSON object of `--json`."""
-    print(json.dumps(result))
 
 
 def say(message: str) -> None:
@@ -41,8 +34,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    """Print a table on stdout."""
+def table_text(title: str, header: list[str], rows: list[list[str]]) -> str:
+    """A table as wide as the terminal."""
     from rich.console import Console
     from rich.table import Table
 
@@ -51,6 +44,8 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
         table.add_column(name, justify="left" if number == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    console = Console()
     # A file or a pipe has no width to fit: do not break lines at 80.
-    Console(width=None if console.is_terminal else 120).print(table)
+    console = Console(width=None if Console().is_terminal else 120)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().removesuffix("\n")

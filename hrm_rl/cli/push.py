@@ -6,11 +6,11 @@ from typing import Annotated
 
 import tyro
 
-from hrm_rl.cli.output import print_json
+from hrm_rl.cli.options import Command
 
 
-@dataclass(frozen=True)
-class Push:
+@dataclass(frozen=True, kw_only=True)
+class Push(Command):
     """Upload a run's newest checkpoint to the Hugging Face Hub, with a model card written from the run.
 
     Needs huggingface_hub and a token (`hf auth login`). The card states what the run has recorded; the author
@@ -25,8 +25,6 @@ class Push:
     """Make the repository private if it is created now."""
     dry_run: bool = False
     """Upload nothing; print the card."""
-    json: bool = False
-    """Print the result as one JSON object."""
 
     def run(self) -> None:
         from hrm_rl.training.report.model_card import model_card, push_run
@@ -35,13 +33,8 @@ class Push:
         folder = RunFolder(self.run_folder)
         if self.dry_run:
             card = model_card(folder, self.repo_id)
-            if self.json:
-                print_json({"repo_id": self.repo_id, "card": card})
-            else:
-                print(card, end="")
+            self.report({"repo_id": self.repo_id, "card": card}, card.removesuffix("\n"))
             return
         address = push_run(folder, self.repo_id, private=self.private)
-        if self.json:
-            print_json({"repo_id": self.repo_id, "url": address})
-            return
-        print(f"{address}    Next: hrm-rl eval {self.repo_id}")
+        next_step = f"{address}    Next: hrm-rl eval {self.repo_id}"
+        self.report({"repo_id": self.repo_id, "url": address}, next_step)

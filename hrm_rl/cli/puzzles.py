@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import tyro
 
-from hrm_rl.cli.output import print_json
+from hrm_rl.cli.options import Command
 from hrm_rl.puzzles import FAMILIES, find_family
 from hrm_rl.puzzles.dials import range_of
 from hrm_rl.puzzles.splits import Split
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _PICTURES_A_ROW = 4
 
 
-@dataclass(frozen=True)
-class Shown:
+@dataclass(frozen=True, kw_only=True)
+class Shown(Command):
     """Options of every subcommand: which puzzles to look at, and how."""
 
     show: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="[N]")] = None
@@ -32,8 +32,6 @@ class Shown:
     """Show them in this picture (.png) instead of as text."""
     split: Split | None = None
     """Only puzzles of these classes; all by default."""
-    json: bool = False
-    """Print the result as one JSON object."""
 
     def count_shown(self) -> int:
         """Number of puzzles to show. Raises ValueError or FileNotFoundError for a wrong option."""
@@ -46,7 +44,7 @@ class Shown:
         return self.show[0] if self.show else 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Generated(Shown):
     """Puzzles of a family; `family_command` makes a subclass for each."""
 
@@ -76,26 +74,22 @@ class Generated(Shown):
         if self.picture is not None:
             _save_picture(self.picture, family.picture, puzzles.take(slice(shown)))
             result["picture"] = str(self.picture)
-        if self.json:
-            print_json(result)
-        else:
-            self._print(family, puzzles, shown)
+        self.report(result, self._text(family, puzzles, shown))
 
-    def _print(self, family: "Family", puzzles: "PuzzleArrays", shown: int) -> None:
+    def _text(self, family: "Family", puzzles: "PuzzleArrays", shown: int) -> str:
+        words = []
         if self.out is not None:
-            kind = (
-                f"puzzles of {family.words}"
-                if family.name == "sudoku"
-                else f"{family.name} puzzles"
-            )
-            print(f"{len(puzzles)} {kind} in {self.out}." + ("" if self.show else " The first:"))
+            sudoku = family.name == "sudoku"
+            kind = f"puzzles of {family.words}" if sudoku else f"{family.name} puzzles"
+            first = "" if self.show else " The first:"
+            words.append(f"{len(puzzles)} {kind} in {self.out}.{first}")
         if self.picture is not None:
-            print(f"{shown} drawn in {self.picture}")
+            words.append(f"{shown} drawn in {self.picture}")
         elif self.show is not None:
-            for puzzle in range(shown):
-                print(_solved(family.draw, puzzles, puzzle) + "\n")
+            words += [_solved(family.draw, puzzles, puzzle) + "\n" for puzzle in range(shown)]
         else:
-            print(family.draw(puzzles.inputs[0]))
+            words.append(family.draw(puzzles.inputs[0]))
+        return "\n".join(words)
 
     def _check(self) -> int:
         if self.out is None and self.show is None and self.picture is None:
@@ -107,7 +101,7 @@ class Generated(Shown):
         return min(shown, self.n) if self.out is not None else shown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArcTasks(Shown):
     """Pairs of ARC tasks, in the order of the tasks; `--split test` shows what is asked."""
 
@@ -132,13 +126,12 @@ class ArcTasks(Shown):
         assert pairs.source is not None
         if self.picture is not None:
             _save_picture(self.picture, arc.picture, pairs, arc.PAD)
-        if self.json:
-            print_json({"count": len(pairs), "source": list(pairs.source)})
-        elif self.picture is not None:
-            print(f"{len(pairs)} drawn in {self.picture}")
-        else:
-            for puzzle, source in enumerate(pairs.source):
-                print(f"{source}\n{_solved(arc.draw, pairs, puzzle, arc.PAD)}\n")
+        text = f"{len(pairs)} drawn in {self.picture}"
+        if self.picture is None:
+            drawn = (_solved(arc.draw, pairs, puzzle, arc.PAD) for puzzle in range(len(pairs)))
+            both = zip(pairs.source, drawn, strict=True)
+            text = "\n".join(f"{source}\n{board}\n" for source, board in both)
+        self.report({"count": len(pairs), "source": list(pairs.source)}, text)
 
 
 @dataclass(frozen=True)

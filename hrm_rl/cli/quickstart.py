@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_rl.cli.options import Device, Json, check_counts
-from hrm_rl.cli.output import percent, print_json, print_table, say, show_log
+from hrm_rl.cli.options import Command, check_counts
+from hrm_rl.cli.output import percent, say, show_log, table_text
 
 if TYPE_CHECKING:
     from hrm_rl.training.loop import Trainer
@@ -19,8 +19,8 @@ _Rules = dict[str, tuple[str, str]]
 """By rule, its policy in the comparison and its name in the table."""
 
 
-@dataclass(frozen=True)
-class Quickstart:
+@dataclass(frozen=True, kw_only=True)
+class Quickstart(Command):
     """Train sudoku-4x4 on this machine, then compare ways to stop on puzzles of held-out classes.
 
     Starts afresh every time. Minutes on a laptop; needs matplotlib for the figures.
@@ -34,8 +34,8 @@ class Quickstart:
     """Training steps; the preset's number by default."""
     seed: int = 0
     """Seed of the weights, the puzzles drawn and the exploration."""
-    device: Device = "auto"
-    json: Json = False
+    device: str = "auto"
+    """cpu, cuda, mps; auto takes cuda if there is one."""
 
     def run(self) -> None:
         from hrm_rl.training.comparison import compare
@@ -70,10 +70,7 @@ class Quickstart:
             "rules": dict(zip(rules, report["policies"], strict=True)),
             "accuracy_by_segment": report["curves"]["fixed"]["accuracy"],
         }
-        if self.json:
-            print_json(result)
-        else:
-            self._print(result, rules, trainer)
+        self.report(result, self._text(result, rules, trainer))
 
     def _trainer(self, run: "RunFolder") -> "Trainer":
         from hrm_rl.training.loop import Trainer
@@ -93,9 +90,9 @@ class Quickstart:
         )
         return trainer
 
-    def _print(self, result: dict[str, Any], rules: _Rules, trainer: "Trainer") -> None:
+    def _text(self, result: dict[str, Any], rules: _Rules, trainer: "Trainer") -> str:
         from hrm_rl.puzzles import sudoku
-        from hrm_rl.training.data import test_puzzles
+        from hrm_rl.training.data import generated_puzzles
 
         rows = [
             [
@@ -106,17 +103,18 @@ class Quickstart:
             ]
             for rule, row in result["rules"].items()
         ]
-        print_table(
+        table = table_text(
             f"{self.puzzles} puzzles of classes held out of training",
             ["stop after", "solved", "mean segments", "puzzles / s"],
             rows,
         )
         training, run = result["training"], result["run"]
-        puzzle = sudoku.to_text(test_puzzles(trainer.preset, 1).inputs[0])
-        print(f"Trained in {training['seconds']:.0f} s ({training['steps']} steps).")
-        print(f"Figure:      {result['figure']}")
-        print(f"TensorBoard: tensorboard --logdir {run}")
-        print(f"Try:         hrm-rl solve {run} {puzzle}")
+        puzzle = sudoku.to_text(generated_puzzles(trainer.preset.data.kind, "test", 1).inputs[0])
+        return f"""{table}
+Trained in {training["seconds"]:.0f} s ({training["steps"]} steps).
+Figure:      {result["figure"]}
+TensorBoard: tensorboard --logdir {run}
+Try:         hrm-rl solve {run} {puzzle}"""
 
 
 def _rules(rule: str, limit: int) -> _Rules:

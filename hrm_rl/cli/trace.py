@@ -5,25 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_rl.cli.options import (
-    BatchSize,
-    Device,
-    Dtype,
-    Json,
-    MaxSegments,
-    RunFolder,
-    Seed,
-    check_counts,
-)
-from hrm_rl.cli.output import percent, print_json, show_log
+from hrm_rl.cli.options import OnPuzzles, check_counts
+from hrm_rl.cli.output import percent, show_log
 from hrm_rl.puzzles.splits import Split
 
 if TYPE_CHECKING:
     from hrm_rl.halting import TraceBank
 
 
-@dataclass(frozen=True)
-class Trace:
+@dataclass(frozen=True, kw_only=True)
+class Trace(OnPuzzles):
     """Record a trained model, segment by segment, as one file: a trace bank.
 
     Every puzzle runs to the limit. Any stopping rule can then be evaluated on the bank, exactly and
@@ -31,15 +22,12 @@ class Trace:
     results reported on the test puzzles; the two share no puzzle, up to symmetry.
     """
 
-    run_folder: RunFolder
     out: Path
     """The file to write, such as bank.safetensors; an earlier one is replaced."""
     puzzles: int | None = None
     """Puzzles of each split: 1000 generated ones, or all of the file or folder, by default."""
-    max_segments: MaxSegments = None
     splits: tuple[Split, ...] = ("validation", "test")
     """Classes of puzzles: train, validation, test."""
-    seed: Seed = 0
     data: Path | None = None
     """CSV of puzzles (source,question,answer,rating) instead of generated ones; each belongs to the
     split of its class. Or a dataset folder: test is its test/, the others divide its train/. For custom
@@ -48,18 +36,14 @@ class Trace:
     """Also keep the mean of z_H over positions, for rules that use it."""
     drafts: bool = False
     """Also keep every draft."""
-    batch_size: BatchSize = 256
-    device: Device = "auto"
-    dtype: Dtype = None
-    json: Json = False
 
     def run(self) -> None:
-        from hrm_rl.training.open_run import open_trained, record_run
+        from hrm_rl.training.open_run import record_run
         from hrm_rl.training.pools import pools
 
         self._check()
         show_log()
-        trained = open_trained(self.run_folder, self.device, self.dtype)
+        trained = self.open()
         chosen = pools(trained, self.splits, data=self.data, puzzles=self.puzzles, seed=self.seed)
         start = time.perf_counter()
         bank = record_run(
@@ -73,10 +57,7 @@ class Trace:
         )
         bank.save(self.out)
         result = self._result(bank) | {"seconds": time.perf_counter() - start}
-        if self.json:
-            print_json(result)
-        else:
-            _print(result)
+        self.report(result, _text(result))
 
     def _check(self) -> None:
         check_counts(self, "puzzles", "max_segments", "batch_size")
@@ -103,12 +84,12 @@ class Trace:
         }
 
 
-def _print(result: dict[str, Any]) -> None:
+def _text(result: dict[str, Any]) -> str:
     parts = ", ".join(
         f"{count} {name} ({percent(result['exact_accuracy'][name])} correct at the limit)"
         for name, count in result["puzzles"].items()
     )
-    print(
+    return (
         f"{result['bank']}: {parts}; {result['max_segments']} segments each, "
         f"{result['bytes'] / 1e6:.1f} MB, {result['seconds']:.0f} s."
     )

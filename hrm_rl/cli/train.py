@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from hrm_rl.cli.output import percent, print_json, refuse_graphs_without_gpu, say, show_log
+from hrm_rl.cli.options import Command
+from hrm_rl.cli.output import percent, refuse_graphs_without_gpu, say, show_log
 
 if TYPE_CHECKING:
     from hrm_rl.training.config import Layer
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from hrm_rl.training.presets import Preset
 
 
-@dataclass(frozen=True)
-class Train:
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
     """Train an HRM on puzzles, one segment per environment step, and let its Q head learn when to stop.
 
     Presets: sudoku-4x4 and prefix-parity (minutes on a laptop), sudoku-6x6 and sudoku-9x9 (half an hour), and
@@ -38,8 +39,6 @@ class Train:
     graphs: bool = False
     """Replay each training step as CUDA graphs (GPU only; not with every:K or jointly trained halting).
     Not stored with the run: repeat it with --resume."""
-    json: bool = False
-    """Print the result as one JSON object."""
     settings: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """The settings given as options; `train_with_settings` lists them."""
 
@@ -55,7 +54,9 @@ class Train:
             f"{_named(preset)}: {trainer.model.num_parameters():,} parameters on {compute}; learning "
             f"from {trainer.data.description}; {preset.max_steps} steps of {preset.batch_size} segments"
         )
-        self._report(trainer.run.path, preset, trainer.train())
+        result, folder = trainer.train(), trainer.run.path
+        found = {"run": str(folder), "preset": preset.name, **result}
+        self.report(found, _text(folder, preset, result))
 
     def _started(self, layers: Sequence["Layer"]) -> "Trainer":
         from hrm_rl.agents.learning.graphs import check_can_be_graphed
@@ -107,9 +108,9 @@ class Train:
 
     def _layers(self) -> list["Layer"]:
         """The config file's settings, then the options."""
-        from hrm_rl.training.config import command_line, read_config
+        from hrm_rl.training.config import Layer, read_config
 
-        options = command_line(self.settings, self.preset)
+        options = Layer(self.settings, self.preset)
         return [options] if self.config is None else [read_config(self.config), options]
 
     def _resumed_folder(self, layers: Sequence["Layer"]) -> Path:
@@ -118,18 +119,16 @@ class Train:
             raise ValueError("--resume needs the run folder: --out RUN")
         return self.out or Path("runs") / str(names[-1])
 
-    def _report(self, folder: Path, preset: "Preset", result: dict[str, Any]) -> None:
-        if self.json:
-            print_json({"run": str(folder), "preset": preset.name, **result})
-            return
-        took = f"{result['steps']} steps ({result['seconds']:.0f} s)"
-        print(f"Trained {_named(preset)} for {took}: {folder}")
-        if "exact_accuracy" in result:
-            print(
-                f"Validation: {percent(result['exact_accuracy'])} exact after "
-                f"{result['mean_segments']:.2f} segments on average."
-            )
-        print(f"Next: hrm-rl eval {folder}    tensorboard --logdir {folder}")
+
+def _text(folder: Path, preset: "Preset", result: dict[str, Any]) -> str:
+    took = f"{result['steps']} steps ({result['seconds']:.0f} s)"
+    text = f"Trained {_named(preset)} for {took}: {folder}\n"
+    if "exact_accuracy" in result:
+        text += (
+            f"Validation: {percent(result['exact_accuracy'])} exact after "
+            f"{result['mean_segments']:.2f} segments on average.\n"
+        )
+    return f"{text}Next: hrm-rl eval {folder}    tensorboard --logdir {folder}"
 
 
 def _named(preset: "Preset") -> str:

@@ -19,7 +19,14 @@ from hrm_rl.halting import HaltingRule
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles.pool import PuzzleArrays
 
-_JUDGED = ("correct", "valid", "cell_accuracy", "segments", "first_correct_segment")
+_COLUMNS = {
+    "q_halt": torch.float32,
+    "correct": torch.bool,
+    "valid": torch.bool,
+    "cell_accuracy": torch.float32,
+    "segments": torch.int64,
+    "first_correct_segment": torch.int64,
+}
 
 
 @dataclass(frozen=True)
@@ -118,37 +125,31 @@ def evaluate(
 
 
 class _Sheet:
-    """Answers and verdicts by puzzle, on the device. It has one slot more, for rows without a result."""
+    """The columns of an Evaluation, on the device. They have one slot more, for rows without a result."""
 
     def __init__(self, count: int, seq_len: int, device: torch.device) -> None:
         self.count = self.left = count
-        self._answers = torch.zeros(count + 1, seq_len, dtype=torch.int32, device=device)
-        self._verdicts = torch.zeros(count + 1, len(_JUDGED), device=device)
-        self._q_halt = torch.zeros(count + 1, device=device)
+        self.columns = {
+            name: torch.zeros(count + 1, dtype=kind, device=device)
+            for name, kind in _COLUMNS.items()
+        }
+        self.columns["answers"] = torch.zeros(count + 1, seq_len, dtype=torch.int32, device=device)
 
     def write(
         self, ended: Tensor, key: Tensor, decision: Decision, info: dict[str, Tensor]
     ) -> None:
         """Keep the rows of `ended` (bool [B]) under their puzzle's number `key` (int64 [B])."""
         slot = torch.where(ended, key, self.count)
-        self._answers[slot] = decision.action["answer"].int()
-        self._q_halt[slot] = decision.out.q_halt.float()
-        self._verdicts[slot] = torch.stack([info[name].float() for name in _JUDGED], dim=1)
+        found = info | {"answers": decision.action["answer"], "q_halt": decision.out.q_halt}
+        for name, column in self.columns.items():
+            column[slot] = found[name].to(column.dtype)
         self.left -= int(ended.sum())
 
     def read(self, limit: int, seconds: float) -> Evaluation:
-        columns = dict(zip(_JUDGED, self._verdicts[: self.count].cpu().numpy().T, strict=True))
-        return Evaluation(
-            answers=self._answers[: self.count].cpu().numpy(),
-            q_halt=self._q_halt[: self.count].cpu().numpy(),
-            correct=columns["correct"] > 0,
-            valid=columns["valid"] > 0,
-            cell_accuracy=columns["cell_accuracy"].astype(np.float32),
-            segments=columns["segments"].astype(np.int64),
-            first_correct_segment=columns["first_correct_segment"].astype(np.int64),
-            max_segments=limit,
-            seconds=seconds,
-        )
+        columns = {
+            name: column[: self.count].cpu().numpy() for name, column in self.columns.items()
+        }
+        return Evaluation(**columns, max_segments=limit, seconds=seconds)
 
 
 @contextmanager

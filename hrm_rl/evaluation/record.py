@@ -7,7 +7,8 @@ outcome of every stopping rule.
 import dataclasses
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -110,27 +111,6 @@ def _record_batch(
     drafts: bool,
 ) -> Columns:
     """The columns of these puzzles, [n, M, ...], run in a batch of `rows` >= n."""
-    segments = list(_segments(agent, puzzles, rows, max_segments, validator))
-    names = [*FEATURES, *_JUDGED, *(["drafts"] if drafts else [])]
-    names += [] if segments[0]["pooled_z_H"] is None else ["pooled_z_H"]
-    table: Columns = {}
-    for name in names:
-        columns = [segment[name][: len(puzzles)] for segment in segments]
-        table[name] = torch.stack(columns, 1).cpu().numpy()
-    if drafts:
-        small = np.uint8 if agent.model.config.vocab_size <= 1 << 8 else np.uint16
-        table["drafts"] = table["drafts"].astype(small)
-    return table
-
-
-def _segments(
-    agent: HRMAgent,
-    puzzles: PuzzleArrays,
-    rows: int,
-    max_segments: int,
-    validator: Validator | None,
-) -> Iterator[dict[str, Any]]:
-    """Features, verdicts and drafts of all rows, segment by segment."""
     config, device = agent.model.config, agent.model.device
     envs = PuzzleVectorEnv(
         rows,
@@ -142,16 +122,24 @@ def _segments(
     )
     obs, info = envs.reset(seed=0)
     state = None
+    columns: dict[str, list[torch.Tensor]] = defaultdict(list)
     for _ in range(max_segments):
         decision = agent.act(obs, state, puzzle_key=info["puzzle_key"])
         obs, _, _, _, info = envs.step(decision.action)
-        state, pooled = decision.state, decision.features.pooled_z_H
-        yield {
-            **{name: getattr(decision.features, name) for name in FEATURES},
-            **{name: info[name] for name in _JUDGED},
-            "pooled_z_H": None if pooled is None else pooled.half(),
-            "drafts": obs["draft"],
-        }
+        state, features = decision.state, decision.features
+        found = {name: getattr(features, name) for name in FEATURES}
+        found |= {name: info[name] for name in _JUDGED}
+        if features.pooled_z_H is not None:
+            found["pooled_z_H"] = features.pooled_z_H.half()
+        if drafts:
+            found["drafts"] = obs["draft"]
+        for name, column in found.items():
+            columns[name].append(column[: len(puzzles)])
+    table = {name: torch.stack(column, 1).cpu().numpy() for name, column in columns.items()}
+    if drafts:
+        small = np.uint8 if config.vocab_size <= 1 << 8 else np.uint16
+        table["drafts"] = table["drafts"].astype(small)
+    return table
 
 
 def segment_seconds(

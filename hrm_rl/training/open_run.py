@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +129,7 @@ def record_run(
     """Record a run on puzzles by split, with its segments timed. Arguments as in `evaluation.record`."""
     model, puzzles = trained.model, concatenate(list(pools.values()))
     check_fits(model.config, puzzles)
-    limit = max_segments or model.config.halt_max_steps
+    limit, rows = max_segments or model.config.halt_max_steps, min(batch_size, len(puzzles))
     _log.info("Recording %s puzzles, %d segments each.", f"{len(puzzles):,}", limit)
     return record(
         model,
@@ -144,13 +144,7 @@ def record_run(
             trained_rule=trained.rule,
             preset=trained.preset.name if trained.preset else None,
             step=trained.step,
-            seconds_per_segment=segment_seconds(model, puzzles, _timed(batch_size, len(puzzles))),
+            seconds_per_segment=segment_seconds(model, puzzles, {1, min(64, rows), rows}),
         ),
         progress=progress,
     )
-
-
-def _timed(batch_size: int, count: int) -> Iterable[int]:
-    """The batch sizes at which a segment is timed."""
-    rows = min(batch_size, count)
-    return {1, min(64, rows), rows}

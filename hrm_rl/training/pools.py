@@ -8,8 +8,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from hrm_rl.puzzles import CustomPuzzles
-from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.training.data import generated_puzzles
 from hrm_rl.training.data.puzzle_files import CsvFile, open_stored
@@ -46,8 +44,10 @@ def pools(
     """
     data = data or trained.learned_folder()
     if data is None:
-        count = puzzles or GENERATED
-        return {split: _generated(trained.kind, split, count, seed) for split in splits}
+        count, kind = puzzles or GENERATED, trained.kind
+        made = {split: generated_puzzles(kind, split, count, seed, rate=True) for split in splits}
+        names = (kind.source_name,) * count
+        return {split: dataclasses.replace(part, source=names) for split, part in made.items()}
     stored = open_stored(data, trained.kind)
     rows = {split: stored.rows(split)[:puzzles] for split in splits}
     if not any(len(found) for found in rows.values()):
@@ -83,9 +83,3 @@ def evaluation_pool(
         return stored.first(puzzles)
     name = split or "test"
     return pools(trained, (name,), data=data, puzzles=puzzles, seed=seed)[name]
-
-
-def _generated(kind: Family | CustomPuzzles, split: str, count: int, seed: int) -> PuzzleArrays:
-    """Rated puzzles, named after their family."""
-    made = generated_puzzles(kind, split, count, seed, rate=True)
-    return dataclasses.replace(made, source=(kind.source_name,) * count)

@@ -25,22 +25,22 @@ from hrm_rl.analysis.statistics.judging import iso_accuracy
 from hrm_rl.analysis.statistics.stats import holm, mcnemar, spearman_within
 
 
-def policy_rows(trials: AllTrials, fixed_accuracy: Sequence[float]) -> list[PolicyRow]:
+def policy_rows(trials: AllTrials, fixed_accuracy: NDArray[np.float64]) -> list[PolicyRow]:
     """A row for every policy of bootstrapped trials; `fixed_accuracy` is that of every constant, [M]."""
     p_value = _p_values(trials)
     return [_row(trials, policy, fixed_accuracy, p_value[policy]) for policy in trials.policies]
 
 
 def _row(
-    trials: AllTrials, policy: str, fixed_accuracy: Sequence[float], p_value: float | None
+    trials: AllTrials, policy: str, fixed_accuracy: NDArray[np.float64], p_value: float | None
 ) -> PolicyRow:
     settings, runs, at_costs = trials.settings, trials.runs, trials.policies[policy]
     chosen = trials.headline[policy]
     gains = {f"{c:g}": trials.gain(policy, c) for c in at_costs}
-    accuracy, valid, segments, utility = figures = (
-        *(trials.estimate(chosen, name) for name in ("correct", "valid", "segments")),
-        trials.utility(chosen, settings.cost),
+    accuracy, valid, segments = (
+        trials.estimate(chosen, name) for name in ("correct", "valid", "segments")
     )
+    utility = trials.utility(chosen, settings.cost)
     points = [run.sweep(policy, settings.costs) for run in runs]
     curve = policy_curve(points, len(fixed_accuracy), fixed_accuracy[0])
     return PolicyRow(
@@ -51,8 +51,11 @@ def _row(
         mean_segments=segments[0],
         utility=utility[0],
         ci95=Intervals(
-            *(_interval(draws) for _, draws in figures),
-            adaptive_gain={c: _interval(draws) for c, (_, draws) in gains.items()},
+            _interval(accuracy[1]),
+            _interval(valid[1]),
+            _interval(segments[1]),
+            _interval(utility[1]),
+            {c: _interval(draws) for c, (_, draws) in gains.items()},
         ),
         adaptive_gain={c: gain for c, (gain, _) in gains.items()},
         premature=_mean_over_runs(chosen, "premature"),
@@ -126,8 +129,8 @@ def _iso_accuracy(
     curve: PolicyCurve | None, segments: float, accuracy: float, full: float
 ) -> dict[str, float | None]:
     """Read off the policy's curve on test puzzles; a policy without one has a single point."""
-    points = (curve.segments, curve.accuracy) if curve else ([segments], [accuracy])
-    return {f"{below:g}": needed for below, needed in iso_accuracy(*points, full).items()}
+    steps, share = (curve.segments, curve.accuracy) if curve else ([segments], [accuracy])
+    return {f"{below:g}": needed for below, needed in iso_accuracy(steps, share, full).items()}
 
 
 def _pooled_wall_clock(trials: Sequence[Trial], runs: Sequence[Trials]) -> WallClock:

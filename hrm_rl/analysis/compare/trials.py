@@ -137,10 +137,10 @@ class Trials:
         if self.rules_folder is not None:
             plain = re.sub(r"[^\w.-]+", "-", policy).strip("-")
             rule = _save_parts(rule, str(self.rules_folder / f"{self.case.name}_{plain}_{cost:g}"))
-        # A part that was learned and has no file is told from its version at another cost by that cost;
-        # CALM's rule is named by its threshold.
-        unnamed = (getattr(p, "path", "") is None and p.name != "calm" for p in parts_of(rule))
-        return self._judge(rule, f"{policy} at {cost:g}" if any(unnamed) else spec_of(rule))
+        # The cost tells a learned part without a file from itself at another cost; CALM is named by its rule.
+        learned = [part for part in parts_of(rule) if getattr(part, "name", "") != "calm"]
+        unnamed = any(getattr(part, "path", "") is None for part in learned)
+        return self._judge(rule, f"{policy} at {cost:g}" if unnamed else spec_of(rule))
 
     def _judge(self, rule: HaltingRule, spec: str) -> Trial:
         if spec not in self._judged:

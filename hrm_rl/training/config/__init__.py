@@ -10,7 +10,7 @@ A file's tables are `[model]` (HRMConfig), `[learner]` (LearnerConfig) and `[dat
 with a table `[data.dials]`); the rest is at the top level. A later layer wins over an earlier one.
 """
 
-from hrm_rl.training.config.layers import Layer, command_line
+from hrm_rl.training.config.layers import Layer
 from hrm_rl.training.config.resolve import FREE_ON_RESUME, Run, resolve, resume
 from hrm_rl.training.config.settings import (
     RunSettings,
@@ -26,7 +26,6 @@ __all__ = [
     "Layer",
     "Run",
     "RunSettings",
-    "command_line",
     "given_settings",
     "option",
     "read_config",

@@ -7,26 +7,23 @@ from typing import Any
 
 from hrm_rl.settings import SettingError
 from hrm_rl.training.config.settings import TABLES, option
-from hrm_rl.training.machine.compute import Compute
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The settings given in one place, by key (`learner.lr`)."""
+    """The settings given in one place, in tables or by key (`learner.lr`), which `values` has."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     preset: str | None = None
     file: str | None = None
     """The config file; None is the command line."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", flat(self.values))
+
     def named(self, key: str) -> str:
         """A setting's name in messages: its option, or the file and its key."""
         return f"{self.file}: {key}" if self.file else option(key)
-
-
-def command_line(given: Mapping[str, Any], preset: str | None = None) -> Layer:
-    """The layer of what tyro read as `given_settings`."""
-    return Layer(flat(given), preset)
 
 
 class Given:
@@ -72,9 +69,3 @@ def flat(tables: Mapping[str, Any]) -> dict[str, Any]:
     for table in TABLES:
         found |= {f"{table}.{name}": value for name, value in tables.get(table, {}).items()}
     return found
-
-
-def computed_settings(compute: Compute) -> dict[str, Any]:
-    """The settings of RunSettings that a `Compute` has decided."""
-    compiled = "yes" if compute.compile else "no"
-    return {"device": compute.device, "dtype": compute.dtype, "compile": compiled}

@@ -9,8 +9,8 @@ from typing import Any
 from hrm_rl.agents.learning.config import LearnerConfig, q_defaults
 from hrm_rl.model import HRMConfig
 from hrm_rl.settings import SettingError
-from hrm_rl.training.config.layers import Given, Layer, computed_settings
-from hrm_rl.training.config.settings import RunSettings, stored_value
+from hrm_rl.training.config.layers import Given, Layer
+from hrm_rl.training.config.settings import RunSettings, run_settings, values_of
 from hrm_rl.training.data_settings import change_data, model_needs
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import PRESETS, Preset, find_preset
@@ -99,11 +99,12 @@ def resume(stored: Preset, compute: Compute, where: object, *layers: Layer) -> R
         if layer.preset not in (None, stored.name):
             named = f"{layer.file}: preset" if layer.file else "the preset"
             raise ValueError(_fixed(named, where, stored.name, layer.preset))
-    given, settings = Given(*layers), RunSettings(stored.learner.seed, **computed_settings(compute))
+    given, settings = Given(*layers), run_settings(stored, compute)
+    before = values_of(stored, compute)
     for key, value in given.values.items():
-        if key in FREE_ON_RESUME or (value == "auto" and key in computed_settings(compute)):
+        if key in FREE_ON_RESUME or (value == "auto" and hasattr(settings, key)):
             continue
-        was = getattr(settings, key) if hasattr(settings, key) else stored_value(stored, key)
+        was = before[key]
         if isinstance(value, Mapping) and isinstance(was, Mapping):
             value = {**was, **value}
         if was != value:

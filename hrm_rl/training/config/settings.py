@@ -22,7 +22,7 @@ from hrm_rl.model import HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.settings import check_one_of
 from hrm_rl.training.data_settings import FamilyData, SudokuData
-from hrm_rl.training.machine.compute import Compiling
+from hrm_rl.training.machine.compute import Compiling, Compute
 from hrm_rl.training.presets import PRESETS, Preset
 
 
@@ -112,12 +112,20 @@ def option(key: str) -> str:
     return _SHORT.get(key, f"--{key}".replace("_", "-"))
 
 
-def stored_value(preset: Preset, key: str) -> Any:
-    """A preset's value of a setting, None if it has none; `seed` is its learner's."""
-    value: Any = preset
-    for name in {"seed": "learner.seed"}.get(key, key).split("."):
-        value = getattr(value, name, None)
-    return value
+def run_settings(preset: Preset, compute: Compute) -> RunSettings:
+    """The settings that a resolved run has outside its preset."""
+    compiled: Compiling = "yes" if compute.compile else "no"
+    return RunSettings(preset.learner.seed, compute.device, compute.dtype, compiled)
+
+
+def values_of(preset: Preset, compute: Compute) -> dict[str, Any]:
+    """All settings of a resolved run by key; None for a setting of other families."""
+    run = run_settings(preset, compute)
+    found = {}
+    for key, setting in settings().items():
+        holder = run if hasattr(run, key) else getattr(preset, setting.table, preset)
+        found[key] = getattr(holder, setting.name, None)
+    return found
 
 
 def given_settings(*keys: str) -> Any:

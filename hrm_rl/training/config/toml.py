@@ -9,14 +9,8 @@ from typing import Any
 
 from hrm_rl.messages import did_you_mean
 from hrm_rl.parsing import UsageError, parse
-from hrm_rl.training.config.layers import Layer, computed_settings, flat
-from hrm_rl.training.config.settings import (
-    ALIASES,
-    TABLES,
-    given_settings,
-    settings,
-    stored_value,
-)
+from hrm_rl.training.config.layers import Layer, flat
+from hrm_rl.training.config.settings import ALIASES, TABLES, given_settings, settings, values_of
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import PRESETS, Preset
 
@@ -105,11 +99,10 @@ def _unknown(key: str) -> str:
 def to_toml(preset: Preset, compute: Compute) -> str:
     """The resolved run as a config file that `read_config` resolves to the same run."""
     tables: dict[str, list[str]] = {"": [f"preset = {_literal(preset.name)}"]}
-    computed = computed_settings(compute)
-    for key, setting in settings().items():
-        value = computed[key] if key in computed else stored_value(preset, key)
+    for key, value in values_of(preset, compute).items():
         if value is not None:
-            tables.setdefault(setting.table, []).append(f"{setting.name} = {_literal(value)}")
+            table, _, name = key.rpartition(".")
+            tables.setdefault(table, []).append(f"{name} = {_literal(value)}")
     parts = ["\n".join([f"[{name}]", *lines] if name else lines) for name, lines in tables.items()]
     return f"# Computes on {compute}.\n" + "\n\n".join(parts) + "\n"
 

@@ -12,7 +12,7 @@ from hrm_rl.puzzles import CustomPuzzles
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.training.data.puzzle_files import Folder, open_stored
-from hrm_rl.training.presets import Preset, PuzzleData
+from hrm_rl.training.presets import PuzzleData
 
 # Each split has its own seed, though its classes differ anyway.
 _SEEDS = {"train": 0, "validation": 1, "test": 2}
@@ -42,8 +42,8 @@ def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
     """
     kind, num_ids = data.kind, 1
     if data.file is None:
-        train = kind.generate(data.train_puzzles, seed=data.seed, split="train")
-        validation = _validation(data, kind)
+        train = generated_puzzles(kind, "train", data.train_puzzles, data.seed)
+        validation = generated_puzzles(kind, "validation", data.validation_puzzles, data.seed)
         description = f"{len(train):,} generated puzzles"
     else:
         train, validation, num_ids, description = _from_file(data, kind, data.file)
@@ -57,11 +57,6 @@ def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
         num_ids=num_ids,
     )
     return TrainingData(source, validation, validator, description, kind.picture)
-
-
-def _validation(data: PuzzleData, kind: Family | CustomPuzzles) -> PuzzleArrays:
-    seed = data.seed + _SEEDS["validation"]
-    return kind.generate(data.validation_puzzles, seed=seed, split="validation")
 
 
 def _from_file(
@@ -84,7 +79,8 @@ def _from_file(
     elif isinstance(kind, CustomPuzzles):
         raise ValueError(f"{file} has one group in train/; it takes two to learn and to validate")
     else:
-        validation, origin = _validation(data, kind), "generated ones"
+        validation = generated_puzzles(kind, "validation", data.validation_puzzles, data.seed)
+        origin = "generated ones"
     described = f"{len(train):,} puzzles of {file} (validating on {origin})"
     return train, validation, stored.num_ids, described
 
@@ -96,11 +92,6 @@ def _sample(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
     return rows[np.random.default_rng(seed).permutation(len(rows))[:count]]
 
 
-def test_puzzles(preset: Preset, count: int, seed: int = 0) -> PuzzleArrays:
-    """Generated puzzles of the run's family, from classes that neither training nor validation has seen."""
-    return generated_puzzles(preset.data.kind, "test", count, seed)
-
-
 def generated_puzzles(
     kind: Family | CustomPuzzles, split: str, count: int, seed: int = 0, *, rate: bool = False
 ) -> PuzzleArrays:
@@ -108,5 +99,4 @@ def generated_puzzles(
 
     Raises ValueError for an unknown split, a seed out of range, or custom puzzles.
     """
-    seed = seed + _SEEDS.get(split, 0)
-    return kind.generate(count, seed=seed, split=split, rate=rate)
+    return kind.generate(count, seed=seed + _SEEDS.get(split, 0), split=split, rate=rate)

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -124,62 +125,45 @@ def choose_compute(
     if compile == "yes" and not _has_compiler():
         raise ValueError("torch.compile needs a C++ compiler (g++, clang++ or cl); none was found")
     before = current_switches()
-    search = _Search(model, learner, batch_size)
+    seconds: dict[Compute, float] = {}
+
+    def probe(way: Compute) -> None:
+        seconds[way] = _row_seconds(way, model, learner, batch_size)
+        log.info("probe: %7.2f ms a row with %s", 1000 * seconds[way], way)
+
+    plain = Compute(dtype="float32" if dtype == "auto" else dtype, threads=before.threads)
     try:
-        search.try_dtypes(dtype, before.threads)
-        search.try_one_thread()
-        if compile == "auto" and steps * search.step_seconds > _WORTH_COMPILING and _has_compiler():
-            search.try_compiling()
+        probe(plain)
+        if dtype == "auto" and has_fast_bfloat16():
+            probe(dataclasses.replace(plain, dtype="bfloat16"))
+        if plain.dtype == "float32" and _onednn_keeps_float32():
+            probe(dataclasses.replace(plain, matmul_precision="medium"))
+        best = _best(seconds)
+        if best.threads and best.threads > 1:
+            probe(dataclasses.replace(best, threads=1))
+            best = _best(seconds)
+        whole = steps * min(LONG_STEP, batch_size * seconds[best])
+        if compile == "auto" and whole > _WORTH_COMPILING and _has_compiler():
+            try:
+                probe(dataclasses.replace(best, compile=True))
+            except Exception as error:  # whatever the compiler raises, the run works without it
+                log.info("probe: torch.compile does not work here (%s)", type(error).__name__)
     finally:
         before.apply()
-    best = search.best
+    best = _best(seconds)
     chosen = dataclasses.replace(best, compile=True) if compile == "yes" else best
-    return Choice(chosen, search.seconds[best])
+    return Choice(chosen, seconds[best])
 
 
-class _Search:
-    """Times ways to compute on a CPU; the first one is plain float32 or the dtype that was requested."""
+def _best(seconds: Mapping[Compute, float]) -> Compute:
+    """The fastest way; one that changes something of the first, plain one must be faster by so much."""
+    plain = next(iter(seconds))
 
-    def __init__(self, model: HRMConfig, learner: LearnerConfig, batch_size: int) -> None:
-        self.run = model, learner, batch_size
-        self.seconds: dict[Compute, float] = {}
+    def handicapped(way: Compute) -> float:
+        changed = (name for name in _WORTH_CHANGING if getattr(way, name) != getattr(plain, name))
+        return seconds[way] * math.prod(_WORTH_CHANGING[name] for name in changed)
 
-    @property
-    def best(self) -> Compute:
-        plain = next(iter(self.seconds))
-        return min(self.seconds, key=lambda way: self.seconds[way] * _handicap(way, plain))
-
-    @property
-    def step_seconds(self) -> float:
-        """Seconds of a whole training step, as long as the batch is not cut."""
-        return min(LONG_STEP, self.run[2] * self.seconds[self.best])
-
-    def probe(self, compute: Compute) -> None:
-        self.seconds[compute] = _row_seconds(compute, *self.run)
-        log.info("probe: %7.2f ms a row with %s", 1000 * self.seconds[compute], compute)
-
-    def try_dtypes(self, dtype: str, threads: int | None) -> None:
-        plain = Compute(dtype="float32" if dtype == "auto" else dtype, threads=threads)
-        self.probe(plain)
-        if dtype == "auto" and has_fast_bfloat16():
-            self.probe(dataclasses.replace(plain, dtype="bfloat16"))
-        if plain.dtype == "float32" and _onednn_keeps_float32():
-            self.probe(dataclasses.replace(plain, matmul_precision="medium"))
-
-    def try_one_thread(self) -> None:
-        if self.best.threads and self.best.threads > 1:
-            self.probe(dataclasses.replace(self.best, threads=1))
-
-    def try_compiling(self) -> None:
-        try:
-            self.probe(dataclasses.replace(self.best, compile=True))
-        except Exception as error:  # whatever the compiler raises, the run works without it
-            log.info("probe: torch.compile does not work here (%s)", type(error).__name__)
-
-
-def _handicap(way: Compute, plain: Compute) -> float:
-    changed = (name for name in _WORTH_CHANGING if getattr(way, name) != getattr(plain, name))
-    return math.prod(_WORTH_CHANGING[name] for name in changed)
+    return min(seconds, key=handicapped)
 
 
 def current_switches() -> Compute:

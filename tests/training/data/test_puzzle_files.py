@@ -11,7 +11,7 @@ from hrm_rl.puzzles.files.dataset import write_dataset
 from hrm_rl.puzzles.maze import Maze
 from hrm_rl.puzzles.prefix_parity import PrefixParity
 from hrm_rl.puzzles.sudoku import Sudoku
-from hrm_rl.training.config import command_line, resolve
+from hrm_rl.training.config import Layer, resolve
 from hrm_rl.training.data import puzzle_files, training_data
 from hrm_rl.training.data.puzzle_files import open_stored
 from hrm_rl.training.presets import FamilyData, SudokuData
@@ -75,7 +75,7 @@ def test_a_group_is_taken_whole_or_not_at_all(tmp_path) -> None:
 def test_puzzles_of_no_family_bring_their_shape_and_identifiers(tmp_path) -> None:
     write_dataset(tmp_path / "own", own_puzzles(20), own_puzzles(4, first=21), vocab_size=9)
     words = {"data.family": "own", "data.file": str(tmp_path / "own")}
-    preset = resolve(command_line(words, "sudoku-extreme")).preset
+    preset = resolve(Layer(words, "sudoku-extreme")).preset
     model = preset.model
     assert (model.vocab_size, model.seq_len, model.num_puzzle_identifiers) == (9, 7, 25)
     found = training_data(preset.data)

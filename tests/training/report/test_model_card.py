@@ -12,7 +12,7 @@ import torch
 from hrm_rl.model import HRM
 from hrm_rl.puzzles import PuzzleArrays
 from hrm_rl.puzzles.files.dataset import write_dataset
-from hrm_rl.training.config import command_line, resolve
+from hrm_rl.training.config import Layer, resolve
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.report.model_card import last_validation, model_card, push_run
 from hrm_rl.training.run_folder import RunFolder
@@ -29,7 +29,7 @@ def make_run(
     values = {"model.hidden_size": 32, "batch_size": 8, "max_steps": 50}
     values |= {f"learner.{name}": value for name, value in learner.items()}
     values |= {f"data.{name}": value for name, value in (data or {}).items()}
-    found = resolve(command_line(values, preset)).preset
+    found = resolve(Layer(values, preset)).preset
     model = dataclasses.replace(found.model, forward_dtype="float32")
     found = dataclasses.replace(found, model=model)
     run = RunFolder(path)
