@@ -26,9 +26,8 @@ SMALL: dict[str, Any] = {"hidden_size": 16, "num_heads": 2, "L_cycles": 1, "net_
 
 def network(segments: int = 4, seed: int = 0) -> HRMQNetwork:
     torch.manual_seed(seed)
-    space = OneWayMaze().observation_space
-    made = HRMQNetwork(space, 2, CORE, ThinkingConfig(max_segments=segments), value_scale=3.0)
-    return made
+    space, thinking = OneWayMaze().observation_space, ThinkingConfig(max_segments=segments)
+    return HRMQNetwork(space, 2, CORE, thinking, value_scale=3.0)
 
 
 def mazes(count: int) -> list[np.ndarray]:
@@ -86,9 +85,8 @@ def test_any_rule_runs_on_it(spec: str) -> None:
 @pytest.mark.parametrize("algorithm", [PPO, DQN])
 def test_of_a_stable_baselines_model_it_has_the_policys_own_values(algorithm: Any) -> None:
     env = gym.make("CartPole-v1")
-    model = algorithm(
-        "MlpPolicy", env, policy_kwargs=hrm_policy_kwargs(segments=3, **SMALL), seed=0
-    )
+    kwargs = hrm_policy_kwargs(segments=3, **SMALL)
+    model = algorithm("MlpPolicy", env, policy_kwargs=kwargs, seed=0)
     reasoner = HRMReasoner.of_sb3(model)
     obs, _ = env.reset(seed=0)
     carry = None
@@ -96,15 +94,13 @@ def test_of_a_stable_baselines_model_it_has_the_policys_own_values(algorithm: An
         thought = reasoner.think(obs, carry)
         carry = thought.carry  # type: ignore[assignment]
     batch = model.policy.obs_to_tensor(obs)[0]
-    with torch.no_grad():
-        expected = (
-            model.policy.get_distribution(batch).distribution.logits
-            if algorithm is PPO
-            else model.q_net(batch)
-        )
     got = thought.logits[0]
-    if algorithm is PPO:
-        got = got.log_softmax(-1)
+    with torch.no_grad():
+        if algorithm is PPO:
+            got, expected = got.log_softmax(-1), model.policy.get_distribution(batch)
+            expected = expected.distribution.logits
+        else:
+            expected = model.q_net(batch)
     assert torch.allclose(got, expected, atol=1e-5)
     assert thought.q_halt.isnan()
     with pytest.raises(ValueError, match="needs Q values"):

@@ -159,9 +159,7 @@ def test_values_are_those_of_value_iteration() -> None:
 
 @settings(max_examples=25)
 @given(st.integers(1, 5), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(0, 99))
-def test_returns_pay_for_thinking_step_by_step(
-    steps: int, gamma: float, q_lambda: float, gamma_think: float, seed: int
-) -> None:
+def test_returns_pay_for_thinking_step_by_step(steps, gamma, q_lambda, gamma_think, seed) -> None:
     """Written out as weights on n-step returns, whose thoughts are paid for one segment at a time."""
     rng = np.random.default_rng(seed)
     thinking = ThinkingConfig(segment_cost=0.3, gamma_think=gamma_think, max_segments=4)

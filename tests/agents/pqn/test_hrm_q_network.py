@@ -137,9 +137,7 @@ def test_a_saved_network_is_the_same_network(tmp_path: Path) -> None:
         (spaces.Discrete(5), "part 'place'"),
     ],
 )
-def test_other_observations_are_refused_by_the_part(
-    space: Any, message: str, tmp_path: Path
-) -> None:
+def test_other_observations_are_refused_by_the_part(space, message, tmp_path) -> None:
     network = make()
     network.save(tmp_path)
     with pytest.raises(ValueError, match=message):

@@ -28,9 +28,7 @@ def rollout(steps: int, rows: int, seed: int) -> Rollout:
 
 @settings(max_examples=25)
 @given(st.integers(1, 6), st.floats(0, 1), st.floats(0, 1), st.integers(0, 100))
-def test_targets_are_the_mixture_of_n_step_returns(
-    steps: int, gamma: float, q_lambda: float, seed: int
-) -> None:
+def test_targets_are_the_mixture_of_n_step_returns(steps, gamma, q_lambda, seed) -> None:
     """Lambda returns, written out as weights on n-step returns instead of as a recursion."""
     played = rollout(steps, 3, seed)
     target = lambda_returns(played, gamma, q_lambda)

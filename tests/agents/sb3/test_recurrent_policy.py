@@ -41,11 +41,15 @@ def make_envs(count: int = 2, wrapper: Any = None) -> Any:
     )
 
 
-def make(envs: Any = None, algorithm: Any = RecurrentPPO, **policy: Any) -> Any:
-    envs = make_envs() if envs is None else envs
-    settings = {"n_steps": 6, "batch_size": 12, "n_epochs": 2} if algorithm is RecurrentPPO else {}
+def make(envs: Any = None, n_steps: int = 6, batch_size: int = 12, **policy: Any) -> RecurrentPPO:
     policy = {"config": SMALL} | policy
-    return algorithm(HRMRecurrentPolicy, envs, seed=0, policy_kwargs=policy, **settings)
+    settings = {"n_steps": n_steps, "batch_size": batch_size, "n_epochs": 2, "seed": 0}
+    return RecurrentPPO(HRMRecurrentPolicy, envs or make_envs(), policy_kwargs=policy, **settings)
+
+
+def policy_of(space: Any, actions: Any = None, **settings: Any) -> Any:
+    actions = actions or spaces.Discrete(3)
+    return HRMRecurrentPolicy(space, actions, lambda _: 1e-3, config=SMALL, **settings)
 
 
 def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
@@ -77,10 +81,9 @@ def test_trains_evaluates_and_loads_the_same(wrapper, settings, tmp_path) -> Non
     obs, state, start = model.get_env().reset(), None, np.ones(2, bool)
     for _ in range(3):
         results = [one.predict(obs, state, start, True) for one in (model.policy, again, alone)]
-        for action, (h, c) in results[1:]:
+        for action, state in results[1:]:
             np.testing.assert_array_equal(action, results[0][0])
-            np.testing.assert_array_equal(h, results[0][1][0])
-            np.testing.assert_array_equal(c, results[0][1][1])
+            np.testing.assert_array_equal(state, results[0][1])
         state, start = results[0][1], np.zeros(2, bool)
     again.learn(12)
 
@@ -98,9 +101,7 @@ def test_the_cell_is_where_recurrent_ppo_looks_and_its_optimizer_sees_it() -> No
 def test_of_a_large_observation_only_the_tokens_asked_for_are_kept() -> None:
     space = spaces.Box(0, 9, (7, 7), np.int64)
     for tokens, kept in ((None, 50), (4, 4)):
-        policy = HRMRecurrentPolicy(
-            space, spaces.Discrete(2), lambda _: 1e-3, config=SMALL, tokens=tokens
-        )
+        policy = policy_of(space, tokens=tokens)
         _, (h, _) = policy.predict(np.stack([space.sample() for _ in range(5)]))
         assert h.shape == (kept, 5, 8)
 
@@ -108,9 +109,7 @@ def test_of_a_large_observation_only_the_tokens_asked_for_are_kept() -> None:
 @pytest.mark.parametrize("use_sde", [False, True])
 def test_continuous_actions_stay_in_their_bounds(use_sde) -> None:
     bounds = spaces.Box(-0.1, 0.1, (3,), np.float32)
-    policy = HRMRecurrentPolicy(
-        spaces.Box(-1, 1, (4,), np.float32), bounds, lambda _: 1e-3, config=SMALL, use_sde=use_sde
-    )
+    policy = policy_of(spaces.Box(-1, 1, (4,), np.float32), bounds, use_sde=use_sde)
     actions, _ = policy.predict(np.zeros((20, 4), np.float32))
     assert actions.shape == (20, 3) and all(bounds.contains(action) for action in actions)
     assert np.ptp(actions, axis=0).all() == (not use_sde)  # gSDE: one draw for all until the next
@@ -118,28 +117,20 @@ def test_continuous_actions_stay_in_their_bounds(use_sde) -> None:
 
 def test_orthogonal_heads_leave_the_model_alone() -> None:
     """Either way tokenizer and core start with the same weights; the heads' differ, actions small."""
+    space = spaces.Dict(a=spaces.Box(0, 1, (40,), np.float32), b=spaces.Discrete(3))
     policies = []
     for ortho_init in (True, False):
         torch.manual_seed(0)
-        space = spaces.Dict(a=spaces.Box(0, 1, (40,), np.float32), b=spaces.Discrete(3))
-        policies.append(
-            HRMRecurrentPolicy(
-                space, spaces.Discrete(3), lambda _: 1e-3, config=SMALL, ortho_init=ortho_init
-            )
-        )
+        policies.append(policy_of(space, ortho_init=ortho_init))
     with_it, without = policies
     assert with_it.action_net.weight.norm() < 0.05 < without.action_net.weight.norm()
-    features, plain = (
-        with_it.features_extractor.state_dict(),
-        without.features_extractor.state_dict(),
-    )
-    assert not changed(plain, features)
-    weights = [
-        m.weight for m in with_it.features_extractor.modules() if isinstance(m, torch.nn.Linear)
-    ]
-    weights += [m.weight for m in with_it.lstm_actor.modules() if isinstance(m, torch.nn.Linear)]
-    for weight in weights:  # LeCun's scale, and not orthogonal
-        assert weight.std().item() == pytest.approx(weight.shape[1] ** -0.5, rel=0.3)
+    for part in ("features_extractor", "lstm_actor"):
+        features, plain = (getattr(policy, part) for policy in policies)
+        assert part == "lstm_actor" or not changed(plain.state_dict(), features.state_dict())
+        for module in features.modules():
+            if isinstance(module, torch.nn.Linear):  # LeCun's scale, and not orthogonal
+                wanted = pytest.approx(module.in_features**-0.5, rel=0.3)
+                assert module.weight.std().item() == wanted
 
 
 def test_states_go_on_and_start_afresh_by_row() -> None:
@@ -156,10 +147,7 @@ def test_states_go_on_and_start_afresh_by_row() -> None:
 
 def test_rollouts_and_updates_compute_the_same() -> None:
     """Before the first step of the optimizer the ratio of probabilities is 1: states were stored right."""
-    policy = {"config": SMALL}
-    model = RecurrentPPO(
-        HRMRecurrentPolicy, make_envs(), n_steps=7, batch_size=9, seed=0, policy_kwargs=policy
-    )
+    model = make(n_steps=7, batch_size=9)
     seen = []
     evaluate = model.policy.evaluate_actions
 
@@ -180,7 +168,7 @@ def test_rollouts_and_updates_compute_the_same() -> None:
 @pytest.mark.parametrize("algorithm", [PPO, A2C, DQN, QRDQN, TRPO])
 def test_algorithms_without_states_are_refused_with_the_remedy(algorithm) -> None:
     with pytest.raises(ValueError, match=r"carries a state.*use sb3_contrib\.RecurrentPPO"):
-        make(algorithm=algorithm).learn(10)
+        algorithm(HRMRecurrentPolicy, make_envs(), policy_kwargs={"config": SMALL}).learn(10)
 
 
 @pytest.mark.parametrize("wrapper", [None, DictRecall], ids=["discrete", "dict"])
@@ -216,17 +204,10 @@ def test_a_kept_carry_recalls_the_cue_and_a_reset_one_cannot() -> None:
     rewards = {}
     for carry, steps in (("keep", 25_000), ("reset", 2000)):
         envs = make_vec_env(CueRecallEnv, 64, seed=1, env_kwargs={"cues": 4, "delay": 4})
-        model = RecurrentPPO(
-            HRMRecurrentPolicy,
-            envs,
-            n_steps=12,
-            batch_size=384,
-            n_epochs=8,
-            learning_rate=lambda left: 2e-3 * left,
-            ent_coef=0.01,
-            seed=1,
-            policy_kwargs={"carry": carry, "through_time": True, "hidden_size": 32},
-        )
+        policy = {"carry": carry, "through_time": True, "hidden_size": 32}
+        settings = {"n_steps": 12, "batch_size": 384, "n_epochs": 8, "ent_coef": 0.01, "seed": 1}
+        settings |= {"learning_rate": lambda left: 2e-3 * left, "policy_kwargs": policy}
+        model = RecurrentPPO(HRMRecurrentPolicy, envs, **settings)
         model.learn(steps)
         rewards[carry] = evaluate_policy(model, envs, 300)[0]
     assert rewards["keep"] > 0.9 and rewards["reset"] < 0.4

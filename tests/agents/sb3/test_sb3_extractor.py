@@ -15,7 +15,7 @@ VECTOR = spaces.Box(-1, 1, (3,), np.float32)
 VIEW = spaces.Box(0, 255, (5, 5, 3), np.uint8)
 PICTURES = {
     "picture": spaces.Box(0, 255, (32, 36, 3), np.uint8),
-    "parts": spaces.Dict({"where": VECTOR, "view": VIEW, "held": spaces.Discrete(3)}),
+    "parts": spaces.Dict(where=VECTOR, view=VIEW, held=spaces.Discrete(3)),
 }
 
 
@@ -50,7 +50,7 @@ def test_deep_supervision_is_the_sum_of_losses_of_every_segment(weight: float) -
         summaries.append(z_H[:, 0])
         share = 1.0 if segment == 2 else weight
         (share * (z_H[:, 0] * upstream).sum()).backward()
-    assert torch.equal(features, summaries[-1])
+    assert torch.equal(features, summaries[-1]) and torch.equal(features, ours.eval()(x))
     assert features.shape == (4, ours.features_dim) == (4, 16)
     for (name, p), q in zip(ours.named_parameters(), by_hand.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad, msg=name, rtol=1e-4, atol=1e-6)
@@ -73,7 +73,7 @@ def test_from_zero_the_features_begin_to_differ_between_observations() -> None:
     assert zero.tokenizer.places.weight.grad[0].any()  # the summary's own may learn
 
 
-THINKING = spaces.Dict({"observation": VECTOR, "segment": spaces.Discrete(4)})
+THINKING = spaces.Dict(observation=VECTOR, segment=spaces.Discrete(4))
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])
@@ -81,23 +81,17 @@ def test_a_row_that_thought_longer_runs_more_segments(weight: float) -> None:
     """Rows of mixed counts give what each gives alone, values and gradients."""
     together, alone = (extractor(THINKING, deep_supervision=weight) for _ in range(2))
     counts = torch.tensor([2, 0, 3, 0, 1, 3])
-    obs = {
-        "observation": torch.rand(6, 3),
-        "segment": torch.nn.functional.one_hot(counts, 4).float()[:, None],  # as SB3's buffers do
-    }
+    # The segments are [B, 1, n], as SB3's buffers give them.
+    obs = {"observation": torch.rand(6, 3), "segment": torch.eye(4)[counts][:, None]}
     upstream = torch.randn(6, 16)
     features = together(obs)
     features.backward(upstream)
     for row, count in enumerate(counts.tolist()):
-        single = extractor(spaces.Dict({"observation": VECTOR}), segments=count + 1)
-        single.load_state_dict(
-            {key: v for key, v in alone.state_dict().items() if key != "counts.weight"}
-        )
-        only = {"observation": obs["observation"][row : row + 1]}
+        single = extractor(spaces.Dict(observation=VECTOR), segments=count + 1)
+        single.load_state_dict(alone.state_dict(), strict=False)
+        only = {key: value[row : row + 1] for key, value in obs.items()}
         torch.testing.assert_close(single(only)[0], features[row], rtol=1e-5, atol=1e-6)
-        alone({key: value[row : row + 1] for key, value in obs.items()}).backward(
-            upstream[row : row + 1]
-        )
+        alone(only).backward(upstream[row : row + 1])
     for (name, p), q in zip(together.named_parameters(), alone.named_parameters(), strict=True):
         torch.testing.assert_close(p.grad, q[1].grad, msg=name, rtol=1e-4, atol=1e-6)
 
@@ -125,16 +119,11 @@ def test_other_counters_are_observations_like_any(other: str) -> None:
 
 
 def test_policy_kwargs_are_plain() -> None:
-    kwargs = hrm_policy_kwargs(32, 2, net_arch=(8, 8), L_cycles=3, kinds={"a": "features"})
-    assert kwargs.pop("features_extractor_class") is HRMFeaturesExtractor
-    assert kwargs == {
-        "features_extractor_kwargs": {
-            "hidden_size": 32,
-            "segments": 2,
-            "normalize_images": False,
-            "L_cycles": 3,
-            "kinds": {"a": "features"},
-        },
+    options = {"L_cycles": 3, "kinds": {"a": "features"}}
+    assert hrm_policy_kwargs(32, 2, net_arch=(8, 8), **options) == {
+        "features_extractor_class": HRMFeaturesExtractor,
+        "features_extractor_kwargs": options
+        | {"hidden_size": 32, "segments": 2, "normalize_images": False},
         "normalize_images": False,
         "net_arch": [8, 8],
     }
@@ -143,19 +132,11 @@ def test_policy_kwargs_are_plain() -> None:
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [
-        ("segment", "segments"),
-        ("L_cycle", "L_cycles"),
-        ("netarch", "net_arch"),
-        ("patch", "patch_size"),
-        ("zebra", None),
-    ],
+    [("L_cycle", "L_cycles"), ("netarch", "net_arch"), ("patch", "patch_size"), ("zebra", None)],
 )
 def test_a_misspelt_option_of_the_policy_is_refused_at_once(name: str, near: str | None) -> None:
-    words = f"^unknown option {name}=2; " + (
-        f"did you mean {near!r}\\? known: " if near else "known: "
-    )
-    with pytest.raises(ValueError, match=words) as caught:
+    hint = f"did you mean {near!r}\\? " if near else ""
+    with pytest.raises(ValueError, match=f"^unknown option {name}=2; {hint}known: ") as caught:
         hrm_policy_kwargs(**{name: 2})
     for known in ("deep_supervision", "num_heads", "patch_size", "net_arch", "segments"):
         assert known in str(caught.value).partition("known: ")[2].split(", ")
@@ -174,9 +155,8 @@ def test_pictures_are_the_same_divided_or_not(name: str) -> None:
 def test_pictures_divided_against_the_word_are_refused(divided: bool) -> None:
     space = PICTURES["parts"]
     model = extractor(space, normalize_images=divided)
-    with pytest.raises(
-        ValueError, match=f"normalize_images={not divided}, or use hrm_policy_kwargs"
-    ):
+    words = f"normalize_images={not divided}, or use hrm_policy_kwargs"
+    with pytest.raises(ValueError, match=words):
         model(seen(space, 3, normalize_images=not divided))
 
 

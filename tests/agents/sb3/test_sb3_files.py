@@ -29,19 +29,17 @@ def make(choices: int = 2, **options: Any) -> PPO:
     return PPO("MultiInputPolicy", env, n_steps=8, batch_size=8, device="cpu", policy_kwargs=kwargs)
 
 
-@pytest.mark.parametrize("load", [load_weights, lambda model, path: model.set_parameters(path)])
-def test_weights_for_other_observations_are_refused(load: Any, tmp_path: Path) -> None:
+def test_weights_for_other_observations_are_refused_by_sb3_too(tmp_path: Path) -> None:
     make(choices=3).save(tmp_path / "theirs.zip")
-    with pytest.raises(ValueError, match=r"tokenizer.*'b'") as caught:
-        load(make(choices=4), str(tmp_path / "theirs.zip"))
-    assert "'a'" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"tokenizer.*'b'"):
+        make(choices=4).set_parameters(str(tmp_path / "theirs.zip"))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"L_layers": 2}, r"other\.zip holds another network .*policy_kwargs"),
-        ({"choices": 5}, r"other\.zip: .*tokenizer"),
+        ({"choices": 5}, r"other\.zip: the checkpoint's tokenizer differs in part 'b'"),
     ],
 )
 def test_a_refused_file_changes_nothing(options: Any, message: str, tmp_path: Path) -> None:
@@ -102,11 +100,8 @@ def test_other_files_are_refused_by_name(content: Any, message: str, tmp_path: P
     elif content is not None:
         with zipfile.ZipFile(path, "w") as archive:
             for name, value in content.items():
-                if isinstance(value, bytes):
-                    archive.writestr(name, value)
-                else:
-                    with archive.open(name, "w") as file:
-                        torch.save(value, file)
+                with archive.open(name, "w") as file:
+                    file.write(value) if isinstance(value, bytes) else torch.save(value, file)
     with pytest.raises(ValueError, match=message) as caught:
         read_weights(path)
     assert "file.zip" in str(caught.value) and not Path("never").exists()

@@ -1,8 +1,8 @@
 """SB3's tools over our environments: each is run, and what it wrote is read back."""
 
 import csv
-import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import (
-    CallbackList,
-    CheckpointCallback,
-    EvalCallback,
-    ProgressBarCallback,
-)
+from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -45,27 +40,20 @@ def ppo(envs: Any, kind: str = "MlpPolicy", **settings: Any) -> PPO:
     return PPO(kind, envs, seed=0, device="cpu", **settings)
 
 
-class Always:
-    """A policy of one action, for every row."""
+class Policy:
+    """A policy given by a function from observations to actions."""
 
-    def __init__(self, action: Any) -> None:
-        self.action = action
+    def __init__(self, act: Callable[[Any], np.ndarray]) -> None:
+        self.act = act
 
     def predict(self, obs: Any, **_: Any) -> tuple[np.ndarray, None]:
-        rows = len(obs["inputs"] if isinstance(obs, dict) else obs)
-        return np.repeat(np.asarray(self.action)[None], rows, 0), None
+        return self.act(obs), None
 
 
-class Solved:
-    """Knows the labels of single Sudoku environments, and halts at `segment`."""
-
-    def __init__(self, envs: TorchVecEnv, segment: int) -> None:
-        self.envs, self.segment = envs, segment
-
-    def predict(self, obs: dict[str, np.ndarray], **_: Any) -> tuple[np.ndarray, None]:
-        _, info = self.envs.envs.current()  # type: ignore[attr-defined]
-        halt = obs["segment"] + 1 >= self.segment
-        return np.concatenate([info["labels"].numpy(), halt[:, None]], 1).astype(np.int64), None
+def evaluated(act: Callable[[Any], np.ndarray], envs: TorchVecEnv) -> tuple[set, set]:
+    """The returns and the lengths of 24 episodes."""
+    figures = evaluate_policy(Policy(act), envs, 24, return_episode_rewards=True)  # type: ignore[arg-type]
+    return set(figures[0]), set(figures[1])
 
 
 # --- evaluation -------------------------------------------------------------------------------
@@ -75,24 +63,17 @@ def test_evaluate_policy_counts_what_the_environment_pays() -> None:
     """A known policy on each: every return and length is known."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # SB3 warns if there is no Monitor
-        returns, lengths = evaluate_policy(
-            Always(0),  # type: ignore[arg-type]
-            halting(segment_cost=0.125),
-            24,
-            return_episode_rewards=True,
-        )
-    assert set(lengths) == {8} and set(returns) <= {-1.0, 0.0}  # thinks to the limit of 8
+        thinks_on = evaluated(lambda obs: np.zeros(ROWS, int), halting(segment_cost=0.125))
+    assert thinks_on[0] <= {-1.0, 0.0} and thinks_on[1] == {8}  # the limit
     for segment in (1, 2, 3):
         envs = sudoku(segment_cost=0.25)
-        returns, lengths = evaluate_policy(
-            Solved(envs, segment),  # type: ignore[arg-type]
-            envs,
-            24,
-            return_episode_rewards=True,
-        )
-        assert set(lengths) == {segment} and set(returns) == {1 - 0.25 * segment}
-    mean, spread = evaluate_policy(Always([0] * 16 + [1]), sudoku(), 24)  # type: ignore[arg-type]
-    assert (mean, spread) == (0.0, 0.0)
+
+        def solve(obs: Any, envs: Any = envs, segment: int = segment) -> np.ndarray:
+            labels, halt = envs.envs.current()[1]["labels"], obs["segment"] + 1 >= segment
+            return np.concatenate([labels.numpy(), halt[:, None]], 1).astype(np.int64)
+
+        assert evaluated(solve, envs) == ({1 - 0.25 * segment}, {segment})
+    assert evaluated(lambda obs: np.tile([0] * 16 + [1], (ROWS, 1)), sudoku()) == ({0.0}, {1})
 
 
 # --- callbacks and the logger -----------------------------------------------------------------
@@ -100,33 +81,22 @@ def test_evaluate_policy_counts_what_the_environment_pays() -> None:
 
 def scalars(folder: Path) -> dict[str, list[float]]:
     [events] = list(folder.rglob("events.out.tfevents.*"))
-    accumulator = EventAccumulator(str(events))
-    accumulator.Reload()
-    return {
-        tag: [event.value for event in accumulator.Scalars(tag)]
-        for tag in accumulator.Tags()["scalars"]
-    }
+    board = EventAccumulator(str(events)).Reload()
+    return {tag: [e.value for e in board.Scalars(tag)] for tag in board.Tags()["scalars"]}
 
 
 def test_callbacks_and_tensorboard(tmp_path: Path) -> None:
     """One short training with all of them, read back: evaluations.npz, models, event file."""
-    evaluation = EvalCallback(
-        halting(),
-        n_eval_episodes=10,
-        eval_freq=16,
-        log_path=str(tmp_path / "eval"),
-        best_model_save_path=str(tmp_path / "best"),
-        verbose=0,
-    )
+    paths = {"log_path": str(tmp_path / "eval"), "best_model_save_path": str(tmp_path / "best")}
+    training, judging = (VecCheckNan(halting(), raise_exception=True) for _ in range(2))
+    evaluation = EvalCallback(judging, n_eval_episodes=10, eval_freq=16, verbose=0, **paths)
     checkpoints = CheckpointCallback(16, str(tmp_path / "kept"))
-    model = ppo(halting(), tensorboard_log=str(tmp_path / "board"))
+    model = ppo(training, tensorboard_log=str(tmp_path / "board"))
     model.learn(4 * 16 * ROWS, callback=CallbackList([evaluation, checkpoints]), log_interval=1)
 
     saved = np.load(tmp_path / "eval" / "evaluations.npz")
     assert saved["timesteps"].tolist() == [128, 256, 384, 512]
-    assert (
-        saved["results"].shape == saved["successes"].shape == saved["ep_lengths"].shape == (4, 10)
-    )
+    assert all(saved[key].shape == (4, 10) for key in ("results", "successes", "ep_lengths"))
     # At a cost of 0.01 a segment, return and success say the same of an episode's end.
     assert np.allclose(saved["results"], saved["successes"] - 0.01 * saved["ep_lengths"], atol=1e-6)
     assert len(list((tmp_path / "kept").glob("*.zip"))) == 4
@@ -134,26 +104,12 @@ def test_callbacks_and_tensorboard(tmp_path: Path) -> None:
     assert best.predict(halting().reset())[0].shape == (ROWS,)
 
     seen = scalars(tmp_path / "board")
-    wanted = {"rollout/ep_rew_mean", "rollout/ep_len_mean", "rollout/success_rate"}
-    wanted |= {"eval/mean_reward", "eval/mean_ep_length", "eval/success_rate"}
-    wanted |= {"train/loss", "time/fps"}
-    assert wanted <= seen.keys()
     assert seen["eval/success_rate"] == pytest.approx(saved["successes"].mean(1))
     assert seen["eval/mean_reward"] == pytest.approx(saved["results"].mean(1))
     success, length = seen["rollout/success_rate"], seen["rollout/ep_len_mean"]
     assert seen["rollout/ep_rew_mean"] == pytest.approx(
         [s - 0.01 * n for s, n in zip(success, length, strict=True)], abs=1e-5
     )
-
-
-def test_progress_bar_counts_every_row(capfd) -> None:
-    """tqdm's bar, by callback: it ends at the steps of all rows together."""
-    model = ppo(halting())
-    callback = ProgressBarCallback()
-    model.learn(256, callback=callback)
-    assert callback.pbar.n == callback.pbar.total == 256
-    sys.stdout.flush()
-    assert "256/256" in "".join(capfd.readouterr())
 
 
 # --- SB3's wrappers of vectors -----------------------------------------------------------------
@@ -167,10 +123,8 @@ def test_vec_monitor_writes_every_episode(tmp_path: Path) -> None:
     kept: list[tuple[float, int, bool]] = []
     for step in range(6):
         _, _, done, infos = envs.step(np.full(ROWS, step % 2))
-        kept += [
-            (info["episode"]["r"], info["episode"]["l"], info["is_success"])
-            for info in np.array(infos)[done]
-        ]
+        ended = [infos[row] for row in np.flatnonzero(done)]
+        kept += [(one["episode"]["r"], one["episode"]["l"], one["is_success"]) for one in ended]
     envs.close()
     assert len(kept) == 3 * ROWS and {length for _, length, _ in kept} == {2}
     table = monitored(tmp_path / "monitor.csv")
@@ -199,13 +153,6 @@ def test_vec_normalize(tmp_path: Path) -> None:
     by_part.seed(0)
     obs = by_part.reset()
     assert obs["inputs"].dtype == np.float32 and obs["draft"].dtype == np.int32
-
-
-def test_vec_check_nan_finds_ours_clean() -> None:
-    envs = VecCheckNan(halting(), raise_exception=True)
-    ppo(envs).learn(256)
-    with pytest.raises(ValueError, match="found nan in actions"):
-        envs.step(np.full(ROWS, np.nan))
 
 
 # --- questions about rows -----------------------------------------------------------------------

@@ -1,29 +1,28 @@
 """Our vector environments as SB3's VecEnv: what it reads from them, and that its tools work."""
 
+import dataclasses
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
 
 from hrm_rl.agents.sb3.vec_env import TorchVecEnv
-from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.envs.halting import make_vector_env
+from hrm_rl.halting.bank.toy import toy_bank
 
 ROWS = 4
 
 
-def both(**options: Any) -> tuple[TorchVecEnv, Any]:
-    return (
-        TorchVecEnv(make_vector_env(ROWS, **options)),
-        make_vector_env(ROWS, **options),
-    )
+def wrapped(**options: Any) -> TorchVecEnv:
+    return TorchVecEnv(make_vector_env(ROWS, **options))
 
 
 def test_steps_are_those_of_the_environment() -> None:
     """Observations, rewards, dones; and on ended rows only, all that SB3 asks about an end."""
-    envs, same = both(segment_cost=0.1)
+    envs, same = wrapped(segment_cost=0.1), make_vector_env(ROWS, segment_cost=0.1)
     envs.seed(5)
     obs, (expected, _) = envs.reset(), same.reset(seed=5)
     assert np.array_equal(obs, expected) and obs.dtype == np.float32
@@ -50,20 +49,18 @@ def test_steps_are_those_of_the_environment() -> None:
 
 def test_arrays_are_sb3s_own() -> None:
     """A buffer that keeps what it was given does not see later steps in it."""
-    envs, _ = both()
-    envs.seed(0)
+    envs = wrapped()
     first = envs.reset()
     kept = first.copy()
     _, reward, *_ = envs.step(np.zeros(ROWS, dtype=np.int64))
-    reward[:] = 9
-    first += 0
+    reward[:] = 9  # may be written
     envs.step(np.ones(ROWS, dtype=np.int64))
     assert np.array_equal(first, kept)
 
 
 def test_seeds_are_used_once() -> None:
     """As in SB3's own: `seed` holds for the next reset, later resets go on."""
-    envs, _ = both()
+    envs = wrapped()
     envs.seed(3)
     first, second = envs.reset(), envs.reset()
     assert not np.array_equal(first, second)
@@ -72,15 +69,15 @@ def test_seeds_are_used_once() -> None:
 
 
 def test_success_is_what_the_checker_pays() -> None:
-    import dataclasses
-
-    from hrm_rl.halting.bank.toy import toy_bank
-
     bank = dataclasses.replace(toy_bank(20), valid=np.ones((40, 8), dtype=bool))
-    envs = TorchVecEnv(make_vector_env(ROWS, bank, checker="valid"))
-    envs.seed(0), envs.reset()
+    envs = wrapped(bank=bank, checker="valid")
+    envs.reset()
     *_, infos = envs.step(np.ones(ROWS, dtype=np.int64))
     assert [info["is_success"] for info in infos] == [True] * ROWS
+
+
+def puzzles(**options: Any) -> Any:
+    return gym.make_vec("HRM/Sudoku-v0", num_envs=ROWS, size=4, pool_size=20, **options)
 
 
 class Cut:
@@ -100,19 +97,14 @@ class Cut:
 
 def test_truncated_means_cut_and_not_ended() -> None:
     envs = TorchVecEnv(Cut(make_vector_env(ROWS)))  # type: ignore[arg-type]
-    envs.seed(0), envs.reset()
+    envs.reset()
     _, _, done, infos = envs.step(np.zeros(ROWS, dtype=np.int64))
     assert done.tolist() == [True, True, False, False]
     assert [info.get("TimeLimit.truncated") for info in infos] == [True, False, None, None]
 
 
 def test_puzzles_with_flat_actions_train_too() -> None:
-    from hrm_rl.envs.families.make import family_source
-    from hrm_rl.puzzles.sudoku import Sudoku
-
-    source = family_source(Sudoku(4), pool_size=20)
-    puzzles = PuzzleVectorEnv(ROWS, source, flat_action=True, halt_max_steps=3)
-    envs = TorchVecEnv(puzzles)
+    envs = TorchVecEnv(puzzles(flat_action=True, halt_max_steps=3))
     model = PPO("MultiInputPolicy", envs, n_steps=8, batch_size=16, seed=0, device="cpu")
     model.learn(64)
     assert len(model.ep_info_buffer or ()) > 0
@@ -124,9 +116,7 @@ def test_puzzles_with_flat_actions_train_too() -> None:
 
 
 def test_environments_that_sb3_cannot_play_are_refused() -> None:
-    from hrm_rl.envs.families import make
-
     with pytest.raises(ValueError, match=r"SAME_STEP, got .*DISABLED"):
-        TorchVecEnv(make_vector_env(2, autoreset_mode="DISABLED"))
+        wrapped(autoreset_mode="DISABLED")
     with pytest.raises(ValueError, match="flat_action=True"):
-        TorchVecEnv(make.make_vector_env(2, family="sudoku", size=4, pool_size=5))
+        TorchVecEnv(puzzles())
