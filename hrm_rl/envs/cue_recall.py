@@ -14,7 +14,7 @@ _CELL = 24  # pixels
 
 
 class CueRecallEnv(gym.Env[np.int64, np.int64]):
-    """A cue, a gap, then a query that asks for the cue.
+    """Name a cue after a gap: the episode is a cue, uninformative observations and a query.
 
     ## Description
 

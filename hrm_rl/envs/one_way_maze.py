@@ -17,7 +17,7 @@ class OneWayMaze(gym.Env[NDArray[np.int64], Any]):
 
     Two passages of `depth` rooms each, their 2 * depth rooms scattered over the plan. The exit is the last
     room of one of them. At every fork one door opens into the next room of either passage, in random order;
-    behind the wrong door there is no way out. The plan shows where each room leads, the rooms behind the
+    the wrong door leads to a dead end. The plan shows where each room leads, the rooms behind the
     two doors, and the exit. To find the right door, follow the passages from the doors or from the exit.
 
     ## Observation space
@@ -108,7 +108,7 @@ class OneWayMaze(gym.Env[NDArray[np.int64], Any]):
 
 
 def leads_out(plan: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each room leads to the exit, bool [..., rooms]: labels for learning to plan.
+    """Compute whether each room leads to the exit, bool [..., rooms]: labels for learning to plan.
 
     `plan` is an observation of `OneWayMaze` or a batch of them, [..., rooms, 1, 2].
     """

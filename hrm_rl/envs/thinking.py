@@ -182,7 +182,7 @@ class ThinkingWrapper(_Thinking):
 
     def _think(self) -> StepReturn:
         if self._observation is None:
-            raise ResetNeeded("call reset() first: there is no observation to think about")
+            raise ResetNeeded("call reset() first: no episode is running")
         if self.reasoner is not None:
             carry = None if self._last is None else self._last.carry
             self._last = self.reasoner.think(self._observation, carry)

@@ -109,8 +109,8 @@ class LearnerConfig:
             value = getattr(self, name)
             if value != default:
                 raise SettingError(
-                    f"{name} {value!r} is for halting_loss 'q'; with halting_loss "
-                    f"{self.halting_loss!r} there is no Q-learning, and {name} must be {default!r}",
+                    f"{name} {value!r} is for halting_loss 'q'; halting_loss {self.halting_loss!r} does "
+                    f"not use Q-learning, so {name} must be {default!r}",
                     name,
                     "halting_loss",
                 )
