@@ -39,6 +39,24 @@ def below(stream, bound):
     return np.int64(((mix64(stream[0]) >> _32) * np.uint64(bound)) >> _32)
 
 
+@njit(cache=True)
+def shuffle(stream, values):
+    """Put values [N] in random order."""
+    for i in range(values.size - 1, 0, -1):
+        j = below(stream, i + 1)
+        values[i], values[j] = values[j], values[i]
+
+
+@njit(cache=True)
+def choose(stream, order, count):
+    """Fill order [N] with 0 .. N - 1, of which the first `count` are a random choice in random order."""
+    for i in range(order.size):
+        order[i] = i
+    for i in range(count):
+        j = i + below(stream, order.size - i)
+        order[i], order[j] = order[j], order[i]
+
+
 def mix64_array(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """`mix64` of every entry, outside of kernels: uint64 of any shape."""
     z = np.array(values, dtype=np.uint64)

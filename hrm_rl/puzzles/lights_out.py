@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.counter_rng import below
+from hrm_rl.puzzles.counter_rng import below, choose
 from hrm_rl.puzzles.dials import dial, module_functions
 from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.square import SquareFamily
@@ -153,9 +153,6 @@ def _press(keys, presses, pressed):
             for cell in range(cells):
                 pressed[k, cell] = below(stream, 2)
             continue
-        for cell in range(cells):
-            order[cell] = cell
-        for i in range(presses):
-            j = i + below(stream, cells - i)
-            order[i], order[j] = order[j], order[i]
-            pressed[k, order[i]] = 1
+        choose(stream, order, presses)
+        for cell in order[:presses]:
+            pressed[k, cell] = 1

@@ -119,21 +119,21 @@ def _build(
     count = named = side = 0
     with ExitStack() as stack:
         files = {name: stack.enter_context(open(folder / name, "wb")) for name in _DTYPES}
-        for block in decode(path, format_of):
-            names = [source.encode(errors="replace") for source in block.rows.sources]
+        for rows, inputs, labels in decode(path, format_of):
+            names = [source.encode(errors="replace") for source in rows.sources]
             ends = named + np.cumsum([len(name) for name in names])
             arrays = {
-                "inputs": block.inputs,
-                "labels": block.labels,
-                "rating": block.rows.ratings,
-                "lines": block.rows.lines,
+                "inputs": inputs,
+                "labels": labels,
+                "rating": rows.ratings,
+                "lines": rows.lines,
                 "source_bytes": np.frombuffer(b"".join(names), np.uint8),
                 "source_ends": ends,
             }
             for name, array in arrays.items():
                 files[name].write(array.astype(_DTYPES[name]).tobytes())
             count, named = count + len(names), int(ends[-1])
-            side = math.isqrt(block.inputs.shape[1])
+            side = math.isqrt(inputs.shape[1])
     about = key | {"family": family, "size": side, "count": count, "source_bytes": named}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 

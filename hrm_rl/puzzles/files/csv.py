@@ -46,13 +46,8 @@ FormatOf = Callable[[str], CsvFormat]
 """The format of a file from its first question; ValueError if no puzzle of the family looks like that."""
 
 
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """K checked puzzles of a file."""
-
-    rows: Rows
-    inputs: NDArray[Any]  # [K, S] integers
-    labels: NDArray[Any]  # [K, S] integers
+Decoded = tuple[Rows, NDArray[Any], NDArray[Any]]
+"""K checked puzzles of a file: as text, inputs [K, S] and labels [K, S]."""
 
 
 def read_csv(
@@ -65,39 +60,24 @@ def read_csv(
     Args:
         path: the file.
         characters: the family's, one a token; None reads numbers.
-        check: which answers are right, bool [N]; usually the family's `is_valid`,
-            `lambda p: life.is_valid(p.inputs, p.labels, size=10, steps=4)`. It is called on a block of
-            puzzles at a time. None accepts any answer.
+        check: which answers of a block of puzzles are right, bool [N], such as
+            `lambda p: life.is_valid(p.inputs, p.labels, size=10, steps=4)`. None accepts any answer.
 
     Raises:
-        ValueError: the form is wrong, or `check` refuses an answer; the message names file, line and
-            field.
+        ValueError: the form is wrong, or `check` refuses an answer; names file, line and field.
         OSError: the file cannot be read.
     """
-    form = CsvFormat(
-        CellText(characters),
-        None if check is None else lambda inputs, labels: check(PuzzleArrays(inputs, labels)),
-    )
-    return read_puzzles(path, lambda question: form)[0]
+    judge = None if check is None else lambda inputs, labels: check(PuzzleArrays(inputs, labels))
+    return read_puzzles(path, lambda question: CsvFormat(CellText(characters), judge))[0]
 
 
 def write_csv(
-    path: str | os.PathLike[str],
-    arrays: PuzzleArrays,
-    characters: str | None = None,
+    path: str | os.PathLike[str], arrays: PuzzleArrays, characters: str | None = None
 ) -> None:
-    """Write puzzles so that `read_csv` gives them back; identifiers are not kept.
+    """Write puzzles so that `read_csv` with the same `characters` gives them back, without identifiers.
 
-    The file appears whole or not at all.
-
-    Args:
-        path: the file.
-        arrays: the puzzles.
-        characters: the family's, one a token; None writes numbers.
-
-    Raises:
-        ValueError: a token has no character.
-        OSError: the file cannot be written.
+    The file appears whole or not at all. Raises ValueError for a token without a character, OSError if the
+    file cannot be written.
     """
     write_puzzles(path, arrays, CellText(characters))
 
@@ -118,10 +98,9 @@ def read_puzzles(
     """
     kept: list[list[NDArray[Any]]] = []
     sources: list[str] = []
-    for block in decode(path, format_of):
-        rows = block.rows
+    for rows, *tokens in decode(path, format_of):
         room = slice(0, None if limit is None else max(0, limit - len(sources)))
-        kept.append([part[room] for part in (block.inputs, block.labels, rows.ratings, rows.lines)])
+        kept.append([part[room] for part in (*tokens, rows.ratings, rows.lines)])
         sources += rows.sources[room]
     inputs, labels, rating, lines = (np.concatenate(part) for part in zip(*kept, strict=True))
     source = tuple(sources) if any(sources) else None
@@ -152,7 +131,7 @@ def decode(path: str | os.PathLike[str], format_of: FormatOf) -> Iterator[Decode
             row = int(np.argmin(right))
             reason = form.explain(inputs[row].astype(np.int32), labels[row].astype(np.int32))
             refuse(path, int(rows.lines[row]), "answer", reason)
-        yield Decoded(rows, inputs, labels)
+        yield rows, inputs, labels
 
 
 def _tokens(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,21 @@ def write_dataset(
     if identifiers is not None and len(identifiers) < ids:
         raise ValueError(f"{len(identifiers)} names for {ids} puzzle identifiers")
     names = list(identifiers or [_BLANK_NAME, *(f"puzzle-{number}" for number in range(1, ids))])
-    shape = _Shape(top + 1 if vocab_size is None else vocab_size, ignore_label_id, len(names))
+    metadata = Metadata(
+        seq_len=next(iter(splits.values())).seq_len,
+        vocab_size=top + 1 if vocab_size is None else vocab_size,
+        pad_id=0,
+        ignore_label_id=ignore_label_id,
+        blank_identifier_id=0,
+        num_puzzle_identifiers=len(names),
+        total_groups=0,  # of each split, like the next
+        mean_puzzle_examples=0,
+        sets=("all",),
+    )
     with written_whole(root) as building:
         for split, puzzles in splits.items():
             (building / split).mkdir(parents=True)
-            _write_split(building / split, split, puzzles, shape, (groups or {}).get(split))
+            _write_split(building / split, split, puzzles, metadata, (groups or {}).get(split))
         (building / "identifiers.json").write_text(json.dumps(names), encoding="utf-8")
 
 
@@ -89,21 +99,14 @@ def _check_request(
         raise ValueError(f"train and test must have the same number of cells, got {lengths}")
 
 
-@dataclass(frozen=True)
-class _Shape:
-    vocab_size: int
-    ignore_label_id: int | None
-    identifiers: int
-
-
 def _write_split(
     folder: Path,
     split: str,
     puzzles: PuzzleArrays | PuzzleTable,
-    shape: _Shape,
+    metadata: Metadata,
     groups: ArrayLike | None,
 ) -> None:
-    _write_tokens(folder, split, puzzles, shape)
+    _write_tokens(folder, split, puzzles, metadata)
     ids = np.asarray(puzzles.puzzle_identifiers)
     if ids.min() < 0:
         raise ValueError(f"{split} puzzles have the identifier {ids.min()}")
@@ -121,18 +124,9 @@ def _write_split(
         np.save(folder / f"all__{name}.npy", values.astype(np.int32))
     if not np.isnan(puzzles.rating).all():
         np.save(folder / "all__rating.npy", np.asarray(puzzles.rating, np.float32))
-    metadata = Metadata(
-        seq_len=puzzles.seq_len,
-        vocab_size=shape.vocab_size,
-        pad_id=0,
-        ignore_label_id=shape.ignore_label_id,
-        blank_identifier_id=0,
-        num_puzzle_identifiers=shape.identifiers,
-        total_groups=len(of_group),
-        mean_puzzle_examples=len(ids) / len(starts),
-        sets=("all",),
-    )
-    (folder / "dataset.json").write_text(json.dumps(asdict(metadata)), encoding="utf-8")
+    mean = len(ids) / len(starts)
+    about = asdict(replace(metadata, total_groups=len(of_group), mean_puzzle_examples=mean))
+    (folder / "dataset.json").write_text(json.dumps(about), encoding="utf-8")
 
 
 def _group_begins(split: str, groups: NDArray[Any], begins: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -147,11 +141,11 @@ def _group_begins(split: str, groups: NDArray[Any], begins: NDArray[np.bool_]) -
 
 
 def _write_tokens(
-    folder: Path, split: str, puzzles: PuzzleArrays | PuzzleTable, shape: _Shape
+    folder: Path, split: str, puzzles: PuzzleArrays | PuzzleTable, metadata: Metadata
 ) -> None:
     """The files of inputs and labels; ValueError for a token that the format cannot hold."""
-    ignored = shape.ignore_label_id
-    small = shape.vocab_size <= 256 and (ignored is None or 0 <= ignored < 256)
+    ignored = metadata.ignore_label_id
+    small = metadata.vocab_size <= 256 and (ignored is None or 0 <= ignored < 256)
     files = {
         name: np.lib.format.open_memmap(
             folder / f"all__{name}.npy",
@@ -167,12 +161,12 @@ def _write_tokens(
         if ignored is None and hidden.any():
             raise ValueError(f"{split} puzzles have cells without a label: give ignore_label_id")
         for name, tokens in (("inputs", part.inputs), ("labels", part.labels)):
-            wrong = (tokens < 0) | (tokens >= shape.vocab_size)
+            wrong = (tokens < 0) | (tokens >= metadata.vocab_size)
             if name == "labels":
                 wrong = (wrong | (tokens == ignored)) & ~hidden
             if wrong.any():
                 at = row + int(np.argmax(wrong.any(axis=1)))
-                reason = f"ignore_label_id is {ignored}, vocab_size {shape.vocab_size}"
+                reason = f"ignore_label_id is {ignored}, vocab_size {metadata.vocab_size}"
                 raise ValueError(f"{name} of {split} puzzle {at} hold {tokens[wrong][0]}; {reason}")
         files["inputs"][row : row + len(part)] = part.inputs
         files["labels"][row : row + len(part)] = np.where(hidden, ignored or 0, part.labels)

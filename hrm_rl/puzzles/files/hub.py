@@ -42,10 +42,7 @@ def load(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> PuzzleTable:
-    """A dataset's split as a table.
-
-    Arguments and errors are those of `find` and `read_csv_cached`.
-    """
+    """A dataset's split as a table; arguments and errors as in `find` and `read_csv_cached`."""
     path = find(name, split, folder=folder, revision=revision)
     return read_csv_cached(path, DATASETS.get(_full_name(name)), cache_dir=cache_dir)
 
@@ -65,10 +62,8 @@ def find(
         folder: local files are <folder>/<name>/<split>.csv.
         revision: branch, tag or commit on the Hub.
 
-    Raises:
-        ValueError: `name` is not of that form.
-        FileNotFoundError: no local file, and the Hub gives none; with the reason and the path to place a
-            file at.
+    Raises ValueError for a name of another form, and FileNotFoundError without a local file and one from the
+    Hub, with the reason and the path to place a file at.
     """
     full = _full_name(name)
     file = f"{split}.csv"

@@ -32,6 +32,17 @@ class Metadata:
     """Names of the sets, usually ("all",)."""
 
 
+_LEAST = {
+    "seq_len": 1,
+    "vocab_size": 1,
+    "pad_id": 0,
+    "ignore_label_id": -(1 << 31),
+    "blank_identifier_id": 0,
+    "num_puzzle_identifiers": 1,
+    "total_groups": 1,
+}
+
+
 def refuse(file: Path, reason: str) -> NoReturn:
     raise ValueError(f"{file}: {reason}")
 
@@ -54,19 +65,17 @@ def read_metadata(file: Path) -> Metadata:
     if missing:
         refuse(file, f"lacks {', '.join(missing)}")
     values = {name: given[name] for name in known}
-    low = {"seq_len": 1, "vocab_size": 1, "num_puzzle_identifiers": 1, "total_groups": 1}
-    for name in known[:-2]:
-        if name == "ignore_label_id" and values[name] is None:
-            continue
+    for name, least in _LEAST.items():
         number = values[name]
-        least = low.get(name, -(1 << 31) if name == "ignore_label_id" else 0)
-        if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 1 << 31:
+        if name == "ignore_label_id" and number is None:
+            continue
+        if type(number) is not int or not least <= number < 1 << 31:
             refuse(file, f"{name} should be an integer of {least} or more, is {number!r:.40}")
     for name, end in (("pad_id", "vocab_size"), ("blank_identifier_id", "num_puzzle_identifiers")):
         if values[name] >= values[end]:
             refuse(file, f"{name} {values[name]} is beyond {end} {values[end]}")
     mean = values["mean_puzzle_examples"]
-    if isinstance(mean, bool) or not isinstance(mean, (int, float)) or not 0 < mean < float("inf"):
+    if type(mean) not in (int, float) or not 0 < mean < float("inf"):
         refuse(file, f"mean_puzzle_examples should be a number above 0, is {mean!r:.40}")
     sets = values["sets"]
     if not isinstance(sets, list) or not sets or not all(map(_is_set_name, sets)):

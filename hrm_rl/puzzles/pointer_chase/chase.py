@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
-from hrm_rl.puzzles.counter_rng import below, mix64
+from hrm_rl.puzzles.counter_rng import below, choose, mix64
 from hrm_rl.puzzles.dials import dial, switch
 from hrm_rl.puzzles.family import Family, Made
 from hrm_rl.puzzles.picture import Shown
@@ -135,11 +135,7 @@ def _fill(keys, nodes, low, high, inputs):
     for k in range(len(keys)):
         stream[0] = keys[k]
         hops = low + below(stream, high - low + 1)
-        for node in range(nodes):
-            order[node] = node
-        for i in range(hops + 1):
-            j = i + below(stream, nodes - i)
-            order[i], order[j] = order[j], order[i]
+        choose(stream, order, hops + 1)
         inputs[k, 0] = order[0] + 2
         for node in range(nodes):
             inputs[k, 1 + node] = below(stream, nodes) + 2

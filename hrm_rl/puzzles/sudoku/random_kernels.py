@@ -5,17 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from hrm_rl.puzzles.counter_rng import below, mix64
+from hrm_rl.puzzles.counter_rng import below, mix64, shuffle
 from hrm_rl.puzzles.sudoku.kernels import BITS, propagate, search
 
 _ONE = np.uint64(1)
-
-
-@njit(cache=True)
-def _shuffle(stream, values):
-    for i in range(values.size - 1, 0, -1):
-        j = below(stream, i + 1)
-        values[i], values[j] = values[j], values[i]
 
 
 @njit(cache=True)
@@ -77,7 +70,7 @@ def generate_boards(layout, keys, low, high, boards, solutions, work):
         board[:] = solution
         for i in range(cells):
             order[i] = i
-        _shuffle(stream, order)
+        shuffle(stream, order)
         blanks = 0
         for cell in order:
             digit = board[cell]
@@ -87,7 +80,7 @@ def generate_boards(layout, keys, low, high, boards, solutions, work):
                 blanks += 1
         extra = min(low + below(stream, high - low + 1), blanks - 1)
         revealed = order[:blanks]
-        _shuffle(stream, revealed)
+        shuffle(stream, revealed)
         for cell in revealed[:extra]:
             board[cell] = solution[cell]
 
@@ -97,12 +90,12 @@ def _shuffle_lines(stream, groups, width, scratch_order, lines):
     """A random order of groups * width lines that keeps groups together, into lines[:groups * width]."""
     for group in range(groups):
         scratch_order[group] = group
-    _shuffle(stream, scratch_order[:groups])
+    shuffle(stream, scratch_order[:groups])
     for group in range(groups):
         block = lines[group * width : (group + 1) * width]
         for i in range(width):
             block[i] = scratch_order[group] * width + i
-        _shuffle(stream, block)
+        shuffle(stream, block)
 
 
 @njit(cache=True, nogil=True)
@@ -126,7 +119,7 @@ def mean_backtracks(layout, boards, copies, max_guesses, ratings, work):
         for _ in range(copies):
             _shuffle_lines(stream, layout.box_columns, layout.box_rows, order, rows)
             _shuffle_lines(stream, layout.box_rows, layout.box_columns, order, columns)
-            _shuffle(stream, digits[1:])
+            shuffle(stream, digits[1:])
             transposed = layout.box_rows == layout.box_columns and below(stream, 2) == 1
             for i in range(size):
                 for j in range(size):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from hrm_rl.puzzles.counter_rng import below, mix64
+from hrm_rl.puzzles.counter_rng import below, mix64, shuffle
 
 # Assignments of the six lowest variables in which each is true, as bits of a word.
 _LOW = np.array(
@@ -262,9 +262,7 @@ def mean_decisions(formulas, keys, n, copies, ratings):
         stream[0] = keys[k]
         total = 0
         for _ in range(copies):
-            for i in range(n - 1, 0, -1):
-                j = below(stream, i + 1)
-                order[i], order[j] = order[j], order[i]
+            shuffle(stream, order)
             total += _search(formulas[k], n, order, 1 << 62, solution)[1]
         ratings[k] = total / copies
 
