@@ -1,8 +1,7 @@
-"""The reference implementation's own training step, run from a local clone.
+"""The reference implementation's training step, from a local clone.
 
-Two parts that a machine may lack are replaced: FlashAttention by PyTorch's fused attention, and the compiled
-AdamATan2 by ours, which computes the same. Source: github.com/sapientinc/HRM,
-`pretrain.py` (`create_model`, `train_batch`).
+PyTorch's fused attention replaces FlashAttention, and our AdamATan2 the compiled one, as a machine may lack
+them. Source: github.com/sapientinc/HRM, `pretrain.py` (`create_model`, `train_batch`).
 """
 
 import importlib
@@ -20,7 +19,7 @@ from torch import Tensor
 from hrm_rl.agents.learning.optim import AdamATan2
 from hrm_rl.model import HRM, HRMConfig
 
-_FILES = ("models/hrm/hrm_act_v1.py", "models/losses.py", "models/sparse_embedding.py")
+_MODULES = ("models.hrm.hrm_act_v1", "models.losses", "models.sparse_embedding")
 
 
 class ReferenceStep:
@@ -28,7 +27,7 @@ class ReferenceStep:
 
     Args:
         directory: a clone of the reference.
-        config: the architecture; without a puzzle embedding there is no sparse optimizer.
+        config: the architecture; a puzzle embedding adds a sparse optimizer.
         weights: initial weights, shared with ours.
         batch: `inputs`, `labels`, `puzzle_identifiers` (int32, as its data loader gives them).
         device: a PyTorch device.
@@ -49,17 +48,17 @@ class ReferenceStep:
         *,
         compile: bool,
     ) -> None:
-        modules = _load(directory)
+        models, losses, embedding = _load(directory)
         rows = len(batch["inputs"])
         settings = config.to_dict() | {"batch_size": rows, "causal": False}
         with torch.device(device):
-            model = modules["hrm"].HierarchicalReasoningModel_ACTV1(settings)
-            head = modules["losses"].ACTLossHead(model, "stablemax_cross_entropy")
+            model = models.HierarchicalReasoningModel_ACTV1(settings)
+            head = losses.ACTLossHead(model, "stablemax_cross_entropy")
         model.inner.load_state_dict(weights.state_dict(), strict=False)
         self.batch = {name: value.to(device) for name, value in batch.items()}
         self.optimizers: list[torch.optim.Optimizer] = [AdamATan2(head.parameters(), 1e-4)]
         if config.embedding_width:
-            sparse = modules["sparse_embedding"].CastedSparseEmbeddingSignSGD_Distributed
+            sparse = embedding.CastedSparseEmbeddingSignSGD_Distributed
             table = sparse(model.puzzle_emb.buffers(), world_size=1, lr=1e-4, weight_decay=1.0)
             self.optimizers.insert(0, table)
         self._head = head
@@ -93,23 +92,19 @@ class ReferenceStep:
 
 def check_clone(directory: Path) -> None:
     """Raise FileNotFoundError if `directory` is not a clone of the reference."""
-    for file in _FILES:
+    for file in (name.replace(".", "/") + ".py" for name in _MODULES):
         if not (directory / file).is_file():
             raise FileNotFoundError(
                 f"{directory} is not a clone of sapientinc/HRM: {file} is missing"
             )
 
 
-def _load(directory: Path) -> dict[str, types.ModuleType]:
+def _load(directory: Path) -> list[types.ModuleType]:
     """The clone's modules, imported once under their top-level name `models`."""
     check_clone(directory)
     with _importable(directory):
         try:
-            return {
-                "hrm": importlib.import_module("models.hrm.hrm_act_v1"),
-                "losses": importlib.import_module("models.losses"),
-                "sparse_embedding": importlib.import_module("models.sparse_embedding"),
-            }
+            return [importlib.import_module(name) for name in _MODULES]
         except ModuleNotFoundError as error:
             raise ValueError(
                 f"the reference needs {error.name}: pip install {error.name}"

@@ -1,4 +1,4 @@
-"""Row of `hrm-rl bench` about evaluation: time saved by stopping early."""
+"""Row of `hrm-rl bench` about early stopping in evaluation."""
 
 import dataclasses
 import statistics
@@ -15,15 +15,14 @@ from hrm_rl.training.presets import Preset
 
 PUZZLES = 2048
 _LIMIT = 16
-# Stops as scattered as those of any rule, after 2.5 segments on average; needs no training.
+# Stops after 2.5 segments on average; needs no training.
 _RULE = "random:0.4"
 
 
 def evaluation_row(preset: Preset, compute: Compute, rounds: int) -> dict[str, Any]:
-    """Answer puzzles with a rule, refilling the rows that stop, against running every puzzle to the limit.
+    """Puzzles with a rule, refilling the rows that stop, against every puzzle to the limit.
 
-    `promised` is how many times fewer segments the rule runs; `of_promised` is the share of that which shows
-    in wall-clock time.
+    `promised` is the ratio of segments without and with the rule; `of_promised` is the time ratio over it.
     """
     model = HRM(dataclasses.replace(preset.model, forward_dtype=compute.dtype)).to(compute.device)
     puzzles = generated_puzzles(preset.data.kind, "validation", PUZZLES)

@@ -1,4 +1,4 @@
-"""Rows of `hrm-rl bench` about CUDA graphs: latency of a segment and of a training step, on and off."""
+"""Rows of `hrm-rl bench` about CUDA graphs: latency of a segment and of a training step, with and without."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
@@ -26,14 +26,14 @@ def graph_rows(
 ) -> Iterator[dict[str, Any]]:
     """Rows of `hrm-rl bench`, in seconds a run: `ours` replays graphs, `other` launches kernel by kernel.
 
-    `graph.segment.*` is a segment with its features and the rule q; `graph.train_step.*` is act and learn
-    by the paper's recipe, without an environment.
+    `graph.segment.*` is a segment with its features and the rule q; `graph.train_step.*` is act and learn by
+    the paper's recipe, without an environment.
 
     Args:
-        device: a PyTorch device; on any but CUDA the two sides do the same work.
+        device: a PyTorch device; except on CUDA the two sides do the same work.
         rounds: interleaved rounds a row.
         config: by default the 27M-parameter model on 9x9 Sudoku in bfloat16.
-        batches: rows of a batch; each gives one row of results of either kind.
+        batches: rows of a batch; each gives one result of either kind.
     """
     config = config or HRMConfig(vocab_size=11, seq_len=81)
     compute = Compute(device, config.forward_dtype)
@@ -46,7 +46,7 @@ def graph_rows(
             seconds = interleaved(ways, rounds, runs=_RUNS)
             name = f"graph.{kind}.{shape(config, batch)}"
             yield ratio_row(name, seconds["on"], seconds["off"], "without graphs")
-            # Free the memory of these two before the next two allocate theirs.
+            # Free this memory before the next two sides allocate theirs.
             del ways
             gc.collect()  # learner and agent are in reference cycles with their graphs
             if device.startswith("cuda"):

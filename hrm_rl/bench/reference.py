@@ -1,4 +1,4 @@
-"""Rows of `hrm-rl bench --reference`: our steps and segments beside the reference's, on the same weights."""
+"""Rows of `hrm-rl bench --reference`: our steps and segments against the reference's, on the same weights."""
 
 import dataclasses
 import logging
@@ -20,16 +20,15 @@ from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step
 
 log = logging.getLogger(__name__)
 
-# (hidden_size, num_heads, seq_len, batch): small enough for a CPU; on a GPU the paper's batch, and only one
-# shape, since the reference takes a minute or two to compile each.
+# (hidden_size, num_heads, seq_len, batch); one shape on a GPU, as the reference compiles for a minute or two.
 _SHAPES = {
     "cpu": ((128, 4, 81, 16), (512, 8, 81, 16)),
     "cuda": ((512, 8, 81, 768),),
 }
-# Rows of a segment without gradients: latency and a batch, the more important one first.
+# Rows of a segment without gradients, the more important number first.
 _SEGMENT_ROWS = {"cpu": (1, 16), "cuda": (768, 1)}
 _TARGETS = ("subsample:0.125", "none")
-# (dtype, compiled) of the reference's step, its fastest last. Emulated bfloat16 would take minutes a step.
+# (dtype, compiled) of the reference's step, the fastest last. Emulated bfloat16 would take minutes a step.
 _WITH_BFLOAT16 = (("float32", False), ("bfloat16", False), ("bfloat16", True))
 _WITHOUT_BFLOAT16 = (("float32", False), ("float32", True))
 
@@ -44,11 +43,12 @@ def reference_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[s
 
 
 def _step_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, Any]]:
-    """Ours with the paper's target against the reference: eager in float32, in bfloat16, and with its own
-    torch.compile (in float32 if bfloat16 is emulated); then our cheaper targets against ours and the last."""
+    """Ours with the paper's target against the reference: eager in float32 and in bfloat16, and with its
+    torch.compile (in float32 if bfloat16 is emulated); then our cheaper targets against both."""
     kinds = _WITH_BFLOAT16 if has_fast_bfloat16(device) else _WITHOUT_BFLOAT16
     for hidden, heads, cells, rows in _SHAPES[device.split(":")[0]]:
-        _forget_compiled()
+        # Beyond its limit of versions of one function, torch.compile would silently run eagerly.
+        torch.compiler.reset()
         config = HRMConfig(11, cells, hidden_size=hidden, num_heads=heads)
         batch = random_batch(config, rows)
         compute = _long_run_compute(config, rows, device)
@@ -80,7 +80,7 @@ def _step_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, 
 
 
 def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, Any]]:
-    """The 27M-parameter model's segment as evaluation runs it, ours against the compiled reference."""
+    """The 27M-parameter model's segment in evaluation, ours against the compiled reference."""
     dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
     config = HRMConfig(11, 81, forward_dtype=dtype)
     weights = HRM(dataclasses.replace(config, forward_dtype="float32"))
@@ -88,7 +88,7 @@ def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[st
     compute = _long_run_compute(config, 16, device)
     peak = measure_peak(compute)
     for rows in _SEGMENT_ROWS[device.split(":")[0]]:
-        _forget_compiled()
+        torch.compiler.reset()
         batch = random_batch(config, rows)
         reference = ReferenceStep(directory, config, weights, batch, device, compile=True)
         ways = {
@@ -105,27 +105,17 @@ def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[st
 
 
 def _long_run_compute(config: HRMConfig, rows: int, device: str) -> Compute:
-    """How `hrm-rl train` would compute a run long enough to be worth compiling."""
+    """The choice of `hrm-rl train` for a run long enough to compile."""
     return choose_compute(config, LearnerConfig(), rows, steps=1_000_000, device=device).compute
-
-
-def _forget_compiled() -> None:
-    """Make room for another shape: beyond its limit of versions of one function, torch.compile would
-    silently run eagerly."""
-    torch.compiler.reset()
 
 
 def random_batch(config: HRMConfig, rows: int, seed: int = 0) -> dict[str, Tensor]:
     """Random tokens and labels, int32 as from the reference's data loader."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (rows, config.seq_len)
-    cells = torch.randint(1, config.vocab_size, (2, *shape), generator=generator)
-    inputs, labels = cells.int()
-    return {
-        "inputs": inputs,
-        "labels": labels,
-        "puzzle_identifiers": torch.zeros(rows, dtype=torch.int32),
-    }
+    size = (2, rows, config.seq_len)
+    inputs, labels = torch.randint(1, config.vocab_size, size, generator=generator).int()
+    ids = torch.zeros(rows, dtype=torch.int32)
+    return {"inputs": inputs, "labels": labels, "puzzle_identifiers": ids}
 
 
 def our_step(

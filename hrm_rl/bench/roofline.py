@@ -1,7 +1,6 @@
 """Work of a training step (operations and traffic) and the peak speed of this machine.
 
-Work is counted on meta tensors, so nothing is computed; peaks are measured on large plain operations. The
-quotient is the share of the machine that a step uses.
+Work is counted on meta tensors, without computing; peaks are measured on large plain operations.
 """
 
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from hrm_rl.bench.timing import now
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.training.machine.compute import Compute
 
-# Per float32 weight an optimizer reads weight, gradient and two moments; it writes all but the gradient.
+# Per float32 weight an optimizer reads weight, gradient and two moments, and writes all but the gradient.
 _OPTIMIZER_BYTES = 7 * 4
 
 
@@ -33,8 +32,7 @@ class Work:
     """Floating-point operations of matrix products and attention (a multiply-add counts as two), without
     elementwise operations."""
     bytes: float
-    """Bytes read and written if every operation of the formulas goes through memory, with attention fused;
-    code that fuses more moves less."""
+    """Bytes read and written if every operation goes through memory, except in fused attention."""
 
     def __add__(self, other: "Work") -> "Work":
         return Work(self.flops + other.flops, self.bytes + other.bytes)
@@ -54,8 +52,8 @@ class Peak:
 
 
 def step_work(model: HRMConfig, learner: LearnerConfig, rows: int) -> Work:
-    """The work of a Q-learning step: a segment with its backward pass, the share of another segment that the
-    Q target needs, and the optimizer; without the environment."""
+    """The work of a Q-learning step without the environment: a segment with its backward pass, the Q target's
+    share of another segment, and the optimizer."""
     with torch.device("meta"):
         network = HRM(model)
 
@@ -115,7 +113,7 @@ class _Traffic(TorchDispatchMode):
 
 
 def _dense(tree: Any) -> list[Tensor]:
-    """Its dense tensors, without sparse ones (the puzzle embedding's few rows)."""
+    """The dense tensors, without sparse ones (the puzzle embedding's few rows)."""
     leaves = tree_leaves(tree)
     return [t for t in leaves if isinstance(t, Tensor) and t.layout == torch.strided]
 
@@ -130,7 +128,7 @@ def measure_peak(compute: Compute, repeats: int = 5) -> Peak:
     compute.apply()
     on_gpu = compute.device.startswith("cuda")
     width, numbers = (8192, 1 << 28) if on_gpu else (1024, 1 << 25)
-    # Constant tensors cost a GPU less power and would show a speed that real ones never reach.
+    # Random: constant tensors cost a GPU less power and are multiplied faster.
     generator = torch.Generator(compute.device).manual_seed(0)
     a, source = (
         torch.rand(shape, generator=generator, device=compute.device)

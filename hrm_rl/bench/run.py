@@ -1,4 +1,4 @@
-"""`hrm-rl bench`: training and evaluation timed side by side in one process."""
+"""`hrm-rl bench`: training and evaluation timed in one process."""
 
 import datetime
 import json

@@ -1,4 +1,4 @@
-"""Timing side by side in one process: in every round, each way runs once."""
+"""Interleaved timing in one process: in every round, each way runs once."""
 
 import statistics
 import time
@@ -37,9 +37,9 @@ def now(compute: Compute) -> float:
 def interleaved(
     ways: Mapping[str, Way], rounds: int, warm_up: int = 1, runs: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds of every way, `rounds` times each, alternately, so that a disturbance affects all.
+    """Seconds of every way, `rounds` times each, interleaved so that a disturbance affects all.
 
-    `runs` is what one call of a way repeats; seconds are divided by it.
+    Seconds are divided by `runs`, the repetitions in one call.
     """
     for way in ways.values():
         for _ in range(warm_up):
@@ -54,7 +54,7 @@ def interleaved(
 def ratio_row(
     name: str, ours: Sequence[float], other: Sequence[float], against: str
 ) -> dict[str, Any]:
-    """A row of `hrm-rl bench`: median seconds, and how many times faster ours was in each round."""
+    """A row of `hrm-rl bench`: median seconds, and the ratios of the rounds (other / ours)."""
     ratios = sorted(b / a for a, b in zip(ours, other, strict=True))
     return {
         "name": name,

@@ -1,7 +1,6 @@
-"""Rows of `hrm-rl bench` about a training step: against plain formulas, by Q target, and its overhead."""
+"""Rows of `hrm-rl bench` about a training step: against plain formulas, by Q target, and overhead."""
 
 import dataclasses
-import os
 import statistics
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -24,8 +23,8 @@ _TARGETS = ("subsample:0.125", "every:8", "delayed", "lambda:0.9", "none")
 def training_rows(
     preset: Preset, compute: Compute, defaults: Compute, peak: Peak, rounds: int
 ) -> Iterator[dict[str, Any]]:
-    """The paper's step as `train` computes it against the plain formulas (HRM_KERNELS=eager) in float32 with
-    PyTorch's defaults; cheaper Q targets against it; then the shares of the environment and the bookkeeping.
+    """The paper's step as in `train` against the plain formulas (HRM_KERNELS=eager) in float32 with PyTorch's
+    defaults; cheaper Q targets against it; then the shares of the environment and the bookkeeping.
     """
     plain = dataclasses.replace(defaults, device=compute.device, dtype="float32")
     ways = {
@@ -47,17 +46,10 @@ def training_rows(
     yield from _shares(preset, compute, rounds)
 
 
+@dispatch.forced("eager")
 def _by_formulas(run: Callable[[], Any]) -> None:
     """Run without our kernels."""
-    before = os.environ.get(dispatch.VARIABLE)
-    os.environ[dispatch.VARIABLE] = "eager"
-    try:
-        run()
-    finally:
-        if before is None:
-            del os.environ[dispatch.VARIABLE]
-        else:
-            os.environ[dispatch.VARIABLE] = before
+    run()
 
 
 def with_target(preset: Preset, target: str) -> Preset:
@@ -85,7 +77,7 @@ class _Workload:
     def step(self, clock: Callable[[], float] = lambda: 0.0) -> dict[str, float]:
         """One training step; returns the seconds of all, the environment, and the bookkeeping.
 
-        The default clock is not read, since reading it waits for a GPU and empties its queue.
+        The default clock is constant, as a real one would wait for the GPU.
         """
         obs, learner, average = self.obs, self.trainer.learner, self.trainer.average
         marks = [clock()]

@@ -5,10 +5,11 @@ anything else. Without a GPU, `triton` runs in Triton's interpreter (TRITON_INTE
 program starts): for tests, as it is thousands of times slower.
 """
 
+import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Literal, TypeVar, cast
@@ -35,6 +36,19 @@ def mode(variable: str = VARIABLE, modes: tuple[str, ...] = MODES) -> str:
     if value not in modes:
         raise ValueError(f"{variable} must be one of {', '.join(modes)}; got {value!r}")
     return value
+
+
+@contextlib.contextmanager
+def forced(value: str) -> Iterator[None]:
+    """Set HRM_KERNELS for the block."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = value
+    try:
+        yield
+    finally:
+        del os.environ[VARIABLE]
+        if before is not None:
+            os.environ[VARIABLE] = before
 
 
 def interpreting() -> bool:

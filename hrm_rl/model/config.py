@@ -1,4 +1,4 @@
-"""The architecture, as one frozen dataclass with the reference's names."""
+"""The architecture: one frozen dataclass with the reference's names."""
 
 import dataclasses
 import math
@@ -20,6 +20,20 @@ POSITION_ENCODINGS = ("rope", "learned", "rope-2d")
 
 # Entries of the reference's `arch` section that do not describe the network.
 _REFERENCE_EXTRAS = frozenset({"name", "loss", "batch_size", "causal"})
+
+
+def check_heads(hidden_size: int, num_heads: int) -> None:
+    """Raise ValueError if the heads do not divide the width."""
+    if hidden_size % num_heads:
+        raise SettingError(
+            f"hidden_size={hidden_size} is not divisible by num_heads={num_heads}",
+            *("hidden_size", "num_heads"),
+        )
+
+
+def swiglu_width(expansion: float, hidden_size: int, multiple: int) -> int:
+    """Two thirds of the expansion, rounded up to a multiple."""
+    return -(-round(expansion * hidden_size * 2 / 3) // multiple) * multiple
 
 
 @dataclass(frozen=True)
@@ -72,36 +86,22 @@ class HRMConfig:
         check_integers(self, 1, "vocab_size", "seq_len", "num_puzzle_identifiers")
         check_integers(self, 1, "H_cycles", "L_cycles", "H_layers", "L_layers")
         check_integers(self, 1, "hidden_size", "num_heads", "halt_max_steps")
-        if self.hidden_size % self.num_heads:
-            raise SettingError(
-                f"hidden_size={self.hidden_size} is not divisible by num_heads={self.num_heads}",
-                "hidden_size",
-                "num_heads",
-            )
+        check_heads(self.hidden_size, self.num_heads)
         check_one_of(self, POSITION_ENCODINGS, "pos_encodings")
         check_one_of(self, FORWARD_DTYPES, "forward_dtype")
-        if self.pos_encodings == "rope" and self.head_dim % 2:
+        kind = self.pos_encodings
+        pair = {"learned": 1, "rope": 2, "rope-2d": 4}[kind]
+        if self.head_dim % pair:
             raise SettingError(
-                f"rope needs an even head size, got hidden_size / num_heads = {self.head_dim}",
-                "hidden_size",
-                "num_heads",
-                "pos_encodings",
+                f"{kind} needs a head size divisible by {pair}, got hidden_size / num_heads = "
+                f"{self.head_dim}",
+                *("hidden_size", "num_heads", "pos_encodings"),
             )
-        if self.pos_encodings == "rope-2d":
-            if self.head_dim % 4:
-                raise SettingError(
-                    f"rope-2d needs a head size divisible by 4, got hidden_size / num_heads = "
-                    f"{self.head_dim}",
-                    "hidden_size",
-                    "num_heads",
-                    "pos_encodings",
-                )
-            if math.isqrt(self.seq_len) ** 2 != self.seq_len:
-                raise SettingError(
-                    f"rope-2d needs a square board, got seq_len={self.seq_len}",
-                    "seq_len",
-                    "pos_encodings",
-                )
+        if kind == "rope-2d" and math.isqrt(self.seq_len) ** 2 != self.seq_len:
+            raise SettingError(
+                f"rope-2d needs a square board, got seq_len={self.seq_len}",
+                *("seq_len", "pos_encodings"),
+            )
         check_at_least(self, 0, "puzzle_emb_ndim")
         check_interval(self, "(0, inf)", "expansion", "rms_norm_eps", "rope_theta")
         check_interval(self, "[0, 1]", "halt_exploration_prob")
@@ -124,7 +124,7 @@ class HRMConfig:
     @property
     def swiglu_width(self) -> int:
         """Inner width of the SwiGLU: two thirds of the expansion, up to a multiple of 256."""
-        return -(-round(self.expansion * self.hidden_size * 2 / 3) // 256) * 256
+        return swiglu_width(self.expansion, self.hidden_size, 256)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

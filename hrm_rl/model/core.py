@@ -1,8 +1,7 @@
-"""The recurrence alone, on embeddings: an HRM for anything that can be written as vectors.
+"""The recurrence on embeddings, for agents in any environment.
 
-`HRM` solves puzzles: tokens in, a token for every cell out. `HRMCore` is its two modules without embedding
-and heads, for agents in other environments, whose observations come from a tokeniser and whose outputs are
-action values or features.
+`HRM` maps tokens to a token for every cell. `HRMCore` has the same two modules without embedding and heads:
+observations come from a tokeniser, and outputs are action values or features.
 """
 
 import dataclasses
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hrm_rl.model.config import check_heads, swiglu_width
 from hrm_rl.model.layers import ReasoningModule, truncated_normal_
 from hrm_rl.model.recurrence import (
     GRADIENTS,
@@ -22,7 +22,7 @@ from hrm_rl.model.recurrence import (
     block,
     run_segment,
 )
-from hrm_rl.settings import SettingError, check_integers, check_interval, check_one_of
+from hrm_rl.settings import check_integers, check_interval, check_one_of
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,14 @@ class CoreConfig:
     def __post_init__(self) -> None:
         check_integers(self, 1, "hidden_size", "num_heads")
         check_integers(self, 1, "H_layers", "L_layers", "H_cycles", "L_cycles")
-        if self.hidden_size % self.num_heads:
-            raise SettingError(
-                f"hidden_size={self.hidden_size} is not divisible by num_heads={self.num_heads}",
-                "hidden_size",
-                "num_heads",
-            )
+        check_heads(self.hidden_size, self.num_heads)
         check_one_of(self, GRADIENTS, "gradient")
         check_interval(self, "(0, inf)", "expansion", "rms_norm_eps")
 
     @property
     def swiglu_width(self) -> int:
         """Inner width of the SwiGLU: two thirds of the expansion, up to a multiple of 16."""
-        return -(-round(self.expansion * self.hidden_size * 2 / 3) // 16) * 16
+        return swiglu_width(self.expansion, self.hidden_size, 16)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -80,7 +75,7 @@ class CoreOutput(NamedTuple):
 
 
 class Recurrent(nn.Module):
-    """The modules H and L with the states they start from: what `HRM` and `HRMCore` have in common."""
+    """The modules H and L with their initial states, shared by `HRM` and `HRMCore`."""
 
     H_init: Tensor
     L_init: Tensor
@@ -112,8 +107,8 @@ class Recurrent(nn.Module):
 class HRMCore(Recurrent):
     """Modules H and L over T embedded tokens; one call runs one segment for a batch.
 
-    The core adds no positions: they are part of the embeddings. So T may differ between calls, if the carry
-    has the same T. Computes in the parameters' dtype.
+    Positions are part of the embeddings, so T may differ between calls if the carry has the same T. Computes
+    in the parameters' dtype.
     """
 
     def __init__(self, config: CoreConfig | None = None) -> None:

@@ -23,7 +23,7 @@ from hrm_rl.model.layers import (
 from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
 from hrm_rl.model.recurrence import BlockFunction, Carry, Gradient, block, run_segment
 
-# sqrt(1/2): keeps the variance of a token embedding plus a position embedding at that of one.
+# sqrt(1/2): a token embedding plus a position embedding keeps the variance of one.
 _SUM_OF_TWO = 0.707106781
 
 
@@ -42,6 +42,8 @@ class HRM(Recurrent):
     The Q head reads the first position of z_H: the puzzle embedding's, if there is one.
     """
 
+    embed_pos: Embedding | None
+    puzzle_emb: PuzzleEmbedding | None
     rotary: Tensor | None
 
     def __init__(self, config: HRMConfig) -> None:
@@ -50,16 +52,11 @@ class HRM(Recurrent):
         width, tokens = config.hidden_size, config.prefix_len + config.seq_len
         self.dtype = getattr(torch, config.forward_dtype)
         self.embed_tokens = Embedding(config.vocab_size, width, 1.0 / math.sqrt(width))
-        self.embed_pos = (
-            Embedding(tokens, width, 1.0 / math.sqrt(width))
-            if config.pos_encodings == "learned"
-            else None
-        )
-        self.puzzle_emb = (
-            PuzzleEmbedding(config.num_puzzle_identifiers, config.embedding_width)
-            if config.embedding_width
-            else None
-        )
+        self.embed_pos = self.puzzle_emb = None
+        if config.pos_encodings == "learned":
+            self.embed_pos = Embedding(tokens, width, 1.0 / math.sqrt(width))
+        if config.embedding_width:
+            self.puzzle_emb = PuzzleEmbedding(config.num_puzzle_identifiers, config.embedding_width)
         self.H_level = ReasoningModule(config, config.H_layers)
         self.L_level = ReasoningModule(config, config.L_layers)
         self.lm_head = linear(width, config.vocab_size)
@@ -162,7 +159,7 @@ class HRM(Recurrent):
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write config.json and model.safetensors into `directory` (made if missing)."""
-        weights.write_pretrained(self.config, self.state_dict(), directory)
+        weights.write_folder(self.config.to_dict(), self.state_dict(), directory)
 
     @classmethod
     def from_pretrained(
@@ -174,7 +171,7 @@ class HRM(Recurrent):
     ) -> Self:
         """Load what `save_pretrained` wrote, from a folder, a run folder or a Hugging Face Hub id.
 
-        It computes in `forward_dtype`, by default in what it was saved with.
+        It computes in `forward_dtype`, by default in that of its config.
 
         Raises FileNotFoundError (nothing there, or the Hub cannot be reached) or ValueError (damaged).
         """
@@ -196,7 +193,7 @@ class HRM(Recurrent):
     ) -> Self:
         """A model of `config` with exactly these tensors.
 
-        Raises ValueError that calls them `name` and lists tensors that are missing, unknown or misshapen.
+        Raises ValueError with `name` and the tensors that are missing, unknown or of another shape.
         """
         model = cls(config)
         weights.check_fit(model.state_dict(), tensors, name)

@@ -1,8 +1,7 @@
-"""The parameters: embeddings, rotary tables, and the stacks of blocks that are the modules H and L.
+"""The parameters: embeddings, rotary tables, and the modules H and L as stacks of blocks.
 
 Parameters are float32 masters, initialised as in the reference's `models/layers.py`. `ReasoningModule.cast`
-casts a module's weights once a segment, so that its calls do not cast again and one compiled block serves
-every layer.
+casts a module's weights once a segment for all its calls; one compiled block serves every layer.
 """
 
 import math
@@ -14,12 +13,12 @@ from torch import Tensor, nn
 from hrm_rl.kernels.fused.block import fused_blocks, wanted
 from hrm_rl.model.recurrence import BlockFunction, BlockWeights, block
 
-# The standard deviation of a unit normal cut at two sigma; dividing by it restores the wanted one.
+# Standard deviation of a unit normal cut at two sigma.
 _TRUNCATED_STD = 0.87962566103423978
 
 
 def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
-    """Fill with a normal cut at two sigma whose standard deviation, after the cut, is `std`."""
+    """Fill with a normal cut at two sigma; `std` is the standard deviation after the cut."""
     wide = std / _TRUNCATED_STD
     return nn.init.trunc_normal_(tensor, std=wide, a=-2 * wide, b=2 * wide)
 
@@ -53,8 +52,8 @@ def rotary_tables(tokens: int, head_dim: int, theta: float) -> Tensor:
 def board_rotary_tables(width: int, prefix: int, head_dim: int, theta: float) -> Tensor:
     """Cosine and sine for a square board, [2, prefix + width**2, head_dim], in float32.
 
-    Half of the pairs turn with a cell's row, half with its column, so that attention can recognise "same
-    row" and "same column" at any distance along it. Prefix tokens are at (0, 0).
+    Half of the pairs turn with a cell's row, half with its column, so attention can recognise the same row or
+    column at any distance. Prefix tokens are at (0, 0).
     Axial rotary positions: arXiv 2403.13298, section 3.
     """
     frequencies = theta ** -(torch.arange(0, head_dim, 4, dtype=torch.float32) / head_dim)

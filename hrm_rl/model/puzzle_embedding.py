@@ -1,4 +1,4 @@
-"""One learned vector a puzzle (ARC: a task), of which a batch touches only a few rows."""
+"""One learned vector per puzzle (ARC: per task); a batch uses only a few of them."""
 
 import torch
 import torch.nn.functional as F
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class PuzzleEmbedding(nn.Module):
-    """A table [ids, width] whose gradient is sparse: one row an example, not summed over duplicates.
+    """A table [ids, width] with a sparse gradient: one row per example, not summed over duplicates.
 
-    The gathered rows are the leaf, as in the reference: `weights.grad` is an uncoalesced sparse
-    tensor whose values are [B, width] in the order of the batch, and `SignSGD` sums duplicates.
+    As in the reference, `weights.grad` is an uncoalesced sparse tensor whose values are [B, width] in the
+    order of the batch; `SignSGD` sums duplicates.
     """
 
     def __init__(self, count: int, width: int) -> None:

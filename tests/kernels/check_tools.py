@@ -37,19 +37,6 @@ def relative(found: Tensor, wanted: Tensor) -> float:
 
 
 @contextlib.contextmanager
-def mode(value: str) -> Iterator[None]:
-    """Set HRM_KERNELS for the block."""
-    before = os.environ.get("HRM_KERNELS")
-    os.environ["HRM_KERNELS"] = value
-    try:
-        yield
-    finally:
-        del os.environ["HRM_KERNELS"]
-        if before is not None:
-            os.environ["HRM_KERNELS"] = before
-
-
-@contextlib.contextmanager
 def poisoned() -> Iterator[None]:
     """Fill new memory with NaN, as PyTorch's deterministic mode does, so that unwritten elements show."""
     before = torch.are_deterministic_algorithms_enabled()

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from check_tools import Check, mode, poisoned, relative
+from check_tools import Check, poisoned, relative
 from torch import Tensor
 
+from hrm_rl.kernels.dispatch import forced
 from hrm_rl.kernels.fused import launch as fused_launch
 from hrm_rl.kernels.fused.block import fused_blocks
 from hrm_rl.kernels.fused.linear import Deferred
@@ -173,7 +174,7 @@ def chain(dtype: torch.dtype, device: str = "cpu", wide: bool = False) -> Iterat
         rotary = rotary_tables(tokens, width // heads, 10000.0).to(device) if rotated else None
         found = fused_blocks(x, blocks, rotary, heads, EPS)
         exact, usual = x.double(), x
-        with mode("eager"):
+        with forced("eager"):
             for one in blocks:
                 exact = _block_in_float64(exact, one, rotary, heads)
                 usual = block(usual, one, rotary, heads, EPS)
@@ -220,7 +221,7 @@ def segment(dtype: torch.dtype, device: str = "cpu") -> Iterator[Check]:
             return run_segment(config, modules, Carry(z_H, z_L), x, "one-step")
 
     found = run(_never, both, z_H, z_L, x, rotary)
-    with mode("eager"):
+    with forced("eager"):
         exact = run(block, doubles, *(t.double() for t in (z_H, z_L, x, rotary)))
         usual = run(block, both, z_H, z_L, x, rotary)
     for name, a, b, c in zip(Carry._fields, found, usual, exact, strict=True):

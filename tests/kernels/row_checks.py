@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
-from check_tools import BARS, EPS, Check, mode, poisoned, random, relative
+from check_tools import BARS, EPS, Check, poisoned, random, relative
 from optimizer_checks import adam_atan2, angles
 from torch import Tensor
 
+from hrm_rl.kernels.dispatch import forced
 from hrm_rl.kernels.rms_norm import add_rms_norm
 from hrm_rl.kernels.rope import rope
 from hrm_rl.kernels.stablemax import stablemax_cross_entropy
@@ -158,7 +159,7 @@ def against_eager(device: str) -> Iterator[Check]:
     for name, (maker, usual, _) in CASES.items():
         case = maker(*usual[0])
         found = errors(case, torch.bfloat16, device)
-        with mode("eager"):
+        with forced("eager"):
             eager = errors(case, torch.bfloat16, device)
         for what, error in found.items():
             yield Check(f"{name}.bfloat16.{what}", error / max(eager[what], 1e-7), 1.3)
@@ -201,7 +202,7 @@ def small_losses(device: str = "cpu") -> Iterator[Check]:
     dominance = torch.logspace(0, 7, 200)
     logits = torch.stack((dominance, -dominance, -2 * dominance), dim=-1).to(device)
     labels = torch.zeros(200, dtype=torch.int64, device=device)
-    with mode("eager"):  # HRM_KERNELS=triton is refused on a CPU
+    with forced("eager"):  # HRM_KERNELS=triton is refused on a CPU
         wanted = stablemax_cross_entropy(logits.double().cpu(), labels.cpu())
     found = stablemax_cross_entropy(logits, labels).double().cpu()
     yield Check("stablemax.small_losses", ((found - wanted) / wanted).abs().max().item(), 1e-6)

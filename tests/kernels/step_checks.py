@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import gymnasium as gym
 import torch
-from check_tools import Check, mode, relative
+from check_tools import Check, relative
 from torch import Tensor
 
 import hrm_rl  # noqa: F401 (registers the environments)
 from hrm_rl.agents.learning.learner import Learner, LearnerConfig
+from hrm_rl.kernels.dispatch import forced
 from hrm_rl.model import HRM, HRMConfig
 
 
@@ -35,7 +36,7 @@ def _trained(kernels: str, device: str, steps: int) -> tuple[Tensor, Tensor]:
         halt_max_steps=4,
         forward_dtype="float32",
     )
-    with mode(kernels):
+    with forced(kernels):
         model = HRM(config).to(device)
         learner = Learner(model, 3, LearnerConfig(lr=1e-3, weight_decay=0.1))
         obs, info = envs.reset(seed=1)

@@ -79,7 +79,7 @@ def test_bad_value_is_refused_by_name(config, field, value) -> None:
     ("settings", "words"),
     [
         ({"num_heads": 3}, "hidden_size=16 is not divisible by num_heads=3"),
-        ({"hidden_size": 6}, r"even head size.*num_heads = 3"),
+        ({"hidden_size": 6}, r"rope needs a head size divisible by 2.*num_heads = 3"),
         ({"pos_encodings": "rope-2d"}, r"rope-2d needs a square board, got seq_len=5"),
         (
             {"pos_encodings": "rope-2d", "seq_len": 9, "hidden_size": 8, "num_heads": 4},

@@ -83,7 +83,7 @@ def _wanted(
     reason = obstacle(dtype, width, inner, head_dim, interpreted=dispatch.interpreting())
     if reason is not None:
         dispatch.warn_once(
-            f"gradient-free calls run block by block: there is no fused kernel for {reason}"
+            f"gradient-free calls run block by block: the fused kernels do not support {reason}"
         )
     return reason is None
 
@@ -102,11 +102,11 @@ def obstacle(
     """
     dtypes = (torch.float16, torch.float32 if interpreted else torch.bfloat16)
     if dtype not in dtypes:
-        return f"{dtype}, only for {dtypes[0]} and {dtypes[1]}"
+        return f"{dtype}, only {dtypes[0]} and {dtypes[1]}"
     if width not in fused_tiles.WIDTHS:
-        return f"a hidden size of {width}, only for multiples of 32 up to {fused_tiles.WIDTHS[-1]}"
+        return f"a hidden size of {width}, only multiples of 32 up to {fused_tiles.WIDTHS[-1]}"
     if inner % 16:
-        return f"a SwiGLU of width {inner}, only for multiples of 16"
+        return f"a SwiGLU of width {inner}, only multiples of 16"
     if head_dim is not None and head_dim not in HEAD_DIMS:
-        return f"rotated heads of {head_dim} channels, only for {', '.join(map(str, HEAD_DIMS))}"
+        return f"rotated heads of {head_dim} channels, only {', '.join(map(str, HEAD_DIMS))}"
     return None

@@ -8,12 +8,12 @@ import torch
 
 from hrm_rl.model.config import HRMConfig
 
-# Kept in forward_dtype, so they are hashed in bfloat16, the coarsest of the usual types.
+# Stored in forward_dtype, so hashed in bfloat16, the coarsest usual type.
 _STARTS = ("H_init", "L_init")
 
 
 class Model(Protocol):
-    """An `HRM`, which stands above this file."""
+    """The part of an `HRM` that is hashed."""
 
     config: HRMConfig
 
@@ -23,7 +23,7 @@ class Model(Protocol):
 def model_hash(model: Model) -> str:
     """SHA-256 of the configuration and the weights of an `HRM`, 64 hexadecimal digits.
 
-    The hash does not depend on `forward_dtype` or the device: weights are float32 in any case.
+    The hash does not depend on `forward_dtype` or the device: weights are always float32.
     """
     config = {k: v for k, v in sorted(model.config.to_dict().items()) if k != "forward_dtype"}
     digest = hashlib.sha256(json.dumps(config).encode())

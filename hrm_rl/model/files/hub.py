@@ -11,7 +11,7 @@ _INSTALL = "pip install huggingface_hub"
 
 # Messages by the names of huggingface_hub's errors.
 _REASONS = {
-    "GatedRepoError": "{} on the Hub is gated: ask for access on its page",
+    "GatedRepoError": "{} on the Hub is gated: request access on its page",
     "RepositoryNotFoundError": "the Hub has no model {} (or it is private: hf auth login)",
     "RevisionNotFoundError": "{} on the Hub has no such revision",
     "LocalEntryNotFoundError": "{} is not cached and the Hub cannot be reached",
@@ -35,8 +35,8 @@ def is_hub_id(source: str) -> bool:
 def download(repo_id: str, files: Sequence[str], revision: str | None = None) -> Path:
     """Fetch files of a repository; returns their folder in the local cache.
 
-    Raises FileNotFoundError if huggingface_hub is not installed, there is no such repository or
-    revision, or neither the Hub nor a cached copy is available.
+    Raises FileNotFoundError if huggingface_hub is not installed, the repository or revision does not exist,
+    or neither the Hub nor a cached copy is available.
     """
     try:
         from huggingface_hub import snapshot_download
@@ -48,7 +48,7 @@ def download(repo_id: str, files: Sequence[str], revision: str | None = None) ->
     if revision is not None:
         options["revision"] = revision
     try:
-        return Path(_asked(repo_id, lambda: snapshot_download(repo_id, **options)))
+        return Path(_call(repo_id, lambda: snapshot_download(repo_id, **options)))
     except ValueError as error:
         raise FileNotFoundError(f"no folder {repo_id}, and {error}") from None
 
@@ -95,14 +95,14 @@ def push(
             api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message)
             return str(address)
 
-        return _asked(repo_id, upload)
+        return _call(repo_id, upload)
 
 
-def _asked(repo_id: str, ask: Callable[[], Answer]) -> Answer:
-    """Call `ask`; any error of the Hub becomes a ValueError with one line."""
+def _call(repo_id: str, call: Callable[[], Answer]) -> Answer:
+    """The result of `call`; any error of the Hub becomes a ValueError with one line."""
     try:
-        return ask()
-    except Exception as error:  # of the HTTP library of this version
+        return call()
+    except Exception as error:  # the HTTP library depends on the version
         for kind in type(error).__mro__:
             if kind.__name__ in _REASONS:
                 raise ValueError(_REASONS[kind.__name__].format(repo_id)) from error

@@ -1,6 +1,6 @@
 """Weights in and out: our folders (config.json + model.safetensors) and the reference's checkpoints.
 
-Reading gives (config, tensors, name), which `HRM.from_state` makes a model of; no model is known here.
+Reading returns (config, tensors, name), from which `HRM.from_state` makes a model.
 """
 
 import dataclasses
@@ -25,21 +25,14 @@ WEIGHTS_FILE = "model.safetensors"
 # How the model was trained; beside the two if it was pushed from a run.
 RUN_FILE = "run.json"
 
-# What torch.compile and the reference's wrappers put in front of a tensor's name.
+# Prefixes of tensor names from torch.compile and the reference's wrappers.
 _WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.", "inner.")
-# Tensors of some versions of the reference that are scratch or can be computed.
+# Scratch tensors, and tensors that are computed, of some versions of the reference.
 _DERIVED = ("puzzle_emb.local_weights", "puzzle_emb.local_ids", "rotary_emb.")
 
 
 Loaded = tuple[HRMConfig, dict[str, Tensor], str]
 """Configuration, tensors, and where they come from, for messages."""
-
-
-def write_pretrained(
-    config: HRMConfig, tensors: Mapping[str, Tensor], directory: str | os.PathLike[str]
-) -> None:
-    """Write config.json and model.safetensors; each file appears whole or not at all."""
-    write_folder(config.to_dict(), tensors, directory)
 
 
 def read_pretrained(

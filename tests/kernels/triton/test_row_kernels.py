@@ -57,7 +57,7 @@ def test_exact_small_losses_are_computed_in_eager(monkeypatch) -> None:
 
     def noting(logits, labels):
         ran.append((str(logits.dtype), os.environ["HRM_KERNELS"]))
-        with row_checks.mode("eager"):
+        with row_checks.forced("eager"):
             return computed(logits, labels)
 
     monkeypatch.setenv("HRM_KERNELS", "triton")
