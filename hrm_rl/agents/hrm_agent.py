@@ -25,8 +25,7 @@ class AgentState(NamedTuple):
 
     carry: Carry
     memory: Memory
-    best: Best | None = None
-    """None unless the rule recalls."""
+    best: Best | None = None  # None unless the rule recalls
 
     def take_rows(self, rows: Tensor) -> "AgentState":
         """The state of these rows, int64 [K]."""
@@ -79,11 +78,9 @@ class HRMAgent:
     def initial_state(self, batch_size: int) -> AgentState:
         """The state of a fresh batch."""
         config, device = self.model.config, self.model.device
-        best = None
-        if self._live.recalls:
-            score = torch.full((batch_size,), -torch.inf, device=device)
-            draft = torch.zeros(batch_size, config.seq_len, dtype=torch.int64, device=device)
-            best = Best(score, draft)
+        score = torch.full((batch_size,), -torch.inf, device=device)
+        draft = torch.zeros(batch_size, config.seq_len, dtype=torch.int64, device=device)
+        best = Best(score, draft) if self._live.recalls else None
         memory = Memory.blank(batch_size, config.seq_len, config.vocab_size, device)
         return AgentState(self.model.initial_carry(batch_size), memory, best)
 
@@ -107,21 +104,14 @@ class HRMAgent:
             state = self.initial_state(obs["inputs"].shape[0])
         key = _hash_rows(obs["inputs"]) if puzzle_key is None else puzzle_key
         out, features, memory, answer = self._think(obs, state, key)
-        best = None
-        if self._live.recalls:
-            best = self._best(state, obs["segment"] == 0, features, answer)
-            answer = best.draft
+        best = state.best
+        if best is not None:
+            score = self._live.score(features)
+            better = (obs["segment"] == 0) | (score > best.score)
+            answer = torch.where(better[:, None], answer, best.draft)
+            best = Best(torch.where(better, score, best.score), answer)
         action = {"answer": answer, "halt": self._live.stops(features)}
         return Decision(action, AgentState(out.carry, memory, best), features, out)
-
-    def _best(
-        self, state: AgentState, fresh: Tensor, features: SegmentFeatures, draft: Tensor
-    ) -> Best:
-        assert state.best is not None
-        score = self._live.score(features)
-        better = fresh | (score > state.best.score)
-        drafts = torch.where(better[:, None], draft, state.best.draft)
-        return Best(torch.where(better, score, state.best.score), drafts)
 
     def _think(
         self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor
@@ -144,15 +134,11 @@ class HRMAgent:
     ) -> tuple[dict[str, np.ndarray] | np.ndarray, tuple[np.ndarray, ...]]:
         """Act as Stable-Baselines3's `predict` does: NumPy in and out, one environment or a batch.
 
-        Args:
-            observation: of a `PuzzleEnv`, or stacked.
-            state: the state that the last call returned, None at first.
-            episode_start: bool [B], rows that begin a new episode. Rows whose observation is at
-                segment 0 do so anyway.
-            deterministic: accepted for the interface; the rule alone decides.
+        Rows of `episode_start` (bool [B]) begin a new episode, as do rows whose observation is at segment
+        0. `deterministic` has no effect: the rule alone decides.
 
         Returns the action (`answer` and `halt`, or one array [B, S + 1] with `flat_action`; unbatched for an
-        unbatched observation) and the state.
+        unbatched observation) and the state for the next call.
         """
         device, single = self.model.device, np.ndim(observation["inputs"]) == 1
         obs = {

@@ -27,18 +27,10 @@ from hrm_rl.settings import check_integers, check_interval
 T = TypeVar("T")
 
 
-class Update(NamedTuple):
-    """One update of the training."""
-
-    steps: int  # of the environments, up to its end
-    lr: float
-    epsilon: float
-
-
 @dataclass(frozen=True)
 class QLearningConfig:
-    """Settings of the algorithm for any network. The paper's settings vary by benchmark; these defaults
-    suit short episodes with few features. Raises ValueError, naming the field, for a value out of range."""
+    """Settings of the algorithm for any network; the defaults suit short episodes with few features. Raises
+    ValueError, naming the field, for a value out of range."""
 
     total_steps: int = 400_000
     """Steps of the environments, counted over all rows."""
@@ -74,13 +66,13 @@ class QLearningConfig:
         share = 1.0 if not self.epsilon_fraction else min(1.0, progress / self.epsilon_fraction)
         return self.epsilon_start + share * (self.epsilon_end - self.epsilon_start)
 
-    def updates(self, num_envs: int) -> Iterator[Update]:
-        """Yield the updates of a training with this many environments."""
+    def updates(self, num_envs: int) -> Iterator[tuple[int, float, float]]:
+        """Yield of each update the environments' steps up to its end, its learning rate and epsilon."""
         steps = self.rollout * num_envs
         count = max(1, self.total_steps // steps)
         for done in range(count):
             progress = done / count
-            yield Update((done + 1) * steps, self.lr * (1 - progress), self.epsilon(progress))
+            yield (done + 1) * steps, self.lr * (1 - progress), self.epsilon(progress)
 
 
 @dataclass(frozen=True)
@@ -112,13 +104,8 @@ def train(
 ) -> QNetwork:
     """Learn the values of a vector environment's actions; equal seeds give equal networks.
 
-    Args:
-        envs: returns tensors; Discrete actions, observations in a Box of one axis, SAME_STEP autoreset.
-        config: settings.
-        seed: of the network, the exploration, the minibatches and the environments.
-        report: called after each update.
-
-    Raises ValueError for environments of another kind.
+    The environments return tensors and have Discrete actions, observations in a Box of one axis, and
+    SAME_STEP autoreset; ValueError is raised for others. `report` is called after each update.
     """
     config = config or PQNConfig()
     features, actions = _sizes(envs)
@@ -236,10 +223,7 @@ def stack(steps: list[T]) -> T:
 
 
 def count_actions(envs: VectorEnv) -> int:
-    """The number of actions of these environments.
-
-    Raises ValueError unless they are Discrete from 0 and the autoreset mode is SAME_STEP.
-    """
+    """The number of actions. Raises ValueError unless they are Discrete from 0, with SAME_STEP autoreset."""
     actions, mode = envs.single_action_space, envs.metadata.get("autoreset_mode")
     if not isinstance(actions, spaces.Discrete) or actions.start != 0:
         raise ValueError(f"PQN needs Discrete actions from 0, got {actions}")

@@ -102,7 +102,7 @@ def train_sb3(
     fitted_on = fitting_data(bank, cost)
     envs = TorchVecEnv(HaltingVectorEnv(_ROWS, bank, segment_cost=cost, pooled=pooled))
     chosen: dict[str, Any] = {"gamma": 1.0, "device": "cpu"} | SB3[algo] | settings
-    policy_kwargs: dict[str, Any] = dict(chosen.pop("policy_kwargs", {}))
+    policy_kwargs: dict[str, Any] = chosen.pop("policy_kwargs", {})
     # SB3 seeds the process's generators, which must not change the caller's draws.
     with kept_generators():
         model = kind("MlpPolicy", envs, seed=seed, policy_kwargs=dict(policy_kwargs), **chosen)

@@ -38,6 +38,8 @@ ALGORITHMS = {
 """Name in a spec -> where the algorithm is."""
 
 _NOTE, _IDS = "hrm_rl.json", "hrm_rl_puzzle_ids.npy"
+_NOTED = ("algo", "policy_kwargs", "pooled", "max_segments")
+_NOTED_OF_FITTING = ("model_hash", "split", "cost")
 
 
 def algorithm(name: str) -> type[BaseAlgorithm]:
@@ -93,26 +95,17 @@ class Sb3Rule(FittedRule):
         return learners.train_sb3(bank, cost, seed, *words)
 
     def _write(self, path: Path) -> None:
-        note: dict[str, Any] = {
-            "format": 1,
-            "algo": self.algo,
-            "policy_kwargs": self.policy_kwargs,
-            "pooled": self.pooled,
-            "max_segments": self.max_segments,
-            "features": list(FEATURE_NAMES),
-        }
-        weights, ids = io.BytesIO(), io.BytesIO()
-        torch.save({k: v.cpu() for k, v in self.policy.state_dict().items()}, weights)
-        if self.fitted_on is not None:
-            note |= {
-                name: getattr(self.fitted_on, name) for name in ("model_hash", "split", "cost")
-            }
-            np.save(ids, self.fitted_on.puzzle_ids)
+        note: dict[str, Any] = {"format": 1, "features": list(FEATURE_NAMES)}
+        note |= {name: getattr(self, name) for name in _NOTED}
+        weights = {key: value.cpu() for key, value in self.policy.state_dict().items()}
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(WEIGHTS, weights.getvalue())
-            archive.writestr(_NOTE, json.dumps(note))
+            with archive.open(WEIGHTS, "w") as file:
+                torch.save(weights, file)
             if self.fitted_on is not None:
-                archive.writestr(_IDS, ids.getvalue())
+                note |= {name: getattr(self.fitted_on, name) for name in _NOTED_OF_FITTING}
+                with archive.open(_IDS, "w") as file:
+                    np.save(file, self.fitted_on.puzzle_ids)
+            archive.writestr(_NOTE, json.dumps(note))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], algo: str = "dqn") -> "Sb3Rule":
@@ -132,16 +125,20 @@ class Sb3Rule(FittedRule):
             raise ValueError(
                 f"{path} was fitted on other features than this version of hrm_rl computes"
             )
-        kwargs = note.get("policy_kwargs", {})
-        policy = make_policy(kind, _inputs(state), kwargs)
+        # The first layer's width.
+        inputs = next(int(t.shape[1]) for t in state.values() if t.ndim == 2)
+        seen, kwargs = halting_observation_space(inputs), note.get("policy_kwargs", {})
+        make_policy = kind.policy_aliases["MlpPolicy"]
+        policy = make_policy(seen, spaces.Discrete(2), lambda _: 0.0, **kwargs)
+        policy.set_training_mode(False)
         try:
             policy.load_state_dict(state)
         except RuntimeError:
             raise ValueError(
                 f"{path} holds another network than an MlpPolicy of {algo} with "
-                f"{kwargs or 'default settings'} on {_inputs(state)} features; Sb3Rule.save stores them"
+                f"{kwargs or 'default settings'} on {inputs} features; Sb3Rule.save stores them"
             ) from None
-        pooled = bool(note.get("pooled", _inputs(state) > len(FEATURE_NAMES)))
+        pooled = bool(note.get("pooled", inputs > len(FEATURE_NAMES)))
         return cls(algo, policy, fitted_on, note.get("max_segments"), kwargs, pooled, path)
 
 
@@ -164,19 +161,3 @@ def _read_note(path: str) -> tuple[dict[str, Any], FittedOn | None]:
     except Exception as error:  # zip, JSON and NumPy raise errors of many kinds
         raise ValueError(f"{path} is not the file of an SB3 policy ({error})") from None
     return note, fitted_on
-
-
-def make_policy(
-    kind: type[BaseAlgorithm], inputs: int, policy_kwargs: dict[str, Any]
-) -> BasePolicy:
-    """An algorithm's untrained MlpPolicy for `HRM/Halting-v0`, in evaluation mode."""
-    policy = kind.policy_aliases["MlpPolicy"](
-        halting_observation_space(inputs), spaces.Discrete(2), lambda _: 0.0, **policy_kwargs
-    )
-    policy.set_training_mode(False)
-    return policy
-
-
-def _inputs(state: dict[str, Tensor]) -> int:
-    """The number of features that a policy's first layer reads."""
-    return next(int(t.shape[1]) for t in state.values() if t.ndim == 2)
