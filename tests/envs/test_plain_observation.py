@@ -11,11 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
-from stable_baselines3.common.preprocessing import (
-    check_for_nested_spaces,
-    is_image_space,
-    preprocess_obs,
-)
+from stable_baselines3.common.preprocessing import check_for_nested_spaces, is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from hrm_rl.envs.plain import PlainObservation, text_length, text_to_bytes
@@ -207,19 +203,6 @@ def test_checkers_find_nothing_wrong() -> None:
         check_env(env, skip_render_check=True)
         sb3_check_env(env)
     assert set(PlainObservation(gym.make("Blackjack-v1")).observation_space) == {"0", "1", "2"}
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_sb3_neither_moves_the_channels_nor_divides() -> None:
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
-
-    model = PPO("MultiInputPolicy", PlainObservation(minigrid()), n_steps=8, batch_size=8)
-    assert not is_vecenv_wrapped(model.get_env(), VecTransposeImage)
-    obs = model.get_env().reset()
-    tensor, _ = model.policy.obs_to_tensor(obs)
-    seen = preprocess_obs(tensor, model.observation_space)
-    assert np.array_equal(seen["image"], obs["image"]) and obs["image"].max() > 1
 
 
 def test_a_mission_is_as_long_as_its_longest_words() -> None:

@@ -71,6 +71,8 @@ class Counter:
 
 def test_an_episode_by_hand() -> None:
     env = ThinkingWrapper(Walk(length=2), max_segments=2, segment_cost=0.25, fallback=1)
+    with pytest.raises(ResetNeeded):
+        env.step(3)
     assert env.action_space == spaces.Discrete(4)
     assert env.think_action == 3
     obs, info = env.reset(seed=0)
@@ -237,11 +239,17 @@ def test_random_stopping_repeats_with_the_seed_only() -> None:
     assert len({int(env.reset()[0]["segment"]) for _ in range(12)}) > 2  # no seed: it goes on
 
 
-@pytest.mark.parametrize("rule", ["q", "q-halt:0", "recall(fixed:2)", "min(2, q)", "act:0.9"])
-def test_rules_of_q_values_need_some(rule: str) -> None:
-    env = HaltedThinking(Walk(), Counter(), rule)
-    with pytest.raises(ValueError, match=r"needs Q values.*stable:2"):
-        env.reset(seed=0)
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        *((rule, "needs Q values.*stable:2") for rule in ("q", "q-halt:0", "min(2, q)", "act:0.9")),
+        ("recall(fixed:2)", "needs Q values"),
+        ("oracle", "decides in hindsight"),
+    ],
+)
+def test_rules_that_cannot_decide_are_refused(rule: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HaltedThinking(Walk(), Counter(), rule).reset(seed=0)
 
 
 # --- conformance --------------------------------------------------------------------------------
@@ -338,13 +346,3 @@ def test_names_that_are_taken_are_refused() -> None:
     env = Walk(seen=spaces.Dict({"segment": spaces.Discrete(2), "a": spaces.Discrete(2)}))
     with pytest.raises(ValueError, match=r"already has 'segment'.*TransformObservation"):
         ThinkingWrapper(env)
-
-
-def test_rules_of_hindsight_are_refused() -> None:
-    with pytest.raises(ValueError, match="decides in hindsight"):
-        HaltedThinking(Walk(), Counter(), "oracle")
-
-
-def test_thinking_before_the_first_reset_is_refused() -> None:
-    with pytest.raises(ResetNeeded):
-        ThinkingWrapper(Walk()).step(3)
