@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from hrm_rl.envs.core.transition import select
 from hrm_rl.hashing import as_keys, mix
 
 Order = Literal["hash", "epoch"]
@@ -62,7 +63,7 @@ class RowsVectorEnv(VectorEnv):
     """Episodes side by side, one a row. `state` is a NamedTuple of [B, ...] with the fields
     `segment` and `episode_return`.
 
-    A subclass defines `_fresh`, `_select`, `_observe` and `_puzzle_info`.
+    A subclass defines `_fresh`, `_observe` and `_puzzle_info`.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class RowsVectorEnv(VectorEnv):
         if seed is not None or not started:
             self._keys.seed(self._row_seeds(seed), mask)
         fresh = self._fresh(where)
-        self.state = self._select(where, fresh, self.state) if started else fresh
+        self.state = select(where, fresh, self.state) if started else fresh
         self._start_clock(where)
         return self._observe(self.state), self._puzzle_info(self.state, self._all)
 
@@ -143,10 +144,6 @@ class RowsVectorEnv(VectorEnv):
 
     def _fresh(self, taking: Tensor) -> Any:
         """A new episode for every row; only the rows of `taking` (bool [B]) consume theirs."""
-        raise NotImplementedError
-
-    def _select(self, where: Tensor, new: Any, old: Any) -> Any:
-        """The state with the rows of `new` if `where` (bool [B]) holds, else of `old`."""
         raise NotImplementedError
 
     def _observe(self, state: Any) -> Any:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
+from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from hrm_rl.envs.core.source import Puzzles, Validator
+from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.settings import check_at_least, check_one_of
 
 Checker = Literal["exact", "valid"]
 CHECKERS: tuple[Checker, ...] = ("exact", "valid")
-Autoreset = Literal["same-step", "next-step", "disabled"]
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,6 @@ class EnvState(NamedTuple):
     first_correct: Tensor  # [B] int64: segment of the first correct draft; 0 = none yet
     episode_return: Tensor  # [B] float32
     ended: Tensor  # [B] bool: judged, and not yet reset (never so under same-step)
-
-    def take(self, rows: Tensor) -> "EnvState":
-        """The state of these rows, int64 [K]."""
-        return EnvState(Puzzles(*(t[rows] for t in self.puzzles)), *(t[rows] for t in self[1:]))
 
 
 class Judgement(NamedTuple):
@@ -112,7 +109,7 @@ def transition(
     candidates: EnvState,
     settings: EpisodeSettings,
     validator: Validator | None = None,
-    autoreset: Autoreset = "same-step",
+    autoreset: AutoresetMode = AutoresetMode.SAME_STEP,
 ) -> tuple[EnvState, Step]:
     """One step of every row.
 
@@ -123,8 +120,8 @@ def transition(
         candidates: fresh episodes, one a row, taken by the rows that reset.
         settings: when an episode ends and what it pays.
         validator: checks for any right answer; without one, `valid` is `correct`.
-        autoreset: ended rows take their candidate now, at the next step (whose action they
-            ignore), or freeze until they are reset from outside.
+        autoreset: ended rows take their candidate now (SAME_STEP), at the next step, whose action they
+            ignore (NEXT_STEP), or freeze until they are reset from outside (DISABLED).
 
     Returns:
         The next state, and the step's outcome.
@@ -143,9 +140,9 @@ def transition(
         episode_return=state.episode_return + gained,
         ended=state.ended | ends,
     )
-    if autoreset == "disabled":
+    if autoreset is AutoresetMode.DISABLED:
         return final, Step(gained, final.ended, ends, judgement, final)
-    resets = ends if autoreset == "same-step" else state.ended
+    resets = ends if autoreset is AutoresetMode.SAME_STEP else state.ended
     return select(resets, candidates, final), Step(gained, ends, ends, judgement, final)
 
 
@@ -186,11 +183,7 @@ def _is_valid(
     return validator(puzzles.inputs, draft)
 
 
-def select(where: Tensor, new: EnvState, old: EnvState) -> EnvState:
-    """Rows of `new` where `where` (bool [B]) holds, of `old` elsewhere."""
-
-    def pick(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(where.view(-1, *(1,) * (a.ndim - 1)), a, b)
-
-    puzzles = Puzzles(*map(pick, new.puzzles, old.puzzles))
-    return EnvState(puzzles, *map(pick, new[1:], old[1:]))
+def select(where: Tensor, new: Any, old: Any) -> Any:
+    """The state ([B] and [B, S] tensors) with the rows of `new` where `where` holds, of `old` elsewhere."""
+    rows = where[:, None]
+    return map_tensors(lambda a, b: torch.where(where if a.ndim == 1 else rows, a, b), new, old)

@@ -16,21 +16,14 @@ from hrm_rl.envs.core.from_arrays import take_pool
 from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
 from hrm_rl.envs.core.source import Puzzles, Source, check_source
 from hrm_rl.envs.core.transition import (
-    Autoreset,
     Checker,
     EnvState,
     EpisodeSettings,
     begin,
-    select,
     transition,
     will_end,
 )
-
-_MODES: dict[AutoresetMode, Autoreset] = {
-    AutoresetMode.SAME_STEP: "same-step",
-    AutoresetMode.NEXT_STEP: "next-step",
-    AutoresetMode.DISABLED: "disabled",
-}
+from hrm_rl.envs.to_torch import map_tensors
 
 
 class PuzzleVectorEnv(RowsVectorEnv):
@@ -77,7 +70,6 @@ class PuzzleVectorEnv(RowsVectorEnv):
         self.source = source
         self.settings = EpisodeSettings(halt_max_steps, segment_cost, checker)
         self.flat_action = flat_action
-        self._autoreset = _MODES[self.metadata["autoreset_mode"]]
         # Tokens are integer boxes, since SB3 would one-hot a MultiDiscrete.
         tokens = spaces.Box(0, source.vocab_size - 1, (source.seq_len,), np.int32)
         observation = {
@@ -135,23 +127,18 @@ class PuzzleVectorEnv(RowsVectorEnv):
         if self.state is None:
             raise RuntimeError("call reset() before step()")
         answer, halt = self.read_action(actions)
+        mode = self.metadata["autoreset_mode"]
         ending = will_end(self.state, halt, self.settings)
-        taking = self.state.ended if self._autoreset == "next-step" else ending
-        keeps = self._autoreset == "disabled"
-        candidates = self.state if keeps else self._fresh(taking)
+        taking = {AutoresetMode.SAME_STEP: ending, AutoresetMode.NEXT_STEP: self.state.ended}.get(
+            mode
+        )
+        candidates = self.state if taking is None else self._fresh(taking)
         self.state, step = transition(
-            self.state,
-            answer,
-            halt,
-            candidates,
-            self.settings,
-            self.source.validator,
-            self._autoreset,
+            self.state, answer, halt, candidates, self.settings, self.source.validator, mode
         )
         verdict = step.judgement._asdict() | self._metrics(step.final)
-        took = None if keeps else taking
         return self._outcome(
-            step.reward, step.terminated, verdict, step.final, step.ended_now, took
+            step.reward, step.terminated, verdict, step.final, step.ended_now, taking
         )
 
     def current(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -174,7 +161,7 @@ class PuzzleVectorEnv(RowsVectorEnv):
         fewer.num_envs = len(rows)
         fewer.observation_space = batch_space(self.single_observation_space, fewer.num_envs)
         fewer.action_space = batch_space(self.single_action_space, fewer.num_envs)
-        fewer.state = self.state.take(rows)
+        fewer.state = map_tensors(lambda t: t[rows], self.state)
         fewer._keys = self._keys.take(rows)
         for name in ("_all", "_began"):
             setattr(fewer, name, getattr(self, name)[rows])
@@ -242,9 +229,6 @@ class PuzzleVectorEnv(RowsVectorEnv):
     def _fresh(self, taking: Tensor) -> EnvState:
         keys = self._keys.draw(taking)
         return begin(self.source.draw(keys), keys)
-
-    def _select(self, where: Tensor, new: EnvState, old: EnvState) -> EnvState:
-        return select(where, new, old)
 
     # --- observations and infos ----------------------------------------------------------------
 

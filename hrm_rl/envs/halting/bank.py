@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
-from hrm_rl.envs.core.transition import Checker, EpisodeSettings, reward
+from hrm_rl.envs.core.transition import Checker, EpisodeSettings, reward, select
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
 from hrm_rl.halting.vector import FEATURE_HIGH, FEATURE_LOW, feature_vector
@@ -94,7 +94,6 @@ class HaltingVectorEnv(RowsVectorEnv):
         self.pooled = pooled
         self._table = _feature_table(bank, pooled).to(self.device)  # [N * M, F]
         self._outcomes = Outcomes(*(t.to(self.device) for t in _outcomes(bank)))
-        self._pays = self._outcomes.correct if checker == "exact" else self._outcomes.valid
         rating = torch.as_tensor(bank.rating, dtype=torch.float32, device=self.device)
         self._rating = torch.where(rating.isnan(), -1.0, rating)  # as in PuzzleVectorEnv
         self._set_spaces(halting_observation_space(self._table.shape[1]), spaces.Discrete(2))
@@ -107,8 +106,9 @@ class HaltingVectorEnv(RowsVectorEnv):
         state, mode = self.state, self.metadata["autoreset_mode"]
         running = ~state.ended
         ends = running & (halt | (state.segment >= self.settings.halt_max_steps))
-        gained = reward(self._judged(self._pays), ends, running, self.settings.segment_cost)
-        verdict = {name: self._judged(t) for name, t in self._outcomes._asdict().items()}
+        at = self._at(state)
+        verdict = {name: self._judged(t, at) for name, t in self._outcomes._asdict().items()}
+        gained = reward(verdict[self.settings.pays], ends, running, self.settings.segment_cost)
         verdict |= {"segments": state.segment, "forced": ends & ~halt}
         final = state._replace(
             episode_return=state.episode_return + gained, ended=state.ended | ends
@@ -116,7 +116,7 @@ class HaltingVectorEnv(RowsVectorEnv):
         self.state = final._replace(segment=state.segment + ~final.ended)
         taking = {AutoresetMode.SAME_STEP: ends, AutoresetMode.NEXT_STEP: state.ended}.get(mode)
         if taking is not None:
-            self.state = self._select(taking, self._fresh(taking), self.state)
+            self.state = select(taking, self._fresh(taking), self.state)
         terminated = final.ended if taking is None else ends
         return self._outcome(gained, terminated, verdict, final, ends, taking)
 
@@ -132,9 +132,6 @@ class HaltingVectorEnv(RowsVectorEnv):
         segment = torch.ones_like(keys)
         return HaltingState(keys, row, segment, torch.zeros_like(self._began), ~self._all)
 
-    def _select(self, where: Tensor, new: HaltingState, old: HaltingState) -> HaltingState:
-        return HaltingState(*(torch.where(where, a, b) for a, b in zip(new, old, strict=True)))
-
     def _at(self, state: HaltingState) -> Tensor:
         """Every row's segment, as a row of the tables."""
         return state.bank_row * self.bank.num_segments + (state.segment - 1)
@@ -142,9 +139,9 @@ class HaltingVectorEnv(RowsVectorEnv):
     def _observe(self, state: HaltingState) -> Tensor:
         return self._table.index_select(0, self._at(state))
 
-    def _judged(self, table: Tensor) -> Tensor:
+    def _judged(self, table: Tensor, at: Tensor) -> Tensor:
         """A column of outcomes at every row's segment; past the end nothing is right."""
-        value = table.index_select(0, self._at(self.state))
+        value = table.index_select(0, at)
         if self._keys.order == "epoch":
             value = torch.where(self.state.puzzle_key < self.bank.num_puzzles, value, 0)
         return value.to(table.dtype)
