@@ -78,7 +78,8 @@ def compare(
     kept = None if folder is None else Path(folder)
     if kept is not None:
         _check_folder(kept)
-    given = _as_list(runs_or_banks)
+    one = isinstance(runs_or_banks, str | os.PathLike | TraceBank)
+    given: list[Source] = [runs_or_banks] if one else list(runs_or_banks)  # type: ignore
     labels = _names(given)
     start = time.perf_counter()
 
@@ -140,13 +141,14 @@ def _recording(
     limit = max_segments or config.halt_max_steps
     if file is not None and Path(file).is_file():
         kept, found = TraceBank.load(file), model_hash(trained.model)
-        if kept.header.model_hash != found:
+        header, puzzles = kept.header, concatenate(list(chosen.values()))
+        if header.model_hash != found:
             raise ValueError(
-                f"{file} records another model ({kept.header.model_hash[:12]}) than {trained.path} "
+                f"{file} records another model ({header.model_hash[:12]}) than {trained.path} "
                 f"holds ({found[:12]}); remove it, or choose another folder with --out"
             )
-        same = (kept.num_segments, kept.header.dtype) == (limit, config.forward_dtype)
-        if same and _holds(kept, chosen):
+        wanted = limit, config.forward_dtype, puzzles_hash(puzzles.inputs, puzzles.labels)
+        if (kept.num_segments, header.dtype, header.puzzles_hash) == wanted:
             _log.info("Using %s, recorded before.", file)
             return kept
     bank = record_run(trained, chosen, limit, progress=progress)
@@ -154,12 +156,6 @@ def _recording(
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         bank.save(file)
     return bank
-
-
-def _holds(bank: TraceBank, chosen: Mapping[str, PuzzleArrays]) -> bool:
-    """True if a bank is of these puzzles."""
-    puzzles = concatenate(list(chosen.values()))
-    return bank.header.puzzles_hash == puzzles_hash(puzzles.inputs, puzzles.labels)
 
 
 def _check_folder(folder: Path) -> None:
@@ -172,16 +168,10 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(f"--out {folder} is a file; name a folder")
 
 
-def _as_list(given: Source | Sequence[Source]) -> list[Source]:
-    if isinstance(given, str | os.PathLike | TraceBank):
-        return [given]
-    if not given:
-        raise ValueError("give a run or a bank, or several")
-    return list(given)
-
-
 def _names(given: Sequence[Source]) -> list[str]:
     """Short and distinct: the last part of each path, or as many parts as it takes."""
+    if not given:
+        raise ValueError("give a run or a bank, or several")
     paths = [
         Path(f"bank{number}") if isinstance(source, TraceBank) else Path(source)
         for number, source in enumerate(given)

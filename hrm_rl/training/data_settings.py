@@ -17,16 +17,10 @@ CUSTOM = CustomPuzzles.name
 _OLD_NAMES = {"own": CUSTOM}
 
 
-@dataclass(frozen=True)
-class SudokuData:
-    """Sudokus to learn from and to validate on."""
+@dataclass(frozen=True, kw_only=True)
+class CommonData:
+    """The settings that all families have."""
 
-    family: ClassVar[str] = "sudoku"
-
-    size: int = 9
-    """Width of the board: 4, 6 or 9. The model's vocab_size and seq_len follow it."""
-    extra_givens: tuple[int, int] = (0, 0)
-    """Givens beyond a minimal puzzle, an inclusive range."""
     train_puzzles: int = 1000
     """Distinct puzzles (of a dataset folder, groups). Each time one is drawn, a random symmetry of its family
     is applied, if it has any."""
@@ -39,6 +33,18 @@ class SudokuData:
     validation classes only validate and those of test classes are not used. In a dataset folder of the
     reference's format, validation classes of train/ validate and test/ is not used."""
 
+
+@dataclass(frozen=True)
+class SudokuData(CommonData):
+    """Sudokus to learn from and to validate on."""
+
+    family: ClassVar[str] = "sudoku"
+
+    size: int = 9
+    """Width of the board: 4, 6 or 9. The model's vocab_size and seq_len follow it."""
+    extra_givens: tuple[int, int] = (0, 0)
+    """Givens beyond a minimal puzzle, an inclusive range."""
+
     def __post_init__(self) -> None:
         _ = self.kind
         check_at_least(self, 1, "train_puzzles", "validation_puzzles")
@@ -50,7 +56,7 @@ class SudokuData:
 
 
 @dataclass(frozen=True)
-class FamilyData:
+class FamilyData(CommonData):
     """Puzzles of another family to learn from and to validate on."""
 
     family: str
@@ -59,10 +65,6 @@ class FamilyData:
     dials: Mapping[str, Any] = field(default_factory=dict)
     """Dials of any family but sudoku, by name, as the family's page has them; the others keep their
     defaults. The model's vocab_size and seq_len follow."""
-    train_puzzles: int = 1000
-    validation_puzzles: int = 256
-    seed: int = 0
-    file: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "family", _OLD_NAMES.get(self.family, self.family))
@@ -126,11 +128,11 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
         if foreign:
             message = f"{foreign[0]} is a setting of sudoku; {family} has dials"
             raise SettingError(message, *foreign)
-        changes["dials"] = {**_kept_dials(data, family), **changes.get("dials", {})}
+        kept = data.dials if isinstance(data, FamilyData) and data.family == family else {}
+        changes["dials"] = {**kept, **changes.get("dials", {})}
     if family == data.family:
         return dataclasses.replace(data, **changes)
-    shared = ("train_puzzles", "validation_puzzles", "seed", "file")
-    changes = {name: getattr(data, name) for name in shared} | changes
+    changes = {f.name: getattr(data, f.name) for f in dataclasses.fields(CommonData)} | changes
     return SudokuData(**changes) if family == "sudoku" else FamilyData(family, **changes)
 
 
@@ -154,12 +156,5 @@ def model_needs(data: PuzzleData) -> dict[str, int]:
 
 
 def _family(name: str, dials: Mapping[str, Any]) -> Family:
-    """`make_family`, its errors about the setting dials."""
-    try:
+    with about("dials"):
         return make_family(name, dials)
-    except ValueError as error:
-        raise SettingError(str(error), "dials") from None
-
-
-def _kept_dials(data: PuzzleData, family: str) -> Mapping[str, Any]:
-    return data.dials if isinstance(data, FamilyData) and data.family == family else {}

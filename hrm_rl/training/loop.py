@@ -1,5 +1,6 @@
 """The training loop: reinforcement learning over a vector of puzzles, one segment a step."""
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -108,7 +109,8 @@ class Trainer:
         preset, learner, envs = self.preset, self.learner, self.envs
         obs, info = envs.reset(seed=self.seed) if learner.step == 0 else envs.current()
         validation: dict[str, Any] = {}
-        with Report(preset, self.run, envs.device, learner.step, bar=progress) as report:
+        report = Report(preset, self.run, envs.device, learner.step, bar=progress)
+        with contextlib.closing(report):
             while learner.step < preset.max_steps:
                 out, action = learner.act(obs)
                 next_obs, _, terminated, _, next_info = envs.step(action)

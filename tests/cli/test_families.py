@@ -8,6 +8,7 @@ import pytest
 
 from hrm_rl.cli import main
 from hrm_rl.halting import TraceBank
+from hrm_rl.model import HRM
 from hrm_rl.puzzles import PuzzleArrays, maze, prefix_parity
 from hrm_rl.puzzles.files.dataset import write_dataset
 from hrm_rl.puzzles.prefix_parity import PrefixParity
@@ -71,15 +72,7 @@ def test_every_family_trains_is_judged_and_recorded(hrm_rl, config, tmp_path, fa
         assert len(kind.rows_of(inputs, split)) == len(inputs)
 
 
-def test_a_run_of_another_family_is_compared(hrm_rl, parity, tmp_path) -> None:
-    words = ("--puzzles", 12, "--draws", 20, "--policies", "q", "fixed:auto", "--json")
-    found = hrm_rl("compare", parity, "--out", tmp_path / "out", *words).json
-    assert {row["policy"] for row in found["policies"]} == {"q", "fixed:auto"}
-
-
 def test_solve_takes_a_maze_and_no_bits(hrm_rl, parity, config_of, tmp_path) -> None:
-    from hrm_rl.model import HRM
-
     HRM(config_of(4, vocab_size=6, seq_len=25)).save_pretrained(tmp_path / "maze")
     question = maze.to_text(maze.generate(1, 5, perfect=True).inputs[0])
     found = hrm_rl("solve", tmp_path / "maze", question, "--json").json

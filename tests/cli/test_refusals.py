@@ -61,27 +61,21 @@ def place(made, nine, question, tmp_path) -> Callable[[str], str]:
         ("puzzles sudoku --out {tmp} -n 1", ["{tmp}", "is a folder"]),
         # Numbers out of range.
         ("eval {made}/run --puzzles 0", ["puzzles", "0"]),
-        ("eval {made}/run --puzzles -3", ["puzzles", "-3"]),
         ("eval {made}/run --max-segments 0", ["max-segments", "0"]),
         ("eval {made}/run --batch-size 0", ["batch-size", "0"]),
         ("puzzles sudoku --out {tmp}/p.csv -n 0", ["n", "0"]),
         ("puzzles sudoku --out {tmp}/p.csv --size 5", ["size", "5"]),
         ("train tiny --out {tmp}/run --max-steps 0", ["max", "0"]),
         ("train tiny --out {tmp}/run --batch-size -1", ["--batch-size must be >= 1, got -1"]),
-        ("quickstart --out {tmp}/quick --puzzles 0", ["puzzles", "0"]),
-        ("quickstart --out {tmp}/quick --max-steps 0", ["max", "0"]),
         ("bench --rounds 1", ["rounds", "1"]),
         # Names.
         ("eval {made}/run --halting nonsense", ["nonsense", "confidence"]),
         ("eval {made}/run --halting confidense:0.9", ["confidense", "did you mean 'confidence'"]),
-        ("eval {made}/run --halting fixed:x", ["'x' is not a whole number"]),
-        ("eval {made}/run --halting fixed", ["fixed:VALUE"]),
         ("solve {nine} {question} --halting no.such.module:Rule", ["no.such.module"]),
         ("train sudoku-4x --out {tmp}/run", ["'sudoku-4x'", "sudoku-4x4", *PRESETS]),
         ("train", ["which preset", *PRESETS]),
         ("puzzles sudoko --out {tmp}/p", ["'sudoko'", "sudoku"]),
         ("eval {made}/run --device cube", ["'cube'"]),
-        ("eval {made}/run --device cpu:x", ["'cpu:x'"]),
         ("eval {made}/run --graphs --device cpu", ["--graphs needs a CUDA device", "on cpu"]),
         ("train tiny --out {tmp}/run --graphs --device cpu", ["--graphs needs a CUDA device"]),
     ],
@@ -111,11 +105,11 @@ def test_damaged_files_name_file_and_line(hrm_rl, made, tmp_path, command) -> No
     }
     for text, word in damaged.items():
         (tmp_path / "bad.csv").write_text(text)
-        data = ("--data", tmp_path / "bad.csv")
-        if command == "eval":
-            said = hrm_rl("eval", made / "model4", *data)
-        else:
-            said = hrm_rl("train", "tiny", "--out", tmp_path / "run", *data)
+        words = {
+            "eval": ("eval", made / "model4"),
+            "train": ("train", "tiny", "--out", tmp_path / "run"),
+        }
+        said = hrm_rl(*words[command], "--data", tmp_path / "bad.csv")
         assert_says(said.refusal, "bad.csv", word)
         assert not (tmp_path / "run").exists()
 
@@ -161,11 +155,10 @@ def test_model_that_solves_no_sudoku(hrm_rl, tmp_path, config_of) -> None:
 
 
 def test_quickstart_keeps_the_earlier_one_when_it_cannot_run(hrm_rl, made, tmp_path) -> None:
-    (tmp_path / "quick").mkdir()
-    (tmp_path / "quick" / ".quickstart").touch()
-    assert hrm_rl("quickstart", "--out", tmp_path / "quick", "--max-steps", 0).refusal
-    assert hrm_rl("quickstart", "--out", tmp_path / "quick", "--puzzles", 0).refusal
-    assert (tmp_path / "quick" / ".quickstart").exists()
+    (tmp_path / ".quickstart").touch()
+    for option in ("--max-steps", "--puzzles"):
+        assert_says(hrm_rl("quickstart", "--out", tmp_path, option, 0).refusal, option, ">= 1")
+    assert (tmp_path / ".quickstart").exists()
 
 
 @pytest.mark.parametrize(
@@ -177,12 +170,7 @@ def test_quickstart_keeps_the_earlier_one_when_it_cannot_run(hrm_rl, made, tmp_p
         (["eval", "run", "--halting"], ["--halting needs a value"]),
         (["eval", "run", "--seeds", "3"], ["--seeds", "did you mean '--seed'?"]),
         (["eval", "run", "--puzzles", "many"], ["--puzzles takes INT, not 'many'"]),
-        (["puzzles", "sudoku"], ["puzzles needs --out"]),
-        (["puzzles", "sudoku", "--out", "p", "-n", "x"], ["-n", "takes INT, not 'x'"]),
-        (
-            ["puzzles", "sudoku", "--out", "p", "--split", "tset"],
-            ["test, train, validation", "tset"],
-        ),
+        (["puzzles", "sudoku", "--split", "tset"], ["test, train, validation", "tset"]),
         (["puzzles", "sudoku", "--out", "p", "--extra-givens", "3"], ["--extra-givens", "2"]),
         (["train", "tiny", "--max-step", "3"], ["--max-step", "did you mean '--max-steps'?"]),
         (["train", "tiny", "--learner.gradient", "two"], ["gradient", "one-step", "'two'"]),

@@ -21,7 +21,7 @@ from hrm_rl.agents.learning.config import RENAMED_SETTINGS
 from hrm_rl.model import HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.settings import check_one_of
-from hrm_rl.training.data_settings import FamilyData, SudokuData
+from hrm_rl.training.data_settings import CommonData, FamilyData, SudokuData
 from hrm_rl.training.machine.compute import Compiling, Compute
 from hrm_rl.training.presets import PRESETS, Preset
 
@@ -49,7 +49,7 @@ _HOMES: dict[str, tuple[tuple[Any, ...], str]] = {
     "": ((RunSettings, Preset), ""),
     "model": ((HRMConfig,), "The network: [model] in a config file (HRMConfig)."),
     "learner": ((LearnerConfig,), "How it learns: [learner] in a config file (LearnerConfig)."),
-    "data": ((SudokuData, FamilyData), "Which puzzles: [data] in a config file."),
+    "data": ((CommonData, SudokuData, FamilyData), "Which puzzles: [data] in a config file."),
 }
 TABLES = ("model", "learner", "data")
 # Other names of settings: fields that a setting of the top level fills, and names in older files.

@@ -51,12 +51,8 @@ def kept_per_row(
 ) -> int:
     """Peak bytes per row that autograd keeps over an episode of `segments` segments.
 
-    Args:
-        model: its cycles, sizes and compute dtype.
-        gradient: how much of a segment is differentiated.
-        segments: length of the episode.
-        at_once: backpropagate once, at the episode's end, through all segments (the states between them
-            count in either case); otherwise after each segment, which frees what that one kept.
+    With `at_once` one backward pass goes through all segments at the end (the states between them count in
+    either case); otherwise one follows each segment, which frees what that one kept.
     """
     learner = LearnerConfig(gradient=gradient)
     with torch.device("meta"):

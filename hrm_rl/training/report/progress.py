@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -16,7 +15,7 @@ from hrm_rl.training.run_folder import RunFolder
 
 
 class Report:
-    """Follows a run from `first_step` on; a context manager that closes its files and its bar."""
+    """Follows a run from `first_step` on, until `close`."""
 
     def __init__(
         self, preset: Preset, run: RunFolder, device: torch.device, first_step: int, *, bar: bool
@@ -33,20 +32,13 @@ class Report:
             dynamic_ncols=True,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the files and the bar."""
         self._bar.close()
         self.log.close()
 
     def add(self, update: Update, step: int) -> None:
-        """Take in step number `step`."""
+        """Add the update of step `step`."""
         self._metrics.add(update, step)
         self._bar.update()
 
