@@ -39,14 +39,14 @@ def place(made, nine, question, tmp_path) -> Callable[[str], str]:
     ("words", "expected"),
     [
         # Puzzles on the command line.
-        ("solve {nine} {short}", ["80 characters", "81"]),
-        ("solve {nine} {long} --json", ["82 characters", "81"]),
-        ("solve {made}/model4 {question}", ["81 characters", "4x4", "16"]),
+        ("solve {nine} {short}", ["80 cells", "81"]),
+        ("solve {nine} {long} --json", ["82 cells", "81"]),
+        ("solve {made}/model4 {question}", ["81 cells", "4x4", "16"]),
         ("solve {nine} {twice}", ["two 5s in row 1", "column 2"]),
         ("solve {nine} {ambiguous}", ["several solutions", "1 clues"]),
         ("solve {nine} {letter}", ["'x'", "character 41"]),
         # Files and folders.
-        ("eval {nine} --data {made}/puzzles4.csv", ["puzzles4.csv", "line 2", "16", "9x9", "81"]),
+        ("eval {nine} --data {made}/puzzles4.csv", ["puzzles4.csv", "16", "9x9", "81"]),
         ("eval {made}/run --data {missing}", ["{missing}"]),
         ("train tiny --out {tmp}/run --data {missing}", ["--data: no file at {missing}"]),
         ("eval {missing}", ["{missing}"]),
