@@ -12,7 +12,7 @@ from hrm_rl.training.machine.compute import Choice, Compute, current_switches
 
 @pytest.fixture
 def rows(preset, monkeypatch):
-    """All rows of a benchmark of the tiny run, and what it says of itself."""
+    """The description and all rows of a benchmark of the tiny run."""
     compute = Compute(threads=1)
     monkeypatch.setattr(bench, "find_preset", lambda _: preset(batch_size=64))
     monkeypatch.setattr(bench, "choose_compute", lambda *_, **__: Choice(compute))
@@ -25,7 +25,7 @@ def rows(preset, monkeypatch):
     return measured.about, rows
 
 
-def test_rows_say_what_they_measure(rows) -> None:
+def test_rows_and_their_comparisons(rows) -> None:
     about, found = rows
     assert about["peak"]["gflops"] > 0 and about["device"] == "cpu, float32, 1 thread"
     targets = ("full", "subsample:0.125", "every:8", "delayed", "lambda:0.9", "none")
@@ -45,7 +45,7 @@ def test_rows_say_what_they_measure(rows) -> None:
 
 
 def test_whole_steps_are_timed_without_a_clock_inside(preset, monkeypatch) -> None:
-    """Each look at it waits for the device; only what is taken apart needs it."""
+    """Reading it waits for the device; only the parts of a step need it."""
     read = []
     monkeypatch.setattr(benchmark_training, "now", lambda _: read.append(0) or float(len(read)))
     work = benchmark_training._Workload(preset(), Compute(threads=1))

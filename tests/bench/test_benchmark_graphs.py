@@ -11,7 +11,7 @@ CONFIG = HRMConfig(
 
 
 def test_rows_are_measured_one_by_one_and_leave_no_recording(monkeypatch) -> None:
-    """Else its memory stays, and destroying it may fall into another recording."""
+    """A kept recording would hold its memory, and its destruction might spoil another recording."""
     made = []
 
     def noting(kind):

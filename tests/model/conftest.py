@@ -1,4 +1,4 @@
-"""Tiny models, and a segment written a second time without the package's layers."""
+"""Tiny models, and a segment written from the equations without the package's layers."""
 
 import math
 from collections.abc import Callable
@@ -101,8 +101,7 @@ def config(tiny_hrm) -> Callable[..., HRMConfig]:
 
 @pytest.fixture
 def build(tiny_hrm) -> Callable[..., HRM]:
-    """Makes the tiny HRM of all tests for five cells and three puzzles, its Q head and puzzle embeddings
-    not zero, so that they show in the output."""
+    """Makes the tiny HRM for five cells and three puzzles, with a nonzero Q head and puzzle embeddings."""
 
     def make(**changes: Any) -> HRM:
         model = tiny_hrm(**(SHAPE | changes))

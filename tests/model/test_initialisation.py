@@ -31,33 +31,21 @@ def test_every_matrix_starts_at_one_over_root_fan_in(build) -> None:
     assert tokens.std().item() == pytest.approx(64**-0.5, rel=0.03)
 
 
-def test_q_head_starts_at_minus_five(config) -> None:
-    model = HRM(config())
-    assert (model.q_head.weight == 0).all()
-    assert (model.q_head.bias == -5).all()
-    carry = model.initial_carry(2)
-    out = model(carry, torch.zeros(2, 5, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
+def test_q_head_starts_at_minus_five_and_the_puzzle_embedding_at_zero(config) -> None:
+    model = HRM(config(puzzle_emb_ndim=20))
+    assert (model.q_head.weight == 0).all() and (model.q_head.bias == -5).all()
+    out = model(model.initial_carry(2), torch.zeros(2, 5).long(), torch.zeros(2).long())
     assert (out.q_halt == -5).all() and (out.q_continue == -5).all()
+    assert model.puzzle_emb.weights.shape == (3, 20) and (model.puzzle_emb.weights == 0).all()
 
 
-def test_puzzle_embedding_starts_at_zero(config) -> None:
-    table = HRM(config(puzzle_emb_ndim=20)).puzzle_emb.weights
-    assert table.shape == (3, 20)
-    assert (table == 0).all()
-
-
-def test_initial_states_are_buffers_in_the_forward_dtype(build) -> None:
+def test_initial_states_are_buffers_in_the_forward_dtype_and_masters_float32(build) -> None:
     model = build(forward_dtype="bfloat16", hidden_size=512, num_heads=8)
     parameters = dict(model.named_parameters())
+    assert {p.dtype for p in parameters.values()} == {torch.float32}
     for name in ("H_init", "L_init"):
         state = getattr(model, name)
-        assert name not in parameters
-        assert name in model.state_dict()
+        assert name not in parameters and name in model.state_dict()
         assert state.shape == (512,) and state.dtype == torch.bfloat16
         assert state.float().std().item() == pytest.approx(1.0, rel=0.1)
     assert not torch.equal(model.H_init, model.L_init)
-
-
-def test_masters_are_float32(build) -> None:
-    model = build(forward_dtype="bfloat16")
-    assert {p.dtype for p in model.parameters()} == {torch.float32}

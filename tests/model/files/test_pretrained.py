@@ -17,12 +17,9 @@ def folder(build, tmp_path):
 
 def reference_state(model, prefix="_orig_mod.model.inner."):
     """A state dict as the reference saves it, with its scratch tensors."""
-    state = {prefix + name: t.clone() for name, t in model.state_dict().items()}
-    scratch = {
-        "puzzle_emb.local_weights": torch.zeros(8, 20),
-        "puzzle_emb.local_ids": torch.zeros(8),
-    }
-    return state | {prefix + name: t for name, t in scratch.items()}
+    scratch = {"local_weights": torch.zeros(8, 20), "local_ids": torch.zeros(8)}
+    state = model.state_dict() | {f"puzzle_emb.{name}": t for name, t in scratch.items()}
+    return {prefix + name: t.clone() for name, t in state.items()}
 
 
 # --- our folders ----------------------------------------------------------------------------------
@@ -39,7 +36,7 @@ def test_round_trip_keeps_config_weights_and_outputs(build, batch, folder) -> No
     assert torch.equal(a.logits, b.logits) and torch.equal(a.q_halt, b.q_halt)
 
 
-def test_it_computes_in_the_dtype_asked_for(folder, batch) -> None:
+def test_it_computes_in_the_given_dtype(folder, batch) -> None:
     loaded = HRM.from_pretrained(folder, forward_dtype="float32")
     assert loaded.config.forward_dtype == "float32" and loaded.H_init.dtype == torch.float32
     assert loaded(loaded.initial_carry(3), *batch).logits.dtype == torch.float32
@@ -53,13 +50,6 @@ def test_saving_again_replaces_the_two_files(folder, build) -> None:
     other.save_pretrained(str(folder))
     assert HRM.from_pretrained(str(folder)).config == other.config
     assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors"}
-
-
-def test_two_loads_share_no_weights(folder) -> None:
-    a, b = HRM.from_pretrained(folder), HRM.from_pretrained(folder)
-    with torch.no_grad():
-        a.q_head.bias.add_(1)
-    assert not torch.equal(a.q_head.bias, b.q_head.bias)
 
 
 def edited(**changes):
@@ -192,13 +182,12 @@ class Malicious:
         return (open, (self.path, "w"))
 
 
-@pytest.mark.parametrize("write", ["torch", "pickle"])
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))]
+)
 def test_code_in_a_checkpoint_is_not_run(tmp_path, write) -> None:
     trap, file = tmp_path / "trap", tmp_path / "step_1"
-    if write == "torch":
-        torch.save({"a": Malicious(str(trap))}, file)
-    else:
-        file.write_bytes(pickle.dumps({"a": Malicious(str(trap))}))
+    write({"a": Malicious(str(trap))}, file)
     with pytest.raises(ValueError, match="step_1 is not a PyTorch state dict") as error:
         HRM.from_reference(file, {}, 5)
     assert not trap.exists()
