@@ -50,7 +50,7 @@ def test_a_longer_resume_stretches_the_schedule_and_says_so(hrm_rl, config, tmp_
     said = hrm_rl(*resumed, 4, "--learner.total-steps", 2)
     assert said.json["steps"] == 4 and "The schedule goes" not in said.err
     said = hrm_rl(*resumed, 8).err
-    assert "\nThe schedule goes from 2 to 8 steps with max_steps: at step 4 the" in said
+    assert "The schedule goes from 2 to 8 steps with max_steps: at step 4 the" in said
 
 
 def test_help_shows_every_setting(hrm_rl, capsys, monkeypatch) -> None:
