@@ -1,11 +1,13 @@
 """The package as a whole: a light import, names that cannot be had twice, floors, and the wheel."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,28 @@ def test_floors_hold() -> None:
         env={**os.environ, "PYTHONUTF8": "1"},
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_rooms_stay_small() -> None:
+    files = list((ROOT / "hrm_rl").rglob("*.py"))
+    folders = Counter(file.parent.relative_to(ROOT / "hrm_rl").as_posix() for file in files)
+    limits = {"cli": 15}
+    assert {name: n for name, n in folders.items() if n > limits.get(name, 12)} == {}
+    assert [file for file in files if len(file.read_text().splitlines()) > 350] == []
+
+
+def test_plain_words() -> None:
+    """Turns of phrase that stop a reader; the list is that of the first rewriting."""
+    odd = re.compile(r"is no |hangs on|Promised is|Asked for is")
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    texts += [*(ROOT / "docs").rglob("*.md"), *(ROOT / "hrm_rl").rglob("*.py")]
+    found = [
+        f"{t.name}: {line}"
+        for t in texts
+        for line in t.read_text().splitlines()
+        if odd.search(line)
+    ]
+    assert found == []
 
 
 @pytest.fixture(scope="module")

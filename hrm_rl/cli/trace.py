@@ -67,7 +67,7 @@ class Trace(OnPuzzles):
         if self.out.is_dir():
             raise ValueError(f"--out {self.out} is a folder; name the file to write")
         if not self.out.parent.is_dir():
-            raise ValueError(f"--out {self.out}: there is no folder {self.out.parent}")
+            raise ValueError(f"--out {self.out}: the folder {self.out.parent} does not exist")
 
     def _result(self, bank: "TraceBank") -> dict[str, Any]:
         last = {name: float(bank.in_split(name).correct[:, -1].mean()) for name in bank.counts()}

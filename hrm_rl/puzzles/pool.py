@@ -157,7 +157,7 @@ class CustomPuzzles:
     def generate(
         self, count: int, *, seed: int = 0, split: str | None = None, rate: bool = False
     ) -> PuzzleArrays:
-        """Raises ValueError: there is no generator."""
+        """Raises ValueError: it cannot be generated."""
         raise ValueError(f"{self.words} can only come from a dataset folder")
 
 

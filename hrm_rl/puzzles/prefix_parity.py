@@ -30,7 +30,7 @@ class PrefixParity(Family):
 
     Tokens: PAD = 0, ZERO = 1, ONE = 2; a label is ONE for an odd number of ones.
     Rating: the number of ones, which is how often the parity flips.
-    Class: one row of bits, whatever the padding. There is no augmentation: no symmetry of cells or tokens
+    Class: one row of bits, whatever the padding. It has no augmentation: no symmetry of cells or tokens
     maps labels to labels.
     """
 

@@ -87,7 +87,7 @@ class Trainer:
     def train(self, progress: bool = True) -> dict[str, Any]:
         """Train to `max_steps`; returns the last validation's figures and the seconds taken.
 
-        Raises FloatingPointError if a loss is no longer finite, MemoryError if the batch does not fit;
+        Raises FloatingPointError if a loss becomes infinite or NaN, MemoryError if the batch does not fit;
         earlier checkpoints stay.
         """
         if self.learner.step == 0 and (short := warmup_note(self.preset)):

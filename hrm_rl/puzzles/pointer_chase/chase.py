@@ -39,7 +39,7 @@ class PointerChase(Family):
     Tokens: PAD = 0, BLANK = 1, node j = j + 2.
     Rating: the hops, which is the least number of look-ups in a row.
     Class: a map with its start, up to renaming the nodes; hops do not count. Different classes may share a
-    key (rarely), and then they go to the same split. There is no augmentation, because renaming a node
+    key (rarely), and then they go to the same split. It has no augmentation, because renaming a node
     changes tokens and moves its cell at once, which `Symmetry` cannot express; take larger pools instead.
     """
 

@@ -36,7 +36,7 @@ def resolve(*layers: Layer) -> Run:
     max_steps; the settings of Q-learning return to their defaults if halting is learned otherwise.
 
     Raises:
-        FileNotFoundError: there is no file of puzzles at data.file.
+        FileNotFoundError: data.file does not exist.
         ValueError: the preset is missing or unknown, or a value is out of range; the message names where
             it was given.
     """

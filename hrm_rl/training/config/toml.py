@@ -19,7 +19,7 @@ def read_config(path: str | os.PathLike[str]) -> Layer:
     """The layer of a TOML file.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: the file is not TOML (with the line), a key is unknown (with the nearest known one), or
             a value has the wrong type (with what the setting takes). Each message starts with the file.
     """
