@@ -162,11 +162,13 @@ def _shuffle(stream, clauses, count):
 
 
 @njit(cache=True, nogil=True)
-def _propagate(formula, n, values, trail, length):
-    """Set what single open literals force; return the trail's new length, -1 at a contradiction.
+def _assign(formula, n, values, literal):
+    """Set a literal (-1 for none) and what single open literals force; return False at a contradiction.
 
     values int8 [2 n] holds 1 for a true literal, 0 for a false one, -1 for an open one.
     """
+    if literal >= 0:
+        values[literal], values[(literal + n) % (2 * n)] = 1, 0
     again = True
     while again:
         again = False
@@ -185,64 +187,45 @@ def _propagate(formula, n, values, trail, length):
             if true or opened > 1:
                 continue
             if opened == 0:
-                return -1
-            values[unit] = 1
-            values[(unit + n) % (2 * n)] = 0
-            trail[length] = unit
-            length += 1
+                return False
+            values[unit], values[(unit + n) % (2 * n)] = 1, 0
             again = True
-    return length
+    return True
 
 
 @njit(cache=True, nogil=True)
 def _search(formula, n, order, limit, solution):
     """DPLL over variables in `order`: (solutions up to `limit`, decisions); a first solution goes to
     `solution` int64 [n]. A decision is a variable of which both values had to be tried."""
-    values = np.full(2 * n, -1, np.int8)
-    trail = np.empty(n, np.int64)
-    decided = np.empty(n, np.int64)  # the literal tried at each level
-    marks = np.empty(n, np.int64)  # the trail's length before it
+    values = np.full((n + 1, 2 * n), -1, np.int8)  # by level
+    tried = np.empty(n + 1, np.int64)  # the literal set at each level
     level, found, decisions = 0, 0, 0
-    length = _propagate(formula, n, values, trail, 0)
-    known = max(length, 0)
+    sound = _assign(formula, n, values[0], -1)
     while True:
-        if length >= 0 and length < n:
-            variable = -1
+        variable = -1
+        if sound:
             for candidate in order:
-                if values[candidate] < 0:
+                if values[level, candidate] < 0:
                     variable = candidate
                     break
+        if variable >= 0:
             decisions += 1
-            decided[level], marks[level] = variable, known
             level += 1
-            literal = variable
+            tried[level] = variable
         else:
-            if length == n:
+            if sound:
                 if found == 0:
-                    for variable in range(n):
-                        solution[variable] = values[variable]
+                    solution[:] = values[level, :n]
                 found += 1
                 if found >= limit:
                     return found, decisions
-            while level and decided[level - 1] >= n:  # both values are done
+            while level and tried[level] >= n:  # both values are done
                 level -= 1
             if level == 0:
                 return found, decisions
-            literal = decided[level - 1] + n
-            decided[level - 1] = literal
-        # Back to where this level began: everything later on the trail, and what a contradiction left.
-        start = marks[level - 1]
-        for i in range(start):
-            values[trail[i]] = 2
-        for other in range(2 * n):
-            if values[other] != 2 and values[(other + n) % (2 * n)] != 2:
-                values[other] = -1
-        for i in range(start):
-            values[trail[i]] = 1
-        values[literal], values[(literal + n) % (2 * n)] = 1, 0
-        trail[start] = literal
-        length = _propagate(formula, n, values, trail, start + 1)
-        known = max(length, 0)
+            tried[level] += n
+        values[level] = values[level - 1]
+        sound = _assign(formula, n, values[level], tried[level])
 
 
 @njit(cache=True, nogil=True)

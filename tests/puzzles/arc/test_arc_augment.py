@@ -1,7 +1,5 @@
 """Augmented ARC tasks: transforms are undone, names say them, and no two give the same task."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +9,6 @@ from hypothesis.extra import numpy as arrays
 from hrm_rl.puzzles import arc
 from hrm_rl.puzzles.arc.augment import augment
 
-FOLDER = Path(__file__).parents[1] / "arc_tasks"
 GRIDS = arrays.arrays(
     np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)), elements=st.integers(0, 9)
 )
@@ -50,16 +47,14 @@ def test_a_name_says_its_transform(task: str, symmetry: int, colors: tuple[int, 
 
 
 def test_the_reference_names_them_so() -> None:
-    assert (
-        arc.augmented_name("007bbfb7", 3, [0, 4, 1, 2, 3, 6, 5, 7, 8, 9])
-        == "007bbfb7_t3_0412365789"
-    )
+    colors = [0, 4, 1, 2, 3, 6, 5, 7, 8, 9]
+    assert arc.augmented_name("007bbfb7", 3, colors) == "007bbfb7_t3_0412365789"
     assert arc.parse_name("a_t3_0112345678") == ("a_t3_0112345678", 0, tuple(range(10)))
 
 
 @pytest.fixture(scope="module")
-def augmented() -> arc.Augmented:
-    return augment(arc.read_folder(FOLDER), 200)
+def augmented(tasks: arc.Collection) -> arc.Augmented:
+    return augment(tasks, 200)
 
 
 def contents(augmented: arc.Augmented, identifier: int) -> tuple:

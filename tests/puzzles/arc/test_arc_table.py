@@ -11,12 +11,10 @@ from hrm_rl.puzzles.files.dataset import read_dataset
 from hrm_rl.puzzles.files.dataset_writer import write_dataset
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
-FOLDER = Path(__file__).parents[1] / "arc_tasks"
-
 
 @pytest.fixture(scope="module")
-def augmented() -> arc.Augmented:
-    return arc.augment(arc.read_folder(FOLDER), 12)
+def augmented(tasks: arc.Collection) -> arc.Augmented:
+    return arc.augment(tasks, 12)
 
 
 @pytest.mark.parametrize("split", SPLITS)

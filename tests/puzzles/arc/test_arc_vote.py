@@ -1,7 +1,5 @@
 """Votes over augmented ARC tasks: what counts, how ties fall, and what credit is given."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,13 +7,11 @@ from hypothesis import strategies as st
 
 from hrm_rl.puzzles import arc
 
-FOLDER = Path(__file__).parents[1] / "arc_tasks"
-
 
 @pytest.fixture(scope="module")
-def table() -> arc.ArcTable:
+def table(tasks: arc.Collection) -> arc.ArcTable:
     """Test pairs of three tasks ("transpose" has two), each as it is and augmented four times."""
-    return arc.ArcTable(arc.augment(arc.read_folder(FOLDER), 4), "evaluation")
+    return arc.ArcTable(arc.augment(tasks, 4), "evaluation")
 
 
 def right(table: arc.ArcTable) -> np.ndarray:
