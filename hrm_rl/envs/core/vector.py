@@ -46,6 +46,9 @@ class PuzzleVectorEnv(RowsVectorEnv):
     Row i's k-th puzzle is a pure hash of (seed + i, k). With `order="epoch"` the rows instead walk
     the source's keys 0, 1, 2, ... together, each key once: evaluation with slot refill.
 
+    `autoreset_mode` SAME_STEP gives ended rows their next puzzle at once, NEXT_STEP at the next step, whose
+    action they ignore. Under DISABLED they freeze until `reset(options={"reset_mask": bool [B]})`.
+
     Raises:
         ValueError: a setting out of range, `checker="valid"` for a source without a validator, a bad draw.
     """
@@ -88,17 +91,12 @@ class PuzzleVectorEnv(RowsVectorEnv):
     def from_arrays(
         cls, num_envs: int, inputs: ArrayLike, labels: ArrayLike, **settings: Any
     ) -> "PuzzleVectorEnv":
-        """Environments over your puzzles, integers [N, S]; -100 in cells without a label.
+        """Environments over your puzzles: tokens of questions and answers, integers [N, S].
 
-        Args:
-            num_envs: environments side by side.
-            inputs: tokens of the questions.
-            labels: tokens of the answers.
-            settings: of `source_from_arrays` (vocab_size, puzzle_identifiers, rating, symmetry,
-                validator, ...) and of this class.
+        Cells without a label hold -100. The settings are those of `source_from_arrays` (vocab_size,
+        puzzle_identifiers, num_ids, rating, symmetry, validator) and of this class.
 
-        Raises:
-            ValueError: an array of the wrong form; the message names the field and the row.
+        Raises ValueError naming the field and the row for an array of the wrong form.
         """
         source = take_pool(inputs, labels, settings)
         return cls(num_envs, source, **settings)

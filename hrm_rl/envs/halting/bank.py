@@ -44,15 +44,8 @@ class HaltingVectorEnv(RowsVectorEnv):
     segment, and rewards equal those of `PuzzleVectorEnv` step by step. At segment `halt_max_steps` either
     action submits the draft. The environment itself never truncates.
 
-    Info, all tensors on the device: `puzzle_key`, `bank_row` and `rating` of the puzzle in the returned
-    observation, from reset and step; and from every step, whether or not a row ended, `correct`, `valid`,
-    `cell_accuracy`, `segments`, `first_correct_segment` and `forced` of the draft the action applied to,
-    `episode` {r, l, t}, `final_obs` and `final_info`. Every key has its `_key` mask.
-
-    Row i's k-th puzzle is a pure hash of (seed + i, k). With `order="epoch"` the rows instead share one
-    pass over the bank's rows 0, 1, 2, ..., each once; drafts past the end are wrong.
-
-    Returned tensors belong to the environment: clone them before writing into them.
+    Seeds, orders, autoreset and infos are those of `PuzzleVectorEnv`: of the draft that the action applied
+    to, with `bank_row` instead of `labels`. In order "epoch" drafts past the end of the bank are wrong.
 
     Args:
         num_envs: rows, B.
@@ -61,9 +54,7 @@ class HaltingVectorEnv(RowsVectorEnv):
         halt_max_steps: segments after which the draft is submitted; by default all recorded segments.
         checker: the judgement that pays: the stored solution ("exact") or any right answer ("valid").
         pooled: append the bank's pooled z_H to the observation.
-        autoreset_mode: SAME_STEP, NEXT_STEP (ended rows ignore the next action), or DISABLED (ended
-            rows freeze until reset with options={"reset_mask": bool [B]}).
-        order: "hash" or "epoch".
+        autoreset_mode, order: as in `PuzzleVectorEnv`.
         device: of the bank's tables and of everything returned.
 
     Raises:
