@@ -54,7 +54,7 @@ def test_a_wrong_door_ends_it() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
-def test_labels_say_which_rooms_lead_out(depth: int) -> None:
+def test_labels_mark_which_rooms_lead_out(depth: int) -> None:
     """Room by room, against a walk; one plan or a batch; half of the rooms do."""
     env = OneWayMaze(depth)
     env.reset(seed=0)

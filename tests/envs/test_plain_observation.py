@@ -65,19 +65,19 @@ any_space = st.recursive(
 def test_whatever_it_shows_sb3_can_store(space: spaces.Space) -> None:
     """One level, arrays only, nothing that SB3 takes for a picture, and the space is kept to."""
     env = PlainObservation(Shows(space))
-    told = env.observation_space
-    check_for_nested_spaces(told)
-    parts = list(told.spaces.values()) if isinstance(told, spaces.Dict) else [told]
+    shown = env.observation_space
+    check_for_nested_spaces(shown)
+    parts = list(shown.spaces.values()) if isinstance(shown, spaces.Dict) else [shown]
     for part in parts:
         assert not is_image_space(part)
         assert isinstance(part, spaces.Discrete) or (part.shape and math.prod(part.shape))
     obs, _ = env.reset(seed=0)
-    assert obs in told
+    assert obs in shown
     vec = DummyVecEnv([lambda: env, lambda: PlainObservation(Shows(space))])
     vec.reset()
     for _ in range(6):  # past an episode's end
         stored = vec.step(np.zeros(2, np.int64))[0]
-    assert isinstance(stored, dict) == isinstance(told, spaces.Dict)
+    assert isinstance(stored, dict) == isinstance(shown, spaces.Dict)
 
 
 def test_nothing_is_lost_on_the_way() -> None:
@@ -92,16 +92,16 @@ def test_nothing_is_lost_on_the_way() -> None:
         words=spaces.Text(9),
     )
     env = PlainObservation(Shows(space))
-    told = env.observation_space
-    assert isinstance(told, spaces.Dict)
-    assert {*told} == {"a/0", "a/1", "b/grid", "b/picture", "b/number", "words"}
-    assert told["a/0"] == spaces.Discrete(3) and told["a/1"] == spaces.MultiDiscrete([3, 4])
-    assert told["b/grid"] == spaces.Box(0, 255, (7, 7, 3), np.int16)
-    assert told["b/picture"] == picture
+    shown = env.observation_space
+    assert isinstance(shown, spaces.Dict)
+    assert {*shown} == {"a/0", "a/1", "b/grid", "b/picture", "b/number", "words"}
+    assert shown["a/0"] == spaces.Discrete(3) and shown["a/1"] == spaces.MultiDiscrete([3, 4])
+    assert shown["b/grid"] == spaces.Box(0, 255, (7, 7, 3), np.int16)
+    assert shown["b/picture"] == picture
     space.seed(1)
     raw = space.sample()
     obs = env.observation(raw)
-    assert obs in told
+    assert obs in shown
     assert obs["a/0"] == raw["a"][0] - 5
     assert obs["a/1"].tolist() == (raw["a"][1] - [[1, 2]]).ravel().tolist()
     assert np.array_equal(obs["b/grid"], raw["b"]["grid"]) and obs["b/grid"].dtype == np.int16

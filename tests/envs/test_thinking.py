@@ -79,7 +79,7 @@ def test_an_episode_by_hand() -> None:
     assert obs["segment"] == 0
     assert info == {"clock": 0, "thoughts": 0}
     first = obs["observation"].copy()
-    script = [  # action -> reward, clock, segment, thoughts told
+    script = [  # action -> reward, clock, segment, thoughts
         (3, -0.25, 0, 1, 1),
         (3, -0.25, 0, 2, 2),
         (3, 1.0, 1, 0, 2),  # no thought is left: the fallback
@@ -110,7 +110,7 @@ def test_an_episode_by_hand() -> None:
     st.integers(1, 3),
     st.sampled_from([0.0, 0.5]),
 )
-def test_thinking_changes_only_the_bill(actions: list[int], most: int, cost: float) -> None:
+def test_thinking_changes_only_the_cost(actions: list[int], most: int, cost: float) -> None:
     """The same real actions without thinking: the same rewards but for the thoughts' cost."""
     env = ThinkingWrapper(Walk(length=5), max_segments=most, segment_cost=cost)
     plain = Walk(length=5)
@@ -270,10 +270,10 @@ def test_gymnasium_and_stable_baselines_accept_it(
 
     check_env(WRAPPERS[kind](Walk(length=9)), skip_render_check=True)
     check_sb3(WRAPPERS[kind](Walk(length=9)))
-    told = [str(w.message) for w in recwarn]
+    warned = [str(w.message) for w in recwarn]
     # Gymnasium remarks on wrappers, on environments without an id, and on boxes without bounds.
     expected = ("infinity", "spec", "bound", "unwrapped")
-    assert [text for text in told if not any(word in text for word in expected)] == []
+    assert [text for text in warned if not any(word in text for word in expected)] == []
 
 
 @pytest.mark.parametrize("kind", WRAPPERS)
@@ -288,10 +288,10 @@ def test_vectors_are_singles_in_a_row(kind: str) -> None:
         taken = [actions[(row + step) % 3] for row in range(3)]
         obs, reward, *_, info = envs.step(np.array(taken))
         for row, single in enumerate(singles):
-            expected, paid, *_, told = single.step(taken[row])
+            expected, paid, *_, single_info = single.step(taken[row])
             assert_row(obs, row, expected)
             assert reward[row] == pytest.approx(paid)
-            assert info["thoughts"][row] == told["thoughts"]
+            assert info["thoughts"][row] == single_info["thoughts"]
 
 
 def assert_row(batch: Any, row: int, single: Any) -> None:

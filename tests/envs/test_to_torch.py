@@ -66,7 +66,7 @@ def test_episodes_are_those_of_the_environment_wrapped() -> None:
     for _ in range(120):
         assert np.array_equal(obs.numpy(), expected)
         actions = rng.integers(0, 2, 3)
-        expected, reward, terminated, truncated, told = plain.step(actions)
+        expected, reward, terminated, truncated, plain_info = plain.step(actions)
         obs, *result, info = envs.step(torch.from_numpy(actions))
         for ours, theirs in zip(result, (reward, terminated, truncated), strict=True):
             assert np.array_equal(ours.numpy(), theirs)
@@ -76,9 +76,9 @@ def test_episodes_are_those_of_the_environment_wrapped() -> None:
         assert np.array_equal(info["_episode"].numpy(), ended)
         assert info["final_obs"].shape == obs.shape and info["episode"]["r"].shape == (3,)
         for row in np.flatnonzero(ended):
-            assert np.array_equal(info["final_obs"][row].numpy(), told["final_obs"][row])
+            assert np.array_equal(info["final_obs"][row].numpy(), plain_info["final_obs"][row])
             for key in ("r", "l"):
-                assert float(info["episode"][key][row]) == told["episode"][key][row]
+                assert float(info["episode"][key][row]) == plain_info["episode"][key][row]
             assert info["episode"]["t"][row] > 0
             ends += 1
     assert ends > 5
@@ -191,7 +191,7 @@ def test_a_reset_of_some_rows_is_refused() -> None:
         ToTorch(cartpoles()).reset(options={"reset_mask": np.ones(3, bool)})
 
 
-def test_tensors_are_mapped_where_they_hang() -> None:
+def test_tensors_are_mapped_wherever_they_are() -> None:
     tree = {"a": torch.tensor(1), "b": (torch.tensor(2), {"c": torch.tensor(3)})}
     double = map_tensors(torch.add, tree, tree)
     assert double == {"a": torch.tensor(2), "b": (torch.tensor(4), {"c": torch.tensor(6)})}

@@ -83,7 +83,7 @@ def test_all_that_may_be_given_arrives() -> None:
         ({"halt_max_steps": 0}, "halt_max_steps must be >= 1"),
     ],
 )
-def test_what_is_wrong_is_said_with_field_and_row(changed: dict[str, Any], message: str) -> None:
+def test_a_refusal_names_field_and_row(changed: dict[str, Any], message: str) -> None:
     arguments = {"inputs": INPUTS, "labels": LABELS} | changed
     with pytest.raises(ValueError, match=message):
         PuzzleEnv.from_arrays(**arguments)
@@ -91,7 +91,7 @@ def test_what_is_wrong_is_said_with_field_and_row(changed: dict[str, Any], messa
         PuzzleVectorEnv.from_arrays(2, **arguments)
 
 
-def test_what_its_users_ask_is_public_and_read_only() -> None:
+def test_sizes_are_public_and_read_only() -> None:
     envs = PuzzleVectorEnv.from_arrays(2, INPUTS, LABELS, halt_max_steps=4)
     assert (envs.halt_max_steps, envs.vocab_size, envs.seq_len) == (4, 5, 3)
     for name in ("halt_max_steps", "vocab_size", "seq_len"):
@@ -100,7 +100,7 @@ def test_what_its_users_ask_is_public_and_read_only() -> None:
 
 
 class Drawn:
-    """A source that draws what it is told to; keys count from 0."""
+    """A source that draws what it was given; keys count from 0."""
 
     vocab_size, seq_len, num_ids, validator = 5, 3, 2, None
 

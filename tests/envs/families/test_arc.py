@@ -172,7 +172,7 @@ def test_splits_share_identifiers_and_nothing_else() -> None:
         ({"folder": FOLDER / "training" / "tile.json"}, "no folder of ARC tasks"),
     ],
 )
-def test_bad_settings_are_told(settings: dict[str, Any], message: str) -> None:
+def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         gym.make("HRM/Arc-v0", **settings)
 

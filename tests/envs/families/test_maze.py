@@ -1,4 +1,4 @@
-"""Mazes as environments: any shortest path is right, and how far others are off is told."""
+"""Mazes as environments: any shortest path is right, and how far others are off."""
 
 from typing import Any
 
@@ -34,8 +34,8 @@ def test_judged_without_a_search_as_with_one(maze_cases: Any, seed: int, size: i
     validator = MazeValidator(size)
     np.testing.assert_array_equal(validator(inputs, given, labels).numpy(), wanted == 0)
     np.testing.assert_array_equal(path_excess(inputs, given, labels, size).numpy(), wanted)
-    told = validator.metrics(inputs, given, labels)["path_excess"]
-    np.testing.assert_array_equal(told.numpy(), wanted)
+    metrics = validator.metrics(inputs, given, labels)["path_excess"]
+    np.testing.assert_array_equal(metrics.numpy(), wanted)
 
 
 @pytest.mark.parametrize("dials", [{}, {"perfect": True}])
@@ -65,7 +65,7 @@ def square() -> PuzzleVectorEnv:
     return PuzzleVectorEnv(4, source, order="epoch", checker="valid")
 
 
-def test_any_shortest_path_pays_and_others_say_how_long_they_are(square: PuzzleVectorEnv) -> None:
+def test_any_shortest_path_pays_and_others_have_their_excess(square: PuzzleVectorEnv) -> None:
     square.reset(seed=0)
     texts = ["Soo  o  G", "S  o  ooG", "S  o  oG ", "S       G"]  # the third moves the goal
     answer = torch.from_numpy(np.stack([maze.parse(text) for text in texts]))
@@ -81,7 +81,7 @@ def test_any_shortest_path_pays_and_others_say_how_long_they_are(square: PuzzleV
     assert not info["valid"].any() and not info["correct"].any()
 
 
-def test_the_single_environment_says_so_too() -> None:
+def test_the_single_environment_does_so_too() -> None:
     rows = maze.parse("S   " + "    " + "    " + "G   ")[None]
     arrays = PuzzleArrays(rows, maze.solve(rows, 4).solution, np.zeros(1, int), np.zeros(1))
     env = PuzzleEnv(SequentialSource(arrays, 6, validator=MazeValidator(4)), flat_action=True)

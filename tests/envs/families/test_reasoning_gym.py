@@ -49,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def registered() -> Iterator[str]:
-    """An id of one's own, as docs/reasoning-gym.md has it."""
+    """A custom id, as in docs/reasoning-gym.md."""
     gym.register(
         "Own/NQueens-v0",
         entry_point="hrm_rl.envs.families.reasoning_gym:make_env",

@@ -42,7 +42,7 @@ def halts(seed: int, steps: int, rows: int = ROWS, often: float = 0.3) -> torch.
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("checker", ["exact", "valid"])
 def test_episodes_against_the_bank(bank: TraceBank, mode: str, checker: Any) -> None:
-    """Every value a step tells, from the bank by hand, in each autoreset mode."""
+    """Every value of a step, from the bank by hand, in each autoreset mode."""
     loose = dataclasses.replace(bank, valid=bank.correct | (np.arange(5) == 2))
     cost, limit = 0.125, 4
     settings: Any = {"segment_cost": cost, "halt_max_steps": limit, "checker": checker}
@@ -71,7 +71,7 @@ def test_episodes_against_the_bank(bank: TraceBank, mode: str, checker: Any) -> 
         assert torch.equal(info["episode"]["r"][over], returned[over])
         assert torch.allclose(returned[over], right[over].float() - cost * segment[over])
         first = torch.from_numpy(loose.first_correct)[row]
-        told = {
+        judged = {
             "correct": torch.from_numpy(loose.correct)[row, segment - 1],
             "valid": torch.from_numpy(loose.valid)[row, segment - 1],
             "cell_accuracy": torch.from_numpy(loose.cell_accuracy)[row, segment - 1],
@@ -79,7 +79,7 @@ def test_episodes_against_the_bank(bank: TraceBank, mode: str, checker: Any) -> 
             "first_correct_segment": torch.where(first <= segment, first, 0),
             "forced": over & ~halt,
         }
-        for key, value in told.items():
+        for key, value in judged.items():
             assert torch.equal(info[key], value) and torch.equal(final[key][over], value[over])
         assert torch.equal(final["bank_row"][over], row[over])
         assert torch.equal(info["rating"], torch.from_numpy(loose.rating)[info["bank_row"]])
@@ -101,9 +101,9 @@ def test_info_has_the_same_keys_and_shapes_every_step(bank: TraceBank) -> None:
 
     envs = HaltingVectorEnv(ROWS, bank)
     envs.reset(seed=0)
-    told = [envs.step(torch.full((ROWS,), halt))[-1] for halt in (0, 1, 0, 0, 0, 0, 0)]
-    assert all(shapes(info) == shapes(told[0]) for info in told)
-    for info in (told[0], told[0]["final_info"]):
+    infos = [envs.step(torch.full((ROWS,), halt))[-1] for halt in (0, 1, 0, 0, 0, 0, 0)]
+    assert all(shapes(info) == shapes(infos[0]) for info in infos)
+    for info in (infos[0], infos[0]["final_info"]):
         plain = {key for key in info if not key.startswith("_")}
         assert {f"_{key}" for key in plain} == info.keys() - plain
 
@@ -258,23 +258,27 @@ def test_a_live_model_and_its_recording_play_alike(
     recorded = make_vector_env(ROWS, bank, **options)
     assert isinstance(live, LiveHaltingVectorEnv)
     assert live.observation_space == recorded.observation_space
-    (one, told), (other, recalled) = live.reset(seed=2), recorded.reset(seed=2)
+    (one, live_info), (other, bank_info) = live.reset(seed=2), recorded.reset(seed=2)
     shared = ("correct", "cell_accuracy", "segments", "first_correct_segment", "forced")
     for halt in halts(3, 10, often=0.4):
-        assert torch.equal(told["puzzle_key"], recalled["puzzle_key"])
+        assert torch.equal(live_info["puzzle_key"], bank_info["puzzle_key"])
         torch.testing.assert_close(one, other, atol=2e-3, rtol=1e-3)
-        (one, paid, over, _, told), (other, earned, ended, _, recalled) = (
+        (one, paid, over, _, live_info), (other, earned, ended, _, bank_info) = (
             live.step(halt),
             recorded.step(halt),
         )
-        assert torch.equal(over, ended) and torch.equal(told["_episode"], recalled["_episode"])
+        assert torch.equal(over, ended) and torch.equal(
+            live_info["_episode"], bank_info["_episode"]
+        )
         assert torch.equal(paid, earned)
         for key in shared:
-            assert torch.equal(told[key], recalled[key]), key
-        torch.testing.assert_close(told["final_obs"], recalled["final_obs"], atol=2e-3, rtol=1e-3)
+            assert torch.equal(live_info[key], bank_info[key]), key
+        torch.testing.assert_close(
+            live_info["final_obs"], bank_info["final_obs"], atol=2e-3, rtol=1e-3
+        )
         if mode == "DISABLED" and over.any():
             mask = over & (torch.arange(ROWS) < 4)
-            (one, told), (other, recalled) = (
+            (one, live_info), (other, bank_info) = (
                 envs.reset(options={"reset_mask": mask}) for envs in (live, recorded)
             )
 
