@@ -62,11 +62,7 @@ class CueRecallEnv(gym.Env[np.int64, np.int64]):
     metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(
-        self,
-        cues: int = 4,
-        delay: int = 5,
-        distractors: int = 0,
-        render_mode: str | None = None,
+        self, cues: int = 4, delay: int = 5, distractors: int = 0, render_mode: str | None = None
     ) -> None:
         self.cues, self.delay, self.distractors = cues, delay, distractors
         check_integers(self, 2, "cues")

@@ -87,19 +87,18 @@ class PlainObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordCo
         if is_text(space):
             length = text_length(space)
             return spaces.Box(0, 255, (length,), np.uint8), partial(text_to_bytes, length=length)
-        if isinstance(space, spaces.Discrete):
-            if space.start == 0:
+        match space:
+            case spaces.Box():
+                return self._plain_box(space)
+            case spaces.MultiBinary() | spaces.Discrete(start=0):
                 return space, _same
-            return spaces.Discrete(int(space.n)), partial(_shifted, start=space.start)
-        if isinstance(space, spaces.MultiDiscrete):
-            if space.nvec.ndim == 1 and not space.start.any():
+            case spaces.Discrete():
+                return spaces.Discrete(int(space.n)), partial(_shifted, start=space.start)
+            case spaces.MultiDiscrete() if space.nvec.ndim == 1 and not space.start.any():
                 return space, _same
-            plain = spaces.MultiDiscrete(space.nvec.ravel(), dtype=space.dtype.type)
-            return plain, partial(_flat_shifted, start=space.start)
-        if isinstance(space, spaces.Box):
-            return self._plain_box(space)
-        if isinstance(space, spaces.MultiBinary):
-            return space, _same
+            case spaces.MultiDiscrete():
+                plain = spaces.MultiDiscrete(space.nvec.ravel(), dtype=space.dtype.type)
+                return plain, partial(_flat_shifted, start=space.start)
         where = f"part {name!r}, {space}," if name else f"the observation, {space},"
         raise ValueError(
             f"{where} has no fixed shape: pad it to a Box in a wrapper"
@@ -116,7 +115,9 @@ class PlainObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordCo
         if self._ids is not None and space.shape[-1] == len(self._ids):
             high = np.minimum(high, self._ids)
         low = space.low.astype(np.int16)
-        return spaces.Box(low, high.astype(np.int16), dtype=np.int16), _to_int16
+        return spaces.Box(low, high.astype(np.int16), dtype=np.int16), partial(
+            np.asarray, dtype=np.int16
+        )
 
 
 # --- strings ------------------------------------------------------------------------------------
@@ -250,10 +251,6 @@ def _shifted(value: Any, start: int) -> int:
 
 def _flat_shifted(value: np.ndarray, start: np.ndarray) -> np.ndarray:
     return (value - start).ravel().astype(start.dtype)
-
-
-def _to_int16(value: np.ndarray) -> np.ndarray:
-    return value.astype(np.int16)
 
 
 _KEEPS_IDS = (

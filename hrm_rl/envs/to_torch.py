@@ -84,12 +84,7 @@ class ToTorch(VectorWrapper):
         self._restart(ended)
         seen, over = self._tensors(obs), self._send(ended, torch.bool)
         final = self._final_obs(seen, np.flatnonzero(ended), info)
-        info = info | {
-            "final_obs": final,
-            "_final_obs": over,
-            "episode": episode,
-            "_episode": over,
-        }
+        info = info | {"final_obs": final, "_final_obs": over, "episode": episode, "_episode": over}
         return (
             seen,
             self._send(reward, torch.float32),

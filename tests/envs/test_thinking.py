@@ -105,11 +105,7 @@ def test_an_episode_by_hand() -> None:
 
 
 @settings(max_examples=30)
-@given(
-    st.lists(st.integers(0, 3), max_size=40),
-    st.integers(1, 3),
-    st.sampled_from([0.0, 0.5]),
-)
+@given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 3), st.sampled_from([0.0, 0.5]))
 def test_thinking_changes_only_the_cost(actions: list[int], most: int, cost: float) -> None:
     """The same real actions without thinking: the same rewards but for the thoughts' cost."""
     env = ThinkingWrapper(Walk(length=5), max_segments=most, segment_cost=cost)

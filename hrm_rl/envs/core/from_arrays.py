@@ -71,12 +71,7 @@ def source_from_arrays(
     if symmetry is not None:
         _check_symmetry(symmetry, questions.shape[1], vocab_size)
     return PoolSource(
-        arrays,
-        vocab_size,
-        symmetry=symmetry,
-        device=device,
-        validator=validator,
-        num_ids=num_ids,
+        arrays, vocab_size, symmetry=symmetry, device=device, validator=validator, num_ids=num_ids
     )
 
 

@@ -89,11 +89,10 @@ class Step(NamedTuple):
 
 
 def reward(paid: Tensor, ended: Tensor, running: Tensor, segment_cost: float) -> Tensor:
-    """The reward of a step, float32 [B]: 1 for a right answer on an episode's last step, minus the segment's
-    cost.
+    """1 for a right answer on an episode's last step, minus the segment's cost: float32 [B].
 
-    All bool [B]: whose answer is right (`correct` or `valid`, by the checker), which episodes end at this step,
-    and which rows ran a segment. Rows that ended before get 0.
+    All bool [B]: whose answer is right (`correct` or `valid`, by the checker), which episodes end at this
+    step, and which rows ran a segment. Rows that ended before get 0.
     """
     return (ended & paid).float() - segment_cost * running
 

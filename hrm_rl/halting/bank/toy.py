@@ -74,9 +74,7 @@ def toy_bank(
         source=("toy",) * total,
         split=np.repeat(["validation", "test"], num_puzzles),
         header=BankHeader(
-            model_hash="toy",
-            halt_max_steps=num_segments,
-            note="made up by hrm_rl.halting.bank.toy",
+            model_hash="toy", halt_max_steps=num_segments, note="made up by hrm_rl.halting.bank.toy"
         ),
     )
 

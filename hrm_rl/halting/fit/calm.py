@@ -13,7 +13,7 @@ other puzzles, nor any single calibration.
 """
 
 from dataclasses import dataclass
-from math import lgamma, log, log1p
+from math import log, log1p
 from typing import Any, Literal
 
 import numpy as np
@@ -152,15 +152,10 @@ def p_value(mean_loss: float, count: int, delta: float) -> float:
     entropy = (r * log(r / delta) if r else 0.0) + (1 - r) * (log1p(-r) - log1p(-delta))
     hoeffding = np.exp(-count * entropy)
     # A sum of losses of 0 or 1 is whole; its mean times the count may differ from it by rounding.
-    successes = int(np.ceil(round(count * mean_loss, 6)))
-    terms = np.array(
-        [
-            lgamma(count + 1) - lgamma(k + 1) - lgamma(count - k + 1)
-            + k * log(delta) + (count - k) * log1p(-delta)
-            for k in range(successes + 1)
-        ]
-    )  # fmt: skip
-    bentkus = np.e * np.exp(terms - terms.max()).sum() * np.exp(terms.max())
+    k = np.arange(1, int(np.ceil(round(count * mean_loss, 6))) + 1)
+    ratios = np.log((count - k + 1) / k) + log(delta) - log1p(-delta)  # of P(k) to P(k - 1)
+    log_terms = count * log1p(-delta) + np.concatenate([[0.0], ratios.cumsum()])
+    bentkus = np.exp(1 + np.logaddexp.reduce(log_terms))
     return float(min(hoeffding, bentkus, 1.0))
 
 

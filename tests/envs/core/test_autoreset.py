@@ -21,10 +21,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def answers(value: int, halt: list[int] | None = None) -> dict[str, torch.Tensor]:
-    return {
-        "answer": torch.full((ROWS, 16), value),
-        "halt": torch.tensor(halt or [0] * ROWS),
-    }
+    return {"answer": torch.full((ROWS, 16), value), "halt": torch.tensor(halt or [0] * ROWS)}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -51,16 +51,13 @@ def test_stream_mixes_twice_and_broadcasts() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 1296, (1 << 31) + 11])
 def test_below_stays_below_and_takes_negative_bits(limit: int) -> None:
-    drawn = below(mix(torch.arange(-2000, 2000)), limit)
+    drawn = below(mix(torch.arange(-35_000, 35_000)), limit)
     assert ((drawn >= 0) & (drawn < limit)).all()
+    if limit == 7:  # and roughly uniform
+        counts = torch.bincount(drawn, minlength=7).double()
+        assert ((counts - 10_000) ** 2 / 10_000).sum() < 30  # six degrees of freedom
     extremes = below(torch.tensor([-1, -(1 << 63), (1 << 63) - 1]), limit)
     assert ((extremes >= 0) & (extremes < limit)).all()
-
-
-def test_below_is_roughly_uniform() -> None:
-    counts = torch.bincount(below(mix(torch.arange(70_000)), 7), minlength=7).double()
-    chi_square = ((counts - 10_000) ** 2 / 10_000).sum()
-    assert chi_square < 30  # six degrees of freedom
 
 
 def test_uniform_lies_in_the_half_open_unit_interval() -> None:
@@ -69,7 +66,3 @@ def test_uniform_lies_in_the_half_open_unit_interval() -> None:
     assert extremes.tolist() == [1 - 2**-24, 0.0, 0.5 - 2**-24, 0.5]
     many = uniform(mix(torch.arange(40_000)))
     assert abs(float(many.mean()) - 0.5) < 0.01 and abs(float(many.var()) - 1 / 12) < 0.003
-
-
-def test_as_keys_wraps_large_integers() -> None:
-    assert as_keys([1 << 63, WORD, 1 << 64, -1], CPU).tolist() == [-(1 << 63), -1, 0, -1]

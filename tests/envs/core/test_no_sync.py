@@ -72,11 +72,7 @@ def test_the_watch_sees_what_waits(wait: Any) -> None:
 def test_a_step_runs_where_no_value_can_be_read(pool: Any, mode: str, order: Any) -> None:
     """On the meta device tensors have shapes and no values: reading or copying one raises."""
     source = PoolSource(
-        pool,
-        6,
-        symmetry=sudoku.symmetry(4),
-        device="meta",
-        validator=validator_of(Sudoku(4)),
+        pool, 6, symmetry=sudoku.symmetry(4), device="meta", validator=validator_of(Sudoku(4))
     )
     envs = PuzzleVectorEnv(8, source, autoreset_mode=mode, order=order, device="meta")
     obs, _ = envs.reset(seed=0)

@@ -76,20 +76,6 @@ def test_unjudged_cells_stay_unjudged_and_move_along(pool: Any) -> None:
     assert sudoku.is_valid(drawn.inputs.numpy(), filled.numpy(), 4).all()
 
 
-def test_identifier_and_rating_go_with_their_puzzle() -> None:
-    """Unrated is -1: NaN would not equal itself."""
-    count, cells = 10, 12
-    inputs = np.tile(np.arange(count)[:, None], (1, cells))
-    rating = np.where(np.arange(count) < 5, np.arange(count) / 2, np.nan)
-    arrays = PuzzleArrays(inputs, inputs, np.arange(count) * 3, rating)
-    source = PoolSource(arrays, count, num_ids=40)
-    drawn = source.draw(keys(200))
-    number = drawn.inputs[:, 0]
-    assert torch.equal(drawn.puzzle_identifiers, number.long() * 3)
-    assert torch.equal(drawn.rating, torch.where(number < 5, number / 2, -1.0))
-    assert len(number.unique()) == count and source.num_ids == 40
-
-
 @pytest.mark.parametrize("sequential", [False, True], ids=["hashed keys", "keys 0, 1, 2, ..."])
 def test_group_elements_are_drawn_evenly(sequential: bool) -> None:
     """All 8 x 8 x 2 cell symmetries of a 4x4 board, equally often, in the convention of apply."""
@@ -127,12 +113,6 @@ def test_puzzles_elements_and_tokens_are_drawn_independently() -> None:
     table = np.zeros((5, 5, 2))
     np.add.at(table, (drawn.puzzle_identifiers.numpy(), shift, flip.astype(int)), 1)
     assert chi_square(table) < generous(table.size)
-
-
-def test_pool_puzzles_are_drawn_evenly() -> None:
-    source = PoolSource(markers(3, count=50), 3)
-    counts = np.bincount(source.draw(keys(20_000)).puzzle_identifiers.numpy(), minlength=50)
-    assert chi_square(counts) < generous(50)
 
 
 def test_a_sequential_source_pads_behind_its_end(pool: Any, in_order: Any) -> None:
