@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hrm_rl.agents.pqn import Rollout
+from hrm_rl.agents.pqn import Rollout, lambda_returns
 from hrm_rl.agents.pqn.hrm_pqn import (
     HRMPQNConfig,
     HRMRollout,
@@ -35,50 +34,11 @@ from hrm_rl.model.recurrence import Carry
 SMALL = CoreConfig(hidden_size=16, num_heads=2, L_cycles=1)
 
 
+unit = st.floats(0, 1)
+
+
 def fast(**settings: Any) -> HRMPQNConfig:
     return HRMPQNConfig(core=SMALL, epochs=4, minibatches=1, **settings)
-
-
-class TableEnv(VectorEnv):
-    """A Markov decision process given by tables; the observation is the state's number.
-
-    Row i starts in state i, modulo their number, and so it does after an end.
-    """
-
-    def __init__(
-        self, rows: int, following: Tensor, reward: Tensor, ends: Tensor, limit: int = 10**9
-    ) -> None:
-        self.following, self.reward, self.ends, self.limit = following, reward, ends, limit
-        self.num_envs, (states, actions) = rows, reward.shape
-        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
-        self.single_observation_space = spaces.Discrete(states)
-        self.single_action_space = spaces.Discrete(actions)
-        self.observation_space = batch_space(self.single_observation_space, rows)
-        self.action_space = batch_space(self.single_action_space, rows)
-        self.start = torch.arange(rows) % states
-
-    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
-        self.state, self.clock = self.start.clone(), torch.zeros(self.num_envs, dtype=torch.long)
-        return self.state, {}
-
-    def step(self, actions: Any) -> Any:
-        at = (self.state, actions)
-        reward, over, final = self.reward[at], self.ends[at], self.following[at]
-        self.clock = self.clock + 1
-        cut = (self.clock >= self.limit) & ~over
-        self.state = torch.where(over | cut, self.start, final)
-        self.clock = torch.where(over | cut, 0, self.clock)
-        return self.state, reward, over, cut, {"final_obs": final, "_final_obs": over | cut}
-
-
-def bandit(contexts: int, rows: int, actions: Any = None, mode: Any = None) -> TableEnv:
-    """The observation names the one action that pays 1."""
-    following = torch.arange(contexts)[:, None].expand(-1, contexts).contiguous()
-    pays = torch.eye(contexts)
-    envs = TableEnv(rows, following, pays, torch.ones_like(pays, dtype=torch.bool))
-    envs.single_action_space = actions or envs.single_action_space
-    envs.metadata["autoreset_mode"] = mode or AutoresetMode.SAME_STEP
-    return envs
 
 
 class SlowCore(torch.nn.Module):
@@ -102,8 +62,7 @@ class SlowCore(torch.nn.Module):
         return CoreOutput(Carry(z_H.detach(), clock), z_H)
 
 
-def learn_slowly(cost: float) -> HRMQNetwork:
-    envs = bandit(4, 256)
+def learn_slowly(envs: Any, cost: float) -> HRMQNetwork:
     thinking = ThinkingConfig(max_segments=4, segment_cost=cost, gamma_think=0.9)
     torch.manual_seed(0)
     network = HRMQNetwork(envs.single_observation_space, 4, SMALL, thinking)
@@ -113,9 +72,9 @@ def learn_slowly(cost: float) -> HRMQNetwork:
 
 
 @pytest.mark.parametrize(("cost", "stops"), [(0.1, 3), (0.5, 1)])
-def test_it_thinks_as_long_as_that_is_worth_it(cost: float, stops: int) -> None:
+def test_it_thinks_as_long_as_that_is_worth_it(bandit, cost: float, stops: int) -> None:
     """Before segment 3 one guesses among 4; the closed form of Q_continue decides."""
-    network = learn_slowly(cost)
+    network = learn_slowly(bandit(4, 256), cost)
     with torch.no_grad():
         values = network(torch.arange(4))
     halt = torch.tensor([0.25, 0.25, 1.0, 1.0])
@@ -131,7 +90,7 @@ def test_it_thinks_as_long_as_that_is_worth_it(cost: float, stops: int) -> None:
     assert torch.allclose(halted.value, torch.tensor(worth), atol=0.06)
 
 
-def test_where_thinking_is_useless_it_halts_at_once() -> None:
+def test_where_thinking_is_useless_it_halts_at_once(bandit) -> None:
     envs = bandit(4, 64)
     thinking = ThinkingConfig(max_segments=2, segment_cost=0.05)
     config = fast(total_steps=6_400, rollout=1, lr=1e-2, thinking=thinking)
@@ -139,7 +98,7 @@ def test_where_thinking_is_useless_it_halts_at_once() -> None:
     assert result.mean_segments == 1 and (result.returns == 1).all()
 
 
-def test_values_are_those_of_value_iteration() -> None:
+def test_values_are_those_of_value_iteration(table_env) -> None:
     """A chain with a small reward near and a large one far; every segment's values are the optimum."""
     gamma, states = 0.8, 5
     following = torch.tensor([[max(s - 1, 0), min(s + 1, 4)] for s in range(states)])
@@ -151,18 +110,19 @@ def test_values_are_those_of_value_iteration() -> None:
         optimum = reward + gamma * optimum.amax(1)[following] * ~ends
     prices = {"gamma": gamma, "q_lambda": 0.0, "thinking": ThinkingConfig(halting="fixed:2")}
     config = fast(total_steps=6_000, rollout=1, lr=1e-2, epsilon_end=0.5, **prices)
-    network = train_hrm(TableEnv(40, following, reward, ends), config)
+    network = train_hrm(table_env(40, following, reward, ends), config)
     with torch.no_grad():
         values = network(torch.arange(states)).q_action
     assert torch.allclose(values, optimum[:, None], atol=0.05)
 
 
 @settings(max_examples=25)
-@given(st.integers(1, 5), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(0, 99))
+@given(st.integers(1, 5), unit, unit, st.just(1.0) | unit, st.integers(0, 99))
 def test_returns_pay_for_thinking_step_by_step(steps, gamma, q_lambda, gamma_think, seed) -> None:
     """Written out as weights on n-step returns, whose thoughts are paid for one segment at a time."""
     rng = np.random.default_rng(seed)
-    thinking = ThinkingConfig(segment_cost=0.3, gamma_think=gamma_think, max_segments=4)
+    cost = 0.3 if seed % 2 else 0.0
+    thinking = ThinkingConfig(segment_cost=cost, gamma_think=gamma_think, max_segments=4)
     over = rng.random((steps, 2)) < 0.2
     cut = (rng.random((steps, 2)) < 0.2) & ~over
     reward, value = rng.normal(size=(2, steps, 2))
@@ -172,13 +132,15 @@ def test_returns_pay_for_thinking_step_by_step(steps, gamma, q_lambda, gamma_thi
     played = Rollout(None, torch.zeros(steps, 2), r, ends, v, flags)
     rollout = HRMRollout(played, torch.from_numpy(segments), flags, None, r, flags)
     target = thinking_returns(rollout, HRMPQNConfig(gamma=gamma, q_lambda=q_lambda), thinking)
+    if gamma_think == 1 and not cost:
+        assert torch.equal(target, lambda_returns(played, gamma, q_lambda))
     for row in range(2):
         for start in range(steps):
             expected, weight, paid, discount = 0.0, 1.0, 0.0, 1.0
             for t in range(start, steps):
                 if t > start:
                     for _ in range(segments[t, row] - 1):
-                        paid -= 0.3 * discount
+                        paid -= cost * discount
                         discount *= gamma_think
                 paid += discount * reward[t, row]
                 discount *= gamma
@@ -220,13 +182,13 @@ def test_no_segment_learns_what_only_a_later_one_knew() -> None:
 
 
 @pytest.mark.parametrize("carry", ["keep", "reset"])
-def test_thoughts_go_on_from_the_last_step_or_begin_afresh(carry: Any) -> None:
+def test_thoughts_go_on_from_the_last_step_or_begin_afresh(table_env, carry: Any) -> None:
     """A rollout against a replay that thinks about one row at a time, segment by segment."""
     states, rows, steps = 5, 4, 7
     generator = torch.Generator().manual_seed(1)
     following = torch.randint(0, states, (states, 3), generator=generator)
     ends = torch.rand(states, 3, generator=generator) < 0.2
-    envs = TableEnv(rows, following, torch.rand(states, 3, generator=generator), ends, limit=3)
+    envs = table_env(rows, following, torch.rand(states, 3, generator=generator), ends, limit=3)
     torch.manual_seed(3)
     thinking = ThinkingConfig(max_segments=3, segment_cost=0.1, gamma_think=0.9, carry=carry)
     network = HRMQNetwork(envs.single_observation_space, 3, SMALL, thinking)
@@ -257,7 +219,7 @@ def test_thoughts_go_on_from_the_last_step_or_begin_afresh(carry: Any) -> None:
     assert torch.equal(next_obs, envs.state)
 
 
-def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator() -> None:
+def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator(bandit) -> None:
     thinking = ThinkingConfig(max_segments=2, carry="keep")
     config = HRMPQNConfig(total_steps=128, rollout=4, core=SMALL, thinking=thinking)
     before = torch.random.get_rng_state()
@@ -283,13 +245,13 @@ def test_halting_environments_and_reports() -> None:
     assert len(result.returns) == 32 and (result.lengths >= 1).all()
 
 
-def test_every_environment_plays_its_share_of_an_evaluation() -> None:
+def test_every_environment_plays_its_share_of_an_evaluation(table_env) -> None:
     """Row i's episodes last i + 1 steps; were the first to end taken, the last rows would miss."""
     states = 4
     following = (torch.arange(states)[:, None] - 1).clamp_min(0).expand(-1, 2).contiguous()
     ends = torch.zeros(states, 2, dtype=torch.bool)
     ends[0] = True
-    envs = TableEnv(states, following, torch.ones(states, 2), ends)
+    envs = table_env(states, following, torch.ones(states, 2), ends)
     network = HRMQNetwork(envs.single_observation_space, 2, SMALL)
     result = evaluate(network, envs, episodes=5)
     assert sorted(result.lengths.tolist()) == [1, 1, 2, 2, 3, 3, 4, 4]
@@ -305,7 +267,9 @@ def test_every_environment_plays_its_share_of_an_evaluation() -> None:
         (5, 3, "tokenizer differs in the observation"),
     ],
 )
-def test_environments_that_the_network_does_not_fit_are_refused(states, actions, message) -> None:
+def test_environments_that_the_network_does_not_fit_are_refused(
+    bandit, states, actions, message
+) -> None:
     network = HRMQNetwork(spaces.Discrete(states), actions, SMALL)
     with pytest.raises(ValueError, match=message):
         train_hrm(bandit(3, 2), network=network)
@@ -313,7 +277,7 @@ def test_environments_that_the_network_does_not_fit_are_refused(states, actions,
         evaluate(network, bandit(3, 2))
 
 
-def test_other_environments_are_refused() -> None:
+def test_other_environments_are_refused(bandit) -> None:
     mode = AutoresetMode.SAME_STEP
     for envs, message in (
         (SyncVectorEnv([OneWayMaze], autoreset_mode=mode), "no tensors: wrap it in ToTorch"),
@@ -324,8 +288,8 @@ def test_other_environments_are_refused() -> None:
             train_hrm(envs, HRMPQNConfig(core=SMALL))
 
 
-def test_cut_episodes_need_their_final_observation() -> None:
-    class Forgetful(TableEnv):
+def test_cut_episodes_need_their_final_observation(table_env) -> None:
+    class Forgetful(table_env):
         def step(self, actions: Any) -> Any:
             return *super().step(actions)[:-1], {}
 

@@ -1,50 +1,18 @@
-"""PQN: its targets against sums by hand, its exploration, what it learns, and that it repeats."""
+"""PQN: its exploration, what it learns, and that it repeats (test_hrm_pqn.py has its targets)."""
 
+from collections.abc import Callable
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 
-from hrm_rl.agents.pqn import PQNConfig, Rollout, _play, explore, lambda_returns, train
+from hrm_rl.agents.pqn import PQNConfig, _play, explore, train
 from hrm_rl.envs.halting import make_vector_env
 from hrm_rl.halting.fit.network import QNetwork
 
 SHORT = PQNConfig(total_steps=1024, rollout=4, hidden=(8,))
-
-
-def rollout(steps: int, rows: int, seed: int) -> Rollout:
-    rng = np.random.default_rng(seed)
-    over, cut = torch.from_numpy(rng.random((2, steps, rows)) < 0.2)
-    reward, value = torch.from_numpy(rng.normal(size=(2, steps, rows))).float()
-    cut = cut & ~over
-    return Rollout(torch.zeros(steps, rows, 1), over.long(), reward, over, value, cut)
-
-
-@settings(max_examples=25)
-@given(st.integers(1, 6), st.floats(0, 1), st.floats(0, 1), st.integers(0, 100))
-def test_targets_are_the_mixture_of_n_step_returns(steps, gamma, q_lambda, seed) -> None:
-    """Lambda returns, written out as weights on n-step returns instead of as a recursion."""
-    played = rollout(steps, 3, seed)
-    target = lambda_returns(played, gamma, q_lambda)
-    for row in range(3):
-        for start in range(steps):
-            expected, weight, paid = 0.0, 1.0, 0.0
-            for n, t in enumerate(range(start, steps)):
-                paid += gamma**n * float(played.reward[t, row])
-                last = bool(played.over[t, row] | played.cut[t, row]) or t == steps - 1
-                value = 0.0 if played.over[t, row] else float(played.next_value[t, row])
-                share = weight if last else weight * (1 - q_lambda)
-                expected += share * (paid + gamma ** (n + 1) * value)
-                weight *= q_lambda
-                if last:
-                    break
-            assert float(target[start, row]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_each_environment_draws_for_itself() -> None:
@@ -73,72 +41,52 @@ def test_reports_come_after_every_update() -> None:
     assert {"loss", "reward", "value"} == reports[0][2].keys()
 
 
-class Corridor(VectorEnv):
-    """Of two actions, only the one that the observation names pays 1; cut short after 3 steps."""
+@pytest.fixture
+def corridor(table_env) -> Callable[..., Any]:
+    """Makes endless environments, cut after 3 steps: in state i of 2 action i pays 1; then the other."""
 
-    def __init__(self, rows: int, **changes: Any) -> None:
-        self.num_envs = rows
-        self.metadata = {"autoreset_mode": changes.get("mode", AutoresetMode.SAME_STEP)}
-        self.single_observation_space = changes.get("seen", gym.spaces.Box(-1, 1, (2,)))
-        self.single_action_space = changes.get("acted", gym.spaces.Discrete(2))
-        self.observation_space = batch_space(self.single_observation_space, rows)
-        self.action_space = batch_space(self.single_action_space, rows)
+    def make(rows: int, **changes: Any) -> Any:
+        endless = torch.zeros(2, 2, dtype=torch.bool)
+        following = torch.tensor([[1, 1], [0, 0]])
+        envs = table_env(rows, following, torch.eye(2), endless, limit=3, one_hot=True)
+        for name, value in changes.items():
+            setattr(envs, name, value)
+        return envs
 
-    def _see(self) -> torch.Tensor:
-        self.named = torch.randint(0, 2, (self.num_envs,), generator=self.generator)
-        return torch.nn.functional.one_hot(self.named, 2).float()
-
-    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
-        self.generator = torch.Generator().manual_seed(seed)
-        self.clock = torch.arange(self.num_envs) % 3
-        return self._see(), {}
-
-    def step(self, actions: Any) -> Any:
-        reward = (actions == self.named).float()
-        self.clock = (self.clock + 1) % 3
-        cut = self.clock == 0
-        obs = self._see()
-        return obs, reward, cut & False, cut, {"final_obs": obs, "_final_obs": cut}
+    return make
 
 
-def test_truncated_episodes_keep_their_value() -> None:
+def test_truncated_episodes_keep_their_value(corridor) -> None:
     """An episode that an unobserved clock truncates is worth what an endless one is: 1 / (1 - gamma)."""
     config = PQNConfig(total_steps=10_000, rollout=4, gamma=0.5, hidden=(16,), lr=2e-2)
-    network = train(Corridor(32), config, seed=0)
+    network = train(corridor(32), config, seed=0)
     with torch.no_grad():
         values = network(torch.eye(2))
     assert torch.allclose(values, torch.tensor([[2.0, 1.0], [1.0, 2.0]]), atol=0.15)
 
 
-def test_what_follows_a_cut_is_seen_in_the_final_observation() -> None:
+def test_what_follows_a_cut_is_seen_in_the_final_observation(corridor) -> None:
     """Not in the observation returned, which is of the next episode."""
-
-    class Elsewhere(Corridor):
-        def step(self, actions: Any) -> Any:
-            obs, *others, info = super().step(actions)
-            return obs, *others, info | {"final_obs": -obs}
-
-    envs, network = Elsewhere(6), QNetwork(2, 2, (8,))
-    obs, _ = envs.reset(seed=0)
+    envs, network = corridor(6), QNetwork(2, 2, (8,))
+    obs, _ = envs.reset()
     played, _ = _play(envs, network, obs, 7, 0.5, torch.Generator().manual_seed(0))
-    cut, later = played.cut[:-1], played.obs[1:]
-    assert 0 < cut.float().mean() < 1
+    assert 0 < played.cut.float().mean() < 1
     with torch.no_grad():
-        expected = network(torch.where(cut[..., None], -later, later)).amax(-1)
-    assert torch.allclose(played.next_value[:-1], expected)
+        expected = network(1 - played.obs).amax(-1)  # of the other state
+    assert torch.allclose(played.next_value, expected)
 
 
 @pytest.mark.parametrize(
-    ("envs", "message"),
+    ("change", "message"),
     [
-        (Corridor(2, acted=gym.spaces.MultiDiscrete([2, 2])), "Discrete actions"),
-        (Corridor(2, seen=gym.spaces.Box(0, 1, (2, 2))), "Box of one axis"),
-        (Corridor(2, mode=AutoresetMode.NEXT_STEP), "SAME_STEP"),
+        ({"single_action_space": spaces.MultiDiscrete([2, 2])}, "Discrete actions"),
+        ({"single_observation_space": spaces.Box(0, 1, (2, 2))}, "Box of one axis"),
+        ({"metadata": {"autoreset_mode": AutoresetMode.NEXT_STEP}}, "SAME_STEP"),
     ],
 )
-def test_other_environments_are_refused(envs: VectorEnv, message: str) -> None:
+def test_other_environments_are_refused(corridor, change, message) -> None:
     with pytest.raises(ValueError, match=message):
-        train(envs, SHORT)
+        train(corridor(2, **change), SHORT)
 
 
 @pytest.mark.parametrize(
