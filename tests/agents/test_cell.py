@@ -86,36 +86,28 @@ def test_a_row_times_zero_starts_afresh_and_the_others_go_on(settings) -> None:
     torch.testing.assert_close(out[:, ::2], ours(x, (h, c))[0][:, ::2])
 
 
-def test_the_state_is_the_carry_of_the_core() -> None:
-    """Two steps by hand, two segments each."""
-    ours = cell(embedded=True, tokens=None, segments=2)
+@pytest.mark.parametrize("kept", [None, 2])
+def test_the_state_is_the_carry_of_the_core(kept) -> None:
+    """Two steps by hand, two segments each. With 2 tokens kept one is added, and the input's other tokens
+    start every step at H_init and L_init."""
+    ours = cell(embedded=True, tokens=kept, segments=2)
     x = sequence(ours, steps=2)
-    carry = ours.core.initial_carry(3, 3)
-    for step in x:
-        for _ in range(2):
-            result = ours.core(carry, step.view(3, 3, 16))
-            carry = result.carry
-    out, (h, c) = ours(x)
-    torch.testing.assert_close(out[-1], result.z_H[:, 0])
-    torch.testing.assert_close(h.transpose(0, 1) + ours.core.H_init, carry.z_H)
-    torch.testing.assert_close(c.transpose(0, 1) + ours.core.L_init, carry.z_L)
-
-
-def test_added_tokens_are_all_that_is_carried_beside_the_first() -> None:
-    """By hand: the input's other tokens start every step at H_init and L_init."""
-    ours = cell(embedded=True, tokens=2)
-    x = sequence(ours, steps=2)
-    carry = ours.core.initial_carry(3, 4)  # first, added, and the input's other two
+    count = 3 if kept is None else 4
+    fresh = carry = ours.core.initial_carry(3, count)
     for step in x:
         tokens = step.view(3, 3, 16)
-        added = ours.added_tokens.expand(3, 1, 16)
-        result = ours.core(carry, torch.cat((tokens[:, :1], added, tokens[:, 1:]), 1))
-        fresh = ours.core.initial_carry(3, 4)
-        pairs = zip(result.carry, fresh, strict=True)
-        carry = Carry(*(torch.cat((z[:, :2], f[:, 2:]), 1) for z, f in pairs))
-    out, (h, _) = ours(x)
+        if kept:
+            added = ours.added_tokens.expand(3, 1, 16)
+            tokens = torch.cat((tokens[:, :1], added, tokens[:, 1:]), 1)
+        for _ in range(2):
+            result = ours.core(carry, tokens)
+            carry = result.carry
+        pairs = zip(carry, fresh, strict=True)
+        carry = Carry(*(torch.cat((z[:, :kept], f[:, kept or count :]), 1) for z, f in pairs))
+    out, (h, c) = ours(x)
     torch.testing.assert_close(out[-1], result.z_H[:, 0])
-    torch.testing.assert_close(h.transpose(0, 1) + ours.core.H_init, carry.z_H[:, :2])
+    torch.testing.assert_close(h.transpose(0, 1) + ours.core.H_init, carry.z_H[:, :kept])
+    torch.testing.assert_close(c.transpose(0, 1) + ours.core.L_init, carry.z_L[:, :kept])
 
 
 def test_a_kept_carry_depends_on_history_and_a_reset_one_does_not() -> None:

@@ -11,20 +11,15 @@ from hrm_rl.envs import Judgement, PuzzleVectorEnv
 from hrm_rl.halting import parse_rule
 from hrm_rl.model.hrm import SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.training.machine.fixed_step import fixed_observation
 
 
 def output(model, q_halt, q_continue) -> SegmentOutput:
     """A segment's output with Q values of our choosing."""
     rows = len(q_halt)
     logits = torch.zeros(rows, model.config.seq_len, model.config.vocab_size)
-    return SegmentOutput(
-        model.initial_carry(rows), logits, torch.tensor(q_halt), torch.tensor(q_continue)
-    )
-
-
-def halts(learner, q_halt, q_continue, segment) -> list[bool]:
-    out = output(learner.model, q_halt, q_continue)
-    return learner.decide(out, torch.tensor(segment))["halt"].tolist()
+    carry = model.initial_carry(rows)
+    return SegmentOutput(carry, logits, torch.tensor(q_halt), torch.tensor(q_continue))
 
 
 # --- acting ---------------------------------------------------------------------------------------
@@ -38,10 +33,13 @@ def halts(learner, q_halt, q_continue, segment) -> list[bool]:
     ],
 )
 def test_halts_by_the_rule_that_it_trains_for(hrm, q_target, q_continue, wanted) -> None:
-    """q_halt > q_continue, or without a target q_halt > 0."""
+    """q_halt > q_continue, or without a target q_halt > 0; without exploration nothing is drawn."""
     learner = Learner(hrm(halt_exploration_prob=0.0), 3, LearnerConfig(q_target=q_target))
+    state = learner._generator.get_state()
+    out = output(learner.model, [1.0, -1.0, 0.5], q_continue)
+    assert learner.decide(out, torch.zeros(3).long())["halt"].tolist() == wanted
+    assert torch.equal(learner._generator.get_state(), state)
     assert learner.rule == ("q" if q_target == "full" else "q-halt:0")
-    assert halts(learner, [1.0, -1.0, 0.5], q_continue, [0, 0, 0]) == wanted
 
 
 @pytest.mark.parametrize("exploration", ["step", "episode"])
@@ -61,13 +59,6 @@ def test_exploration_draws_a_floor(hrm, exploration) -> None:
     begins, goes_on = ((floors[0] == floors[1])[of::2].float().mean() for of in (0, 1))
     by_chance = pytest.approx(0.6**2 + 4 * 0.1**2, abs=0.03)
     assert begins == by_chance and goes_on == (1 if exploration == "episode" else by_chance)
-
-
-def test_without_exploration_nothing_is_drawn(hrm) -> None:
-    learner = Learner(hrm(halt_exploration_prob=0.0), 4)
-    state = learner._generator.get_state()
-    assert halts(learner, [1.0] * 4, [0.0] * 4, [0] * 4) == [True] * 4
-    assert torch.equal(learner._generator.get_state(), state)
 
 
 # --- learning -------------------------------------------------------------------------------------
@@ -121,21 +112,10 @@ def test_without_a_next_segment_to_learn_from_the_continue_head_stays(
     assert head.bias[0] != -5
 
 
-def observation(inputs) -> dict[str, torch.Tensor]:
-    zeros = torch.zeros(len(inputs), dtype=torch.int64)
-    return {"inputs": inputs, "puzzle_identifiers": zeros, "segment": zeros}
-
-
-def learn_wrong(learner, obs, labels):
-    """An update from first drafts that were all wrong and ended their episodes."""
-    judged = Judgement.all_wrong(obs["segment"] + 1)
-    return learner.learn(learner.act(obs)[0], obs, labels, ~judged.correct, judged)
-
-
 def test_padded_row_teaches_only_that_halting_on_it_is_right(hrm) -> None:
-    obs = observation(torch.ones(2, 16, dtype=torch.int64))
-    labels = torch.full((2, 16), IGNORE_LABEL)
-    m = learn_wrong(Learner(hrm(halt_max_steps=1), 2), obs, labels)
+    obs, labels = fixed_observation(torch.ones(2, 16).long()), torch.full((2, 16), IGNORE_LABEL)
+    learner, judged = Learner(hrm(halt_max_steps=1), 2), Judgement.all_wrong(torch.ones(2).long())
+    m = learner.learn(learner.act(obs)[0], obs, labels, ~judged.correct, judged)
     assert m["token_loss"] == 0
     torch.testing.assert_close(m["q_halt_loss"], -torch.tensor(-5.0).sigmoid().log())
     assert not m["ended"].any()  # no episode to count

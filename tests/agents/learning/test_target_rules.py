@@ -20,9 +20,7 @@ BATCH = 8
     ],
 )
 def test_continue_target_by_hand(q_halt, q_continue, last, price, wanted):
-    target = continue_target(
-        torch.tensor(q_halt), torch.tensor(q_continue), torch.tensor(last), *price
-    )
+    target = continue_target(*map(torch.tensor, (q_halt, q_continue, last)), *price)
     assert target.item() == pytest.approx(wanted, abs=1e-6)
 
 
@@ -34,21 +32,13 @@ def model(tiny_hrm):
     return model
 
 
-def experience(model, step=0, segments=None, ended=None, right=None, carry=None):
-    """A segment on fixed puzzles; the arguments are lists of one value a row."""
+def experience(model, step=0, segments=1, ended=False, right=False, carry=None):
+    """A segment on fixed puzzles; the arguments are one value for all rows, or a list with one for each."""
     inputs = torch.randint(6, (BATCH, 9), generator=torch.Generator().manual_seed(1))
     ids = torch.zeros(BATCH, dtype=torch.int64)
     out = model(carry or model.initial_carry(BATCH), inputs, ids)
-    return Experience(
-        model,
-        out,
-        inputs,
-        ids,
-        torch.tensor(segments or [1] * BATCH),
-        torch.tensor(ended or [False] * BATCH),
-        torch.tensor(right or [False] * BATCH),
-        step,
-    )
+    rows = [torch.as_tensor(given).expand(BATCH) for given in (segments, ended, right)]
+    return Experience(model, out, inputs, ids, *rows, step)
 
 
 def gradient(model, loss):
@@ -103,9 +93,9 @@ def test_subsample_visits_every_row_equally_often_where_the_share_does_not_divid
 def test_delayed_learns_from_the_next_step_of_rows_that_go_on(model):
     rule = target_rule("delayed")
     ended = [False, True] * 4
-    first = experience(model, segments=[1] * BATCH, ended=ended)
+    first = experience(model, ended=ended)
     assert not rule(first).loss.any()
-    second = experience(model, segments=[2] * BATCH, carry=first.out.carry, step=1)
+    second = experience(model, segments=2, carry=first.out.carry, step=1)
     loss, target = rule(second)
     best = torch.maximum(second.out.q_halt, second.out.q_continue).sigmoid()
     going_on = ~torch.tensor(ended)
@@ -119,9 +109,7 @@ def test_rules_without_a_second_segment_train_the_q_head_only(model, spec):
     rule = target_rule(spec)
     first = experience(model)
     rule(first)
-    second = experience(
-        model, segments=[2] * BATCH, ended=[True] * BATCH, carry=first.out.carry, step=1
-    )
+    second = experience(model, segments=2, ended=True, carry=first.out.carry, step=1)
     loss, _ = rule(second)
     model.zero_grad()
     loss.sum().backward()
@@ -136,22 +124,14 @@ def test_lambda_returns_equal_the_recursion_by_hand(model, mix):
     right = [True, False] * 4
     carry, q_halt, q_continue = None, [], []
     for segment in (1, 2, 3):
-        now = experience(
-            model,
-            step=segment,
-            segments=[segment] * BATCH,
-            ended=[segment == 3] * BATCH,
-            right=right,
-            carry=carry,
-        )
+        now = experience(model, segment, segment, segment == 3, right, carry)
         loss, _ = rule(now)
         carry = now.out.carry
         q_halt.append(now.out.q_halt.detach())
         q_continue.append(now.out.q_continue)
         assert bool(loss.any()) == (segment == 3)
-    better = [
-        torch.maximum(h, c.detach()).sigmoid() for h, c in zip(q_halt, q_continue, strict=False)
-    ]
+    pairs = zip(q_halt, q_continue, strict=True)
+    better = [torch.maximum(h, c.detach()).sigmoid() for h, c in pairs]
     value = (1 - mix) * better[2] + mix * torch.tensor(right).float()
     late = (gamma * value - cost).clamp(0, 1)
     early = (gamma * ((1 - mix) * better[1] + mix * late) - cost).clamp(0, 1)
@@ -162,12 +142,15 @@ def test_lambda_returns_equal_the_recursion_by_hand(model, mix):
 def test_an_episode_of_one_segment_has_nothing_to_learn(model):
     for spec in ("delayed", "lambda:0.9"):
         rule = target_rule(spec)
-        assert not rule(experience(model, ended=[True] * BATCH)).loss.any()
+        assert not rule(experience(model, ended=True)).loss.any()
 
 
 @pytest.mark.parametrize(
     "spec",
-    ["fulll", "every", "every:0", "every:1.5", "subsample:0", "subsample:2", "lambda:-1", "full:2"],
+    [
+        *("fulll", "full:2", "every", "every:0", "every:1.5", "every:inf"),
+        *("subsample:0", "subsample:2", "lambda:-1", "lambda:nan"),
+    ],
 )
 def test_bad_specs_are_named(spec):
     with pytest.raises(ValueError, match=spec):
