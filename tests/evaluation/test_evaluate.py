@@ -67,13 +67,16 @@ def test_the_first_segment_on_a_gpu_changes_nothing(
 
 def test_summary(model: HRM, puzzles: PuzzleArrays) -> None:
     result = evaluate(model, puzzles, "q", batch_size=7)
-    summary = result.summary()
-    assert summary["exact_accuracy"] == result.correct.mean()
-    assert summary["valid_accuracy"] == result.valid.mean() == result.correct.mean()
-    assert summary["cell_accuracy"] == pytest.approx(result.cell_accuracy.mean())
-    assert summary["mean_segments"] == result.segments.mean()
-    assert (summary["max_segments"], summary["count"]) == (LIMIT, COUNT)
-    assert summary["puzzles_per_second"] == pytest.approx(COUNT / summary["seconds"])
+    assert result.summary() == {
+        "exact_accuracy": result.correct.mean(),
+        "valid_accuracy": result.correct.mean(),
+        "cell_accuracy": pytest.approx(result.cell_accuracy.mean()),
+        "mean_segments": result.segments.mean(),
+        "max_segments": LIMIT,
+        "count": COUNT,
+        "seconds": result.seconds,
+        "puzzles_per_second": pytest.approx(COUNT / result.seconds),
+    }
 
 
 def test_the_validator_judges_valid_only(model: HRM, puzzles: PuzzleArrays) -> None:
@@ -97,7 +100,7 @@ def test_the_model_stays_as_it_was(model: HRM, puzzles: PuzzleArrays, training: 
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_foreign_puzzles_are_refused(model: HRM, puzzles: PuzzleArrays) -> None:
+def test_foreign_puzzles_and_bad_numbers_are_refused(model: HRM, puzzles: PuzzleArrays) -> None:
     with pytest.raises(ValueError, match="81 cells, the model was made for 16"):
         evaluate(model, sudoku.generate(2, 9, seed=0), "q")
     few = puzzles.take(slice(2))
@@ -105,22 +108,9 @@ def test_foreign_puzzles_are_refused(model: HRM, puzzles: PuzzleArrays) -> None:
     foreign = PuzzleArrays(inputs, few.labels, few.puzzle_identifiers, few.rating)
     with pytest.raises(ValueError, match="token 9, the model was made for vocab_size 6"):
         evaluate(model, foreign, "q")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"max_segments": 0}, "got 0"),
-        ({"max_segments": -1}, "got -1"),
-        ({"batch_size": 0}, "got 0"),
-        ({"rule": "confidense:1"}, "did you mean 'confidence'"),
-    ],
-)
-def test_bad_settings_are_refused(
-    model: HRM, puzzles: PuzzleArrays, options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        evaluate(model, puzzles, **options)
+    for options in ({"max_segments": 0}, {"max_segments": -1}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match=r"got (0|-1)"):
+            evaluate(model, puzzles, **options)
 
 
 def test_freezing_ended_rows_gives_the_same_answers(model: HRM, puzzles: PuzzleArrays) -> None:

@@ -13,15 +13,8 @@ from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import arc
 
 FOLDER = Path(__file__).parents[1] / "puzzles" / "arc_tasks"
-SMALL = {
-    "hidden_size": 32,
-    "num_heads": 2,
-    "H_layers": 1,
-    "H_cycles": 1,
-    "L_cycles": 1,
-    "L_layers": 1,
-    "forward_dtype": "float32",
-}
+SMALL = {"hidden_size": 32, "num_heads": 2, "puzzle_emb_ndim": 32, "halt_max_steps": 4}
+SMALL |= {"H_layers": 1, "H_cycles": 1, "L_cycles": 1, "L_layers": 1, "forward_dtype": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +26,7 @@ def model(table: arc.ArcTable, **settings: int) -> HRM:
     """Of random weights everywhere, so that drafts and Q values differ."""
     torch.manual_seed(0)
     given = {"vocab_size": 12, "seq_len": 900, "num_puzzle_identifiers": table.augmented.num_ids}
-    config = HRMConfig(**(SMALL | given | {"puzzle_emb_ndim": 32, "halt_max_steps": 4} | settings))
-    network = HRM(config)
+    network = HRM(HRMConfig(**(SMALL | given | settings)))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -76,7 +68,5 @@ def test_votes_are_what_evaluation_answers(
 def test_models_of_other_puzzles_are_refused(table: arc.ArcTable) -> None:
     with pytest.raises(ValueError, match=r"900 cells and 12 tokens; .* for 81 and 12"):
         vote(model(table, seq_len=81), table)
-    with pytest.raises(
-        ValueError, match=r"the table has 13 identifiers, .*num_puzzle_identifiers=5"
-    ):
+    with pytest.raises(ValueError, match=r"has 13 identifiers, .*num_puzzle_identifiers=5"):
         vote(model(table, num_puzzle_identifiers=5), table)

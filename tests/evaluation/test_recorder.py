@@ -1,5 +1,6 @@
 """A recorded bank against the model itself, and against the live loop that halts."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from hrm_rl.agents import HRMAgent
 from hrm_rl.envs.families.validators import validator_of
+from hrm_rl.evaluation import confirm
 from hrm_rl.evaluation.confirm import check_bank, measure_speedup
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.evaluation.record import record, segment_seconds
@@ -200,9 +202,6 @@ def test_speedup_is_of_puzzles_a_second(
     model: HRM, puzzles: PuzzleArrays, monkeypatch: Any
 ) -> None:
     """With a clock that counts segments, it is what the segments promise."""
-    import dataclasses
-
-    from hrm_rl.evaluation import confirm
 
     def counted(*arguments: Any, **options: Any) -> Any:
         found = evaluate(*arguments, **options)

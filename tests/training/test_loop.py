@@ -17,20 +17,13 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_checkpoint_is_the_weight_average(finished, start, tmp_path) -> None:
-    trainer = start(tmp_path / "run")
+@pytest.mark.parametrize("decay", [0.9, 0.0])
+def test_a_checkpoint_is_the_weight_average_if_there_is_one(start, tmp_path, decay) -> None:
+    trainer = start(tmp_path / "run", ema_decay=decay)
     trainer.train(progress=False)
     model, step = RunFolder(tmp_path / "run").load_model()
-    assert step == 6
-    assert same(model.state_dict(), trainer.average.model.state_dict())
-    assert not same(model.state_dict(), trainer.model.state_dict())
-
-
-def test_without_an_average_the_weights_are_saved(tmp_path, start) -> None:
-    trainer = start(tmp_path / "run", ema_decay=0.0, max_steps=1)
-    trainer.train(progress=False)
-    model, _ = RunFolder(tmp_path / "run").load_model()
-    assert same(model.state_dict(), trainer.model.state_dict())
+    assert step == 6 and same(model.state_dict(), trainer.evaluated_model.state_dict())
+    assert same(model.state_dict(), trainer.model.state_dict()) == (decay == 0)
 
 
 @pytest.mark.parametrize(
@@ -107,12 +100,11 @@ def test_a_stretched_schedule_is_noted_with_its_rates(tmp_path, start) -> None:
 
 
 def test_seeds_decide_the_run(tmp_path, start) -> None:
-    weights = []
-    for number, seed in enumerate((1, 1, 2)):
-        trainer = start(tmp_path / str(number), seed=seed, max_steps=2)
+    runs = [start(tmp_path / str(n), seed=seed, max_steps=2) for n, seed in enumerate((1, 1, 2))]
+    for trainer in runs:
         trainer.train(progress=False)
-        weights.append(trainer.model.state_dict())
-    assert same(weights[0], weights[1]) and not same(weights[0], weights[2])
+    one, again, other = (trainer.model.state_dict() for trainer in runs)
+    assert same(one, again) and not same(one, other)
 
 
 def test_a_run_at_its_end_has_nothing_left_to_do(tmp_path, start) -> None:
@@ -139,9 +131,6 @@ def test_average_by_hand(preset) -> None:
     torch.testing.assert_close(average.model.lm_head.weight, expected)
     assert not average.model.lm_head.weight.requires_grad
     assert torch.equal(model.lm_head.weight, first - 2)
-
-
-@pytest.mark.parametrize("decay", [0.0, 1.0, -0.1, float("nan")])
-def test_bad_decay_is_refused(preset, decay) -> None:
-    with pytest.raises(ValueError, match=r"must lie in \(0, 1\)"):
-        WeightAverage(HRM(preset().model), decay)
+    for decay in (0.0, 1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=r"must lie in \(0, 1\)"):
+            WeightAverage(model, decay)

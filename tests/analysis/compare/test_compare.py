@@ -30,13 +30,17 @@ def case_of(seed: int = 0, **header: object) -> Case:
     return make_case(f"run{seed}", bank_of(seed, **header))
 
 
-def settings(*policies: str, **changes: object) -> Settings:
-    return Settings(policies=policies, draws=200, **changes)
+def changed(**columns: object) -> Case:
+    """A case with other columns in its bank."""
+    return make_case("run", dataclasses.replace(bank_of(), **columns))
 
 
-def compare(cases: list[Case], settings: Settings, rules_folder: Path | None = None) -> dict:
+def compare(
+    cases: Case | list[Case], *policies: str, folder: Path | None = None, **options
+) -> dict:
     """The object in compare.json."""
-    return compare_cases(cases, settings, rules_folder).to_dict()
+    cases = [cases] if isinstance(cases, Case) else cases
+    return compare_cases(cases, Settings(policies, draws=200, **options), folder).to_dict()
 
 
 def by_name(report: dict) -> dict[str, dict]:
@@ -46,8 +50,7 @@ def by_name(report: dict) -> dict[str, dict]:
 @pytest.fixture(scope="module")
 def report() -> dict:
     """The default policies on one case."""
-    case = case_of(seconds_per_segment={"1": 0.5, "8": 2.0})
-    return compare([case], Settings(draws=200))
+    return compare(case_of(seconds_per_segment={"1": 0.5, "8": 2.0}), *DEFAULT_POLICIES)
 
 
 # --- one run --------------------------------------------------------------------------------------
@@ -74,7 +77,7 @@ def test_gain_by_hand(report) -> None:
 
 
 def test_the_baseline_joins_and_may_be_any_policy() -> None:
-    found = compare([case_of()], settings("q", baseline="fixed:LIMIT", cost=0.02))
+    found = compare(case_of(), "q", baseline="fixed:LIMIT", cost=0.02)
     assert list(by_name(found)) == ["q", "fixed:8"]
     assert Settings(baseline="hindsight").baseline == "oracle"
     assert found["settings"]["baseline"] == "fixed:8"
@@ -87,9 +90,7 @@ def test_chosen_on_validation_puzzles_and_judged_on_test_puzzles() -> None:
     correct = np.zeros_like(bank.correct)
     correct[:, 2] = bank.split == "validation"
     correct[:, 4] = bank.split == "test"
-    found = compare(
-        [make_case("run", dataclasses.replace(bank, correct=correct))], settings("fixed:auto")
-    )
+    found = compare(changed(correct=correct), "fixed:auto")
     (row, _) = found["policies"]
     assert row["spec"] == ["fixed:3"] and row["exact_accuracy"] == 0 and row["premature"] == 1
     assert found["best_fixed"]["0.01"] == ["fixed:3"]
@@ -97,7 +98,7 @@ def test_chosen_on_validation_puzzles_and_judged_on_test_puzzles() -> None:
 
 def test_learned_rules_are_saved_and_their_specs_work(tmp_path) -> None:
     policies = ("lsm:auto", "recall(voc:auto)", "calm(confidence)")
-    found = compare([case_of()], settings(*policies, costs=(0.03,)), tmp_path / "rules")
+    found = compare(case_of(), *policies, costs=(0.03,), folder=tmp_path / "rules")
     test = bank_of().in_split("test")
     for row in by_name(found).values():
         (spec,) = row["spec"]
@@ -112,9 +113,8 @@ def test_a_rule_given_as_a_file_stays_in_its_file_beside_one_learned_here(tmp_pa
     given = fit_lsm(bank_of().in_split("validation"), 0.03).save(tmp_path / "given.safetensors")
     before = (tmp_path / "given.safetensors").read_bytes()
     policy = f"any({given}, voc:auto)"
-    (row,) = compare([case_of()], settings(policy, baseline=policy, costs=()), tmp_path / "rules")[
-        "policies"
-    ]
+    options = {"baseline": policy, "costs": (), "folder": tmp_path / "rules"}
+    (row,) = compare(case_of(), policy, **options)["policies"]
     (saved,) = (tmp_path / "rules").iterdir()
     assert row["spec"] == [f"any({given}, voc:{saved})"]
     assert (tmp_path / "given.safetensors").read_bytes() == before
@@ -123,7 +123,7 @@ def test_a_rule_given_as_a_file_stays_in_its_file_beside_one_learned_here(tmp_pa
 
 
 def test_rules_without_a_file_are_kept_apart_by_cost() -> None:
-    found = compare([case_of()], settings("lsm:auto", costs=(0.001, 0.3)))
+    found = compare(case_of(), "lsm:auto", costs=(0.001, 0.3))
     by_cost = by_name(found)["lsm:auto"]["spec_by_cost"]
     assert len({spec for (spec,) in by_cost.values()}) == 3
     segments = by_name(found)["lsm:auto"]["curve"]["segments"]
@@ -134,16 +134,11 @@ def test_rank_correlation_is_within_source() -> None:
     """Slow puzzles all come from one source; within each, all ratings are equal: no correlation."""
     bank = bank_of()
     hard = (bank.first_correct > 2) | (bank.first_correct == 0)
-    bank = dataclasses.replace(
-        bank,
-        rating=np.where(hard, 10, 1).astype(np.float32),
-        source=tuple("hard" if h else "easy" for h in hard),
-    )
-    assert (
-        compare([make_case("run", bank)], settings("q"))["policies"][0]["rank_correlation"] is None
-    )
-    plain = dataclasses.replace(bank, source=("all",) * len(bank))
-    found = compare([make_case("run", plain)], settings("first-correct"))
+    rating = np.where(hard, 10, 1).astype(np.float32)
+    source = tuple("hard" if h else "easy" for h in hard)
+    (row,) = compare(changed(rating=rating, source=source), "q")["policies"]
+    assert row["rank_correlation"] is None
+    found = compare(changed(rating=rating, source=("all",) * len(bank)), "first-correct")
     assert by_name(found)["first-correct"]["rank_correlation"] > 0.2
 
 
@@ -156,20 +151,15 @@ def test_runs_are_ranked_each_for_itself() -> None:
         features=slow.features | {"q_halt": slow.features["q_halt"] - 3},
     )
     cases = [make_case("fast", fast), make_case("slow", slow)]
-    (both,) = compare(cases, settings("q-halt:0", baseline="q-halt:0"))["policies"]
-    alone = [
-        compare([case], settings("q-halt:0", baseline="q-halt:0"))["policies"][0][
-            "rank_correlation"
-        ]
-        for case in cases
-    ]
-    assert both["rank_correlation"] == pytest.approx(np.mean(alone))  # as many puzzles in both
+    both, *alone = (
+        compare(some, "q-halt:0", baseline="q-halt:0")["policies"][0]["rank_correlation"]
+        for some in (cases, *cases)
+    )
+    assert both == pytest.approx(np.mean(alone))  # as many puzzles in both
 
 
 def test_unrated_puzzles_have_no_difficulty() -> None:
-    bank = bank_of()
-    bank = dataclasses.replace(bank, rating=np.full(len(bank), np.nan, np.float32))
-    found = compare([make_case("run", bank)], settings("q"))
+    found = compare(changed(rating=np.full(400, np.nan, np.float32)), "q")
     assert found["difficulty"] is None and found["policies"][0]["rank_correlation"] is None
     assert "rho" not in table_cells(found)[0]
 
@@ -179,17 +169,15 @@ def test_ratings_that_hardly_differ_give_way_to_the_cells_to_fill() -> None:
     rng = np.random.default_rng(0)
     labels = bank.inputs + (rng.random(bank.inputs.shape) < rng.random((len(bank), 1)))
     rating = np.where(np.arange(len(bank)) < 3, 1, 0).astype(np.float32)
-    case = make_case("run", dataclasses.replace(bank, labels=labels, rating=rating))
+    case = changed(labels=labels, rating=rating)
     by, values = difficulty_of([case])
     assert by == "cells to fill"
     np.testing.assert_array_equal(values, (case.test.labels != case.test.inputs).sum(1))
-    assert compare([case], settings("q"))["difficulty"]["by"] == by
+    assert compare(case, "q")["difficulty"]["by"] == by
 
 
-def test_nothing_to_gain_is_said_and_not_divided() -> None:
-    bank = bank_of()
-    bank = dataclasses.replace(bank, correct=np.ones_like(bank.correct), valid=bank.valid)
-    found = compare([make_case("run", bank)], settings("q"))
+def test_nothing_to_gain_is_stated_and_not_divided() -> None:
+    found = compare(changed(correct=np.ones_like(bank_of().correct)), "q")
     (row,) = found["policies"]
     assert row["adaptive_gain"]["0.01"] is None
     assert row["ci95"]["adaptive_gain"]["0.01"] == [None, None]
@@ -197,16 +185,13 @@ def test_nothing_to_gain_is_said_and_not_divided() -> None:
     assert "nothing to gain" in markdown(found)
 
 
-def test_where_nothing_is_solved_one_line_says_so() -> None:
-    bank = bank_of()
-    bank = dataclasses.replace(bank, correct=np.zeros_like(bank.correct), valid=bank.valid)
-    found = compare([make_case("run", bank)], settings("q", "fixed:2"))
+def test_if_nothing_is_solved_one_line_states_it() -> None:
+    found = compare(changed(correct=np.zeros_like(bank_of().correct)), "q", "fixed:2")
     assert len(found["adaptive_gain_undefined"]) == len(found["settings"]["costs"]) > 1
     (line,) = [row for row in legend(found) if "no gain" in row or "undefined" in row]
     assert line.startswith("No test puzzle is solved, at any segment")
     # The returns differ all the same, and that is what p tests.
-    (p_value,) = [row["p_value"] for row in found["policies"] if row["policy"] == "fixed:2"]
-    assert p_value is not None
+    assert by_name(found)["fixed:2"]["p_value"] is not None
 
 
 # --- several runs ---------------------------------------------------------------------------------
@@ -215,8 +200,7 @@ def test_where_nothing_is_solved_one_line_says_so() -> None:
 def test_runs_are_tuned_each_for_itself_and_weigh_the_same() -> None:
     cases = [case_of(0), make_case("run1", bank_of(1, puzzles=50))]
     policies = ("q", "q-halt:auto", "oracle")
-    both = by_name(compare(cases, settings(*policies)))
-    alone = [by_name(compare([case], settings(*policies))) for case in cases]
+    both, *alone = (by_name(compare(some, *policies)) for some in (cases, *cases))
     for policy in policies:
         for figure in ("exact_accuracy", "mean_segments", "premature", "utility"):
             mean = np.mean([rows[policy][figure] for rows in alone])
@@ -225,8 +209,8 @@ def test_runs_are_tuned_each_for_itself_and_weigh_the_same() -> None:
 
 
 def test_mcnemar_is_of_one_run_and_never_of_several() -> None:
-    (alone,) = compare([case_of(0)], settings("q"))["policies"]
-    (both,) = compare([case_of(0), case_of(1)], settings("q"))["policies"]
+    (alone,) = compare(case_of(0), "q")["policies"]
+    (both,) = compare([case_of(0), case_of(1)], "q")["policies"]
     assert 0 < alone["matched_compute"]["p_value"] <= 1
     assert both["matched_compute"]["p_value"] is None
     assert both["matched_compute"]["only_policy_right"] > 0
@@ -236,13 +220,13 @@ def test_runs_on_the_same_puzzles_share_their_luck() -> None:
     # Two models that do the same on the same puzzles are, for luck with puzzles, one run, not two.
     once = case_of(0)
     twin = make_case("twin", dataclasses.replace(bank_of(0), header=bank_of(1).header))
-    settings_ = settings("fixed:2", baseline="fixed:2")
-    alone = by_name(compare([once], settings_))["fixed:2"]["ci95"]["exact_accuracy"]
-    report = compare([once, twin], settings_)
-    assert report["settings"]["shared_puzzles"]
-    low, high = by_name(report)["fixed:2"]["ci95"]["exact_accuracy"]
-    assert high - low > 0.85 * (alone[1] - alone[0])
-    assert not compare([once, case_of(1)], settings_)["settings"]["shared_puzzles"]
+    alone, report, other = (
+        compare(cases, "fixed:2", baseline="fixed:2")
+        for cases in ([once], [once, twin], [once, case_of(1)])
+    )
+    ends = [by_name(r)["fixed:2"]["ci95"]["exact_accuracy"] for r in (alone, report)]
+    assert ends[1][1] - ends[1][0] > 0.85 * (ends[0][1] - ends[0][0])
+    assert report["settings"]["shared_puzzles"] and not other["settings"]["shared_puzzles"]
 
 
 # --- refusals -------------------------------------------------------------------------------------
@@ -255,33 +239,31 @@ def test_runs_on_the_same_puzzles_share_their_luck() -> None:
         (lambda: [case_of(1, model_hash="model 0")], "record the same model"),
         (
             lambda: [make_case("short", bank_of(1), max_segments=4)],
-            "8 and 4 segments a puzzle; --max-segments",
+            "8 and 4 segments a puzzle; --m",
         ),
     ],
 )
 def test_what_cannot_be_pooled(others, message) -> None:
     with pytest.raises(ValueError, match=message):
-        compare([case_of(0), *others()], settings("q"))
+        compare([case_of(0), *others()], "q")
     with pytest.raises(ValueError, match="nothing to compare"):
-        compare([], settings("q"))
+        compare([], "q")
 
 
 def test_splits_that_will_not_do() -> None:
     bank = bank_of()
     with pytest.raises(ValueError, match=r"no test puzzles .* validation puzzles only"):
         make_case("run", bank.in_split("validation"))
-    with pytest.raises(
-        ValueError, match="run: 7 of its 200 test puzzles are also validation puzzles"
-    ):
-        inputs, labels = bank.inputs.copy(), bank.labels.copy()
-        inputs[-7:], labels[-7:] = inputs[:7], labels[:7]
-        make_case("run", dataclasses.replace(bank, inputs=inputs, labels=labels))
+    inputs, labels = bank.inputs.copy(), bank.labels.copy()
+    inputs[-7:], labels[-7:] = inputs[:7], labels[:7]
+    with pytest.raises(ValueError, match="7 of its 200 test puzzles are also validation puzzles"):
+        changed(inputs=inputs, labels=labels)
     with pytest.raises(ValueError, match=r"8 segments .* --max-segments 9"):
         make_case("run", bank, max_segments=9)
     untuned = make_case("run", bank.in_split("test"))
-    assert compare([untuned], settings("q"))["banks"][0]["validation_puzzles"] == 0
+    assert compare(untuned, "q")["banks"][0]["validation_puzzles"] == 0
     with pytest.raises(ValueError, match=r"margin:auto on run: .*`hrm-rl trace RUN"):
-        compare([untuned], settings("q", "margin:auto"))
+        compare(untuned, "q", "margin:auto")
 
 
 def test_a_rule_is_not_judged_on_what_it_was_fitted_on(tmp_path) -> None:
@@ -289,19 +271,17 @@ def test_a_rule_is_not_judged_on_what_it_was_fitted_on(tmp_path) -> None:
     fitted = fit_lsm(bank.in_split("validation"), 0.01).save(tmp_path / "lsm.safetensors")
     swapped = np.where(bank.split == "test", "validation", "test")
     with pytest.raises(ValueError, match="was fitted on 200 of these 200 puzzles"):
-        compare([make_case("run", dataclasses.replace(bank, split=swapped))], settings(str(fitted)))
+        compare(changed(split=swapped), str(fitted))
     with pytest.raises(ValueError, match="fitted for model 'model 0'"):
-        compare([case_of(1)], settings(str(fitted)))
-    found = compare([case_of(1)], settings(str(fitted), allow_mismatch=True))
+        compare(case_of(1), str(fitted))
+    found = compare(case_of(1), str(fitted), allow_mismatch=True)
     assert found["policies"][0]["exact_accuracy"] > 0.5
 
 
 def test_a_feature_that_the_bank_lacks_is_named() -> None:
-    bank = bank_of()
-    features = {name: column for name, column in bank.features.items() if name != "kl"}
-    case = make_case("run", dataclasses.replace(bank, features=features))
+    features = {name: column for name, column in bank_of().features.items() if name != "kl"}
     with pytest.raises(ValueError, match=r"kl:auto on run: .*feature 'kl'.*hrm-rl trace"):
-        compare([case], settings("kl:auto"))
+        compare(changed(features=features), "kl:auto")
 
 
 @pytest.mark.parametrize(

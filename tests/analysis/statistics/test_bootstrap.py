@@ -24,19 +24,16 @@ def spread(values):
     return values.std(0) / np.sqrt(len(values))
 
 
-@pytest.mark.parametrize("kind", ["all rows differ", "few distinct rows"])
-def test_one_run_has_the_moments_of_resampling(rng, kind):
+def test_one_run_has_the_moments_of_resampling(rng):
     """Mean: the sample's. Covariance: the sample's, divided by N, not by N - 1."""
-    if kind == "all rows differ":
-        rows = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 3)) + 5
-    else:
-        rows = rng.integers(0, 2, size=(300, 2)).astype(float)
-        assert len(np.unique(rows, axis=0)) * bootstrap._ROWS_PER_BINOMIAL < len(rows)
-    draws = nested_bootstrap([rows], DRAWS)
-    assert draws.shape == (DRAWS, rows.shape[1])
-    assert (np.abs(draws.mean(0) - rows.mean(0)) < 4 * spread(draws)).all()
-    expected = np.cov(rows.T, ddof=0) / len(rows)
-    assert np.allclose(np.cov(draws.T), expected, atol=0.1 * np.diag(expected).max())
+    few_distinct = rng.integers(0, 2, size=(300, 2)).astype(float)
+    assert len(few_distinct) > 4 * bootstrap._ROWS_PER_BINOMIAL
+    for rows in (rng.normal(size=(300, 3)) @ rng.normal(size=(3, 3)) + 5, few_distinct):
+        draws = nested_bootstrap([rows], DRAWS)
+        assert draws.shape == (DRAWS, rows.shape[1])
+        assert (np.abs(draws.mean(0) - rows.mean(0)) < 4 * spread(draws)).all()
+        expected = np.cov(rows.T, ddof=0) / len(rows)
+        assert np.allclose(np.cov(draws.T), expected, atol=0.1 * np.diag(expected).max())
 
 
 def test_nested_variance_is_between_runs_plus_within(rng):
@@ -145,10 +142,7 @@ def test_p_value_by_hand():
         (lambda: nested_bootstrap([]), "groups is empty"),
         (lambda: nested_bootstrap([[1.0, 2.0]]), r"groups\[0\] has shape \(2,\)"),
         (lambda: nested_bootstrap([[[1.0]], np.ones((0, 1))]), r"groups\[1\] has shape \(0, 1\)"),
-        (
-            lambda: nested_bootstrap([[[1.0]], [[1.0, 2.0]]]),
-            r"groups\[1\] has 2 columns and groups\[0\] has 1",
-        ),
+        (lambda: nested_bootstrap([[[1.0]], [[1.0, 2.0]]]), r"groups\[1\] has 2 columns and"),
         (lambda: nested_bootstrap([[[1.0, 2.0], [3.0, np.nan]]]), "holds nan in row 1, column 1"),
         (lambda: nested_bootstrap([[[1.0]]], draws=0), "draws is 0"),
         (lambda: percentile_interval([1.0], level=95), "level is 95"),

@@ -24,10 +24,6 @@ def as_curve(pairs):
     return curve(*np.array(pairs).T)
 
 
-def hull_at(hull, segments):
-    return np.interp(segments, hull.segments, hull.accuracy)
-
-
 def test_hull_by_hand():
     given_points = [(4, 0.6), (1, 0.2), (2, 0.5), (3, 0.5), (5, 0.55), (2, 0.1), (8, 0.6)]
     hull = upper_hull(as_curve(given_points))
@@ -43,7 +39,8 @@ def test_hull_by_hand():
 def test_hull_dominates_rises_and_is_concave(pairs):
     given_curve = as_curve(pairs)
     hull = upper_hull(given_curve)
-    assert (hull_at(hull, given_curve.segments) >= given_curve.accuracy - 1e-12).all()
+    heights = np.interp(given_curve.segments, hull.segments, hull.accuracy)
+    assert (heights >= given_curve.accuracy - 1e-12).all()
     assert set(zip(hull.segments, hull.accuracy, strict=True)) <= set(pairs)
     slopes = np.diff(hull.accuracy) / np.diff(hull.segments)
     assert (slopes > 0).all()
@@ -57,7 +54,7 @@ def test_area_is_the_integral_of_the_hull(pairs, first):
     """All breaks lie on multiples of 1/4, so the trapezoid sum on that grid is exact."""
     given_curve = as_curve(pairs)
     hull = upper_hull(as_curve([*pairs, (1.0, first / 8)]))
-    heights = hull_at(hull, np.arange(4, 33) / 4)  # from 1 to 8
+    heights = np.interp(np.arange(4, 33) / 4, hull.segments, hull.accuracy)  # from 1 to 8
     integral = (heights[1:] + heights[:-1]).sum() / 2 / 4
     area = area_under_hull(given_curve, 8, first / 8)
     assert area == pytest.approx(integral / 7)

@@ -13,11 +13,10 @@ def split_of(inputs, name) -> np.ndarray:
     return sudoku.in_split(sudoku.class_key(inputs, 4), name)
 
 
-@pytest.fixture
-def file(tmp_path):
-    puzzles = sudoku.generate(60, 4, seed=3, extra_givens=(4, 8))
-    sudoku.write_csv(tmp_path / "puzzles.csv", puzzles, 4)
-    return tmp_path / "puzzles.csv"
+def file_of(folder, count: int, split: str | None = None) -> str:
+    puzzles = sudoku.generate(count, 4, seed=3, extra_givens=(4, 8), split=split)
+    sudoku.write_csv(folder / "puzzles.csv", puzzles, 4)
+    return str(folder / "puzzles.csv")
 
 
 def test_every_pool_stays_in_its_split() -> None:
@@ -26,41 +25,35 @@ def test_every_pool_stays_in_its_split() -> None:
     test = generated_puzzles(SudokuData(**EASY).kind, "test", 30).inputs
     train = data.source.table.inputs.numpy()
     assert (len(train), len(data.validation), len(test)) == (60, 30, 30)
-    for inputs, split in (
-        (train, "train"),
-        (data.validation.inputs, "validation"),
-        (test, "test"),
-    ):
-        assert split_of(inputs, split).all()
+    assert split_of(train, "train").all() and split_of(test, "test").all()
+    assert split_of(data.validation.inputs, "validation").all()
     drawn = data.source.draw(torch.arange(50))
     assert split_of(drawn.inputs.numpy(), "train").all()
     assert data.validator(drawn.inputs, drawn.labels).all()
 
 
-def test_a_file_is_sampled_down(file) -> None:
-    small = SudokuData(size=4, file=str(file), train_puzzles=5, validation_puzzles=2)
+def test_a_file_is_sampled_down(tmp_path) -> None:
+    file = file_of(tmp_path, 60)
+    small = SudokuData(size=4, file=file, train_puzzles=5, validation_puzzles=2)
     data = training_data(small)
-    assert str(file) in data.description
+    assert file in data.description
     assert (data.source.count, len(data.validation)) == (5, 2)
     again = training_data(small)
     assert torch.equal(data.source.table.inputs, again.source.table.inputs)
 
 
 def test_a_file_without_held_out_classes_is_validated_on_generated_puzzles(tmp_path) -> None:
-    puzzles = sudoku.generate(10, 4, seed=3, extra_givens=(4, 8), split="train")
-    sudoku.write_csv(tmp_path / "train.csv", puzzles, 4)
-    data = training_data(SudokuData(**EASY, file=str(tmp_path / "train.csv"), validation_puzzles=7))
+    file = file_of(tmp_path, 10, "train")
+    data = training_data(SudokuData(**EASY, file=file, validation_puzzles=7))
     assert len(data.validation) == 7 and "generated" in data.description
     assert split_of(data.validation.inputs, "validation").all()
 
 
 def test_a_file_with_nothing_to_learn_from_is_refused(tmp_path) -> None:
-    puzzles = sudoku.generate(10, 4, seed=3, extra_givens=(4, 8), split="test")
-    sudoku.write_csv(tmp_path / "test.csv", puzzles, 4)
-    with pytest.raises(
-        ValueError, match=r"test.csv has no puzzle of a training class among its 10"
-    ):
-        training_data(SudokuData(size=4, file=str(tmp_path / "test.csv")))
+    file = file_of(tmp_path, 10, "test")
+    words = r"puzzles.csv has no puzzle of a training class among its 10"
+    with pytest.raises(ValueError, match=words):
+        training_data(SudokuData(size=4, file=file))
 
 
 def test_a_puzzle_with_several_solutions_is_refused_with_its_line(tmp_path) -> None:

@@ -21,13 +21,6 @@ def test_choice_measures_and_leaves_the_switches_as_they_were(preset) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_dtype_asked_for_is_taken(preset) -> None:
-    p = preset()
-    for dtype in ("float32", "bfloat16"):
-        choice = choose_compute(p.model, p.learner, 2, device="cpu", dtype=dtype)
-        assert choice.compute.dtype == dtype
-
-
 def test_apply_sets_the_switches() -> None:
     before = switches()
     try:
@@ -37,16 +30,15 @@ def test_apply_sets_the_switches() -> None:
         Compute(matmul_precision=before[0], threads=before[1]).apply()
 
 
-def test_unusable_device_and_dtype_are_named(preset) -> None:
+def test_device_and_dtype_are_as_given_or_refused(preset) -> None:
     with pytest.raises(ValueError, match="'cube'"):
         pick_device("cube")
+    assert pick_device() == ("cuda" if torch.cuda.is_available() else "cpu")
     p = preset()
+    choice = choose_compute(p.model, p.learner, 2, device="cpu", dtype="bfloat16")
+    assert choice.compute.dtype == "bfloat16"
     with pytest.raises(ValueError, match=r"dtype.*'int8'"):
         choose_compute(p.model, p.learner, 2, device="cpu", dtype="int8")
-
-
-def test_auto_takes_cuda_where_there_is_one() -> None:
-    assert pick_device() == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_what_is_emulated_is_not_probed(preset, monkeypatch, caplog) -> None:

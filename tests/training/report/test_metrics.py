@@ -31,7 +31,7 @@ def step_metrics(ended, correct, segments, q_halt, loss=1.0, **more) -> Update:
     return Update(losses, Rows(*map(torch.tensor, rows)))
 
 
-def test_interval_by_hand() -> None:
+def test_intervals_by_hand() -> None:
     """Only rows whose episode ended count as episodes; losses are means over the steps."""
     metrics = IntervalMetrics(4, torch.device("cpu"))
     metrics.add(step_metrics([True, False], [True, True], [1, 2], [2.0, -2.0], loss=1.0))
@@ -52,6 +52,11 @@ def test_interval_by_hand() -> None:
         }
     )
     assert histogram.tolist() == [0, 1, 1, 0, 1]
+    # The next interval starts at zero, and may have no episode.
+    metrics.add(step_metrics([False], [True], [1], [1.0], loss=5.0))
+    figures, histogram = metrics.take()
+    assert figures["train/loss"] == 5.0 and figures["rollout/episodes"] == 0
+    assert "rollout/exact_accuracy" not in figures and histogram.sum() == 0
 
 
 def test_jointly_trained_halting_has_two_figures_more() -> None:
@@ -63,17 +68,6 @@ def test_jointly_trained_halting_has_two_figures_more() -> None:
     assert figures["train/halting_loss"] == 0.375 and figures["train/expected_segments"] == 2.5
     assert figures["train/loss"] == 1.0
     assert "train/halting_loss" not in metrics.take()[0]
-
-
-def test_an_interval_starts_anew_and_may_hold_no_episode() -> None:
-    metrics = IntervalMetrics(4, torch.device("cpu"))
-    metrics.add(step_metrics([True], [True], [1], [1.0]))
-    metrics.take()
-    metrics.add(step_metrics([False], [True], [1], [1.0], loss=5.0))
-    figures, histogram = metrics.take()
-    assert figures["train/loss"] == 5.0 and figures["rollout/episodes"] == 0
-    assert "rollout/exact_accuracy" not in figures
-    assert histogram.sum() == 0
 
 
 def test_metrics_file_holds_a_json_object_a_line(finished) -> None:
