@@ -81,7 +81,6 @@ class GraphedLearner(Learner):
         self._shown: SegmentOutput | None = None
         # The segment with its autograd graph, from `_act` to `_learn`.
         self._segment: SegmentOutput | None = None
-        self._drawn: Tensor | None = None
         self._rates = []
         for optimizer in self.optimizers:
             fused_adam = isinstance(optimizer, torch.optim.AdamW) and device.type == "cuda"
@@ -104,6 +103,7 @@ class GraphedLearner(Learner):
     def act(self, obs: dict[str, Tensor]) -> tuple[SegmentOutput, dict[str, Tensor]]:
         """As `Learner.act`; without gradient, and overwritten by the next call."""
         self._check_rows(obs)
+        # The floor is drawn outside the graph.
         given = {name: obs[name] for name in _OBSERVED} | {"floor": self._explore(obs["segment"])}
         found = self._acting(given, warm_up=self._warms_up)
         carry = Carry(found["z_H"], found["z_L"])
@@ -112,18 +112,10 @@ class GraphedLearner(Learner):
 
     def _act(self, given: Tensors) -> Tensors:
         self._segment = None  # frees the graph of a segment without a `learn`
-        self._drawn = given["floor"]
-        try:
-            out, action = super().act(given)
-        finally:
-            self._drawn = None
-        self._segment = out
+        self._segment = out = self.think(given)
+        action = self.decide(out, given["segment"], given["floor"])
         shown = {name: getattr(out, name).detach() for name in _SHOWN}
         return out.carry._asdict() | shown | action
-
-    def _explore(self, segment: Tensor) -> Tensor:
-        """Draw outside the graph, into memory that the graph reads."""
-        return super()._explore(segment) if self._drawn is None else self._drawn
 
     # --- learning ------------------------------------------------------------------------------
 

@@ -97,10 +97,15 @@ class Learner:
             raise ValueError(f"this learner's observations have inputs {wanted}, got {got}")
 
     @torch.no_grad()
-    def decide(self, out: SegmentOutput, segment: Tensor) -> dict[str, Tensor]:
-        """Return the draft and whether each row halts; `segment` [B] counts those run before this one."""
-        wants = self.stopping.halts(out.q_halt, out.q_continue)
-        halt = wants & (segment + 1 >= self._explore(segment))
+    def decide(
+        self, out: SegmentOutput, segment: Tensor, floor: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the draft and whether each row halts; `segment` [B] counts those run before this one.
+
+        No row halts before its segment `floor` [B], by default drawn for exploration.
+        """
+        floor = self._explore(segment) if floor is None else floor
+        halt = self.stopping.halts(out.q_halt, out.q_continue) & (segment + 1 >= floor)
         return {"answer": out.logits.argmax(-1), "halt": halt}
 
     def _explore(self, segment: Tensor) -> Tensor:
