@@ -75,9 +75,9 @@ class Args:
     data: Path | None = None
     """CSV of 9x9 puzzles to train on."""
     preset: str = "sudoku-extreme"
-    """What to train."""
+    """Preset to train."""
     device: str = "cuda"
-    """Where to run."""
+    """PyTorch device."""
     train_option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ("--validate-every=100",)
     """Passed on to `hrm-rl train` as --NAME=VALUE; may be repeated."""
 
@@ -155,7 +155,7 @@ def tests(job: Job) -> dict[str, Any]:
     if importlib.util.find_spec("pytest_timeout"):
         words += ["--timeout", str(ONE_TEST)]
     ran = run(job, "tests", [sys.executable, *words, *files_with_gpu_tests()])
-    return ran.outcome() | {"said": ran.said.strip().splitlines()[-60:]}
+    return ran.outcome() | {"said": ran.stdout.strip().splitlines()[-60:]}
 
 
 def files_with_gpu_tests() -> list[str]:
@@ -174,7 +174,7 @@ def bench(job: Job) -> dict[str, Any]:
         words += ["--reference", str(job.reference)]
     ran = run(job, "bench", hrm_rl(*words))
     if ran.exit == 0:
-        return json_lines(ran.said)[-1] | ran.outcome()
+        return json_lines(ran.stdout)[-1] | ran.outcome()
     # The rows measured so far, which it records one by one.
     files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
     rows = json.loads(files[-1].read_text()) if files else {}
@@ -183,7 +183,7 @@ def bench(job: Job) -> dict[str, Any]:
 
 def kernels(job: Job) -> dict[str, Any]:
     ran = run(job, "kernels", [sys.executable, str(ROOT / "benchmarks" / "kernels.py")])
-    return ran.outcome() | {"rows": json_lines(ran.said)}
+    return ran.outcome() | {"rows": json_lines(ran.stdout)}
 
 
 def train(job: Job) -> dict[str, Any] | None:
@@ -200,7 +200,7 @@ def train(job: Job) -> dict[str, Any] | None:
         words += ["--data", str(job.data)] if job.data else []
         words += job.train_option
     ran = run(job.within(seconds), "train", hrm_rl(*words))
-    last, found = (json_lines(ran.said) or [{}])[-1], newest(folder)
+    last, found = (json_lines(ran.stdout) or [{}])[-1], newest(folder)
     failed = {"unfinished": "it failed"} if ran.exit else {}
     return last | {"checkpoint": found.name if found else None} | failed | ran.outcome()
 
@@ -227,7 +227,7 @@ def evaluate(job: Job) -> dict[str, Any] | None:
         # With Q-halting the number of rows falls; timing attention for each number would dominate.
         ran = run(job, f"evaluate-{name}", hrm_rl(*words), HRM_ATTENTION="torch")
         if ran.exit == 0:
-            result[name] = json_lines(ran.said)[-1]
+            result[name] = json_lines(ran.stdout)[-1]
         else:
             result |= {"unfinished": f"{name} failed"} | ran.outcome()
     return result

@@ -183,7 +183,7 @@ def main() -> int:
         type=_shape,
         nargs="+",
         default=[(768, 82), (96, 901), (8, 82)],
-        help="BATCHxTOKENS, as many as wanted",
+        help="BATCHxTOKENS, one or more",
     )
     parser.add_argument("--width", type=int, default=512, help="hidden size, a multiple of 64")
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds a row, 5 or more")

@@ -17,15 +17,15 @@ class Ran:
 
     exit: int | None
     """None if it ran out of time."""
-    said: str
-    complained: str
+    stdout: str
+    stderr: str
 
     def outcome(self) -> dict[str, Any]:
         """Its exit code, or `unfinished`; on failure also the last lines of stderr."""
         if self.exit == 0:
             return {"exit": 0}
         how = {"unfinished": "out of time"} if self.exit is None else {"exit": self.exit}
-        return how | {"stderr": self.complained.strip().splitlines()[-10:]}
+        return how | {"stderr": self.stderr.strip().splitlines()[-10:]}
 
 
 def run_program(
@@ -42,12 +42,12 @@ def run_program(
     environment.
     """
     out, err = (name.with_name(name.name + end) for end in (".out", ".err"))
-    with out.open("w") as said, err.open("w") as complained:
+    with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=complained,
+            stdout=stdout,
+            stderr=stderr,
             cwd=cwd,
             env=os.environ | variables,
             start_new_session=True,  # so that its children can be ended with it

@@ -31,7 +31,7 @@ class ReferenceStep:
         weights: initial weights, shared with ours.
         batch: `inputs`, `labels`, `puzzle_identifiers` (int32, as its data loader gives them).
         device: a PyTorch device.
-        compile: use its own torch.compile; otherwise eager.
+        compile: use its torch.compile; otherwise eager.
 
     Raises:
         FileNotFoundError: `directory` is not a clone of the reference.

@@ -52,7 +52,7 @@ def forced(value: str) -> Iterator[None]:
 
 
 def interpreting() -> bool:
-    """Whether Triton's interpreter stands in for its compiler."""
+    """Whether Triton's interpreter replaces its compiler."""
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "yes", "on", "y")
 
 

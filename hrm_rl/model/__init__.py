@@ -1,4 +1,4 @@
-"""The network: one call is one reasoning segment for a batch. It knows no puzzle and no reward."""
+"""The network: one call is one reasoning segment for a batch, without environment or reward."""
 
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.core import CoreConfig, CoreOutput, HRMCore

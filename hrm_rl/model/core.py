@@ -29,7 +29,7 @@ from hrm_rl.settings import check_integers, check_interval, check_one_of
 class CoreConfig:
     """Architecture of an HRMCore; small by default, as agents are trained on CPUs.
 
-    Raises ValueError, naming the field, where a value is out of range.
+    Raises ValueError, naming the field, if a value is out of range.
     """
 
     hidden_size: int = 64

@@ -130,8 +130,8 @@ class ReasoningModule(nn.Module):
 class CastModule:
     """Runs a module's blocks, with weights cast once for all calls of a segment.
 
-    Calls without gradient run the fused Triton kernels if HRM_KERNELS=triton asks for them. Otherwise they
-    see detached weights, so that a compiled block sees one kind of weight and compiles once.
+    Calls without gradient run the fused Triton kernels with HRM_KERNELS=triton. Otherwise they take detached
+    weights, so that a compiled block gets one kind of weight and compiles once.
     """
 
     def __init__(

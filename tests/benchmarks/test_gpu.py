@@ -129,7 +129,7 @@ def test_paths_are_those_of_the_caller(call, part, jobs, tmp_path, monkeypatch) 
 def test_programs_find_the_package(gpu, job, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/kept/as/it/was")
     script = "import json, os, sys; print(json.dumps([os.getcwd(), sys.path, dict(os.environ)]))"
-    cwd, path, environment = json.loads(gpu.run(job, "x", [sys.executable, "-c", script]).said)
+    cwd, path, environment = json.loads(gpu.run(job, "x", [sys.executable, "-c", script]).stdout)
     assert Path(cwd) == ROOT and str(ROOT) in path and "/kept/as/it/was" in path
     assert environment["PYTHONPATH"] == os.pathsep.join([str(ROOT), "/kept/as/it/was"])
     assert environment["PYTHONUNBUFFERED"] == "1"
@@ -151,11 +151,11 @@ except KeyboardInterrupt:
     raise
 """
     ran = gpu.run(job.within(5), "slow", [sys.executable, "-c", script])
-    child, last = ran.said.splitlines()
+    child, last = ran.stdout.splitlines()
     assert ran.exit is None and last == "so far"
     assert ran.outcome()["unfinished"] == "out of time"
     assert ran.outcome()["stderr"][-1] == "KeyboardInterrupt"
-    assert (job.out / "slow.out").read_text() == ran.said
+    assert (job.out / "slow.out").read_text() == ran.stdout
     for _ in range(100):  # until init has reaped it
         if not _runs(int(child)):
             break

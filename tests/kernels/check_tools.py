@@ -49,7 +49,7 @@ def poisoned() -> Iterator[None]:
 
 
 def interpreted(script: str, *arguments: str) -> list[Check]:
-    """The checks that a script of this folder prints, in a process of its own: Triton's interpreter must be
+    """The checks that a script of this folder prints, in a new process: Triton's interpreter must be
     chosen before Triton is imported. Skips the test without Triton."""
     import pytest
 

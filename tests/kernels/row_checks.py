@@ -115,7 +115,7 @@ CASES: dict[str, tuple[Callable[..., Case], list[tuple[int, ...]], list[tuple[in
 }
 
 
-# --- what is checked ------------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------------------
 
 
 def errors(case: Case, dtype: torch.dtype, device: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A dtype that a CPU emulates is warned of, once."""
+"""One warning about a dtype that a CPU emulates."""
 
 import warnings
 
@@ -18,9 +18,9 @@ def test_emulated_bfloat16_is_warned_of(monkeypatch, fast: bool, dtype: str, war
     precision.warn_of_emulation.cache_clear()
     config = HRMConfig(vocab_size=3, seq_len=4, hidden_size=8, num_heads=1, forward_dtype=dtype)
     model = HRM(config)
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as warned_of:
         warnings.simplefilter("always")
         carries = [model.initial_carry(2) for _ in range(2)]
     assert carries[0].z_H.dtype == getattr(torch, dtype)
-    assert ["forward_dtype='float32'" in str(w.message) for w in said] == [True] * warned
+    assert ["forward_dtype='float32'" in str(w.message) for w in warned_of] == [True] * warned
     precision.warn_of_emulation.cache_clear()

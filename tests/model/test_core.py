@@ -48,7 +48,7 @@ def test_rows_are_independent_and_reset_alone():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "words"),
     [
         ({"hidden_size": 0}, "hidden_size must be an integer >= 1, got 0"),
         ({"H_cycles": True}, "H_cycles must be an integer >= 1, got True"),
@@ -57,8 +57,8 @@ def test_rows_are_independent_and_reset_alone():
         ({"expansion": 0}, "expansion must lie in .0, inf., got 0"),
     ],
 )
-def test_settings_out_of_range_are_named(settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_settings_out_of_range_are_named(settings, words):
+    with pytest.raises(ValueError, match=words):
         dataclasses.replace(CoreConfig(), **settings)
 
 

@@ -108,7 +108,7 @@ def _call(repo_id: str, call: Callable[[], Answer]) -> Answer:
                 raise ValueError(_REASONS[kind.__name__].format(repo_id)) from error
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
-        raise ValueError(f"the Hub could not be asked for {repo_id}: {reason}") from error
+        raise ValueError(f"the Hub failed for {repo_id}: {reason}") from error
 
 
 def resolve(source: str | os.PathLike[str], files: Sequence[str], revision: str | None) -> Path:

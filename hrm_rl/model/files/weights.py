@@ -182,7 +182,7 @@ def _read_torch_file(path: Path) -> dict[str, Tensor]:
 
 
 def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name: str) -> None:
-    """Raises ValueError, listing the first misfits, if `tensors` differ from `wanted` in names or shapes."""
+    """Raise ValueError with the first differences if `tensors` differ from `wanted` in names or shapes."""
     problems = [f"{key} is missing" for key in wanted if key not in tensors]
     for key, tensor in tensors.items():
         if key not in wanted:

@@ -153,7 +153,7 @@ def test_refuses_a_head_size_without_a_kernel(monkeypatch) -> None:
 
 @pytest.fixture
 def forced(monkeypatch) -> Any:
-    """The checks, with Triton asked for by name."""
+    """The checks, with HRM_KERNELS=triton."""
     monkeypatch.setenv("HRM_KERNELS", "triton")
     import fused_checks
 

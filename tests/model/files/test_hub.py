@@ -104,8 +104,8 @@ def test_a_repository_is_owner_and_name(hub, model, repo_id) -> None:
         (RepositoryNotFoundError("401\n\nlong"), r"the Hub has no model a/b \(or it is private"),
         (GatedRepoError("403"), "a/b on the Hub is gated"),
         (LocalEntryNotFoundError("x"), "a/b is not cached and the Hub cannot be reached"),
-        (OSError("\nno route\nmore"), "the Hub could not be asked for a/b: no route$"),
-        (RuntimeError(), "the Hub could not be asked for a/b: RuntimeError$"),
+        (OSError("\nno route\nmore"), "the Hub failed for a/b: no route$"),
+        (RuntimeError(), "the Hub failed for a/b: RuntimeError$"),
     ],
 )
 def test_the_hubs_trouble_is_one_line(hub, model, trouble, words) -> None:
