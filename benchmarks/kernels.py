@@ -45,6 +45,7 @@ from kernel_cases import (
 from hrm_rl.bench.timing import ratio_row
 from hrm_rl.kernels import dispatch
 from hrm_rl.kernels.fused.tiles import Tile
+from hrm_rl.kernels.graphs import CudaRecorder
 from hrm_rl.model.recurrence import block
 
 # Duration of one side of a round in seconds: long beside the clock's resolution and a launch.
@@ -100,9 +101,7 @@ class Bench:
             other = partial(pair.ours, tile=tile)
             try:
                 other()
-            except (
-                Exception
-            ) as error:  # Triton's OutOfResources, whose module depends on the version
+            except Exception as error:  # OutOfResources, whose module depends on Triton's version
                 print(f"{tile}: {error}", file=sys.stderr)
                 continue
             name = f"tile.{pair.name}.{case.name}.{rows}x{columns}x{stages}"
@@ -156,17 +155,10 @@ def _wait() -> None:
 
 def _captured(work: Work, mode: str) -> Work:
     """The same work as one CUDA graph."""
-    os.environ[dispatch.VARIABLE] = mode
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph.replay
+    recorder = CudaRecorder(torch.device("cuda"))
+    with dispatch.forced(mode):
+        recorder.warm_up(work)
+        return recorder.record(work)[1]
 
 
 def _shape(text: str) -> tuple[int, int]:

@@ -9,8 +9,10 @@ through every call of every segment. Cycles are H_cycles = L_cycles; a segment r
 modules. Episodes of several segments are counted at two cycles.
 """
 
-import argparse
 import json
+from dataclasses import dataclass
+
+import tyro
 
 from hrm_rl.model import HRMConfig
 from hrm_rl.model.recurrence import Gradient
@@ -24,18 +26,24 @@ WAYS: dict[str, tuple[Gradient, bool]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--hidden", type=int, default=512, help="hidden size, a multiple of 64")
-    parser.add_argument("--tokens", type=int, default=81, help="cells of a puzzle")
-    parser.add_argument("--layers", type=int, default=4, help="blocks of each module")
-    parser.add_argument("--cycles", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--segments", type=int, nargs="+", default=[4])
-    args = parser.parse_args()
-    cases = [(cycles, 1) for cycles in args.cycles] + [(2, segments) for segments in args.segments]
-    for cycles, segments in cases:
+@dataclass(frozen=True)
+class Args:
+    """Settings."""
+
+    hidden: int = 512
+    """Hidden size, a multiple of 64."""
+    tokens: int = 81
+    """Cells of a puzzle."""
+    layers: int = 4
+    """Blocks of each module."""
+    cycles: tuple[int, ...] = (1, 2, 4)
+    """H_cycles = L_cycles of one segment."""
+    segments: tuple[int, ...] = (4,)
+    """Segments of an episode of two cycles."""
+
+
+def main(args: Args) -> None:
+    for cycles, segments in [(c, 1) for c in args.cycles] + [(2, s) for s in args.segments]:
         config = HRMConfig(
             vocab_size=11,
             seq_len=args.tokens,
@@ -55,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Args, description=__doc__))

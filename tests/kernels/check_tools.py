@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hrm_rl.kernels.graphs import CudaRecorder
+
 EPS = 1e-5
 # The largest root mean square error, relative to that of the exact result.
 BARS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-3}
@@ -74,13 +76,7 @@ def assert_all_hold(checks: Iterable[Check], at_least: int) -> None:
 
 
 def captured(run: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-    """The outputs of `run` recorded as a CUDA graph after a warm-up, and the graph's replay."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        run()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        held = run()
-    return held, graph.replay
+    """The outputs of `run` recorded as a CUDA graph, and its replay; runs it twice."""
+    recorder = CudaRecorder(torch.device("cuda"))
+    recorder.warm_up(run)
+    return recorder.record(run)

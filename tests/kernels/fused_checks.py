@@ -17,11 +17,11 @@ import torch
 from check_tools import Check, poisoned, relative
 from torch import Tensor
 
-from hrm_rl.kernels.dispatch import forced
-from hrm_rl.kernels.fused import launch as fused_launch
+from hrm_rl.kernels.dispatch import forced, triton_form
 from hrm_rl.kernels.fused.block import fused_blocks
 from hrm_rl.kernels.fused.linear import Deferred
 from hrm_rl.kernels.fused.tiles import Tile
+from hrm_rl.kernels.precision import wide as wide_dtype
 from hrm_rl.model.layers import CastModule, board_rotary_tables, rotary_tables
 from hrm_rl.model.recurrence import (
     BlockFunction,
@@ -34,7 +34,7 @@ from hrm_rl.model.recurrence import (
 
 EPS = 1e-5
 # Largest relative root mean square error of one kernel.
-ONE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+ONE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
 # rows, hidden size, inner width, heads, rotated; sums of squares in three parts if heads is odd.
 # Every width of tile, and in each dimension some that do not fill their last tile.
@@ -111,7 +111,7 @@ class Sample:
         return torch.cat((both, split[:, 2 * heads :]), dim=1).view(rows, -1)
 
     def found(self, module: Any, tile: Tile | None = None) -> dict[str, Tensor]:
-        """The results of the launches of `module`; `tile` instead of the usual ones."""
+        """The results of the functions of `module`; `tile` instead of the usual ones."""
         h, squares = self.state
         more = {} if tile is None else {"tile": tile}
         added, sums = module.linear_residual(self.a, self.weights.down, h, squares, EPS, **more)
@@ -135,10 +135,11 @@ def sample(
     squares = None
     if heads % 2:
         # Uneven parts: a consumer may only use their sum.
-        total = h.float().square().sum(-1)
+        total = h.to(wide_dtype(dtype)).square().sum(-1)
         squares = torch.stack((0.5 * total, 0.375 * total, 0.125 * total))
     tokens = 7
-    rotary = rotary_tables(tokens, width // heads, 10000.0).to(device) if rotated else None
+    tables = rotary_tables(tokens, width // heads, 10000.0).to(device, wide_dtype(dtype))
+    rotary = tables if rotated else None
     a = make(rows, inner, seed=2, dtype=dtype, device=device)
     return Sample(
         Deferred(h, squares), a, weights(width, inner, 3, dtype, device), rotary, tokens, heads
@@ -150,7 +151,7 @@ def accuracy(dtype: torch.dtype, device: str = "cpu", wide: bool = False) -> Ite
     for shape in WIDE if wide else SHAPES:
         case = sample(*shape, dtype, device)
         exact = case.exact()
-        for name, out in case.found(fused_launch).items():
+        for name, out in case.found(triton_form("fused.launch")).items():
             label = f"{name}.{dtype}.{'x'.join(map(str, shape))}"
             yield Check(label, relative(out, exact[name]), ONE[dtype])
 
@@ -160,7 +161,7 @@ def tiles(device: str = "cpu") -> Iterator[Check]:
     case = sample(19, 96, 80, 3, True, torch.float16, device)
     exact = case.exact()
     for tile in (Tile(16, 16, 64, 4, 2), Tile(64, 128, 32, 4, 2), Tile(32, 64, 128, 4, 2)):
-        for name, out in case.found(fused_launch, tile).items():
+        for name, out in case.found(triton_form("fused.launch"), tile).items():
             yield Check(f"{name}.{tile}", relative(out, exact[name]), ONE[torch.float16])
 
 
@@ -273,11 +274,11 @@ def operators(device: str = "cpu") -> Iterator[Check]:
 def none_and_again(device: str = "cpu") -> Iterator[Check]:
     """Empty inputs are accepted, and the same rows give the same bits."""
     case = sample(70, 96, 80, 3, True, torch.float16, device)
-    first, second = (case.found(fused_launch) for _ in range(2))
+    first, second = (case.found(triton_form("fused.launch")) for _ in range(2))
     for name in first:
         yield Check(f"{name}.again", float(not torch.equal(first[name], second[name])), 0.0)
     empty = sample(0, 96, 80, 2, False, torch.float16, device)
-    for name, out in empty.found(fused_launch).items():
+    for name, out in empty.found(triton_form("fused.launch")).items():
         yield Check(f"{name}.empty", float(out.numel()), 0.0)
 
 

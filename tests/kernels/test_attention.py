@@ -75,7 +75,7 @@ def on_gpu(*qkv: torch.Tensor) -> torch.Tensor:
     return attention._attention_on_gpu(*qkv)
 
 
-def test_every_shape_is_timed_once(clock) -> None:
+def test_every_shape_is_timed_once_and_the_pinned_kernel_runs(clock) -> None:
     for _ in range(3):
         for q, k, v in (heads(), heads(6), heads(gradient=True), heads(dtype=torch.float64)):
             torch.testing.assert_close(on_gpu(q, k, v), F.scaled_dot_product_attention(q, k, v))
@@ -85,24 +85,18 @@ def test_every_shape_is_timed_once(clock) -> None:
     assert len(clock.calls) == 4 * 2
     assert {shape.gradient for shape, _ in clock.calls} == {True, False}
     assert set(attention._choices.values()) == {SDPBackend.MATH}
-
-
-def test_the_pinned_kernel_is_what_runs(clock) -> None:
-    """Plain products, although PyTorch picks the CPU's fused kernel."""
-    q, k, v = heads(gradient=True)
+    # Plain products, although PyTorch picks the CPU's fused kernel.
     assert "FlashAttention" in type(fused_attention(q, k, v).grad_fn).__name__
     assert "FlashAttention" not in type(on_gpu(q, k, v).grad_fn).__name__
 
 
 def test_nothing_is_timed_while_a_graph_is_recorded(clock, monkeypatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    on_gpu(*heads())
-    assert not clock.calls and not attention._choices
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    on_gpu(*heads())
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    on_gpu(*heads())
-    assert len(clock.calls) == 2
+    for recording, calls in ((True, 0), (False, 2), (True, 2)):
+        monkeypatch.setattr(
+            torch.cuda, "is_current_stream_capturing", lambda recording=recording: recording
+        )
+        on_gpu(*heads())
+        assert len(clock.calls) == calls and len(attention._choices) == calls / 2
 
 
 def test_nothing_is_timed_on_a_cpu_or_if_the_choice_is_made(clock, monkeypatch) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fused_checks
 import pytest
 import torch
 
@@ -20,13 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def weights(width: int, inner: int, dtype: torch.dtype, seed: int = 0) -> BlockWeights:
-    generator = torch.Generator().manual_seed(seed)
-
-    def matrix(outputs: int, inputs: int) -> torch.Tensor:
-        return (torch.randn(outputs, inputs, generator=generator) * inputs**-0.5).to(dtype)
-
-    shapes = ((3 * width, width), (width, width), (2 * inner, width), (width, inner))
-    return BlockWeights(*(matrix(*shape) for shape in shapes))
+    return fused_checks.weights(width, inner, 10 * seed, dtype, "cpu")
 
 
 @pytest.mark.parametrize("rotated", [True, False])

@@ -1,7 +1,9 @@
 """The epilogue-fused kernels against float64: in Triton's interpreter, and on a GPU if there is one."""
 
+from types import SimpleNamespace
 from typing import Any
 
+import fused_checks
 import pytest
 import torch
 from check_tools import Check, assert_all_hold, captured, interpreted, relative
@@ -9,8 +11,6 @@ from check_tools import Check, assert_all_hold, captured, interpreted, relative
 from hrm_rl.kernels.fused import linear as fused_linear
 from hrm_rl.kernels.fused.block import fused_blocks
 from hrm_rl.kernels.fused.linear import Deferred
-from hrm_rl.kernels.rms_norm import rms_norm
-from hrm_rl.kernels.rope import rotate
 from hrm_rl.model.layers import rotary_tables
 
 # --- in the interpreter ---------------------------------------------------------------------------
@@ -60,38 +60,23 @@ def test_wide_sweep_of_shapes_in_the_interpreter() -> None:
 # --- eager twins and refusals ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pending", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_eager_twins_are_the_norm_and_then_the_layer(dtype, pending) -> None:
-    torch.manual_seed(0)
-    heads, head_dim, tokens, inner, eps = 2, 32, 5, 48, 1e-5
-    width, rows = heads * head_dim, 3 * tokens
-    h, a = (3 * torch.randn(rows, width)).to(dtype), torch.randn(rows, inner).to(dtype)
-    qkv, gate_up, down = (
-        (torch.randn(n, k) * k**-0.5).to(dtype)
-        for n, k in ((3 * width, width), (2 * inner, width), (width, inner))
-    )
-    tables = rotary_tables(tokens, head_dim, 100.0)
-    tables = tables.double() if dtype == torch.float64 else tables
-    squares = (h if dtype == torch.float64 else h.float()).square().view(rows, 2, -1).sum(-1).t()
-    state = Deferred(h, squares if pending else None)
-    x = rms_norm(h.double(), eps) if pending else h.double()
+TWINS = SimpleNamespace(
+    **{
+        name: getattr(fused_linear, f"{name}_eager")
+        for name in ("qkv_rope", "gate_up_swiglu", "linear_residual", "normalise")
+    }
+)
 
-    bar = {torch.float64: 1e-13, torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-    gate, up = (x @ gate_up.double().t()).chunk(2, dim=-1)
-    found = fused_linear.gate_up_swiglu(state, gate_up, eps)
-    assert relative(found, torch.nn.functional.silu(gate) * up) < bar[dtype]
-    after = fused_linear.linear_residual(a, down, state, eps)
-    assert after.h.dtype == dtype and after.squares is not None
-    added = x + a.double() @ down.double().t()
-    assert relative(after.h, added) < bar[dtype]
-    assert relative(fused_linear.normalise(after, eps), rms_norm(added, eps)) < bar[dtype]
-    together = (x @ qkv.double().t()).view(3, tokens, 3, heads, head_dim)
-    turned = [rotate(together[:, :, i], tables.double()) for i in (0, 1)]
-    wanted = torch.stack((*turned, together[:, :, 2]), dim=2).view(rows, -1)
-    for rotary, exact in ((tables, wanted), (None, together.view(rows, -1))):
-        found = fused_linear.qkv_rope(state, qkv, rotary, tokens, heads, eps)
-        assert relative(found, exact) < bar[dtype]
+
+@pytest.mark.parametrize(
+    "shape", [(35, 96, 176, 3, True), (14, 64, 48, 2, True), (7, 32, 16, 1, False)]
+)
+@pytest.mark.parametrize("dtype", list(fused_checks.ONE))
+def test_eager_twins_are_the_norm_and_then_the_layer(dtype, shape) -> None:
+    case = fused_checks.sample(*shape, dtype, "cpu")
+    exact = case.exact()
+    for name, out in case.found(TWINS).items():
+        assert relative(out, exact[name]) < fused_checks.ONE[dtype], name
 
 
 def call(name: str, **changes: Any) -> Any:
@@ -151,28 +136,19 @@ def test_refuses_a_head_size_without_a_kernel(monkeypatch) -> None:
 # --- on a GPU -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def forced(monkeypatch) -> Any:
-    """The checks, with HRM_KERNELS=triton."""
-    monkeypatch.setenv("HRM_KERNELS", "triton")
-    import fused_checks
-
-    return fused_checks
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("wide", [False, True])
-def test_all_checks_on_the_gpu(forced, wide) -> None:
-    assert_all_hold(forced.every("cuda", (torch.float16, torch.bfloat16), wide), at_least=60)
+def test_all_checks_on_the_gpu(triton_by_name, wide) -> None:
+    assert_all_hold(fused_checks.every("cuda", (torch.float16, torch.bfloat16), wide), at_least=60)
 
 
 @pytest.mark.gpu
-def test_inductor_takes_the_operators_on_the_gpu(forced) -> None:
-    assert_all_hold(forced.in_one_graph("cuda", "inductor"), at_least=2)
+def test_inductor_takes_the_operators_on_the_gpu(triton_by_name) -> None:
+    assert_all_hold(fused_checks.in_one_graph("cuda", "inductor"), at_least=2)
 
 
 @pytest.mark.gpu
-def test_offsets_beyond_32_bits_on_the_gpu(forced) -> None:
+def test_offsets_beyond_32_bits_on_the_gpu(triton_by_name) -> None:
     """The last rows of more than 2**31 elements are the same as alone."""
     rows, width = 2**31 // 192 + 1000, 64
     h = torch.randn(rows, width, device="cuda", dtype=torch.bfloat16)
@@ -184,9 +160,9 @@ def test_offsets_beyond_32_bits_on_the_gpu(forced) -> None:
 
 @pytest.mark.gpu
 @torch.no_grad()
-def test_a_cuda_graph_holds_a_module_call(forced) -> None:
+def test_a_cuda_graph_holds_a_module_call(triton_by_name) -> None:
     x = torch.randn(3, 7, 512, device="cuda", dtype=torch.bfloat16)
-    blocks = [forced.weights(512, 1536, 0, torch.bfloat16, "cuda")] * 2
+    blocks = [fused_checks.weights(512, 1536, 0, torch.bfloat16, "cuda")] * 2
     rotary = rotary_tables(7, 64, 10000.0).cuda()
 
     def call() -> torch.Tensor:
