@@ -74,12 +74,8 @@ def fold(keys: NDArray[np.uint64], *numbers: int | NDArray[np.integer[Any]]) -> 
 
 
 def stream_keys(*numbers: int | NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
-    """Starts of independent streams, one for each tuple of numbers; their order matters.
+    """Starts of independent streams, one for each tuple of numbers, in this order.
 
-    Args:
-        numbers: integers in [0, 2**64) and integer arrays [N].
-
-    Returns:
-        uint64 [N], or [1] if all are integers.
+    The numbers are integers in [0, 2**64) and integer arrays [N]. Returns uint64 [N], or [1] without arrays.
     """
     return fold(np.zeros(1, np.uint64), *numbers)

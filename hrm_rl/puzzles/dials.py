@@ -22,11 +22,8 @@ def dial(
 ) -> Any:
     """A dataclass field with a range: `size: int = dial(10, 4, 32)`.
 
-    Args:
-        default: a value in range, or None if the family then chooses.
-        low: least value, an int, or a float if the dial takes any number.
-        high: greatest value.
-        choices: all values, if they are not a range.
+    The default is a value in range, or None if the family then chooses. The bounds are integers, or floats
+    if the dial takes any number between them; `choices` are all values, if they are not a range.
     """
     return dataclasses.field(default=default, metadata={"range": Range(low, high, choices)})
 

@@ -164,10 +164,8 @@ class CustomPuzzles:
 def concatenate(pools: Sequence[PuzzleArrays]) -> PuzzleArrays:
     """One pool of all puzzles, in order.
 
-    Sources are kept if any pool has them; puzzles without one are then named ``""``.
-
-    Raises:
-        ValueError: no pools, or pools of different cell counts.
+    Sources are kept if any pool has them; puzzles without one are then named ``""``. Raises ValueError
+    without a pool, or for pools of different cell counts.
     """
     if not pools:
         raise ValueError("concatenate needs at least one pool of puzzles, got none")
@@ -219,19 +217,10 @@ class Symmetry:
     def apply(
         self, inputs: ArrayLike, labels: ArrayLike, rng: np.random.Generator
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Map each puzzle by a group element drawn uniformly for it.
+        """Map each puzzle int [N, S] and its labels by a group element that `rng` draws uniformly for it.
 
-        Args:
-            inputs: int [N, S].
-            labels: int [N, S]; mapped by the same element. Tokens outside ``permuted_tokens`` and
-                ``IGNORE_LABEL`` pass unchanged.
-            rng: draws one index a table and row, then one token permutation a row.
-
-        Returns:
-            The mapped inputs and labels, both int32 [N, S]; new arrays.
-
-        Raises:
-            ValueError: the shapes are not both [N, S] with the tables' S.
+        Tokens outside ``permuted_tokens`` and ``IGNORE_LABEL`` pass unchanged. Returns new int32 arrays.
+        Raises ValueError if the shapes are not both [N, S] with the tables' S.
         """
         inputs, labels = _as_int32("inputs", inputs), _as_int32("labels", labels)
         if inputs.ndim != 2 or inputs.shape != labels.shape:

@@ -90,18 +90,15 @@ class Augmented:
     """A collection's tasks and their augmentations, with one puzzle identifier each.
 
     Identifier 0 is the reference's blank one. Those of a task follow each other, the original task first.
-
-    Attributes:
-        collection: the tasks.
-        starts: int64 [T + 1], each task's first identifier, and the number of identifiers.
-        symmetries: uint8 [I], by identifier.
-        colors: uint8 [I, 10], by identifier.
     """
 
     collection: Collection
     starts: NDArray[np.int64]
+    """[T + 1]: each task's first identifier, and the number of identifiers."""
     symmetries: NDArray[np.uint8]
+    """[I], by identifier."""
     colors: NDArray[np.uint8]
+    """[I, 10], by identifier."""
 
     @property
     def num_ids(self) -> int:
@@ -134,15 +131,9 @@ def augment(collection: Collection, count: int = 1000, seed: int = 0) -> Augment
     """Choose each task's augmentations: up to `count`, no two of which give the same task.
 
     The choice depends on the task's name and the seed alone, not on other tasks. A task of few colors has
-    fewer augmentations; 5 * count candidates are tried.
+    fewer augmentations; 5 * count candidates are tried. The original does not count.
 
-    Args:
-        collection: the tasks.
-        count: augmentations of each task, besides the original.
-        seed: 0 to 2**64 - 1.
-
-    Raises:
-        ValueError: a number out of range.
+    Raises ValueError for a count below 0 or a seed outside 0 .. 2**64 - 1.
     """
     if count < 0:
         raise ValueError(f"augmentations must be 0 or more, got {count}")

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from hrm_rl.puzzles.arc.augment import Augmented, task_key
 from hrm_rl.puzzles.arc.kernels import SWAPS, place_grids
 from hrm_rl.puzzles.arc.tasks import Pair
-from hrm_rl.puzzles.arc.tokens import PAD, SEQ_LEN, SIDE, as_labels
+from hrm_rl.puzzles.arc.tokens import PAD, SEQ_LEN, SIDE, Grid, as_labels
 from hrm_rl.puzzles.counter_rng import mix64_array, stream_keys
 from hrm_rl.puzzles.pool import PuzzleArrays, Puzzles, row_numbers
 
@@ -40,25 +40,15 @@ def check_split(split: str) -> Split:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The P original pairs of a split, as arrays.
+    """The P original pairs of a split, as arrays."""
 
-    Attributes:
-        task: int64 [P], number of the task in `collection.tasks`; pairs of a task follow each other.
-        number: int64 [P], of the pair in its task: train pairs from 0, then test pairs.
-        inputs: uint8 [P, 900], colors, the grid at the top left; 0 elsewhere.
-        outputs: uint8 [P, 900].
-        input_sizes: int64 [P, 2], rows and columns.
-        output_sizes: int64 [P, 2].
-        left_out: number of pairs left out because they are test pairs of an evaluation task.
-    """
-
-    task: NDArray[np.int64]
-    number: NDArray[np.int64]
-    inputs: NDArray[np.uint8]
-    outputs: NDArray[np.uint8]
-    input_sizes: NDArray[np.int64]
-    output_sizes: NDArray[np.int64]
-    left_out: int
+    task: NDArray[np.int64]  # [P]: number in `collection.tasks`; pairs of a task follow each other
+    number: NDArray[np.int64]  # [P]: of the pair in its task: train pairs from 0, then test pairs
+    inputs: NDArray[np.uint8]  # [P, 900]: colors, the grid at the top left; 0 elsewhere
+    outputs: NDArray[np.uint8]  # [P, 900]
+    input_sizes: NDArray[np.int64]  # [P, 2]: rows and columns
+    output_sizes: NDArray[np.int64]  # [P, 2]
+    left_out: int  # number of pairs left out because they are test pairs of an evaluation task
 
     def __len__(self) -> int:
         return len(self.task)
@@ -83,22 +73,17 @@ def pairs_of(augmented: Augmented, split: str) -> Pairs:
     if not found:
         raise ValueError(f"{collection.name} has no {split} tasks, so nothing for split {split!r}")
     places, numbers, pairs = zip(*found, strict=True)
-    return Pairs(
-        np.array(places, np.int64),
-        np.array(numbers, np.int64),
-        _flat([pair.input for pair in pairs]),
-        _flat([pair.output for pair in pairs]),
-        np.array([pair.input.shape for pair in pairs], np.int64),
-        np.array([pair.output.shape for pair in pairs], np.int64),
-        left_out,
-    )
+    (inputs, input_sizes), (outputs, output_sizes) = map(_flat, zip(*pairs, strict=True))
+    numbered = np.array(places), np.array(numbers)
+    return Pairs(*numbered, inputs, outputs, input_sizes, output_sizes, left_out)
 
 
-def _flat(grids: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def _flat(grids: tuple[Grid, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Grids at the top left of boards, [P, 900], and their sizes, [P, 2]."""
     boards = np.zeros((len(grids), SIDE, SIDE), np.uint8)
     for board, grid in zip(boards, grids, strict=True):
         board[: grid.shape[0], : grid.shape[1]] = grid
-    return boards.reshape(-1, SEQ_LEN)
+    return boards.reshape(-1, SEQ_LEN), np.array([grid.shape for grid in grids])
 
 
 class _Layout(NamedTuple):
@@ -116,19 +101,16 @@ class ArcTable(Puzzles):
 
     Rows of an identifier follow each other, as in the reference's files, so `write_dataset` of
     `hrm_rl.puzzles.files.dataset_writer` can write them all.
-
-    Attributes:
-        augmented: tasks, identifiers and augmentations.
-        split: "training" or "evaluation".
-        translate: put grids at random places of the board, as the reference does in training, except for
-            about one example of each augmented task.
-        seed: of those places.
     """
 
     augmented: Augmented
     split: str = "training"
+    """Either "training" or "evaluation"."""
     translate: bool = False
+    """Put grids at random places of the board, as the reference does in training, except for about one
+    example of each augmented task."""
     seed: int = 0
+    """Of those places."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "split", check_split(self.split))

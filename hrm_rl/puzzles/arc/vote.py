@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 from hrm_rl.puzzles.arc.augment import invert
 from hrm_rl.puzzles.arc.table import ArcTable
-from hrm_rl.puzzles.arc.tokens import FIRST_COLOR, SEQ_LEN, SIDE, Grid, crop, crop_sizes
+from hrm_rl.puzzles.arc.tokens import FIRST_COLOR, SEQ_LEN, SIDE, Grid, crop_sizes
 
 ATTEMPTS = (1, 2, 10, 100, 1000)
 
@@ -42,8 +42,7 @@ class Candidate:
 class Voting:
     """Counts answers to an evaluation table's rows, in any order and in any number of calls.
 
-    Args:
-        table: without translation, since a grid is read at the top left corner.
+    The table must be without translation, since a grid is read at the top left corner.
     """
 
     def __init__(self, table: ArcTable) -> None:
@@ -57,15 +56,10 @@ class Voting:
         self._seen = np.zeros(len(table), bool)
 
     def add(self, rows: ArrayLike, answers: ArrayLike, q_halt: ArrayLike | None = None) -> None:
-        """Count answers; one without a grid counts as the empty grid.
+        """Count the answers int [K, 900] of any tokens to rows [K] of the table, each once.
 
-        Args:
-            rows: of the table, int [K]; each once.
-            answers: the model's tokens, any int [K, 900].
-            q_halt: logits [K]; None weighs all alike.
-
-        Raises:
-            ValueError: shapes that do not fit, a row that has voted, or a NaN in q_halt.
+        An answer without a grid counts as the empty grid. `q_halt` are logits [K]; None weighs all alike.
+        Raises ValueError for shapes that do not fit, a row that has voted, or a NaN in `q_halt`.
         """
         places, boards = np.atleast_1d(np.asarray(rows)), np.asarray(answers)
         if places.ndim != 1 or boards.shape != (len(places), SEQ_LEN):
@@ -120,13 +114,9 @@ class Voting:
     def score(self, attempts: Sequence[int] = ATTEMPTS) -> dict[str, dict[str, float]]:
         """The share of tasks solved, of all tasks of the table, by attempts ("pass@2").
 
-        Returns:
-            For each k: `all_tests`, a task counts if all its test inputs are solved (ARC's rule, and the
-            reference's); `fractional`, it counts by the share of its test inputs that are. A test input
-            without votes is not solved.
-
-        Raises:
-            ValueError: a number of attempts below 1.
+        For each k: `all_tests`, a task counts if all its test inputs are solved (ARC's rule, and the
+        reference's); `fractional`, it counts by the share of its test inputs that are. A test input without
+        votes is not solved. Raises ValueError for a number of attempts below 1.
         """
         if not attempts or min(attempts) < 1:
             raise ValueError(f"attempts must be numbers of 1 or more, got {list(attempts)}")
@@ -156,7 +146,6 @@ def is_valid(labels: ArrayLike, answers: ArrayLike) -> np.ndarray:
     wanted, given = np.asarray(labels), np.asarray(answers)
     if wanted.shape != given.shape:
         raise ValueError(f"answers must have the shape of labels {wanted.shape}, got {given.shape}")
-    same = (crop_sizes(wanted) == crop_sizes(given)).all(axis=1)
-    for row in np.flatnonzero(same):
-        same[row] = np.array_equal(crop(wanted[row]), crop(given[row]))
-    return same
+    sizes, cells = crop_sizes(wanted), np.arange(SEQ_LEN)
+    inside = (cells // SIDE < sizes[:, :1]) & (cells % SIDE < sizes[:, 1:])
+    return (sizes == crop_sizes(given)).all(axis=1) & ((wanted == given) | ~inside).all(axis=1)

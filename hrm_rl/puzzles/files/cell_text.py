@@ -19,16 +19,12 @@ _UNKNOWN = -1
 
 @dataclass(frozen=True)
 class CellText:
-    """How the tokens of a family are written and read.
-
-    Attributes:
-        characters: the character of each token, PAD's first; None writes numbers.
-        reads: the token of each accepted character; None accepts `characters` and ``?``.
-        cell_name: name of a cell (counted from 0) in messages.
-    """
+    """How the tokens of a family are written and read."""
 
     characters: str | None = None
+    """The character of each token, PAD's first; None writes numbers."""
     reads: Mapping[str, int] | None = None
+    """The token of each accepted character; None accepts `characters` and ``?``."""
     cell_name: Callable[[int], str] = lambda cell: f"cell {cell + 1}"
 
     @property

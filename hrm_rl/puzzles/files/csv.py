@@ -27,16 +27,11 @@ Check = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """What a family's files hold.
-
-    Attributes:
-        text: how tokens are written.
-        check: which answers are right; None accepts any.
-        explain: for one wrong answer, `explain(inputs [S], labels [S])`: what is wrong with it.
-    """
+    """What a family's files hold."""
 
     text: CellText
     check: Check | None = None
+    """Which answers are right; None accepts any."""
     explain: Callable[[NDArray[np.int32], NDArray[np.int32]], str] = lambda inputs, labels: (
         "it does not solve its question"
     )

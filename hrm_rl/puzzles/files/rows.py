@@ -52,10 +52,8 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[Rows]:
     The columns may stand in any order; further columns and empty lines are ignored. Bytes that are not
     UTF-8 become the replacement character, which no format accepts in a cell.
 
-    Raises:
-        ValueError: the header lacks a column, a line has another number of fields, a quote stays open,
-            or a rating is not a number.
-        OSError: the file cannot be read.
+    Raises ValueError if the header lacks a column, a line has another number of fields, a quote stays open,
+    or a rating is not a number; OSError if the file cannot be read.
     """
     path = Path(path)
     header: list[str] = []

@@ -14,29 +14,17 @@ from hrm_rl.puzzles.pool import CHUNK, IGNORE_LABEL, PuzzleArrays, Puzzles, row_
 
 @dataclass(frozen=True, eq=False)
 class PuzzleTable(Puzzles):
-    """N puzzles of S cells, mostly not in memory; `take` reads some of them.
+    """N puzzles of S cells, mostly not in memory; `take` reads some of them."""
 
-    Attributes:
-        name: of the file or folder they come from.
-        inputs: integers [N, S], memory-mapped.
-        labels: integers [N, S], memory-mapped; `ignore_label` in cells without a label.
-        puzzle_identifiers: int32 [N], memory-mapped unless all are 0.
-        rating: float32 [N], memory-mapped; NaN for unrated puzzles.
-        ignore_label: the label that `take` turns into ``IGNORE_LABEL``; None if there is none.
-        source_bytes: uint8, the names of all sources joined, UTF-8; None if unknown.
-        source_ends: int64 [N], the end of each puzzle's name in them.
-        lines: int32 [N], the line of each puzzle in its file; None if it comes from no text file.
-    """
-
-    name: str
-    inputs: NDArray[Any]
-    labels: NDArray[Any]
-    puzzle_identifiers: NDArray[np.int32]
-    rating: NDArray[np.float32]
-    ignore_label: int | None = None
-    source_bytes: NDArray[np.uint8] | None = None
-    source_ends: NDArray[np.int64] | None = None
-    lines: NDArray[np.int32] | None = None
+    name: str  # of the file or folder they come from
+    inputs: NDArray[Any]  # [N, S] integers
+    labels: NDArray[Any]  # [N, S] integers; `ignore_label` in cells without a label
+    puzzle_identifiers: NDArray[np.int32]  # [N]
+    rating: NDArray[np.float32]  # [N]; NaN for unrated puzzles
+    ignore_label: int | None = None  # what `take` turns into IGNORE_LABEL
+    source_bytes: NDArray[np.uint8] | None = None  # the names of all sources joined, UTF-8
+    source_ends: NDArray[np.int64] | None = None  # [N]: the end of each puzzle's name in them
+    lines: NDArray[np.int32] | None = None  # [N]: of each puzzle in its file, if that is a text
 
     def take(self, indices: ArrayLike | slice) -> PuzzleArrays:
         rows = indices if isinstance(indices, slice) else row_numbers(indices, len(self))
@@ -81,12 +69,7 @@ def check_disjoint(
     """Raise ValueError if a class of puzzles is both trained on and tested on.
 
     Two puzzles of a class are the same up to the symmetries of their family. The message names the first
-    such test puzzle, its counterpart, and their number.
-
-    Args:
-        train: puzzles to learn from.
-        test: puzzles to evaluate on.
-        class_key: of both, such as `functools.partial(sudoku.class_key, size=9)`.
+    such test puzzle, its counterpart, and their number. `class_key` is a family's, `Sudoku(9).class_key`.
     """
     seen, tested = _keys(train, class_key), _keys(test, class_key)
     shared = np.isin(tested, seen)

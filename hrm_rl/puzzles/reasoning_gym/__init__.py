@@ -39,36 +39,24 @@ _MOST_MADE = 64
 
 @dataclass(frozen=True, eq=False)
 class ReasoningGymPool(Drawable):
-    """Puzzles of one dataset, with the entries that score them. It can be pickled.
-
-    Attributes:
-        dataset: its name in reasoning-gym.
-        config: settings of the dataset that are not its defaults.
-        format: how its text is laid out.
-        arrays: the puzzles; rating NaN.
-        entries: each puzzle as reasoning-gym made it.
-    """
+    """Puzzles of one dataset, with the entries that score them. It can be pickled."""
 
     dataset: str
+    """Its name in reasoning-gym."""
     config: Mapping[str, Any]
+    """Settings of the dataset that are not its defaults."""
     format: GridFormat
     arrays: PuzzleArrays
     entries: tuple[Entry, ...] = field(repr=False)
+    """Each puzzle as reasoning-gym made it."""
 
     pixels: ClassVar = 24
 
     def scores(self, inputs: ArrayLike, answers: ArrayLike, labels: ArrayLike) -> NDArray[Any]:
         """Scores by the dataset's `score_answer`: float32 [N]; 1 is right.
 
-        Answers without a text (a symbol that no answer has) and padded rows without labels score 0.
-
-        Args:
-            inputs: int [N, S], puzzles of this pool.
-            answers: int [N, S].
-            labels: int [N, S], of these puzzles.
-
-        Raises:
-            ValueError: arrays of another shape, or a puzzle of another pool.
+        All arrays are int [N, S]. Answers without a text (a symbol that no answer has) and padded rows
+        without labels score 0. Raises ValueError for other shapes, or a puzzle of another pool.
         """
         cells = self.format.seq_len
         given = [
@@ -205,8 +193,6 @@ def load(
     arrays = PuzzleArrays(
         inputs=np.stack(questions),
         labels=np.stack(answers),
-        puzzle_identifiers=np.zeros(size, np.int32),
-        rating=np.full(size, np.nan, np.float32),
         source=tuple(f"{name}/seed={seed}/{split or 'all'}/{number}" for number in numbers),
     )
     pool = ReasoningGymPool(dataset, settings, form, arrays, entries)
@@ -235,8 +221,7 @@ def tokenise(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The inputs and labels of an entry, int32 [S] each.
 
-    Raises:
-        ValueError: a puzzle larger than the format, or with an unknown symbol.
+    Raises ValueError for a puzzle that is larger than the format, or has an unknown symbol.
     """
     question, answer = form.read(entry)
     inputs = np.full((form.height, form.width), PAD, np.int32)

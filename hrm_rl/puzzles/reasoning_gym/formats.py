@@ -30,26 +30,21 @@ def _joined(question: Rows, answer: Rows) -> str | None:
 
 @dataclass(frozen=True)
 class GridFormat:
-    """A dataset of one configuration as grids.
-
-    Attributes:
-        height: rows of the largest puzzle.
-        width: columns of the largest puzzle; smaller ones stand in the upper left corner.
-        symbols: symbols of cells; token PAD = 0 is none, token k is ``symbols[k - 1]``.
-        answers: symbols that an answer may hold; any other makes it wrong.
-        read: the `Grid` of an entry.
-        write: `write(question, answer) -> str`, the text to score; both are rows of the judged cells.
-            None if the cells have no text that could be scored.
-        shown: other characters for symbols that not every font and terminal has.
-    """
+    """A dataset of one configuration as grids."""
 
     height: int
+    """Rows of the largest puzzle."""
     width: int
+    """Columns of the largest puzzle; smaller ones stand in the upper left corner."""
     symbols: tuple[str, ...]
+    """Symbols of cells; token PAD = 0 is none, token k is ``symbols[k - 1]``."""
     answers: Collection[str]
+    """Symbols that an answer may hold; any other makes it wrong."""
     read: Callable[[Entry], Grid]
     write: Callable[[Rows, Rows], str | None] = _joined
+    """`write(question, answer)`, of the rows of judged cells: the text to score, None if they have none."""
     shown: Mapping[str, str] = field(default_factory=dict)
+    """Other characters for symbols that not every font and terminal has."""
 
     @property
     def vocab_size(self) -> int:
