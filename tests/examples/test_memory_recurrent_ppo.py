@@ -20,12 +20,12 @@ def small(example: ModuleType, **changes):
 
 
 @pytest.mark.parametrize("policy", ["hrm", "lstm"])
-def test_it_trains_and_tells(example, policy, capsys) -> None:
+def test_it_trains_and_prints_its_result(example, policy, capsys) -> None:
     result = example.main(small(example, policy=policy, json=True))
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert 0 <= result["return"] == told["return"] <= 1
-    assert told["settings"]["policy"] == policy
-    assert [step for step, _ in told["curve"]] == [32]
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert 0 <= result["return"] == printed["return"] <= 1
+    assert printed["settings"]["policy"] == policy
+    assert [step for step, _ in printed["curve"]] == [32]
 
 
 def test_policies_compared_are_about_as_large(example) -> None:

@@ -52,8 +52,8 @@ def test_notebook_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A few updates: everything is printed and drawn, whatever it learned."""
     monkeypatch.setenv("HRM_RL_NOTEBOOK_STEPS", "1024")
     text, kinds = executed(tmp_path)
-    told = figures(text)
-    assert 0 <= told["return"] <= 1 and 1 <= told["segments"] <= 2
+    shown = figures(text)
+    assert 0 <= shown["return"] <= 1 and 1 <= shown["segments"] <= 2
     assert text.count("\n") >= 11 and kinds.count("image/png") == 1
 
 
@@ -61,5 +61,5 @@ def test_notebook_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_notebook_shows_what_it_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It learns to answer, and thinks no longer than that needs: most where a note is looked up."""
     monkeypatch.delenv("HRM_RL_NOTEBOOK_STEPS", raising=False)
-    told = figures(executed(tmp_path)[0])
-    assert told["return"] > 0.9 and told["easy"] < min(1.3, told["looked_up"]), told
+    shown = figures(executed(tmp_path)[0])
+    assert shown["return"] > 0.9 and shown["easy"] < min(1.3, shown["looked_up"]), shown

@@ -27,8 +27,8 @@ def test_minigrid(policy: str, load_example, tmp_path: Path, capsys) -> None:
     )
     example.main(args)
     assert "2.0 reached: not within 32 steps" in capsys.readouterr().out
-    told = np.load(tmp_path / args.env / f"{policy}-0" / "evaluations.npz")
-    assert told["timesteps"].tolist() == [16, 32] and told["results"].shape == (2, 2)
+    saved = np.load(tmp_path / args.env / f"{policy}-0" / "evaluations.npz")
+    assert saved["timesteps"].tolist() == [16, 32] and saved["results"].shape == (2, 2)
     pytest.importorskip("matplotlib")
     example.plot(example.Args(out=tmp_path, plot=tmp_path / "curves.png"))
     assert (tmp_path / "curves.png").stat().st_size > 5_000

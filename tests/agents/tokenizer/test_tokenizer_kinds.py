@@ -218,14 +218,3 @@ def test_strings_are_read_byte_by_byte(tokenizer: Any) -> None:
     assert tensor.shape == (3, 12) and not tensor[1].any()
     x = tokenizer(space)(tensor)
     assert torch.equal(x[0, 5:], x[1, 5:]) and not torch.equal(x[0, 4], x[1, 4])
-
-
-def test_tensors_are_copies_on_the_device_asked_for(observed: Any) -> None:
-    space = spaces.Dict({"x": box(-1, 1, (2,)), "n": spaces.MultiDiscrete([3, 4])})
-    obs = observed(space, 0)
-    tensors = to_tensors(space, obs)
-    before = tensors["x"].clone()
-    obs["x"][:] = 9  # environments write their arrays again
-    assert torch.equal(tensors["x"], before)
-    assert to_tensors(space, obs, "meta")["n"].device.type == "meta"
-    assert to_tensors(space, tensors)["x"] is tensors["x"]
