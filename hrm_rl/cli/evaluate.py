@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_rl.cli.options import OnPuzzles, check_counts
-from hrm_rl.cli.output import percent, refuse_graphs_without_gpu, show_log
+from hrm_rl.cli.output import percent, show_log
 from hrm_rl.puzzles.splits import Split
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Eval(OnPuzzles):
     def _check(self) -> None:
         from hrm_rl.halting import parse_rule
         from hrm_rl.halting.fit.provenance import is_fitted
-        from hrm_rl.training.machine.compute import pick_device
+        from hrm_rl.training.machine.compute import pick_device, refuse_graphs_without_gpu
         from hrm_rl.training.pools import SPLIT_NEEDS_PARTS
 
         check_counts(self, "puzzles", "max_segments", "batch_size")

@@ -24,12 +24,6 @@ def show_log() -> None:
         log.addHandler(_Log())
 
 
-def refuse_graphs_without_gpu(device: str) -> None:
-    """Raise ValueError if CUDA graphs cannot be recorded on the device."""
-    if not device.startswith("cuda"):
-        raise ValueError(f"--graphs needs a CUDA device; this would compute on {device}")
-
-
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 

@@ -39,21 +39,29 @@ class Quickstart(Command):
 
     def run(self) -> None:
         from hrm_rl.training.comparison import compare
+        from hrm_rl.training.config import Layer
         from hrm_rl.training.run_folder import RunFolder
+        from hrm_rl.training.start import start_run
 
         check_counts(self, "puzzles", "max_steps")
         if importlib.util.find_spec("matplotlib") is None:
             raise ValueError("quickstart draws figures: pip install matplotlib")
         show_log()
-        run = RunFolder(self.out)
-        _clear(run)
-        trainer = self._trainer(run)
+        _clear(RunFolder(self.out))
+        values = {"max_steps": self.max_steps, "seed": self.seed, "device": self.device}
+        given = {name: value for name, value in values.items() if value is not None}
+        trainer = start_run([Layer(given, "sudoku-4x4")], self.out)
+        (self.out / _MARK).touch()
+        say(
+            f"Training an HRM of {trainer.model.num_parameters():,} parameters on {trainer.compute}, "
+            f"from {trainer.data.description}, one reasoning segment a step."
+        )
         training = trainer.train()
         say(f"Comparing on {self.puzzles} puzzles of classes that training never saw.")
-        limit, folder = trainer.model.config.halt_max_steps, run.path / "compare"
+        limit, folder = trainer.model.config.halt_max_steps, self.out / "compare"
         rules = _rules(trainer.rule, limit)
         found = compare(
-            run.path,
+            self.out,
             [policy for policy, _ in rules.values()],
             folder=folder,
             puzzles=self.puzzles,
@@ -64,31 +72,13 @@ class Quickstart(Command):
         )
         report = found.save(folder)
         result = {
-            "run": str(run.path),
+            "run": str(self.out),
             "figure": report["files"]["figures"][0],
             "training": training,
             "rules": dict(zip(rules, report["policies"], strict=True)),
             "accuracy_by_segment": report["curves"]["fixed"]["accuracy"],
         }
         self.report(result, self._text(result, rules, trainer))
-
-    def _trainer(self, run: "RunFolder") -> "Trainer":
-        from hrm_rl.training.loop import Trainer
-        from hrm_rl.training.machine.prepare import fit_to_machine
-        from hrm_rl.training.presets import find_preset
-
-        preset = find_preset("sudoku-4x4")
-        if self.max_steps is not None:
-            preset = preset.with_max_steps(self.max_steps)
-        preset, compute = fit_to_machine(preset, device=self.device)
-        trainer = Trainer(preset, compute, run, self.seed)
-        run.create(trainer.preset, compute)
-        (run.path / _MARK).touch()
-        say(
-            f"Training an HRM of {trainer.model.num_parameters():,} parameters on {compute}, from "
-            f"{trainer.data.description}, one reasoning segment a step."
-        )
-        return trainer
 
     def _text(self, result: dict[str, Any], rules: _Rules, trainer: "Trainer") -> str:
         from hrm_rl.puzzles import sudoku

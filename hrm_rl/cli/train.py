@@ -1,6 +1,5 @@
 """`hrm-rl train`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from hrm_rl.cli.options import Command
-from hrm_rl.cli.output import percent, refuse_graphs_without_gpu, say, show_log
+from hrm_rl.cli.output import percent, say, show_log
 
 if TYPE_CHECKING:
-    from hrm_rl.training.config import Layer
-    from hrm_rl.training.loop import Trainer
     from hrm_rl.training.presets import Preset
 
 
@@ -43,11 +40,14 @@ class Train(Command):
     """The settings given as options; `train_with_settings` lists them."""
 
     def run(self) -> None:
-        from hrm_rl.training.config import to_toml
+        from hrm_rl.training.config import Layer, read_config, to_toml
+        from hrm_rl.training.start import resume_run, start_run
 
         show_log()
-        layers = self._layers()
-        trainer = self._resumed(layers) if self.resume else self._started(layers)
+        layers = [read_config(self.config)] if self.config is not None else []
+        layers.append(Layer(self.settings, self.preset))
+        begin = resume_run if self.resume else start_run
+        trainer = begin(layers, self.out, graphs=self.graphs)
         preset, compute = trainer.preset, trainer.compute
         say(to_toml(preset, compute))
         say(
@@ -57,67 +57,6 @@ class Train(Command):
         result, folder = trainer.train(), trainer.run.path
         found = {"run": str(folder), "preset": preset.name, **result}
         self.report(found, _text(folder, preset, result))
-
-    def _started(self, layers: Sequence["Layer"]) -> "Trainer":
-        from hrm_rl.agents.learning.graphs import check_can_be_graphed
-        from hrm_rl.training.config import resolve
-        from hrm_rl.training.data import training_data
-        from hrm_rl.training.loop import Trainer
-        from hrm_rl.training.machine.compute import pick_device
-        from hrm_rl.training.machine.prepare import fit_to_machine
-        from hrm_rl.training.run_folder import RunFolder
-
-        given = resolve(*layers)
-        run = RunFolder(self.out or Path("runs") / given.preset.name)
-        run.refuse_if_used(", or --resume to continue it")
-        device = pick_device(given.settings.device)
-        if self.graphs:
-            refuse_graphs_without_gpu(device)
-            check_can_be_graphed(given.preset.learner)
-        # Read the data first, so that a mistake in it shows before the probe.
-        data = training_data(given.preset.data, device)
-        preset, compute = fit_to_machine(
-            given.preset,
-            device=device,
-            dtype=given.settings.dtype,
-            compile=given.settings.compile,
-            keep_batch_size="batch_size" in given.given,
-        )
-        trainer = Trainer(preset, compute, run, given.settings.seed, data, graphs=self.graphs)
-        run.create(preset, compute)
-        return trainer
-
-    def _resumed(self, layers: Sequence["Layer"]) -> "Trainer":
-        from hrm_rl.training.config import resume
-        from hrm_rl.training.loop import Trainer
-        from hrm_rl.training.run_folder import RunFolder
-        from hrm_rl.training.schedule import stretch_note
-
-        run = RunFolder(self._resumed_folder(layers))
-        stored, compute = run.config()
-        step = run.latest_step()
-        given = resume(stored, compute, run.path, *layers)
-        if stretched := stretch_note(stored, given.preset, step):
-            say(stretched)
-        if self.graphs:
-            refuse_graphs_without_gpu(compute.device)
-        trainer = Trainer(given.preset, compute, run, given.settings.seed, graphs=self.graphs)
-        trainer.restore()
-        run.store(given.preset, compute)
-        return trainer
-
-    def _layers(self) -> list["Layer"]:
-        """The config file's settings, then the options."""
-        from hrm_rl.training.config import Layer, read_config
-
-        options = Layer(self.settings, self.preset)
-        return [options] if self.config is None else [read_config(self.config), options]
-
-    def _resumed_folder(self, layers: Sequence["Layer"]) -> Path:
-        names = [layer.preset for layer in layers if layer.preset is not None]
-        if self.out is None and not names:
-            raise ValueError("--resume needs the run folder: --out RUN")
-        return self.out or Path("runs") / str(names[-1])
 
 
 def _text(folder: Path, preset: "Preset", result: dict[str, Any]) -> str:

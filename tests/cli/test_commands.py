@@ -18,17 +18,6 @@ from hrm_rl.training.run_folder import RunFolder
 # --- train ----------------------------------------------------------------------------------------
 
 
-def test_train_writes_a_run_and_says_so(hrm_rl, tmp_path) -> None:
-    out = tmp_path / "run"
-    said = hrm_rl("train", "tiny", "--out", out, "--seed", 3, "--dtype", "float32")
-    assert said.code == 0
-    assert "Trained tiny for 2 steps" in said.out and f"hrm-rl eval {out}" in said.out
-    run = RunFolder(out)
-    assert [p.name for p in run.checkpoints()] == ["step-0000002"]
-    assert run.config()[0].name == "tiny"
-    assert run.metrics_file.exists() and run.tensorboard.is_dir()
-
-
 def test_train_learns_from_a_file(hrm_rl, tmp_path) -> None:
     out, file = tmp_path / "run", tmp_path / "mine.csv"
     sudoku.write_csv(file, sudoku.generate(40, 4, seed=1), 4)

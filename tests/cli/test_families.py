@@ -140,6 +140,7 @@ def test_the_stored_folder_may_be_relative_or_gone(
     words = ("train", "--config", config, "--data.family", "custom", "--data")
     said = hrm_rl(*words, "own", "--out", "relative")
     assert "Trained prefix-parity on puzzles of family custom for 2 steps" in said.out
+    assert "hrm-rl eval relative" in said.out
     assert "prefix-parity on puzzles of family custom: " in said.err
     assert hrm_rl(*words, tmp_path / "own", "--out", "absolute").code == 0
     said = hrm_rl("eval", "relative")

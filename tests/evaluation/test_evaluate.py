@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from hrm_rl.agents import HRMAgent
-from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation.evaluate import check_fits, evaluate
 from hrm_rl.halting import SegmentFeatures
@@ -23,17 +21,6 @@ evaluation = import_module("hrm_rl.evaluation.evaluate")
 
 # As in conftest.py.
 COUNT, LIMIT = 22, 4
-
-
-def test_each_puzzle_is_answered_once_in_its_place(model: HRM, puzzles: PuzzleArrays) -> None:
-    """Whatever the order puzzles come in, each gets its own answer."""
-    order = np.random.default_rng(0).permutation(COUNT)
-    straight = evaluate(model, puzzles, "q", batch_size=7)
-    shuffled = evaluate(model, puzzles.take(order), "q", batch_size=4)
-    np.testing.assert_array_equal(shuffled.answers, straight.answers[order])
-    np.testing.assert_array_equal(shuffled.segments, straight.segments[order])
-    doubled = evaluate(model, puzzles.take(np.r_[order, order]), "q", batch_size=7)
-    np.testing.assert_array_equal(doubled.answers[:COUNT], doubled.answers[COUNT:])
 
 
 class Counting:
@@ -111,25 +98,6 @@ def test_foreign_puzzles_and_bad_numbers_are_refused(model: HRM, puzzles: Puzzle
     for options in ({"max_segments": 0}, {"max_segments": -1}, {"batch_size": 0}):
         with pytest.raises(ValueError, match=r"got (0|-1)"):
             evaluate(model, puzzles, **options)
-
-
-def test_freezing_ended_rows_gives_the_same_answers(model: HRM, puzzles: PuzzleArrays) -> None:
-    """The other way to evaluate: no refill, rows that stopped wait until all have."""
-    source = SequentialSource(puzzles, 6)
-    envs = PuzzleVectorEnv(
-        COUNT, source, halt_max_steps=LIMIT, order="epoch", autoreset_mode="Disabled"
-    )
-    obs, info = envs.reset(seed=0)
-    agent, state = HRMAgent(model, "q"), None
-    for _ in range(LIMIT):
-        decision = agent.act(obs, state, puzzle_key=info["puzzle_key"])
-        obs, _, terminated, _, info = envs.step(decision.action)
-        state = decision.state
-    result = evaluate(model, puzzles, "q", batch_size=5)
-    assert terminated.all()
-    np.testing.assert_array_equal(obs["draft"].numpy(), result.answers)
-    np.testing.assert_array_equal(info["segments"].numpy(), result.segments)
-    np.testing.assert_array_equal(info["correct"].numpy(), result.correct)
 
 
 def test_identifiers_beyond_the_models_are_refused() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import pyplot as plt
 
-from hrm_rl.analysis.compare.table import label
+from hrm_rl.analysis.compare.table import counted, label
 
 # Okabe and Ito's palette for colour-blind readers, without yellow, which is too pale for a line.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -26,12 +27,8 @@ def draw_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
     accuracy_compute.png: swept rules, their concave hulls, the constants and hindsight;
     difficulty.png: segments and accuracy by difficulty, if it is known;
     calibration.png: the halt logit's probability against outcomes.
-
-    Raises ImportError if matplotlib is missing.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
+    plt.switch_backend("Agg")
     folder = Path(folder)
     files = [accuracy_compute_figure(report, folder / "accuracy_compute.png")]
     if report["difficulty"]:
@@ -46,8 +43,6 @@ def accuracy_compute_figure(report: Report, path: Path) -> Path:
 
     Dots are swept settings, lines their concave hulls; constants are grey, hindsight is black.
     """
-    from matplotlib import pyplot as plt
-
     several = len(_adaptive(report)) > 1
     size = (14 if several else 8, 6)
     figure, grid = plt.subplots(1, 1 + several, figsize=size, squeeze=False, layout="constrained")
@@ -62,7 +57,7 @@ def accuracy_compute_figure(report: Report, path: Path) -> Path:
         panels[1].set_title("The same, closer", fontsize=10)
         panels[1].set(**_window(report))
     figure.suptitle(
-        f"Accuracy for compute: {_count(report)}\nlarge marks: as chosen on validation puzzles at a "
+        f"Accuracy for compute: {counted(report)}\nlarge marks: as chosen on validation puzzles at a "
         f"cost of {report['settings']['cost']:g} a segment",
         fontsize=10,
     )
@@ -128,61 +123,38 @@ def _padded(values: Sequence[float], least: float) -> tuple[float, float]:
 
 def difficulty_figure(report: Report, path: Path) -> Path:
     """Two heat maps, policies by bins of difficulty: mean segments, and puzzles solved."""
-    from matplotlib import pyplot as plt
-
     bins, policies = report["difficulty"]["bins"], report["difficulty"]["policies"]
     names = [label(policy["policy"]) for policy in policies]
     labels = [f"{_range(b['low'], b['high'])}\n({b['count']:,})" for b in bins]
-    height = 1.8 + 0.3 * len(names)
-    width = 3 + 0.75 * len(bins) * 2
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(width, height), sharey=True, layout="constrained"
-    )
+    size = 3 + 1.5 * len(bins), 1.8 + 0.3 * len(names)
+    figure, panels = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
     segments = np.array([policy["mean_segments"] for policy in policies], dtype=float)
     solved = 100 * np.array([policy["exact_accuracy"] for policy in policies], dtype=float)
-    _draw_table(left, segments, labels, names, "Mean segments", "{:.1f}", 1, None)
-    _draw_table(right, solved, labels, names, "Puzzles solved (%)", "{:.0f}", 0, 100)
-    figure.suptitle(f"By difficulty: {_count(report)}", fontsize=10)
+    _draw_table(panels[0], segments, 1, 1, float(np.nanmax(segments)))
+    _draw_table(panels[1], solved, 0, 0, 100)
+    for axes, title in zip(panels, ("Mean segments", "Puzzles solved (%)"), strict=True):
+        axes.set_xticks(range(len(labels)), labels, fontsize=7.5)
+        axes.set_yticks(range(len(names)), names, fontsize=8.5)
+        axes.tick_params(length=0)
+        axes.set_title(title, fontsize=10)
+    figure.suptitle(f"By difficulty: {counted(report)}", fontsize=10)
     figure.supxlabel(f"{report['difficulty']['by']} (puzzles)", fontsize=9)
     return _save(figure, path)
 
 
-def _draw_table(
-    axes: Any,
-    values: np.ndarray,
-    columns: Sequence[str],
-    rows: Sequence[str],
-    title: str,
-    pattern: str,
-    low: float,
-    high: float | None,
-) -> None:
-    top = float(np.nanmax(values)) if high is None else high
-    axes.imshow(values, aspect="auto", cmap="cividis", vmin=low, vmax=max(top, low + 1e-9))
-    axes.set_xticks(range(len(columns)), columns, fontsize=7.5)
-    axes.set_yticks(range(len(rows)), rows, fontsize=8.5)
-    axes.tick_params(length=0)
-    axes.set_title(title, fontsize=10)
+def _draw_table(axes: Any, values: np.ndarray, digits: int, low: float, high: float) -> None:
+    """Numbers on cells coloured from low (dark) to high."""
+    axes.imshow(values, aspect="auto", cmap="cividis", vmin=low, vmax=max(high, low + 1e-9))
+    # Numbers lie inside the axes: measuring them would take most of the layout's time.
+    style = {"ha": "center", "va": "center", "fontsize": 8, "in_layout": False}
     for (row, column), value in np.ndenumerate(values):
-        if np.isnan(value):
-            continue
-        dark = value < low + 0.55 * (top - low)
-        axes.text(
-            column,
-            row,
-            pattern.format(value),
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if dark else "black",
-            in_layout=False,  # inside the axes: measuring these would take most of the layout's time
-        )
+        if not np.isnan(value):
+            color = "white" if value < low + 0.55 * (high - low) else "black"
+            axes.text(column, row, f"{value:.{digits}f}", color=color, **style)
 
 
 def calibration_figure(report: Report, path: Path) -> Path:
     """Reliability of sigmoid(q_halt) in bins of equal mass, and calibration segment by segment."""
-    from matplotlib import pyplot as plt
-
     found = report["calibration"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     curve, pooled = found["curve"], found["pooled"]
@@ -193,22 +165,15 @@ def calibration_figure(report: Report, path: Path) -> Path:
     left.set(
         xlabel="sigmoid(q_halt)", ylabel="share of correct drafts", xlim=(0, 1), ylim=(0, 1.02)
     )
-    left.set_title(
-        f"All segments: ECE {_number(pooled['ece'])}, Brier {_number(pooled['brier'])}, "
-        f"AUROC {_number(pooled['auroc'])}",
-        fontsize=10,
-    )
+    ece, brier, auroc = (_number(pooled[name]) for name in ("ece", "brier", "auroc"))
+    left.set_title(f"All segments: ECE {ece}, Brier {brier}, AUROC {auroc}", fontsize=10)
     left.legend(loc="upper left", fontsize=8.5)
     segments = np.arange(1, len(found["segments"]) + 1)
-    for (name, shown), colour, marker, dashes in zip(
-        (("auroc", "AUROC"), ("ece", "ECE"), ("brier", "Brier score")),
-        _COLOURS,
-        _MARKERS,
-        _DASHES,
-        strict=False,
-    ):
+    shown = {"auroc": "AUROC", "ece": "ECE", "brier": "Brier score"}
+    styles = zip(_COLOURS, _MARKERS, _DASHES, strict=False)
+    for (name, words), (colour, marker, dashes) in zip(shown.items(), styles, strict=True):
         values = np.array([segment[name] for segment in found["segments"]], float)
-        right.plot(segments, values, dashes, marker=marker, ms=5, color=colour, label=shown)
+        right.plot(segments, values, dashes, marker=marker, ms=5, color=colour, label=words)
     right.set(xlabel="segment", ylim=(0, 1.02))
     right.xaxis.get_major_locator().set_params(integer=True)
     right.set_title("Segment by segment", fontsize=10)
@@ -229,12 +194,6 @@ def _styles() -> Iterator[tuple[str, str, str]]:
     )
 
 
-def _count(report: Report) -> str:
-    counts = [bank["test_puzzles"] for bank in report["banks"]]
-    runs = "" if len(counts) == 1 else f" of {len(counts)} runs"
-    return f"{sum(counts):,} test puzzles{runs}"
-
-
 def _percent(values: Sequence[float]) -> np.ndarray:
     return 100 * np.asarray(values, dtype=float)
 
@@ -248,8 +207,6 @@ def _range(low: float, high: float) -> str:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    from matplotlib import pyplot as plt
-
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI)
     plt.close(figure)

@@ -73,10 +73,14 @@ def label(policy: str) -> str:
 
 
 def title(report: Report) -> str:
-    banks, settings = report["banks"], report["settings"]
-    puzzles = sum(bank["test_puzzles"] for bank in banks)
-    runs = "" if len(banks) == 1 else f" of {len(banks)} runs"
-    return f"{puzzles:,} test puzzles{runs}, at most {settings['max_segments']} segments"
+    return f"{counted(report)}, at most {report['settings']['max_segments']} segments"
+
+
+def counted(report: Report) -> str:
+    """The number of test puzzles, in words."""
+    counts = [bank["test_puzzles"] for bank in report["banks"]]
+    runs = "" if len(counts) == 1 else f" of {len(counts)} runs"
+    return f"{sum(counts):,} test puzzles{runs}"
 
 
 def legend(report: Report) -> list[str]:
@@ -99,9 +103,8 @@ def legend(report: Report) -> list[str]:
         lines.append(
             f"rho: rank correlation of segments with {report['difficulty']['by']}, within source."
         )
-    batches = {policy["wall_clock"]["batch"] for policy in report["policies"]}
     if any(policy["wall_clock"]["refilled"] for policy in report["policies"]):
-        (batch,) = batches
+        (batch,) = {policy["wall_clock"]["batch"] for policy in report["policies"]}
         devices = ", ".join(sorted({f"{bank['device']} {bank['dtype']}" for bank in banks}))
         lines.append(f"/ s: puzzles a second in a batch of {batch} with slot refill ({devices}).")
     undefined = report["adaptive_gain_undefined"]

@@ -87,6 +87,12 @@ def pick_device(device: str = "auto") -> str:
     return device
 
 
+def refuse_graphs_without_gpu(device: str) -> None:
+    """Raise ValueError if CUDA graphs cannot be recorded on the device."""
+    if not device.startswith("cuda"):
+        raise ValueError(f"--graphs needs a CUDA device; this would compute on {device}")
+
+
 def choose_compute(
     model: HRMConfig,
     learner: LearnerConfig,

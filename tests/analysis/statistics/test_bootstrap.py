@@ -85,15 +85,6 @@ def test_columns_share_their_puzzles(rng):
     assert two_sided_p(draws[:, 0] - draws[:, 2]) == 1
 
 
-def test_a_row_that_is_drawn_wholly_or_not():
-    """With N rows that are unit vectors, a draw's means are counts of N draws, over N."""
-    counts = nested_bootstrap([np.eye(7)], DRAWS) * 7
-    assert counts == pytest.approx(counts.round())
-    assert counts.sum(1) == pytest.approx(7)
-    # Each count is Binomial(7, 1 / 7): the number of puzzles left out is known.
-    assert (counts.round() == 0).mean() == pytest.approx((6 / 7) ** 7, abs=0.02)
-
-
 def test_the_seed_decides_and_chunks_do_not_show(rng, monkeypatch):
     rows = rng.random((100, 2))
     one = nested_bootstrap([rows, rows], 50, seed=3)

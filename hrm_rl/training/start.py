@@ -1,0 +1,69 @@
+"""Starting a run from its settings, and continuing a stored one."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hrm_rl.agents.learning.graphs import check_can_be_graphed
+from hrm_rl.training.config import Layer, resolve, resume
+from hrm_rl.training.data import training_data
+from hrm_rl.training.loop import Trainer
+from hrm_rl.training.machine.compute import pick_device, refuse_graphs_without_gpu
+from hrm_rl.training.machine.prepare import fit_to_machine
+from hrm_rl.training.run_folder import RunFolder
+from hrm_rl.training.schedule import stretch_note
+
+_log = logging.getLogger(__name__)
+
+
+def start_run(
+    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: bool = False
+) -> Trainer:
+    """A new run of these settings, fitted to this machine; in runs/PRESET by default.
+
+    Raises ValueError or OSError for a mistake in the settings or the data, or a folder in use.
+    """
+    given = resolve(*layers)
+    run = RunFolder(folder or Path("runs") / given.preset.name)
+    run.refuse_if_used(", or --resume to continue it")
+    device = pick_device(given.settings.device)
+    if graphs:
+        refuse_graphs_without_gpu(device)
+        check_can_be_graphed(given.preset.learner)
+    # Read the data first, so that a mistake in it shows before the probe.
+    data = training_data(given.preset.data, device)
+    preset, compute = fit_to_machine(
+        given.preset,
+        device=device,
+        dtype=given.settings.dtype,
+        compile=given.settings.compile,
+        keep_batch_size="batch_size" in given.given,
+    )
+    trainer = Trainer(preset, compute, run, given.settings.seed, data, graphs=graphs)
+    run.create(preset, compute)
+    return trainer
+
+
+def resume_run(
+    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: bool = False
+) -> Trainer:
+    """The run in a folder, by default runs/PRESET, at its newest checkpoint.
+
+    Raises ValueError or OSError if there is none, it is damaged, or a setting may not change.
+    """
+    names = [layer.preset for layer in layers if layer.preset is not None]
+    if folder is None and not names:
+        raise ValueError("--resume needs the run folder: --out RUN")
+    run = RunFolder(folder or Path("runs") / str(names[-1]))
+    stored, compute = run.config()
+    step = run.latest_step()
+    given = resume(stored, compute, run.path, *layers)
+    if stretched := stretch_note(stored, given.preset, step):
+        _log.info(stretched)
+    if graphs:
+        refuse_graphs_without_gpu(compute.device)
+    trainer = Trainer(given.preset, compute, run, given.settings.seed, graphs=graphs)
+    trainer.restore()
+    run.store(given.preset, compute)
+    return trainer
