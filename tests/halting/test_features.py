@@ -115,11 +115,7 @@ def test_features_equal_their_definitions(dtype: torch.dtype) -> None:
                 assert column.dtype == (torch.int64 if name in INTEGERS else torch.float32), name
                 assert column.shape == (ROWS,)
                 assert float(column[row]) == pytest.approx(value, rel=2e-5, abs=1e-6), name
-
-
-def test_the_run_meets_all_cases() -> None:
-    """Else the test above would say less than it seems to."""
-    record = run()
+    # The run has resets, segments after them, and drafts that stay, or stay in part.
     segments = torch.stack([f.segment for f in record.features])
     unchanged = torch.stack([f.unchanged_for for f in record.features])
     assert segments.max() >= 4 and (segments[1:] == 1).any()

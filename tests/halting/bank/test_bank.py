@@ -22,7 +22,8 @@ from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 N, M, S, D = 9, 4, 8, 3
 PINNED = [8243656413853952051, 4972684991220920564]
-ARRAYS = [f.name for f in dataclasses.fields(TraceBank) if f.name not in ("features", "header")]
+OTHERS = ("features", "header", "source")
+ARRAYS = [f.name for f in dataclasses.fields(TraceBank) if f.name not in OTHERS]
 
 
 @pytest.fixture
@@ -58,16 +59,18 @@ def full(random_bank: Callable[..., TraceBank]) -> TraceBank:
     )
 
 
+def arrays_of(bank: TraceBank) -> dict[str, Any]:
+    arrays = {name: getattr(bank, name) for name in ARRAYS} | dict(bank.features)
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
 def assert_same(one: TraceBank, two: TraceBank) -> None:
     assert one.header == two.header and one.source == two.source
-    for name in ARRAYS:
-        a, b = getattr(one, name), getattr(two, name)
-        np.testing.assert_array_equal(a, b, err_msg=name)
-        assert a is None or name == "source" or a.dtype.kind == b.dtype.kind, name
-    assert one.features.keys() == two.features.keys()
-    for name in one.features:
-        np.testing.assert_array_equal(one.features[name], two.features[name], err_msg=name)
-        assert one.features[name].dtype == two.features[name].dtype
+    found, wanted = arrays_of(one), arrays_of(two)
+    assert found.keys() == wanted.keys()
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+        assert array.dtype.kind == wanted[name].dtype.kind, name
 
 
 @pytest.fixture
@@ -214,18 +217,14 @@ def test_infinity_only_where_there_is_nothing_to_compare_with(saved: Path) -> No
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def rows_of(bank: TraceBank) -> dict[str, Any]:
-    return {name: getattr(bank, name) for name in ARRAYS if name != "source"} | dict(bank.features)
-
-
 @pytest.mark.parametrize("rows", [[3], [5, 0, 5], np.arange(N) % 2 == 0, slice(2, 7)])
 def test_take_and_truncate(full: TraceBank, rows: Any) -> None:
     few = full.take(rows)
-    for name, array in rows_of(few).items():
-        np.testing.assert_array_equal(array, rows_of(full)[name][rows], err_msg=name)
+    for name, array in arrays_of(few).items():
+        np.testing.assert_array_equal(array, arrays_of(full)[name][rows], err_msg=name)
     for limit in (1, 3, M):
-        for name, array in rows_of(few.truncate(limit)).items():
-            wanted = rows_of(few)[name]
+        for name, array in arrays_of(few.truncate(limit)).items():
+            wanted = arrays_of(few)[name]
             wanted = wanted if array.shape == wanted.shape else wanted[:, :limit]
             np.testing.assert_array_equal(array, wanted, err_msg=name)
         assert few.truncate(limit).num_segments == limit
@@ -234,17 +233,13 @@ def test_take_and_truncate(full: TraceBank, rows: Any) -> None:
     assert len(few) == few.num_puzzles == len(few.puzzles)
 
 
-def test_splits(full: TraceBank) -> None:
+def test_splits_first_correct_and_checkers(full: TraceBank) -> None:
     assert full.counts() == {"train": 1, "validation": 5, "test": 3}
     test = full.in_split("test")
     np.testing.assert_array_equal(test.inputs, full.inputs[5:8])
     np.testing.assert_array_equal(test.puzzle_key, [0, 1, 2])
-
-
-def test_first_correct_and_checkers(full: TraceBank) -> None:
     for row, first in zip(full.correct, full.first_correct, strict=True):
-        wanted = next((m + 1 for m in range(M) if row[m]), 0)
-        assert first == wanted
+        assert first == next((m + 1 for m in range(M) if row[m]), 0)
     assert full.correct_under("exact") is full.correct
     assert full.correct_under("valid") is full.valid
 
@@ -337,15 +332,12 @@ def test_hashes_see_every_cell_and_their_order() -> None:
     assert ids.tolist() == PINNED
     np.testing.assert_array_equal(puzzle_ids(inputs[::-1], labels[::-1]), ids[::-1])
     np.testing.assert_array_equal(puzzle_ids(inputs.astype(np.uint8), labels), ids)
-    seen, hashes = {*ids.tolist()}, {puzzles_hash(inputs, labels)}
-    for array in (inputs, labels):
-        for cell in range(3):
-            changed = array.copy()
-            changed[:, cell] = IGNORE_LABEL
-            pair = (changed, labels) if array is inputs else (inputs, changed)
-            seen |= {*puzzle_ids(*pair).tolist()}
-            hashes.add(puzzles_hash(*pair))
-    swapped = inputs[:, ::-1]
-    seen |= {*puzzle_ids(swapped, labels).tolist()}
-    hashes |= {puzzles_hash(swapped, labels), puzzles_hash(inputs[::-1], labels[::-1])}
-    assert len(seen) == 2 * 8 and len(hashes) == 9
+    pairs = [(inputs, labels), (inputs[:, ::-1], labels)]
+    for cell in range(3):
+        changed = inputs.copy(), labels.copy()
+        for array in changed:
+            array[:, cell] = IGNORE_LABEL
+        pairs += [(changed[0], labels), (inputs, changed[1])]
+    assert len(np.unique([puzzle_ids(*pair) for pair in pairs])) == 2 * 8
+    pairs.append((inputs[::-1], labels[::-1]))
+    assert len({puzzles_hash(*pair) for pair in pairs}) == 9

@@ -174,17 +174,12 @@ class NeedsPooled:
 
 
 def test_pooled_states_come_where_they_are_needed(banks: list[TraceBank], random_bank) -> None:
-    assert bank_features(banks[0]).pooled_z_H is None
+    plain = bank_features(banks[0])
+    assert plain.pooled_z_H is None and plain.segment.shape == (N * M,)
+    assert bank_features(banks[0], {"halt_sum"}) is plain is not bank_features(banks[1])  # kept
     assert_same(replay(banks[0], NeedsPooled()), by_hand(banks[0], NeedsPooled(), M))
     with pytest.raises(ValueError, match=r"'pooled_z_H', which this bank lacks.*--pooled"):
         replay(random_bank(2, 2), NeedsPooled())
-
-
-def test_features_are_kept_with_their_bank(banks: list[TraceBank]) -> None:
-    assert bank_features(banks[0]) is bank_features(banks[0])
-    assert bank_features(banks[0], {"halt_sum"}) is bank_features(banks[0])
-    assert bank_features(banks[0]) is not bank_features(banks[1])
-    assert bank_features(banks[0]).segment.shape == (N * M,)
 
 
 def test_bad_use_is_named(banks: list[TraceBank]) -> None:
