@@ -281,17 +281,11 @@ BARE = {"pooled_z_H": None, "features": {}}
     ("use", "message"),
     [
         (lambda bank: bank.take([]), "at least one puzzle"),
-        (
-            lambda bank: bank.in_split("test").in_split("train"),
-            "no puzzle of split 'train'; .* test",
-        ),
+        (lambda bank: bank.take([5]).in_split("train"), "no puzzle of split 'train'; .* test"),
         (lambda bank: bank.truncate(0), rf"1\.\.{M}, .* got 0"),
         (lambda bank: bank.truncate(M + 1), rf"1\.\.{M}, .* got {M + 1}"),
         (lambda bank: bank.correct_under("both"), "'exact' or 'valid', got 'both'"),
-        (
-            lambda bank: replace(bank, **BARE).column("pooled_z_H"),
-            "'pooled_z_H', .* lacks.*--pooled",
-        ),
+        (lambda bank: replace(bank, **BARE).column("pooled_z_H"), "'pooled_z_H', .* lacks.*--pool"),
         (lambda bank: replace(bank, **BARE).column("kl"), "'kl', which this bank lacks; record it"),
         (lambda bank: bank.column("mood"), r"'mood', which this bank lacks$"),
     ],
