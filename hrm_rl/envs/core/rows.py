@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from hrm_rl.envs.core.transition import select
+from hrm_rl.envs.core.transition import Step, select
 from hrm_rl.hashing import as_keys, mix
 
 Order = Literal["hash", "epoch"]
@@ -154,19 +154,11 @@ class RowsVectorEnv(VectorEnv):
         raise NotImplementedError
 
     def _outcome(
-        self,
-        reward: Tensor,
-        terminated: Tensor,
-        verdict: dict[str, Any],
-        final: Any,
-        ended: Tensor,
-        taking: Tensor | None,
+        self, step: Step, taking: Tensor | None, **metrics: Tensor
     ) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """The return value of a step.
-
-        `final` is the state before any automatic reset; `ended` and `taking`, bool [B], are the rows whose
-        episode ended at this step and those that took a new one, if any could.
-        """
+        """The return value of a step, after the rows of `taking` took new episodes (None: no row can)."""
+        final, ended = step.final, step.ended_now
+        verdict = step.judgement._asdict() | metrics
         duration = self._now() - self._began
         last = {
             "episode": {"r": final.episode_return, "l": final.segment, "t": duration},
@@ -176,8 +168,9 @@ class RowsVectorEnv(VectorEnv):
         info = self._puzzle_info(self.state, self._all) | masked(verdict, self._all)
         if taking is not None:
             self._start_clock(taking)
-        truncated = torch.zeros_like(terminated)
-        return self._observe(self.state), reward, terminated, truncated, info | masked(last, ended)
+        truncated = torch.zeros_like(step.terminated)
+        obs = self._observe(self.state)
+        return obs, step.reward, step.terminated, truncated, info | masked(last, ended)
 
     def _start_clock(self, where: Tensor) -> None:
         self._began = torch.where(where, self._now(), self._began)

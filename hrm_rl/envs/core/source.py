@@ -65,16 +65,15 @@ def check_source(source: Source, rows: int, device: torch.device) -> None:
         ("puzzle_identifiers", row, ids),
         ("rating", row, None),
     ):
-        values = getattr(drawn, name)
-        problem = _form_problem(values, shape, count, device) or _range_problem(name, values, count)
+        problem = _problem(name, getattr(drawn, name), shape, count, device)
         if problem:
             raise ValueError(f"{named}.draw: {name} {problem}")
 
 
-def _form_problem(
-    values: object, shape: tuple[int, ...], count: int | None, device: torch.device
+def _problem(
+    name: str, values: object, shape: tuple[int, ...], count: int | None, device: torch.device
 ) -> str | None:
-    """What is wrong with the type, device, shape or dtype of a drawn column; integers have a `count`."""
+    """What is wrong with a drawn column, if anything; a column of integers has a `count`."""
     if not isinstance(values, Tensor):
         return f"must be a tensor, got {type(values).__name__}"
     if values.device.type != torch.device(device).type:
@@ -85,20 +84,14 @@ def _form_problem(
         return None if values.is_floating_point() else f"must be floating-point, got {values.dtype}"
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
         return f"must be integers, got {values.dtype}"
-    return None
-
-
-def _range_problem(name: str, values: Tensor, count: int | None) -> str | None:
-    """Which drawn integer is out of range; a meta tensor (a trial of shapes) has nothing to read."""
-    if count is None or values.is_meta:
+    if values.is_meta:  # a trial of shapes has no numbers
         return None
     wrong = (values < 0) | (values >= count)
+    also = ""
     if name == "labels":
         wrong &= values != IGNORE_LABEL
-    if not wrong.any():
-        return None
-    also = f", or {IGNORE_LABEL} for no label" if name == "labels" else ""
-    return f"hold {int(values[wrong][0])}; they are 0 to {count - 1}{also}"
+        also = f", or {IGNORE_LABEL} for no label"
+    return f"hold {int(values[wrong][0])}; they are 0 to {count - 1}{also}" if wrong.any() else None
 
 
 class _Arrays:

@@ -85,7 +85,7 @@ class Step(NamedTuple):
     terminated: Tensor  # [B] bool
     ended_now: Tensor  # [B] bool: the rows whose episode ended at this very step
     judgement: Judgement
-    final: EnvState  # as the step left it
+    final: Any  # the EnvState that the step left (a HaltingState in `HRM/Halting-v0`)
 
 
 def reward(paid: Tensor, ended: Tensor, running: Tensor, segment_cost: float) -> Tensor:

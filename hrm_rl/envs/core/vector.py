@@ -134,10 +134,7 @@ class PuzzleVectorEnv(RowsVectorEnv):
         self.state, step = transition(
             self.state, answer, halt, candidates, self.settings, self.source.validator, mode
         )
-        verdict = step.judgement._asdict() | self._metrics(step.final)
-        return self._outcome(
-            step.reward, step.terminated, verdict, step.final, step.ended_now, taking
-        )
+        return self._outcome(step, taking, **self._metrics(step.final))
 
     def current(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The observation and puzzle info that the last reset or step returned.

@@ -9,20 +9,18 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
-from hrm_rl.envs.core.transition import Checker, EpisodeSettings, reward, select
+from hrm_rl.envs.core.transition import (
+    Checker,
+    EpisodeSettings,
+    Judgement,
+    Step,
+    reward,
+    select,
+)
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
 from hrm_rl.halting.vector import FEATURE_HIGH, FEATURE_LOW, feature_vector
 from hrm_rl.hashing import below, stream
-
-
-class Outcomes(NamedTuple):
-    """The judgement of each draft of a bank, all [N * M], row-major."""
-
-    correct: Tensor  # bool
-    valid: Tensor  # bool
-    cell_accuracy: Tensor  # float32
-    first_correct_segment: Tensor  # int64: up to this segment; 0 = none yet
 
 
 class HaltingState(NamedTuple):
@@ -84,7 +82,7 @@ class HaltingVectorEnv(RowsVectorEnv):
         self.bank = bank
         self.pooled = pooled
         self._table = _feature_table(bank, pooled).to(self.device)  # [N * M, F]
-        self._outcomes = Outcomes(*(t.to(self.device) for t in _outcomes(bank)))
+        self._outcomes = {name: t.to(self.device) for name, t in _outcomes(bank).items()}
         rating = torch.as_tensor(bank.rating, dtype=torch.float32, device=self.device)
         self._rating = torch.where(rating.isnan(), -1.0, rating)  # as in PuzzleVectorEnv
         self._set_spaces(halting_observation_space(self._table.shape[1]), spaces.Discrete(2))
@@ -97,10 +95,9 @@ class HaltingVectorEnv(RowsVectorEnv):
         state, mode = self.state, self.metadata["autoreset_mode"]
         running = ~state.ended
         ends = running & (halt | (state.segment >= self.settings.halt_max_steps))
-        at = self._at(state)
-        verdict = {name: self._judged(t, at) for name, t in self._outcomes._asdict().items()}
-        gained = reward(verdict[self.settings.pays], ends, running, self.settings.segment_cost)
-        verdict |= {"segments": state.segment, "forced": ends & ~halt}
+        judgement = self._judge(state, forced=ends & ~halt)
+        paid = getattr(judgement, self.settings.pays)
+        gained = reward(paid, ends, running, self.settings.segment_cost)
         final = state._replace(
             episode_return=state.episode_return + gained, ended=state.ended | ends
         )
@@ -109,7 +106,7 @@ class HaltingVectorEnv(RowsVectorEnv):
         if taking is not None:
             self.state = select(taking, self._fresh(taking), self.state)
         terminated = final.ended if taking is None else ends
-        return self._outcome(gained, terminated, verdict, final, ends, taking)
+        return self._outcome(Step(gained, terminated, ends, judgement, final), taking)
 
     # --- states and judgements --------------------------------------------------------------------
 
@@ -130,12 +127,14 @@ class HaltingVectorEnv(RowsVectorEnv):
     def _observe(self, state: HaltingState) -> Tensor:
         return self._table.index_select(0, self._at(state))
 
-    def _judged(self, table: Tensor, at: Tensor) -> Tensor:
-        """A column of outcomes at every row's segment; past the end nothing is right."""
-        value = table.index_select(0, at)
+    def _judge(self, state: HaltingState, forced: Tensor) -> Judgement:
+        """The judgement of every row's draft; past the end nothing is right."""
+        at = self._at(state)
+        drafts = {name: table.index_select(0, at) for name, table in self._outcomes.items()}
         if self._keys.order == "epoch":
-            value = torch.where(self.state.puzzle_key < self.bank.num_puzzles, value, 0)
-        return value.to(table.dtype)
+            real = state.puzzle_key < self.bank.num_puzzles
+            drafts = {name: column * real for name, column in drafts.items()}
+        return Judgement(**drafts, segments=state.segment, forced=forced)
 
     def _puzzle_info(self, state: HaltingState, mask: Tensor) -> dict[str, Any]:
         rating = self._rating.index_select(0, state.bank_row)
@@ -164,9 +163,14 @@ def _feature_table(bank: TraceBank, pooled: bool) -> Tensor:
     return feature_vector(bank_features(bank, needs), pooled=pooled).contiguous()
 
 
-def _outcomes(bank: TraceBank) -> Outcomes:
+def _outcomes(bank: TraceBank) -> dict[str, Tensor]:
+    """The judgement of each draft, by the fields of `Judgement`, [N * M] each, row-major."""
     segment = np.arange(1, bank.num_segments + 1)
     first = bank.first_correct[:, None]
-    so_far = np.where((first > 0) & (first <= segment), first, 0)
-    columns = (bank.correct, bank.valid, bank.cell_accuracy.astype(np.float32), so_far)
-    return Outcomes(*(torch.from_numpy(np.ascontiguousarray(c).reshape(-1)) for c in columns))
+    columns = {
+        "correct": bank.correct,
+        "valid": bank.valid,
+        "cell_accuracy": bank.cell_accuracy,
+        "first_correct_segment": np.where(first <= segment, first, 0),
+    }
+    return {name: torch.tensor(column).flatten() for name, column in columns.items()}
