@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -93,14 +92,3 @@ def test_bad_flat_actions_are_refused(source: Any, shape: tuple) -> None:
     envs.reset(seed=0)
     with pytest.raises(ValueError, match=r"wanted \(4, 16\) and \(4,\)"):
         envs.step(np.zeros(shape, np.int64))
-
-
-def test_a_wrapped_single_takes_both_forms() -> None:
-    by_dict = gym.make("HRM/Sudoku-v0", size=4, pool_size=20)
-    by_array = gym.make("HRM/Sudoku-v0", size=4, pool_size=20, flat_action=True)
-    _, info = by_dict.reset(seed=2)
-    by_array.reset(seed=2)
-    one = by_dict.step({"answer": info["labels"], "halt": 1})
-    two = by_array.step(np.append(info["labels"], 1))
-    np.testing.assert_equal(one, two)
-    assert one[1] == 1.0 and one[2]
