@@ -14,7 +14,8 @@ A new halting loss needs three changes:
 3. In config.py, its settings as fields of `LearnerConfig`, of the same names, with default and docstring.
 
 The command line, config files, the learner, `hrm-rl eval` and the model card follow from these. A loss that
-learns from single segments, as Q-learning does, sets `whole_episodes = False` and also subclasses `Learner`.
+learns from single segments, as Q-learning does, also sets `whole_episodes = False`, and needs a subclass of
+`Learner` that `make_learner` chooses.
 """
 
 import dataclasses

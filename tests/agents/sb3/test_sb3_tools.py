@@ -138,17 +138,14 @@ def monitored(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def test_vec_normalize(tmp_path: Path) -> None:
-    """Observations and rewards normalised, statistics kept, and the episodes' figures untouched."""
+def test_vec_normalize() -> None:
+    """Observations and rewards normalised, and the episodes' figures untouched."""
     envs = VecNormalize(halting(64), gamma=1.0)
     model = ppo(envs, batch_size=512)
     model.learn(64 * 64)
     seen = envs.normalize_obs(envs.get_original_obs())
     assert np.abs(seen[:, Q_HALT].mean()) < 0.5 and 0.5 < seen[:, Q_HALT].std() < 1.5
     assert all(-0.08 <= episode["r"] <= 1 for episode in model.ep_info_buffer)  # as they were paid
-    envs.save(str(tmp_path / "normalize.pkl"))
-    again = VecNormalize.load(str(tmp_path / "normalize.pkl"), halting(64))
-    assert np.array_equal(again.obs_rms.mean, envs.obs_rms.mean)
     by_part = VecNormalize(sudoku(), norm_obs_keys=["inputs"])
     by_part.seed(0)
     obs = by_part.reset()
