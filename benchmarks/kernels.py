@@ -105,7 +105,11 @@ class Bench:
                 print(f"{tile}: {error}", file=sys.stderr)
                 continue
             name = f"tile.{pair.name}.{case.name}.{rows}x{columns}x{stages}"
-            yield self._row(name, lambda other=other: (pair.ours, other), f"{tile}")
+
+            def sides(other: Work = other) -> tuple[Work, Work]:
+                return pair.ours, other
+
+            yield self._row(name, sides, f"{tile}")
 
     def _compiled(self, work: Callable[..., Any]) -> Callable[..., Any]:
         torch._dynamo.reset()  # so that no row reaches the limit of recompilations
