@@ -68,23 +68,20 @@ class Puzzles:
 class PuzzleArrays(Puzzles):
     """A pool of N puzzles of one family, S cells each.
 
-    Attributes:
-        inputs: int32 [N, S], the puzzle's tokens.
-        labels: int32 [N, S], the solution's tokens; ``IGNORE_LABEL`` in cells without a label.
-        puzzle_identifiers: int32 [N], the row of the puzzle embedding; by default 0.
-        rating: float32 [N], difficulty in the family's unit; NaN for unrated puzzles, the default.
-        source: the origin of each puzzle, one name a puzzle; None if unknown.
-
-    Raises:
-        ValueError: the shapes do not fit each other, or tokens are not integers.
+    Raises ValueError for shapes that do not fit each other, or tokens that are not integers.
     """
 
     inputs: NDArray[np.int32]
+    """[N, S]: the puzzle's tokens."""
     labels: NDArray[np.int32]
+    """[N, S]: the solution's tokens; ``IGNORE_LABEL`` in cells without a label."""
     # None is only ever an argument: the attributes of a pool are arrays.
     puzzle_identifiers: NDArray[np.int32] = None  # type: ignore[assignment]
+    """[N]: the row of the puzzle embedding; by default 0."""
     rating: NDArray[np.float32] = None  # type: ignore[assignment]
+    """[N]: difficulty in the family's unit; NaN for unrated puzzles, the default."""
     source: tuple[str, ...] | None = None
+    """The origin of each puzzle, one name a puzzle; None if unknown."""
 
     def __post_init__(self) -> None:
         count = len(np.atleast_1d(self.inputs))

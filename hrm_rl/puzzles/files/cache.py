@@ -56,13 +56,8 @@ def read_csv_cached(
         cache_dir: folder for caches; None is the file's own folder or, if that cannot be written,
             ``hrm_rl`` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache).
 
-    Returns:
-        The puzzles in file order.
-
-    Raises:
-        ValueError: anything wrong in the file (with file, line and field), an unknown family, or a file
-            that changes while it is read.
-        OSError: the file cannot be read, or no cache can be written.
+    Raises ValueError for anything wrong in the file (with file, line and field), an unknown family, or a
+    file that changes while it is read; OSError if it cannot be read, or no cache can be written.
     """
     path = Path(path)
     if family is not None and family not in _FAMILIES:

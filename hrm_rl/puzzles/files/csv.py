@@ -58,9 +58,8 @@ def read_csv(
         check: which answers of a block of puzzles are right, bool [N], such as
             `lambda p: life.is_valid(p.inputs, p.labels, size=10, steps=4)`. None accepts any answer.
 
-    Raises:
-        ValueError: the form is wrong, or `check` refuses an answer; names file, line and field.
-        OSError: the file cannot be read.
+    Raises ValueError for a wrong form or an answer that `check` refuses, naming file, line and field; OSError
+    if the file cannot be read.
     """
     judge = None if check is None else lambda inputs, labels: check(PuzzleArrays(inputs, labels))
     return read_puzzles(path, lambda question: CsvFormat(CellText(characters), judge))[0]

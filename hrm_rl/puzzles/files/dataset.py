@@ -39,14 +39,10 @@ class Dataset:
     """One set of a split; its examples are memory-mapped."""
 
     metadata: Metadata
-    puzzles: PuzzleTable
-    """The N examples."""
-    puzzle_indices: NDArray[np.int64]
-    """[P + 1]: the first example of each puzzle, and N."""
-    group_indices: NDArray[np.int64]
-    """[G + 1]: the first puzzle of each group, and P."""
-    identifiers: tuple[str, ...] | None
-    """Names of the puzzle identifiers; None without identifiers.json."""
+    puzzles: PuzzleTable  # the N examples
+    puzzle_indices: NDArray[np.int64]  # [P + 1]: the first example of each puzzle, and N
+    group_indices: NDArray[np.int64]  # [G + 1]: the first puzzle of each group, and P
+    identifiers: tuple[str, ...] | None  # of puzzles, by number; None without identifiers.json
 
     def __len__(self) -> int:
         return len(self.puzzles)
@@ -60,10 +56,9 @@ class Dataset:
         return self.puzzles.arrays()
 
     def epoch(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Rows of one epoch of training: a random puzzle from every group, in random order.
+        """Rows of one epoch of training, int64 [K]: a random puzzle from every group, in random order.
 
-        Returns:
-            int64 [K]: all examples of the chosen puzzles, those of a puzzle together, in random order.
+        All examples of a puzzle stand together, in random order.
         """
         groups = rng.permutation(len(self.group_indices) - 1)
         first, last = self.group_indices[groups], self.group_indices[groups + 1]
@@ -79,14 +74,9 @@ def read_dataset(
 ) -> Dataset:
     """Open a split of a dataset folder and check all of it, each token too; its arrays stay on disk.
 
-    Args:
-        path: the folder that holds `split`.
-        split: "train" or "test", or another subfolder.
-        set_name: one of several sets; None is the only one.
-
-    Raises:
-        ValueError: a file is missing, truncated or malformed; names file and field.
-        FileNotFoundError: no such folder.
+    A split is "train", "test" or another subfolder. `set_name` is one of several sets; None is the only one.
+    Raises ValueError for a file that is missing, truncated or malformed, naming file and field;
+    FileNotFoundError without a folder.
     """
     root = Path(path)
     if not root.is_dir():

@@ -38,8 +38,7 @@ def write_dataset(
 
     Args:
         path: the folder to make.
-        train: the training puzzles; None writes none.
-        test: the test puzzles; None writes none.
+        train, test: the puzzles of each split; None writes none.
         vocab_size: number of tokens; None is one more than the largest.
         ignore_label_id: written for ``IGNORE_LABEL``: no label may be that token. None if every cell has a
             label.
@@ -47,10 +46,8 @@ def write_dataset(
             is its own group.
         identifiers: names of the puzzle identifiers, the first for identifier 0.
 
-    Raises:
-        ValueError: `path` exists and is not empty, there are no puzzles, or they do not fit the format or
-            each other (the message names the fault).
-        OSError: the folder cannot be written.
+    Raises ValueError if `path` exists and is not empty, there are no puzzles, or they do not fit the format
+    or each other (the message names the fault); OSError if the folder cannot be written.
     """
     root = Path(path)
     splits = {name: p for name, p in (("train", train), ("test", test)) if p is not None}

@@ -56,11 +56,8 @@ def find(
 ) -> Path:
     """The CSV file of a dataset's split: a local one, or the Hub's, downloaded if needed.
 
-    Args:
-        name: "owner/name", or the name alone for one of `DATASETS`.
-        split: "train" or "test".
-        folder: local files are <folder>/<name>/<split>.csv.
-        revision: branch, tag or commit on the Hub.
+    `name` is "owner/name", or the name alone for one of `DATASETS`; a split is "train" or "test", a revision
+    a branch, tag or commit on the Hub. A local file is <folder>/<name>/<split>.csv.
 
     Raises ValueError for a name of another form, and FileNotFoundError without a local file and one from the
     Hub, with the reason and the path to place a file at.

@@ -288,17 +288,17 @@ def judge(size, mazes, answers, excess, work):
         start, goal = _lay_out(size, mazes[k], grid)
         if start < 0 or goal < 0:
             continue
+        on_path = distance  # until the search
+        on_path[:] = 0
+        for cell in range(size * size):
+            on_path[(cell // size + 1) * w + cell % size + 1] = answers[k, cell] >= _START
         # Along the drawn cells from the start, as long as there is exactly one way on.
         before, here, moves = -1, start, 0
         while here != goal:
             onward, ways = -1, 0
             for step in (-w, -1, 1, w):
-                place = here + step
-                row, column = place // w - 1, place % w - 1
-                if place == before or not (0 <= row < size and 0 <= column < size):
-                    continue
-                if answers[k, row * size + column] >= _START:
-                    onward = place
+                if here + step != before and on_path[here + step]:
+                    onward = here + step
                     ways += 1
             if ways != 1:
                 break
@@ -306,12 +306,7 @@ def judge(size, mazes, answers, excess, work):
             moves += 1
         if here != goal or moves != drawn + 1:
             continue
-        touching = 0
-        for step in (-w, -1, 1, w):
-            row, column = (goal + step) // w - 1, (goal + step) % w - 1
-            if 0 <= row < size and 0 <= column < size:
-                touching += answers[k, row * size + column] >= _START
-        if touching != 1:
+        if on_path[goal - w] + on_path[goal - 1] + on_path[goal + 1] + on_path[goal + w] != 1:
             continue
         distance[:] = grid
         _search(size, distance, queue, goal)

@@ -74,9 +74,8 @@ def path_excess(inputs: ArrayLike, answers: ArrayLike, size: int = 30) -> NDArra
 def check_puzzle(tokens: ArrayLike, size: int = 30) -> NDArray[np.int32]:
     """The solution of a maze int [S], as `solve` draws it: int32 [S].
 
-    Raises:
-        ValueError: a wrong size, width or token, not exactly one start and one goal, or no path between
-            them.
+    Raises ValueError for a wrong size, width or token, not exactly one start and one goal, or no path
+    between them.
     """
     row = as_tokens("tokens", tokens, check(size) ** 2, VOCAB_SIZE)
     if row.ndim != 1:

@@ -159,9 +159,8 @@ def load(
         split: one of train, validation and test, by a hash of the question's cells; None takes all.
         config: settings of the dataset by their names in reasoning-gym, such as ``{"min_empty": 8}``.
 
-    Raises:
-        ValueError: reasoning-gym is not installed, has no such dataset or setting, or the dataset is not a
-            grid; or there are too few puzzles in the split.
+    Raises ValueError if reasoning-gym is not installed, has no such dataset or setting, the dataset is not a
+    grid, or there are too few puzzles in the split.
     """
     if size < 1:
         raise ValueError(f"size must be 1 or more, got {size}")

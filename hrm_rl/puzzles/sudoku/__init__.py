@@ -131,12 +131,8 @@ def read_csv(
         limit: keep at most this many puzzles; None keeps all. All lines are checked.
         unique: solve every puzzle kept, and refuse one with several solutions.
 
-    Returns:
-        The puzzles in file order, identifiers 0; ``source`` is None if the column is blank throughout.
-
-    Raises:
-        ValueError: anything wrong in the file; the message names file, line and field.
-        OSError: the file cannot be read.
+    Returns the puzzles in file order; ``source`` is None if the column is blank throughout. Raises ValueError
+    for anything wrong in the file, naming file, line and field; OSError if it cannot be read.
     """
     arrays, lines = Sudoku.read_file(path, size, limit)
     if unique:

@@ -40,9 +40,8 @@ def find_clash(row: NDArray[np.int32], size: int) -> str | None:
 def check_puzzle(tokens: ArrayLike, size: int = 9) -> NDArray[np.int32]:
     """The one solution of a puzzle int [S] of digits and BLANK: int32 [S], a digit's token in every cell.
 
-    Raises:
-        ValueError: a wrong size, width or token; contradicting clues (the message names them); no solution;
-            several solutions.
+    Raises ValueError for a wrong size, width or token; contradicting clues (the message names them); no
+    solution; several solutions.
     """
     row = as_boards("tokens", tokens, layout(size).size)
     if row.ndim != 1:

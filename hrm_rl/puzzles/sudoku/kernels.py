@@ -50,17 +50,23 @@ def scratch(layout: Layout) -> Scratch:
 
 
 @njit(cache=True)
-def _set_hidden(layout, cell, hidden, candidates, queue, queued, dirty):
-    """Set `cell` to the one digit of `hidden` it may hold; return (queued, dirty), queued -1 if two."""
-    v = candidates[cell]
-    bit = v & hidden
-    if bit and bit != v:
-        if bit & (bit - 1):
-            return -1, dirty
-        candidates[cell] = bit
-        queue[queued] = cell
-        queued += 1
-        dirty |= layout.cell_chutes[cell]
+def _set_hidden(layout, cells, lines, width, hidden, candidates, queue, queued, dirty):
+    """Set each of cells [lines, width] that may hold a digit of `hidden` to it.
+
+    Returns (queued, dirty); queued is -1 if a cell may hold two.
+    """
+    for x in range(lines):
+        for j in range(width):
+            cell = cells[x, j]
+            v = candidates[cell]
+            bit = v & hidden
+            if bit and bit != v:
+                if bit & (bit - 1):
+                    return -1, dirty
+                candidates[cell] = bit
+                queue[queued] = cell
+                queued += 1
+                dirty |= layout.cell_chutes[cell]
     return queued, dirty
 
 
@@ -121,27 +127,21 @@ def _sweep(layout, chute, candidates, queue, dirty, work):
         work.line_shared[x] = shared
         hidden = full & ~(twice | shared | fixed)
         if hidden:
-            for y in range(lines):
-                for j in range(width):
-                    cell = cells[x, y, j]
-                    queued, dirty = _set_hidden(
-                        layout, cell, hidden, candidates, queue, queued, dirty
-                    )
-                    if queued < 0:
-                        return -1, dirty
+            queued, dirty = _set_hidden(
+                layout, cells[x], lines, width, hidden, candidates, queue, queued, dirty
+            )
+            if queued < 0:
+                return -1, dirty
     for y in range(lines):
         if box_masks[0, y] != full:
             return -1, dirty
         hidden = full & ~(box_masks[1, y] | box_masks[2, y] | box_masks[3, y])
         if with_boxes and hidden:
-            for x in range(lines):
-                for j in range(width):
-                    cell = cells[x, y, j]
-                    queued, dirty = _set_hidden(
-                        layout, cell, hidden, candidates, queue, queued, dirty
-                    )
-                    if queued < 0:
-                        return -1, dirty
+            queued, dirty = _set_hidden(
+                layout, cells[:, y], lines, width, hidden, candidates, queue, queued, dirty
+            )
+            if queued < 0:
+                return -1, dirty
     if queued:
         return queued, dirty  # singles are cheaper; their cells made this chute dirty again
 
