@@ -137,7 +137,7 @@ class Drawable:
             q: logits (q_halt, q_continue), drawn as bars of their sigmoids; NaN draws an empty bar.
             cell: pixels from one cell to the next, at least `least_pixels`.
 
-        Returns uint8 [H, W, 3]; its shape depends on the dials, `cell`, and whether `caption` and `q` are given.
+        Returns uint8 [H, W, 3], whose shape depends on the dials, `cell`, and whether there are `caption`, `q`.
         """
         cell = self.pixels if cell is None else cell
         if cell < self.least_pixels:
