@@ -137,7 +137,8 @@ class Drawable:
             q: logits (q_halt, q_continue), drawn as bars of their sigmoids; NaN draws an empty bar.
             cell: pixels from one cell to the next, at least `least_pixels`.
 
-        Returns uint8 [H, W, 3], whose shape depends on the dials, `cell`, and whether there are `caption`, `q`.
+        Returns uint8 [H, W, 3]; its shape depends on the dials, `cell`, and whether there are `caption`
+        and `q`.
         """
         cell = self.pixels if cell is None else cell
         if cell < self.least_pixels:

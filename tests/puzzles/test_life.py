@@ -12,12 +12,8 @@ def torus(picture: str) -> np.ndarray:
 
 def step(board: np.ndarray) -> np.ndarray:
     """One step of a bool [n, n] torus, by the rule as it is said."""
-    around = sum(
-        np.roll(board, (dy, dx), (0, 1)).astype(int)
-        for dy in (-1, 0, 1)
-        for dx in (-1, 0, 1)
-        if dy or dx
-    )
+    shifts = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
+    around = sum(np.roll(board, shift, (0, 1)).astype(int) for shift in shifts)
     return (around == 3) | (board & (around == 2))
 
 

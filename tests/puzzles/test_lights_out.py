@@ -80,7 +80,6 @@ def test_presses_are_counted(presses):
 
 
 def test_every_pattern_is_as_likely_as_another():
-    patterns, counts = np.unique(
-        lights_out.generate(3000, size=2).inputs, axis=0, return_counts=True
-    )
+    puzzles = lights_out.generate(3000, size=2).inputs
+    patterns, counts = np.unique(puzzles, axis=0, return_counts=True)
     assert len(patterns) == 15 and (abs(counts - 200) < 75).all()

@@ -219,9 +219,7 @@ def test_pictures_and_text_mark_mistakes() -> None:
     wrong[4] = 17
     drawn = [pool.draw(inputs, draft=draft, labels=labels) for draft in (right, wrong)]
     assert "!" not in drawn[0] and drawn[1].count("!16!") == 1
-    shown = [
-        pool.picture(inputs, draft=draft, labels=labels, caption="") for draft in (right, wrong)
-    ]
+    shown = [pool.picture(inputs, draft=draft, labels=labels) for draft in (right, wrong)]
     assert shown[0].shape == shown[1].shape and (shown[0] != shown[1]).any()
     assert pool.draw(inputs).split("\n")[1].split() == ["1", "0", "3"]
 

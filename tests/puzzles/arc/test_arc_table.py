@@ -1,6 +1,7 @@
 """Examples of augmented ARC tasks: their boards, and which are for training and for evaluation."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,20 +51,17 @@ def test_every_row_is_its_pair_transformed(
 def test_test_pairs_are_never_trained_on(augmented: arc.Augmented) -> None:
     tasks = augmented.collection
     learn, ask = (arc.ArcTable(augmented, split) for split in SPLITS)
-    shown = [
-        {
-            (tasks.tasks[task].name, int(n))
-            for task, n in zip(t.pairs.task, t.pairs.number, strict=True)
-        }
+    learned, asked = (
+        {(tasks.tasks[k].name, int(n)) for k, n in zip(t.pairs.task, t.pairs.number, strict=True)}
         for t in (learn, ask)
-    ]
-    assert shown[1] == {
+    )
+    assert asked == {
         (task.name, len(task.train) + k) for task in tasks.evaluation for k in range(len(task.test))
     }
     everything = {(task.name, k) for task in tasks.tasks for k in range(len(task.pairs))}
     # A train pair of "turned" is a test pair of "transpose".
-    assert everything - shown[0] - shown[1] == {("turned", 1)} and learn.pairs.left_out == 1
-    assert not shown[0] & shown[1]
+    assert everything - learned - asked == {("turned", 1)} and learn.pairs.left_out == 1
+    assert not learned & asked
     known = set(learn.puzzle_identifiers.tolist())
     assert known == set(range(1, augmented.num_ids)) >= set(ask.puzzle_identifiers.tolist())
 
@@ -98,19 +96,14 @@ def test_a_split_that_is_not_there(augmented: arc.Augmented) -> None:
 def test_it_writes_the_references_folder(augmented: arc.Augmented, tmp_path: Path) -> None:
     """Puzzles and groups as the reference has them: augmented tasks, and their tasks."""
     learn, ask = (arc.ArcTable(augmented, split) for split in SPLITS)
-    write_dataset(
-        tmp_path / "arc",
-        learn,  # type: ignore[arg-type]
-        ask,  # type: ignore[arg-type]
-        vocab_size=arc.vocab_size(),
-        groups={"train": learn.groups(), "test": ask.groups()},
-        identifiers=augmented.names(),
-    )
+    groups = {"train": learn.groups(), "test": ask.groups()}
+    names, size = augmented.names(), arc.vocab_size()
+    options: Any = {"vocab_size": size, "groups": groups, "identifiers": names}
+    write_dataset(tmp_path / "arc", learn, ask, **options)  # type: ignore[arg-type]
     for split, table in (("train", learn), ("test", ask)):
         read = read_dataset(tmp_path / "arc", split)
-        wanted = table.arrays()
-        np.testing.assert_array_equal(read.arrays().inputs, wanted.inputs)
-        np.testing.assert_array_equal(read.arrays().labels, wanted.labels)
-        np.testing.assert_array_equal(read.arrays().puzzle_identifiers, wanted.puzzle_identifiers)
+        for field in ("inputs", "labels", "puzzle_identifiers"):
+            found, wanted = (getattr(data.arrays(), field) for data in (read, table))
+            np.testing.assert_array_equal(found, wanted)
         assert len(read.group_indices) - 1 == len(set(table.pairs.task.tolist()))
-        assert read.identifiers == tuple(augmented.names())
+        assert read.identifiers == tuple(names)
