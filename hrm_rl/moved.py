@@ -50,7 +50,7 @@ MOVED = {
     "training.evaluate": "evaluation.evaluate",
     "training.evaluate_arc": "evaluation.arc",
     "training.memory": "training.machine.memory",
-    "training.prepare": "training.machine.prepare",
+    "training.prepare": "training.start",
     "training.roofline": "bench.roofline",
 }
 """Old path: new path, both without the leading "hrm_rl."."""

@@ -24,9 +24,9 @@ from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.training.data import generated_puzzles
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine.compute import Compute
-from hrm_rl.training.machine.prepare import fit_to_machine
 from hrm_rl.training.presets import Preset, find_preset
 from hrm_rl.training.run_folder import RunFolder
+from hrm_rl.training.start import fit_to_machine
 
 HERE = Path(__file__).parent
 TARGETS = ("full", "subsample:0.125", "every:8", "delayed", "lambda:0.9", "none")

@@ -1,5 +1,6 @@
-"""Starting a run from its settings, and continuing a stored one."""
+"""Starting a run from its settings, fitted to this machine, and continuing a stored one."""
 
+import dataclasses
 import logging
 import os
 from collections.abc import Sequence
@@ -9,8 +10,15 @@ from hrm_rl.agents.learning.graphs import check_can_be_graphed
 from hrm_rl.training.config import Layer, resolve, resume
 from hrm_rl.training.data import training_data
 from hrm_rl.training.loop import Trainer
-from hrm_rl.training.machine.compute import pick_device, refuse_graphs_without_gpu
-from hrm_rl.training.machine.prepare import fit_to_machine
+from hrm_rl.training.machine.compute import (
+    LONG_STEP,
+    Compiling,
+    Compute,
+    choose_compute,
+    pick_device,
+    refuse_graphs_without_gpu,
+)
+from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.schedule import stretch_note
 
@@ -67,3 +75,45 @@ def resume_run(
     trainer.restore()
     run.store(given.preset, compute)
     return trainer
+
+
+def fit_to_machine(
+    preset: Preset,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    compile: Compiling = "auto",
+    keep_batch_size: bool = False,
+) -> tuple[Preset, Compute]:
+    """The preset as it will run on this machine, and how it computes.
+
+    The dtype is the fastest measured (bfloat16 on CUDA). If a step of the preset's batch would take more than
+    20 seconds on a CPU, the batch is cut to the largest power of two that does not, and the validation set
+    with it, unless `keep_batch_size`; a log line reports it.
+    """
+    choice = choose_compute(
+        preset.model,
+        preset.learner,
+        preset.batch_size,
+        steps=preset.max_steps,
+        device=device,
+        dtype=dtype,
+        compile=compile,
+    )
+    model = dataclasses.replace(preset.model, forward_dtype=choice.compute.dtype)
+    preset = dataclasses.replace(preset, model=model)
+    whole = (choice.row_seconds or 0) * preset.batch_size
+    if choice.row_seconds is None or keep_batch_size or whole <= LONG_STEP:
+        return preset, choice.compute
+    rows = max(1, 1 << int(LONG_STEP / choice.row_seconds).bit_length() - 1)
+    _log.info(
+        "A step of %d rows would take about %.0f s on this CPU; training on %d rows instead "
+        "(--batch-size %d keeps the batch, as does a GPU)",
+        preset.batch_size,
+        whole,
+        rows,
+        preset.batch_size,
+    )
+    few = min(preset.data.validation_puzzles, 2 * rows)
+    data = dataclasses.replace(preset.data, validation_puzzles=few)
+    return dataclasses.replace(preset, batch_size=rows, data=data), choice.compute

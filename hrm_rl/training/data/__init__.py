@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from hrm_rl.envs import PoolSource
 from hrm_rl.envs.core.single import PictureDrawer
 from hrm_rl.envs.core.source import Validator
@@ -11,7 +9,7 @@ from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.puzzles import CustomPuzzles
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays
-from hrm_rl.training.data.puzzle_files import Folder, open_stored
+from hrm_rl.training.data.puzzle_files import open_stored
 from hrm_rl.training.presets import PuzzleData
 
 # Each split has its own seed, though its classes differ anyway.
@@ -63,33 +61,20 @@ def _from_file(
     data: PuzzleData, kind: Family | CustomPuzzles, file: str
 ) -> tuple[PuzzleArrays, PuzzleArrays, int, str]:
     stored = open_stored(file, kind)
-    rows = stored.rows("train")
-    if not len(rows):
+    train = stored.sample("train", data.train_puzzles, data.seed)
+    if not len(train):
         raise ValueError(f"{file} has no puzzle of a training class among its {len(stored)}")
-    if isinstance(stored, Folder):
-        rows = stored.rows_of_groups(rows, data.train_puzzles, data.seed)
-    else:
-        rows = _sample(rows, data.train_puzzles, data.seed)
-    train = stored.take("train", rows)
-    rows = _sample(stored.rows("validation"), data.validation_puzzles, data.seed)
+    validation = stored.sample("validation", data.validation_puzzles, data.seed)
     parts = "groups" if isinstance(kind, CustomPuzzles) else "classes"
     origin = f"the validation {parts} in it"
-    if len(rows):
-        validation = stored.take("validation", rows)
-    elif isinstance(kind, CustomPuzzles):
-        raise ValueError(f"{file} has one group in train/; it takes two to learn and to validate")
-    else:
+    if not len(validation):
+        if isinstance(kind, CustomPuzzles):
+            message = "has one group in train/; it takes two to learn and to validate"
+            raise ValueError(f"{file} {message}")
         validation = generated_puzzles(kind, "validation", data.validation_puzzles, data.seed)
         origin = "generated ones"
     described = f"{len(train):,} puzzles of {file} (validating on {origin})"
     return train, validation, stored.num_ids, described
-
-
-def _sample(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` random rows, or all rows if there are no more."""
-    if len(rows) <= count:
-        return rows
-    return rows[np.random.default_rng(seed).permutation(len(rows))[:count]]
 
 
 def generated_puzzles(

@@ -52,6 +52,10 @@ class CsvFile:
             found = dataclasses.replace(found, source=(self.path.stem,) * len(found))
         return found
 
+    def sample(self, split: str, count: int, seed: int) -> PuzzleArrays:
+        """At most `count` random puzzles of a split."""
+        return self.take(split, _sample(self.rows(split), count, seed))
+
     def first(self, count: int | None) -> PuzzleArrays:
         """The first of the file, whatever their split."""
         return self.take("test", np.arange(len(self.puzzles))[:count])
@@ -97,14 +101,13 @@ class Folder:
         found = self._part(split).take(rows)
         return dataclasses.replace(found, source=(self.path.name,) * len(found))
 
-    def rows_of_groups(self, rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-        """Those training rows that belong to `count` groups, chosen at random."""
+    def sample(self, split: str, count: int, seed: int) -> PuzzleArrays:
+        """At most `count` random examples of a split; of the training split all examples of random groups."""
+        rows = self.rows(split)
+        if split != "train":
+            return self.take(split, _sample(rows, count, seed))
         groups = _groups(self._part("train"))[rows]
-        there = np.unique(groups)
-        if len(there) <= count:
-            return rows
-        chosen = np.random.default_rng(seed).permutation(there)[:count]
-        return rows[np.isin(groups, chosen)]
+        return self.take(split, rows[np.isin(groups, _sample(np.unique(groups), count, seed))])
 
     @cached_property
     def _validates(self) -> NDArray[np.bool_]:
@@ -148,6 +151,13 @@ def open_stored(path: str | os.PathLike[str], kind: Family | CustomPuzzles) -> S
         family: Literal["sudoku", "maze"] = "maze" if isinstance(kind, Maze) else "sudoku"
         return CsvFile(path, kind, read_csv_cached(path, family, kind.size))
     return CsvFile(path, kind, kind.read_csv(path))
+
+
+def _sample(rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """`count` random rows, or all rows if there are no more."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.random.default_rng(seed).permutation(len(rows))[:count]]
 
 
 def _groups(data: Dataset) -> NDArray[np.int64]:

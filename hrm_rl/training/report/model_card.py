@@ -70,6 +70,9 @@ def _card(
 ) -> str:
     data, custom = preset.data, preset.data.family == CUSTOM
     tags = TAGS if custom else (*TAGS, data.family)
+    unseen = (
+        "a dataset folder's test puzzles" if custom else "puzzles of classes held out of training"
+    )
     parts = [
         "\n".join(["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in tags), "---"]),
         f"# {repo_id.rpartition('/')[2]}",
@@ -78,23 +81,7 @@ def _card(
         f"trained from hrm_rl's preset `{preset.name}` (settings below) for {step:,} steps. It thinks "
         f"one *segment* at a time and learned {preset.learner.stopping.learned}. This card was "
         f"written from the run's own records by hrm_rl {hrm_rl.__version__}.",
-        _use(preset, repo_id),
-        "" if validation is None else _figures(preset, validation),
-        "## Data\n\n" + _origin(data) + ("" if custom else f"\n\n{_classes(data)}"),
-        "## Architecture\n\n" + _table({f"`{k}`": v for k, v in model.config.to_dict().items()}),
-        "## Training\n\n" + _table(_training(preset, step)),
-        "## Licence\n\nNot stated by the run; the author adds `license:` to the lines at the top.",
-    ]
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _use(preset: Preset, repo_id: str) -> str:
-    evaluation = (
-        f"`hrm-rl eval {repo_id} --data FOLDER` evaluates it on a dataset folder's test puzzles."
-        if preset.data.family == CUSTOM
-        else f"`hrm-rl eval {repo_id}` evaluates it on puzzles of classes held out of training."
-    )
-    return f"""## Use
+        f"""## Use
 
 ```python
 from hrm_rl import HRM, HRMAgent
@@ -102,7 +89,14 @@ model = HRM.from_pretrained("{repo_id}")
 agent = HRMAgent(model, rule="{preset.learner.rule}")
 ```
 
-{evaluation}"""
+`hrm-rl eval {repo_id}{" --data FOLDER" if custom else ""}` evaluates it on {unseen}.""",
+        "" if validation is None else _figures(preset, validation),
+        "## Data\n\n" + _origin(data) + ("" if custom else f"\n\n{_classes(data)}"),
+        "## Architecture\n\n" + _table({f"`{k}`": v for k, v in model.config.to_dict().items()}),
+        "## Training\n\n" + _table(_training(preset, step)),
+        "## Licence\n\nNot stated by the run; the author adds `license:` to the lines at the top.",
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _figures(preset: Preset, validation: dict[str, Any]) -> str:
@@ -170,7 +164,7 @@ def _training(preset: Preset, step: int) -> dict[str, Any]:
         "warm-up, steps": learner.warmup_steps,
         "weight decay": f"{learner.weight_decay:g}",
         "token loss": learner.token_loss,
-        **_stopping(learner),
+        **{words: _value(getattr(learner, name)) for name, words in learner.stopping.card.items()},
         "gradient": learner.gradient,
         "seed": learner.seed,
     }
@@ -181,10 +175,8 @@ def _training(preset: Preset, step: int) -> dict[str, Any]:
     return rows
 
 
-def _stopping(learner: LearnerConfig) -> dict[str, Any]:
-    """The settings that stopping was learned with."""
-    values = {words: getattr(learner, name) for name, words in learner.stopping.card.items()}
-    return {k: f"`{v}`" if isinstance(v, str) else f"{v:g}" for k, v in values.items()}
+def _value(setting: str | float) -> str:
+    return f"`{setting}`" if isinstance(setting, str) else f"{setting:g}"
 
 
 def _base_name(file: str) -> str:
