@@ -48,6 +48,11 @@ class Tile(NamedTuple):
     weight: float = 0.0  # of the text, as in `text_mask`
 
 
+def answer_tile(text: str, wrong: bool) -> Tile:
+    """A cell of the draft."""
+    return Tile(text, *(MISTAKE_LOOK if wrong else DRAFT_LOOK))
+
+
 GIVEN_WEIGHT, DRAFT_WEIGHT, MISTAKE_WEIGHT = 0.042, 0.012, 0.025
 GIVEN_LOOK = (GIVEN, GIVEN_CELL, GIVEN_WEIGHT)
 DRAFT_LOOK = (DRAFT, PAPER, DRAFT_WEIGHT)

@@ -109,7 +109,7 @@ class PrefixParity(Family):
         padding = [pictures.Tile()] * (-self.length % columns)
         bits = [_bit_tile(int(bit)) for bit in shown.puzzle] + padding
         answers = [
-            _answer_tile(int(answer), bool(wrong))
+            pictures.answer_tile(_character(answer), wrong)
             if shown.answered and bit != PAD
             else pictures.Tile()
             for bit, answer, wrong in zip(shown.puzzle, shown.answer, shown.wrong, strict=True)
@@ -133,11 +133,6 @@ def _bit_tile(token: int) -> pictures.Tile:
         return pictures.Tile()
     ground = pictures.THIN_LINE if token == ONE else pictures.GIVEN_CELL
     return pictures.Tile(_character(token), pictures.GIVEN, ground, pictures.GIVEN_WEIGHT)
-
-
-def _answer_tile(token: int, wrong: bool) -> pictures.Tile:
-    look = pictures.MISTAKE_LOOK if wrong else pictures.DRAFT_LOOK
-    return pictures.Tile(_character(token), *look)
 
 
 def _character(token: int) -> str:

@@ -11,7 +11,7 @@ def torus(picture: str) -> np.ndarray:
 
 
 def step(board: np.ndarray) -> np.ndarray:
-    """One step of a bool [n, n] torus, by the rule as it is said."""
+    """One step of a bool [n, n] torus, by the definition."""
     shifts = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
     around = sum(np.roll(board, shift, (0, 1)).astype(int) for shift in shifts)
     return (around == 3) | (board & (around == 2))
@@ -81,7 +81,7 @@ def test_the_symmetry_is_the_whole_group_and_moves_with_time():
     many = np.repeat(start, 3000, axis=0)
     copies, ends = symmetry.apply(many, life.run(many, size=5, steps=2), np.random.default_rng(0))
     np.testing.assert_array_equal(life.run(copies, size=5, steps=2), ends)
-    assert len(np.unique(copies, axis=0)) == 200  # 8 * 25: this start has no symmetry of its own
+    assert len(np.unique(copies, axis=0)) == 200  # 8 * 25: no symmetry maps this start to itself
 
 
 def test_key_tells_patterns_apart():
@@ -94,7 +94,7 @@ def test_key_tells_patterns_apart():
     assert life.class_key(start, size=6) != life.class_key(other, size=6)
 
 
-def test_a_torus_too_small_is_said(monkeypatch):
+def test_a_torus_that_is_too_small_is_named(monkeypatch):
     monkeypatch.setattr(family, "MAX_ATTEMPTS", 200)
     with pytest.raises(ValueError, match=r"200 attempts gave no puzzle 0 of life.*steps=60.*few"):
         life.generate(1, size=4, steps=60)

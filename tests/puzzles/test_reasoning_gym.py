@@ -159,8 +159,8 @@ def test_cells_stand_where_they_should(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_the_labels_say_the_answers_text(name: str) -> None:
-    """But for spaces at the ends of lines; and whatever stands where nothing is asked."""
+def test_the_labels_give_the_answers_text(name: str) -> None:
+    """But for spaces at the ends of lines, with any tokens in cells that are not judged."""
     pool = by_hand(name)
     inputs, labels = pool.arrays.inputs[0], pool.arrays.labels[0]
     text = "\n".join(line.rstrip() for line in pool.entries[0]["answer"].split("\n"))
@@ -192,7 +192,7 @@ def test_a_symbol_that_no_answer_has_is_no_text(name: str) -> None:
         ("X>v· #Xv· ^<<·", "right down down left left up"),
         ("X>v· #Xv· v<<·", "right down down left left down"),  # off the grid
         ("X>v· #X^· OOO·", "right down up"),  # to and fro
-        ("X>v· #Xv· ^O<·", None),  # an arrow that nobody follows
+        ("X>v· #Xv· ^O<·", None),  # an arrow off the path
         ("O*O· #XO· OOO·", None),  # a wall is gone
         ("X<O· #XO· OOO·", "left"),
     ],
@@ -305,7 +305,7 @@ def test_puzzles_of_other_pools_are_not_scored(fake_reasoning_gym: Any) -> None:
         pool.scores(inputs, labels[:2], labels)
 
 
-def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
     with pytest.raises(ValueError, match=r'pip install "hrm_rl\[reasoning-gym\]"'):
         load("n_queens", size=1)
@@ -345,6 +345,6 @@ def test_the_packages_own_puzzles(name: str) -> None:
         np.testing.assert_array_equal(twin.scores(inputs, labels, labels), 1)
 
 
-def test_the_package_has_what_is_named_here() -> None:
+def test_the_package_has_the_datasets_named_here() -> None:
     factory = pytest.importorskip("reasoning_gym.factory")
     assert set(FORMATS) | set(MISFITS) <= set(factory.DATASETS)

@@ -90,5 +90,6 @@ def board(shown: pictures.Shown, size: int, cell: int) -> Image.Image:
 def _tile(cell: _Cell) -> pictures.Tile:
     if cell.digit < 1:
         return pictures.Tile()
-    look = pictures.DRAFT_LOOK if cell.from_draft else pictures.GIVEN_LOOK
-    return pictures.Tile(str(cell.digit), *(pictures.MISTAKE_LOOK if cell.wrong else look))
+    if cell.from_draft:
+        return pictures.answer_tile(str(cell.digit), cell.wrong)
+    return pictures.Tile(str(cell.digit), *pictures.GIVEN_LOOK)

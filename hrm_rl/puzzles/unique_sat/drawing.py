@@ -48,7 +48,10 @@ def board(shown: pictures.Shown, variables: int, cell: int) -> pictures.Image.Im
     if not shown.answered:
         values = np.zeros(variables, np.int32)
     header = [pictures.Tile(str(v + 1), *pictures.GIVEN_LOOK) for v in range(variables)]
-    answers = [_value(int(values[v]), bool(shown.wrong[v])) for v in range(variables)]
+    answers = [
+        pictures.answer_tile(_VALUES[value], wrong) if value in _VALUES else pictures.Tile()
+        for value, wrong in zip(values.tolist(), shown.wrong[:variables], strict=True)
+    ]
     blocks = [_block(clause, values) for clause in shown.puzzle[variables:].reshape(-1, 3)]
     top = pictures.tiles(header + answers, variables, cell, text=0.55)
     return pictures.on_top([top, *_lines(blocks, variables * cell, max(16, round(0.8 * cell)))])
@@ -74,13 +77,6 @@ def _lines(blocks: list[list[pictures.Tile]], least: int, small: int) -> list[pi
         paper = pictures.Image.new("RGB", line[0].size, pictures.PAPER)
         lines.append(pictures.side_by_side(line + [paper] * (across - len(line))))
     return lines
-
-
-def _value(token: int, wrong: bool) -> pictures.Tile:
-    if token not in _VALUES:
-        return pictures.Tile()
-    look = pictures.MISTAKE_LOOK if wrong else pictures.DRAFT_LOOK
-    return pictures.Tile(_VALUES[token], *look)
 
 
 def _literal_tile(text: str, truth: bool | None, false: bool) -> pictures.Tile:

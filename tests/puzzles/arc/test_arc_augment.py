@@ -1,4 +1,4 @@
-"""Augmented ARC tasks: transforms are undone, names say them, and no two give the same task."""
+"""Augmented ARC tasks: transforms are undone, names hold them, and no two give the same task."""
 
 import numpy as np
 import pytest
@@ -40,13 +40,13 @@ def test_a_transform_is_numpys_and_is_undone(
 
 
 @given(st.sampled_from(["007bbfb7", "Center_1", "a_t3_b"]), st.integers(0, 7), COLORS)
-def test_a_name_says_its_transform(task: str, symmetry: int, colors: tuple[int, ...]) -> None:
+def test_a_name_holds_its_transform(task: str, symmetry: int, colors: tuple[int, ...]) -> None:
     name = arc.augmented_name(task, symmetry, colors)
     assert arc.parse_name(name) == (task, symmetry, colors)
     assert arc.parse_name(task) == (task, 0, tuple(range(10)))
 
 
-def test_the_reference_names_them_so() -> None:
+def test_names_have_the_references_form() -> None:
     colors = [0, 4, 1, 2, 3, 6, 5, 7, 8, 9]
     assert arc.augmented_name("007bbfb7", 3, colors) == "007bbfb7_t3_0412365789"
     assert arc.parse_name("a_t3_0112345678") == ("a_t3_0112345678", 0, tuple(range(10)))

@@ -87,7 +87,7 @@ def test_rows_can_be_taken_in_any_way(augmented: arc.Augmented) -> None:
         table.take([len(table)])
 
 
-def test_a_split_that_is_not_there(augmented: arc.Augmented) -> None:
+def test_a_split_without_tasks_is_refused(augmented: arc.Augmented) -> None:
     learned_only = arc.augment(arc.Collection("c", augmented.collection.training, ()), 0)
     with pytest.raises(ValueError, match="c has no evaluation tasks"):
         arc.ArcTable(learned_only, "evaluation")

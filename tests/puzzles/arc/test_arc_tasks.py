@@ -22,7 +22,7 @@ def write(path: Path, data: Any) -> Path:
     return path
 
 
-def test_a_task_is_what_its_file_says() -> None:
+def test_a_task_is_read_from_its_file() -> None:
     task = arc.read_task(FILE)
     assert task.name == "transpose" and (len(task.train), len(task.test)) == (2, 2)
     for pair in task.pairs:

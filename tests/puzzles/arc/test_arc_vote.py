@@ -54,7 +54,7 @@ def vote(table: arc.ArcTable, pair: int, boards: dict[int, tuple[np.ndarray, flo
 ONE, TWO, THREE = (np.full((1, 2), color, np.uint8) for color in (1, 2, 3))
 
 
-def test_frequent_before_sure_and_sure_before_others(table: arc.ArcTable) -> None:
+def test_ranked_by_frequency_then_by_q_halt(table: arc.ArcTable) -> None:
     votes = {0: (TWO, 9.0), 1: (ONE, -5.0), 2: (ONE, 1.0), 3: (THREE, 2.0)}
     ranking = vote(table, 0, votes).ranking(0)
     assert [(int(c.grid[0, 0]), c.count) for c in ranking] == [(1, 2), (2, 1), (3, 1)]
@@ -91,7 +91,7 @@ def test_credit_by_hand(table: arc.ArcTable) -> None:
     for pair, name in enumerate(tasks):
         rows = np.flatnonzero(pairs == pair)
         if name == "negative":
-            continue  # nobody votes
+            continue  # no votes
         if pair == hard:
             # Twice an empty grid, twice a wrong one, then the right one; the wrong one turned along.
             assert len(rows) == 5

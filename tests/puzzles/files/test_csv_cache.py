@@ -15,7 +15,7 @@ from hrm_rl.puzzles.files.cache import read_csv_cached
 from hrm_rl.puzzles.files.table import PuzzleTable, check_disjoint
 
 
-def assert_same(table: PuzzleTable, arrays: PuzzleArrays) -> None:
+def assert_same(table: PuzzleTable | PuzzleArrays, arrays: PuzzleArrays) -> None:
     read = table.arrays()
     for name in ("inputs", "labels", "puzzle_identifiers", "rating"):
         np.testing.assert_array_equal(getattr(read, name), getattr(arrays, name))
@@ -55,12 +55,8 @@ def test_read_as_by_the_familys_reader(tmp_path: Path, monkeypatch, quoted: bool
 
 def test_takes_rows_in_every_way(sudokus: Path) -> None:
     table, whole = read_csv_cached(sudokus), sudoku.read_csv(sudokus)
-    mask = np.arange(300) % 7 == 0
-    for rows in ([5, 1, 1, -1], 3, slice(10, 40, 3), mask, []):
-        part, wanted = table.take(rows), whole.take(rows)
-        np.testing.assert_array_equal(part.inputs, wanted.inputs)
-        np.testing.assert_array_equal(part.labels, wanted.labels)
-        assert part.source == wanted.source
+    for rows in ([5, 1, 1, -1], 3, slice(10, 40, 3), np.arange(300) % 7 == 0, []):
+        assert_same(table.take(rows), whole.take(rows))
     assert sum(len(chunk) for chunk in table.chunks(64)) == 300 and table.seq_len == 16
 
 

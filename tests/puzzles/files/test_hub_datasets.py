@@ -1,4 +1,4 @@
-"""Datasets by name: what lies here first, then the Hub (a fake one), then one line that helps."""
+"""Datasets by name: a local file, then the Hub (a fake one), then an error with the reason."""
 
 import sys
 import types
@@ -31,7 +31,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("name", ["sapientinc/sudoku-extreme-1k", "sudoku-extreme-1k"])
-def test_asked_of_the_hub(hub: Any, file: Path, tmp_path: Path, name: str) -> None:
+def test_downloaded_from_the_hub(hub: Any, file: Path, tmp_path: Path, name: str) -> None:
     asked = []
 
     def download(*words: str, **options: Any) -> str:
@@ -45,7 +45,7 @@ def test_asked_of_the_hub(hub: Any, file: Path, tmp_path: Path, name: str) -> No
     assert asked == [(("sapientinc/sudoku-extreme-1k", "test.csv"), options)]
 
 
-def test_what_lies_here_is_taken(hub: Any, file: Path, tmp_path: Path) -> None:
+def test_a_local_file_comes_first(hub: Any, file: Path, tmp_path: Path) -> None:
     hub(None)
     here = tmp_path / "data" / "sudoku-extreme" / "train.csv"
     here.parent.mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_what_lies_here_is_taken(hub: Any, file: Path, tmp_path: Path) -> None:
         (["ConnectionError"], r"the Hub did not answer \(no route\)"),
     ],
 )
-def test_why_not_and_what_to_do_in_one_line(
+def test_a_failed_download_has_its_reason_and_a_remedy(
     hub: Any, tmp_path: Path, kinds: list[str], reason: str
 ) -> None:
     error: type[Exception] = Exception
@@ -89,6 +89,6 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["puzzles", "a/b/c", "../x", "", "a/..", "/etc"])
-def test_no_name_of_a_dataset(name: str) -> None:
+def test_names_of_another_form_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="a dataset on the Hub is owner/name, got"):
         hub_datasets.find(name)

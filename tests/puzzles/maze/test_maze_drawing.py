@@ -60,12 +60,7 @@ def test_colors_stand_where_they_mean_something():
     assert walls - {3} <= cells_with(picture.THICK_LINE)
 
 
-def test_one_shape_for_all_drafts_and_captions():
-    shapes = {
-        maze.picture(MAZE, draft, ANSWER, caption=text, q=q, size=4).shape
-        for draft, text, q in [(MAZE, "", (0.0, 1.0)), (ANSWER, "segment 1", (float("nan"),) * 2)]
-    }
-    assert len(shapes) == 1
-    assert maze.picture(MAZE, size=4).shape != shapes.pop()
+def test_cells_of_large_mazes_are_smaller():
     big = maze.generate(1, 40, seed=0, perfect=True).inputs[0]
     assert maze.picture(big, size=40).shape == (640 + 10, 640 + 10, 3)
+    assert maze.picture(MAZE, size=4).shape == (160 + 20, 160 + 20, 3)
