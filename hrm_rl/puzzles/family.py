@@ -10,8 +10,6 @@ A family is a frozen dataclass whose fields are its dials. It makes puzzle k fro
 puzzles of one class one key, so that splits share no class.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import operator
 import os

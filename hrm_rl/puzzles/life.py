@@ -1,7 +1,5 @@
 """Life: the pattern of Conway's game on a torus after a number of steps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Lights Out: find the buttons that turn every light off."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar

@@ -6,8 +6,6 @@ several times too large and scaled down, so they are smooth at every size. The s
 give the same pixels.
 """
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from typing import ClassVar, NamedTuple

@@ -1,7 +1,5 @@
 """Prefix parity: for every bit, whether the number of ones up to it is odd."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

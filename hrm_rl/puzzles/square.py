@@ -1,7 +1,5 @@
 """Families of puzzles on a square: their shape, their symmetries, and their size from a text's length."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import os

@@ -2,8 +2,6 @@
 colors of drawings as text.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

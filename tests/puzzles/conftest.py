@@ -1,7 +1,5 @@
 """An independent account of 4x4 Sudoku by brute force: no solver, only a list of all grids."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

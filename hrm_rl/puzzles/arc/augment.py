@@ -5,8 +5,6 @@ of the colors that leaves 0, black, alone. Each augmented task has its own puzzl
 contains the augmentation, so that answers can be transformed back.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass

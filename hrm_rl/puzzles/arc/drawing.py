@@ -1,7 +1,5 @@
 """ARC boards as text and as pictures: the question and the draft side by side, in ARC's colors."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import numpy as np

@@ -10,8 +10,6 @@ other end (FLIPS_ROW, FLIPS_COLUMN) and then exchanged (SWAPS). They are the ide
 (counterclockwise), left-right, upside down, transposed, and mirrored at the other diagonal.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

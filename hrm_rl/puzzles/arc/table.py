@@ -6,8 +6,6 @@ embedding, learned from its train pairs, serves its test pairs. A test pair of a
 trained on, even if another task contains it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property

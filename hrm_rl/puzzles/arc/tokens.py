@@ -5,8 +5,6 @@ color c is token c + 2. If the board has room, EOS fills the row below the grid,
 the column to its right, as high as the grid; the corner between them stays PAD.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -12,8 +12,6 @@ As in the reference, a grid ranks by how many augmentations gave it, then by the
 over these. Remaining ties are broken by the grid itself, so the order of answers never matters.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

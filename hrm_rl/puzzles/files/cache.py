@@ -6,8 +6,6 @@ file's size, its time of change and the version of this format. It holds nothing
 hold: delete it at any time.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

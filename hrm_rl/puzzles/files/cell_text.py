@@ -1,7 +1,5 @@
 """Tokens as text: one character a cell, or numbers with spaces between."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -6,8 +6,6 @@ without a label. A blank rating means unrated. A family describes its texts and 
 `CsvFormat`; Sudoku and maze infer the size from the first question.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -16,8 +16,6 @@ last batch if it is not full. So every group counts the same, however many copie
 gives that order. A test covers every example once, in order.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

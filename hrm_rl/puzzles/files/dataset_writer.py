@@ -1,7 +1,5 @@
 """Writing the reference's dataset folders; `hrm_rl.puzzles.files.dataset` describes the format."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence

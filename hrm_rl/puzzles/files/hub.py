@@ -7,8 +7,6 @@
 A local file comes first: data/sudoku-extreme/train.csv in this example.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The reference's dataset.json (`dataset/common.py` there)."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -3,8 +3,6 @@
 Reading yields a block of lines at a time, so a file of millions of puzzles takes the memory of one block.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import os

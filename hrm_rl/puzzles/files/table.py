@@ -1,7 +1,5 @@
 """Puzzles that stay on disk, read some rows at a time from memory-mapped arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

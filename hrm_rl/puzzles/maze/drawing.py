@@ -1,7 +1,5 @@
 """Mazes as text and as pictures."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw

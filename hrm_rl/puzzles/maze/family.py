@@ -1,7 +1,5 @@
 """Mazes as a family: dials and generator."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar

@@ -6,8 +6,6 @@ the open ones into distances. The kernels share a file because numba's on-disk c
 that holds a kernel.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

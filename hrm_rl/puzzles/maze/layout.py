@@ -1,7 +1,5 @@
 """A maze's tokens and sizes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 PAD, WALL, SPACE, START, GOAL, PATH = range(6)

@@ -1,7 +1,5 @@
 """Solving mazes and judging answers: the compiled kernels behind functions on tokens."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The pointer chase: puzzles, labels and classes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

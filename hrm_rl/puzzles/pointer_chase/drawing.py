@@ -1,7 +1,5 @@
 """Pointer chases as text and as pictures."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

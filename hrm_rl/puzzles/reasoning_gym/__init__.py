@@ -11,8 +11,6 @@ k of seed s from s + k. So close seeds share puzzles; the split, by a hash of th
 `FORMATS` has the datasets that fit.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -8,8 +8,6 @@ Clues beside the grid (the turns to make, the numbers to place, the sums to reac
 are not judged. This module depends on the form of entries alone, not on the package.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Grids of reasoning-gym as text and as pictures: the question on the left, an answer on the right."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image

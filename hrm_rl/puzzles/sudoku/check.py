@@ -1,7 +1,5 @@
 """Checks of boards: a fast yes or no for whole batches, and an answer in words for one puzzle."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@ and, if boxes are square, rows with columns turns one into the other. They are e
 solutions correspond, so a fair test set shares no class with the training set.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from itertools import permutations, product
 

@@ -1,7 +1,5 @@
 """Sudokus as text and as pictures."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sudoku as a family."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar

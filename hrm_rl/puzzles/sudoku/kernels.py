@@ -10,8 +10,6 @@ numba's on-disk cache watches only the file that holds a kernel: after a change 
 `random_kernels.py` too, or stale generators stay behind.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sudoku's tokens, and the tables of its geometry for every size."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import NamedTuple
 

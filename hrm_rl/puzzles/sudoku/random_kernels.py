@@ -1,7 +1,5 @@
 """The random kernels of Sudoku: grids, minimal puzzles, and ratings over random symmetric copies."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

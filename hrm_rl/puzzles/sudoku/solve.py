@@ -1,7 +1,5 @@
 """Solving and rating Sudokus: the compiled kernels behind functions on tokens."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

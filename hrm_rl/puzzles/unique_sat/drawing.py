@@ -1,7 +1,5 @@
 """Formulas of unique 3-SAT as text and as pictures."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

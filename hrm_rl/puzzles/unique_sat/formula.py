@@ -1,7 +1,5 @@
 """Unique 3-SAT: formulas, solutions and classes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from itertools import permutations

@@ -5,8 +5,6 @@ rows that hold no clause. While a formula is made, sets of assignments are bit s
 for the assignment 64 w + b, whose bit v is the value of variable v.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 
