@@ -9,8 +9,7 @@ from hrm_rl.cli.output import percent, show_log
 from hrm_rl.puzzles.splits import Split
 
 if TYPE_CHECKING:
-    from hrm_rl.halting import HaltingRule, TraceBank
-    from hrm_rl.training.open_run import Trained
+    from hrm_rl.halting import TraceBank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,54 +43,43 @@ class Eval(OnPuzzles):
 
     def run(self) -> None:
         from hrm_rl.evaluation import evaluate
-        from hrm_rl.evaluation.confirm import measure_speedup
+        from hrm_rl.evaluation.confirm import check_bank, measure_speedup
         from hrm_rl.halting import parse_rule
         from hrm_rl.halting.bank.replay import replay
+        from hrm_rl.halting.fit.provenance import check_may_judge
+        from hrm_rl.model.files.fingerprint import model_hash
+        from hrm_rl.training.pools import evaluation_pool
 
         self._check()
         show_log()
         bank = self._open_bank()
         trained = self.open()
-        name = self.halting or trained.rule
-        rule = parse_rule(name)
-        limit = self.max_segments or trained.model.config.halt_max_steps
-        if bank is not None and self.max_segments is None:
-            limit = min(limit, bank.num_segments)
-        data = None if bank else self.data or trained.learned_folder()
-        arguments = self._arguments(trained, bank, data, rule) | {"max_segments": limit}
-        replayed = None if bank is None else replay(bank, rule, max_segments=limit)
-        found = evaluate(**arguments, validator=trained.validator())
+        model, name = trained.model, self.halting or trained.rule
+        rule, limit = parse_rule(name), self.max_segments or model.config.halt_max_steps
+        options: dict[str, Any] = {"batch_size": self.batch_size, "graphs": self.graphs}
+        replayed = None
+        if bank is None:
+            data = self.data or trained.learned_folder()
+            chosen: Any = {"data": data, "puzzles": self.puzzles, "seed": self.seed}
+            puzzles = evaluation_pool(trained, self.split, **chosen)
+            tokens = puzzles.inputs, puzzles.labels
+            check_may_judge(rule, model_hash(model), *tokens, self.allow_mismatch)
+        else:
+            check_bank(model, bank, rule, allow_mismatch=self.allow_mismatch)
+            limit = limit if self.max_segments else min(limit, bank.num_segments)
+            data, puzzles, options["puzzle_keys"] = self.bank, bank.puzzles, bank.puzzle_key
+            replayed = replay(bank, rule, max_segments=limit)
+        options["max_segments"] = limit
+        found = evaluate(model, puzzles, rule, validator=trained.validator(), **options)
         result: dict[str, Any] = found.summary()
         if replayed is not None:
             result["agree_segments"] = float((found.segments == replayed.stopped).mean())
             result["agree_correct"] = float((found.correct == replayed.correct).mean())
         if self.speedup:
-            result |= measure_speedup(**arguments)
+            result |= measure_speedup(model, puzzles, rule, **options)
         where = {"run": str(self.run_folder), "step": trained.step, "halting": name}
-        where["data"] = str(self.bank or data or "generated")
+        where["data"] = str(data or "generated")
         self.report({**result, **where}, self._text(result, name))
-
-    def _arguments(
-        self, trained: "Trained", bank: "TraceBank | None", data: Path | None, rule: "HaltingRule"
-    ) -> dict[str, Any]:
-        """Model, puzzles, rule and options, once the rule and the bank are known to fit the model."""
-        from hrm_rl.evaluation.confirm import check_bank
-        from hrm_rl.halting.fit.provenance import check_may_judge
-        from hrm_rl.model.files.fingerprint import model_hash
-        from hrm_rl.training.pools import evaluation_pool
-
-        model = trained.model
-        found = {"model": model, "rule": rule, "batch_size": self.batch_size, "graphs": self.graphs}
-        if bank is not None:
-            check_bank(model, bank, rule, allow_mismatch=self.allow_mismatch)
-            return found | {"puzzles": bank.puzzles, "puzzle_keys": bank.puzzle_key}
-        puzzles = evaluation_pool(
-            trained, self.split, data=data, puzzles=self.puzzles, seed=self.seed
-        )
-        check_may_judge(
-            rule, model_hash(model), puzzles.inputs, puzzles.labels, self.allow_mismatch
-        )
-        return found | {"puzzles": puzzles}
 
     def _text(self, result: dict[str, Any], rule: str) -> str:
         text = (

@@ -120,12 +120,6 @@ def question(made) -> str:
     return sudoku.to_text(sudoku.read_csv(made / "puzzles9.csv").inputs[0])
 
 
-@pytest.fixture
-def nine(made) -> Path:
-    """A model for 9x9."""
-    return made / "model9"
-
-
 @pytest.fixture(scope="session")
 def small(tmp_path_factory) -> Callable[[str], Path]:
     """Writes the config file of a run of two steps from a preset."""

@@ -67,8 +67,8 @@ def test_eval_is_repeatable_and_its_seed_counts(hrm_rl, made) -> None:
 # --- solve ----------------------------------------------------------------------------------------
 
 
-def test_solve_gives_the_answer_and_draws_the_board(hrm_rl, nine, question) -> None:
-    found = hrm_rl("solve", nine, question, "--json").json
+def test_solve_gives_the_answer_and_draws_the_board(hrm_rl, made, question) -> None:
+    found = hrm_rl("solve", made / "model9", question, "--json").json
     tokens = sudoku.check_puzzle(sudoku.parse(question), 9)
     assert found["puzzle"] == question and found["solution"] == sudoku.to_text(tokens)
     assert len(found["answer"]) == 81 and found["correct"] == (found["answer"] == found["solution"])
@@ -76,7 +76,7 @@ def test_solve_gives_the_answer_and_draws_the_board(hrm_rl, nine, question) -> N
         np.mean([a == b for a, b in zip(found["answer"], found["solution"], strict=True)])
     )
     assert 1 <= found["segments"] <= found["max_segments"] == 3 and found["halting"] == "q"
-    said = hrm_rl("solve", nine, question.replace(".", "0"), "--halting", "fixed:2")
+    said = hrm_rl("solve", made / "model9", question.replace(".", "0"), "--halting", "fixed:2")
     assert said.code == 0 and said.out.count("+---") >= 4
     assert "after 2 of at most 3 segments." in said.out
 

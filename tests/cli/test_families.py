@@ -85,7 +85,7 @@ def test_solve_takes_a_maze_and_no_bits(hrm_rl, parity, config_of, tmp_path) -> 
     assert f"{parity} solves prefix-parity (length=16 min_length=4)" in refusal
 
 
-def test_a_folder_of_a_family_is_learned_from_and_asked(hrm_rl, config, tmp_path) -> None:
+def test_a_folder_of_a_family_trains_and_evaluates(hrm_rl, config, tmp_path) -> None:
     made = [
         prefix_parity.generate(count, seed=count, split=split, length=10)
         for count, split in ((50, None), (6, "test"))
@@ -156,7 +156,7 @@ def test_the_stored_folder_may_be_relative_or_gone(
     assert f"the dataset folder {tmp_path / 'own'}, which is not there" in refusal
 
 
-def test_what_does_not_fit_is_said(hrm_rl, config, parity, folder, made, tmp_path) -> None:
+def test_what_does_not_fit_is_named(hrm_rl, config, parity, folder, made, tmp_path) -> None:
     out = ("--out", tmp_path / "run")
     words = ("train", "--config", config, *out)
     assert "tokens/train has 7 cells and 9 tokens" in hrm_rl(*words, "--data", folder).refusal

@@ -96,7 +96,7 @@ def test_show_prints_or_draws(hrm_rl, tmp_path, family: str) -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_said_with_its_range(hrm_rl, words, said: str) -> None:
+def test_refusals_name_the_range(hrm_rl, words, said: str) -> None:
     assert said in hrm_rl("puzzles", *words).refusal
 
 

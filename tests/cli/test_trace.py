@@ -92,7 +92,7 @@ def test_a_files_puzzles_go_where_their_classes_go(hrm_rl, made, tmp_path) -> No
 
 
 @pytest.mark.parametrize("extra", [(), ("--max-segments", 2), ("--split", "test", "--puzzles", 4)])
-def test_live_is_as_the_bank_says(hrm_rl, made, bank_file, extra) -> None:
+def test_live_and_bank_agree(hrm_rl, made, bank_file, extra) -> None:
     for rule in ("q", "random:0.5", "recall(fixed:3)"):
         words = ("--bank", bank_file, "--halting", rule, "--json")
         found = hrm_rl("eval", made / "run", *words, *extra).json

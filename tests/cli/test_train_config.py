@@ -42,7 +42,7 @@ def test_a_run_from_a_file_and_its_resume(hrm_rl, config, tmp_path) -> None:
     assert RunFolder(tmp_path / "again").config()[0] == RunFolder(out).config()[0]
 
 
-def test_a_longer_resume_stretches_the_schedule_and_says_so(hrm_rl, config, tmp_path) -> None:
+def test_a_longer_resume_stretches_the_schedule_with_a_note(hrm_rl, config, tmp_path) -> None:
     falls = ("--learner.lr-min-ratio", 0.5, "--learner.total-steps", 2)
     words = ("--learner.warmup-steps", 1, "--out", tmp_path / "run")
     assert hrm_rl("train", "--config", config, *falls, *words).code == 0

@@ -96,7 +96,7 @@ def test_a_folder_in_use_is_refused(run, tmp_path, preset) -> None:
     assert [p.name for p in (tmp_path / "other").iterdir()] == ["thesis.tex"]
 
 
-def test_no_run_and_no_checkpoint_are_told_apart(tmp_path, run) -> None:
+def test_no_run_and_no_checkpoint_have_two_errors(tmp_path, run) -> None:
     with pytest.raises(FileNotFoundError, match=r"not a run folder: it has no config.json"):
         RunFolder(tmp_path / "elsewhere").latest()
     with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):

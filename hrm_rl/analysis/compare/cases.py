@@ -35,24 +35,17 @@ class Case:
 def make_case(
     name: str, bank: TraceBank, *, max_segments: int | None = None, puzzles: int | None = None
 ) -> Case:
-    """Divide a bank by split.
+    """Divide a bank, named in messages and the report, by split; cut segments, and puzzles of each split.
 
-    Args:
-        name: its name in messages and in the report.
-        bank: with test puzzles, and validation puzzles if anything is to be chosen.
-        max_segments: cut to this many segments.
-        puzzles: cut each split to this many puzzles.
-
-    Raises:
-        ValueError: no test puzzles, fewer segments than `max_segments`, or puzzles in both splits.
+    Raises ValueError for no test puzzles, fewer segments than `max_segments`, or puzzles in both splits.
     """
     digest = bank.header.puzzles_hash
     if max_segments is not None:
         if max_segments > bank.num_segments:
+            wanted = f"--max-segments {max_segments}"
             raise ValueError(
-                f"{name} has {bank.num_segments} segments a puzzle, fewer than --max-segments "
-                f"{max_segments}; record more with `hrm-rl trace RUN --out BANK --max-segments "
-                f"{max_segments}`"
+                f"{name} has {bank.num_segments} segments a puzzle, fewer than {wanted}; record more "
+                f"with `hrm-rl trace RUN --out BANK {wanted}`"
             )
         bank = bank.truncate(max_segments)
     counts = bank.counts()

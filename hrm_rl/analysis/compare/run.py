@@ -20,7 +20,7 @@ from hrm_rl.analysis.compare.records import BankRecord, Comparison
 from hrm_rl.analysis.compare.rows import policy_rows
 from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.compare.trials import Trials
-from hrm_rl.analysis.statistics.calibration import HaltCalibration, halt_calibration
+from hrm_rl.analysis.statistics.calibration import halt_calibration
 from hrm_rl.halting.rules import HaltingRule
 
 
@@ -46,10 +46,10 @@ def compare(
     """Compare policies on recorded runs.
 
     Args:
-        cases: the runs, all with the same number of segments.
+        cases: the runs.
         settings: the policies and prices.
-        rules_folder: the folder for rules that are fitted here, created if need be; without it they are
-            not saved, and their specs name no file.
+        rules_folder: keeps rules that are fitted here; without it they are not saved, and their specs name
+            no file.
         rules: the rules of policies that are not specs, by their names in the settings.
 
     Raises:
@@ -69,11 +69,13 @@ def compare(
     curves = reference_curves(cases)
     rows = policy_rows(trials, curves["fixed"].accuracy)
     clock.append(time.perf_counter())
+    q_halt = np.concatenate([case.test.column("q_halt") for case in cases])
+    correct = np.concatenate([case.test.correct for case in cases])
     return Comparison(
         policies=rows,
         best_fixed={f"{c:g}": [trial.spec for trial in trials.fixed[c]] for c in settings.costs},
         adaptive_gain_undefined=trials.undefined_gains(),
-        calibration=_calibration(cases),
+        calibration=halt_calibration(q_halt, correct),
         difficulty=difficulty(cases, trials.headline),
         curves=curves,
         banks=[_bank(case) for case in cases],
@@ -82,12 +84,6 @@ def compare(
         shared_puzzles=shared,
         seconds=dict(zip(("choosing", "bootstrap", "summary"), np.diff(clock), strict=True)),
     )
-
-
-def _calibration(cases: Sequence[Case]) -> HaltCalibration:
-    """Of the halt logit, over the test puzzles of all runs."""
-    q_halt = np.concatenate([case.test.column("q_halt") for case in cases])
-    return halt_calibration(q_halt, np.concatenate([case.test.correct for case in cases]))
 
 
 def _bank(case: Case) -> BankRecord:

@@ -106,10 +106,9 @@ class Trials:
         return self._given(f"oracle:{cost}")
 
     def sweep(self, policy: str, costs: Sequence[float]) -> list[tuple[float, float]]:
-        """(mean segments, accuracy) on the test puzzles at settings over a policy's whole range.
+        """(mean segments, accuracy) on the test puzzles over a policy's whole range.
 
-        A threshold is swept; a learned rule contributes its version at each cost. Empty if there is
-        nothing to sweep: CALM is chosen by risk.
+        A threshold is swept, a learned rule has a point at each cost; none for CALM, chosen by risk.
         """
         autos = self.autos(policy)
         if not autos or any(node.parts is not None for node in autos):
@@ -154,9 +153,8 @@ class Trials:
 def _save_parts(rule: Any, path: str) -> Any:
     """The rule with every part that was learned here saved, and named by its file."""
     if getattr(rule, "fitted_on", None) is not None:
-        if rule.path is not None:  # given as a file, beside a part learned here
-            return rule
-        return rule.save(f"{path}{rule.suffix}")
+        # A rule given as a file, beside a part learned here, stays there.
+        return rule if rule.path is not None else rule.save(f"{path}{rule.suffix}")
     if hasattr(rule, "rule"):
         return dataclasses.replace(rule, rule=_save_parts(rule.rule, path))
     if hasattr(rule, "rules"):

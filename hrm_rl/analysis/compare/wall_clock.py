@@ -24,12 +24,9 @@ def expected_maximum(stops: NDArray[np.int64], batch: int) -> float:
 
 
 def wall_clock(stops: NDArray[np.int64], seconds_per_segment: Mapping[str, float]) -> WallClock:
-    """Puzzles a second, from the stop of each puzzle and the duration of a segment.
+    """Puzzles a second, from the segment each puzzle stopped at [N] and a segment's seconds by batch size.
 
-    Args:
-        stops: the segment each puzzle stopped at, 1-based, [N].
-        seconds_per_segment: seconds of one segment by batch size, as in a bank's header; `static` and
-            `refilled` are of the largest batch in it.
+    `static` and `refilled` are of the largest batch.
     """
     seconds = {int(size): float(value) for size, value in seconds_per_segment.items()}
     mean, batch = float(stops.mean()), max(seconds, default=0)

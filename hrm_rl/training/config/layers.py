@@ -41,7 +41,7 @@ class Given:
 
     def table(self, name: str) -> dict[str, Any]:
         """The settings of a table by field name; "" is the top level."""
-        split = ((*key.rpartition("."), value) for key, value in self.values.items())
+        split = [(*key.rpartition("."), value) for key, value in self.values.items()]
         return {field: value for table, _, field, value in split if table == name}
 
     @contextmanager

@@ -93,7 +93,7 @@ def test_the_seed_decides_and_chunks_do_not_show(rng, monkeypatch):
     assert nested_bootstrap([rows, rows], 50, seed=3) == pytest.approx(one, abs=1e-15)
 
 
-def test_interval_covers_as_often_as_it_says(rng):
+def test_interval_covers_at_its_level(rng):
     """300 samples of 60 normal numbers: 95 % intervals cover the mean in 90 to 98 % of them."""
     covered = 0
     for trial in range(300):

@@ -61,7 +61,7 @@ def test_bfloat16_is_judged_by_its_products(monkeypatch) -> None:
     assert judge() and torch.get_num_threads() == threads
 
 
-def test_compiling_can_be_asked_for_and_refused(preset, monkeypatch) -> None:
+def test_compiling_on_request_needs_a_compiler(preset, monkeypatch) -> None:
     p = preset()
 
     def chosen(**asked) -> bool:

@@ -114,7 +114,7 @@ def test_out_of_memory_differs_from_other_errors() -> None:
     assert not is_out_of_memory(ValueError("can't allocate memory"))
 
 
-def test_a_run_whose_batch_does_not_fit_says_so(tmp_path, start, monkeypatch) -> None:
+def test_a_run_whose_batch_does_not_fit_names_one_that_does(tmp_path, start, monkeypatch) -> None:
     trainer = start(tmp_path / "run")
 
     def full(*_: object) -> None:

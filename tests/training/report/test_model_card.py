@@ -37,7 +37,7 @@ def validation(step: int, accuracy: float) -> dict:
     return {"step": step, **{f"eval/{k}": v for k, v in figures.items()}}
 
 
-def test_the_card_says_what_the_run_knows(tmp_path) -> None:
+def test_the_card_has_what_the_run_recorded(tmp_path) -> None:
     run = make_run(
         tmp_path / "run", validation(20, 0.25), {"step": 40, "train/loss": 1}, validation(40, 0.5)
     )
@@ -90,7 +90,7 @@ def test_figures_belong_to_the_checkpoint(tmp_path) -> None:
         ({"halting_loss": "ponder", "ponder_prior": 0.4}, "ponder:0.5", ["PonderNet's loss"]),
     ],
 )
-def test_a_run_trained_otherwise_says_how_it_halts(tmp_path, learner, rule, words) -> None:
+def test_the_card_of_a_run_trained_otherwise(tmp_path, learner, rule, words) -> None:
     card = model_card(make_run(tmp_path / "run", validation(40, 0.5), learner=learner), "a/b")
     for text in (f'rule="{rule}"', f"Halting: `{rule}`, stop when", *words):
         assert text in card, text
