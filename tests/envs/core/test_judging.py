@@ -114,7 +114,7 @@ def test_padded_rows_are_never_right(in_order: Any, pool: Any, checker: Any) -> 
         ({"segment_cost": float("nan")}, "segment_cost must be .*>= 0, got nan"),
         ({"checker": "loose"}, "checker must be one of .*got 'loose'"),
         ({"order": "random"}, "order must be 'hash' or 'epoch', got 'random'"),
-        ({"autoreset_mode": "never"}, "never"),
+        ({"autoreset_mode": "never"}, "must be one of .*SAME_STEP.*; got 'never'"),
         ({"num_envs": 0}, "num_envs must be >= 1, got 0"),
     ],
 )

@@ -9,15 +9,12 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv, SequentialSource
+from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.families.make import family_source
 from hrm_rl.envs.families.validators.maze import MazeValidator, path_excess
 from hrm_rl.puzzles import maze
 from hrm_rl.puzzles.maze import Maze
 from hrm_rl.puzzles.pool import PuzzleArrays
-
-SMALL = {"size": 6, "pool_size": 20}
-"""As `gym.make` takes it."""
 
 
 @examples(max_examples=60)
@@ -46,16 +43,6 @@ def test_long_paths_are_walked_to_their_end(dials: dict) -> None:
     assert (path_excess(inputs, labels, labels, 30) == 0).all()
 
 
-def test_no_value_is_read_on_the_device() -> None:
-    """On the meta device tensors have shapes and no values: reading one raises."""
-    source = family_source(Maze(6), pool_size=20, device="meta")
-    envs = PuzzleVectorEnv(4, source, device="meta", checker="valid")
-    obs, _ = envs.reset(seed=0)
-    halt = torch.ones(4, dtype=torch.bool, device="meta")
-    *_, info = envs.step({"answer": obs["draft"], "halt": halt})
-    assert info["path_excess"].is_meta and info["path_excess"].shape == (4,)
-
-
 @pytest.fixture
 def square() -> PuzzleVectorEnv:
     """A 3x3 maze without walls, four times; its stored path goes right, then down."""
@@ -79,17 +66,6 @@ def test_any_shortest_path_pays_and_others_have_their_excess(square: PuzzleVecto
     # The rows that follow are padding: nothing is asked there, nothing right.
     *_, info = square.step({"answer": answer, "halt": torch.ones(4)})
     assert not info["valid"].any() and not info["correct"].any()
-
-
-def test_the_single_environment_does_so_too() -> None:
-    rows = maze.parse("S   " + "    " + "    " + "G   ")[None]
-    arrays = PuzzleArrays(rows, maze.solve(rows, 4).solution, np.zeros(1, int), np.zeros(1))
-    env = PuzzleEnv(SequentialSource(arrays, 6, validator=MazeValidator(4)), flat_action=True)
-    env.reset(seed=0)
-    detour = maze.parse("Soo " + "  o " + "  o " + "Goo ")
-    info = env.step(np.append(detour, 0))[-1]
-    assert info["path_excess"] == 4 and not info["valid"]
-    assert env.step(np.append(arrays.labels[0], 0))[-1]["path_excess"] == 0
 
 
 def test_pools_are_augmented_where_that_keeps_the_label() -> None:
