@@ -153,6 +153,11 @@ class RowsVectorEnv(VectorEnv):
         """The info on the rows' puzzles, with masks."""
         raise NotImplementedError
 
+    def _taking(self, ends: Tensor) -> Tensor | None:
+        """The rows that take a new episode at a step that ends these; None if ended rows freeze."""
+        takers = {AutoresetMode.SAME_STEP: ends, AutoresetMode.NEXT_STEP: self.state.ended}
+        return takers.get(self.metadata["autoreset_mode"])
+
     def _outcome(
         self, step: Step, taking: Tensor | None, **metrics: Tensor
     ) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:

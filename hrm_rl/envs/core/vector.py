@@ -125,14 +125,11 @@ class PuzzleVectorEnv(RowsVectorEnv):
         if self.state is None:
             raise RuntimeError("call reset() before step()")
         answer, halt = self.read_action(actions)
-        mode = self.metadata["autoreset_mode"]
-        ending = will_end(self.state, halt, self.settings)
-        taking = {AutoresetMode.SAME_STEP: ending, AutoresetMode.NEXT_STEP: self.state.ended}.get(
-            mode
-        )
+        taking = self._taking(will_end(self.state, halt, self.settings))
         candidates = self.state if taking is None else self._fresh(taking)
+        settings, mode = self.settings, self.metadata["autoreset_mode"]
         self.state, step = transition(
-            self.state, answer, halt, candidates, self.settings, self.source.validator, mode
+            self.state, answer, halt, candidates, settings, self.source.validator, mode
         )
         return self._outcome(step, taking, **self._metrics(step.final))
 

@@ -92,9 +92,9 @@ class HaltingVectorEnv(RowsVectorEnv):
         if self.state is None:
             raise RuntimeError("call reset() before step()")
         halt = read_halt(actions, self.num_envs, self.device)
-        state, mode = self.state, self.metadata["autoreset_mode"]
-        running = ~state.ended
+        state, running = self.state, ~self.state.ended
         ends = running & (halt | (state.segment >= self.settings.halt_max_steps))
+        taking = self._taking(ends)
         judgement = self._judge(state, forced=ends & ~halt)
         paid = getattr(judgement, self.settings.pays)
         gained = reward(paid, ends, running, self.settings.segment_cost)
@@ -102,7 +102,6 @@ class HaltingVectorEnv(RowsVectorEnv):
             episode_return=state.episode_return + gained, ended=state.ended | ends
         )
         self.state = final._replace(segment=state.segment + ~final.ended)
-        taking = {AutoresetMode.SAME_STEP: ends, AutoresetMode.NEXT_STEP: state.ended}.get(mode)
         if taking is not None:
             self.state = select(taking, self._fresh(taking), self.state)
         terminated = final.ended if taking is None else ends
