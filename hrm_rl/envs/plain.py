@@ -46,18 +46,15 @@ class PlainObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordCo
         drop = (drop,) if isinstance(drop, str) else tuple(drop)
         gym.utils.RecordConstructorArgs.__init__(self, drop=drop)
         gym.ObservationWrapper.__init__(self, env)
-        found = list(leaves(env.observation_space))
-        within = {
-            "/".join(map(str, path[:n])) for path, _ in found for n in range(1, len(path) + 1)
-        }
-        for name in drop:
-            if name not in within:
-                raise ValueError(f"drop names part {name!r}; the parts are {sorted(within)}")
-        kept = [
-            (path, space)
-            for path, space in found
-            if not any(part_name(path[:n]) in drop for n in range(1, len(path) + 1))
+        found = [
+            (path, space, {part_name(path[:n]) for n in range(1, len(path) + 1)})
+            for path, space in leaves(env.observation_space)
         ]
+        known = set().union(*(names for *_, names in found))
+        for name in drop:
+            if name not in known:
+                raise ValueError(f"drop names part {name!r}; the parts are {sorted(known)}")
+        kept = [(path, space) for path, space, names in found if names.isdisjoint(drop)]
         if not kept:
             raise ValueError(f"nothing is left of {env.observation_space} without {list(drop)}")
         self._ids = _minigrid_ids(env)
