@@ -75,10 +75,7 @@ BAD = [
     (changed("test", 0, "input", to=[[1]] * 31), "input: 31 rows"),
     (changed("test", 0, "output", to=[[1] * 31]), "output, row 0: 31 cells"),
     (changed("train", 0, "input", to=[[1, 2], [3]]), "row 1: 1 cells, row 0 has 2"),
-    (
-        changed("train", 0, "input", 0, 2, to=10),
-        "train pair 0, input, row 0, cell 2: 10; colors are",
-    ),
+    (changed("train", 0, "input", 0, 2, to=10), "pair 0, input, row 0, cell 2: 10; colors are"),
     (changed("train", 0, "input", 0, 2, to=-1), "cell 2: -1;"),
     (changed("train", 0, "input", 0, 2, to=True), "cell 2: True;"),
     (changed("train", 0, "input", 0, 2, to=1.0), "cell 2: 1.0;"),

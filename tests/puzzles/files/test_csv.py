@@ -2,6 +2,7 @@
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,10 @@ FORM = [
         HEADER + GOOD + line(QUESTION, f"{ANSWER[:7]}€{ANSWER[8:]}"),
         r"line 3, answer: character 8 \(row 2, column 4\) is '€'",
     ),
+    (
+        HEADER + GOOD + "m,\udcff" + QUESTION[1:] + ",,\n",
+        "line 3, question: character 1",
+    ),  # not UTF-8
 ]
 SUDOKUS = [
     (QUESTION + ".", ANSWER, "question: 17 cells; a Sudoku has"),
@@ -152,56 +157,30 @@ MAZES = [
 ]
 
 
-def refused(read: Any, path: Path, content: str, message: str) -> None:
-    path.write_text(content, encoding="utf-8")
+ANY = [
+    ("a,01,0x,\n", "line 2, answer: cell 2 is 'x'; the characters of tokens are '_01"),
+    ("a,01,01,\nb,011,01,\n", "line 3, question: 3 characters"),
+    ("a,0?,01,\n", "line 2, question: '[?]' is for answers only"),
+    ("a,,,\n", "line 2, question: no characters"),
+]
+QUOTED = [(content.replace("mine,", '"mine",'), message) for content, message in FORM]
+REFUSED = [
+    *((sudoku.read_csv, *case) for case in FORM + QUOTED),  # the csv module reads files with quotes
+    *((sudoku.read_csv, HEADER + line(q, a), f"line 2, {message}") for q, a, message in SUDOKUS),
+    *((maze.read_csv, HEADER + line(q, a), f"line 2, {message}") for q, a, message in MAZES),
+    *((partial(read_csv, characters="_01"), HEADER + rows, message) for rows, message in ANY),
+    (read_csv, HEADER + "a,1 10,2 x,\n", "line 2, answer: cell 2 is 'x'; .* numbers"),
+]
+
+
+@pytest.mark.parametrize(("read", "content", "message"), REFUSED)
+def test_refused_by_file_line_and_field(
+    read: Any, content: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}.*{message}"):
         read(path)
-
-
-@pytest.mark.parametrize("quoted", [False, True])
-@pytest.mark.parametrize(("content", "message"), FORM)
-def test_bad_form_is_refused(content: str, message: str, quoted: bool, tmp_path: Path) -> None:
-    """By both readers: the csv module reads files with quotes."""
-    if quoted:
-        content = content.replace("mine,", '"mine",')
-    refused(sudoku.read_csv, tmp_path / "bad.csv", content, message)
-
-
-@pytest.mark.parametrize(
-    ("family", "question", "answer", "message"),
-    [(sudoku, *case) for case in SUDOKUS] + [(maze, *case) for case in MAZES],
-)
-def test_bad_puzzles_are_refused(
-    family: Any, question: str, answer: str, message: str, tmp_path: Path
-) -> None:
-    content = HEADER + line(question, answer)
-    refused(family.read_csv, tmp_path / "bad.csv", content, f"line 2, {message}")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("a,01,0x,\n", "line 2, answer: cell 2 is 'x'; the characters of tokens are '_01"),
-        ("a,01,01,\nb,011,01,\n", "line 3, question: 3 characters"),
-        ("a,0?,01,\n", "line 2, question: '[?]' is for answers only"),
-        ("a,,,\n", "line 2, question: no characters"),
-    ],
-)
-def test_any_familys_puzzles_are_refused(content: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
-    refused(lambda path: read_csv(path, "_01"), path, HEADER + content, message)
-
-
-def test_numbers_are_refused(tmp_path: Path) -> None:
-    content = HEADER + "a,1 10,2 x,\n"
-    refused(read_csv, tmp_path / "p.csv", content, "line 2, answer: cell 2 is 'x'; .* numbers")
-
-
-def test_bytes_that_are_not_text_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "bad.csv"
-    path.write_bytes((HEADER + GOOD).encode() + b"m,\xff" + QUESTION[1:].encode() + b",,\n")
-    with pytest.raises(ValueError, match="line 3, question: character 1"):
-        sudoku.read_csv(path)
 
 
 @pytest.mark.parametrize(

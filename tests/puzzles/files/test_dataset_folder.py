@@ -163,15 +163,11 @@ HARMS = [
     ("train/all__inputs.npy", array(lambda a: a[:0]), "at least one; holds|not a whole .npy"),
     ("train/all__inputs.npy", array(lambda a: a + 1), "example . has token 6; vocab_size is 6"),
     ("train/all__labels.npy", array(lambda a: a - 100), "token .*; vocab_size is 6"),
+    ("train/all__puzzle_indices.npy", array(lambda a: a[::-1]), "begins with 6, should begin with"),
     (
         "train/all__puzzle_indices.npy",
-        array(lambda a: a[::-1]),
-        "begins with 6, should begin with 0",
-    ),
-    (
-        "train/all__puzzle_indices.npy",
-        array(lambda a: np.array([0, 2, 1, 3, 4, 5, 6])),
-        "is not increasing: entry 2 is 1 after 2",
+        array(lambda a: a[[0, 2, 1, *range(3, 7)]]),
+        "2 is 1 after 2",
     ),
     ("train/all__puzzle_indices.npy", array(lambda a: a[:-1]), "ends with 5, but there are 6 ex"),
     ("train/all__group_indices.npy", array(lambda a: a[:-1]), "ends with 5, but there are 6 puz"),
@@ -236,7 +232,7 @@ def test_bad_folders_are_refused_by_file(
         ({"groups": {"train": [1, 2, 1, 3, 4, 5]}}, "rows of a group, and of a puzzle, stand"),
         (
             {"train": pool(2, [1, 1]), "groups": {"train": [1, 2]}},
-            "rows of a group, and of a puzzle, stand together",
+            "and of a puzzle, stand together",
         ),
         ({"train": pool(2, [0, 2]), "identifiers": ["<blank>"]}, "1 names for 3 puzzle identi"),
         ({"train": pool(2, [0, -2])}, "train puzzles have the identifier -2"),
