@@ -1,4 +1,4 @@
-"""What `hrm_rl.puzzles.family.Family` promises, for every family."""
+"""The contract of `hrm_rl.puzzles.family.Family`, for every family."""
 
 import dataclasses
 import pickle
@@ -48,7 +48,7 @@ def answers_of(puzzles: Any) -> np.ndarray:
     return np.where(puzzles.labels == IGNORE_LABEL, puzzles.inputs, puzzles.labels)
 
 
-def test_every_family_is_here() -> None:
+def test_every_family_has_a_case() -> None:
     assert {family.name for family in CASES} == set(FAMILIES)
 
 

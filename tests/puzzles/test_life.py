@@ -56,7 +56,7 @@ def test_generations_are_right_and_none_comes_twice(size, steps):
         ("......" * 2 + ".#.#.." + "..#..." + "......" * 2, 1, True),
     ],
 )
-def test_what_settles_is_no_puzzle(start, steps, lively):
+def test_patterns_that_settle_are_rejected(start, steps, lively):
     patterns, accepted = (torus(start) == ALIVE)[None].copy(), np.zeros(1, bool)
     life._evolve(patterns, 6, steps, np.zeros(1, np.int64), accepted)
     assert accepted[0] == lively

@@ -143,7 +143,7 @@ def cells(pool: ReasoningGymPool, text: str) -> np.ndarray:
     return np.array([-1 if c == "·" else pool.format.symbols.index(c) + 1 for c in "".join(rows)])
 
 
-def test_every_format_has_an_entry_here() -> None:
+def test_every_format_has_an_entry() -> None:
     assert set(ENTRIES) == set(FORMATS) and not set(FORMATS) & set(MISFITS)
 
 

@@ -16,7 +16,7 @@ def pool(count: int = 3, cells: int = 4, **changes) -> PuzzleArrays:
     return PuzzleArrays(**{**fields, **changes})
 
 
-def test_pool_holds_the_promised_dtypes():
+def test_dtypes_of_a_pool():
     arrays = pool()
     assert len(arrays) == 3
     assert arrays.seq_len == 4

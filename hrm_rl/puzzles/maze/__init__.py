@@ -4,8 +4,8 @@ A maze is S = size * size tokens in reading order: PAD = 0 (never in a maze), WA
 START = 3, GOAL = 4, and in answers PATH = 5 on every cell between start and goal; characters ``# SGo``
 in files, as in the reference's Maze dataset.
 
-Two worlds: random walls with long paths, like Maze-Hard (30x30, more than 110 moves), and perfect
-mazes, whose path is unique. Shortest paths of the first kind are many, so an answer may be ``valid``
+There are two kinds: random walls with long paths, like Maze-Hard (30x30, more than 110 moves), and perfect
+mazes, whose path is unique. A maze of the first kind has many shortest paths, so an answer may be ``valid``
 without being ``exact``.
 
     puzzles = maze.generate(100, 30, seed=0, split="train")

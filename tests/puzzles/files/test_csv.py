@@ -1,4 +1,4 @@
-"""The one CSV format: there and back, other people's habits, and refusals by file, line and field."""
+"""The one CSV format: round trips, variants that are read too, and refusals by file, line and field."""
 
 import os
 import re
@@ -84,7 +84,9 @@ def test_cells_without_a_label_and_two_digit_tokens(characters: str | None, tmp_
 
 
 @pytest.mark.parametrize(("family", "text"), [(sudoku, SUDOKU), (maze, MAZE)])
-def test_reads_other_habits(family: Any, text: tuple[str, str], tmp_path: Path) -> None:
+def test_variants_of_the_format_are_read(
+    family: Any, text: tuple[str, str], tmp_path: Path
+) -> None:
     path = tmp_path / "puzzles.csv"
     question, answer = text
     written = question.replace(".", "0")
