@@ -29,12 +29,11 @@ def vote(
         voting.score()["pass@2"]["all_tests"]
 
     Args:
-        model: trained with the table's identifiers; runs on its device.
+        model: trained with the table's identifiers.
         table: without translation.
-        rule: the stopping rule or its spec string; a vote's weight is q_halt at the stop.
+        rule: a vote's weight is q_halt at its stop.
         rows: of the table, int [K]; all by default.
-        max_segments: the limit; the model's halt_max_steps by default.
-        batch_size: rows in flight at once.
+        max_segments, batch_size: as in `evaluate`.
 
     Raises:
         ValueError: a model of other boards, tokens, or fewer identifiers; a table that translates.

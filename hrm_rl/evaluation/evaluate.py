@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,13 +91,7 @@ def evaluate(
     check_fits(model.config, puzzles)
     count, device = len(puzzles), model.device
     limit = model.config.halt_max_steps if max_segments is None else max_segments
-    envs = PuzzleVectorEnv(
-        min(batch_size, count),
-        SequentialSource(puzzles, model.config.vocab_size, device=device, validator=validator),
-        halt_max_steps=limit,
-        order="epoch",
-        device=device,
-    )
+    envs = each_puzzle_once(model, puzzles, min(batch_size, count), limit, validator)
     agent = (GraphedAgent if graphs else HRMAgent)(model, rule)
     # Padded rows, whose key is past the end, take the last key.
     counters = np.arange(count) if puzzle_keys is None else np.asarray(puzzle_keys)
@@ -150,6 +145,21 @@ class _Sheet:
             name: column[: self.count].cpu().numpy() for name, column in self.columns.items()
         }
         return Evaluation(**columns, max_segments=limit, seconds=seconds)
+
+
+def each_puzzle_once(
+    model: HRM,
+    puzzles: PuzzleArrays,
+    rows: int,
+    max_segments: int,
+    validator: Validator | None,
+    **options: Any,
+) -> PuzzleVectorEnv:
+    """Environments on the model's device that hand out every puzzle once."""
+    size, device = model.config.vocab_size, model.device
+    source = SequentialSource(puzzles, size, device=device, validator=validator)
+    options |= {"halt_max_steps": max_segments, "order": "epoch", "device": device}
+    return PuzzleVectorEnv(rows, source, **options)
 
 
 @contextmanager

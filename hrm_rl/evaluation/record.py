@@ -19,9 +19,8 @@ from tqdm import tqdm
 
 import hrm_rl
 from hrm_rl.agents import HRMAgent
-from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.core.source import Validator
-from hrm_rl.evaluation.evaluate import in_eval_mode
+from hrm_rl.evaluation.evaluate import each_puzzle_once, in_eval_mode
 from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.halting.bank import FEATURES
 from hrm_rl.model import HRM
@@ -111,14 +110,8 @@ def _record_batch(
     drafts: bool,
 ) -> Columns:
     """The columns of these puzzles, [n, M, ...], run in a batch of `rows` >= n."""
-    config, device = agent.model.config, agent.model.device
-    envs = PuzzleVectorEnv(
-        rows,
-        SequentialSource(puzzles, config.vocab_size, device=device, validator=validator),
-        halt_max_steps=max_segments,
-        order="epoch",
-        autoreset_mode="Disabled",
-        device=device,
+    envs = each_puzzle_once(
+        agent.model, puzzles, rows, max_segments, validator, autoreset_mode="Disabled"
     )
     obs, info = envs.reset(seed=0)
     state = None
@@ -137,7 +130,7 @@ def _record_batch(
             columns[name].append(column[: len(puzzles)])
     table = {name: torch.stack(column, 1).cpu().numpy() for name, column in columns.items()}
     if drafts:
-        small = np.uint8 if config.vocab_size <= 1 << 8 else np.uint16
+        small = np.uint8 if agent.model.config.vocab_size <= 1 << 8 else np.uint16
         table["drafts"] = table["drafts"].astype(small)
     return table
 

@@ -13,8 +13,6 @@ and Hinkley, Bootstrap Methods and their Application (1997), section 3.8 (nested
 Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2007).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

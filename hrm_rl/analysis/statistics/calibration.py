@@ -5,8 +5,6 @@ error, here with bins of equal mass as Nixon et al. (2019, arXiv 1904.01685) adv
 (1982) for the area under the ROC curve as a rank statistic.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

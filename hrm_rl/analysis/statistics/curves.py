@@ -9,8 +9,6 @@ The hull of noisy points lies above the hull of their true values, the more so t
 compare areas of curves with the same number of points.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ Every result is one number per puzzle, so that `bootstrap.nested_bootstrap` can 
 Segments count from 1, and M is the limit. `cost` is the price of a segment in units of a correct answer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Stored puzzles by split: a CSV divided by class, or a dataset folder, whose test/ is for tests alone."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from dataclasses import dataclass, field
