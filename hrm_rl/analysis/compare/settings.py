@@ -27,6 +27,8 @@ DEFAULT_POLICIES = (
 )
 """The policies compared by default; LIMIT is the number of segments recorded."""
 
+DEFAULT_COSTS = (0.001, 0.003, 0.01, 0.03)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -41,7 +43,7 @@ class Settings:
     the number of segments."""
     cost: float = 0.01
     """Price of a segment, in correct answers, at which rules are chosen and tested."""
-    costs: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03)
+    costs: tuple[float, ...] = DEFAULT_COSTS
     """Prices at which the adaptive gain is given, each with rules chosen at that price."""
     draws: int = 10_000
     """Bootstrap draws."""
