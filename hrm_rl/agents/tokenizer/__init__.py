@@ -142,20 +142,21 @@ def _from_one_hot(space: spaces.Space, value: Tensor) -> Tensor:
 
 def _checked(value: Any, part: Part) -> Tensor:
     """The value of a part. Raises ValueError unless it is a tensor of the right shape."""
+    if isinstance(value, Tensor) and value.ndim:
+        shape = value.shape[1:]
+        if part.kind == "text":  # cut or padded to length
+            fits = len(shape) == 1
+        else:  # SB3's buffers add an axis to a scalar
+            fits = shape == part.shape or (part.shape == () and shape == (1,))
+        if fits:
+            return value
     where = f"part {part.name!r}" if part.path else "the observation"
     if not isinstance(value, Tensor):
         raise ValueError(
             f"{where} is a {type(value).__name__}, not a tensor: call to_tensors(space, obs) first"
         )
-    shape = tuple(value.shape[1:])
-    if part.kind == "text":  # cut or padded to length
-        fits = len(shape) == 1
-    else:  # SB3's buffers add an axis to a scalar
-        fits = shape == part.shape or (part.shape == () and shape == (1,))
-    if not fits or value.ndim == 0:
-        wanted = ", ".join(["batch", *map(str, part.shape)])
-        raise ValueError(f"{where} must have shape [{wanted}], got {list(value.shape)}")
-    return value
+    wanted = ", ".join(["batch", *map(str, part.shape)])
+    raise ValueError(f"{where} must have shape [{wanted}], got {list(value.shape)}")
 
 
 def _table(rows: int, hidden_size: int) -> nn.Embedding:
