@@ -57,11 +57,8 @@ def choose(stream, order, count):
 
 def mix64_array(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """`mix64` of every entry, outside of kernels: uint64 of any shape."""
-    z = np.array(values, dtype=np.uint64)
     with np.errstate(over="ignore"):  # NumPy warns about scalars
-        z = (z ^ (z >> _30)) * _FACTOR_1
-        z = (z ^ (z >> _27)) * _FACTOR_2
-    return z ^ (z >> _31)
+        return mix64.py_func(np.array(values, dtype=np.uint64))
 
 
 def fold(keys: NDArray[np.uint64], *numbers: int | NDArray[np.integer[Any]]) -> NDArray[np.uint64]:

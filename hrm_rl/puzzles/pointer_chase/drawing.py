@@ -1,5 +1,6 @@
 """Pointer chases as text and as pictures."""
 
+import cmath
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from hrm_rl.puzzles.pointer_chase.layout import BLANK, FIRST_NODE, PAD
 from hrm_rl.puzzles.tokens import RED, paint
 
 _NOTHING = pictures.Tile()
+_OVER = 4  # times larger are circles drawn, to be smooth
 _LARGEST_CIRCLE = 900  # pixels; more nodes than fit are drawn smaller
 
 
@@ -69,27 +71,31 @@ def _circle(
     start_and_map: NDArray[np.int32], marked: int, wrong: bool, cell: int, least: int
 ) -> Image.Image:
     """The map's nodes and arrows: a square of `least` pixels, or larger if the nodes need it."""
-    nodes, over = len(start_and_map) - 1, 4
-    edge = cell
-    side = max(least, math.ceil(min(_LARGEST_CIRCLE, nodes * cell * 1.15 / math.pi + 2 * edge)))
-    radius = side / 2 - edge
-    dot = min(0.42 * cell, 0.85 * math.pi * radius / nodes)
+    nodes = len(start_and_map) - 1
+    side = max(least, math.ceil(min(_LARGEST_CIRCLE, nodes * cell * 1.15 / math.pi + 2 * cell)))
+    # Points are complex numbers, in the pixels of an image that is reduced to `side` in the end.
+    radius, centre = _OVER * (side / 2 - cell), _OVER * side / 2 * (1 + 1j)
+    dot = min(0.42 * cell * _OVER, 0.85 * math.pi * radius / nodes)
     angles = [2 * math.pi * node / nodes - math.pi / 2 for node in range(nodes)]
-    places = [(side / 2 + radius * math.cos(a), side / 2 + radius * math.sin(a)) for a in angles]
-    big = Image.new("RGB", (side * over, side * over), pictures.PAPER)
-    pen = ImageDraw.Draw(big)
+    places = [centre + cmath.rect(radius, angle) for angle in angles]
+    image = Image.new("RGB", (side * _OVER, side * _OVER), pictures.PAPER)
+    pen = ImageDraw.Draw(image)
     for node, target in enumerate(start_and_map[1:].tolist()):
-        _arrow(pen, places[node], places[target], side / 2, dot, over)
+        _arrow(pen, places[node], places[target], centre, dot)
     dots = [_look(node, int(start_and_map[0]), marked, wrong) for node in range(nodes)]
-    for (x, y), (fill, rim, _) in zip(places, dots, strict=True):
-        box = (over * (x - dot), over * (y - dot), over * (x + dot), over * (y + dot))
-        pen.ellipse(box, fill=fill, outline=rim, width=over)
-    image = big.reduce(over)
-    if dot >= 6:
-        for node, ((x, y), (_, _, ink)) in enumerate(zip(places, dots, strict=True)):
-            square = (round(x - dot), round(y - dot), round(2 * dot))
-            pictures.write(image, str(node), square, ink, 0.5)
+    for place, (fill, rim, _) in zip(places, dots, strict=True):
+        pen.ellipse(_box(place, dot), fill=fill, outline=rim, width=_OVER)
+    image = image.reduce(_OVER)
+    if dot >= 6 * _OVER:
+        for node, (place, (_, _, ink)) in enumerate(zip(places, dots, strict=True)):
+            left, top, *_ = (round(x / _OVER) for x in _box(place, dot))
+            pictures.write(image, str(node), (left, top, round(2 * dot / _OVER)), ink, 0.5)
     return image
+
+
+def _box(middle: complex, radius: float) -> tuple[float, float, float, float]:
+    x, y = middle.real, middle.imag
+    return x - radius, y - radius, x + radius, y + radius
 
 
 def _look(node: int, start: int, marked: int, wrong: bool) -> tuple[pictures.Color, ...]:
@@ -105,31 +111,19 @@ def _look(node: int, start: int, marked: int, wrong: bool) -> tuple[pictures.Col
 
 
 def _arrow(
-    pen: ImageDraw.ImageDraw,
-    tail: tuple[float, float],
-    head: tuple[float, float],
-    centre: float,
-    dot: float,
-    over: int,
+    pen: ImageDraw.ImageDraw, tail: complex, head: complex, centre: complex, dot: float
 ) -> None:
     """An arrow between two nodes' rims; a loop outside the circle if they are the same node."""
-    color, width = pictures.CAPTION, max(1, round(0.35 * over * max(1.0, dot / 8)))
-    x0, y0 = tail
-    x1, y1 = head
+    color, width = pictures.CAPTION, max(1, round(0.35 * max(_OVER, dot / 8)))
     if tail == head:
-        out = math.atan2(y0 - centre, x0 - centre)
-        x, y = x0 + 1.25 * dot * math.cos(out), y0 + 1.25 * dot * math.sin(out)
-        r = 0.6 * dot
-        box = tuple(over * v for v in (x - r, y - r, x + r, y + r))
-        pen.ellipse(box, outline=color, width=width)  # type: ignore[arg-type]
+        middle = tail + cmath.rect(1.25 * dot, cmath.phase(tail - centre))
+        pen.ellipse(_box(middle, 0.6 * dot), outline=color, width=width)
         return
-    length = math.hypot(x1 - x0, y1 - y0)
-    ux, uy = (x1 - x0) / length, (y1 - y0) / length
-    tip, barb = (x1 - dot * ux, y1 - dot * uy), 0.55 * dot
-    pen.line((over * x0, over * y0, over * tip[0], over * tip[1]), fill=color, width=width)
-    base = (tip[0] - barb * ux, tip[1] - barb * uy)
-    wings = [(base[0] + s * 0.45 * barb * -uy, base[1] + s * 0.45 * barb * ux) for s in (1, -1)]
-    pen.polygon([(over * x, over * y) for x, y in (tip, *wings)], fill=color)
+    unit, barb = (head - tail) / abs(head - tail), 0.55 * dot
+    tip = head - dot * unit
+    pen.line((tail.real, tail.imag, tip.real, tip.imag), fill=color, width=width)
+    base, wing = tip - barb * unit, 0.45 * barb * 1j * unit
+    pen.polygon([(p.real, p.imag) for p in (tip, base + wing, base - wing)], fill=color)
 
 
 def _node(token: int, otherwise: str = ".") -> str:
