@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hrm_rl.analysis.compare import compare as compare_cases
 from hrm_rl.analysis.compare.cases import make_case
@@ -28,17 +28,21 @@ Source = str | os.PathLike[str] | TraceBank
 
 def compare(
     runs_or_banks: Source | Sequence[Source],
-    policies: Sequence[Policy] = DEFAULT_POLICIES,
+    policies: Policy | Sequence[Policy] = DEFAULT_POLICIES,
     *,
     folder: str | os.PathLike[str] | None = None,
     puzzles: int | None = None,
     max_segments: int | None = None,
+    cost: float = Settings.cost,
+    costs: Sequence[float] = Settings.costs,
+    draws: int = Settings.draws,
+    seed: int = Settings.seed,
     baseline: Policy = "q",
+    allow_mismatch: bool = False,
     data: Path | None = None,
     device: str = "auto",
     dtype: str | None = None,
     progress: bool = False,
-    **settings: Any,
 ) -> Comparison:
     """Compare stopping rules on the same puzzles: accuracy against segments, with 95 % intervals.
 
@@ -49,18 +53,22 @@ def compare(
 
     Args:
         runs_or_banks: one or several runs (folder or Hub id), banks, or files of banks.
-        policies: specs, rules (any `rule(features) -> bool [B]`), or subclasses of ThresholdRule.
-            NAME:auto and the threshold of a class are chosen on validation puzzles; LIMIT is the number of
-            segments.
+        policies: one or several specs, rules (any `rule(features) -> bool [B]`), or subclasses of
+            ThresholdRule. NAME:auto and the threshold of a class are chosen on validation puzzles; LIMIT is
+            the number of segments.
         folder: keeps the recordings of runs, which are used again, and learned rules; by default nothing
             is kept.
         puzzles: puzzles of each split; by default 1000 of a run, all of a bank.
         max_segments: the limit; by default a run's halt_max_steps, all of a bank.
+        cost: price of a segment, in correct answers, at which rules are chosen and tested.
+        costs: prices at which the adaptive gain is given, each with rules chosen at that price.
+        draws: bootstrap draws.
+        seed: of a run's generated puzzles, of the bootstrap, and of rules that are learned.
         baseline: the policy that the others are tested against.
+        allow_mismatch: judge learned rules given as files on other models than they were fitted on.
         data: CSV or dataset folder for runs; by default generated puzzles.
         device, dtype: for recording; see `open_trained`.
         progress: draw a bar on stderr while recording.
-        settings: cost, costs, draws, seed, allow_mismatch; see `hrm_rl.analysis.compare.settings.Settings`.
 
     Raises:
         ValueError: a setting out of range, a rule that cannot be parsed or judged, runs that cannot be
@@ -70,11 +78,10 @@ def compare(
     for name, value in (("puzzles", puzzles), ("max_segments", max_segments)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be >= 1, got {value}")
-    *names, base = [policy_name(policy) for policy in (*policies, baseline)]
-    rules = rules_by_name((*policies, baseline))
-    if "costs" in settings:
-        settings["costs"] = tuple(settings["costs"])
-    chosen = Settings(tuple(names), baseline=base, **settings)
+    several = (policies,) if isinstance(policies, str) or callable(policies) else policies
+    *names, base = [policy_name(policy) for policy in (*several, baseline)]
+    rules = rules_by_name((*several, baseline))
+    chosen = Settings(tuple(names), cost, tuple(costs), draws, seed, base, allow_mismatch)
     kept = None if folder is None else Path(folder)
     if kept is not None:
         _check_folder(kept)

@@ -75,6 +75,10 @@ class Gap(ThresholdRule):
         return features.margin
 
 
+class Unfinished(ThresholdRule):
+    """A rule without a signal."""
+
+
 def test_rules_are_compared_as_their_specs(banks) -> None:
     def sure(features: SegmentFeatures) -> torch.Tensor:
         return features.margin >= 0.5
@@ -89,9 +93,17 @@ def test_rules_are_compared_as_their_specs(banks) -> None:
     assert own in str(found) and "gain: 0 = the best constant" in str(found)
 
 
+def test_one_policy_needs_no_list(banks) -> None:
+    for policy in ("q", Margin(0.5), Gap):
+        assert compare(banks["one"], policy, draws=50, costs=[0.01]).policies[0].mean_segments > 0
+
+
 @pytest.mark.parametrize(
     ("policies", "said"),
     [
+        ("margin", "margin"),
+        (Unfinished, "needs a method signal"),
+        (lambda features: features.confidance > 0, "did you mean 'confidence'"),
         ([type("Local", (Gap,), {"__qualname__": "f.<locals>.Local"})], "top of a module"),
         ([dict], "not a ThresholdRule"),
         ([3], "got 3"),

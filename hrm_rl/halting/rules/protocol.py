@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hrm_rl.halting.features import SegmentFeatures
+from hrm_rl.messages import did_you_mean
 
 
 class HaltingRule(Protocol):
@@ -92,9 +93,18 @@ def spec_of(rule: HaltingRule) -> str:
 
 @contextmanager
 def for_all_rows(rule: HaltingRule) -> Iterator[None]:
-    """Raise ValueError with the remedy if the rule branches on the value of a tensor."""
+    """Raise ValueError with the remedy if the rule branches on the value of a tensor, or reads a feature that
+    does not exist."""
     try:
         yield
+    except AttributeError as error:
+        if not isinstance(error.obj, SegmentFeatures):
+            raise
+        known = SegmentFeatures._fields
+        hint = did_you_mean(str(error.name), known) or f"the features are {', '.join(known)}"
+        raise ValueError(
+            f"rule {spec_of(rule)!r} reads a feature that does not exist, {error.name!r}; {hint}"
+        ) from error
     except RuntimeError as error:
         if "Boolean value of Tensor" not in str(error):
             raise

@@ -10,6 +10,7 @@ no parenthesis. `auto` stands for a value that is chosen on validation puzzles (
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from inspect import isabstract
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ def threshold_class(name: str, spec: str = "") -> type[ThresholdRule]:
     module, colon, attribute = name.partition(":")
     kind = find_custom(module, attribute, KNOWN) if colon else RULES.get(name)
     if isinstance(kind, type) and issubclass(kind, ThresholdRule):
+        if isabstract(kind):
+            raise ValueError(f"rule {(spec or name)!r}: {name!r} needs a method signal(features)")
         return kind
     if not colon and kind is None:
         raise _unknown(name)
