@@ -20,7 +20,7 @@ import gymnasium as gym
 
 import hrm_rl  # noqa: F401  (registers the environments)
 from hrm_rl.puzzles import find_family
-from hrm_rl.puzzles.dials import range_of
+from hrm_rl.puzzles.base.dials import range_of
 
 PICTURES = Path(__file__).parent / "assets" / "environments"
 _FAMILY_PAGES = "hrm_rl.envs.families.make"

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import hrm_rl  # noqa: F401  (registers the environments)
-from hrm_rl.puzzles import FAMILIES, IGNORE_LABEL, arc, make_family, picture
+from hrm_rl.puzzles import FAMILIES, IGNORE_LABEL, arc, make_family
+from hrm_rl.puzzles.base import picture
 
 ASSETS = Path(__file__).parent / "assets"
 # Title on the sheet, dials, and width of a cell where it is not the family's own.

@@ -12,8 +12,8 @@ import tyro
 
 from hrm_rl.cli.options import Command
 from hrm_rl.puzzles import FAMILIES, find_family
-from hrm_rl.puzzles.dials import range_of
-from hrm_rl.puzzles.splits import Split
+from hrm_rl.puzzles.base.dials import range_of
+from hrm_rl.puzzles.base.splits import Split
 
 if TYPE_CHECKING:
     from hrm_rl.puzzles.family import Family

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hrm_rl.cli.options import OnPuzzles, check_counts
 from hrm_rl.cli.output import percent, show_log
-from hrm_rl.puzzles.splits import Split
+from hrm_rl.puzzles.base.splits import Split
 
 if TYPE_CHECKING:
     from hrm_rl.halting import TraceBank

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.messages import did_you_mean
-from hrm_rl.puzzles.counter_rng import mix64_array, stream_keys
-from hrm_rl.puzzles.dials import check_dials, range_of
+from hrm_rl.puzzles.base.counter_rng import mix64_array, stream_keys
+from hrm_rl.puzzles.base.dials import check_dials, range_of
+from hrm_rl.puzzles.base.picture import Drawable
+from hrm_rl.puzzles.base.splits import SPLITS
+from hrm_rl.puzzles.base.tokens import as_pair, as_tokens, check_shape, is_exact
 from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.files.csv import CsvFormat, read_puzzles, write_puzzles
-from hrm_rl.puzzles.picture import Drawable
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
-from hrm_rl.puzzles.splits import SPLITS
-from hrm_rl.puzzles.tokens import as_pair, as_tokens, check_shape, is_exact
 
 # Chosen so that small families split too: each split has one of the five classes of 2x2 Lights Out.
 SPLIT_SALT = 11

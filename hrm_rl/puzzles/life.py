@@ -9,13 +9,13 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.counter_rng import below, mix64
-from hrm_rl.puzzles.dials import dial, module_functions
+from hrm_rl.puzzles.base import picture as pictures
+from hrm_rl.puzzles.base.counter_rng import below, mix64
+from hrm_rl.puzzles.base.dials import dial, module_functions
+from hrm_rl.puzzles.base.tokens import RED, as_tokens, dihedral, paint
 from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.pool import Symmetry
 from hrm_rl.puzzles.square import SquareFamily
-from hrm_rl.puzzles.tokens import RED, as_tokens, dihedral, paint
 
 PAD, DEAD, ALIVE = range(3)
 

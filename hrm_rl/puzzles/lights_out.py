@@ -9,12 +9,12 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.counter_rng import below, choose
-from hrm_rl.puzzles.dials import dial, module_functions
+from hrm_rl.puzzles.base import picture as pictures
+from hrm_rl.puzzles.base.counter_rng import below, choose
+from hrm_rl.puzzles.base.dials import dial, module_functions
+from hrm_rl.puzzles.base.tokens import RED, as_tokens, dihedral, hash_rows, paint
 from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.square import SquareFamily
-from hrm_rl.puzzles.tokens import RED, as_tokens, dihedral, hash_rows, paint
 
 PAD, OFF, LIT, LEAVE, PRESS = range(5)
 SIZES = (2, 3, 6, 7, 8, 10)

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.counter_rng import mix64_array
-from hrm_rl.puzzles.dials import dial, module_functions
+from hrm_rl.puzzles.base import picture as pictures
+from hrm_rl.puzzles.base.counter_rng import mix64_array
+from hrm_rl.puzzles.base.dials import dial, module_functions
+from hrm_rl.puzzles.base.tokens import RED, paint
 from hrm_rl.puzzles.family import Family, Made
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-from hrm_rl.puzzles.tokens import RED, paint
 
 PAD, ZERO, ONE = range(3)
 

@@ -9,12 +9,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.dials import range_of
+from hrm_rl.puzzles.base.dials import range_of
+from hrm_rl.puzzles.base.tokens import as_tokens, cell_name, dihedral
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.files.csv import read_puzzles
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
-from hrm_rl.puzzles.tokens import as_tokens, cell_name, dihedral
 
 
 class SquareFamily(Family):

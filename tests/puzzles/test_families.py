@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hrm_rl.puzzles import FAMILIES, IGNORE_LABEL, CustomPuzzles, family_of_shape, make_family
-from hrm_rl.puzzles.dials import range_of
+from hrm_rl.puzzles.base.dials import range_of
 from hrm_rl.puzzles.family import SPLITS, Family
 from hrm_rl.puzzles.files.csv import write_puzzles
 from hrm_rl.puzzles.life import Life

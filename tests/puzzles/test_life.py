@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hrm_rl.puzzles import family, life
-from hrm_rl.puzzles.counter_rng import stream_keys
+from hrm_rl.puzzles.base.counter_rng import stream_keys
 from hrm_rl.puzzles.life import ALIVE, DEAD, Life
 
 

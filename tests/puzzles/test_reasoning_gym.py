@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hrm_rl.puzzles.base.tokens import hash_rows
 from hrm_rl.puzzles.family import in_split
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.puzzles.reasoning_gym import ReasoningGymPool, load, tokenise
 from hrm_rl.puzzles.reasoning_gym.formats import FORMATS, MISFITS
-from hrm_rl.puzzles.tokens import hash_rows
 
 MINI = {"puzzle": [[0, 2, 0, 4], [3, 4, 0, 0], [0, 1, 4, 0], [4, 0, 0, 1]]}
 MINI_ANSWER = "1 2 3 4\n3 4 1 2\n2 1 4 3\n4 3 2 1"

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.counter_rng import GOLDEN, mix64, stream_keys
+from hrm_rl.puzzles.base.counter_rng import GOLDEN, mix64, stream_keys
 
 _LOW_HALF = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)

@@ -28,9 +28,9 @@ from hrm_rl.envs.core.vector import PuzzleVectorEnv
 from hrm_rl.envs.families import split_options
 from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.puzzles import find_family
+from hrm_rl.puzzles.base.splits import Split
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays
-from hrm_rl.puzzles.splits import Split
 
 
 def make_env(family: str, **options: Any) -> PuzzleEnv:

@@ -26,8 +26,8 @@ from hrm_rl.envs.core.source import PoolSource
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
 from hrm_rl.envs.families import split_options
 from hrm_rl.envs.families.validators import HostValidator
+from hrm_rl.puzzles.base.splits import Split
 from hrm_rl.puzzles.reasoning_gym import ReasoningGymPool, load
-from hrm_rl.puzzles.splits import Split
 
 
 def make_env(dataset: str = "mini_sudoku", **options: Any) -> PuzzleEnv:

@@ -13,7 +13,7 @@ from hrm_rl.halting.bank.header import (
     puzzle_ids,
     puzzles_hash,
 )
-from hrm_rl.puzzles.splits import SPLITS
+from hrm_rl.puzzles.base.splits import SPLITS
 
 __all__ = [
     "FEATURES",

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.halting.bank.file import check_values, read_bank, write_bank
 from hrm_rl.halting.bank.header import COUNTS, FEATURES, BankHeader, puzzles_hash
+from hrm_rl.puzzles.base.splits import SPLITS
 from hrm_rl.puzzles.pool import PuzzleArrays
-from hrm_rl.puzzles.splits import SPLITS
 
 _ARRAYS: dict[
     str, tuple[Any, str]

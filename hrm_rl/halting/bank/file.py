@@ -14,8 +14,8 @@ from safetensors.numpy import save
 
 from hrm_rl.files import written_whole
 from hrm_rl.halting.bank.header import COUNTS, FEATURES, FORMAT_VERSION, BankHeader
+from hrm_rl.puzzles.base.splits import SPLITS
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-from hrm_rl.puzzles.splits import SPLITS
 
 FORMAT = "hrm_rl trace bank"
 

@@ -70,6 +70,6 @@ def puzzles_hash(inputs: ArrayLike, labels: ArrayLike) -> str:
 
 def puzzle_ids(inputs: ArrayLike, labels: ArrayLike) -> NDArray[np.uint64]:
     """A hash of each puzzle with its solution, uint64 [N], to find puzzles that two sets share."""
-    from hrm_rl.puzzles.counter_rng import stream_keys  # loads numba
+    from hrm_rl.puzzles.base.counter_rng import stream_keys  # loads numba
 
     return stream_keys(*np.asarray(inputs).T, *np.asarray(labels).T)

@@ -44,7 +44,7 @@ from hrm_rl.puzzles.arc.tokens import (
     vocab_size,
 )
 from hrm_rl.puzzles.arc.vote import Candidate, Voting, is_valid
-from hrm_rl.puzzles.tokens import is_exact
+from hrm_rl.puzzles.base.tokens import is_exact
 
 Ballots = Voting  # the former name
 

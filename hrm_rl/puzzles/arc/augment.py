@@ -23,7 +23,7 @@ from hrm_rl.puzzles.arc.kernels import (
 )
 from hrm_rl.puzzles.arc.tasks import ArcTask, Collection
 from hrm_rl.puzzles.arc.tokens import COLORS, SEQ_LEN, SIDE, Grid
-from hrm_rl.puzzles.counter_rng import stream_keys
+from hrm_rl.puzzles.base.counter_rng import stream_keys
 
 SYMMETRIES = 8
 IDENTITY_COLORS = tuple(range(COLORS))

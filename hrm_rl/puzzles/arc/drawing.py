@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from hrm_rl.puzzles import picture as pictures
 from hrm_rl.puzzles.arc.tokens import COLORS, EOS, FIRST_COLOR, PAD, SEQ_LEN, SIDE, VOCAB_SIZE
+from hrm_rl.puzzles.base import picture as pictures
+from hrm_rl.puzzles.base.tokens import RED, paint
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-from hrm_rl.puzzles.tokens import RED, paint
 
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (0x00, 0x00, 0x00),  # black

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from hrm_rl.puzzles.arc.tokens import EOS, FIRST_COLOR, SIDE
-from hrm_rl.puzzles.counter_rng import GOLDEN, below, mix64
+from hrm_rl.puzzles.base.counter_rng import GOLDEN, below, mix64
 
 SWAPS = (False, True, False, True, False, False, True, True)
 FLIPS_ROW = (False, False, True, True, False, True, False, True)

@@ -18,7 +18,7 @@ from hrm_rl.puzzles.arc.augment import Augmented, task_key
 from hrm_rl.puzzles.arc.kernels import SWAPS, place_grids
 from hrm_rl.puzzles.arc.tasks import Pair
 from hrm_rl.puzzles.arc.tokens import PAD, SEQ_LEN, SIDE, Grid, as_labels
-from hrm_rl.puzzles.counter_rng import mix64_array, stream_keys
+from hrm_rl.puzzles.base.counter_rng import mix64_array, stream_keys
 from hrm_rl.puzzles.pool import PuzzleArrays, Puzzles, row_numbers
 
 Split = Literal["training", "evaluation"]

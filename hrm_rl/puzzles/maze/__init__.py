@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.puzzles.base.tokens import is_exact
 from hrm_rl.puzzles.family import SPLITS
 from hrm_rl.puzzles.maze.family import Maze
 from hrm_rl.puzzles.maze.layout import CHARACTERS, GOAL, PAD, PATH, SPACE, START, WALL
 from hrm_rl.puzzles.maze.solve import COUNT_CAP, Solved, check_puzzle, path_excess, solve
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
-from hrm_rl.puzzles.tokens import is_exact
 
 __all__ = [
     "CHARACTERS",

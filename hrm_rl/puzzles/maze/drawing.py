@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from hrm_rl.puzzles import picture as pictures
+from hrm_rl.puzzles.base import picture as pictures
+from hrm_rl.puzzles.base.tokens import BOLD, CYAN, FAINT, RED, RED_UNDERLINED, paint
 from hrm_rl.puzzles.maze.layout import PATH, SPACE
 from hrm_rl.puzzles.maze.solve import path_excess
-from hrm_rl.puzzles.tokens import BOLD, CYAN, FAINT, RED, RED_UNDERLINED, paint
 
 # The content of a drawn cell: a token, or PATH off the label's path in a draft that is not a shortest
 # path, or a cell that the draft must not change like that.

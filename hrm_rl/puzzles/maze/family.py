@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hrm_rl.puzzles.counter_rng import stream_keys
-from hrm_rl.puzzles.dials import dial, switch
+from hrm_rl.puzzles.base.counter_rng import stream_keys
+from hrm_rl.puzzles.base.dials import dial, switch
+from hrm_rl.puzzles.base.picture import Shown
+from hrm_rl.puzzles.base.tokens import dihedral
 from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.maze import drawing, kernels
 from hrm_rl.puzzles.maze.layout import CHARACTERS, SIZES, VOCAB_SIZE, WALL
 from hrm_rl.puzzles.maze.solve import path_excess, solve, what_is_wrong
-from hrm_rl.puzzles.picture import Shown
 from hrm_rl.puzzles.pool import Symmetry
 from hrm_rl.puzzles.square import SquareFamily
-from hrm_rl.puzzles.tokens import dihedral
 
 _WALL_STREAM, _END_STREAM = 0x3A2E_0001, 0x3A2E_0002
 _TRIES = 200_000  # mazes tried for one that is kept: some seconds

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hrm_rl.puzzles.counter_rng import GOLDEN, below, mix64
+from hrm_rl.puzzles.base.counter_rng import GOLDEN, below, mix64
 
 _OPEN, _WALLED = np.int16(-1), np.int16(32767)
 _WALL, _SPACE, _START, _GOAL, _PATH = 1, 2, 3, 4, 5

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.puzzles.base.tokens import as_pair, as_tokens, cell_name
 from hrm_rl.puzzles.maze import kernels
 from hrm_rl.puzzles.maze.layout import (
     GOAL,
@@ -16,7 +17,6 @@ from hrm_rl.puzzles.maze.layout import (
     WALL,
     check,
 )
-from hrm_rl.puzzles.tokens import as_pair, as_tokens, cell_name
 
 COUNT_CAP = kernels.COUNT_CAP
 

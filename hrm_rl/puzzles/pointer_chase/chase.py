@@ -8,10 +8,10 @@ from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
-from hrm_rl.puzzles.counter_rng import below, choose, mix64
-from hrm_rl.puzzles.dials import dial, switch
+from hrm_rl.puzzles.base.counter_rng import below, choose, mix64
+from hrm_rl.puzzles.base.dials import dial, switch
+from hrm_rl.puzzles.base.picture import Shown
 from hrm_rl.puzzles.family import Family, Made
-from hrm_rl.puzzles.picture import Shown
 from hrm_rl.puzzles.pointer_chase import drawing
 from hrm_rl.puzzles.pointer_chase.layout import BLANK, FIRST_NODE
 from hrm_rl.puzzles.pool import IGNORE_LABEL

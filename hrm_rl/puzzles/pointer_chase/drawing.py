@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from hrm_rl.puzzles import picture as pictures
+from hrm_rl.puzzles.base import picture as pictures
+from hrm_rl.puzzles.base.tokens import RED, paint
 from hrm_rl.puzzles.pointer_chase.layout import BLANK, FIRST_NODE, PAD
-from hrm_rl.puzzles.tokens import RED, paint
 
 _NOTHING = pictures.Tile()
 _OVER = 4  # times larger are circles drawn, to be smooth

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from hrm_rl.puzzles.base.picture import Drawable, Shown
+from hrm_rl.puzzles.base.tokens import as_tokens, hash_rows
 from hrm_rl.puzzles.family import SPLITS, in_split
-from hrm_rl.puzzles.picture import Drawable, Shown
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays
 from hrm_rl.puzzles.reasoning_gym import picture as drawing
 from hrm_rl.puzzles.reasoning_gym.formats import FORMATS, MISFITS, PAD, Entry, GridFormat
-from hrm_rl.puzzles.tokens import as_tokens, hash_rows
 
 ADAPTER_VERSION = 1
 """Part of every source name; another layout of cells is another version."""

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hrm_rl.puzzles import picture as pictures
+from hrm_rl.puzzles.base import picture as pictures
+from hrm_rl.puzzles.base.tokens import RED, paint
 from hrm_rl.puzzles.reasoning_gym.formats import PAD, GridFormat
-from hrm_rl.puzzles.tokens import RED, paint
 
 
 def text(form: GridFormat, shown: pictures.Shown, color: bool) -> str:

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.puzzles.base.splits import SPLITS
+from hrm_rl.puzzles.base.tokens import is_exact
 from hrm_rl.puzzles.files.rows import refuse
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
-from hrm_rl.puzzles.splits import SPLITS
 from hrm_rl.puzzles.sudoku.check import check_puzzle
 from hrm_rl.puzzles.sudoku.classes import SPLIT_VERSION
 from hrm_rl.puzzles.sudoku.family import Sudoku
 from hrm_rl.puzzles.sudoku.layout import BLANK, FIRST_DIGIT, PAD, SIZES, layout
 from hrm_rl.puzzles.sudoku.solve import Effort, Solved, rate, search_effort, solve
-from hrm_rl.puzzles.tokens import is_exact
 
 __all__ = [
     "BLANK",

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.puzzles.base.tokens import cell_name
 from hrm_rl.puzzles.sudoku.layout import BLANK, as_boards, layout
 from hrm_rl.puzzles.sudoku.solve import MAX_GUESSES, solve
-from hrm_rl.puzzles.tokens import cell_name
 
 
 def broken_units(answers: NDArray[np.integer[Any]], size: int) -> NDArray[np.bool_]:

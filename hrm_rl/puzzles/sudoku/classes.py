@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hrm_rl.puzzles.counter_rng import mix64, mix64_array
+from hrm_rl.puzzles.base.counter_rng import mix64, mix64_array
 from hrm_rl.puzzles.pool import Symmetry
 from hrm_rl.puzzles.sudoku.layout import BLANK, FIRST_DIGIT, as_boards, layout
 

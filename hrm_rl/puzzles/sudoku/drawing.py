@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from hrm_rl.puzzles import picture as pictures
+from hrm_rl.puzzles.base import picture as pictures
+from hrm_rl.puzzles.base.tokens import BOLD, CYAN, RED_UNDERLINED, paint
 from hrm_rl.puzzles.sudoku.layout import BLANK, layout
-from hrm_rl.puzzles.tokens import BOLD, CYAN, RED_UNDERLINED, paint
 
 
 class _Cell(NamedTuple):

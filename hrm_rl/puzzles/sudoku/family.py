@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hrm_rl.puzzles.dials import dial
+from hrm_rl.puzzles.base.dials import dial
+from hrm_rl.puzzles.base.picture import Shown
 from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.files.cell_text import CellText
-from hrm_rl.puzzles.picture import Shown
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
 from hrm_rl.puzzles.square import SquareFamily
 from hrm_rl.puzzles.sudoku import drawing, kernels, random_kernels

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.tokens import as_tokens
+from hrm_rl.puzzles.base.tokens import as_tokens
 
 PAD = 0
 BLANK = 1

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from hrm_rl.puzzles.counter_rng import below, mix64, shuffle
+from hrm_rl.puzzles.base.counter_rng import below, mix64, shuffle
 from hrm_rl.puzzles.sudoku.kernels import BITS, propagate, search
 
 _ONE = np.uint64(1)

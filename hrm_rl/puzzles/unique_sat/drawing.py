@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.puzzles import picture as pictures
-from hrm_rl.puzzles.tokens import RED, paint
+from hrm_rl.puzzles.base import picture as pictures
+from hrm_rl.puzzles.base.tokens import RED, paint
 from hrm_rl.puzzles.unique_sat.layout import FALSE, FIRST_LITERAL, TRUE
 
 _VALUES = {FALSE: "F", TRUE: "T"}

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from hrm_rl.puzzles.dials import dial
+from hrm_rl.puzzles.base.dials import dial
+from hrm_rl.puzzles.base.picture import Shown
+from hrm_rl.puzzles.base.tokens import as_tokens
 from hrm_rl.puzzles.family import Family, Made
-from hrm_rl.puzzles.picture import Shown
 from hrm_rl.puzzles.pool import IGNORE_LABEL, Symmetry
-from hrm_rl.puzzles.tokens import as_tokens
 from hrm_rl.puzzles.unique_sat import drawing, kernels
 from hrm_rl.puzzles.unique_sat.layout import BLANK, FALSE, FIRST_LITERAL, PAD, TRUE
 

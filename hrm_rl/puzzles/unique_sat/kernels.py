@@ -8,7 +8,7 @@ for the assignment 64 w + b, whose bit v is the value of variable v.
 import numpy as np
 from numba import njit
 
-from hrm_rl.puzzles.counter_rng import below, mix64, shuffle
+from hrm_rl.puzzles.base.counter_rng import below, mix64, shuffle
 
 # Assignments of the six lowest variables in which each is true, as bits of a word.
 _LOW = np.array(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrm_rl.puzzles import CustomPuzzles, sudoku
+from hrm_rl.puzzles.base.tokens import check_shape
 from hrm_rl.puzzles.family import Family, in_split
 from hrm_rl.puzzles.files.cache import read_csv_cached
 from hrm_rl.puzzles.files.dataset import Dataset, read_dataset
@@ -18,7 +19,6 @@ from hrm_rl.puzzles.files.table import PuzzleTable
 from hrm_rl.puzzles.maze import Maze
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.puzzles.sudoku import Sudoku
-from hrm_rl.puzzles.tokens import check_shape
 
 # CSV files of at least this many bytes are read through a cache beside them.
 _LARGE_FILE = 16_000_000

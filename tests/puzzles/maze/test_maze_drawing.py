@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from hrm_rl.puzzles import maze, picture
+from hrm_rl.puzzles import maze
+from hrm_rl.puzzles.base import picture
 
 TEXT = "S  # # # # G    "
 MAZE = maze.parse(TEXT)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hrm_rl.puzzles import IGNORE_LABEL, sudoku
-from hrm_rl.puzzles.picture import CONTINUE, DRAFT, GIVEN, HALT, MISTAKE, MISTAKE_CELL
+from hrm_rl.puzzles.base.picture import CONTINUE, DRAFT, GIVEN, HALT, MISTAKE, MISTAKE_CELL
 
 TEXT, SOLVED = ".....4.1..2....4", "1342243141233214"
 QUESTION, ANSWER = sudoku.parse(TEXT), sudoku.parse(SOLVED)

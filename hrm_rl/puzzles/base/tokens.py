@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.counter_rng import fold
+from hrm_rl.puzzles.base.counter_rng import fold
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 FAINT, BOLD, CYAN, RED, RED_UNDERLINED = "2", "1", "36", "1;31", "1;4;31"

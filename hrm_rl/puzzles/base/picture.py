@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from hrm_rl.puzzles.base.tokens import as_tokens
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-from hrm_rl.puzzles.tokens import as_tokens
 
 Color = tuple[int, int, int]
 
