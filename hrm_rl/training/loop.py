@@ -21,7 +21,7 @@ from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.boards import write_boards
 from hrm_rl.training.report.progress import Report
 from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.schedule import warmup_note
+from hrm_rl.training.schedule import episode_note, warmup_note
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +90,9 @@ class Trainer:
         Raises FloatingPointError if a loss becomes infinite or NaN, MemoryError if the batch does not fit;
         earlier checkpoints stay.
         """
-        if self.learner.step == 0 and (short := warmup_note(self.preset)):
-            log.warning(short)
+        if self.learner.step == 0:
+            for note in filter(None, (warmup_note(self.preset), episode_note(self.preset))):
+                log.warning(note)
         start = time.perf_counter()
         try:
             validation = self._train(progress)

@@ -16,6 +16,17 @@ def warmup_note(preset: Preset) -> str | None:
     )
 
 
+def episode_note(preset: Preset) -> str | None:
+    """A warning if the run ends before its first update, which a loss of whole episodes makes; else None."""
+    limit, learner = preset.model.halt_max_steps, preset.learner
+    if not learner.stopping.whole_episodes or preset.max_steps >= limit:
+        return None
+    return (
+        f"max_steps={preset.max_steps} < halt_max_steps={limit}: halting_loss {learner.halting_loss!r} makes "
+        "its first update at the end of an episode, so nothing is learned"
+    )
+
+
 def stretch_note(stored: Preset, resumed: Preset, step: int) -> str | None:
     """A warning if resuming at `step` changes the learning rate there, because the cosine has a new length;
     None if that step's rate stays, as in the warm-up."""

@@ -10,7 +10,7 @@ from hrm_rl.model import HRM
 from hrm_rl.training.average import WeightAverage
 from hrm_rl.training.presets import find_preset
 from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.schedule import stretch_note, warmup_note
+from hrm_rl.training.schedule import episode_note, stretch_note, warmup_note
 
 
 def same(a: dict, b: dict) -> bool:
@@ -58,6 +58,15 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(
     a, b = (t.envs.current() for t in (resumed, whole))
     assert all(torch.equal(a[0][name], b[0][name]) for name in a[0])
     assert torch.equal(a[1]["puzzle_key"], b[1]["puzzle_key"])
+
+
+def test_a_run_without_a_whole_episode_is_noted() -> None:
+    preset = find_preset("sudoku-4x4")
+    learner = dataclasses.replace(preset.learner, halting_loss="act", q_target="full")
+    short = dataclasses.replace(preset, learner=learner).with_max_steps(7)
+    assert "max_steps=7 < halt_max_steps=8" in str(episode_note(short))
+    assert episode_note(short.with_max_steps(8)) is None
+    assert episode_note(preset.with_max_steps(7)) is None
 
 
 def test_a_run_that_ends_in_its_warm_up_is_noted_once(tmp_path, start, caplog) -> None:

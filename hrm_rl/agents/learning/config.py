@@ -148,3 +148,8 @@ class LearnerConfig:
 def q_defaults() -> dict[str, Any]:
     """The defaults of the settings that only Q-learning reads."""
     return {name: getattr(LearnerConfig, name) for name in QLearning.settings()}
+
+
+for _name, _loss in HALTING_LOSSES.items():
+    if _missing := set(_loss.settings()) - set(LearnerConfig.__annotations__):
+        raise TypeError(f"LearnerConfig needs the settings of halting_loss {_name!r}: {_missing}")

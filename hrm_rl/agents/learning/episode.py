@@ -35,9 +35,10 @@ class EpisodeLearner(Learner):
     def __init__(self, model: HRM, num_envs: int, config: LearnerConfig) -> None:
         config.check_limit(model.config.halt_max_steps)
         super().__init__(model, num_envs, config)
-        # Halt logits and token losses of each segment of the running episode, [B].
+        # Of each segment of the running episode, [B]: halt logits, token losses, whether drafts are right.
         self._q_halt: list[Tensor] = []
         self._losses: list[Tensor] = []
+        self._correct: list[Tensor] = []
         self._in_step = torch.ones((), dtype=torch.bool, device=model.device)
         # Means over rows of the last episode learned from: loss, price, segments.
         self._learned = torch.zeros(3, device=model.device)
@@ -60,6 +61,7 @@ class EpisodeLearner(Learner):
             ce = token_loss(out.logits, labels, self.config.token_loss)
         self._q_halt.append(out.q_halt.detach())
         self._losses.append(ce)
+        self._correct.append(judged.correct)
         if len(self._losses) == self.model.config.halt_max_steps:
             self._learn_episode(obs, labels, labelled)
         else:
@@ -80,14 +82,14 @@ class EpisodeLearner(Learner):
                 "begin together, with the model's halt_max_steps as their limit"
             )
         self._learned = self._backward(obs, labels, labelled)
-        self._q_halt, self._losses = [], []
+        self._q_halt, self._losses, self._correct = [], [], []
         self.apply_gradients()
 
     def _backward(self, obs: dict[str, Tensor], labels: Tensor, labelled: Tensor) -> Tensor:
         """Compute the gradients of the episode's loss; return mean loss, price and segments over rows."""
         q_halt = torch.stack(self._q_halt).requires_grad_()  # [M, B]
         losses = torch.stack(self._losses).requires_grad_()
-        episode = self.stopping(losses, q_halt)
+        episode = self.stopping(losses, q_halt, torch.stack(self._correct))
         # Rows without labels do not contribute.
         loss = (episode.loss * labelled).sum() / len(labels)
         by_loss, by_q_halt = torch.autograd.grad(loss, (losses, q_halt))
@@ -112,14 +114,21 @@ class EpisodeLearner(Learner):
     def state_dict(self) -> dict[str, Any]:
         """The state that the next step depends on, also in the middle of an episode."""
         return super().state_dict() | {
-            "episode": (tuple(self._q_halt), tuple(self._losses), self._in_step, self._learned)
+            "episode": (tuple(self._q_halt), tuple(self._losses), self._in_step, self._learned),
+            "episode_correct": tuple(self._correct),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         device = self.model.device
         q_halt, losses, in_step, learned = state["episode"]
-        self._q_halt, self._losses = ([t.to(device) for t in ts] for ts in (q_halt, losses))
+        # Checkpoints of losses that do not read them may lack them.
+        correct = state.get(
+            "episode_correct", [torch.zeros_like(t, dtype=torch.bool) for t in losses]
+        )
+        self._q_halt, self._losses, self._correct = (
+            [t.to(device) for t in ts] for ts in (q_halt, losses, correct)
+        )
         self._in_step, self._learned = in_step.to(device), learned.to(device)
 
 

@@ -9,7 +9,7 @@
 A new halting loss needs three changes:
 
 1. Here, a subclass of `HaltingLoss`: its fields are its settings (checked in `__post_init__`), `__call__` is
-   the loss of an episode, `rule` the rule for stopping that it trains for; the rest is for the model card.
+   the loss of an episode, `rule` the rule for stopping that it trains for.
 2. Here, its name in `HaltingName` and its class in `HALTING_LOSSES`.
 3. In config.py, its settings as fields of `LearnerConfig`, of the same names, with default and docstring.
 
@@ -38,7 +38,7 @@ class EpisodeLoss(NamedTuple):
     """The loss of an episode; `loss` carries gradient to the segments' losses and halt logits."""
 
     loss: Tensor  # [B]: the weighted losses and the price
-    price: Tensor  # [B]: the cost of segments
+    price: Tensor  # [B]: the loss beside the token losses, logged as `halting_loss`
     segments: Tensor  # [B]: expected number of segments
     weights: Tensor  # [M, B]: of the segments' losses; they sum to 1 over the segments
 
@@ -47,10 +47,10 @@ class EpisodeLoss(NamedTuple):
 class HaltingLoss:
     """A way to learn when to stop. Its fields are fields of `LearnerConfig`, of the same names."""
 
-    learned: ClassVar[str]
+    learned: ClassVar[str] = "when to stop jointly with the answers"
     """Completes "it learned ..." in the model card."""
-    card: ClassVar[dict[str, str]]
-    """Settings that the model card lists, with their labels."""
+    card: ClassVar[dict[str, str]] = {}
+    """Labels of the settings that the model card lists."""
     whole_episodes: ClassVar[bool] = True
     """One update an episode (`EpisodeLearner`), or one a segment (`Learner`)."""
     min_segments: ClassVar[int] = 2
@@ -74,14 +74,17 @@ class HaltingLoss:
     @property
     def rule_in_words(self) -> str:
         """The rule as the model card explains it."""
-        raise NotImplementedError
+        return f"the rule that halting_loss {type(self).__name__} trains for"
 
     def halts(self, q_halt: Tensor, q_continue: Tensor) -> Tensor:
         """Rows that halt in training, from their Q logits, bool [B]; by default none before the limit."""
         return torch.zeros_like(q_halt, dtype=torch.bool)
 
-    def __call__(self, losses: Tensor, q_halt: Tensor) -> EpisodeLoss:
-        """The loss of whole episodes, from the segments' token losses and halt logits, both [M, B].
+    def __call__(
+        self, losses: Tensor, q_halt: Tensor, correct: Tensor | None = None
+    ) -> EpisodeLoss:
+        """The loss of whole episodes, from their segments: token losses, halt logits, and whether the draft
+        is right (bool), all [M, B].
 
         M is the model's `halt_max_steps`; the probability of halting at a segment is `sigmoid(q_halt)`.
         """
@@ -154,7 +157,9 @@ class ACT(HaltingLoss):
             "adaptive computation time"
         )
 
-    def __call__(self, losses: Tensor, q_halt: Tensor) -> EpisodeLoss:
+    def __call__(
+        self, losses: Tensor, q_halt: Tensor, correct: Tensor | None = None
+    ) -> EpisodeLoss:
         rates = q_halt.sigmoid()
         total = rates.cumsum(0)
         before = torch.cat((torch.zeros_like(total[:1]), total[:-1]))  # sum over j < t
@@ -198,7 +203,9 @@ class PonderNet(HaltingLoss):
             "likely; trained by PonderNet's loss"
         )
 
-    def __call__(self, losses: Tensor, q_halt: Tensor) -> EpisodeLoss:
+    def __call__(
+        self, losses: Tensor, q_halt: Tensor, correct: Tensor | None = None
+    ) -> EpisodeLoss:
         # [M - 1, B]: log prod_{j<=t} (1 - lambda_j)
         going_on = F.logsigmoid(-q_halt[:-1]).cumsum(0)
         reached = torch.cat((torch.zeros_like(q_halt[:1]), going_on))  # [M, B]

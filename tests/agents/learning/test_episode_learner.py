@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from hrm_rl.agents import EpisodeLearner, Learner, LearnerConfig, make_learner
+from hrm_rl.agents.learning.halting_loss import ACT, HALTING_LOSSES
 from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.envs import Judgement, PoolSource
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.puzzles import sudoku
 
-KINDS = ("act", "ponder")
+KINDS = [name for name, loss in HALTING_LOSSES.items() if loss.whole_episodes]
 
 
 def restless(model):
@@ -37,9 +38,10 @@ def test_gradient_is_that_of_the_whole_episode(loop, hrm, monkeypatch, halting, 
 
     monkeypatch.setattr(game.learner, "apply_gradients", note)
     puzzle, labels = game.obs, game.info["labels"]
+    right = []
     for _ in range(4):
         assert not found
-        game.step()
+        right.append(game.step()["correct"])
     assert game.terminated.all()
 
     carry, q_halt, ce = model.initial_carry(5), [], []
@@ -48,11 +50,27 @@ def test_gradient_is_that_of_the_whole_episode(loop, hrm, monkeypatch, halting, 
         q_halt.append(out.q_halt)
         ce.append(token_loss(out.logits, labels))
         carry = out.carry
-    game.learner.stopping(torch.stack(ce), torch.stack(q_halt)).loss.mean().backward()
+    game.learner.stopping(
+        torch.stack(ce), torch.stack(q_halt), torch.stack(right)
+    ).loss.mean().backward()
     assert found.keys() == {name for name, _ in model.named_parameters()}
     for name, p in model.named_parameters():
         assert p.grad.to_dense().abs().max() > 0
         torch.testing.assert_close(found[name], p.grad.to_dense(), atol=1e-14, rtol=1e-11)
+
+
+def test_a_loss_is_given_which_drafts_were_right(loop, hrm) -> None:
+    seen = []
+
+    class Watched(ACT):
+        def __call__(self, losses, q_halt, correct=None):
+            seen.append(correct)
+            return super().__call__(losses, q_halt)
+
+    game = loop(hrm(), halting_loss="act")
+    game.learner.stopping = Watched(0.1, 0.01)
+    right = [game.step()["correct"] for _ in range(4)]
+    assert torch.equal(seen[0], torch.stack(right))
 
 
 @pytest.mark.parametrize("halting", KINDS)
