@@ -8,7 +8,7 @@
 SHELL := /bin/sh
 
 VENV ?= .venv
-EXTRAS ?= arc,dev,hub,minigrid,plot,popgym,reference,sb3
+EXTRAS ?= arc,dev,docs,hub,minigrid,plot,popgym,reference,sb3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 GPU_ARGS ?=
@@ -18,7 +18,6 @@ PIP_INSTALL := $(PY) -m pip install --quiet --quiet --disable-pip-version-check 
 # The stamp names the checkout, so that a copied or moved tree does not go on using the one it came from.
 HERE := $(shell pwd -P | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(HERE)
-READY_DOCS := $(VENV)/.ready-docs-$(HERE)
 
 .PHONY: help setup quickstart test lint format docs bench gpu clean
 
@@ -43,7 +42,7 @@ format: $(READY) ## sort the imports and format the code
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
 
-docs: $(READY_DOCS) ## build the site into site/
+docs: $(READY) ## build the site into site/, strictly
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 	@echo "The site is in site/index.html"
 
@@ -85,8 +84,3 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP_INSTALL) setuptools; \
 	$(PIP_INSTALL) --no-build-isolation -e ".[$(EXTRAS)]"; \
 	touch "$@"
-
-$(READY_DOCS): $(READY)
-	@echo "Adding the documentation tools to $(VENV)."
-	@$(PIP_INSTALL) --no-build-isolation -e ".[docs]"
-	@touch "$@"

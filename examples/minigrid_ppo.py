@@ -1,6 +1,6 @@
 """Train PPO with an HRM on MiniGrid.
 
-    pip install "hrm_rl[minigrid]"
+    pip install -e ".[minigrid]"
     python examples/minigrid_ppo.py --env MiniGrid-Empty-8x8-v0
     python examples/minigrid_ppo.py --env MiniGrid-DoorKey-5x5-v0
     python examples/minigrid_ppo.py --env MiniGrid-DoorKey-5x5-v0 --policy default   # SB3's default network

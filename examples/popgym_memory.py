@@ -1,6 +1,6 @@
 """Train an HRM on a memory task of POPGym; its carry is the memory.
 
-    pip install "hrm_rl[popgym,sb3]"
+    pip install -e ".[popgym,sb3]"
     python examples/popgym_memory.py                        # RepeatFirstEasy
     python examples/popgym_memory.py --carry reset          # the same network without memory
     python examples/popgym_memory.py --env popgym-RepeatPreviousEasy-v0

@@ -1,6 +1,6 @@
 """Hyperparameters for rl-zoo3, to be passed as `-conf`.
 
-    pip install rl_zoo3 hrm_rl
+    pip install rl_zoo3 -e .
     python -m rl_zoo3.train --algo ppo --env HRM/Halting-v0 --gym-packages hrm_rl \\
         -conf examples/rl_zoo3_hyperparams.py --env-kwargs segment_cost:0.05
     python -m rl_zoo3.enjoy --algo ppo --env HRM/Halting-v0 --gym-packages hrm_rl -f logs \\

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def shortened(text: str, length: int) -> str:
@@ -21,3 +22,10 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: floa
     """
     near = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
     return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def pip_install(extra: str) -> str:
+    """The command that installs an extra, of a checkout where the package lies in one."""
+    root = Path(__file__).resolve().parents[1]
+    checkout = (root / "pyproject.toml").is_file()
+    return f'pip install -e "{root}[{extra}]"' if checkout else f'pip install "hrm_rl[{extra}]"'

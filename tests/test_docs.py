@@ -1,8 +1,11 @@
 """The documentation: its generated pages and tables, and how long it may be."""
 
 import dataclasses
+import os
 import re
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -14,6 +17,8 @@ from hrm_rl.puzzles import FAMILIES, find_family
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+# Markdown that is read in the repository, and not on the site.
+BESIDE = [*ROOT.glob("*.md"), *(ROOT / "experiments").rglob("*.md")]
 
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="runs in a checkout of the repository")
 
@@ -101,6 +106,81 @@ def test_the_table_of_rules_has_each_of_them(hooks: ModuleType) -> None:
 
     rules = re.findall(r"^\| `([\w-]+)", hooks.TABLES["rules"](), re.MULTILINE)
     assert rules == list(KNOWN)
+
+
+def build(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`mkdocs build --strict` into a folder, as `make docs` runs it."""
+    for tool in ("material", "mkdocstrings"):
+        pytest.importorskip(tool)
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder / "site"), *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
+
+
+def test_the_site_builds_strictly(tmp_path: Path) -> None:
+    result = build(tmp_path)
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert 'href="environments/sudoku.html"' in page and 'src="http' not in page
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[a](gone.md)", "'gone.md'"),
+        ("[a](#gone)", "'#gone'"),
+        ("[a](more.md#gone)", "'more.md#gone'"),
+        ("[a](/more.md)", "absolute link"),
+        ("[a](more)", "unrecognized relative link"),
+        ("![a](gone.png)", "'gone.png'"),
+    ],
+)
+def test_the_build_refuses_a_broken_link(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Home\n\n{text}\n")
+    (tmp_path / "docs" / "more.md").write_text("# More\n")
+    config = f"INHERIT: {ROOT / 'mkdocs.yml'}\ndocs_dir: docs\nnav: [index.md, more.md]\n"
+    config += "theme: {name: mkdocs}\nhooks: []\nplugins: []\nextra_css: []\n"
+    (tmp_path / "mkdocs.yml").write_text(config)
+    result = build(tmp_path, "-f", str(tmp_path / "mkdocs.yml"))
+    assert result.returncode == 1 and words in result.stderr, result.stderr
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", name.lower()).strip().replace(" ", "-") for name in headings}
+
+
+@pytest.mark.parametrize("page", BESIDE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_beside_the_site_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"`[^`\n]*`", "", page.read_text(encoding="utf-8"))
+    for path, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", text):
+        if "://" not in path:
+            target = page.parent / path if path else page
+            assert target.exists(), f"{page.name}: {path}"
+            assert not anchor or anchor in anchors(target), f"{page.name}: {path}#{anchor}"
+
+
+def test_extras_install_from_a_checkout() -> None:
+    """Every `pip install` of hrm_rl works in a checkout, and names extras that there are."""
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    files = [path for name in ("docs", "examples", "hrm_rl") for path in (ROOT / name).rglob("*")]
+    texts = [path for path in files if path.suffix in (".md", ".py", ".ipynb")]
+    for path in [*texts, *BESIDE]:
+        lines = path.read_text(encoding="utf-8").replace("\\", "").splitlines()
+        for line in (line for line in lines if re.search(r"pip install\b.*(hrm_rl|-e)\b", line)):
+            extras = re.search(r'-e "\.\[([\w,-]+)\]"', line)
+            assert extras or re.search(r"-e \.(?!\[)|\{extra\}", line), f"{path.name}: {line}"
+            assert not extras or set(extras[1].split(",")) <= {*known, "NAME"}, (
+                f"{path.name}: {line}"
+            )
 
 
 def test_the_pages_stay_short() -> None:

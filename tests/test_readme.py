@@ -27,9 +27,3 @@ def test_python(steps: int, tmp_path, monkeypatch, capsys) -> None:
 
 def test_it_takes_two_minutes() -> None:
     assert len(TEXT.split()) <= 450
-
-
-def test_links_lead_somewhere() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)", TEXT) if "://" not in link]
-    missing = [link for link in links if not (Path(__file__).parents[1] / link).exists()]
-    assert links and not missing

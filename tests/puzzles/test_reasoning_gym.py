@@ -307,7 +307,7 @@ def test_puzzles_of_other_pools_are_not_scored(fake_reasoning_gym: Any) -> None:
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
-    with pytest.raises(ValueError, match=r'pip install "hrm_rl\[reasoning-gym\]"'):
+    with pytest.raises(ValueError, match=r'pip install .*\[reasoning-gym\]"'):
         load("n_queens", size=1)
 
 

@@ -7,6 +7,7 @@ from hrm_rl.agents.sb3.extractor import HRMFeaturesExtractor, hrm_policy_kwargs
 from hrm_rl.agents.sb3.files import load_weights, read_weights
 from hrm_rl.agents.sb3.rule import Sb3Rule, load_rule
 from hrm_rl.agents.sb3.vec_env import TorchVecEnv
+from hrm_rl.messages import pip_install
 
 if TYPE_CHECKING:
     from hrm_rl.agents.sb3.recurrent import HRMRecurrentPolicy
@@ -29,7 +30,7 @@ def __getattr__(name: str) -> Any:
             from hrm_rl.agents.sb3.recurrent import HRMRecurrentPolicy
         except ModuleNotFoundError as error:
             if error.name and error.name.partition(".")[0] == "sb3_contrib":
-                raise ImportError(f"{name} needs sb3-contrib: pip install 'hrm_rl[sb3]'") from None
+                raise ImportError(f"{name} needs sb3-contrib: {pip_install('sb3')}") from None
             raise
         return HRMRecurrentPolicy
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

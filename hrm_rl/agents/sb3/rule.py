@@ -28,6 +28,7 @@ from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.fit.fitted import FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn
 from hrm_rl.halting.vector import FEATURE_NAMES, feature_vector
+from hrm_rl.messages import pip_install
 
 ALGORITHMS = {
     "dqn": ("stable_baselines3", "DQN"),
@@ -53,9 +54,7 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
     try:
         return getattr(import_module(module), kind)
     except ModuleNotFoundError:
-        raise ValueError(
-            f"algorithm {name!r} needs sb3-contrib: pip install 'hrm_rl[sb3]'"
-        ) from None
+        raise ValueError(f"algorithm {name!r} needs sb3-contrib: {pip_install('sb3')}") from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Figures of a comparison, drawn from its report. Need matplotlib (`pip install hrm_rl[plot]`)."""
+"""Figures of a comparison, drawn from its report with matplotlib."""
 
 import itertools
 import os

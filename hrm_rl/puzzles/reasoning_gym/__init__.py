@@ -6,7 +6,7 @@
     pool.arrays.inputs  # int32 [100, 36]
     pool.scores(pool.arrays.inputs, pool.arrays.labels, pool.arrays.labels)  # float32 [100], all 1
 
-Reasoning-gym (Stojanovski et al., 2025, arXiv:2505.24760; `pip install "hrm_rl[reasoning-gym]"`) makes puzzle
+Reasoning-gym (Stojanovski et al., 2025, arXiv:2505.24760; `pip install -e ".[reasoning-gym]"`) makes puzzle
 k of seed s from s + k. So close seeds share puzzles; the split, by a hash of the question, holds puzzles out.
 `FORMATS` has the datasets that fit.
 """
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from hrm_rl.messages import pip_install
 from hrm_rl.puzzles.base.picture import Drawable, Shown
 from hrm_rl.puzzles.base.tokens import as_tokens, hash_rows
 from hrm_rl.puzzles.family import SPLITS, in_split
@@ -248,7 +249,7 @@ def _create(dataset: str, size: int, seed: int, config: Mapping[str, Any]) -> An
         from reasoning_gym import create_dataset
     except ImportError:
         raise ValueError(
-            'these puzzles come with the package reasoning-gym: pip install "hrm_rl[reasoning-gym]"'
+            f"these puzzles come with the package reasoning-gym: {pip_install('reasoning-gym')}"
         ) from None
     for name in ("size", "seed"):
         if name in config:
