@@ -74,9 +74,19 @@ def _unknown(tokens: Sequence[str], kind: Any) -> str:
     """A message for words that no option takes, with the nearest option."""
     known = sorted(set(_options(kind)))
     misspelt = [token.partition("=")[0] for token in tokens if token.startswith("--")]
-    hints = [did_you_mean(option.replace("_", "-"), known) for option in misspelt]
+    hints = [_nearest(option.replace("_", "-"), known) for option in misspelt]
     hint = next((f"; {hint}" for hint in hints if hint), "")
     return f"unknown or misplaced: {', '.join(misspelt or tokens)}{hint}"
+
+
+def _nearest(option: str, known: Sequence[str]) -> str:
+    """The question whether an option was meant: the one named by its initials, else the most similar."""
+    table, dot, name = option.rpartition(".")
+    initials = (table + dot if dot else "--") + "".join(
+        word[:1] for word in name.strip("-").split("-")
+    )
+    short = [each for each in known if "-" in name.strip("-") and each == initials]
+    return f"did you mean {short[0]!r}?" if short else did_you_mean(option, known)
 
 
 def _options(kind: Any, prefix: str = "") -> Iterator[str]:

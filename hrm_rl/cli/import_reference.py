@@ -1,5 +1,6 @@
 """`hrm-rl import-reference`."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,7 +53,7 @@ class ImportReference(Command):
         count = model.num_parameters()
         self.report(
             {"out": str(self.out), "parameters": count, "config": model.config.to_dict()},
-            f"{count:,} parameters in {self.out}. Next: hrm-rl eval {self.out}",
+            f"{count:,} parameters in {self.out}. Next: hrm-rl eval {shlex.quote(str(self.out))}",
         )
 
     def _settings(self, state: dict[str, Any]) -> dict[str, Any]:

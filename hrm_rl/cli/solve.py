@@ -20,6 +20,8 @@ class Solve(OfRun):
     """The cells row by row: of a Sudoku digits, and . or 0 for a blank; of a maze # S G and spaces."""
     halting: str | None = None
     """Stopping rule; the run's rule by default."""
+    show_drafts: bool = False
+    """Show the draft after each segment, not only the last."""
 
     def run(self) -> None:
         from hrm_rl.evaluation import evaluate
@@ -39,16 +41,19 @@ class Solve(OfRun):
         family, size = (sudoku if kind.name == "sudoku" else maze), kind.size
         question = family.parse(self.puzzle, size)
         solution = family.check_puzzle(question, size)
-        rule = self.halting or trained.rule
-        result = evaluate(
-            trained.model,
-            PuzzleArrays(question[None], solution[None]),
-            rule,
-            max_segments=self.max_segments,
-            validator=trained.validator(),
-        )
+        puzzle, rule = PuzzleArrays(question[None], solution[None]), self.halting or trained.rule
+        options = {"max_segments": self.max_segments, "validator": trained.validator()}
+        result = evaluate(trained.model, puzzle, rule, **options)
         answer, right = result.answers[0], bool(result.valid[0])
         segments = int(result.segments[0])
+        drafts = [answer]
+        if (
+            self.show_drafts
+        ):  # stopping does not change how a model thinks, so each is that of a shorter run
+            earlier = (f"fixed:{k}" for k in range(1, segments))
+            drafts = [
+                evaluate(trained.model, puzzle, k, **options).answers[0] for k in earlier
+            ] + drafts
         found = {
             "puzzle": family.to_text(question),
             "answer": family.to_text(answer),
@@ -61,6 +66,12 @@ class Solve(OfRun):
         }
         wrong = int((answer != solution).sum())
         verdict = "Correct" if right else f"Wrong in {wrong} of {len(answer)} cells"
-        board = family.draw(question, size=size, draft=answer, labels=solution)
+        boards = [
+            family.draw(question, size=size, draft=draft, labels=solution) for draft in drafts
+        ]
+        if self.show_drafts:
+            found["drafts"] = [family.to_text(draft) for draft in drafts]
+            boards = [f"Segment {k}:\n{board}" for k, board in enumerate(boards, 1)]
+        board = "\n\n".join(boards)
         taken = f"after {segments} of at most {result.max_segments} segments."
         self.report(found, f"{board}\n{verdict}, {taken}")

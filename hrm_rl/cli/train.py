@@ -1,5 +1,6 @@
 """`hrm-rl train`."""
 
+import shlex
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,7 +68,8 @@ def _text(folder: Path, preset: "Preset", result: dict[str, Any]) -> str:
             f"Validation: {percent(result['exact_accuracy'])} exact after "
             f"{result['mean_segments']:.2f} segments on average.\n"
         )
-    return f"{text}Next: hrm-rl eval {folder}    tensorboard --logdir {folder}"
+    quoted = shlex.quote(str(folder))
+    return f"{text}Next: hrm-rl eval {quoted}    tensorboard --logdir {quoted}"
 
 
 def _named(preset: "Preset") -> str:

@@ -67,6 +67,10 @@ def resume_run(
     stored, compute = run.config()
     step = run.latest_step()
     given = resume(stored, compute, run.path, *layers)
+    if given.preset.max_steps < step:
+        raise ValueError(
+            f"{run.path} is at step {step}; max_steps must be larger to go on, got {given.preset.max_steps}"
+        )
     if stretched := stretch_note(stored, given.preset, step):
         _log.info(stretched)
     if graphs:

@@ -76,6 +76,10 @@ def test_solve_gives_the_answer_and_draws_the_board(hrm_rl, made, question) -> N
         np.mean([a == b for a, b in zip(found["answer"], found["solution"], strict=True)])
     )
     assert 1 <= found["segments"] <= found["max_segments"] == 3 and found["halting"] == "q"
+    shown = hrm_rl(
+        "solve", made / "model9", question, "--halting", "fixed:3", "--show-drafts", "--json"
+    )
+    assert len(shown.json["drafts"]) == 3 and shown.json["drafts"][-1] == shown.json["answer"]
     said = hrm_rl("solve", made / "model9", question.replace(".", "0"), "--halting", "fixed:2")
     assert said.code == 0 and said.out.count("+---") >= 4
     assert "after 2 of at most 3 segments." in said.out

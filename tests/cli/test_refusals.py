@@ -140,6 +140,7 @@ def test_quickstart_keeps_the_earlier_one_when_it_cannot_run(hrm_rl, made, tmp_p
         (["train", "tiny", "--max-step", "3"], ["--max-step", "did you mean '--max-steps'?"]),
         (["train", "tiny", "--learner.gradient", "two"], ["gradient", "one-step", "'two'"]),
         (["train", "tiny", "--learner.lrr", "1"], ["did you mean '--learner.lr'?"]),
+        (["train", "tiny", "--learner.learning-rate", "1"], ["did you mean '--learner.lr'?"]),
         (["train", "tiny", "--learner.lr", "fast"], ["--learner.lr takes FLOAT, not 'fast'"]),
         (["train", "tiny", "--data.extra-givens", "3"], ["--data.extra-givens needs 2 values"]),
         (["train", "tiny", "--model.H-cycles", "0"], ["--model.H-cycles must be", ">= 1, got 0"]),
