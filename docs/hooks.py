@@ -1,6 +1,7 @@
 """Hooks of mkdocs: pages of environments, and tables in other pages, generated when the site is built.
 
 - `environments/NAME.md`, a page for every registered id, and their gallery, `environments/index.md`.
+- `api/MODULE.md`, a page for every public module, and their list, `api/index.md`.
 - A line `<!-- table: NAME -->` in any page becomes a table of `TABLES`.
 
 The navigation lists them. Only `on_files` needs mkdocs.
@@ -15,7 +16,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import api_pages
 import environment_pages
+from api_pages import first
 from environment_pages import plain, table
 
 _MARK = re.compile(r"^<!--\s*table:(.*?)-->[ \t]*$", re.MULTILINE)
@@ -31,15 +34,15 @@ def rules_table() -> str:
     rows = []
     for name, kind in RULES.items():
         tuned = issubclass(kind, ThresholdRule) or hasattr(kind, "auto")
-        rows.append([_spec(name, kind), _first(kind), f"X, {kind.value}" if tuned else ""])
+        rows.append([_spec(name, kind), first(kind), f"X, {kind.value}" if tuned else ""])
     for name in LEARNED:
         kind = learned_class(name)
         forms = [":".join((name, *words, "auto")) for words in sorted(kind.variants)]
         if name == "calm":
             forms = import_module(kind.__module__).FORM.split(" or ")
         shown = ", ".join(f"`{form}`" for form in forms[:3]) + ", ..." * (len(forms) > 3)
-        rows.append([f"`{name}:{FILES[name]}`", _first(kind), f"fitted by {shown}"])
-    rows += [[f"`{kind.form}`", _first(kind), "as in RULE"] for kind in COMBINATORS.values()]
+        rows.append([f"`{name}:{FILES[name]}`", first(kind), f"fitted by {shown}"])
+    rows += [[f"`{kind.form}`", first(kind), "as in RULE"] for kind in COMBINATORS.values()]
     stops = [[spec, about.removeprefix("Stop").lstrip(", "), auto] for spec, about, auto in rows]
     return table(["rule", "stops", "`auto` chooses"], stops)
 
@@ -51,11 +54,6 @@ def _spec(name: str, kind: Any) -> str:
     (number,) = dataclasses.fields(kind)
     optional = "" if number.default is dataclasses.MISSING else f"`{name}`, "
     return f"{optional}`{name}:X`"
-
-
-def _first(thing: Any) -> str:
-    """The first paragraph of a docstring."""
-    return plain(" ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split()))
 
 
 def settings_of(name: str = "") -> str:
@@ -114,7 +112,7 @@ def commands_table() -> str:
     for name, place in COMMANDS.items():
         module, _, kind = place.partition(":")
         command = getattr(import_module(f"hrm_rl.cli.{module}"), kind)
-        rows.append([f"`hrm-rl {name}`", _first(command)])
+        rows.append([f"`hrm-rl {name}`", first(command)])
     return table(["command", "what it does"], rows)
 
 
@@ -170,12 +168,14 @@ def fill_tables(markdown: str, page: str = "") -> str:
 
 
 def on_config(config: Any) -> Any:
-    """Put the pages of the environments under their gallery in the navigation."""
+    """Put the generated pages under their lists in the navigation."""
     for item in config.nav:
         if "Environments" in item:
             entries = environment_pages.entries().values()
             pages = [{entry.doc.title: f"environments/{entry.page}.md"} for entry in entries]
             item["Environments"] = [item["Environments"], *pages]
+        if "API" in item:
+            item["API"] = api_pages.navigation()
     return config
 
 
@@ -183,7 +183,7 @@ def on_files(files: Any, config: Any) -> Any:
     """Add the generated pages."""
     from mkdocs.structure.files import File
 
-    for path, text in environment_pages.pages().items():
+    for path, text in {**environment_pages.pages(), **api_pages.pages()}.items():
         files.append(File.generated(config, path, content=text))
     return files
 

@@ -24,7 +24,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 import hrm_rl  # noqa: F401  (registers the environments)
 from hrm_rl.agents.sb3 import HRMRecurrentPolicy
-from hrm_rl.envs.plain import PlainObservation
+from hrm_rl.envs import PlainObservation
 
 CUE_RECALL = "HRM/CueRecall-v0"
 

@@ -27,7 +27,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from hrm_rl.agents.sb3 import hrm_policy_kwargs
-from hrm_rl.envs.plain import PlainObservation
+from hrm_rl.envs import PlainObservation
 
 
 @dataclass(frozen=True)

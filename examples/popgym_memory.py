@@ -25,7 +25,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from hrm_rl.agents.sb3.recurrent import HRMRecurrentPolicy
+from hrm_rl.agents.sb3 import HRMRecurrentPolicy
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ def test_the_navigation_lists_the_pages_of_environments(
     gallery, *pages = hooks.on_config(config).nav[0]["Environments"]
     assert [gallery, *(path for page in pages for path in page.values())] == list(generated)
     assert pages[0] == {"Sudoku": "environments/sudoku.md"}
+    listed = re.findall(r"'(api/[^']+)'", str(hooks.api_pages.navigation()))
+    assert sorted(listed) == sorted(hooks.api_pages.pages())
 
 
 def test_no_cell_of_a_generated_table_is_empty_but_a_range_or_a_picture(
@@ -106,6 +108,28 @@ def test_the_table_of_rules_has_each_of_them(hooks: ModuleType) -> None:
 
     rules = re.findall(r"^\| `([\w-]+)", hooks.TABLES["rules"](), re.MULTILINE)
     assert rules == list(KNOWN)
+
+
+def test_what_pages_and_examples_import_is_on_an_api_page(hooks: ModuleType) -> None:
+    api = hooks.api_pages
+    public = {f"{module}.{name}" for module in api.modules() for name in api.names(module)}
+    public |= set(api.modules())
+    sources = [*PAGES, *BESIDE, *(ROOT / "examples").glob("*.py")]
+    found = re.compile(r"^(?: {4})?from (hrm_rl[\w.]*) import ([\w, ]+|\([^)]*\))", re.MULTILINE)
+    for page in sources:
+        for module, names in found.findall(page.read_text(encoding="utf-8")):
+            missing = {f"{module}.{name}" for name in re.findall(r"\w+", names)} - public
+            assert not missing, f"{page.name}: {missing}"
+
+
+def test_a_name_is_documented_once_and_listed_wherever_it_is_exported(hooks: ModuleType) -> None:
+    pages = hooks.api_pages.pages()
+    assert pages["api/hrm_rl.agents.md"].count("::: hrm_rl.agents.pqn.hrm_pqn.train_hrm") == 1
+    other = pages["api/hrm_rl.agents.pqn.hrm_pqn.md"]
+    assert "::: hrm_rl.agents.pqn.hrm_pqn.train_hrm" not in other and "| [`train_hrm`][" in other
+    for path, page in pages.items():
+        rows = re.findall(r"^\| .*", page, re.MULTILINE)
+        assert [row for row in rows if re.search(r"\|\s+\|", row)] == [], path
 
 
 def build(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

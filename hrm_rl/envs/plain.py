@@ -29,7 +29,7 @@ class PlainObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordCo
 
     Other parts pass unchanged.
 
-    Example:
+    Examples:
         >>> env = PlainObservation(gym.make("MiniGrid-MemoryS7-v0"), drop=("mission",))
         >>> model = PPO("MultiInputPolicy", env)
 

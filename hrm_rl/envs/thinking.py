@@ -120,7 +120,7 @@ class ThinkingWrapper(_Thinking):
     - Info: `thoughts`, on the observation that this action answers (a thought counts itself);
       `episode_thoughts` at the end of an episode.
 
-    Example:
+    Examples:
         >>> env = ThinkingWrapper(gym.make("CartPole-v1"), max_segments=4, segment_cost=0.01)
         >>> obs, info = env.reset(seed=0)
         >>> obs, reward, *_ = env.step(env.think_action)    # the same state; reward is -0.01
@@ -208,7 +208,7 @@ class HaltedThinking(_Thinking):
     - Info: `reasoner_action`, the reasoner's action on the observation returned; `thoughts`, on the
       observation answered; `episode_thoughts` at the end of an episode.
 
-    Example:
+    Examples:
         >>> env = HaltedThinking(gym.make("CartPole-v1"), reasoner, "stable:2", max_segments=8)
         >>> obs, info = env.reset(seed=0)
         >>> obs, *_, info = env.step(info["reasoner_action"])

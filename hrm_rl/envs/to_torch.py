@@ -27,7 +27,7 @@ class ToTorch(VectorWrapper):
     Gymnasium's `NumpyToTorch` (1.4) fails under SAME_STEP at the first end of an episode, since it cannot
     convert `final_obs`, an array of objects.
 
-    Example:
+    Examples:
         >>> envs = gym.make_vec(
         ...     "CartPole-v1", 32, vectorization_mode="sync", vector_kwargs={"autoreset_mode": "SameStep"}
         ... )

@@ -33,7 +33,8 @@ def vote(
         table: without translation.
         rule: a vote's weight is q_halt at its stop.
         rows: of the table, int [K]; all by default.
-        max_segments, batch_size: as in `evaluate`.
+        max_segments: as in `evaluate`.
+        batch_size: as in `evaluate`.
 
     Raises:
         ValueError: a model of other boards, tokens, or fewer identifiers; a table that translates.

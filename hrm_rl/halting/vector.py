@@ -5,6 +5,8 @@ from torch import Tensor
 
 from hrm_rl.halting.features import SegmentFeatures
 
+__all__ = ["FEATURE_HIGH", "FEATURE_LOW", "FEATURE_NAMES", "feature_vector"]
+
 FEATURE_NAMES = SegmentFeatures._fields[: SegmentFeatures._fields.index("puzzle_key")]
 """The columns of `feature_vector`, in order: the fields of SegmentFeatures from `segment` to `unchanged_for`.
 Pooled states follow if requested."""

@@ -67,7 +67,8 @@ def compare(
         baseline: the policy that the others are tested against.
         allow_mismatch: judge learned rules given as files on other models than they were fitted on.
         data: CSV or dataset folder for runs; by default generated puzzles.
-        device, dtype: for recording; see `open_trained`.
+        device: for recording; see `open_trained`.
+        dtype: for recording; see `open_trained`.
         progress: draw a bar on stderr while recording.
 
     Raises:

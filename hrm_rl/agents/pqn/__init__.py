@@ -24,6 +24,8 @@ from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.halting.fit.network import QNetwork
 from hrm_rl.settings import check_integers, check_interval
 
+__all__ = ["PQNConfig", "QLearningConfig", "Rollout", "explore", "lambda_returns", "train"]
+
 T = TypeVar("T")
 
 

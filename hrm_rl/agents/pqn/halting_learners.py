@@ -14,6 +14,8 @@ from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.fit.network import NetworkRule
 from hrm_rl.halting.fit.provenance import fitting_data
 
+__all__ = ["train_pqn", "train_sb3"]
+
 if TYPE_CHECKING:
     from hrm_rl.agents.sb3.rule import Sb3Rule
 

@@ -44,6 +44,8 @@ from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.model import CoreConfig
 from hrm_rl.model.recurrence import Carry
 
+__all__ = ["Evaluation", "HRMPQNConfig", "evaluate", "train_hrm"]
+
 
 @dataclass(frozen=True)
 class HRMPQNConfig(QLearningConfig):

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from hrm_rl.halting.bank import TraceBank, puzzle_ids
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
+__all__ = ["Case", "make_case"]
+
 # A rating shared by more than this share of the puzzles hardly tells them apart.
 _ONE_RATING = 0.8
 

@@ -20,6 +20,8 @@ from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, stops_of
 from hrm_rl.halting.rules.spec import Node, build, parse_tree, threshold_class
 from hrm_rl.halting.rules.threshold import ThresholdRule, sums_by_threshold
 
+__all__ = ["ThresholdCurve", "resolve", "sweep", "threshold_curve"]
+
 CANDIDATES = 64
 """Thresholds considered, both ends included."""
 

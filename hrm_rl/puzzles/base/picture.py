@@ -135,7 +135,9 @@ class Drawable:
         """A puzzle [S] and its draft [S] as an image; cells that differ from the labels [S] are red.
 
         Args:
-            inputs, draft, labels: as in `draw`, but labels alone are not drawn.
+            inputs: as in `draw`.
+            draft: as in `draw`.
+            labels: as in `draw`, but labels alone are not drawn.
             caption: one line below the board; "" keeps its place empty.
             q: logits (q_halt, q_continue), drawn as bars of their sigmoids; NaN draws an empty bar.
             cell: pixels from one cell to the next, at least `least_pixels`.

@@ -36,7 +36,8 @@ def write_dataset(
 
     Args:
         path: the folder to make.
-        train, test: the puzzles of each split; None writes none.
+        train: the puzzles to train on; None writes none.
+        test: the puzzles to test on; None writes none.
         vocab_size: number of tokens; None is one more than the largest.
         ignore_label_id: written for ``IGNORE_LABEL``: no label may be that token. None if every cell has a
             label.
