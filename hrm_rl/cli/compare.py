@@ -22,7 +22,7 @@ class Compare(OnDevice, Settings):
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN|BANK ...")]
-    """Runs (folder or Hub id), recorded first, or banks made by `hrm-rl trace`."""
+    """Runs (folder, RUN@500, RUN@best or Hub id), recorded first, or banks made by `hrm-rl trace`."""
     out: Path
     """Folder for the report. A run's recording is kept there and used again."""
     puzzles: int | None = None

@@ -11,14 +11,14 @@ from hrm_rl.cli.options import Command
 
 @dataclass(frozen=True, kw_only=True)
 class Push(Command):
-    """Upload a run's newest checkpoint to the Hugging Face Hub, with a model card written from the run.
+    """Upload a checkpoint of a run to the Hugging Face Hub, with a model card written from the run.
 
     Needs huggingface_hub and a token (`hf auth login`). The card states what the run has recorded; the author
     adds the licence.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
-    """A run folder."""
+    """A run folder: its newest checkpoint; RUN@500 or RUN@best another."""
     repo_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REPO_ID")]
     """The repository, owner/name; created if missing."""
     private: bool = False
@@ -30,7 +30,7 @@ class Push(Command):
         from hrm_rl.training.report.model_card import model_card, push_run
         from hrm_rl.training.run_folder import RunFolder
 
-        folder = RunFolder(self.run_folder)
+        folder = RunFolder.named(self.run_folder)
         if self.dry_run:
             card = model_card(folder, self.repo_id)
             self.report({"repo_id": self.repo_id, "card": card}, card.removesuffix("\n"))

@@ -32,8 +32,8 @@ class Train(Command):
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder, new or empty; runs/PRESET by default."""
     resume: bool = False
-    """Continue the run in --out from its newest checkpoint. Only max_steps, validate_every and
-    log_every may change."""
+    """Continue the run in --out from its newest checkpoint. Only max_steps, validate_every,
+    log_every and keep may change."""
     graphs: bool = False
     """Replay each training step as CUDA graphs (GPU only; not with every:K or jointly trained halting).
     Not stored with the run: repeat it with --resume."""

@@ -159,7 +159,7 @@ class Trainer:
             "envs": self.envs.state_dict(),
             "seed": self.seed,
         }
-        self.run.save(self.learner.step, self.evaluated_model, state)
+        self.run.save(self.learner.step, self.evaluated_model, state, self.preset.keep)
 
     def restore(self) -> None:
         """Go on from the folder's newest checkpoint."""

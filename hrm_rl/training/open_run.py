@@ -72,7 +72,8 @@ class Trained:
 def open_trained(
     path: str | os.PathLike[str], device: str = "auto", dtype: str | None = None
 ) -> Trained:
-    """Open a run folder, a folder written by `save_pretrained` / `import-reference`, or a Hub id.
+    """Open a run folder (its newest checkpoint; RUN@500 or RUN@best another), a folder written by
+    `save_pretrained` / `import-reference`, or a Hub id.
 
     A model without its run's configuration solves what its shape suggests: Sudoku, mazes, or custom puzzles.
 
@@ -88,13 +89,13 @@ def open_trained(
         raise ValueError(f"dtype must be one of {', '.join(FORWARD_DTYPES)}; got {dtype!r}")
     given = Path(path)
     folder = fetch_pretrained(given)
-    if (folder / "model.safetensors").is_file():
+    run = RunFolder.named(folder)
+    if run.which is None and (folder / "model.safetensors").is_file():
         model, step, preset = HRM.from_pretrained(folder, forward_dtype=dtype), 0, None
         if (folder / RUN_FILE).is_file():
             preset, _ = read_config_json(folder / RUN_FILE)
             step = int(json.loads((folder / RUN_FILE).read_text()).get("step", 0))
     else:
-        run = RunFolder(folder)
         preset, compute = run.config()
         compute.apply()
         model, step = run.load_model(dtype)

@@ -31,9 +31,11 @@ class Preset:
     """Steps between validations and checkpoints."""
     log_every: int = 10
     """Steps between lines of the log."""
+    keep: int = 2
+    """Newest checkpoints to keep, beside the best one (RUN@best)."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "batch_size", "max_steps", "validate_every", "log_every")
+        check_at_least(self, 1, "batch_size", "max_steps", "validate_every", "log_every", "keep")
         check_interval(self, "[0, 1)", "ema_decay")
         self.learner.check_limit(self.model.halt_max_steps)
 

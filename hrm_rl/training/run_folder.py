@@ -8,36 +8,54 @@ RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is eva
                                     and state.pt (what a resume needs)
 """
 
-import contextlib
 import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from hrm_rl.files import written_whole
 from hrm_rl.model import HRM
-from hrm_rl.model.files.weights import list_checkpoints
+from hrm_rl.model.files.checkpoints import (
+    METRICS_FILE,
+    best_checkpoint,
+    find_checkpoint,
+    is_checkpoint_name,
+    list_checkpoints,
+    read_metrics,
+    split_name,
+    step_of,
+)
 from hrm_rl.training.config import to_toml
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 
 CONFIG_FILE = "config.json"
 STATE_FILE = "state.pt"
-_KEPT = 2
 
 
 class RunFolder:
-    """Reads and writes the files of one run."""
+    """Reads and writes the files of one run. `which` is the checkpoint that `load_model` loads: a step, best,
+    or the newest."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], which: str | None = None) -> None:
+        self.path, self.which = Path(path), which
+
+    @classmethod
+    def named(cls, source: str | os.PathLike[str]) -> Self:
+        """The run of a name: its folder, RUN@STEP, RUN@best, or the folder of a checkpoint."""
+        path, which = split_name(source)
+        run = path.parent.parent
+        inside = path.parent.name == "checkpoints" and (run / CONFIG_FILE).is_file()
+        if which is None and inside and is_checkpoint_name(path.name):
+            return cls(run, str(step_of(path)))
+        return cls(path, which)
 
     @property
     def metrics_file(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS_FILE
 
     @property
     def tensorboard(self) -> Path:
@@ -45,14 +63,7 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of the log, without one that a killed process left incomplete."""
-        if not self.metrics_file.exists():
-            return []
-        found = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True):
-            with contextlib.suppress(ValueError):
-                if line.endswith("\n"):
-                    found.append(json.loads(line))
-        return [line for line in found if isinstance(line, dict) and "step" in line]
+        return read_metrics(self.path)
 
     def create(self, preset: Preset, compute: Compute) -> None:
         """Start a run here. Raises FileExistsError if the folder is in use."""
@@ -102,10 +113,18 @@ class RunFolder:
 
     def latest_step(self) -> int:
         """The step of the newest checkpoint. Raises FileNotFoundError if there is none."""
-        return int(self.latest().name[5:])
+        return step_of(self.latest())
 
-    def save(self, step: int, model: HRM, state: dict[str, Any]) -> Path:
-        """Write a checkpoint; keep the newest two, and nothing that a killed process left half written."""
+    def chosen(self) -> Path:
+        """The checkpoint `which`. Raises FileNotFoundError if there is none such."""
+        if self.which is None:
+            return self.latest()
+        self.config()  # raises if this is not a run at all
+        return find_checkpoint(self.path, self.which)
+
+    def save(self, step: int, model: HRM, state: dict[str, Any], keep: int = 2) -> Path:
+        """Write a checkpoint; keep the newest `keep` and the best, and nothing that a killed process left
+        half written."""
         folder = self.path / "checkpoints" / f"step-{step:07d}"
         for stale in folder.parent.glob("*.partial"):
             shutil.rmtree(stale)
@@ -113,16 +132,19 @@ class RunFolder:
         with written_whole(folder) as partial:
             model.save_pretrained(partial)
             torch.save(state, partial / STATE_FILE)
-        for old in self.checkpoints()[:-_KEPT]:
-            shutil.rmtree(old)
+        best = best_checkpoint(self.path)
+        for old in self.checkpoints()[:-keep]:
+            if old != best:
+                shutil.rmtree(old)
         return folder
 
     def load_model(self, dtype: str | None = None) -> tuple[HRM, int]:
-        """The newest checkpoint's model (the weight average, if one is kept) and its step.
+        """The chosen checkpoint's model (the weight average, if one is kept) and its step.
 
         It computes in `dtype`, by default in the dtype it was trained in.
         """
-        return HRM.from_pretrained(self.latest(), forward_dtype=dtype), self.latest_step()
+        chosen = self.chosen()
+        return HRM.from_pretrained(chosen, forward_dtype=dtype), step_of(chosen)
 
     def load_state(self) -> dict[str, Any]:
         """The newest checkpoint's training state. Raises ValueError if the file is damaged."""

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 
@@ -6,6 +7,7 @@ import torch
 
 from hrm_rl.model import HRM
 from hrm_rl.training.machine.compute import Compute
+from hrm_rl.training.open_run import open_trained
 from hrm_rl.training.run_folder import RunFolder
 
 
@@ -39,6 +41,62 @@ def test_the_two_newest_checkpoints_are_kept(run, model) -> None:
     assert names(run) == ["step-9999999", "step-10000001"]
     assert run.latest().name == "step-10000001" and run.load_model()[1] == 10_000_001
     assert len(list((run.path / "checkpoints").iterdir())) == 2
+
+
+def log(run, *scores) -> None:
+    """Validations as the loop logs them: (step, exact accuracy, cell accuracy)."""
+    with run.metrics_file.open("a") as file:
+        for step, exact, cell in scores:
+            line = {"step": step, "eval/exact_accuracy": exact, "eval/cell_accuracy": cell}
+            file.write(json.dumps(line) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("scores", "keep", "kept", "best"),
+    [
+        ([0.1, 0.9, 0.3, 0.2, 0.4], 2, [2, 4, 5], 2),
+        ([0.1, 0.9, 0.3, 0.2, 0.4], 1, [2, 5], 2),
+        ([0.1, 0.9, 0.3, 0.2, 0.4], 3, [2, 3, 4, 5], 2),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], 2, [4, 5], 5),
+        ([1.0, 1.0, 1.0, 1.0, 1.0], 1, [5], 5),  # of equals the newest
+        ([0.0, (0.0, 0.8), 0.0, 0.0, 0.0], 1, [2, 5], 2),  # cells decide
+        ([0.5, "x", float("nan"), None, 0.4], 1, [1, 5], 1),
+        ([], 2, [4, 5], None),
+    ],
+)
+def test_the_newest_and_the_best_checkpoints_are_kept(run, model, scores, keep, kept, best) -> None:
+    for step in range(1, 6):
+        if scores:
+            score = scores[step - 1]
+            log(run, (step, *(score if isinstance(score, tuple) else (score, 0.5))))
+        run.save(step, model, {}, keep)
+    assert names(run) == [f"step-{step:07d}" for step in kept]
+    assert run.latest_step() == 5
+    named = RunFolder.named(f"{run.path}@best")
+    if best is None:
+        with pytest.raises(FileNotFoundError, match="name a step: 4, 5"):
+            named.load_model()
+    else:
+        assert named.load_model()[1] == best
+
+
+def test_a_checkpoint_has_names(run, model) -> None:
+    for step in (3, 6):
+        log(run, (step, 1 / step, 0.5))
+        run.save(step, model, {})
+        with torch.no_grad():
+            model.lm_head.weight += 1
+    for name, step in (("@best", 3), ("@3", 3), ("@0006", 6), ("/checkpoints/step-0000003", 3)):
+        source = f"{run.path}{name}"
+        trained = open_trained(source, "cpu")
+        assert trained.step == step and trained.preset == run.config()[0], name
+        (folder,) = run.path.glob(f"checkpoints/step-*{step}")
+        expected = HRM.from_pretrained(folder).lm_head.weight
+        for loaded in (trained.model, HRM.from_pretrained(source)):
+            assert torch.equal(loaded.lm_head.weight, expected), name
+    assert open_trained(run.path, "cpu").step == 6
+    odd = run.path.rename(run.path.with_name("run@best"))  # a folder that exists is meant
+    assert open_trained(odd, "cpu").step == 6 and open_trained(f"{odd}@3", "cpu").step == 3
 
 
 def test_stopped_while_writing_leaves_the_older_checkpoint(run, model, monkeypatch) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hrm_rl.model.files.checkpoints import find_checkpoint, split_name
+
 _INSTALL = "pip install huggingface_hub"
 
 # Messages by the names of huggingface_hub's errors.
@@ -112,14 +114,19 @@ def _call(repo_id: str, call: Callable[[], Answer]) -> Answer:
 
 
 def resolve(source: str | os.PathLike[str], files: Sequence[str], revision: str | None) -> Path:
-    """A local folder, or the cached copy of a repository on the Hub.
+    """A local folder, a checkpoint's in one (RUN@500, RUN@best), or the cached copy of a repository on the
+    Hub (owner/name, owner/name@revision).
 
-    Raises FileNotFoundError if it is neither.
+    Raises FileNotFoundError if it is none of these.
     """
-    folder = Path(source)
+    folder, which = split_name(source)
     if folder.is_dir():
-        return folder
-    name = folder.as_posix() if isinstance(source, os.PathLike) else str(source)
+        return folder if which is None else find_checkpoint(folder, which)
+    name = (
+        folder.as_posix()
+        if isinstance(source, os.PathLike)
+        else str(source).removesuffix(f"@{which}")
+    )
     if not is_hub_id(name):
         raise FileNotFoundError(f"no model folder at {name}")
-    return download(name, files, revision)
+    return download(name, files, revision or which)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hrm_rl.files import written_whole
 from hrm_rl.model.config import HRMConfig
+from hrm_rl.model.files.checkpoints import list_checkpoints
 from hrm_rl.model.files.hub import resolve
 
 CONFIG_FILE = "config.json"
@@ -38,8 +39,9 @@ Loaded = tuple[HRMConfig, dict[str, Tensor], str]
 def read_pretrained(
     source: str | os.PathLike[str], revision: str | None = None, forward_dtype: str | None = None
 ) -> Loaded:
-    """A model's configuration and tensors, from a folder, from a run folder (its newest checkpoint), or from
-    the Hugging Face Hub if huggingface_hub is installed; `forward_dtype` replaces the stored one.
+    """A model's configuration and tensors, from a folder, from a run folder (its newest checkpoint; RUN@500
+    or RUN@best another), or from the Hugging Face Hub if huggingface_hub is installed; `forward_dtype`
+    replaces the stored one.
 
     Raises:
         FileNotFoundError: neither such a folder nor a hub id, or a file is missing from the folder.
@@ -60,9 +62,10 @@ def read_pretrained(
 
 
 def fetch_pretrained(source: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """The folder of a model: as given, or the cached copy of one on the Hub, with RUN_FILE.
+    """The folder of a model: as given, of the checkpoint RUN@500 or RUN@best, or the cached copy of one on
+    the Hub, with RUN_FILE.
 
-    Raises FileNotFoundError if it is neither.
+    Raises FileNotFoundError if it is none of these.
     """
     return resolve(source, (CONFIG_FILE, WEIGHTS_FILE, RUN_FILE), revision)
 
@@ -135,12 +138,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     with written_whole(path) as partial:
         # Not save_file, whose files are readable by their owner alone.
         partial.write_bytes(save(whole, metadata={"format": "pt"}))
-
-
-def list_checkpoints(run: Path) -> list[Path]:
-    """The whole checkpoints of a run folder, `checkpoints/step-NUMBER`, oldest first."""
-    found = [p for p in (run / "checkpoints").glob("step-*") if p.name[5:].isdigit()]
-    return sorted(found, key=lambda p: int(p.name[5:]))
 
 
 def read_reference_state(

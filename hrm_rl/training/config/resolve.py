@@ -16,7 +16,7 @@ from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import PRESETS, Preset, find_preset
 
 # What a resumed run may change; all else stays as it was stored.
-FREE_ON_RESUME = ("log_every", "max_steps", "validate_every")
+FREE_ON_RESUME = ("keep", "log_every", "max_steps", "validate_every")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _FIGURES = {
 
 
 def model_card(run: RunFolder, repo_id: str) -> str:
-    """The README.md of a run's newest checkpoint, with the Hub's front matter.
+    """The README.md of a run's chosen checkpoint, with the Hub's front matter.
 
     Raises FileNotFoundError or ValueError if the folder does not hold a whole run.
     """
@@ -49,7 +49,7 @@ def last_validation(run: RunFolder, step: int) -> dict[str, Any] | None:
 def push_run(
     run: RunFolder, repo_id: str, *, private: bool = False, token: str | None = None
 ) -> str:
-    """Upload a run's newest checkpoint with its card and settings; returns the address.
+    """Upload a run's chosen checkpoint with its card and settings; returns the address.
 
     Of a puzzle file's path only the name is published. Raises the errors of `model_card` and of
     `hrm_rl.model.files.hub.push`.

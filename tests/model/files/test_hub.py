@@ -87,6 +87,8 @@ def test_a_model_comes_back_as_it_was_pushed(hub, model) -> None:
     assert (pushed / "README.md").read_text(encoding="utf-8") == "# card ü\n"
     loaded = HRM.from_pretrained("some-one/small.hrm", revision="main")
     assert hub.calls[-1] == ("download", "main")
+    HRM.from_pretrained("some-one/small.hrm@v2")
+    assert hub.calls[-1] == ("download", "v2")
     assert loaded.config == model.config
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)

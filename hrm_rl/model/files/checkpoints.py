@@ -1,0 +1,84 @@
+"""The checkpoints of a run folder, and the names that choose one: RUN (the newest), RUN@500, RUN@best."""
+
+import contextlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+METRICS_FILE = "metrics.jsonl"
+BEST = "best"
+
+
+def split_name(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """A source's path, and what follows its @: a checkpoint (a step or `best`), or a revision on the Hub.
+
+    A path that exists is not divided.
+    """
+    path = Path(source)
+    name, at, which = path.name.rpartition("@")
+    return (path.with_name(name), which) if name and at and not path.exists() else (path, None)
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """The whole checkpoints of a run folder, `checkpoints/step-NUMBER`, oldest first."""
+    found = [p for p in (run / "checkpoints").glob("step-*") if is_checkpoint_name(p.name)]
+    return sorted(found, key=step_of)
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Whether a folder of this name is a checkpoint."""
+    return name.startswith("step-") and name[5:].isascii() and name[5:].isdigit()
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint's folder."""
+    return int(checkpoint.name[5:])
+
+
+def find_checkpoint(run: Path, which: str) -> Path:
+    """The checkpoint of a step, or the `best`. Raises FileNotFoundError naming those that there are."""
+    found = {str(step_of(path)): path for path in list_checkpoints(run)}
+    if not found:
+        raise FileNotFoundError(f"{run}@{which}: {run} has no checkpoint")
+    best = best_checkpoint(run)
+    if best is not None:
+        found[BEST] = best
+    elif which == BEST:
+        raise FileNotFoundError(
+            f"{run}@{which}: no validation of its checkpoints is logged in {run / METRICS_FILE}; "
+            f"name a step: {', '.join(found)}"
+        )
+    which = which.lstrip("0") or which
+    if which not in found:
+        raise FileNotFoundError(f"{run} has no checkpoint {which!r}; it has {', '.join(found)}")
+    return found[which]
+
+
+def best_checkpoint(run: Path) -> Path | None:
+    """The checkpoint with the best logged validation: most puzzles exact, then most cells right; of equals
+    the newest. None if no validation of a checkpoint is logged."""
+    left = {step_of(path): path for path in list_checkpoints(run)}
+    names = ("eval/exact_accuracy", "eval/cell_accuracy", "step")
+    scores = [tuple(line.get(name) for name in names) for line in read_metrics(run)]
+    known = [score for score in scores if all(_is_number(value) for value in score)]
+    last: Any = max((score for score in known if score[-1] in left), default=None)
+    return None if last is None else left[last[-1]]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log, without one that a killed process left incomplete."""
+    file = run / METRICS_FILE
+    if not file.exists():
+        return []
+    found = []
+    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+        with contextlib.suppress(ValueError):
+            if line.endswith("\n"):
+                found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict) and "step" in line]
