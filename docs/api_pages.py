@@ -81,6 +81,8 @@ MODULES = {
 }
 """The public modules by section, without their `hrm_rl.`; the package itself comes last."""
 
+_BARE = "show_root_heading: false, show_root_toc_entry: false"
+
 
 def modules() -> Iterator[str]:
     """The public modules in the order in which they document their names."""
@@ -140,7 +142,7 @@ def module_page(module: str) -> str:
     ]
     parts = [
         f"# `{module}`",
-        f"::: {module}\n    options:\n      members: false\n      show_root_heading: false",
+        f"::: {module}\n    options: {{members: false, {_BARE}}}",
         table(["name", "what it is"], rows),
     ]
     for name, path in own.items():
