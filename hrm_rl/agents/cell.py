@@ -31,10 +31,10 @@ class HRMCell(nn.Module):
     The states are h = z_H - H_init and c = z_L - L_init, so zero is a fresh state, and multiplying a row by
     zero resets it, as recurrent learners do at the start of an episode.
 
-    By default no gradient passes from one time step to another. This is HRM's one-step gradient
-    (arXiv 2506.21734, section 2), with constant memory; it learns to read what the recurrence happens to
-    keep, but not what to keep. `through_time=True` lets gradients pass: backpropagation through time over
-    the given sequence, as in an LSTM.
+    Gradients pass from one time step to another, as in an LSTM: backpropagation through time over the given
+    sequence, whose memory grows with its length. `through_time=False` is HRM's one-step gradient
+    (arXiv 2506.21734, section 2): constant memory, but it learns to read what the recurrence happens to keep,
+    not what to keep.
 
     Args:
         input_size: number of features F at a time step.
@@ -44,7 +44,8 @@ class HRMCell(nn.Module):
         segments: segments run at each time step.
         carry: "keep" it between time steps, or "reset" it at each: the output is then a function of the
             present input alone, and the returned state is zero.
-        through_time: let gradients pass between time steps, and between the segments of one.
+        through_time: let gradients pass between time steps, and between the segments of one. False costs
+            less memory and seldom learns to remember.
         embedded: the input consists of n = F / D embedded tokens of about unit variance in sequence, the
             first one being read out (`ObsTokenizer` makes such tokens). With `tokens=None` the carry has
             these n. With a number it has the first and `tokens - 1` others, which the cell adds; the
@@ -67,7 +68,7 @@ class HRMCell(nn.Module):
         tokens: int | None = 4,
         segments: int = 1,
         carry: CarryMode = "keep",
-        through_time: bool = False,
+        through_time: bool = True,
         embedded: bool = False,
         batch_first: bool = False,
         config: CoreConfig | None = None,
@@ -85,7 +86,8 @@ class HRMCell(nn.Module):
         if through_time and config.gradient != "full" and config.H_cycles > 1:
             raise ValueError(
                 f"through_time=True needs H_cycles=1 or gradient='full': with H_cycles={config.H_cycles} "
-                f"and gradient={config.gradient!r} no gradient passes from the carry to the output"
+                f"and gradient={config.gradient!r} no gradient passes from the carry to the output "
+                "(through_time=False trains without it, but hardly learns what to remember)"
             )
         if embedded and input_size % width:
             wanted = f"a multiple of {width}, got {input_size}"

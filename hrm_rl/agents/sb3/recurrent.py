@@ -89,7 +89,7 @@ class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
         hidden_size: int | None = None,
         segments: int = 1,
         carry: CarryMode = "keep",
-        through_time: bool = False,
+        through_time: bool = True,
         tokens: int | None = None,
         config: CoreConfig | None = None,
         kinds: Any = None,

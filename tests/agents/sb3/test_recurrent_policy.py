@@ -59,8 +59,8 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 @pytest.mark.parametrize("wrapper", [None, DictRecall], ids=["discrete", "dict"])
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"through_time": True, "segments": 2, "tokens": 3}, {"carry": "reset"}],
-    ids=["default", "through_time", "reset"],
+    [{}, {"through_time": False, "segments": 2, "tokens": 3}, {"carry": "reset"}],
+    ids=["default", "one_step", "reset"],
 )
 def test_trains_evaluates_and_loads_the_same(wrapper, settings, tmp_path) -> None:
     model = make(make_envs(wrapper=wrapper), **settings)
@@ -204,7 +204,7 @@ def test_a_kept_carry_recalls_the_cue_and_a_reset_one_cannot() -> None:
     rewards = {}
     for carry, steps in (("keep", 25_000), ("reset", 2000)):
         envs = make_vec_env(CueRecallEnv, 64, seed=1, env_kwargs={"cues": 4, "delay": 4})
-        policy = {"carry": carry, "through_time": True, "hidden_size": 32}
+        policy = {"carry": carry, "hidden_size": 32}
         settings = {"n_steps": 12, "batch_size": 384, "n_epochs": 8, "ent_coef": 0.01, "seed": 1}
         settings |= {"learning_rate": lambda left: 2e-3 * left, "policy_kwargs": policy}
         model = RecurrentPPO(HRMRecurrentPolicy, envs, **settings)
