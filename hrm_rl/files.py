@@ -1,7 +1,9 @@
-"""Writing a file or a folder so that it appears whole or not at all."""
+"""Writing a file or a folder so that it appears whole or not at all; folders for caches."""
 
 import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,3 +39,28 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def cache_folders() -> list[Path]:
+    """Where caches of this user belong, the preferred folder first: ``hrm_rl`` in $XDG_CACHE_HOME or
+    ~/.cache, if there is a home, and `temporary_folder`."""
+    home = Path(os.path.expanduser("~"))
+    user = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "hrm_rl"
+    found = [user if user.is_absolute() else None, temporary_folder()]
+    return [folder for folder in found if folder is not None]
+
+
+def temporary_folder() -> Path | None:
+    """A folder for temporary files that this user alone can write, the same one in every process; None
+    where there cannot be one."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    try:
+        folder = Path(tempfile.gettempdir()) / f"hrm_rl-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError:
+        return None
+    # Somebody else may have made it, to have code loaded from there.
+    ours = stat.S_ISDIR(status.st_mode) and user in (status.st_uid, "user")
+    shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and user != "user"
+    return folder if ours and not shared and os.access(folder, os.W_OK) else None

@@ -5,10 +5,10 @@ from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base import picture as pictures
 from hrm_rl.puzzles.base.counter_rng import below, mix64
 from hrm_rl.puzzles.base.dials import dial, module_functions
@@ -135,7 +135,7 @@ def _ground(token: int, wrong: bool) -> pictures.Color | None:
     return pictures.DRAFT if token == ALIVE else None
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _random_starts(keys, starts):
     """Fill starts bool [N, S]; three cells in eight live."""
     stream = np.empty(1, np.uint64)
@@ -145,7 +145,7 @@ def _random_starts(keys, starts):
             starts[k, cell] = below(stream, 8) < 3
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _evolve(patterns, size, steps, changes, lively):
     """Advance patterns bool [N, S] in place, count changed cells, and mark the patterns that do not settle.
 
@@ -188,7 +188,7 @@ def _evolve(patterns, size, steps, changes, lively):
         lively[k] = fresh and history[steps].any()
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _refine(rows, size, keys):
     """Colour refinement of patterns bool [N, S] on the torus into keys [N]; all sums commute."""
     old, new = np.empty(size * size, np.uint64), np.empty(size * size, np.uint64)

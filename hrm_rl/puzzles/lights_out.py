@@ -5,10 +5,10 @@ from functools import cache
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base import picture as pictures
 from hrm_rl.puzzles.base.counter_rng import below, choose
 from hrm_rl.puzzles.base.dials import dial, module_functions
@@ -139,7 +139,7 @@ def _inverse(size: int) -> NDArray[np.int64]:
     return work[:, cells:].astype(np.int64)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _press(keys, presses, pressed):
     """Press `presses` random buttons of pressed [N, S], all 0; if 0, each with probability 1/2."""
     cells = pressed.shape[1]

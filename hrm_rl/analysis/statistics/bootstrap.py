@@ -16,9 +16,9 @@ Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2007).
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base.counter_rng import GOLDEN, mix64, stream_keys
 
 _LOW_HALF = np.uint64(0xFFFFFFFF)
@@ -252,7 +252,7 @@ def _distinct_rows(
     return rows[first], number, counts
 
 
-@njit(cache=True)
+@njit()
 def _count_draws(keys, times, number, counts):
     """Draws times[d] * N of N rows from the stream keys[d] and counts them by their `number`.
 

@@ -11,8 +11,8 @@ other end (FLIPS_ROW, FLIPS_COLUMN) and then exchanged (SWAPS). They are the ide
 """
 
 import numpy as np
-from numba import njit
 
+from hrm_rl.compiling import njit
 from hrm_rl.puzzles.arc.tokens import EOS, FIRST_COLOR, SIDE
 from hrm_rl.puzzles.base.counter_rng import GOLDEN, below, mix64
 
@@ -22,7 +22,7 @@ FLIPS_COLUMN = (False, True, True, False, True, False, False, True)
 INVERSES = (0, 3, 2, 1, 4, 5, 6, 7)
 
 
-@njit(cache=True)
+@njit()
 def _moved(symmetry, row, column, height, width):
     """The new row and column of a cell of a grid of that height and width."""
     if FLIPS_ROW[symmetry]:
@@ -32,7 +32,7 @@ def _moved(symmetry, row, column, height, width):
     return (column, row) if SWAPS[symmetry] else (row, column)
 
 
-@njit(cache=True)
+@njit()
 def color_sums(grid, places, sums):
     """Add a grid, uint8 [h, w], to sums, uint64 [8, 10]: numbers of places [30, 30], by color."""
     height, width = grid.shape
@@ -43,7 +43,7 @@ def color_sums(grid, places, sums):
                 sums[symmetry, grid[row, column]] += places[new_row, new_column]
 
 
-@njit(cache=True)
+@njit()
 def draw_augmentations(keys, symmetries, colors):
     """Fill symmetries [K] and colors [K, 10] with those of the streams keys, uint64 [K]."""
     stream = np.empty(1, np.uint64)
@@ -57,7 +57,7 @@ def draw_augmentations(keys, symmetries, colors):
             colors[k, last], colors[k, other] = colors[k, other], colors[k, last]
 
 
-@njit(cache=True)
+@njit()
 def hash_augmented(sums, symmetries, colors, numbers):
     """Hashes, uint64 [K], of a task whose grids have sums [2 * pairs, 8, 10], input before output."""
     hashes = np.zeros(len(symmetries), np.uint64)
@@ -74,7 +74,7 @@ def hash_augmented(sums, symmetries, colors, numbers):
     return hashes
 
 
-@njit(cache=True)
+@njit()
 def place_grids(grids, sizes, symmetries, colors, corners, boards):
     """Put grids uint8 [N, 30, 30] of sizes [N, 2], transformed, on boards of tokens int32 [N, 30, 30].
 

@@ -10,8 +10,9 @@ change in an imported file.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from hrm_rl.compiling import njit
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FACTOR_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -19,7 +20,7 @@ _FACTOR_2 = np.uint64(0x94D049BB133111EB)
 _27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 
 
-@njit(cache=True)
+@njit()
 def mix64(z):
     """splitmix64's finaliser: a bijection of uint64 in which every input bit moves every output bit."""
     z = (z ^ (z >> _30)) * _FACTOR_1
@@ -27,7 +28,7 @@ def mix64(z):
     return z ^ (z >> _31)
 
 
-@njit(cache=True)
+@njit()
 def below(stream, bound):
     """Draw an int64 in [0, bound) from `stream`, a uint64 array [1] that it advances.
 
@@ -37,7 +38,7 @@ def below(stream, bound):
     return np.int64(((mix64(stream[0]) >> _32) * np.uint64(bound)) >> _32)
 
 
-@njit(cache=True)
+@njit()
 def shuffle(stream, values):
     """Put values [N] in random order."""
     for i in range(values.size - 1, 0, -1):
@@ -45,7 +46,7 @@ def shuffle(stream, values):
         values[i], values[j] = values[j], values[i]
 
 
-@njit(cache=True)
+@njit()
 def choose(stream, order, count):
     """Fill order [N] with 0 .. N - 1, of which the first `count` are a random choice in random order."""
     for i in range(order.size):

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.files import written_whole
+from hrm_rl.files import cache_folders, written_whole
 from hrm_rl.puzzles import find_family
 from hrm_rl.puzzles.files.csv import CsvFormat, decode
 from hrm_rl.puzzles.files.table import PuzzleTable
@@ -52,7 +52,7 @@ def read_csv_cached(
         family: "sudoku" or "maze"; None looks for a maze's goal in the first question.
         size: cells a side; None infers it from the first question.
         cache_dir: folder for caches; None is the file's own folder or, if that cannot be written,
-            ``hrm_rl`` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache).
+            ``hrm_rl`` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache), or a temporary folder.
 
     Raises ValueError for anything wrong in the file (with file, line and field), an unknown family, or a
     file that changes while it is read; OSError if it cannot be read, or no cache can be written.
@@ -93,8 +93,7 @@ def _folders(path: Path, cache_dir: str | os.PathLike[str] | None) -> list[Path]
     name = f"{path.name}.{digest}.cache"
     if cache_dir is not None:
         return [Path(cache_dir) / name]
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    return [path.with_name(f".{path.name}.cache"), home / "hrm_rl" / name]
+    return [path.with_name(f".{path.name}.cache"), *(place / name for place in cache_folders())]
 
 
 def _build(

@@ -9,9 +9,9 @@ that holds a kernel.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base.counter_rng import GOLDEN, below, mix64
 
 _OPEN, _WALLED = np.int16(-1), np.int16(32767)
@@ -50,7 +50,7 @@ def scratch(size: int) -> Scratch:
     )
 
 
-@njit(cache=True)
+@njit()
 def _search(size, distance, queue, source):
     """Breadth-first search: distances from `source`, and how many cells it reached."""
     w = size + 2
@@ -69,7 +69,7 @@ def _search(size, distance, queue, source):
     return tail
 
 
-@njit(cache=True)
+@njit()
 def _a_farthest(distance, queue, reached, stream):
     """A random one of the cells at the largest distance."""
     first = reached - 1
@@ -78,7 +78,7 @@ def _a_farthest(distance, queue, reached, stream):
     return queue[first + below(stream, reached - first)]
 
 
-@njit(cache=True)
+@njit()
 def _scatter_walls(size, stream, grid):
     """Place walls at random; return a random open cell, or -1 if none was found."""
     w = size + 2
@@ -99,7 +99,7 @@ def _scatter_walls(size, stream, grid):
     return -1
 
 
-@njit(cache=True)
+@njit()
 def _carve(size, braid, stream, grid, visited, stack):
     """A random spanning tree of corridors, then `braid` 65,536ths of its dead ends opened.
 
@@ -163,7 +163,7 @@ def _carve(size, braid, stream, grid, visited, stack):
     return (2 * row + top) * w + 2 * column + left
 
 
-@njit(cache=True)
+@njit()
 def _walk(size, distance, start, label):
     """Draw the path into `label`: from every cell the first of up, left, right, down that is nearer."""
     w = size + 2
@@ -176,7 +176,7 @@ def _walk(size, distance, start, label):
         label[(cell // w - 1) * size + cell % w - 1] = _PATH
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def generate(size, perfect, braid, min_path, tries, keys, mazes, labels, work):
     """Fill mazes int8 [N, S] and their labels, one a stream key; return how many were made.
 
@@ -222,7 +222,7 @@ def generate(size, perfect, braid, min_path, tries, keys, mazes, labels, work):
     return len(keys)
 
 
-@njit(cache=True)
+@njit()
 def _lay_out(size, maze, grid):
     """Fill the grid; return start and goal, each -1 unless there is exactly one."""
     w = size + 2
@@ -238,7 +238,7 @@ def _lay_out(size, maze, grid):
     return (start if start else -1), (goal if goal else -1)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def solve(size, mazes, labels, lengths, counts, work):
     """Fill labels int8 [N, S], lengths and counts of shortest paths; without a path 0, -1 and 0."""
     grid, distance, queue = work[0], work[1], work[2]
@@ -267,7 +267,7 @@ def solve(size, mazes, labels, lengths, counts, work):
         lengths[k], counts[k] = distance[start], ways[start]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def judge(size, mazes, answers, excess, work):
     """Fill in by how many moves each answer int8 [N, S] exceeds a shortest path; -1 without a path."""
     grid, distance, queue = work[0], work[1], work[2]
@@ -311,7 +311,7 @@ def judge(size, mazes, answers, excess, work):
         excess[k] = moves - distance[start]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def class_keys(size, images, wall_codes, end_codes, mazes, keys):
     """Sums over the walls and ends of every one of the 8 images, and over the images; all commute."""
     sums = np.zeros(8, np.uint64)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
+from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base.counter_rng import below, choose, mix64
 from hrm_rl.puzzles.base.dials import dial, switch
 from hrm_rl.puzzles.base.picture import Shown
@@ -121,7 +121,7 @@ class PointerChase(Family):
         return drawing.board(shown, self.nodes, self.trajectory, cell)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _fill(keys, nodes, low, high, inputs):
     """Fill inputs int32 [N, 1 + nodes + high]: a walk without repeats, then the other arrows.
 
@@ -142,7 +142,7 @@ def _fill(keys, nodes, low, high, inputs):
             inputs[k, 1 + nodes + i] = 1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _refine(rows, keys):
     """Colour refinement of maps int [N, 1 + nodes] of nodes from 0, the start first, into keys [N]."""
     nodes = rows.shape[1] - 1

@@ -9,9 +9,9 @@ from functools import cache
 from itertools import permutations, product
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base.counter_rng import mix64, mix64_array
 from hrm_rl.puzzles.pool import Symmetry
 from hrm_rl.puzzles.sudoku.layout import BLANK, FIRST_DIGIT, as_boards, layout
@@ -55,7 +55,7 @@ def symmetry(size: int) -> Symmetry:
     return Symmetry(tuple(cell_tables), permuted_tokens=(FIRST_DIGIT, tables.size + 2))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _refine(tables, boards, start, keys):
     """Color refinement (Weisfeiler-Leman) of boards int8 [N, S] of digits, 0 = blank, into keys [N].
 

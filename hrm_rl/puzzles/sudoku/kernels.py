@@ -13,9 +13,9 @@ numba's on-disk cache watches only the file that holds a kernel: after a change 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hrm_rl.compiling import njit
 from hrm_rl.puzzles.sudoku.layout import Layout
 
 BITS = np.array([bin(mask).count("1") for mask in range(512)], np.uint8)
@@ -47,7 +47,7 @@ def scratch(layout: Layout) -> Scratch:
     )
 
 
-@njit(cache=True)
+@njit()
 def _set_hidden(layout, cells, lines, width, hidden, candidates, queue, queued, dirty):
     """Set each of cells [lines, width] that may hold a digit of `hidden` to it.
 
@@ -68,7 +68,7 @@ def _set_hidden(layout, cells, lines, width, hidden, candidates, queue, queued, 
     return queued, dirty
 
 
-@njit(cache=True)
+@njit()
 def _remove(layout, cells, width, digits, candidates, queue, queued, dirty):
     """Remove `digits` from a segment; return (queued, dirty), queued -1 if a cell runs empty."""
     for j in range(width):
@@ -86,7 +86,7 @@ def _remove(layout, cells, width, digits, candidates, queue, queued, dirty):
     return queued, dirty
 
 
-@njit(cache=True)
+@njit()
 def _sweep(layout, chute, candidates, queue, dirty, work):
     """Hidden singles, then locked candidates, of one band or stack (a band's boxes included).
 
@@ -165,7 +165,7 @@ def _sweep(layout, chute, candidates, queue, dirty, work):
     return queued, dirty
 
 
-@njit(cache=True)
+@njit()
 def propagate(layout, candidates, queue, queued, dirty, work):
     """Apply all rules until none fires; return False on a contradiction.
 
@@ -199,12 +199,12 @@ def propagate(layout, candidates, queue, queued, dirty, work):
             return False
 
 
-@njit(cache=True)
+@njit()
 def _all_chutes(layout):
     return (1 << layout.chute_lines.size) - 1
 
 
-@njit(cache=True)
+@njit()
 def _load(layout, board, cell_without, digit_without, candidates, work):
     """Fill `candidates` from the givens and propagate; return False on a contradiction.
 
@@ -239,7 +239,7 @@ def _load(layout, board, cell_without, digit_without, candidates, work):
     return propagate(layout, candidates, work.queue, queued, _all_chutes(layout), work)
 
 
-@njit(cache=True)
+@njit()
 def _branch_cell(layout, candidates):
     """The first cell of fewest candidates among the open ones; -1 if the board is full."""
     fewest, chosen = 10, -1
@@ -254,7 +254,7 @@ def _branch_cell(layout, candidates):
     return chosen
 
 
-@njit(cache=True)
+@njit()
 def search(layout, board, cell_without, digit_without, limit, max_guesses, solution, work):
     """Count solutions up to `limit`; -1 if more than `max_guesses` guesses would be needed.
 
@@ -303,7 +303,7 @@ def search(layout, board, cell_without, digit_without, limit, max_guesses, solut
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def solve_boards(layout, boards, limit, max_guesses, solutions, counts, effort, work):
     """Solve boards int8 [N, S] into solutions int8 [N, S], counts int64 [N], effort int64 [N, 2]."""
     for k in range(boards.shape[0]):

@@ -1,15 +1,15 @@
 """The random kernels of Sudoku: grids, minimal puzzles, and ratings over random symmetric copies."""
 
 import numpy as np
-from numba import njit
 
+from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base.counter_rng import below, mix64, shuffle
 from hrm_rl.puzzles.sudoku.kernels import BITS, propagate, search
 
 _ONE = np.uint64(1)
 
 
-@njit(cache=True)
+@njit()
 def _random_grid(layout, stream, solution, work):
     """Fill `solution` by random digits in random open cells, propagating after each.
 
@@ -50,7 +50,7 @@ def _random_grid(layout, stream, solution, work):
         solution[cell] = BITS[candidates[cell] - 1] + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def generate_boards(layout, keys, low, high, boards, solutions, work):
     """Fill boards and solutions int8 [N, S] with a puzzle for each of the stream keys uint64 [N].
 
@@ -83,7 +83,7 @@ def generate_boards(layout, keys, low, high, boards, solutions, work):
             board[cell] = solution[cell]
 
 
-@njit(cache=True)
+@njit()
 def _shuffle_lines(stream, groups, width, scratch_order, lines):
     """A random order of groups * width lines that keeps groups together, into lines[:groups * width]."""
     for group in range(groups):
@@ -96,7 +96,7 @@ def _shuffle_lines(stream, groups, width, scratch_order, lines):
         shuffle(stream, block)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def mean_backtracks(layout, boards, copies, max_guesses, ratings, work):
     """Mean backtracks of proving uniqueness over random symmetric copies: ratings float32 [N].
 

@@ -6,8 +6,8 @@ for the assignment 64 w + b, whose bit v is the value of variable v.
 """
 
 import numpy as np
-from numba import njit
 
+from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base.counter_rng import below, mix64, shuffle
 
 # Assignments of the six lowest variables in which each is true, as bits of a word.
@@ -20,7 +20,7 @@ _LITERAL, _SELF = np.uint64(0x2545F4914F6CDD1D), np.uint64(0xA0761D6478BD642F)
 _REFINEMENTS = 8
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _falsified(clause, n):
     """What makes a clause false: (bits of a word, the high bits of the word that count, their values)."""
     bits, mask, value = _ALL, np.int64(0), np.int64(0)
@@ -36,7 +36,7 @@ def _falsified(clause, n):
     return bits, mask, value
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _random_clause(stream, planted, n, clause):
     """Three different variables with random signs, true under the assignment `planted`."""
     while True:
@@ -59,7 +59,7 @@ def _random_clause(stream, planted, n, clause):
             return
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _same(clause, other):
     """Whether two clauses hold the same literals."""
     for i in range(3):
@@ -68,7 +68,7 @@ def _same(clause, other):
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def make_formulas(keys, n, extra, formulas, solutions, accepted):
     """Fill formulas int64 [N, M, 3], preset to -1, and the assignments that solve them, int64 [N].
 
@@ -151,7 +151,7 @@ def make_formulas(keys, n, extra, formulas, solutions, accepted):
             formulas[k, i] = clauses[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _shuffle(stream, clauses, count):
     for i in range(count - 1, 0, -1):
         j = below(stream, i + 1)
@@ -159,7 +159,7 @@ def _shuffle(stream, clauses, count):
             clauses[i, c], clauses[j, c] = clauses[j, c], clauses[i, c]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _assign(formula, n, values, literal):
     """Set a literal (-1 for none) and what single open literals force; return False at a contradiction.
 
@@ -191,7 +191,7 @@ def _assign(formula, n, values, literal):
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _search(formula, n, order, limit, solution):
     """DPLL over variables in `order`: (solutions up to `limit`, decisions); a first solution goes to
     `solution` int64 [n]. A decision is a variable of which both values had to be tried."""
@@ -226,7 +226,7 @@ def _search(formula, n, order, limit, solution):
         sound = _assign(formula, n, values[level], tried[level])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def count_formulas(formulas, n, limit, counts, solutions):
     """Number of solutions up to `limit` of formulas int64 [N, M, 3], and a first one, int64 [N, n]."""
     order = np.arange(n)
@@ -234,7 +234,7 @@ def count_formulas(formulas, n, limit, counts, solutions):
         counts[k], _ = _search(formulas[k], n, order, limit, solutions[k])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def mean_decisions(formulas, keys, n, copies, ratings):
     """Decisions to find all solutions, mean over orders of the variables that depend on keys [N]."""
     order, solution = np.arange(n), np.empty(n, np.int64)
@@ -248,7 +248,7 @@ def mean_decisions(formulas, keys, n, copies, ratings):
         ratings[k] = total / copies
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def refine(formulas, n, keys):
     """Colour refinement of literals by their clauses and their negations; all sums commute."""
     old, new = np.empty(2 * n, np.uint64), np.empty(2 * n, np.uint64)

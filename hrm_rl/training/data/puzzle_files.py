@@ -1,5 +1,6 @@
 """Stored puzzles by split: a CSV divided by class, or a dataset folder, whose test/ is for tests alone."""
 
+import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass, field
@@ -147,7 +148,8 @@ def open_stored(path: str | os.PathLike[str], kind: Family | CustomPuzzles) -> S
         raise ValueError(f"{path}: {kind.words} come as a dataset folder, not as a file")
     if isinstance(kind, (Sudoku, Maze)) and path.stat().st_size >= _LARGE_FILE:
         family: Literal["sudoku", "maze"] = "maze" if isinstance(kind, Maze) else "sudoku"
-        return CsvFile(path, kind, read_csv_cached(path, family, kind.size))
+        with contextlib.suppress(OSError):  # without a place for the cache, read it into memory
+            return CsvFile(path, kind, read_csv_cached(path, family, kind.size))
     return CsvFile(path, kind, kind.read_csv(path))
 
 

@@ -1,0 +1,80 @@
+"""numba's `njit` with a cache that may cost time and nothing else.
+
+A function whose compiled form cannot be kept, or is damaged on disk, is compiled in this process.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache, NullCache
+
+from hrm_rl.files import temporary_folder
+
+_log = logging.getLogger(__name__)
+
+
+def njit(*, nogil: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """`numba.njit` with its cache in the first folder that can be written: NUMBA_CACHE_DIR, ``__pycache__``
+    beside the source, the user's cache folder, or a temporary folder."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        compiled = numba.njit(nogil=nogil)(function)
+        compiled._cache = _cache_of(function)
+        return compiled
+
+    return decorate
+
+
+class _Cache(FunctionCache):
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a damaged pickle can raise anything
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _note(f"{self.cache_path} cannot hold it ({error.strerror})")
+
+
+def _cache_of(function: Callable[..., Any]) -> Any:
+    try:
+        if (
+            os.path.expanduser("~") == "~"
+        ):  # of a user without a home; numba would make a folder "~"
+            raise RuntimeError
+        return _Cache(function)
+    except RuntimeError:  # no folder can be written
+        folder = temporary_folder()
+    if folder is None:
+        _note("neither its folder nor a cache or temporary folder can be written")
+        return NullCache()
+    _use(str(folder))
+    return _Cache(function)
+
+
+@cache
+def _use(folder: str) -> None:
+    """Let numba, in this process and its children, keep compiled code in a folder."""
+    numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = folder
+    _log.warning(
+        "Compiled code of hrm_rl is kept in %s, since its own and the user's cache folder cannot be "
+        "written; NUMBA_CACHE_DIR names another folder.",
+        folder,
+    )
+
+
+@cache
+def _note(reason: str) -> None:
+    _log.warning(
+        "hrm_rl compiles its code at every start: %s. NUMBA_CACHE_DIR names a folder.", reason
+    )
