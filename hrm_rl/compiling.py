@@ -23,7 +23,7 @@ def njit(*, nogil: bool = False) -> Callable[[Callable[..., Any]], Any]:
     beside the source, the user's cache folder, or a temporary folder."""
 
     def decorate(function: Callable[..., Any]) -> Any:
-        compiled = numba.njit(nogil=nogil)(function)
+        compiled: Any = numba.njit(nogil=nogil)(function)
         compiled._cache = _cache_of(function)
         return compiled
 
@@ -65,7 +65,8 @@ def _cache_of(function: Callable[..., Any]) -> Any:
 @cache
 def _use(folder: str) -> None:
     """Let numba, in this process and its children, keep compiled code in a folder."""
-    numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = folder
+    settings: Any = numba.config
+    settings.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = folder
     _log.warning(
         "Compiled code of hrm_rl is kept in %s, since its own and the user's cache folder cannot be "
         "written; NUMBA_CACHE_DIR names another folder.",

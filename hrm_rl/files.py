@@ -53,14 +53,25 @@ def cache_folders() -> list[Path]:
 def temporary_folder() -> Path | None:
     """A folder for temporary files that this user alone can write, the same one in every process; None
     where there cannot be one."""
-    user = os.getuid() if hasattr(os, "getuid") else "user"
+    user = os.getuid() if hasattr(os, "getuid") else None  # None on Windows, where it is the user's
     try:
         folder = Path(tempfile.gettempdir()) / f"hrm_rl-{user}"
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
     except OSError:
         return None
-    # Somebody else may have made it, to have code loaded from there.
-    ours = stat.S_ISDIR(status.st_mode) and user in (status.st_uid, "user")
-    shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and user != "user"
-    return folder if ours and not shared and os.access(folder, os.W_OK) else None
+    # Somebody else may have made it, to have their code loaded.
+    shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid != user
+    if not stat.S_ISDIR(status.st_mode) or (user is not None and shared):
+        return None
+    return folder if can_write(folder) else None
+
+
+def can_write(folder: str | os.PathLike[str]) -> bool:
+    """Whether files can be written in a folder, which is made if it is missing."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True

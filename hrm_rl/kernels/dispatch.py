@@ -17,6 +17,8 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import Tensor
 
+from hrm_rl.files import can_write, temporary_folder
+
 Backend = Literal["eager", "triton"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -153,7 +155,19 @@ def warn_once(message: str) -> None:
 
 def triton_form(module: str) -> ModuleType:
     """A module of hrm_rl.kernels that launches Triton kernels; imported on use, since it needs triton."""
+    place_triton_cache()
     return import_module(f"hrm_rl.kernels.{module}")
+
+
+@functools.cache
+def place_triton_cache() -> None:
+    """Where triton cannot write its cache, and would fail, let it use a temporary folder."""
+    home = os.environ.get("TRITON_HOME") or os.path.expanduser("~")
+    default = os.path.join(home, ".triton", "cache")
+    place = temporary_folder()
+    if "TRITON_CACHE_DIR" not in os.environ and not can_write(default) and place is not None:
+        os.environ["TRITON_CACHE_DIR"] = str(place / "triton")
+        log.warning("Triton keeps its code in %s, since %s cannot be written.", place, default)
 
 
 def operator(

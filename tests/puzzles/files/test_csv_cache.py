@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hrm_rl import files
 from hrm_rl.puzzles import PuzzleArrays, maze, sudoku
 from hrm_rl.puzzles.files import rows as files_rows
 from hrm_rl.puzzles.files.cache import read_csv_cached
 from hrm_rl.puzzles.files.table import PuzzleTable, check_disjoint
+from hrm_rl.training.data import puzzle_files
 
 
 def assert_same(table: PuzzleTable | PuzzleArrays, arrays: PuzzleArrays) -> None:
@@ -126,6 +128,14 @@ def test_caches_go_where_they_can(sudokus: Path, tmp_path: Path, monkeypatch) ->
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     assert_same(read_csv_cached(sudokus), whole.arrays())
     assert len(os.listdir(tmp_path / "home" / "hrm_rl")) == 1
+
+    monkeypatch.setattr(puzzle_files, "_LARGE_FILE", 0)
+    family = sudoku.Sudoku(4)
+    for place in (tmp_path / "temporary", None):  # and then into memory
+        monkeypatch.setattr(files, "temporary_folder", lambda place=place: place)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(sudokus))
+        assert_same(puzzle_files.open_stored(sudokus, family).puzzles, whole.arrays())
+    assert len(os.listdir(tmp_path / "temporary")) == 1
 
 
 def test_a_puzzle_trained_and_tested_on_is_named(sudokus: Path, tmp_path: Path) -> None:
