@@ -1,10 +1,12 @@
 """Draws docs/assets/environments/NAME.png for every environment with a picture, and docs/assets/families.png.
 
-python docs/families.py
+python docs/families.py [NAME ...]
 
-A puzzle is drawn with a draft that has most cells right. families.png shows the families on one sheet.
+A puzzle is drawn with a draft that has most cells right. families.png shows the families on one sheet. With
+names of families, only their own pictures are drawn.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import hrm_rl  # noqa: F401  (registers the environments)
-from hrm_rl.puzzles import FAMILIES, IGNORE_LABEL, arc, make_family
+from hrm_rl.puzzles import FAMILIES, IGNORE_LABEL, arc, find_family, make_family
 from hrm_rl.puzzles.base import picture
 
 ASSETS = Path(__file__).parent / "assets"
-# Title on the sheet, dials, and width of a cell where it is not the family's own.
+# Title on the sheet, dials, and width of a cell where it is not the family's own. A family without an entry
+# is drawn at its defaults.
 LOOKS: dict[str, tuple[str, dict[str, Any], int | None]] = {
     "sudoku": ("Sudoku", {"size": 9, "extra_givens": 6}, 30),
     "maze": ("Maze", {"size": 15}, None),
@@ -33,8 +36,14 @@ _TITLE = 22
 _COLUMNS = 4
 
 
-def drawn(name: str, dials: dict[str, Any], cell: int | None) -> Image.Image:
+def look(name: str) -> tuple[str, dict[str, Any], int | None]:
+    """The entry of a family in `LOOKS`, or one by its docstring and defaults."""
+    return LOOKS.get(name) or ((find_family(name).__doc__ or "").partition(":")[0], {}, None)
+
+
+def drawn(name: str) -> Image.Image:
     """One puzzle with a draft that has most cells right and some wrong."""
+    _, dials, cell = look(name)
     family = make_family(name, dials)
     puzzle = family.generate(1, seed=4)
     inputs, labels = puzzle.inputs[0], puzzle.labels[0]
@@ -117,15 +126,19 @@ def sheet(panels: list[Image.Image]) -> Image.Image:
 
 
 def main() -> None:
-    boards = {name: drawn(name, *LOOKS.get(name, ("", {}, None))[1:]) for name in FAMILIES}
-    boards |= {"arc": drawn_arc(), "halting": drawn_halting()}
-    boards |= {"cue-recall": drawn_cue_recall(), "one-way-maze": drawn_one_way_maze()}
+    chosen = sys.argv[1:]
+    boards = {name: drawn(name) for name in chosen or {**LOOKS, **FAMILIES}}
+    families = list(boards)
+    if not chosen:
+        boards |= {"arc": drawn_arc(), "halting": drawn_halting()}
+        boards |= {"cue-recall": drawn_cue_recall(), "one-way-maze": drawn_one_way_maze()}
     (ASSETS / "environments").mkdir(exist_ok=True)
     for name, board in boards.items():
         board.thumbnail((_PANEL, _PANEL), Image.Resampling.LANCZOS)
         board.quantize(128).save(ASSETS / "environments" / f"{name}.png", optimize=True)
-    panels = [panel(title, boards[name]) for name, (title, _, _) in LOOKS.items()]
-    sheet(panels).quantize(128).save(ASSETS / "families.png", optimize=True)
+    if not chosen:
+        panels = [panel(look(name)[0], boards[name]) for name in families]
+        sheet(panels).quantize(128).save(ASSETS / "families.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Phrases that error messages share."""
+"""Phrases that messages share."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -9,6 +9,12 @@ def shortened(text: str, length: int) -> str:
     """The text on one line; a longer one is cut to `length` characters, the last three "..."."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def also_valid(figures: Mapping[str, float]) -> str:
+    """The phrase ", 40.0 % valid" if some of the answers are right but not the stored ones; else ""."""
+    valid = figures["valid_accuracy"]
+    return f", {100 * valid:.1f} % valid" if valid != figures["exact_accuracy"] else ""
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:

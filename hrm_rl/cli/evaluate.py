@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hrm_rl.cli.options import OnPuzzles, check_counts
 from hrm_rl.cli.output import percent, show_log
+from hrm_rl.messages import also_valid
 from hrm_rl.puzzles.base.splits import Split
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Eval(OnPuzzles):
 
     def _text(self, result: dict[str, Any], rule: str) -> str:
         text = (
-            f"{percent(result['exact_accuracy'])} of {result['count']} puzzles solved "
+            f"{percent(result['exact_accuracy'])} of {result['count']} puzzles solved{also_valid(result)} "
             f"({percent(result['cell_accuracy'])} of the cells), stopping by {rule} after "
             f"{result['mean_segments']:.2f} of at most {result['max_segments']} segments; "
             f"{result['puzzles_per_second']:.0f} puzzles a second."

@@ -56,8 +56,10 @@ class Generated(Shown):
     """Number of puzzles in the file."""
     seed: int = 0
     """Seed of the puzzles."""
-    rate: bool = True
-    """Rate each puzzle, in the unit of its family."""
+    rate: Annotated[bool, tyro.conf.arg(help="Leave out the ratings.", help_behavior_hint="")] = (
+        True
+    )
+    """Whether to rate each puzzle, in the unit of its family."""
 
     def run(self) -> None:
         family = self.family

@@ -9,6 +9,7 @@ import tyro
 
 from hrm_rl.cli.options import Command
 from hrm_rl.cli.output import percent, say, show_log
+from hrm_rl.messages import also_valid
 
 if TYPE_CHECKING:
     from hrm_rl.training.presets import Preset
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
 class Train(Command):
     """Train an HRM on puzzles, one segment per environment step, and let its Q head learn when to stop.
 
-    Presets: sudoku-4x4 and prefix-parity (minutes on a laptop), sudoku-6x6 and sudoku-9x9 (half an hour), and
-    sudoku-extreme (the paper's 27M-parameter model on 9x9). Each can learn puzzles of another family
-    (--data.family, --data.dials), or from a file or dataset folder (--data). A config file changes the
-    preset, and options change both. Results go into a run folder: watch them with
-    `tensorboard --logdir RUN`, and evaluate with `hrm-rl eval RUN`.
+    A preset can learn puzzles of another family (--data.family, --data.dials), or from a file or dataset
+    folder (--data). A config file changes the preset, and options change both. Results go into a run folder:
+    watch them with `tensorboard --logdir RUN`, and evaluate with `hrm-rl eval RUN`.
     """
 
     preset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")] = None
@@ -65,7 +64,7 @@ def _text(folder: Path, preset: "Preset", result: dict[str, Any]) -> str:
     text = f"Trained {_named(preset)} for {took}: {folder}\n"
     if "exact_accuracy" in result:
         text += (
-            f"Validation: {percent(result['exact_accuracy'])} exact after "
+            f"Validation: {percent(result['exact_accuracy'])} exact{also_valid(result)} after "
             f"{result['mean_segments']:.2f} segments on average.\n"
         )
     quoted = shlex.quote(str(folder))
@@ -85,11 +84,16 @@ def _named(preset: "Preset") -> str:
 def train_with_settings() -> type[Train]:
     """`Train` with an option for every setting of a run; loads torch."""
     from hrm_rl.training.config import given_settings
+    from hrm_rl.training.presets import PRESETS
 
     options: Any = Annotated[given_settings(), tyro.conf.arg(name="")]
+    about = f"What to train: {', '.join(PRESETS)}; not needed with --resume or if the config file names it."
+    preset: Any = Annotated[
+        str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]", help=about)
+    ]
     return make_dataclass(
         "Train",
-        [("settings", options, field(default_factory=dict))],
+        [("preset", preset, None), ("settings", options, field(default_factory=dict))],
         bases=(Train,),
         frozen=True,
         namespace={"__doc__": Train.__doc__},

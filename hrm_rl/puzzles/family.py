@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.messages import did_you_mean
 from hrm_rl.puzzles.base.counter_rng import mix64_array, stream_keys
-from hrm_rl.puzzles.base.dials import check_dials, range_of
+from hrm_rl.puzzles.base.dials import as_integers, check_dials, check_fields, range_of
 from hrm_rl.puzzles.base.picture import Drawable
 from hrm_rl.puzzles.base.splits import SPLITS
 from hrm_rl.puzzles.base.tokens import as_pair, as_tokens, check_shape, is_exact
@@ -41,22 +41,31 @@ Made = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
 class Family(Drawable):
     """Puzzles of one kind and difficulty. A subclass is a frozen dataclass with a dial in each field.
 
-    A subclass declares the class attributes below and implements `vocab_size`, `seq_len`, `make`,
-    `solves`, `difficulty`, `key`, `text` and `board`; the others have defaults. Its constructor raises
-    ValueError for a dial out of range.
+    A subclass declares `name` and, where another value than the default fits, the other class attributes
+    below. It implements `vocab_size`, `seq_len`, `make`, `solves`, `difficulty`, `key`, `text` and `board`;
+    the others have defaults. Its constructor raises ValueError for a dial out of range.
     """
 
     name: ClassVar[str]
     """On the command line and in settings: "lights-out"."""
     version: ClassVar[int] = 1
     """Part of every source name; another generator or another class key is another version."""
-    stream: ClassVar[int]
-    """Separates this family's random streams from those of others."""
+    stream: ClassVar[int | None] = None
+    """Separates this family's random streams from those of others; None takes a hash of the name."""
     characters: ClassVar[str | None] = None
     """One character for each token in CSV files; None writes tokens as numbers."""
     one_answer: ClassVar[bool] = False
     """Whether every puzzle has one right answer, its label: then `valid` is `correct`, without a search."""
     split_salt: ClassVar[int] = SPLIT_SALT
+
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        """Raise TypeError for a family without a name, or with a field that is not a dial."""
+        super().__init_subclass__()
+        if abstract:
+            return
+        if not hasattr(cls, "name"):
+            raise TypeError(f'{cls.__name__} needs a name: name: ClassVar = "lights-out"')
+        check_fields(cls)
 
     def __post_init__(self) -> None:
         check_dials(self)
@@ -105,11 +114,14 @@ class Family(Drawable):
     @property
     def stream_start(self) -> tuple[int, ...]:
         """Numbers that separate this family's random streams from those of other families and versions."""
-        return self.stream, self.version, *self.stream_numbers()
+        stream = self.stream
+        if stream is None:
+            stream = int(stream_keys(*self.name.encode())[0])
+        return stream, self.version, *self.stream_numbers()
 
     def stream_numbers(self) -> tuple[int, ...]:
         """Numbers that separate the random streams of different dials."""
-        return tuple(self.dials().values())
+        return tuple(as_integers(tuple(self.dials().values())))
 
     def named_dials(self) -> dict[str, Any]:
         """The dials that puzzles depend on, as their source names give them."""
@@ -123,7 +135,7 @@ class Family(Drawable):
 
         Raises ValueError for a name that is not a dial of the family, or a value out of range.
         """
-        known = {field.name: range_of(field).words for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        known = cls.ranges()
         for name in dials:
             if name not in known:
                 near = did_you_mean(name, known)
@@ -132,6 +144,11 @@ class Family(Drawable):
                     f"{name} is not a dial of {cls.name}; {near and f'{near} '}it has {has}"
                 )
         return cls(**dials)
+
+    @classmethod
+    def ranges(cls) -> dict[str, str]:
+        """The range of every dial in words, by name."""
+        return {field.name: range_of(field).words for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
     def dials(self) -> dict[str, Any]:
         """Every dial by name."""

@@ -17,7 +17,7 @@ from hrm_rl.puzzles.files.csv import read_puzzles
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
 
 
-class SquareFamily(Family):
+class SquareFamily(Family, abstract=True):
     """Puzzles of `size` x `size` cells in reading order; `size` is the first dial."""
 
     size: int

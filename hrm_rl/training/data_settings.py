@@ -60,8 +60,8 @@ class FamilyData(CommonData):
     """Puzzles of another family to learn from and to validate on."""
 
     family: str
-    """Family of the puzzles: sudoku (with size and extra_givens), maze, prefix-parity, pointer-chase,
-    life, lights-out, unique-sat (with dials); or custom, any puzzles in a dataset folder (data.file)."""
+    """Family of the puzzles: sudoku (with size and extra_givens), any other of `hrm-rl puzzles` (with dials),
+    or custom, any puzzles in a dataset folder (data.file)."""
     dials: Mapping[str, Any] = field(default_factory=dict)
     """Dials of any family but sudoku, by name, as the family's page has them; the others keep their
     defaults. The model's vocab_size and seq_len follow."""
@@ -127,6 +127,8 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
         foreign = [name for name in ("size", "extra_givens") if name in changes]
         if foreign:
             message = f"{foreign[0]} is a setting of sudoku; {family} has dials"
+            if family in FAMILIES and foreign[0] in find_family(family).ranges():
+                message += f': use --data.dials "{foreign[0]}={changes[foreign[0]]}"'
             raise SettingError(message, *foreign)
         kept = data.dials if isinstance(data, FamilyData) and data.family == family else {}
         changes["dials"] = {**kept, **changes.get("dials", {})}

@@ -1,33 +1,24 @@
 """`hrm-rl puzzles`: files, drawings, help and refusals."""
 
-import dataclasses
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from family_cases import SMALL
 from PIL import Image
 
 from hrm_rl.puzzles import FAMILIES, find_family, make_family
 
 ARC_TASKS = Path(__file__).parents[1] / "puzzles" / "arc_tasks"
 
-DIALS = {
-    "sudoku": {"size": 4, "extra_givens": (1, 2)},
-    "maze": {"size": 6, "min_path": 5},
-    "prefix-parity": {"length": 9, "min_length": 5},
-    "pointer-chase": {"nodes": 6, "hops": 3, "trajectory": True},
-    "life": {"size": 6, "steps": 3},
-    "lights-out": {"size": 3, "presses": 4},
-    "unique-sat": {"variables": 5, "extra_clauses": 2},
-}
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 def options(family: str) -> list[str]:
     words = []
-    for name, value in DIALS[family].items():
+    for name, value in SMALL[family].items():
         words.append("--" + name.replace("_", "-"))
         if value is not True:
             words += map(str, value if isinstance(value, tuple) else [value])
@@ -38,7 +29,7 @@ def options(family: str) -> list[str]:
 def test_a_file_of_every_family_reads_back(hrm_rl, tmp_path, family: str) -> None:
     out = tmp_path / "p.csv"
     words = (*options(family), "-n", 6, "--seed", 2, "--split", "test", "--out", out)
-    puzzles = make_family(family, DIALS[family])
+    puzzles = make_family(family, SMALL[family])
     dials = {name: value for name, value in puzzles.dials().items() if value is not None}
     found = hrm_rl("puzzles", family, *words, "--json").json
     assert found == json.loads(json.dumps({"out": str(out), "count": 6} | dials))
@@ -56,10 +47,9 @@ def test_help_has_the_dials_of_one_family(hrm_rl, capsys, family: str) -> None:
         hrm_rl("puzzles", family, "--help")
     said = capsys.readouterr().out
     assert stop.value.code == 0 and "--split" in said
-    every = {f"--{dial}".replace("_", "-") for dials in DIALS.values() for dial in dials}
-    shown = {option for option in every if re.search(rf"{option}\b(?!-)", said)}
-    known = {field.name for field in dataclasses.fields(find_family(family))}
-    assert shown == {option for option in every if option[2:].replace("-", "_") in known}
+    every = {dial for name in FAMILIES for dial in find_family(name).ranges()}
+    shown = {dial for dial in every if re.search(rf"--{dial.replace('_', '-')}\b(?!-)", said)}
+    assert shown == set(find_family(family).ranges())
 
 
 @every_family

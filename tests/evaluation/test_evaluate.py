@@ -11,6 +11,7 @@ import torch
 from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation.evaluate import check_fits, evaluate
 from hrm_rl.halting import SegmentFeatures
+from hrm_rl.messages import also_valid
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.pool import PuzzleArrays
@@ -71,6 +72,7 @@ def test_the_validator_judges_valid_only(model: HRM, puzzles: PuzzleArrays) -> N
     plain = evaluate(model, puzzles, "q")
     result = evaluate(model, puzzles, "q", validator=lambda i, a: torch.ones(len(i)).bool())
     assert result.valid.all()
+    assert also_valid(result.summary()) == ", 100.0 % valid" and also_valid(plain.summary()) == ""
     np.testing.assert_array_equal(result.correct, plain.correct)
     strict = evaluate(model, puzzles, "q", validator=validator_of(Sudoku(4)))
     wanted = sudoku.is_valid(puzzles.inputs, strict.answers, 4)

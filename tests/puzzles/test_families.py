@@ -2,54 +2,32 @@
 
 import dataclasses
 import pickle
+import re
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from family_cases import ALL, CASES, SMALL
 
 from hrm_rl.puzzles import FAMILIES, IGNORE_LABEL, CustomPuzzles, family_of_shape, make_family
-from hrm_rl.puzzles.base.dials import range_of
+from hrm_rl.puzzles.base.dials import dial, range_of
 from hrm_rl.puzzles.family import SPLITS, Family
 from hrm_rl.puzzles.files.csv import write_puzzles
-from hrm_rl.puzzles.life import Life
-from hrm_rl.puzzles.lights_out import LightsOut
 from hrm_rl.puzzles.maze import Maze
-from hrm_rl.puzzles.pointer_chase import PointerChase
 from hrm_rl.puzzles.prefix_parity import PrefixParity
+from hrm_rl.puzzles.square import SquareFamily
 from hrm_rl.puzzles.sudoku import Sudoku
-from hrm_rl.puzzles.unique_sat import UniqueSAT
 
-# Small and fast; a second case of a family turns every dial.
-GENERIC: list[Family] = [
-    PrefixParity(length=10),
-    PrefixParity(length=70, min_length=40),
-    PointerChase(nodes=7, hops=4),
-    PointerChase(nodes=20, hops=12, min_hops=3, trajectory=True),
-    Life(size=6, steps=2),
-    Life(size=9, steps=7),
-    LightsOut(size=3),
-    LightsOut(size=7, presses=9),
-    UniqueSAT(variables=5),
-    UniqueSAT(variables=10, extra_clauses=7),
-]
-CASES: list[Family] = [
-    *GENERIC,
-    Maze(size=7, min_path=6),
-    Maze(size=8, perfect=True, braid=0.5),
-    Sudoku(size=4, extra_givens=(0, 3)),
-    Sudoku(size=6, extra_givens=(1, 3)),
-    Sudoku(size=9),
-]
-families = pytest.mark.parametrize("family", CASES, ids=lambda family: family.words)
+families = pytest.mark.parametrize("family", ALL, ids=lambda family: family.words)
 
 
 def answers_of(puzzles: Any) -> np.ndarray:
     return np.where(puzzles.labels == IGNORE_LABEL, puzzles.inputs, puzzles.labels)
 
 
-def test_every_family_has_a_case() -> None:
-    assert {family.name for family in CASES} == set(FAMILIES)
+def test_every_case_is_of_a_family() -> None:
+    assert set(CASES) <= set(FAMILIES)
 
 
 @families
@@ -111,7 +89,7 @@ def test_splits_share_no_class(family: Family) -> None:
 def test_symmetries_keep_puzzles_and_their_class(family: Family) -> None:
     symmetry = family.symmetry
     if symmetry is None:
-        assert isinstance(family, (PrefixParity, PointerChase))
+        assert family.augmentation is None
         return
     puzzles = family.generate(20, seed=4, rate=True)
     inputs, labels = symmetry.apply(puzzles.inputs, puzzles.labels, np.random.default_rng(0))
@@ -158,15 +136,16 @@ def test_files_read_back(family: Family, tmp_path: Any) -> None:
     assert back.source == puzzles.source
 
 
-@pytest.mark.parametrize("family", GENERIC, ids=lambda family: family.words)
+@families
 def test_wrong_answers_in_a_file_are_refused(family: Family, tmp_path: Any) -> None:
     puzzles = family.generate(4, seed=0)
     wrong = dataclasses.replace(puzzles, labels=np.roll(puzzles.labels, 1, axis=0))
-    with pytest.raises(ValueError, match=r"puzzle \d, answer: it does not solve"):
+    row = int(np.argmin(family.is_valid(wrong.inputs, wrong.labels)))
+    reason = re.escape(family.explain(wrong.inputs[row], wrong.labels[row]))
+    with pytest.raises(ValueError, match=f"puzzle {row}, answer: {reason}"):
         family.write_csv(tmp_path / "w.csv", wrong)
     write_puzzles(tmp_path / "w.csv", wrong, family.cell_text)
-    line = 2 + int(np.argmin(family.is_valid(wrong.inputs, wrong.labels)))
-    with pytest.raises(ValueError, match=rf"w.csv, line {line}, answer: it does not solve"):
+    with pytest.raises(ValueError, match=f"w.csv, line {2 + row}, answer: {reason}"):
         family.read_csv(tmp_path / "w.csv")
 
 
@@ -193,17 +172,61 @@ def test_a_family_is_a_value(family: Family) -> None:
     assert hash(again) == hash(family)
 
 
-@pytest.mark.parametrize("family", GENERIC[::2], ids=lambda family: family.name)
-def test_functions_of_a_module_take_the_dials(family: Family) -> None:
-    module, dials = import_module(type(family).__module__), family.dials()
-    if isinstance(family, (PointerChase, UniqueSAT)):
-        module = import_module(type(family).__module__.rpartition(".")[0])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_functions_of_a_module_take_the_dials(name: str) -> None:
+    module, family = import_module(FAMILIES[name].partition(":")[0]), make_family(name, SMALL[name])
+    if not hasattr(module, "__getattr__"):
+        pytest.skip("a module without module_functions")
+    dials = family.dials()
     puzzles = module.generate(2, seed=1, **dials)
     np.testing.assert_array_equal(puzzles.inputs, family.generate(2, seed=1).inputs)
     assert module.seq_len(**dials) == family.seq_len
     assert module.is_valid(puzzles.inputs, answers_of(puzzles), **dials).all()
     with pytest.raises(AttributeError, match="no attribute 'solved'"):
         _ = module.solved
+
+
+@pytest.mark.parametrize(
+    ("base", "body", "message"),
+    [
+        (Family, {}, "Two needs a name"),
+        (
+            SquareFamily,
+            {"name": "two", "__annotations__": {"size": "int"}},
+            "Two.size needs a range",
+        ),
+        (PrefixParity, {"ones": 3, "__annotations__": {"ones": int}}, "Two.ones needs a range"),
+    ],
+)
+def test_a_family_without_a_name_or_a_range_is_refused(base: Any, body: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        type("Two", (base,), body)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shares(PrefixParity):
+    """A family with a number as a dial, and with the default streams."""
+
+    name: ClassVar = "shares"
+    stream: ClassVar = None
+    share: float = dial(0.5, 0, 1)
+
+    def stream_numbers(self) -> tuple[int, ...]:
+        return Family.stream_numbers(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Named(Shares):
+    name: ClassVar = "named"
+
+
+def test_by_default_names_and_all_dials_separate_the_streams() -> None:
+    made = [Shares(share=s) for s in (0, 0.25, 0.5, 0.75, 1.0)] + [Named(), Shares(min_length=16)]
+    inputs = [family.generate(5).inputs.tobytes() for family in made]
+    assert len(set(inputs)) == len(made)
+    assert Shares(share=1).generate(5).inputs.tobytes() == inputs[4]
+    with pytest.raises(ValueError, match=r"share must be 0.0 to 1.0, got 1.5"):
+        Shares(share=1.5)
 
 
 @pytest.mark.parametrize(

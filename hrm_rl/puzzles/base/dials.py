@@ -1,6 +1,7 @@
 """Dials: the fields of a puzzle family that set its difficulty, each declared with its range."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +21,12 @@ def dial(
 ) -> Any:
     """A dataclass field with a range: `size: int = dial(10, 4, 32)`.
 
-    The default is a value in range, or None if the family then chooses. The bounds are integers, or floats
-    if the dial takes any number between them; `choices` are all values, if they are not a range.
+    The default is a value in range, or None if the family then chooses. The dial takes any number between
+    its bounds if the default or a bound is a float, else integers; `choices` are all values, if they are not
+    a range.
     """
+    if low is not None and high is not None and isinstance(default, float):
+        low, high = float(low), float(high)
     return dataclasses.field(default=default, metadata={"range": Range(low, high, choices)})
 
 
@@ -57,7 +61,7 @@ class Range:
         if self.low is None or self.high is None:
             return True
         kinds: Any = (int, np.integer)
-        if isinstance(self.low, float):
+        if isinstance(self.low, float) or isinstance(self.high, float):
             kinds = (*kinds, float, np.floating)
         return isinstance(value, kinds) and bool(self.low <= value <= self.high)
 
@@ -65,6 +69,27 @@ class Range:
 def range_of(field: dataclasses.Field[Any]) -> Range:
     """The range declared for a field of a family."""
     return field.metadata.get("range", Range())
+
+
+def check_fields(family: type[Any]) -> None:
+    """Raise TypeError for a field of a new class without a `dial`, whose values nothing would check."""
+    for name, hint in inspect.get_annotations(family).items():
+        declared = getattr(vars(family).get(name), "metadata", {})
+        if "ClassVar" not in str(hint) and "range" not in declared:
+            raise TypeError(
+                f"{family.__name__}.{name} needs a range, such as {name}: int = dial(10, 4, 32); "
+                "an attribute that is not a dial is a ClassVar"
+            )
+
+
+def as_integers(value: Any) -> list[int]:
+    """Integers that tell the values of a dial apart: a whole number as it is, another float by its bits."""
+    if isinstance(value, tuple):
+        return [number for part in value for number in as_integers(part)]
+    if value is None or isinstance(value, str):
+        return list(str(value).encode())
+    whole = int(value)
+    return [whole % (1 << 64) if value == whole else int(np.float64(value).view(np.uint64))]
 
 
 def check_dials(family: Any) -> None:

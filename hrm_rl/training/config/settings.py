@@ -78,7 +78,7 @@ class Setting:
 
     @property
     def default(self) -> str:
-        """The presets' values as text: the commonest first, then the presets that differ."""
+        """The presets' values as text: first one that several share, then the others with their presets."""
         holders = {name: getattr(preset, self.table, preset) for name, preset in PRESETS.items()}
         if not self.table and hasattr(RunSettings, self.name):
             holders = {"": RunSettings()}
@@ -86,8 +86,10 @@ class Setting:
         values = {name: _text(getattr(holder, self.name)) for name, holder in has.items()}
         if not values:
             return "none"
-        common = Counter(values.values()).most_common(1)[0][0]
-        return "; ".join([common, *(f"{n} {v}" for n, v in values.items() if v != common)])
+        common, count = Counter(values.values()).most_common(1)[0]
+        shared = [common] if count > 1 else []
+        others = [f"{n} {v}".strip() for n, v in values.items() if [v] != shared]
+        return "; ".join(shared + others)
 
 
 @cache

@@ -8,6 +8,7 @@ import torch
 from tqdm import tqdm
 
 from hrm_rl.agents.learning.update import Update
+from hrm_rl.messages import also_valid
 from hrm_rl.model import HRM
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog
@@ -59,7 +60,7 @@ class Report:
         if not self._bar.disable:
             self._bar.write(
                 f"step {step}: validation {100 * validation['exact_accuracy']:.1f} % "
-                f"exact after {validation['mean_segments']:.1f} segments",
+                f"exact{also_valid(validation)} after {validation['mean_segments']:.1f} segments",
                 file=sys.stderr,
             )
 

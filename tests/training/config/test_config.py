@@ -52,6 +52,7 @@ def test_defaults_are_shown_by_preset() -> None:
     assert settings()["batch_size"].default.startswith("256; sudoku-6x6 128")
     assert settings()["learner.betas"].default == "0.9 0.95"
     assert settings()["device"].default == "auto"
+    assert settings()["data.dials"].default == "prefix-parity length=16 min_length=4"
 
 
 def test_the_table_of_the_docs_has_every_setting() -> None:
@@ -182,7 +183,7 @@ def test_a_written_file_resolves_to_the_same_run(write, name, tmp_path) -> None:
         ("ema_decay = 1", "ema_decay must"),
         ("[data]\ndials = {steps = 6}", "data.dials: steps is not a dial of sudoku; it has size"),
         ("[data]\nfamily = 'maze'\ndials = {size = 2}", "data.dials: "),
-        ("[data]\nfamily = 'maze'\nsize = 6", "data.size is a setting of sudoku; maze has dials"),
+        ("[data]\nfamily = 'maze'\nsize = 6", 'maze has dials: use --data.dials "size=6"'),
         ("[data]\nfamily = 'maize'", "data.family: unknown family 'maize'; did you mean 'maze'?"),
         ("[data]\nfamily = 'own'", "data.family "),
         ("[data]\ndials = 'size'", "data.dials takes \"NAME=VALUE ...\", not 'size'"),
