@@ -16,6 +16,7 @@ from typing import Any
 from environment_pages import plain, table
 
 from hrm_rl.messages import shortened
+from hrm_rl.puzzles import FAMILIES
 
 MODULES = {
     "Environments": (
@@ -65,13 +66,7 @@ MODULES = {
     ),
     "Puzzles": (
         "puzzles",
-        "puzzles.sudoku",
-        "puzzles.maze",
-        "puzzles.life",
-        "puzzles.lights_out",
-        "puzzles.pointer_chase",
-        "puzzles.prefix_parity",
-        "puzzles.unique_sat",
+        *(path.partition(":")[0].removeprefix("hrm_rl.") for path in FAMILIES.values()),
         "puzzles.arc",
         "puzzles.files.dataset",
         "puzzles.files.table",
