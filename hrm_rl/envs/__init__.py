@@ -10,6 +10,7 @@ from hrm_rl.envs.core.transition import EnvState, Judgement, transition
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
 from hrm_rl.envs.plain import PlainObservation
 from hrm_rl.envs.thinking import HaltedThinking, ThinkingWrapper
+from hrm_rl.envs.to_numpy import ToNumpy
 from hrm_rl.envs.to_torch import ToTorch
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "SequentialSource",
     "Source",
     "ThinkingWrapper",
+    "ToNumpy",
     "ToTorch",
     "transition",
 ]

@@ -11,8 +11,11 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
+from hrm_rl.devices import usable_device
 from hrm_rl.envs.plain import is_text, map_space, text_length, text_to_bytes
+from hrm_rl.envs.to_numpy import refuse_numpy_wrappers
 
 
 class ToTorch(VectorWrapper):
@@ -38,7 +41,7 @@ class ToTorch(VectorWrapper):
         device: device of the tensors.
 
     Raises:
-        ValueError: another autoreset mode.
+        ValueError: another autoreset mode, or environments that return tensors.
     """
 
     def __init__(self, envs: VectorEnv, device: torch.device | str = "cpu") -> None:
@@ -50,7 +53,7 @@ class ToTorch(VectorWrapper):
                 'vector_kwargs={"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP})'
             )
         super().__init__(envs)
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
         self._began = np.zeros(self.num_envs)
@@ -64,7 +67,10 @@ class ToTorch(VectorWrapper):
         """
         if options and "reset_mask" in options:
             raise ValueError("ToTorch resets all rows or none: leave reset_mask out of the options")
+        refuse_numpy_wrappers(self)
         obs, info = self.env.reset(seed=seed, options=options)
+        if any(isinstance(part, Tensor) for part in tree_leaves(obs)):
+            raise ValueError(f"{self.env} returns tensors already: leave ToTorch out")
         self._restart(np.ones(self.num_envs, bool))
         return self._tensors(obs), info
 

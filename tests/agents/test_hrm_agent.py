@@ -11,7 +11,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from hrm_rl.agents import HRMAgent
 from hrm_rl.envs import PuzzleVectorEnv
-from hrm_rl.envs.core.vector import to_numpy
+from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.halting import SegmentFeatures
 from hrm_rl.halting.rules.combine import Recall
 from hrm_rl.model import HRM

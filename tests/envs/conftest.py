@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hrm_rl.envs import PoolSource, SequentialSource
-from hrm_rl.envs.core.vector import to_numpy
 from hrm_rl.envs.families.validators import validator_of
+from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.puzzles import sudoku
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.puzzles.sudoku import Sudoku

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from hrm_rl.envs.core.vector import to_numpy
+from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.envs.to_torch import map_tensors
 
 
@@ -104,7 +104,8 @@ class TorchVecEnv(VecEnv):
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        return [None] * self.num_envs
+        frames = self.envs.render()
+        return [None] * self.num_envs if frames is None else frames
 
     def _refuse_some(self, indices: VecEnvIndices, what: str) -> None:
         if len(list(self._get_indices(indices))) != self.num_envs:

@@ -5,13 +5,16 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from hrm_rl.devices import usable_device
 from hrm_rl.envs.core.transition import Step, select
+from hrm_rl.envs.to_numpy import refuse_numpy_wrappers
 from hrm_rl.hashing import as_keys, mix
 
 Order = Literal["hash", "epoch"]
@@ -73,10 +76,10 @@ class RowsVectorEnv(VectorEnv):
         order: Order,
         device: torch.device | str,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be >= 1, got {num_envs}")
-        self.num_envs = num_envs
-        self.device = torch.device(device)
+        if not isinstance(num_envs, int | np.integer) or num_envs < 1:
+            raise ValueError(f"num_envs must be an integer >= 1, got {num_envs!r}")
+        self.num_envs = int(num_envs)
+        self.device = usable_device(device)
         mode = read_autoreset_mode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": mode}
         self.render_mode = None
@@ -104,6 +107,7 @@ class RowsVectorEnv(VectorEnv):
                 puzzle 0; None goes on with the next puzzles (random ones at first).
             options: {"reset_mask": bool [num_envs]} resets, and seeds, those rows only.
         """
+        refuse_numpy_wrappers(self)
         started = self.state is not None
         mask = self._reset_mask(options)
         where = self._all if mask is None else mask

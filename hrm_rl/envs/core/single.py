@@ -1,6 +1,5 @@
 """Single environments in Gymnasium's ordinary form: NumPy views of a vector environment with one row."""
 
-from collections.abc import Callable
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
@@ -9,17 +8,12 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.envs.core.from_arrays import take_pool
+from hrm_rl.envs.core.rendering import Drawer, PictureDrawer
 from hrm_rl.envs.core.source import Source
 from hrm_rl.envs.core.transition import Checker
-from hrm_rl.envs.core.vector import PuzzleVectorEnv, to_numpy
+from hrm_rl.envs.core.vector import PuzzleVectorEnv
+from hrm_rl.envs.to_numpy import take_row, to_numpy
 
-Drawer = Callable[..., str]
-"""`drawer(inputs [S], draft=[S], labels=[S]) -> str`."""
-PictureDrawer = Callable[..., NDArray[np.uint8]]
-"""`drawer(inputs [S], draft=[S], labels=[S], caption=str, q=(q_halt, q_continue)) -> uint8 [H, W, 3]`,
-of one shape for all drafts, captions and Q values."""
-
-_UNKNOWN_Q = (float("nan"), float("nan"))
 _BATCH_ONLY = ("episode", "final_obs", "final_info")
 
 
@@ -36,6 +30,8 @@ class RowEnv(gym.Env[Any, Any]):
         self.core = core
         self.observation_space = core.single_observation_space
         self.action_space = core.single_action_space
+        self.render_mode = core.render_mode
+        self.metadata = {**self.metadata, "render_modes": core.metadata["render_modes"]}
         self._started = False
 
     def reset(
@@ -59,6 +55,15 @@ class RowEnv(gym.Env[Any, Any]):
         # SB3, its Monitor and rl-zoo3 read this: whether the answer is one that pays.
         judged["is_success"] = bool(judged[self.core.settings.pays])
         return _row(obs), float(reward), bool(terminated), False, judged
+
+    def render(self) -> str | NDArray[np.uint8] | None:  # type: ignore[override]
+        """The board with the draft in it, and the number of segments run.
+
+        A string in mode "ansi"; in mode "rgb_array" a new array uint8 [H, W, 3] that also has the
+        values of `show_q`; None without a mode or before the first reset.
+        """
+        frames = self.core.render()
+        return None if frames is None else frames[0]
 
 
 class PuzzleEnv(RowEnv):
@@ -97,16 +102,7 @@ class PuzzleEnv(RowEnv):
         picture: PictureDrawer | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if picture is not None:
-            self.metadata = {**self.metadata, "render_modes": ["ansi", "rgb_array"]}
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(
-                f"render_mode must be one of {self.metadata['render_modes']}, got {render_mode!r}"
-            )
-        self.render_mode = render_mode
         self.source = source
-        self._drawer, self._picture = drawer, picture
-        self._q = _UNKNOWN_Q
         core = PuzzleVectorEnv(
             1,
             source,
@@ -115,6 +111,9 @@ class PuzzleEnv(RowEnv):
             checker=checker,
             flat_action=flat_action,
             autoreset_mode=AutoresetMode.DISABLED,
+            drawer=drawer,
+            picture=picture,
+            render_mode=render_mode,
         )
         super().__init__(core)
 
@@ -123,12 +122,6 @@ class PuzzleEnv(RowEnv):
         """An environment over your puzzles; arguments and errors as `PuzzleVectorEnv.from_arrays`."""
         source = take_pool(inputs, labels, settings)
         return cls(source, **settings)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        self._q = _UNKNOWN_Q
-        return super().reset(seed=seed, options=options)
 
     def show_q(self, q_halt: SupportsFloat, q_continue: SupportsFloat) -> None:
         """Show these Q values in the picture until the next call or reset. Changes nothing else.
@@ -140,35 +133,12 @@ class PuzzleEnv(RowEnv):
             q_halt: logit, a number or a tensor of one; drawn as its sigmoid. NaN means unknown.
             q_continue: likewise.
         """
-        self._q = (float(q_halt), float(q_continue))
-
-    def render(self) -> str | NDArray[np.uint8] | None:  # type: ignore[override]
-        """The board with the draft in it, and the number of segments run.
-
-        A string in mode "ansi"; in mode "rgb_array" a new array uint8 [H, W, 3] that also has the
-        values of `show_q`; None without a mode or before the first reset.
-        """
-        if self.render_mode is None or self.core.state is None:
-            return None
-        state = self.core.state
-        inputs, draft, labels = (
-            to_numpy(t)[0] for t in (state.puzzles.inputs, state.draft, state.puzzles.labels)
-        )
-        caption = f"segment {int(state.segment)} of {self.core.halt_max_steps}"
-        if self.render_mode == "rgb_array":
-            assert self._picture is not None
-            return self._picture(inputs, draft=draft, labels=labels, caption=caption, q=self._q)
-        board = " ".join(map(str, draft))
-        if self._drawer:
-            board = self._drawer(inputs, draft=draft, labels=labels)
-        wrong = int(((draft != labels) & (labels >= 0)).sum())
-        return f"{board}\n{caption}, {wrong} cells to go\n"
+        self.core.show_q([float(q_halt)], [float(q_continue)])
 
 
 def _row(batch: Any) -> Any:
     """The one row of a tensor, or of a dict of them, as NumPy."""
-    arrays = to_numpy(batch)
-    return {k: v[0] for k, v in arrays.items()} if isinstance(arrays, dict) else arrays[0]
+    return take_row(to_numpy(batch), 0)
 
 
 def _row_info(info: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from hrm_rl.devices import usable_device
 from hrm_rl.hashing import below, stream
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
 
@@ -118,7 +119,7 @@ class _Arrays:
         self.seq_len = arrays.inputs.shape[1]
         self.num_ids = top if num_ids is None else num_ids
         self.validator = validator
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         self.count = len(arrays)
         rating = torch.as_tensor(arrays.rating, dtype=torch.float32, device=self.device)
         self.table = Puzzles(

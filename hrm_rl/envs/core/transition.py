@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
+import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from hrm_rl.envs.core.source import Puzzles, Validator
 from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-from hrm_rl.settings import check_at_least, check_one_of
+from hrm_rl.settings import check_at_least, check_integers, check_one_of
 
 Checker = Literal["exact", "valid"]
 CHECKERS: tuple[Checker, ...] = ("exact", "valid")
@@ -33,7 +34,9 @@ class EpisodeSettings:
     """Which judgement pays: the stored solution, or any right answer."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "halt_max_steps")
+        if isinstance(self.halt_max_steps, np.integer):
+            object.__setattr__(self, "halt_max_steps", int(self.halt_max_steps))
+        check_integers(self, 1, "halt_max_steps")
         check_at_least(self, 0, "segment_cost")
         check_one_of(self, CHECKERS, "checker")
 

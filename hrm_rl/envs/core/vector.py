@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hrm_rl.envs.core.from_arrays import take_pool
+from hrm_rl.envs.core.rendering import Drawer, Frame, PictureDrawer, Rendering
 from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
 from hrm_rl.envs.core.source import Puzzles, Source, check_source
 from hrm_rl.envs.core.transition import (
@@ -23,6 +24,7 @@ from hrm_rl.envs.core.transition import (
     transition,
     will_end,
 )
+from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.envs.to_torch import map_tensors
 
 
@@ -65,8 +67,14 @@ class PuzzleVectorEnv(RowsVectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         order: Order = "hash",
         device: torch.device | str = "cpu",
+        drawer: Drawer | None = None,
+        picture: PictureDrawer | None = None,
+        render_mode: str | None = None,
     ) -> None:
         super().__init__(num_envs, autoreset_mode, order, device)
+        self._rendering = Rendering(render_mode, drawer, picture)
+        self.render_mode = render_mode
+        self.metadata |= {"render_modes": self._rendering.modes, "render_fps": 4}
         check_source(source, num_envs, self.device)
         if checker == "valid" and source.validator is None:
             raise ValueError("checker='valid' needs a source with a validator; this one has none")
@@ -118,6 +126,10 @@ class PuzzleVectorEnv(RowsVectorEnv):
 
     # --- Gymnasium's interface ---------------------------------------------------------------
 
+    def reset(self, **options: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        self._rendering.q_values = None
+        return super().reset(**options)
+
     def step(
         self, actions: Any
     ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor, dict[str, Any]]:
@@ -132,6 +144,17 @@ class PuzzleVectorEnv(RowsVectorEnv):
             self.state, answer, halt, candidates, settings, self.source.validator, mode
         )
         return self._outcome(step, taking, **self._metrics(step.final))
+
+    def render(self) -> tuple[Frame, ...] | None:  # type: ignore[override]
+        """A drawing of every row, as `PuzzleEnv.render` draws it; None without a mode or a reset."""
+        if self.render_mode is None or self.state is None:
+            return None
+        return self._rendering.frames(self.state, self.halt_max_steps)
+
+    def show_q(self, q_halt: ArrayLike, q_continue: ArrayLike) -> None:
+        """Show these Q values, logits [B] each, in the pictures until the next call or reset."""
+        pair = [np.asarray(to_numpy(q), np.float64) for q in (q_halt, q_continue)]
+        self._rendering.q_values = np.stack(pair)
 
     def current(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The observation and puzzle info that the last reset or step returned.
@@ -246,10 +269,3 @@ class PuzzleVectorEnv(RowsVectorEnv):
         if metrics is None:
             return {}
         return metrics(state.puzzles.inputs, state.draft, state.puzzles.labels)
-
-
-def to_numpy(value: Any) -> Any:
-    """Tensors, also in dicts, copied to NumPy arrays."""
-    if isinstance(value, Mapping):
-        return {key: to_numpy(inner) for key, inner in value.items()}
-    return np.array(value.detach().cpu().numpy()) if isinstance(value, Tensor) else value

@@ -33,9 +33,8 @@ in the training split, even if another task has it too.
 """
 
 import os
-from collections.abc import Iterable
-from functools import lru_cache
-from inspect import signature
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +42,8 @@ import torch
 
 from hrm_rl.envs.core.single import PuzzleEnv
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
-from hrm_rl.envs.families import split_options
 from hrm_rl.envs.families.arc_source import ArcSource
+from hrm_rl.envs.options import split_options
 from hrm_rl.puzzles import arc
 from hrm_rl.puzzles.arc.tasks import Role
 
@@ -61,8 +60,7 @@ def make_env(dataset: DatasetNames | None = None, **options: Any) -> PuzzleEnv:
 
     Raises ValueError and FileNotFoundError as `arc_source` does.
     """
-    source, options = _source(dataset, options)
-    return PuzzleEnv(source, drawer=arc.draw, picture=arc.picture, **options)
+    return _make(PuzzleEnv, dataset, "cpu", options)
 
 
 def make_vector_env(
@@ -73,16 +71,19 @@ def make_vector_env(
     **options: Any,
 ) -> PuzzleVectorEnv:
     """`num_envs` environments on a device; other arguments as in `make_env`, options of PuzzleVectorEnv."""
-    source, options = _source(dataset, {**options, "device": device})
-    return PuzzleVectorEnv(num_envs, source, device=device, **options)
+    return _make(partial(PuzzleVectorEnv, num_envs, device=device), dataset, device, options)
 
 
-def _source(
-    dataset: DatasetNames | None, options: dict[str, Any]
-) -> tuple[ArcSource, dict[str, Any]]:
-    """The source, and the options that it does not take."""
-    pool, others = split_options(options, signature(arc_source).parameters)
-    return arc_source(dataset, **pool), others
+def _make(
+    make: Callable[..., Any],
+    dataset: DatasetNames | None,
+    device: torch.device | str,
+    options: dict[str, Any],
+) -> Any:
+    """The environment of `make`, from options of `arc_source` and those of `make`."""
+    tasks, others = split_options(options, arc_source, make)
+    source = arc_source(dataset, device=device, **tasks)
+    return make(source, drawer=arc.draw, picture=arc.picture, **others)
 
 
 def arc_source(

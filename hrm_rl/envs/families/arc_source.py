@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hrm_rl.devices import usable_device
 from hrm_rl.envs.core.source import Puzzles, Validator
 from hrm_rl.hashing import below, stream
 from hrm_rl.puzzles.arc.kernels import FLIPS_COLUMN, FLIPS_ROW, SWAPS
@@ -32,7 +33,7 @@ class ArcSource:
 
     def __init__(self, table: ArcTable, device: torch.device | str = "cpu") -> None:
         self.table = table
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         self.num_ids = table.augmented.num_ids
         self.validator: Validator | None = ArcValidator()
         self._translates = table.translate

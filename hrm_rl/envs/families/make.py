@@ -16,8 +16,8 @@ Info: `labels` (-100 in cells that are not judged), `rating` and `puzzle_key` of
 `correct`, `valid`, `cell_accuracy`, `segments`, `first_correct_segment`, `forced` and `is_success` too.
 """
 
-import dataclasses
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -25,8 +25,8 @@ import torch
 from hrm_rl.envs.core.single import PuzzleEnv
 from hrm_rl.envs.core.source import PoolSource
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
-from hrm_rl.envs.families import split_options
 from hrm_rl.envs.families.validators import validator_of
+from hrm_rl.envs.options import split_options
 from hrm_rl.puzzles import find_family
 from hrm_rl.puzzles.base.splits import Split
 from hrm_rl.puzzles.family import Family
@@ -43,28 +43,26 @@ def make_env(family: str, **options: Any) -> PuzzleEnv:
 
     Raises ValueError for a dial or option out of range.
     """
-    puzzles, source, options = _puzzles(family, "cpu", options)
-    return PuzzleEnv(source, drawer=puzzles.draw, picture=puzzles.picture, **options)
+    return _make(PuzzleEnv, family, "cpu", options)
 
 
 def make_vector_env(
     num_envs: int = 1, *, family: str, device: torch.device | str = "cpu", **options: Any
 ) -> PuzzleVectorEnv:
     """`num_envs` environments on a device; other arguments as in `make_env`, options of PuzzleVectorEnv."""
-    _, source, options = _puzzles(family, device, options)
-    return PuzzleVectorEnv(num_envs, source, device=device, **options)
+    make = partial(PuzzleVectorEnv, num_envs, device=device)
+    return _make(make, family, device, options)
 
 
-def _puzzles(
-    name: str, device: torch.device | str, options: dict[str, Any]
-) -> tuple[Family, PoolSource, dict[str, Any]]:
-    """The family with the dials among the options, its pool, and the options that neither takes."""
+def _make(
+    make: Callable[..., Any], name: str, device: torch.device | str, options: dict[str, Any]
+) -> Any:
+    """The environment of `make`, from dials, options of `family_source`, and those of `make`."""
     family = find_family(name)
-    names = {field.name for field in dataclasses.fields(family)}  # type: ignore[arg-type]
-    dials, options = split_options(options, names)
-    pool, options = split_options(options, ("split", "pool_size", "pool_seed", "augment"))
+    dials, pool, others = split_options(options, family, family_source, make)
     puzzles = family(**dials)
-    return puzzles, family_source(puzzles, device=device, **pool), options
+    source = family_source(puzzles, device=device, **pool)
+    return make(source, drawer=puzzles.draw, picture=puzzles.picture, **others)
 
 
 def family_source(

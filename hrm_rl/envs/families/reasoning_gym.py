@@ -13,7 +13,7 @@ host, for the rows that end and differ from the stored answer, so a step waits f
 continue, `info["valid"]` is `info["correct"]`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from hrm_rl.envs.core.single import PuzzleEnv
 from hrm_rl.envs.core.source import PoolSource
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
-from hrm_rl.envs.families import split_options
 from hrm_rl.envs.families.validators import HostValidator
+from hrm_rl.envs.options import split_options
 from hrm_rl.puzzles.base.splits import Split
 from hrm_rl.puzzles.reasoning_gym import ReasoningGymPool, load
 
@@ -41,8 +41,7 @@ def make_env(dataset: str = "mini_sudoku", **options: Any) -> PuzzleEnv:
     Raises:
         ValueError: as `hrm_rl.puzzles.reasoning_gym.load` does.
     """
-    pool, options = _pool_of(dataset, options)
-    return PuzzleEnv(source_of(pool), drawer=pool.draw, picture=pool.picture, **options)
+    return _make(PuzzleEnv, dataset, "cpu", options)
 
 
 def make_vector_env(
@@ -53,8 +52,16 @@ def make_vector_env(
     **options: Any,
 ) -> PuzzleVectorEnv:
     """`num_envs` puzzles on a device; other arguments as in `make_env`, options of PuzzleVectorEnv."""
-    pool, options = _pool_of(dataset, options)
-    return PuzzleVectorEnv(num_envs, source_of(pool, device), device=device, **options)
+    return _make(partial(PuzzleVectorEnv, num_envs, device=device), dataset, device, options)
+
+
+def _make(
+    make: Callable[..., Any], dataset: str, device: torch.device | str, options: dict[str, Any]
+) -> Any:
+    """The environment of `make`, from options of `reasoning_gym_pool` and those of `make`."""
+    chosen, others = split_options(options, reasoning_gym_pool, make)
+    pool = reasoning_gym_pool(dataset, **chosen)
+    return make(source_of(pool, device), drawer=pool.draw, picture=pool.picture, **others)
 
 
 def source_of(pool: ReasoningGymPool, device: torch.device | str = "cpu") -> PoolSource:
@@ -67,12 +74,6 @@ def _has_full_score(
     pool: ReasoningGymPool, inputs: NDArray[Any], answers: NDArray[Any], labels: NDArray[Any]
 ) -> NDArray[np.bool_]:
     return pool.scores(inputs, answers, labels) >= 1
-
-
-def _pool_of(dataset: str, options: dict[str, Any]) -> tuple[ReasoningGymPool, dict[str, Any]]:
-    """The pool, and the options that it does not take."""
-    pool, others = split_options(options, ("size", "seed", "split", "config"))
-    return reasoning_gym_pool(dataset, **pool), others
 
 
 def reasoning_gym_pool(

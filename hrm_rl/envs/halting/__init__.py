@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ from hrm_rl.envs.core.source import Source
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
 from hrm_rl.envs.halting.bank import HaltingVectorEnv
 from hrm_rl.envs.halting.live import LiveHaltingVectorEnv, Thinker
+from hrm_rl.envs.options import split_options, unknown_option
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.toy import toy_bank
 
@@ -51,6 +53,8 @@ class HaltingEnv(RowEnv):
 
 def make_env(bank: Bank | None = None, **options: Any) -> HaltingEnv:
     """One halting environment; options as in `make_vector_env`, without rows and autoreset."""
+    if "autoreset_mode" in options:
+        raise unknown_option("autoreset_mode", [])
     return HaltingEnv(make_vector_env(1, bank, autoreset_mode=AutoresetMode.DISABLED, **options))
 
 
@@ -62,6 +66,7 @@ def make_vector_env(
     agent: Thinker | None = None,
     source: Source | None = None,
     segment_cost: float = 0.01,
+    device: torch.device | str = "cpu",
     **options: Any,
 ) -> HaltingVectorEnv | LiveHaltingVectorEnv:
     """`num_envs` halting environments, tensors out, tensors or NumPy in.
@@ -74,22 +79,26 @@ def make_vector_env(
         agent: runs live instead of a bank: an `HRMAgent`, whose halting rule is ignored.
         source: the puzzles for `agent`.
         segment_cost: subtracted at every segment.
+        device: of the bank or the puzzles.
         options: those of HaltingVectorEnv, or with an agent those of PuzzleVectorEnv: halt_max_steps,
-            checker, autoreset_mode, order, device; and pooled, of a bank.
+            checker, autoreset_mode, order; and pooled, of a bank.
 
     Raises:
-        ValueError: the file is not a bank, it has no such split, or both bank and agent are given.
+        ValueError: the file is not a bank, it has no such split, both bank and agent are given, or an option
+            is unknown.
         FileNotFoundError: the file does not exist.
     """
+    kind = HaltingVectorEnv if agent is None and source is None else PuzzleVectorEnv
+    _, chosen = split_options(options, make_vector_env, kind)
+    chosen |= {"segment_cost": segment_cost, "device": device}
     if agent is None and source is None:
         played = _open(bank)
         if split is not None:
             played = played.in_split(split)
-        return HaltingVectorEnv(num_envs, played, segment_cost=segment_cost, **options)
+        return HaltingVectorEnv(num_envs, played, **chosen)
     if agent is None or source is None or bank is not None:
         raise ValueError("give either a bank, or an agent and a source of puzzles for it")
-    envs = PuzzleVectorEnv(num_envs, source, segment_cost=segment_cost, **options)
-    return LiveHaltingVectorEnv(envs, agent)
+    return LiveHaltingVectorEnv(PuzzleVectorEnv(num_envs, source, **chosen), agent)
 
 
 _default_bank: Callable[[], TraceBank] = cache(toy_bank)

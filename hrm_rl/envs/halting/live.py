@@ -9,6 +9,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from hrm_rl.envs.core.rendering import Frame
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
 from hrm_rl.envs.halting.bank import halting_observation_space, read_halt
 from hrm_rl.halting.features import SegmentFeatures
@@ -57,7 +58,7 @@ class LiveHaltingVectorEnv(VectorEnv):
         self.settings = envs.settings
         self.device = envs.device
         self.metadata = envs.metadata
-        self.render_mode = None
+        self.render_mode = envs.render_mode
         self.single_observation_space = halting_observation_space(len(FEATURE_NAMES))
         self.single_action_space = spaces.Discrete(2)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -89,6 +90,9 @@ class LiveHaltingVectorEnv(VectorEnv):
         self._memory = self._thought.state
         self._think(obs, info)
         return self._observation, reward, terminated, truncated, info
+
+    def render(self) -> tuple[Frame, ...] | None:  # type: ignore[override]
+        return self.envs.render()
 
     def close_extras(self, **kwargs: Any) -> None:
         self._thought = self._memory = None

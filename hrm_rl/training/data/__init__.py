@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hrm_rl.envs import PoolSource
-from hrm_rl.envs.core.single import PictureDrawer
+from hrm_rl.envs.core.rendering import PictureDrawer
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.puzzles import CustomPuzzles

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 
 from hrm_rl.agents import Learner, LearnerConfig
+from hrm_rl.devices import usable_device
 from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
@@ -77,13 +78,7 @@ def pick_device(device: str = "auto") -> str:
     """The device; `auto` is CUDA if there is a GPU, else the CPU. Raises ValueError if it cannot be used."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        if reason.startswith("Expected one of"):
-            reason = "unknown kind; the usual ones are cpu, cuda and mps"
-        raise ValueError(f"device {device!r} cannot be used here: {reason}") from None
+    usable_device(device)
     return device
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hrm_rl.envs.core.single import PictureDrawer
+from hrm_rl.envs.core.rendering import PictureDrawer
 from hrm_rl.evaluation.record import record
 from hrm_rl.model import HRM
 from hrm_rl.puzzles.pool import PuzzleArrays

@@ -109,13 +109,13 @@ def test_padded_rows_are_never_right(in_order: Any, pool: Any, checker: Any) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"halt_max_steps": 0}, "halt_max_steps must be >= 1, got 0"),
+        ({"halt_max_steps": 0}, "halt_max_steps must be an integer >= 1, got 0"),
         ({"segment_cost": -0.5}, "segment_cost must be >= 0, got -0.5"),
         ({"segment_cost": float("nan")}, "segment_cost must be .*>= 0, got nan"),
         ({"checker": "loose"}, "checker must be one of .*got 'loose'"),
         ({"order": "random"}, "order must be 'hash' or 'epoch', got 'random'"),
         ({"autoreset_mode": "never"}, "must be one of .*SAME_STEP.*; got 'never'"),
-        ({"num_envs": 0}, "num_envs must be >= 1, got 0"),
+        ({"num_envs": 0}, "num_envs must be an integer >= 1, got 0"),
     ],
 )
 def test_bad_settings_are_refused(source: Any, options: dict, message: str) -> None:

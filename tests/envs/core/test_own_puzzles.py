@@ -74,7 +74,7 @@ def test_all_that_may_be_given_arrives() -> None:
         ({"symmetry": Symmetry((np.arange(4)[None],))}, "acts on 4 cells, the puzzles have 3"),
         ({"symmetry": Symmetry((), (1, 9))}, "permutes tokens up to 8, the vocabulary ends at 4"),
         ({"checker": "valid"}, "needs a source with a validator"),
-        ({"halt_max_steps": 0}, "halt_max_steps must be >= 1"),
+        ({"halt_max_steps": 0}, "halt_max_steps must be an integer >= 1"),
     ],
 )
 def test_a_refusal_names_field_and_row(changed: dict[str, Any], message: str) -> None:

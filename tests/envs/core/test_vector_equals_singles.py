@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from hrm_rl.envs.core.vector import to_numpy
+from hrm_rl.envs.to_numpy import to_numpy
 
 ID, ROWS, SEED = "HRM/Sudoku-v0", 5, 11
 OPTIONS = [

@@ -19,9 +19,9 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import hrm_rl  # noqa: F401 (registers)
 from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv
-from hrm_rl.envs.core.vector import to_numpy
 from hrm_rl.envs.families.make import family_source
 from hrm_rl.envs.families.validators import validator_of
+from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.puzzles import IGNORE_LABEL, CustomPuzzles, find_family
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.prefix_parity import PrefixParity

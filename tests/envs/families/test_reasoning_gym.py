@@ -12,13 +12,13 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
-from hrm_rl.envs.core.vector import to_numpy
 from hrm_rl.envs.families.reasoning_gym import (
     make_env,
     make_vector_env,
     reasoning_gym_pool,
     source_of,
 )
+from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.puzzles import IGNORE_LABEL
 from hrm_rl.puzzles.reasoning_gym import ReasoningGymPool
 

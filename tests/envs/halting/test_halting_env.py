@@ -218,9 +218,9 @@ def test_pooled_states_are_appended(bank: TraceBank) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_envs": 0}, "num_envs must be >= 1, got 0"),
+        ({"num_envs": 0}, "num_envs must be an integer >= 1, got 0"),
         ({"halt_max_steps": 6}, "halt_max_steps=6, but the bank has 5"),
-        ({"halt_max_steps": 0}, "halt_max_steps must be >= 1"),
+        ({"halt_max_steps": 0}, "halt_max_steps must be an integer >= 1"),
         ({"segment_cost": -1.0}, "segment_cost must be >= 0"),
         ({"checker": "both"}, "checker must be one of"),
         ({"order": "random"}, "order must be"),
