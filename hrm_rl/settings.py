@@ -22,10 +22,10 @@ class SettingError(ValueError):
 def check_at_least(config: Any, minimum: float, *names: str) -> None:
     """Raise SettingError unless these fields of `config` are finite numbers >= `minimum`."""
     for name in names:
-        value = getattr(config, name)
+        value: Any = getattr(config, name)
         if not isinstance(value, Real):
             raise SettingError(f"{name} must be a number >= {minimum}, got {value!r}", name)
-        if not minimum <= value < math.inf:
+        if not minimum <= float(value) < math.inf:
             finite = "" if math.isfinite(value) else "a finite number "
             raise SettingError(f"{name} must be {finite}>= {minimum}, got {value}", name)
 

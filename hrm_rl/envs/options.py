@@ -72,7 +72,7 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
     kinds = get_args(kind) or (kind,)
     if not all(isinstance(each, Hashable) and each in _WORDS for each in kinds):
         return
-    wider = {bool: (bool, np.bool_), int: Integral, float: Real}
+    wider: dict[Any, Any] = {bool: (bool, np.bool_), int: Integral, float: Real}
     if isinstance(value, bool | np.bool_):
         fits = bool in kinds
     else:

@@ -45,7 +45,7 @@ class ToNumpy(VectorWrapper):
         ended = terminated | truncated
         if self.metadata.get("autoreset_mode") == AutoresetMode.SAME_STEP and ended.any():
             final = np.full(self.num_envs, None, dtype=object)
-            for row in np.flatnonzero(ended):
+            for row in np.flatnonzero(ended).tolist():
                 final[row] = take_row(last["final_obs"], row)
             shown |= {"final_obs": final, "_final_obs": ended}
             if last["final_info"] is not None:
@@ -86,10 +86,10 @@ def refuse_numpy_wrappers(envs: VectorEnv, *, tensors: bool = True) -> None:
     """
     frame = sys._getframe(1)
     while frame.f_back is not None and isinstance(caller := frame.f_locals.get("self"), VectorEnv):
-        frame = frame.f_back
+        frame, inner = frame.f_back, getattr(caller, "env", caller)
         bases = [base for base in type(caller).__mro__ if "gymnasium" in base.__module__]
         names = {base.__name__ for base in bases}
-        if "NormalizeObservation" in names and caller.env.single_observation_space.shape is None:
+        if "NormalizeObservation" in names and inner.single_observation_space.shape is None:
             raise ValueError(
                 "NormalizeObservation takes one array: FlattenObservation(envs) makes it"
             )

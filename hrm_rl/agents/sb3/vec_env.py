@@ -104,7 +104,7 @@ class TorchVecEnv(VecEnv):
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        frames = self.envs.render()
+        frames: Any = self.envs.render()
         return [None] * self.num_envs if frames is None else frames
 
     def _refuse_some(self, indices: VecEnvIndices, what: str) -> None:

@@ -36,21 +36,23 @@ class Rendering:
     def frames(self, state: EnvState, limit: int) -> tuple[Frame, ...]:
         """Every row's board with its draft, and how many of the `limit` segments have run."""
         table = (state.puzzles.inputs, state.draft, state.puzzles.labels, state.segment)
-        rows = [to_numpy(column) for column in table]
-        unknown = np.full((2, len(rows[0])), np.nan)
+        columns = [to_numpy(column) for column in table]
+        unknown = np.full((2, len(columns[0])), np.nan)
         q = unknown if self.q_values is None else self.q_values
-        return tuple(self._frame(*row, limit, pair) for *row, pair in zip(*rows, q.T, strict=True))
+        rows = zip(*columns, q.T, strict=True)
+        return tuple(
+            self._frame(inputs, draft, labels, f"segment {segment} of {limit}", pair)
+            for inputs, draft, labels, segment, pair in rows
+        )
 
     def _frame(
         self,
         inputs: NDArray[Any],
         draft: NDArray[Any],
         labels: NDArray[Any],
-        segment: int,
-        limit: int,
+        caption: str,
         q: NDArray[np.float64],
     ) -> Frame:
-        caption = f"segment {segment} of {limit}"
         if self.mode == "rgb_array":
             assert self._picture is not None
             pair = (float(q[0]), float(q[1]))
