@@ -40,6 +40,7 @@ class Compare(OnDevice, Settings):
         show_log()
         options = dict(vars(self))
         runs, out, json = (options.pop(name) for name in ("runs", "out", "json"))
+        options["threads"] = self.threads or "auto"
         report = compare(runs, folder=out, progress=not json, **options).save(out)
         self.report(report, _text(report))
 

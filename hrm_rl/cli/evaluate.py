@@ -72,7 +72,7 @@ class Eval(OnPuzzles):
             replayed = replay(bank, rule, max_segments=limit)
         options["max_segments"] = limit
         found = evaluate(model, puzzles, rule, validator=trained.validator(), **options)
-        result: dict[str, Any] = found.summary()
+        result: dict[str, Any] = {**found.summary(), "cpu_share": found.cpu_share}
         if replayed is not None:
             result["agree_segments"] = float((found.segments == replayed.stopped).mean())
             result["agree_correct"] = float((found.correct == replayed.correct).mean())
@@ -83,6 +83,8 @@ class Eval(OnPuzzles):
         self.report({**result, **where}, self._text(result, name))
 
     def _text(self, result: dict[str, Any], rule: str) -> str:
+        from hrm_rl.stopwatch import crowded
+
         text = (
             f"{percent(result['exact_accuracy'])} of {result['count']} puzzles solved{also_valid(result)} "
             f"({percent(result['cell_accuracy'])} of the cells), stopping by {rule} after "
@@ -95,6 +97,8 @@ class Eval(OnPuzzles):
                 f"\nCompared with {self.bank}: {alike[0]} of {result['count']} puzzles stop at the same "
                 f"segment, {alike[1]} have the same outcome."
             )
+        if note := crowded(result["cpu_share"]):
+            text += f"\n{note}"
         if self.speedup:
             text += (
                 f"\n{result['speedup']:.2f} times as fast as running to the limit; "

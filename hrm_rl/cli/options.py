@@ -31,6 +31,8 @@ class OnDevice(Command):
     """cpu, cuda, mps; auto takes cuda if there is one."""
     dtype: str | None = None
     """float32, bfloat16, ...: the dtype to compute in; that of training by default."""
+    threads: int | None = None
+    """Threads of the CPU; by default OMP_NUM_THREADS, or else the faster of PyTorch's choice and one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class OfRun(OnDevice):
     def open(self) -> "Trained":
         from hrm_rl.training.open_run import open_trained
 
-        return open_trained(self.run_folder, self.device, self.dtype)
+        return open_trained(self.run_folder, self.device, self.dtype, self.threads or "auto")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,6 +80,7 @@ class Trace(OnPuzzles):
             "model_hash": bank.header.model_hash,
             "puzzles_hash": bank.header.puzzles_hash,
             "seconds_per_segment": dict(bank.header.seconds_per_segment),
+            "cpu_share": bank.header.cpu_share,
             "bytes": self.out.stat().st_size,
         }
 

@@ -1,6 +1,5 @@
 """Evaluation with halting: each puzzle is answered once; a row that stops takes the next puzzle."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from hrm_rl.envs.core.source import Validator
 from hrm_rl.halting import HaltingRule
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles.pool import PuzzleArrays
+from hrm_rl.stopwatch import Stopwatch, Timing
 
 _COLUMNS = {
     "q_halt": torch.float32,
@@ -43,6 +43,8 @@ class Evaluation:
     first_correct_segment: NDArray[np.int64]  # [N]; 0 = never up to the stop
     max_segments: int
     seconds: float
+    cpu_share: float = 1.0
+    """Share of the seconds in which this process ran; clearly below 1 on a crowded machine."""
 
     def summary(self) -> dict[str, float | int]:
         """The figures of `hrm-rl eval --json`."""
@@ -101,7 +103,7 @@ def evaluate(
         obs, info = envs.reset(seed=0)
         if _on_cuda(device):
             _warm_up(model, obs, info["puzzle_key"])
-        start = time.perf_counter()
+        watch = Stopwatch(device.type)
         while sheet.left:
             key = info["puzzle_key"]
             decision = agent.act(obs, state, puzzle_key=keys[key.clamp_max(count)])
@@ -116,7 +118,7 @@ def evaluate(
                 if 0 < len(kept) <= worth_it:
                     envs, state = envs.take_rows(kept), state.take_rows(kept)
                     obs, info = envs.current()
-        return sheet.read(limit, time.perf_counter() - start)
+        return sheet.read(limit, watch.read())
 
 
 class _Sheet:
@@ -140,11 +142,11 @@ class _Sheet:
             column[slot] = found[name].to(column.dtype)
         self.left -= int(ended.sum())
 
-    def read(self, limit: int, seconds: float) -> Evaluation:
+    def read(self, limit: int, timing: Timing) -> Evaluation:
         columns = {
             name: column[: self.count].cpu().numpy() for name, column in self.columns.items()
         }
-        return Evaluation(**columns, max_segments=limit, seconds=seconds)
+        return Evaluation(**columns, max_segments=limit, **timing._asdict())
 
 
 def each_puzzle_once(

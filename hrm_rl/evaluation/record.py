@@ -64,7 +64,7 @@ def record(
         pooled: keep the mean of z_H over positions, in float16.
         drafts: keep every draft.
         header: the caller's facts about the model: trained_rule, preset, step, seconds_per_segment,
-            note. The other fields are filled in here.
+            cpu_share, note. The other fields are filled in here.
         progress: draw a bar on stderr.
 
     Raises:

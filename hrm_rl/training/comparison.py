@@ -18,6 +18,7 @@ from hrm_rl.halting import TraceBank, puzzles_hash
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
 
 if TYPE_CHECKING:
+    from hrm_rl.training.machine.threads import Threads
     from hrm_rl.training.open_run import Trained
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def compare(
     data: Path | None = None,
     device: str = "auto",
     dtype: str | None = None,
+    threads: "Threads" = None,
     progress: bool = False,
 ) -> Comparison:
     """Compare stopping rules on the same puzzles: accuracy against segments, with 95 % intervals.
@@ -69,6 +71,7 @@ def compare(
         data: CSV or dataset folder for runs; by default generated puzzles.
         device: for recording; see `open_trained`.
         dtype: for recording; see `open_trained`.
+        threads: for recording; see `open_trained`.
         progress: draw a bar on stderr while recording.
 
     Raises:
@@ -100,7 +103,7 @@ def compare(
         from hrm_rl.training.open_run import open_trained
         from hrm_rl.training.pools import pools
 
-        trained = open_trained(source, device, dtype)
+        trained = open_trained(source, device, dtype, threads)
         by_split = pools(trained, data=data, puzzles=puzzles, seed=chosen.seed)
         return _recording(trained, by_split, max_segments, _file(source, name, kept), progress)
 

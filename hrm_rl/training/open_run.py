@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation import record
@@ -19,7 +21,9 @@ from hrm_rl.model.files.weights import RUN_FILE, fetch_pretrained
 from hrm_rl.puzzles import CustomPuzzles, family_of_shape
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
-from hrm_rl.training.machine.compute import pick_device
+from hrm_rl.stopwatch import Stopwatch, crowded
+from hrm_rl.training.machine.compute import pick_device, precision_here
+from hrm_rl.training.machine.threads import Threads, fit_threads
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder, read_config_json
 
@@ -70,7 +74,10 @@ class Trained:
 
 
 def open_trained(
-    path: str | os.PathLike[str], device: str = "auto", dtype: str | None = None
+    path: str | os.PathLike[str],
+    device: str = "auto",
+    dtype: str | None = None,
+    threads: Threads = None,
 ) -> Trained:
     """Open a run folder (its newest checkpoint; RUN@500 or RUN@best another), a folder written by
     `save_pretrained` / `import-reference`, or a Hub id.
@@ -81,13 +88,15 @@ def open_trained(
         path: the folder, or owner/name on the Hub.
         device: cpu, cuda, mps; auto takes cuda if there is one.
         dtype: computes in it; by default in the dtype of training.
+        threads: of the CPU, for the whole process: a number; `auto` takes OMP_NUM_THREADS, or else measures
+            whether one is faster than PyTorch's choice; by default they stay as they are.
 
     Raises:
         FileNotFoundError or ValueError: it holds no model; an unknown device or dtype.
     """
     if dtype is not None and dtype not in FORWARD_DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(FORWARD_DTYPES)}; got {dtype!r}")
-    given = Path(path)
+    given, device = Path(path), pick_device(device)
     folder = fetch_pretrained(given)
     run = RunFolder.named(folder)
     if run.which is None and (folder / "model.safetensors").is_file():
@@ -97,11 +106,13 @@ def open_trained(
             step = int(json.loads((folder / RUN_FILE).read_text()).get("step", 0))
     else:
         preset, compute = run.config()
-        compute.apply()
+        torch.set_float32_matmul_precision(precision_here(compute, device))
         model, step = run.load_model(dtype)
+    model = model.to(device).eval()
+    fit_threads(model, threads)
     return Trained(
         path=given,
-        model=model.to(pick_device(device)).eval(),
+        model=model,
         preset=preset,
         step=step,
         kind=_kind(model, preset),
@@ -131,6 +142,11 @@ def record_run(
     model, puzzles = trained.model, concatenate(list(pools.values()))
     check_fits(model.config, puzzles)
     limit, rows = max_segments or model.config.halt_max_steps, min(batch_size, len(puzzles))
+    watch = Stopwatch(model.device.type)
+    seconds = segment_seconds(model, puzzles, {1, min(64, rows), rows})
+    share = watch.read().cpu_share
+    if note := crowded(share):
+        _log.warning(note)
     _log.info("Recording %s puzzles, %d segments each.", f"{len(puzzles):,}", limit)
     return record(
         model,
@@ -145,7 +161,8 @@ def record_run(
             trained_rule=trained.rule,
             preset=trained.preset.name if trained.preset else None,
             step=trained.step,
-            seconds_per_segment=segment_seconds(model, puzzles, {1, min(64, rows), rows}),
+            seconds_per_segment=seconds,
+            cpu_share=share,
         ),
         progress=progress,
     )

@@ -14,10 +14,12 @@ from hrm_rl.training.machine.compute import (
     LONG_STEP,
     Compiling,
     Compute,
+    choose_again,
     choose_compute,
     pick_device,
     refuse_graphs_without_gpu,
 )
+from hrm_rl.training.machine.threads import Threads
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.schedule import stretch_note
@@ -46,6 +48,7 @@ def start_run(
         device=device,
         dtype=given.settings.dtype,
         compile=given.settings.compile,
+        threads=given.settings.threads or "auto",
         keep_batch_size="batch_size" in given.given,
     )
     trainer = Trainer(preset, compute, run, given.settings.seed, data, graphs=graphs)
@@ -73,11 +76,20 @@ def resume_run(
         )
     if stretched := stretch_note(stored, given.preset, step):
         _log.info(stretched)
+    preset = given.preset
+    compute = choose_again(
+        compute,
+        preset.model,
+        preset.learner,
+        preset.batch_size,
+        device=given.settings.device,
+        threads=given.settings.threads or "auto",
+    )
     if graphs:
         refuse_graphs_without_gpu(compute.device)
-    trainer = Trainer(given.preset, compute, run, given.settings.seed, graphs=graphs)
+    trainer = Trainer(preset, compute, run, given.settings.seed, graphs=graphs)
     trainer.restore()
-    run.store(given.preset, compute)
+    run.store(preset, compute)
     return trainer
 
 
@@ -87,6 +99,7 @@ def fit_to_machine(
     device: str = "auto",
     dtype: str = "auto",
     compile: Compiling = "auto",
+    threads: Threads = "auto",
     keep_batch_size: bool = False,
 ) -> tuple[Preset, Compute]:
     """The preset as it will run on this machine, and how it computes.
@@ -103,6 +116,7 @@ def fit_to_machine(
         device=device,
         dtype=dtype,
         compile=compile,
+        threads=threads,
     )
     model = dataclasses.replace(preset.model, forward_dtype=choice.compute.dtype)
     preset = dataclasses.replace(preset, model=model)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hrm_rl import stopwatch
 from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation.evaluate import check_fits, evaluate
 from hrm_rl.halting import SegmentFeatures
@@ -43,8 +44,10 @@ def test_the_first_segment_on_a_gpu_changes_nothing(
     """It is thrown away, before the clock starts."""
     plain = evaluate(model, puzzles, make(), batch_size=7, graphs=graphs)
     order: list[str] = []
-    clock = SimpleNamespace(perf_counter=lambda: order.append("clock") or float(len(order)))
-    monkeypatch.setattr(evaluation, "time", clock)
+    clock = SimpleNamespace(
+        perf_counter=lambda: order.append("clock") or float(len(order)), thread_time=lambda: 0.0
+    )
+    monkeypatch.setattr(stopwatch, "time", clock)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("wait"))
     monkeypatch.setattr(evaluation, "_on_cuda", lambda device: True)
     warmed = evaluate(model, puzzles, make(), batch_size=7, graphs=graphs)

@@ -159,6 +159,8 @@ class BankRecord:
     """The run or bank that was named, if it was named by a path."""
     file: str | None = None
     """The bank's file, if it has one."""
+    cpu_share: float | None = None
+    """Share of the timing in which the recording process ran; clearly below 1 on a crowded machine."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class Comparison:
         for name in ("max_segments", "shared_puzzles"):
             found["settings"][name] = found.pop(name)
         for bank in found["banks"]:
-            for name in ("given", "file"):
+            for name in ("given", "file", "cpu_share"):
                 if bank[name] is None:
                     del bank[name]
         plain: dict[str, Any] = _plain(found)

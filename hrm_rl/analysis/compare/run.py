@@ -102,4 +102,5 @@ def _bank(case: Case) -> BankRecord:
         device=header.device,
         dtype=header.dtype,
         seconds_per_segment=dict(header.seconds_per_segment),
+        cpu_share=header.cpu_share,
     )

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any
 
+from hrm_rl.stopwatch import crowded
+
 Report = Mapping[str, Any]
 
 
@@ -107,6 +109,7 @@ def legend(report: Report) -> list[str]:
         (batch,) = {policy["wall_clock"]["batch"] for policy in report["policies"]}
         devices = ", ".join(sorted({f"{bank['device']} {bank['dtype']}" for bank in banks}))
         lines.append(f"/ s: puzzles a second in a batch of {batch} with slot refill ({devices}).")
+        lines += filter(None, [crowded(min(bank.get("cpu_share", 1.0) for bank in banks))])
     undefined = report["adaptive_gain_undefined"]
     if undefined and not any(report["curves"]["fixed"]["accuracy"]):
         # The same at every price: one line for all.

@@ -55,6 +55,9 @@ class BankHeader:
     """Kind of device that it computed on."""
     seconds_per_segment: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds of one segment by batch size, on the recording machine."""
+    cpu_share: float | None = None
+    """Share of the timing in which the recording process ran; clearly below 1 on a crowded machine. None =
+    unknown."""
     note: str = ""
 
 

@@ -15,8 +15,9 @@ from hrm_rl.training.data_settings import change_data, model_needs
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import PRESETS, Preset, find_preset
 
-# What a resumed run may change; all else stays as it was stored.
-FREE_ON_RESUME = ("keep", "log_every", "max_steps", "validate_every")
+# What a resumed run may change: its length, its log, and the machine; all else stays as it was stored.
+_MACHINE = ("device", "threads")
+FREE_ON_RESUME = ("keep", "log_every", "max_steps", "validate_every", *_MACHINE)
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def _learner(base: LearnerConfig, given: dict[str, Any]) -> LearnerConfig:
 def resume(stored: Preset, compute: Compute, where: object, *layers: Layer) -> Run:
     """The stored run with those settings of the layers that a resumed run may change (FREE_ON_RESUME).
 
+    The device is `auto` if none was given but the stored one in a config file.
+
     Raises ValueError naming a setting that was given, differs from the stored one and may not change.
     """
     for layer in layers:
@@ -111,6 +114,10 @@ def resume(stored: Preset, compute: Compute, where: object, *layers: Layer) -> R
             raise ValueError(_fixed(given.layers[key].named(key), where, was, value))
     preset = stored
     free = {key: value for key, value in given.values.items() if key in FREE_ON_RESUME}
+    machine = {"device": "auto"} | {key: free.pop(key) for key in _MACHINE if key in free}
+    if machine["device"] == compute.device and given.layers["device"].file:
+        machine["device"] = "auto"
+    settings = dataclasses.replace(settings, **machine)
     with given.blame():
         if "max_steps" in free and "learner.total_steps" not in given.values:
             preset = stored.with_max_steps(free["max_steps"])

@@ -39,6 +39,8 @@ class RunSettings:
     compile: Compiling = "auto"
     """Compile the model's block with torch.compile; auto does on a CPU, for runs of a quarter of an hour and
     more, if it measures faster."""
+    threads: int | None = None
+    """Threads of the CPU; by default OMP_NUM_THREADS, or else the faster of PyTorch's choice and one."""
 
     def __post_init__(self) -> None:
         check_one_of(self, ("auto", *FORWARD_DTYPES), "dtype")

@@ -18,6 +18,7 @@ from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
+from hrm_rl.training.machine.threads import WORTH_CHANGING, Threads, thread_counts
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,12 @@ _PROBE_FLOPS = 2e10
 # Above this relative error oneDNN has not kept float32 (on AMX it computes in bfloat16).
 _FLOAT32_ERROR = 1e-5
 # For each thing that a candidate changes, how many times faster than plain float32 on all threads it must be.
-_WORTH_CHANGING = {"dtype": 1.25, "matmul_precision": 1.25, "threads": 1.25, "compile": 1.05}
+_WORTH_CHANGING = {
+    "dtype": 1.25,
+    "matmul_precision": 1.25,
+    "threads": WORTH_CHANGING,
+    "compile": 1.05,
+}
 # On a CPU the batch is cut if a step takes longer than this many seconds.
 LONG_STEP = 20.0
 # Compiling the block takes up to half a minute and saves about a fifth of a step: for long runs only.
@@ -44,7 +50,7 @@ class Compute:
     matmul_precision: str = "highest"
     """torch.set_float32_matmul_precision: `medium` routes a CPU's float32 products to oneDNN."""
     threads: int | None = None
-    """Threads of the CPU; None leaves PyTorch's own choice."""
+    """Threads of the CPU, on the machine of training; another machine fits its own. None leaves PyTorch's."""
     compile: bool = False
     """Compile the model's block with torch.compile."""
 
@@ -97,20 +103,22 @@ def choose_compute(
     device: str = "auto",
     dtype: str = "auto",
     compile: Compiling = "auto",
+    threads: Threads = "auto",
 ) -> Choice:
     """The fastest way to train this model on this machine.
 
     On a CPU, a training step is timed in float32 (also through oneDNN if that keeps float32's precision), in
-    bfloat16 unless the CPU emulates it, and then on one thread: beside another busy process one thread can be
-    many times faster than several. Runs of a quarter of an hour and more are also timed compiled. This takes
-    a few seconds. A candidate that rounds differently from plain float32 must save a fifth or more, so that
-    noise does not choose the rounding; the run stores the choice.
+    bfloat16 unless the CPU emulates it, and then, unless the user set the threads, on one thread. Runs of a
+    quarter of an hour and more are also timed compiled. This takes a few seconds. A candidate that rounds
+    differently from plain float32 must save a fifth or more, so that noise does not choose the rounding; the
+    run stores the choice.
 
     Args:
         model, learner, batch_size, steps: the run.
         device: `auto` or a PyTorch device.
         dtype: `auto` or the dtype to compute in.
         compile: whether to compile the block; `auto` never does on a GPU, where it has not been measured.
+        threads: of the CPU; `auto` takes the environment's, or measures.
 
     Raises:
         ValueError: the device or dtype cannot be used, or compilation was requested without a compiler.
@@ -125,14 +133,14 @@ def choose_compute(
         return Choice(Compute(device, dtype, compile=compile == "yes"))
     if compile == "yes" and not _has_compiler():
         raise ValueError("torch.compile needs a C++ compiler (g++, clang++ or cl); none was found")
-    before = current_switches()
+    before, (first, *others) = current_switches(), thread_counts(threads)
     seconds: dict[Compute, float] = {}
 
     def probe(way: Compute) -> None:
         seconds[way] = _row_seconds(way, model, learner, batch_size)
         log.info("probe: %7.2f ms a row with %s", 1000 * seconds[way], way)
 
-    plain = Compute(dtype="float32" if dtype == "auto" else dtype, threads=before.threads)
+    plain = Compute(dtype="float32" if dtype == "auto" else dtype, threads=first)
     try:
         probe(plain)
         if dtype == "auto" and has_fast_bfloat16():
@@ -140,9 +148,9 @@ def choose_compute(
         if plain.dtype == "float32" and _onednn_keeps_float32():
             probe(dataclasses.replace(plain, matmul_precision="medium"))
         best = _best(seconds)
-        if best.threads and best.threads > 1:
-            probe(dataclasses.replace(best, threads=1))
-            best = _best(seconds)
+        for count in others:
+            probe(dataclasses.replace(best, threads=count))
+        best = _best(seconds)
         whole = steps * min(LONG_STEP, batch_size * seconds[best])
         if compile == "auto" and whole > _WORTH_COMPILING and _has_compiler():
             try:
@@ -154,6 +162,58 @@ def choose_compute(
     best = _best(seconds)
     chosen = dataclasses.replace(best, compile=True) if compile == "yes" else best
     return Choice(chosen, seconds[best])
+
+
+def choose_again(
+    stored: Compute,
+    model: HRMConfig,
+    learner: LearnerConfig,
+    batch_size: int,
+    *,
+    device: str = "auto",
+    threads: Threads = "auto",
+) -> Compute:
+    """How a stored run goes on: as before, as far as this machine can; a log line reports a change.
+
+    The dtype stays. Threads are the user's; else the stored number stays unless another measures a quarter
+    faster. Raises ValueError if the device was named and cannot be used.
+    """
+    device = _usable(stored.device, device)
+    again = dataclasses.replace(
+        stored,
+        device=device,
+        matmul_precision=precision_here(stored, device),
+        compile=stored.compile and (device != "cpu" or _has_compiler()),
+    )
+    counts = thread_counts(threads, stored.threads)
+    ways = [dataclasses.replace(again, threads=count) for count in counts]
+    if len(ways) > 1 and again.device == "cpu":
+        before = current_switches()
+        try:
+            plain = [dataclasses.replace(way, compile=False) for way in ways]
+            seconds = {way: _row_seconds(way, model, learner, batch_size) for way in plain}
+        finally:
+            before.apply()
+        ways = [ways[plain.index(_best(seconds))]]
+    if ways[0] != stored:
+        log.info("Trained on %s; on this machine it goes on on %s.", stored, ways[0])
+    return ways[0]
+
+
+def precision_here(stored: Compute, device: str) -> str:
+    """The matmul_precision of a stored run, or `highest` where that would not keep float32's precision."""
+    kept = device == "cpu" and _onednn_keeps_float32()
+    return stored.matmul_precision if kept else "highest"
+
+
+def _usable(stored: str, given: str) -> str:
+    """The device given; `auto` is the stored one, or another if that one is not here."""
+    if given != "auto":
+        return pick_device(given)
+    try:
+        return pick_device(stored)
+    except ValueError:
+        return pick_device()
 
 
 def _best(seconds: Mapping[Compute, float]) -> Compute:

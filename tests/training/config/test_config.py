@@ -38,7 +38,7 @@ def write(tmp_path):
 
 
 def test_every_field_is_a_setting_with_a_meaning() -> None:
-    named = {"seed", "device", "dtype", "compile"}
+    named = {"seed", "device", "dtype", "compile", "threads"}
     named |= {f.name for f in dataclasses.fields(Preset)} - {"name", "model", "learner", "data"}
     for kind in (HRMConfig, LearnerConfig, SudokuData, FamilyData):
         table = {HRMConfig: "model", LearnerConfig: "learner"}.get(kind, "data")
@@ -248,6 +248,19 @@ def test_a_resume_takes_the_same_file_again(write) -> None:
     assert again.settings.seed == 4
 
 
+def test_a_resume_may_move_to_another_machine(write) -> None:
+    """Threads are never stored for another run; a file's device is the stored one, an option's is a wish."""
+    stored = Compute("cuda:99", threads=64)
+    preset = find_preset("sudoku-4x4")
+    file = read_config(write(to_toml(preset, stored)))
+    assert "threads" not in file.values
+    settings = resume(preset, stored, "runs/x", file).settings
+    assert (settings.device, settings.threads) == ("auto", None)
+    given = Layer({"device": "cuda:99", "threads": 2})
+    settings = resume(preset, stored, "runs/x", file, given).settings
+    assert (settings.device, settings.threads) == ("cuda:99", 2)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "was"),
     [
@@ -257,7 +270,6 @@ def test_a_resume_takes_the_same_file_again(write) -> None:
         ("batch_size", 8, 256),
         ("seed", 1, 0),
         ("dtype", "bfloat16", "'float32'"),
-        ("device", "cuda", "'cpu'"),
     ],
 )
 def test_a_resume_changes_nothing_else(key, value, was) -> None:
