@@ -118,7 +118,7 @@ class ThinkingWrapper(_Thinking):
     - Action: `Discrete(n + 1)`, from the same start; the last one is `think_action`.
     - Reward: the environment's; `-segment_cost` for a thought.
     - Info: `thoughts`, on the observation that this action answers (a thought counts itself);
-      `episode_thoughts` at the end of an episode.
+      `is_thought`, True of thoughts; `episode_thoughts` at the end of an episode.
 
     Examples:
         >>> env = ThinkingWrapper(gym.make("CartPole-v1"), max_segments=4, segment_cost=0.01)
@@ -188,7 +188,8 @@ class ThinkingWrapper(_Thinking):
             self._last = self.reasoner.think(self._observation, carry)
         self._thoughts += 1
         self._episode_thoughts += 1
-        return self._shown(), -self.segment_cost, False, False, {"thoughts": self._thoughts}
+        info = {"thoughts": self._thoughts, "is_thought": True}
+        return self._shown(), -self.segment_cost, False, False, info
 
     def _shown(self) -> dict[str, Any]:
         latent = None

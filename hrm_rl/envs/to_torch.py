@@ -24,8 +24,9 @@ class ToTorch(VectorWrapper):
     Observations are nested like the space, strings as bytes (see `to_tensors`); rewards are float32,
     `terminated` and `truncated` bool, all [B] on the device. After every step, whether or not a row
     ended, info has `final_obs`, shaped like the observations (meaningless in rows whose episode goes on),
-    and `episode` {r float32, l int64, t float32 seconds}, the running totals; both with their masks
-    `_final_obs`, `_episode`. The rest of info stays as the environments return it.
+    and `episode` {r float32, l int64, t float32 seconds}, the running totals, where l leaves out thoughts
+    (`ThinkingWrapper`); both with their masks `_final_obs`, `_episode`. The rest of info stays as the
+    environments return it.
 
     Gymnasium's `NumpyToTorch` (1.4) fails under SAME_STEP at the first end of an episode, since it cannot
     convert `final_obs`, an array of objects.
@@ -81,7 +82,7 @@ class ToTorch(VectorWrapper):
         )
         ended = np.logical_or(terminated, truncated)
         self._returns += reward
-        self._lengths += 1
+        self._lengths += np.logical_not(info.get("is_thought", False))
         episode = {
             "r": self._send(self._returns, torch.float32),
             "l": self._send(self._lengths, torch.int64),

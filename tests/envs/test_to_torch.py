@@ -12,6 +12,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from hrm_rl.envs.plain import text_to_bytes
+from hrm_rl.envs.thinking import ThinkingWrapper
 from hrm_rl.envs.to_torch import ToTorch, map_tensors, to_actions, to_tensors
 
 MODE: Any = AutoresetMode.SAME_STEP
@@ -53,6 +54,16 @@ class Counting(gym.Env):
         self.clock += 1
         reward = float(action["go"]) + float(action["by"].sum())
         return self._see(), reward, False, self.clock == self.limit, {}
+
+
+def test_lengths_count_steps_of_the_environment_not_thoughts() -> None:
+    """Row 0 thinks before every step, row 1 never does."""
+    make = [lambda: ThinkingWrapper(gym.make("CartPole-v1"))] * 2
+    envs = ToTorch(SyncVectorEnv(make, autoreset_mode=MODE))
+    envs.reset(seed=0)
+    for step in range(1, 7):
+        *_, info = envs.step(np.array([2 if step % 2 else 0, step % 2]))
+        assert info["episode"]["l"].tolist() == [step // 2, step]
 
 
 def test_episodes_are_those_of_the_environment_wrapped() -> None:

@@ -97,8 +97,9 @@ class Rollout(NamedTuple):
 
 
 Report = Callable[[int, Any, dict[str, Tensor]], None]
-"""`report(steps so far, network, metrics)`, after each update; metrics are tensors on the device: loss,
-reward, value and, with an HRM, segments and episode_return (NaN if no episode ended)."""
+"""`report(steps so far, network, metrics)`, after each update; metrics are scalars on the device: loss,
+reward, value and, with an HRM, the figures of `ThinkingLog` and means over the episodes that ended (NaN if
+none did): episode_return, without the price of segments, and episode_steps."""
 
 
 def train(

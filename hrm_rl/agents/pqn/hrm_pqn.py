@@ -40,6 +40,7 @@ from hrm_rl.agents.pqn import (
     stack,
 )
 from hrm_rl.agents.pqn.q_network import HRMQNetwork, ThinkingConfig, Values
+from hrm_rl.agents.thinking_log import ThinkingLog, mean_where
 from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.model import CoreConfig
 from hrm_rl.model.recurrence import Carry
@@ -69,6 +70,7 @@ class HRMRollout(NamedTuple):
     carry: Carry | None  # [T, B, tokens, D]: at the start of thinking; None if always fresh
     ended: Tensor  # [T, B] bool
     ended_return: Tensor  # [T, B]: of the episodes that ended, from the environments
+    ended_length: Tensor | None = None  # [T, B]: likewise
 
 
 class Lesson(NamedTuple):
@@ -112,6 +114,7 @@ def train_hrm(
     network.to(device)
     optimizer = torch.optim.RAdam(network.parameters(), lr=config.lr)
     generator = torch.Generator(device).manual_seed(seed)
+    log = ThinkingLog(network.thinking.costs_and_discounts()[0], envs.num_envs, device)
     obs, carry = _first_obs(envs, seed), network.initial_carry(envs.num_envs)
     for steps, lr, epsilon in config.updates(envs.num_envs):
         optimizer.param_groups[0]["lr"] = lr
@@ -122,7 +125,8 @@ def train_hrm(
         batch = map_tensors(lambda t: t.flatten(0, 1), (rollout.steps.obs, rollout.carry, lesson))
         loss = fit(network, _scaled_loss, batch, optimizer, config, generator)
         if report is not None:
-            report(steps, network, _metrics(rollout, target) | {"loss": loss})
+            thought = log.add(rollout.segments, rollout.ended)
+            report(steps, network, _metrics(rollout, target) | thought | {"loss": loss})
     return network
 
 
@@ -158,8 +162,12 @@ def play(
 
         value = next_value(halted.value, cut, info, value_of)
         step = Rollout(seen, action, reward.float(), terminated, value, cut)
-        paid = info["episode"]["r"] if "episode" in info else torch.full_like(value, torch.nan)
-        steps.append(HRMRollout(step, segments, drawn, began if keep else None, ended, paid))
+        unknown = torch.full_like(value, torch.nan)
+        episode = info.get("episode", {"r": unknown, "l": unknown})
+        began = began if keep else None
+        steps.append(
+            HRMRollout(step, segments, drawn, began, ended, episode["r"], episode["l"].float())
+        )
     return stack(steps), obs, carry
 
 
@@ -197,7 +205,7 @@ class Evaluation:
     returns: np.ndarray
     """float64 [episodes], as paid by the environments."""
     lengths: np.ndarray
-    """int64 [episodes], in steps."""
+    """int64 [episodes], in steps of the environment; thoughts of a `ThinkingWrapper` do not count."""
     mean_segments: float
     """Segments for each step."""
 
@@ -221,10 +229,11 @@ def evaluate(
     while (counts < share).any():
         start = carry if network.thinking.carry == "keep" else None
         halted = network.think(obs, start, stop_early=True)
-        obs, reward, terminated, truncated, _ = envs.step(halted.q_action.argmax(-1))
+        obs, reward, terminated, truncated, info = envs.step(halted.q_action.argmax(-1))
         counted = counts < share
         segments.append(halted.segments.cpu().numpy()[counted])
-        current += np.stack([reward.cpu().numpy(), np.ones(rows)])
+        real = np.broadcast_to(np.logical_not(info.get("is_thought", False)), rows)
+        current += np.stack([reward.cpu().numpy(), real])
         carry = network.reset(halted.carry, terminated | truncated)
         over = (terminated | truncated).cpu().numpy()
         returns.append(current[0, over & counted])
@@ -273,10 +282,10 @@ def _first_obs(envs: VectorEnv, seed: int | None) -> Any:
 
 
 def _metrics(rollout: HRMRollout, target: Tensor) -> dict[str, Tensor]:
-    returns = torch.where(rollout.ended, rollout.ended_return, 0.0)
+    assert rollout.ended_length is not None
     return {
         "reward": rollout.steps.reward.mean(),
         "value": target.mean(),
-        "segments": rollout.segments.float().mean(),
-        "episode_return": returns.sum() / rollout.ended.sum(),
+        "episode_return": mean_where(rollout.ended, rollout.ended_return),
+        "episode_steps": mean_where(rollout.ended, rollout.ended_length),
     }

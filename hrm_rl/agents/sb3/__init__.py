@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hrm_rl.agents.sb3.extractor import HRMFeaturesExtractor, hrm_policy_kwargs
 from hrm_rl.agents.sb3.files import load_weights, read_weights
 from hrm_rl.agents.sb3.rule import Sb3Rule, load_rule
+from hrm_rl.agents.sb3.thinking_callback import ThinkingCallback
 from hrm_rl.agents.sb3.vec_env import TorchVecEnv
 from hrm_rl.messages import pip_install
 
@@ -16,6 +17,7 @@ __all__ = [
     "HRMFeaturesExtractor",
     "HRMRecurrentPolicy",
     "Sb3Rule",
+    "ThinkingCallback",
     "TorchVecEnv",
     "hrm_policy_kwargs",
     "load_rule",

@@ -239,7 +239,8 @@ def test_halting_environments_and_reports() -> None:
     network = train_hrm(envs, config, report=lambda *args: reports.append(args))
     assert [steps for steps, *_ in reports] == [64, 128, 192, 256] and reports[0][1] is network
     metrics = {name: float(value) for name, value in reports[-1][2].items()}
-    assert metrics.keys() == {"loss", "reward", "value", "segments", "episode_return"}
+    means = {"loss", "reward", "value", "segments", "episode_return", "episode_steps"}
+    assert means | {"episode_price", "halted_at_4", "segments_at_0001"} <= metrics.keys()
     assert 1 <= metrics["segments"] <= 4 and -1 < metrics["episode_return"] < 1
     result = evaluate(network, envs, episodes=20, seed=5)
     assert len(result.returns) == 32 and (result.lengths >= 1).all()
