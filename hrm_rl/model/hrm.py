@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hrm_rl.kernels.precision import warn_of_emulation
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.core import Recurrent
-from hrm_rl.model.files import hub, weights
+from hrm_rl.model.files import hub, reference, weights
 from hrm_rl.model.layers import (
     Embedding,
     ReasoningModule,
@@ -168,14 +168,24 @@ class HRM(Recurrent):
         *,
         revision: str | None = None,
         forward_dtype: str | None = None,
+        num_puzzle_identifiers: int | None = None,
+        reset_puzzle_identifiers: bool = False,
     ) -> Self:
-        """Load what `save_pretrained` wrote, from a folder, a run folder or a Hugging Face Hub id.
+        """Load what `save_pretrained` wrote.
 
-        It computes in `forward_dtype`, by default in that of its config.
+        Args:
+            source: a folder, a run folder (RUN, RUN@500, RUN@best) or a Hugging Face Hub id.
+            revision: of the repository on the Hub.
+            forward_dtype: computes in it; by default in that of its config.
+            num_puzzle_identifiers: rows of the puzzle embedding; those it lacks are fresh, which is zero.
+            reset_puzzle_identifiers: make all of them fresh, for other puzzles.
 
-        Raises FileNotFoundError (nothing there, or the Hub cannot be reached) or ValueError (damaged).
+        Raises FileNotFoundError (nothing there, or the Hub cannot be reached) or ValueError (damaged, or
+        fewer rows than it has without a reset).
         """
-        return cls.from_state(*weights.read_pretrained(source, revision, forward_dtype))
+        loaded = weights.read_pretrained(source, revision, forward_dtype)
+        ids = num_puzzle_identifiers, reset_puzzle_identifiers
+        return cls.from_state(*weights.with_puzzle_ids(loaded, *ids))
 
     @classmethod
     def from_reference(
@@ -184,8 +194,8 @@ class HRM(Recurrent):
         arch: HRMConfig | Mapping[str, Any],
         seq_len: int,
     ) -> Self:
-        """Load a checkpoint of the reference implementation. See `files.weights.read_reference`."""
-        return cls.from_state(*weights.read_reference(checkpoint, arch, seq_len))
+        """Load a checkpoint of the reference implementation. See `files.reference.read_reference`."""
+        return cls.from_state(*reference.read_reference(checkpoint, arch, seq_len))
 
     @classmethod
     def from_state(

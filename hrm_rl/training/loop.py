@@ -14,6 +14,7 @@ from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.model import HRM
 from hrm_rl.training.average import WeightAverage
+from hrm_rl.training.config.init import Init
 from hrm_rl.training.data import TrainingData, training_data
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.machine.memory import is_out_of_memory, step_memory, too_large, total_memory
@@ -36,6 +37,7 @@ class Trainer:
         run: RunFolder,
         seed: int = 0,
         data: TrainingData | None = None,
+        init: Init | None = None,
         *,
         graphs: bool = False,
     ) -> None:
@@ -46,6 +48,7 @@ class Trainer:
             run: where the run is stored.
             seed: of weights, puzzles and exploration.
             data: `training_data` of the preset's data, if it exists already.
+            init: weights to start from; by default random ones.
             graphs: replay steps and validations as CUDA graphs (`hrm_rl.agents.learning.graphs`).
 
         Raises ValueError for graphs of steps that are not all alike.
@@ -59,7 +62,10 @@ class Trainer:
         few = data.validation.take(slice(0, preset.data.validation_puzzles))
         self.data: TrainingData = dataclasses.replace(data, validation=few)
         torch.manual_seed(seed)
-        self.model = HRM(preset.model).to(compute.device)
+        model = HRM(preset.model)
+        if init is not None:
+            model.load_state_dict(init.tensors)
+        self.model = model.to(compute.device)
         make = GraphedLearner if graphs else make_learner
         self.learner: Learner = make(self.model, preset.batch_size, preset.learner)
         self.graphs = graphs

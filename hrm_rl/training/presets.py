@@ -3,13 +3,16 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.messages import did_you_mean
 from hrm_rl.model import HRMConfig
-from hrm_rl.settings import check_at_least, check_interval
+from hrm_rl.settings import SettingError, check_at_least, check_interval, check_one_of
 from hrm_rl.training.data_settings import FamilyData, PuzzleData, SudokuData, data_from_dict
+
+InitIds = Literal["keep", "reset"]
+INIT_IDS: tuple[InitIds, ...] = ("keep", "reset")
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,33 @@ class Preset:
     """Steps between lines of the log."""
     keep: int = 2
     """Newest checkpoints to keep, beside the best one (RUN@best)."""
+    init: str | None = None
+    """Weights to start from: a run (RUN, RUN@500, RUN@best), a model folder, a Hub id, or a checkpoint of the
+    reference. Optimizer, step and carry are fresh. The model's settings are the weights'; only H_cycles,
+    L_cycles, halt_max_steps, halt_exploration_prob and, without learned positions, seq_len may differ."""
+    init_ids: InitIds = "keep"
+    """keep: each puzzle id keeps the weights' row of its number, and ids beyond them get fresh rows (zero).
+    reset: every row is fresh, for other puzzles."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch_size", "max_steps", "validate_every", "log_every", "keep")
         check_interval(self, "[0, 1)", "ema_decay")
+        check_one_of(self, INIT_IDS, "init_ids")
+        if self.init is None and self.init_ids != "keep":
+            raise SettingError(
+                "init_ids is for a run that starts from weights: give init", "init_ids"
+            )
+        if self.learner.train_only == "puzzle-embedding":
+            self._check_embedding()
         self.learner.check_limit(self.model.halt_max_steps)
+
+    def _check_embedding(self) -> None:
+        reason = None if self.model.embedding_width else "the model has none (puzzle_emb_ndim is 0)"
+        if self.init is None:
+            reason = "all else would stay random; give the weights to start from, init"
+        if reason is not None:
+            message = f"train_only 'puzzle-embedding' trains only the puzzle embedding: {reason}"
+            raise SettingError(message, "learner.train_only")
 
     def with_max_steps(self, max_steps: int) -> "Preset":
         """The run with another length; a learning-rate schedule is stretched to it."""

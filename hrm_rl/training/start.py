@@ -51,7 +51,9 @@ def start_run(
         threads=given.settings.threads or "auto",
         keep_batch_size="batch_size" in given.given,
     )
-    trainer = Trainer(preset, compute, run, given.settings.seed, data, graphs=graphs)
+    if init := given.init:
+        _log.info("Starts from %s%s.", init.name, init.ids and f": {init.ids}")
+    trainer = Trainer(preset, compute, run, given.settings.seed, data, init, graphs=graphs)
     run.create(preset, compute)
     return trainer
 

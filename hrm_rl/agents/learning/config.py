@@ -23,6 +23,8 @@ from hrm_rl.settings import (
 
 OptimizerName = Literal["adam-atan2", "adamw"]
 OPTIMIZERS: tuple[OptimizerName, ...] = ("adam-atan2", "adamw")
+TrainOnly = Literal["all", "puzzle-embedding"]
+TRAIN_ONLY: tuple[TrainOnly, ...] = ("all", "puzzle-embedding")
 # Settings under the names that older files give them.
 RENAMED_SETTINGS = {"halting": "halting_loss"}
 
@@ -69,6 +71,8 @@ class LearnerConfig:
     segment_cost: float = 0.0
     """Price of a segment in the bootstrap target, in units of the reward for a right answer; give the
     environment the same."""
+    train_only: TrainOnly = "all"
+    """What learns: all weights, or puzzle-embedding, which learns new puzzle ids on a frozen network."""
     halting_loss: HaltingName = "q"
     """How stopping is learned: by Q-learning (the paper), or jointly with the answers: `act` (Graves) or
     `ponder` (PonderNet), where episodes run to the limit and each gives one update."""
@@ -87,6 +91,7 @@ class LearnerConfig:
         check_one_of(self, OPTIMIZERS, "optimizer")
         check_one_of(self, TOKEN_LOSSES, "token_loss")
         check_one_of(self, GRADIENTS, "gradient")
+        check_one_of(self, TRAIN_ONLY, "train_only")
         check_one_of(self, tuple(HALTING_LOSSES), "halting_loss")
         rates = ("lr", "weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay")
         check_at_least(self, 0, *rates, "warmup_steps")

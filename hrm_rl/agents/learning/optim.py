@@ -10,11 +10,24 @@ from torch import Tensor
 from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.kernels.adam_atan2 import adam_atan2_, step_device
 from hrm_rl.model import HRM
+from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
 
 
 def make_optimizers(model: HRM, config: LearnerConfig) -> list[torch.optim.Optimizer]:
-    """The network's optimizer and, if the model has puzzle embeddings, theirs."""
+    """The network's optimizer and, if the model has puzzle embeddings, theirs.
+
+    With `train_only` puzzle-embedding the network is frozen and has none; raises ValueError without puzzle
+    embeddings.
+    """
     c, dense = config, [p for n, p in model.named_parameters() if not n.startswith("puzzle_emb.")]
+    if c.train_only == "puzzle-embedding":
+        if model.puzzle_emb is None:
+            raise ValueError(
+                "train_only 'puzzle-embedding' needs a puzzle embedding; the model's puzzle_emb_ndim is 0"
+            )
+        for parameter in dense:
+            parameter.requires_grad_(False)
+        return [_embedding_optimizer(model.puzzle_emb, c)]
     if c.optimizer == "adam-atan2":
         network: torch.optim.Optimizer = AdamATan2(dense, c.lr, c.betas, c.weight_decay)
     else:
@@ -22,8 +35,11 @@ def make_optimizers(model: HRM, config: LearnerConfig) -> list[torch.optim.Optim
         network = torch.optim.AdamW(dense, c.lr, c.betas, weight_decay=c.weight_decay, fused=fused)
     if model.puzzle_emb is None:
         return [network]
-    table = model.puzzle_emb.parameters()
-    return [network, SignSGD(table, c.puzzle_emb_lr, c.puzzle_emb_weight_decay)]
+    return [network, _embedding_optimizer(model.puzzle_emb, c)]
+
+
+def _embedding_optimizer(table: PuzzleEmbedding, config: LearnerConfig) -> "SignSGD":
+    return SignSGD(table.parameters(), config.puzzle_emb_lr, config.puzzle_emb_weight_decay)
 
 
 class AdamATan2(torch.optim.Optimizer):

@@ -37,6 +37,13 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name[5:])
 
 
+def checkpoint_name(folder: Path) -> str | None:
+    """The name RUN@STEP of a checkpoint's folder in a run; None for any other folder."""
+    if folder.parent.name != "checkpoints" or not is_checkpoint_name(folder.name):
+        return None
+    return f"{folder.parent.parent}@{step_of(folder)}"
+
+
 def find_checkpoint(run: Path, which: str) -> Path:
     """The checkpoint of a step, or the `best`. Raises FileNotFoundError naming those that there are."""
     found = {str(step_of(path)): path for path in list_checkpoints(run)}

@@ -1,4 +1,4 @@
-"""Weights in and out: our folders (config.json + model.safetensors) and the reference's checkpoints.
+"""Weights in and out of our folders, config.json + model.safetensors.
 
 Reading returns (config, tensors, name), from which `HRM.from_state` makes a model.
 """
@@ -6,7 +6,6 @@ Reading returns (config, tensors, name), from which `HRM.from_state` makes a mod
 import dataclasses
 import json
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 # How the model was trained; beside the two if it was pushed from a run.
 RUN_FILE = "run.json"
-
-# Prefixes of tensor names from torch.compile and the reference's wrappers.
-_WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.", "inner.")
-# Scratch tensors, and tensors that are computed, of some versions of the reference.
-_DERIVED = ("puzzle_emb.local_weights", "puzzle_emb.local_ids", "rotary_emb.")
+PUZZLE_TABLE = "puzzle_emb.weights"
 
 
 Loaded = tuple[HRMConfig, dict[str, Tensor], str]
@@ -70,38 +65,6 @@ def fetch_pretrained(source: str | os.PathLike[str], revision: str | None = None
     return resolve(source, (CONFIG_FILE, WEIGHTS_FILE, RUN_FILE), revision)
 
 
-def read_reference(
-    checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
-    arch: HRMConfig | Mapping[str, Any],
-    seq_len: int,
-) -> Loaded:
-    """The configuration and tensors of a checkpoint of the reference implementation.
-
-    Args:
-        checkpoint: its state dict, or the path of one (read with `weights_only=True`).
-        arch: its `arch` settings (`all_config.yaml` beside the checkpoint), or an HRMConfig.
-            Vocabulary, number of puzzle ids and their width are read from the tensors.
-        seq_len: cells of a puzzle: 81 for Sudoku, 900 for Maze and ARC.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a checkpoint of an HRM, or wrong settings in `arch`.
-    """
-    name = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
-    tensors = read_reference_state(checkpoint)
-    settings = arch.to_dict() if isinstance(arch, HRMConfig) else dict(arch)
-    settings["vocab_size"] = tensors["embed_tokens.embedding_weight"].shape[0]
-    settings["seq_len"] = seq_len
-    table = tensors.get("puzzle_emb.weights")
-    settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
-    settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
-    try:
-        config = HRMConfig.from_dict(settings)
-    except ValueError as error:
-        raise ValueError(f"the settings given for {name} are wrong: {error}") from None
-    return config, tensors, name
-
-
 def write_folder(
     settings: Mapping[str, Any], tensors: Mapping[str, Tensor], directory: str | os.PathLike[str]
 ) -> None:
@@ -140,44 +103,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         partial.write_bytes(save(whole, metadata={"format": "pt"}))
 
 
-def read_reference_state(
-    checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
-) -> dict[str, Tensor]:
-    """A reference checkpoint's tensors under their bare names; raises as `read_reference`."""
-    if isinstance(checkpoint, Mapping):
-        name, tensors = "the state dict", dict(checkpoint)
-    else:
-        name, tensors = str(checkpoint), _read_torch_file(Path(checkpoint))
-    tensors = {_bare_name(key): t for key, t in tensors.items()}
-    if "embed_tokens.embedding_weight" not in tensors:
-        raise ValueError(
-            f"{name} is not an HRM checkpoint: it has no embed_tokens.embedding_weight"
-        )
-    return {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
-
-
-def _bare_name(key: str) -> str:
-    while key.startswith(_WRAPPER_PREFIXES):
-        key = key.split(".", 1)[1]
-    return key
-
-
-def _read_torch_file(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle's protocol
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{path} is not a PyTorch state dict: it is damaged, or holds objects, which are not loaded"
-        ) from error
-    if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
-        raise ValueError(f"{path} is not a PyTorch state dict: it holds more than named tensors")
-    return dict(loaded)
-
-
 def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name: str) -> None:
     """Raise ValueError with the first differences if `tensors` differ from `wanted` in names or shapes."""
     problems = [f"{key} is missing" for key in wanted if key not in tensors]
@@ -191,3 +116,27 @@ def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name:
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise ValueError(f"{name} does not fit: " + "; ".join(problems[:3]) + more)
+
+
+def with_puzzle_ids(loaded: Loaded, count: int | None, reset: bool) -> Loaded:
+    """The model with `count` rows in its puzzle embedding (None: as many as it has): its own, then fresh
+    ones, which are zero; with `reset` all are fresh.
+
+    Raises ValueError if it has no puzzle embedding, or more rows than `count` without `reset`.
+    """
+    config, tensors, name = loaded
+    if count is None and not reset:
+        return loaded
+    if not config.embedding_width:
+        raise ValueError(f"{name} has no puzzle embedding: its puzzle_emb_ndim is 0")
+    has = config.num_puzzle_identifiers
+    count = has if count is None else count
+    config = dataclasses.replace(config, num_puzzle_identifiers=count)
+    if count < has and not reset:
+        raise ValueError(
+            f"{name} has {has} puzzle identifiers, more than the {count} asked for; reset them to have fewer"
+        )
+    rows = tensors[PUZZLE_TABLE]
+    fresh = rows.new_zeros(count if reset else count - has, rows.shape[1])
+    table = fresh if reset else torch.cat((rows, fresh))
+    return config, {**tensors, PUZZLE_TABLE: table}, name

@@ -8,7 +8,9 @@ from typing import Any
 
 from hrm_rl.agents.learning.config import LearnerConfig, q_defaults
 from hrm_rl.model import HRMConfig
+from hrm_rl.model.files.checkpoints import BEST
 from hrm_rl.settings import SettingError
+from hrm_rl.training.config.init import Init, read_init
 from hrm_rl.training.config.layers import Given, Layer
 from hrm_rl.training.config.settings import RunSettings, run_settings, values_of
 from hrm_rl.training.data_settings import change_data, model_needs
@@ -22,11 +24,13 @@ FREE_ON_RESUME = ("keep", "log_every", "max_steps", "validate_every", *_MACHINE)
 
 @dataclass(frozen=True)
 class Run:
-    """A resolved run. `given` holds the keys that were set on top of the preset."""
+    """A resolved run. `given` holds the keys that were set on top of the preset, `init` the weights to start
+    from."""
 
     preset: Preset
     settings: RunSettings
     given: frozenset[str]
+    init: Init | None = None
 
 
 def resolve(*layers: Layer) -> Run:
@@ -34,10 +38,11 @@ def resolve(*layers: Layer) -> Run:
 
     Some settings follow others unless they are given too: vocab_size and seq_len follow the puzzles
     (num_puzzle_identifiers their dataset folder), puzzle_emb_ndim a changed hidden_size, and total_steps
-    max_steps; the settings of Q-learning return to their defaults if halting is learned otherwise.
+    max_steps; the settings of Q-learning return to their defaults if halting is learned otherwise. With
+    `init` the model's settings are those of the weights, which are read.
 
     Raises:
-        FileNotFoundError: data.file does not exist.
+        FileNotFoundError: data.file or init does not exist.
         ValueError: the preset is missing or unknown, or a value is out of range; the message names where
             it was given.
     """
@@ -55,13 +60,34 @@ def resolve(*layers: Layer) -> Run:
             named = given.layers["data.file"].named("data.file")
             raise FileNotFoundError(f"{named}: no file at {data.file}")
         needs = model_needs(data)
+    init, reset = _read_init(given), top.get("init_ids", preset.init_ids) == "reset"
+    if init is not None:
+        with given.blame():
+            rows = given.values.get("model.num_puzzle_identifiers")
+            needs["num_puzzle_identifiers"] = init.rows(
+                needs.get("num_puzzle_identifiers", 1), rows, reset
+            )
     with given.blame("model"):
-        model = _model(preset.model, given.table("model"), needs)
+        model = _model(init.config if init else preset.model, given.table("model"), needs)
+    if init is not None:
+        with given.blame():
+            init = init.fitted(model, needs, reset)
+        top["init"] = init.name
     with given.blame("learner"):
         learner = _learner(preset.learner, {**given.table("learner"), "seed": settings.seed})
     with given.blame():
         preset = dataclasses.replace(preset, data=data, model=model, learner=learner, **top)
-    return Run(preset, settings, frozenset(given.values))
+    return Run(preset, settings, frozenset(given.values), init)
+
+
+def _read_init(given: Given) -> Init | None:
+    source = given.values.get("init")
+    if source is None:
+        return None
+    try:
+        return read_init(source)
+    except (OSError, ValueError) as error:
+        raise type(error)(f"{given.layers['init'].named('init')}: {error}") from None
 
 
 def _base(layers: tuple[Layer, ...]) -> Preset:
@@ -110,6 +136,10 @@ def resume(stored: Preset, compute: Compute, where: object, *layers: Layer) -> R
         was = before[key]
         if isinstance(value, Mapping) and isinstance(was, Mapping):
             value = {**was, **value}
+        # The stored name has the checkpoint that RUN or RUN@best was.
+        names = (was, str(was).rpartition("@")[0])
+        if key == "init" and str(value).removesuffix(f"@{BEST}") in names:
+            continue
         if was != value:
             raise ValueError(_fixed(given.layers[key].named(key), where, was, value))
     preset = stored

@@ -7,6 +7,8 @@ from typing import Any
 import hrm_rl
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRM
+from hrm_rl.model.files.checkpoints import split_name
+from hrm_rl.model.files.hub import is_hub_id
 from hrm_rl.model.files.weights import CONFIG_FILE, RUN_FILE
 from hrm_rl.training.data_settings import CUSTOM
 from hrm_rl.training.presets import Preset, PuzzleData, SudokuData
@@ -51,14 +53,16 @@ def push_run(
 ) -> str:
     """Upload a run's chosen checkpoint with its card and settings; returns the address.
 
-    Of a puzzle file's path only the name is published. Raises the errors of `model_card` and of
-    `hrm_rl.model.files.hub.push`.
+    Of the paths of puzzle files, and of the weights it started from, only the names are published. Raises
+    the errors of `model_card` and of `hrm_rl.model.files.hub.push`.
     """
     card = model_card(run, repo_id)
     model, step = run.load_model()
     stored = json.loads((run.path / CONFIG_FILE).read_text())
     if stored["preset"]["data"].get("file"):
         stored["preset"]["data"]["file"] = _base_name(stored["preset"]["data"]["file"])
+    if stored["preset"].get("init"):
+        stored["preset"]["init"] = _origin_name(stored["preset"]["init"])
     settings = json.dumps({"step": step, **stored}, indent=2) + "\n"
     files = {"README.md": card, RUN_FILE: settings}
     message = f"{stored['preset']['name']} after {step} steps"
@@ -78,7 +82,8 @@ def _card(
         f"# {repo_id.rpartition('/')[2]}",
         f"A [Hierarchical Reasoning Model](https://arxiv.org/abs/2506.21734) of "
         f"{model.num_parameters():,} parameters for {'puzzles' if custom else data.kind.words}, "
-        f"trained from hrm_rl's preset `{preset.name}` (settings below) for {step:,} steps. It thinks "
+        f"trained from hrm_rl's preset `{preset.name}` (settings below) for {step:,} steps"
+        f"{_start(preset)}. It thinks "
         f"one *segment* at a time and learned {preset.learner.stopping.learned}. This card was "
         f"written from the run's own records by hrm_rl {hrm_rl.__version__}.",
         f"""## Use
@@ -97,6 +102,17 @@ agent = HRMAgent(model, rule="{preset.learner.rule}")
         "## Licence\n\nNot stated by the run; the author adds `license:` to the lines at the top.",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _start(preset: Preset) -> str:
+    """What was there before training, and what stayed, as the end of a sentence."""
+    if preset.init is None:
+        return ""
+    only = (
+        "" if preset.learner.train_only == "all" else ", of which only the puzzle embedding learned"
+    )
+    fresh = " with a fresh puzzle embedding" if preset.init_ids == "reset" else ""
+    return f", starting from the weights of `{_origin_name(preset.init)}`{fresh}{only}"
 
 
 def _figures(preset: Preset, validation: dict[str, Any]) -> str:
@@ -182,6 +198,11 @@ def _value(setting: str | float) -> str:
 def _base_name(file: str) -> str:
     """The name without its folder, for POSIX and Windows paths."""
     return Path(file.replace("\\", "/")).name
+
+
+def _origin_name(source: str) -> str:
+    """A Hub id, or the name of a path without its folder."""
+    return source if is_hub_id(split_name(source)[0].as_posix()) else _base_name(source)
 
 
 def _table(rows: dict[str, Any]) -> str:

@@ -1,0 +1,161 @@
+"""Checkpoints of the reference implementation: a state dict, and its settings in all_config.yaml."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hrm_rl.model.config import HRMConfig
+from hrm_rl.model.files.weights import PUZZLE_TABLE, Loaded
+
+SETTINGS_FILE = "all_config.yaml"
+# Prefixes of tensor names from torch.compile and the reference's wrappers.
+_WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.", "inner.")
+# Scratch tensors, and tensors that are computed, of some versions of the reference.
+_DERIVED = ("puzzle_emb.local_weights", "puzzle_emb.local_ids", "rotary_emb.")
+
+# Cells of the reference's data sets, by the size of their vocabulary.
+_CELLS = {11: 81, 6: 900, 12: 900}
+
+
+def is_reference(path: Path) -> bool:
+    """Whether a path is a checkpoint's file, or a folder of the reference with one."""
+    if path.is_dir():
+        return not (path / "config.json").exists() and bool(_checkpoints(path))
+    return path.is_file() and path.suffix != ".safetensors"
+
+
+def import_reference(path: str | os.PathLike[str], seq_len: int | None = None) -> Loaded:
+    """A checkpoint's configuration and tensors; of a folder, its newest checkpoint.
+
+    Settings are read from the all_config.yaml beside it; without one, the paper's apply (2 x 2 cycles, heads
+    of size 64, 16 segments). Without `seq_len` its vocabulary tells the cells of a puzzle.
+
+    Raises as `read_reference`.
+    """
+    file = Path(path)
+    if file.is_dir() and _checkpoints(file):
+        file = _checkpoints(file)[-1]
+    state = read_reference_state(file)
+    settings = _read_settings(file.parent / SETTINGS_FILE) or _usual_settings(state)
+    vocabulary = state["embed_tokens.embedding_weight"].shape[0]
+    seq_len = _CELLS.get(vocabulary) if seq_len is None else seq_len
+    if seq_len is None:
+        raise ValueError(
+            f"{file} has a vocabulary of {vocabulary}; give its cells with import-reference --seq-len"
+        )
+    try:
+        config, tensors, _ = read_reference(state, settings, seq_len)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    return config, tensors, str(file)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The reference's files `checkpoint` and `step_NUMBER` in a folder, the newest last."""
+    found = [p for p in folder.glob("step_*") if p.name[5:].isdigit()]
+    found.sort(key=lambda p: int(p.name[5:]))
+    return [p for p in (folder / "checkpoint", *found) if p.is_file()]
+
+
+def _read_settings(file: Path) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    try:
+        import yaml
+    except ImportError:
+        raise ValueError(f"reading {file} needs pyyaml: pip install pyyaml") from None
+    try:
+        return dict(yaml.safe_load(file.read_text(encoding="utf-8"))["arch"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise ValueError(f"{file} has no arch section") from None
+
+
+def _usual_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    width = state["embed_tokens.embedding_weight"].shape[1]
+    return {
+        "hidden_size": width,
+        "num_heads": max(1, width // 64),
+        "H_layers": _layers(state, "H_level"),
+        "L_layers": _layers(state, "L_level"),
+        "pos_encodings": "learned" if "embed_pos.embedding_weight" in state else "rope",
+    }
+
+
+def _layers(state: Mapping[str, Tensor], module: str) -> int:
+    numbers = [int(k.split(".")[2]) for k in state if k.startswith(f"{module}.layers.")]
+    return max(numbers, default=-1) + 1
+
+
+def read_reference(
+    checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
+    arch: HRMConfig | Mapping[str, Any],
+    seq_len: int,
+) -> Loaded:
+    """The configuration and tensors of a checkpoint of the reference implementation.
+
+    Args:
+        checkpoint: its state dict, or the path of one (read with `weights_only=True`).
+        arch: its `arch` settings (`all_config.yaml` beside the checkpoint), or an HRMConfig.
+            Vocabulary, number of puzzle ids and their width are read from the tensors.
+        seq_len: cells of a puzzle: 81 for Sudoku, 900 for Maze and ARC.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a checkpoint of an HRM, or wrong settings in `arch`.
+    """
+    name = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
+    tensors = read_reference_state(checkpoint)
+    settings = arch.to_dict() if isinstance(arch, HRMConfig) else dict(arch)
+    settings["vocab_size"] = tensors["embed_tokens.embedding_weight"].shape[0]
+    settings["seq_len"] = seq_len
+    table = tensors.get(PUZZLE_TABLE)
+    settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
+    settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
+    try:
+        config = HRMConfig.from_dict(settings)
+    except ValueError as error:
+        raise ValueError(f"the settings given for {name} are wrong: {error}") from None
+    return config, tensors, name
+
+
+def read_reference_state(
+    checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
+) -> dict[str, Tensor]:
+    """A reference checkpoint's tensors under their bare names; raises as `read_reference`."""
+    if isinstance(checkpoint, Mapping):
+        name, tensors = "the state dict", dict(checkpoint)
+    else:
+        name, tensors = str(checkpoint), _read_torch_file(Path(checkpoint))
+    tensors = {_bare_name(key): t for key, t in tensors.items()}
+    if "embed_tokens.embedding_weight" not in tensors:
+        raise ValueError(
+            f"{name} is not an HRM checkpoint: it has no embed_tokens.embedding_weight"
+        )
+    return {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
+
+
+def _bare_name(key: str) -> str:
+    while key.startswith(_WRAPPER_PREFIXES):
+        key = key.split(".", 1)[1]
+    return key
+
+
+def _read_torch_file(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's protocol
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not a PyTorch state dict: it is damaged, or holds objects, which are not loaded"
+        ) from error
+    if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
+        raise ValueError(f"{path} is not a PyTorch state dict: it holds more than named tensors")
+    return dict(loaded)
