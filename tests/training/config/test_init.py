@@ -146,19 +146,19 @@ def test_a_resume_needs_no_source(weights, begin, tmp_path) -> None:
         ({"init": "{tmp}/weights/config.json"}, "is not a PyTorch state dict"),
         (
             {"model": {"hidden_size": 32, "H_layers": 2}},
-            "--model.hidden-size: the weights of .*weights have .*hidden_size 16, but the run has 32",
+            "--model.H-layers: the weights of .*weights have .*hidden_size 16, but 32 was given",
         ),
-        ({"model": {"hidden_size": 32, "H_layers": 2}}, "; .*H_layers 1, but the run has 2"),
+        ({"model": {"hidden_size": 32, "H_layers": 2}}, "; H_layers 1, but 2 was given"),
         (
             {"model": {"pos_encodings": "learned"}},
-            "pos_encodings 'rope', but the run has 'learned'",
+            "pos_encodings 'rope', but 'learned' was given",
         ),
         (
             {"data": {"family": "sudoku"}},
             "--init: the weights of .* have vocab_size 9, but the puzzles need 11",
         ),
         (
-            {"model": {"num_puzzle_identifiers": 3}},
+            {"ids": 2, "model": {"num_puzzle_identifiers": 3}},
             "must be 4 or more: .* weights 4 .init_ids reset drops",
         ),
         (

@@ -114,6 +114,27 @@ def test_a_file_of_puzzles_goes_by_its_name(tmp_path, monkeypatch) -> None:
     assert (stored["preset"]["data"]["file"], stored["step"]) == ("mine.csv", 40)
 
 
+def test_the_weights_it_started_from_go_by_their_name(tmp_path, monkeypatch) -> None:
+    first = make_run(tmp_path / "secret", model={"hidden_size": 32, "puzzle_emb_ndim": 8})
+    start = {
+        "init": str(first.path),
+        "init_ids": "reset",
+        "learner": {"train_only": "puzzle-embedding"},
+    }
+    run = make_run(tmp_path / "run", model={}, **start)
+    card = model_card(run, "a/b")
+    words = "for 40 steps, starting from the weights of `secret@40` with a fresh puzzle embedding"
+    assert f"{words}, of which only the puzzle embedding learned. It thinks" in card
+    assert str(tmp_path) not in card
+    pushed = {}
+    monkeypatch.setattr(HRM, "push_to_hub", lambda self, repo_id, **o: pushed.update(o) or "url")
+    push_run(run, "a/b")
+    assert json.loads(pushed["files"]["run.json"])["preset"]["init"] == "secret@40"
+    preset, compute = run.config()
+    run.store(dataclasses.replace(preset, init="owner/name@v2"), compute)
+    assert "weights of `owner/name@v2` with" in model_card(run, "a/b")
+
+
 def test_other_families_say_what_they_are(tmp_path) -> None:
     run = make_run(tmp_path / "run", validation(40, 0.5), preset="prefix-parity")
     card = model_card(run, "a/b")
