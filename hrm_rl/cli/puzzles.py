@@ -54,6 +54,8 @@ class Generated(Shown):
     """CSV file to write."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1000
     """Number of puzzles in the file."""
+    distinct: bool = False
+    """Leave out puzzles that repeat an earlier one, and take the next of the seed instead."""
     seed: int = 0
     """Seed of the puzzles."""
     rate: Annotated[bool, tyro.conf.arg(help="Leave out the ratings.", help_behavior_hint="")] = (
@@ -67,24 +69,30 @@ class Generated(Shown):
         count = self.n if self.out is not None else shown
         # A drawing needs no rating, which may take longer than all the rest.
         rate = self.rate and self.out is not None
-        puzzles = family.generate(count, seed=self.seed, split=self.split, rate=rate)
+        generate = family.generate_distinct if self.distinct else family.generate
+        puzzles = generate(count, seed=self.seed, split=self.split, rate=rate)
+        shown = min(shown, len(puzzles))
         dials = {name: value for name, value in family.dials().items() if value is not None}
-        result: dict[str, Any] = {"count": count, **dials}
+        result: dict[str, Any] = {"count": len(puzzles), **dials}
         if self.out is not None:
             family.write_csv(self.out, puzzles)
-            result = {"out": str(self.out), **result}
+            result = {"out": str(self.out), **result, "distinct": len(puzzles.distinct())}
         if self.picture is not None:
             _save_picture(self.picture, family.picture, puzzles.take(slice(shown)))
             result["picture"] = str(self.picture)
-        self.report(result, self._text(family, puzzles, shown))
+        self.report(result, self._text(family, puzzles, shown, result))
 
-    def _text(self, family: "Family", puzzles: "PuzzleArrays", shown: int) -> str:
+    def _text(
+        self, family: "Family", puzzles: "PuzzleArrays", shown: int, result: dict[str, Any]
+    ) -> str:
         words = []
         if self.out is not None:
             sudoku = family.name == "sudoku"
             kind = f"puzzles of {family.words}" if sudoku else f"{family.name} puzzles"
             first = "" if self.show else " The first:"
-            words.append(f"{len(puzzles)} {kind} in {self.out}.{first}")
+            count, distinct = len(puzzles), result["distinct"]
+            note = "" if distinct == count else f", {distinct} of them distinct (see --distinct)"
+            words.append(f"{count} {kind} in {self.out}{note}.{first}")
         if self.picture is not None:
             words.append(f"{shown} drawn in {self.picture}")
         elif self.show is not None:

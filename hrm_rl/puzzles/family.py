@@ -11,6 +11,7 @@ puzzles of one class one key, so that splits share no class.
 """
 
 import dataclasses
+import logging
 import operator
 import os
 from collections.abc import Callable, Mapping
@@ -27,12 +28,13 @@ from hrm_rl.puzzles.base.splits import SPLITS
 from hrm_rl.puzzles.base.tokens import as_pair, as_tokens, check_shape, is_exact
 from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.files.csv import CsvFormat, read_puzzles, write_puzzles
-from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
+from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry, concatenate
 
 # Chosen so that small families split too: each split has one of the five classes of 2x2 Lights Out.
 SPLIT_SALT = 11
 MAX_ATTEMPTS = 10_000
 _CHUNK = 1 << 16  # rows whose class is computed at a time
+_log = logging.getLogger(__name__)
 
 Made = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
 """Inputs [K, S], labels [K, S], and which rows are puzzles [K]; the other rows are drawn again."""
@@ -168,15 +170,24 @@ class Family(Drawable):
         return "/".join([f"{self.name.replace('-', '_')}-v{self.version}", *dials])
 
     def generate(
-        self, count: int, *, seed: int = 0, split: str | None = None, rate: bool = False
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        split: str | None = None,
+        rate: bool = False,
+        first: int = 0,
     ) -> PuzzleArrays:
-        """The puzzles 0 .. count - 1 of a seed. Puzzle k depends on (dials, seed, split, k) alone.
+        """The puzzles first .. first + count - 1 of a seed. Puzzle k depends on (dials, seed, split, k).
+
+        So two may be the same; `generate_distinct` leaves repetitions out.
 
         Args:
             count: number of puzzles N.
             seed: 0 to 2**64 - 1.
             split: only classes of this split; None takes all.
             rate: fill in ``rating``; else it is NaN.
+            first: number of the first puzzle.
 
         Returns:
             N puzzles, identifiers 0; ``source`` names each as "life-v1/size=12/steps=4/seed=0/train/17".
@@ -184,8 +195,9 @@ class Family(Drawable):
         Raises:
             ValueError: a bad argument, or 10,000 attempts gave no such puzzle.
         """
-        if operator.index(count) < 0:
-            raise ValueError(f"count must be 0 or more, got {count}")
+        for name, number in (("count", count), ("first", first)):
+            if operator.index(number) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {number}")
         if not 0 <= operator.index(seed) < 1 << 64:
             raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
         if split is not None and split not in SPLITS:
@@ -197,7 +209,7 @@ class Family(Drawable):
             if len(missing) == 0:
                 break
             made, answers, accepted = self.make(
-                stream_keys(*self.stream_start, int(seed), missing, attempt)
+                stream_keys(*self.stream_start, int(seed), missing + np.uint64(first), attempt)
             )
             if split is not None:
                 accepted = accepted & self.in_split(self.class_key(made), split)
@@ -207,17 +219,40 @@ class Family(Drawable):
         if len(missing):
             place = "" if split is None else f" in the {split!r} split"
             raise ValueError(
-                f"{MAX_ATTEMPTS:,} attempts gave no puzzle {missing[0]} of {self.source_name}{place}: "
-                "these dials have too few"
+                f"{MAX_ATTEMPTS:,} attempts gave no puzzle {first + int(missing[0])} of "
+                f"{self.source_name}{place}: these dials have too few"
             )
         return PuzzleArrays(
             inputs=inputs,
             labels=labels,
             rating=self.rate(inputs) if rate else np.full(count, np.nan, np.float32),
             source=tuple(
-                f"{self.source_name}/seed={seed}/{split or 'all'}/{k}" for k in range(count)
+                f"{self.source_name}/seed={seed}/{split or 'all'}/{k}"
+                for k in range(first, first + count)
             ),
         )
+
+    def generate_distinct(
+        self, count: int, *, seed: int = 0, split: str | None = None, rate: bool = False
+    ) -> PuzzleArrays:
+        """The first `count` distinct puzzles of a seed; fewer, with a warning, if there are not that many.
+
+        Arguments, source names and errors as in `generate`.
+        """
+        found = self.generate(count, seed=seed, split=split).distinct()
+        drawn, idle, most = count, 0, 8 * count + 1000
+        while len(found) < count and drawn < most and idle < 4 * len(found) + 64:
+            more = min(max(64, 2 * (count - len(found))), most - drawn)
+            new = self.generate(more, seed=seed, split=split, first=drawn)
+            both, drawn = concatenate([found, new]).distinct(), drawn + more
+            idle, found = 0 if len(both) > len(found) else idle + more, both
+        if len(found) < count:
+            _log.warning(
+                f"{self.words} has {len(found):,} distinct {split or ''} puzzles".replace("  ", " ")
+                + f" among the first {drawn:,} of seed {seed}, fewer than {count:,}."
+            )
+        found = found.take(slice(count))
+        return dataclasses.replace(found, rating=self.rate(found.inputs)) if rate else found
 
     def is_valid(self, inputs: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:
         """Whether answers are right, the stored one or any other: bool [...] for [..., S]."""

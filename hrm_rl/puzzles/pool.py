@@ -126,6 +126,12 @@ class PuzzleArrays(Puzzles):
             source=None if self.source is None else tuple(self.source[row] for row in rows),
         )
 
+    def distinct(self) -> PuzzleArrays:
+        """The puzzles without those whose inputs and identifier an earlier one has."""
+        rows = np.column_stack((self.inputs, self.puzzle_identifiers))
+        first = np.unique(rows, axis=0, return_index=True)[1]
+        return self if len(first) == len(self) else self.take(np.sort(first))
+
 
 @dataclass(frozen=True)
 class CustomPuzzles:
@@ -151,11 +157,11 @@ class CustomPuzzles:
         """As messages call them: "puzzles of 30 cells and 12 tokens"."""
         return f"puzzles of {self.seq_len} cells and {self.vocab_size} tokens"
 
-    def generate(
-        self, count: int, *, seed: int = 0, split: str | None = None, rate: bool = False
-    ) -> PuzzleArrays:
+    def generate(self, count: int, **options: Any) -> PuzzleArrays:
         """Raises ValueError: it cannot be generated."""
         raise ValueError(f"{self.words} can only come from a dataset folder")
+
+    generate_distinct = generate
 
 
 def concatenate(pools: Sequence[PuzzleArrays]) -> PuzzleArrays:

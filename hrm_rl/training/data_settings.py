@@ -22,10 +22,10 @@ class CommonData:
     """The settings that all families have."""
 
     train_puzzles: int = 1000
-    """Distinct puzzles (of a dataset folder, groups). Each time one is drawn, a random symmetry of its family
-    is applied, if it has any."""
+    """Distinct puzzles (of a dataset folder, groups), or all there are. Each time one is drawn, a random
+    symmetry of its family is applied, if it has any."""
     validation_puzzles: int = 256
-    """Puzzles of classes held out of training and test, judged at every validation."""
+    """Distinct puzzles of classes held out of training and test, judged at every validation."""
     seed: int = 0
     """Seed of the generated puzzles."""
     file: str | None = None

@@ -46,8 +46,10 @@ def pools(
     if data is None:
         count, kind = puzzles or GENERATED, trained.kind
         made = {split: generated_puzzles(kind, split, count, seed, rate=True) for split in splits}
-        names = (kind.source_name,) * count
-        return {split: dataclasses.replace(part, source=names) for split, part in made.items()}
+        return {
+            split: dataclasses.replace(part, source=(kind.source_name,) * len(part))
+            for split, part in made.items()
+        }
     stored = open_stored(data, trained.kind)
     rows = {split: stored.rows(split)[:puzzles] for split in splits}
     if not any(len(found) for found in rows.values()):

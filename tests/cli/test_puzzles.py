@@ -32,13 +32,23 @@ def test_a_file_of_every_family_reads_back(hrm_rl, tmp_path, family: str) -> Non
     puzzles = make_family(family, SMALL[family])
     dials = {name: value for name, value in puzzles.dials().items() if value is not None}
     found = hrm_rl("puzzles", family, *words, "--json").json
-    assert found == json.loads(json.dumps({"out": str(out), "count": 6} | dials))
+    assert found == json.loads(json.dumps({"out": str(out), "count": 6} | dials | {"distinct": 6}))
     want, back = puzzles.generate(6, seed=2, split="test", rate=True), puzzles.read_csv(out)
     for field in ("inputs", "labels", "rating"):
         np.testing.assert_array_equal(getattr(back, field), getattr(want, field))
     assert back.source == want.source
     named = "puzzles of 4x4 Sudoku" if family == "sudoku" else f"{family} puzzles"
     assert f"6 {named} in {out}. The first:" in hrm_rl("puzzles", family, *words).out
+
+
+def test_repetitions_are_counted_or_left_out(hrm_rl, tmp_path) -> None:
+    out = tmp_path / "p.csv"
+    words = ("puzzles", "sudoku", "--size", 4, "--split", "test", "--seed", 5, "-n", 300, "--out")
+    plain = hrm_rl(*words, out, "--json").json
+    assert plain["count"] == 300 and plain["distinct"] < 300
+    assert f"{plain['distinct']} of them distinct (see --distinct)" in hrm_rl(*words, out).out
+    assert hrm_rl(*words, out, "--distinct", "--json").json["distinct"] == 300
+    assert len(set(out.read_text().splitlines()[1:])) == 300
 
 
 @every_family

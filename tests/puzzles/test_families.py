@@ -74,6 +74,36 @@ def test_puzzle_k_depends_on_seed_and_k_alone(family: Family, split: str | None)
 
 
 @families
+def test_the_first_distinct_puzzles_of_a_seed(family: Family) -> None:
+    found = family.generate_distinct(40, seed=5, split="test", rate=True)
+    stream = family.generate(400, seed=5, split="test", rate=True).distinct()
+    np.testing.assert_array_equal(found.inputs, stream.inputs[:40])
+    np.testing.assert_array_equal(found.rating, stream.rating[:40])
+    assert found.source is None or found.source == stream.source[:40]
+    later = family.generate(3, seed=5, split="test", first=9)
+    np.testing.assert_array_equal(
+        later.inputs, family.generate(12, seed=5, split="test").inputs[9:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "split", "count"),
+    [
+        (("lights-out", {"size": 2}), None, 15),
+        (("prefix-parity", {"length": 4, "min_length": 4}), "test", 6),
+        (("sudoku", {"size": 4}), "validation", 5376),
+    ],
+)
+def test_a_family_with_fewer_puzzles_gives_all_and_warns(family, split, count, caplog) -> None:
+    family = make_family(*family)
+    wanted = min(count, 200) + 40
+    found = family.generate_distinct(wanted, split=split)
+    assert len(found) == min(wanted, count) == len(np.unique(found.inputs, axis=0))
+    warned = f"has {count} distinct" in caplog.text and f"fewer than {wanted}" in caplog.text
+    assert warned == (wanted > count), caplog.text
+
+
+@families
 def test_splits_share_no_class(family: Family) -> None:
     keys = {}
     for split in SPLITS:

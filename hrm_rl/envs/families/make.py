@@ -79,7 +79,7 @@ def family_source(
     Args:
         family: the puzzles, such as `Sudoku(size=4)`.
         split: the classes of puzzles: "train", or those held out, "validation" and "test".
-        pool_size: distinct puzzles in the pool.
+        pool_size: puzzles in the pool, the first of its seed; on small boards some may be the same.
         pool_seed: the seed of the pool.
         augment: True applies a random symmetry to every puzzle drawn, False none; None applies those that
             keep labels right (see `Family.augmentation`).

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,16 +93,13 @@ class Sudoku(SquareFamily):
         """The first number stands for the family and its version."""
         return 0x5D0C_0001, self.size
 
-    def generate(
-        self, count: int, *, seed: int = 0, split: str | None = None, rate: bool = False
-    ) -> PuzzleArrays:
+    def generate(self, count: int, **options: Any) -> PuzzleArrays:
         """As `Family.generate`, with ``source`` None.
 
         Without a split, the givens of puzzle k with n extra givens contain those with fewer. At least one
         blank is left, however many extra givens are wanted.
         """
-        puzzles = super().generate(count, seed=seed, split=split, rate=rate)
-        return dataclasses.replace(puzzles, source=None)
+        return dataclasses.replace(super().generate(count, **options), source=None)
 
     def make(self, keys: NDArray[np.uint64]) -> Made:
         tables = layout(self.size)

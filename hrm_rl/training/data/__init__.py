@@ -80,8 +80,8 @@ def _from_file(
 def generated_puzzles(
     kind: Family | CustomPuzzles, split: str, count: int, seed: int = 0, *, rate: bool = False
 ) -> PuzzleArrays:
-    """Generated puzzles of a family, from classes of a split; rated if `rate`.
+    """Distinct generated puzzles of a family, from classes of a split; rated if `rate`.
 
     Raises ValueError for an unknown split, a seed out of range, or custom puzzles.
     """
-    return kind.generate(count, seed=seed + _SEEDS.get(split, 0), split=split, rate=rate)
+    return kind.generate_distinct(count, seed=seed + _SEEDS.get(split, 0), split=split, rate=rate)

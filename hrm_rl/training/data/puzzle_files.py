@@ -52,8 +52,16 @@ class CsvFile:
         return found
 
     def sample(self, split: str, count: int, seed: int) -> PuzzleArrays:
-        """At most `count` random puzzles of a split."""
-        return self.take(split, _sample(self.rows(split), count, seed))
+        """At most `count` random puzzles of a split, each once."""
+        return self.take(split, _sample(self._distinct(self.rows(split)), count, seed))
+
+    def _distinct(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows without those that repeat an earlier one."""
+        _, number, counts = np.unique(self._keys[rows], return_inverse=True, return_counts=True)
+        alone = counts[number] == 1
+        several = rows[~alone]
+        first = np.unique(self.puzzles.inputs[several], axis=0, return_index=True)[1]
+        return np.sort(np.concatenate((rows[alone], several[first])))
 
     def first(self, count: int | None) -> PuzzleArrays:
         """The first of the file, whatever their split."""

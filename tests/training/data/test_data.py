@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from hrm_rl.puzzles import sudoku
+from hrm_rl.puzzles.pool import concatenate
+from hrm_rl.puzzles.sudoku import Sudoku
 from hrm_rl.training.data import generated_puzzles, training_data
-from hrm_rl.training.presets import SudokuData
+from hrm_rl.training.presets import PRESETS, SudokuData
 
 EASY = {"size": 4, "extra_givens": (4, 8)}
 
@@ -30,6 +32,26 @@ def test_every_pool_stays_in_its_split() -> None:
     drawn = data.source.draw(torch.arange(50))
     assert split_of(drawn.inputs.numpy(), "train").all()
     assert data.validator(drawn.inputs, drawn.labels).all()
+
+
+def test_the_puzzles_of_a_pool_are_distinct(tmp_path) -> None:
+    """The quickstart's 20,000; minimal ones, which repeat soonest; those of a file that repeats itself."""
+    quickstart = PRESETS["sudoku-4x4"].data
+    file = tmp_path / "twice.csv"
+    puzzles = sudoku.generate(200, 4, seed=3, extra_givens=(4, 8))
+    sudoku.write_csv(file, concatenate([puzzles, puzzles]), 4)
+    for data in (quickstart, SudokuData(size=4), SudokuData(**EASY, file=str(file))):
+        found = training_data(data)
+        for inputs in (found.source.table.inputs.numpy(), found.validation.inputs):
+            assert len(np.unique(inputs, axis=0)) == len(inputs)
+        counts = found.source.count, len(found.validation)
+        if data.file is None:
+            assert counts == (data.train_puzzles, data.validation_puzzles)
+            test = generated_puzzles(data.kind, "test", 1000, 5).inputs
+            assert len(np.unique(test, axis=0)) == 1000
+        else:
+            splits = ("train", "validation")
+            assert counts == tuple(len(Sudoku(4).rows_of(puzzles.inputs, s)) for s in splits)
 
 
 def test_a_file_is_sampled_down(tmp_path) -> None:
