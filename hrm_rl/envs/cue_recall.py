@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from hrm_rl.envs.core.integers import read_discrete
 from hrm_rl.settings import check_integers
 
 BLANK, QUERY, FIRST_CUE = 0, 1, 2
@@ -89,10 +90,9 @@ class CueRecallEnv(gym.Env[np.int64, np.int64]):
     def step(self, action: Any) -> tuple[np.int64, float, bool, bool, dict[str, Any]]:
         if self._over:
             raise ValueError("no episode is running: call reset() first")
-        if not self.action_space.contains(np.int64(action)):
-            raise ValueError(f"action must be in 0..{self.cues - 1}, got {action!r}")
+        named = read_discrete(self.action_space, action)
         if self._seen[-1] == QUERY:
-            correct = int(action) == self._cue
+            correct = named == self._cue
             self._over = True
             info = {"cue": self._cue, "is_success": correct}
             return np.int64(QUERY), float(correct), True, False, info

@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from hrm_rl.envs.core.integers import read_discrete
 from hrm_rl.settings import check_integers
 
 
@@ -83,9 +84,7 @@ class OneWayMaze(gym.Env[NDArray[np.int64], Any]):
 
     def step(self, action: Any) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
         """Go through a door. Raises ValueError for an action other than 0 and 1."""
-        if action not in (0, 1):
-            raise ValueError(f"action must be 0 or 1, got {action}")
-        right = bool(self._doors[action] == 0)
+        right = bool(self._doors[read_discrete(self.action_space, action)] == 0)
         self._walked += 1
         out = right and self._walked == self.depth
         if out or not right:

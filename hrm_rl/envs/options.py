@@ -3,8 +3,8 @@
 from collections.abc import Callable, Hashable
 from inspect import signature
 from numbers import Integral, Real
-from types import NoneType
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def _keywords(taker: Callable[..., Any]) -> dict[str, Any]:
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
     """Raise ValueError for a value of another type, where that is a plain one or a union of plain ones."""
-    kinds = get_args(kind) or (kind,)
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if not all(isinstance(each, Hashable) and each in _WORDS for each in kinds):
         return
     wider: dict[Any, Any] = {bool: (bool, np.bool_), int: Integral, float: Real}

@@ -16,6 +16,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hrm_rl.envs.core.integers import read_discrete
 from hrm_rl.halting.features import Memory, States, segment_features
 from hrm_rl.halting.live import LiveRule
 from hrm_rl.halting.rules import Act, HaltingRule, Ponder, Q, QHalt, parts_of, spec_of
@@ -169,7 +170,7 @@ class ThinkingWrapper(_Thinking):
 
     def step(self, action: Any) -> StepReturn:
         """Think, or act in the environment."""
-        if action == self.think_action:
+        if read_discrete(self.action_space, action) == self.think_action:
             if self._thoughts < self.max_segments:
                 return self._think()
             action = self.fallback
@@ -256,6 +257,7 @@ class HaltedThinking(_Thinking):
 
     def step(self, action: Any) -> StepReturn:
         """Act, and think about the next observation."""
+        read_discrete(self._actions, action)
         self._episode_thoughts += self._thoughts
         cost = self.segment_cost * self._thoughts
         observation, reward, terminated, truncated, info = self._act(action)

@@ -92,5 +92,5 @@ def test_other_depths_are_refused(depth: Any) -> None:
 def test_other_doors_are_refused() -> None:
     env = OneWayMaze()
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="action must be 0 or 1, got 2"):
+    with pytest.raises(ValueError, match="action must be an integer from 0 to 1, got 2"):
         env.step(2)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from hrm_rl.envs.core.integers import below, refuse
 from hrm_rl.envs.core.source import PoolSource, Validator
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
 
@@ -56,18 +57,18 @@ def source_from_arrays(
         vocab_size = int(max(questions.max(), answers.max(), 0)) + 1
     labelled = answers != IGNORE_LABEL
     known = f"tokens are 0 to {vocab_size - 1}"
-    _refuse("inputs", questions, ~_below(questions, vocab_size), known)
+    refuse("inputs", questions, ~below(questions, vocab_size), known)
     known += f" (or {IGNORE_LABEL} for no label)"
-    _refuse("labels", answers, labelled & ~_below(answers, vocab_size), known)
+    refuse("labels", answers, labelled & ~below(answers, vocab_size), known)
     if not labelled.any(axis=1).all():
         row = int(np.argmin(labelled.any(axis=1)))
         raise ValueError(f"labels: row {row} has no label, every cell is {IGNORE_LABEL}")
     if identifiers is not None:
         limit = np.iinfo(np.int32).max + 1 if num_ids is None else num_ids
-        wrong = ~_below(identifiers, limit)
-        _refuse("puzzle_identifiers", identifiers, wrong, f"they are 0 to {limit - 1}")
+        wrong = ~below(identifiers, limit)
+        refuse("puzzle_identifiers", identifiers, wrong, f"they are 0 to {limit - 1}")
     if ratings is not None:
-        _refuse("rating", ratings, np.isinf(ratings), "NaN stands for unknown")
+        refuse("rating", ratings, np.isinf(ratings), "NaN stands for unknown")
     if symmetry is not None:
         _check_symmetry(symmetry, questions.shape[1], vocab_size)
     return PoolSource(
@@ -94,18 +95,6 @@ def _array(name: str, values: ArrayLike | None) -> Any:
         raise ValueError(
             f"{name}: row {row} has shape {np.shape(values[row])}, row 0 {np.shape(values[0])}"
         ) from None
-
-
-def _below(array: NDArray[Any], limit: int) -> NDArray[np.bool_]:
-    return (array >= 0) & (array < limit)
-
-
-def _refuse(name: str, array: NDArray[Any], wrong: NDArray[np.bool_], wanted: str) -> None:
-    """Raise ValueError naming the first wrong number of [N] or [N, S], if there is one."""
-    if wrong.any():
-        place = np.argwhere(wrong)[0]
-        words = (f"{part} {index}" for part, index in zip(("row", "cell"), place, strict=False))
-        raise ValueError(f"{name}: {', '.join(words)} holds {array[tuple(place)]}; {wanted}")
 
 
 def _check_symmetry(symmetry: Symmetry, cells: int, vocab_size: int) -> None:

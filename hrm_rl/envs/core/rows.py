@@ -122,6 +122,11 @@ class RowsVectorEnv(VectorEnv):
         self.state = None
 
     def _reset_mask(self, options: dict[str, Any] | None) -> Tensor | None:
+        unknown = set(options or {}) - {"reset_mask"}
+        if unknown:
+            raise ValueError(
+                f"reset takes the option 'reset_mask', not {', '.join(map(repr, unknown))}"
+            )
         if not options or options.get("reset_mask") is None:
             return None
         if self.state is None:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hrm_rl.envs.core.from_arrays import take_pool
+from hrm_rl.envs.core.integers import as_halt, as_tensor, in_range
 from hrm_rl.envs.core.rendering import Drawer, Frame, PictureDrawer, Rendering
 from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
 from hrm_rl.envs.core.source import Puzzles, Source, check_source
@@ -219,15 +220,15 @@ class PuzzleVectorEnv(RowsVectorEnv):
     def read_action(self, actions: Any) -> tuple[Tensor, Tensor]:
         """An action in any accepted form as (answer [B, S], halt bool [B]) on the device.
 
-        Raises ValueError for another form or shape.
+        Raises ValueError for another form, shape or type. Numbers outside the action space are refused if
+        they lie on the host; those on a GPU count as wrong answers, since reading them would wait for it.
         """
         if isinstance(actions, Mapping):
             if not {"answer", "halt"} <= actions.keys():
                 raise ValueError(f"an action needs 'answer' and 'halt', got {list(actions)}")
-            answer = torch.as_tensor(actions["answer"], device=self.device)
-            halt = torch.as_tensor(actions["halt"], device=self.device)
+            answer, halt = (as_tensor(name, actions[name]) for name in ("answer", "halt"))
         elif self.flat_action:
-            flat = torch.atleast_1d(torch.as_tensor(actions, device=self.device))
+            flat = torch.atleast_1d(as_tensor("an action", actions))
             answer, halt = flat[..., :-1], flat[..., -1]
         else:
             raise ValueError(
@@ -239,7 +240,8 @@ class PuzzleVectorEnv(RowsVectorEnv):
                 f"answer and halt have shapes {tuple(answer.shape)} and {tuple(halt.shape)}; wanted "
                 f"({self.num_envs}, {self.source.seq_len}) and ({self.num_envs},)"
             )
-        return answer, halt.bool()
+        answer = in_range("answer", answer, self.vocab_size, self.device)
+        return answer, as_halt("halt", halt, self.device)
 
     def _fresh(self, taking: Tensor) -> EnvState:
         keys = self._keys.draw(taking)

@@ -23,6 +23,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from hrm_rl.envs.core.integers import read_discrete
 from hrm_rl.envs.core.single import RowEnv
 from hrm_rl.envs.core.source import Source
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
@@ -48,7 +49,7 @@ class HaltingEnv(RowEnv):
     metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's form)
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        return super().step(np.asarray(action).reshape(()))
+        return super().step(read_discrete(self.action_space, action))
 
 
 def make_env(bank: Bank | None = None, **options: Any) -> HaltingEnv:

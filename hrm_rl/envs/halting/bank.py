@@ -8,6 +8,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from hrm_rl.envs.core.integers import as_halt, as_tensor
 from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
 from hrm_rl.envs.core.transition import (
     Checker,
@@ -148,13 +149,13 @@ def halting_observation_space(size: int) -> spaces.Box:
 
 
 def read_halt(actions: Any, rows: int, device: torch.device) -> Tensor:
-    """Actions as bool [B] on the device. Raises ValueError for another shape."""
-    halt = torch.as_tensor(actions, device=device)
+    """Actions as bool [B] on the device. Raises ValueError for another shape, or numbers but 0 and 1."""
+    halt = as_tensor("actions", actions)
     if halt.shape != (rows,):
         raise ValueError(
             f"actions have shape {tuple(halt.shape)}; expected ({rows},): 0 continues, 1 halts"
         )
-    return halt.bool()
+    return as_halt("actions", halt, device)
 
 
 def _feature_table(bank: TraceBank, pooled: bool) -> Tensor:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -76,6 +77,26 @@ def good() -> dict[str, torch.Tensor]:
         ({"answer": good()["answer"]}, "'answer' and 'halt'.*got .*'answer'"),
         ({}, "'answer' and 'halt'"),
         (torch.zeros(ROWS, 17), "only with flat_action=True.*got Tensor"),
+        (
+            good() | {"answer": torch.full((ROWS, 16), 6)},
+            "answer: row 0, cell 0 holds 6; they are 0 to 5",
+        ),
+        (
+            good() | {"answer": np.eye(ROWS, 16, dtype=int) * -1},
+            "row 0, cell 0 holds -1; they are 0 to 5",
+        ),
+        (
+            good() | {"answer": torch.full((ROWS, 16), 2.0)},
+            "answer must be integers, got torch.float32",
+        ),
+        (good() | {"answer": [["a"] * 16] * ROWS}, "answer must be an array of integers"),
+        (good() | {"answer": None}, "answer must be an array of integers"),
+        (good() | {"answer": [[1] * 16] * 3 + [[1]]}, "answer must be an array of integers"),
+        (good() | {"answer": np.full((ROWS, 16), -100)}, "holds -100; .*any token will do"),
+        (good() | {"halt": [0, 1, 2, 0]}, "halt: row 2 holds 2; it is 0 or 1"),
+        (good() | {"halt": np.full(ROWS, 0.5)}, "halt: row 0 holds 0.5; it is 0 or 1"),
+        (good() | {"halt": np.full(ROWS, np.nan)}, "halt: row 0 holds nan; it is 0 or 1"),
+        (None, "a dict of 'answer' and 'halt'.*got NoneType"),
     ],
 )
 def test_bad_actions_are_refused_with_the_shapes(source: Any, action: Any, message: str) -> None:
@@ -92,3 +113,31 @@ def test_bad_flat_actions_are_refused(source: Any, shape: tuple) -> None:
     envs.reset(seed=0)
     with pytest.raises(ValueError, match=r"wanted \(4, 16\) and \(4,\)"):
         envs.step(np.zeros(shape, np.int64))
+
+
+@pytest.mark.parametrize("place", [0, 16])
+def test_an_action_outside_the_space_is_refused_in_flat_and_single_form(place: int) -> None:
+    env = gym.make("HRM/Sudoku-v0", size=4, pool_size=5, flat_action=True)
+    env.reset(seed=0)
+    action = np.zeros(17, int)
+    action[place] = 9
+    with pytest.raises(ValueError, match="holds 9; "):
+        env.unwrapped.step(action)
+
+
+@pytest.mark.parametrize("action", [2, -1, 1.5, "halt", None, [0, 1], np.nan])
+def test_halting_takes_zero_and_one(action: Any) -> None:
+    env = gym.make("HRM/Halting-v0").unwrapped
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="action must be an integer from 0 to 1, got"):
+        env.step(action)
+    envs = gym.make_vec("HRM/Halting-v0", num_envs=2)
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match="actions"):
+        envs.step([0, action])
+
+
+def test_a_misspelt_reset_option_is_refused(source: Any) -> None:
+    envs = PuzzleVectorEnv(ROWS, source)
+    with pytest.raises(ValueError, match="takes the option 'reset_mask', not 'reset_maks'"):
+        envs.reset(options={"reset_maks": np.ones(ROWS, bool)})

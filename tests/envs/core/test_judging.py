@@ -99,7 +99,7 @@ def test_padded_rows_are_never_right(in_order: Any, pool: Any, checker: Any) -> 
     assert (info["labels"][-2:] == IGNORE_LABEL).all() and (info["labels"][:-2] >= 0).all()
     answer = torch.cat([torch.from_numpy(pool.labels), torch.from_numpy(pool.labels[-1:])[[0, 0]]])
     halt = torch.ones(len(pool) + 2)
-    for given in (answer, torch.full_like(answer, IGNORE_LABEL)):
+    for given in (answer, torch.zeros_like(answer)):
         _, reward, _, _, info = envs.step({"answer": given, "halt": halt})
         assert not info["correct"][-2:].any() and not info["valid"][-2:].any()
         assert (reward[-2:] == 0).all() and (info["cell_accuracy"][-2:] == 0).all()

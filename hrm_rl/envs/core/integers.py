@@ -1,0 +1,70 @@
+"""Integers from outside, such as actions and observations, checked before they index anything."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hrm_rl.puzzles.pool import IGNORE_LABEL
+
+
+def as_tensor(name: str, values: Any) -> Tensor:
+    """The values as a tensor, where they are. Raises ValueError for what is not an array of numbers."""
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be an array of integers: {error}") from None
+
+
+def in_range(name: str, values: Tensor, count: int | None, device: torch.device) -> Tensor:
+    """The values on the device, if they are integers from 0 to `count` - 1 (None: no limit).
+
+    Values on the host are checked in NumPy before they are sent, so no device is waited for. Of values on
+    another device only the type is checked.
+
+    Raises ValueError naming the first value that is not.
+    """
+    if values.is_floating_point() or values.is_complex():
+        raise ValueError(f"{name} must be integers, got {values.dtype}")
+    if values.device.type == "cpu" and values.numel():
+        array = values.detach().numpy()
+        if array.min() < 0 or (count is not None and array.max() >= count):
+            known = "they are 0 or more" if count is None else f"they are 0 to {count - 1}"
+            if array.min() == IGNORE_LABEL:
+                known += f" ({IGNORE_LABEL} marks cells without a label, where any token will do)"
+            refuse(name, array, ~below(array, count), known)
+    return values.to(device)
+
+
+def as_halt(name: str, values: Tensor, device: torch.device) -> Tensor:
+    """Zeros and ones, or booleans, of any type as bool on the device. Raises ValueError as `in_range`."""
+    if values.device.type == "cpu":
+        array = values.detach().numpy()
+        refuse(name, array, (array != 0) & (array != 1), "it is 0 or 1")
+    return values.to(device).bool()
+
+
+def below(array: NDArray[Any], limit: int | None) -> NDArray[np.bool_]:
+    """Where an array lies in 0 .. limit - 1; None is no limit."""
+    return (array >= 0) & (True if limit is None else array < limit)
+
+
+def refuse(name: str, array: NDArray[Any], wrong: NDArray[np.bool_], wanted: str) -> None:
+    """Raise ValueError naming the first wrong number of [N] or [N, S], if there is one."""
+    if wrong.any():
+        place = np.argwhere(wrong)[0]
+        words = (f"{part} {index}" for part, index in zip(("row", "cell"), place, strict=False))
+        raise ValueError(f"{name}: {', '.join(words)} holds {array[tuple(place)]}; {wanted}")
+
+
+def read_discrete(space: spaces.Space, action: Any) -> int:
+    """An action of a Discrete space, from a number or an array of one. Raises ValueError for another."""
+    assert isinstance(space, spaces.Discrete)
+    first, last = int(space.start), int(space.start + space.n) - 1
+    array = np.asarray(action)
+    if array.size == 1 and array.dtype.kind in "iub" and first <= array.item() <= last:
+        return int(array.item())
+    raise ValueError(f"action must be an integer from {first} to {last}, got {action!r}")
