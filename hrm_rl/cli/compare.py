@@ -47,11 +47,11 @@ class Compare(OnDevice, Settings):
 
 def _text(report: dict[str, Any]) -> str:
     """The table, its legend, the rules as chosen, and the files written."""
-    from hrm_rl.analysis.compare.table import legend, resolved, text
+    from hrm_rl.analysis.compare.table import aligned, chosen_cells, legend, text
 
     window = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    width = max((len(name) for name, _ in resolved(report)), default=0)
-    rules = [f"{name:{width}}  {spec}" for name, spec in resolved(report)]
+    header, rows = chosen_cells(report)
+    rules = aligned([header, *rows], len(header)) if rows else []
     files = report["files"]
     written = " ".join([files["markdown"], files["json"], *files["figures"]])
     return "\n".join(

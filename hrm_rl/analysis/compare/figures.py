@@ -1,15 +1,20 @@
 """Figures of a comparison, drawn from its report with matplotlib."""
 
+import colorsys
 import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 
 from hrm_rl.analysis.compare.table import counted, label
+from hrm_rl.analysis.statistics.curves import curve, upper_hull
+from hrm_rl.messages import shortened
 
 # Okabe and Ito's palette for colour-blind readers, without yellow, which is too pale for a line.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -24,7 +29,7 @@ Report = Mapping[str, Any]
 def draw_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
     """Write every figure that the report has data for into `folder`; return the files.
 
-    accuracy_compute.png: swept rules, their concave hulls, the constants and hindsight;
+    accuracy_compute.png: the rules as chosen, the hulls of swept ones, the constants and hindsight;
     difficulty.png: segments and accuracy by difficulty, if it is known;
     calibration.png: the halt logit's probability against outcomes.
     """
@@ -39,80 +44,204 @@ def draw_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def accuracy_compute_figure(report: Report, path: Path) -> Path:
-    """Accuracy against mean segments: all of it and, of several rules, the region of their large marks.
+    """Accuracy against mean segments: all of it and, of several rules, the region of the better ones.
 
-    Dots are swept settings, lines their concave hulls; constants are grey, hindsight is black.
+    A mark a rule, named beside it; thin lines are the concave hulls of swept thresholds. The broad line is
+    the hull of the rules as chosen, and the names of those on it are bold.
     """
-    several = len(_adaptive(report)) > 1
-    size = (14 if several else 8, 6)
-    figure, grid = plt.subplots(1, 1 + several, figsize=size, squeeze=False, layout="constrained")
+    points = _points(report)
+    window = _window(report)
+    inside = {name for name, point in points.items() if _holds(window, point)} if window else set()
+    height = max(6, 1.2 + 0.18 * max(len(inside), len(points) - len(inside) + 2))
+    size = (15 if window else 9, height)
+    columns = 1 + bool(window)
+    figure, grid = plt.subplots(1, columns, figsize=size, squeeze=False, layout="constrained")
     panels = grid[0]
-    for axes in panels:
-        _draw_rules(axes, report)
-        axes.set(xlabel="mean segments")
+    for axes, limits in zip(panels, (None, window), strict=False):
+        _draw_lines(axes, report, points)
+        axes.set(xlabel="mean segments", **(limits or {}))
         axes.grid(alpha=0.3)
+    for axes in panels:
+        _draw_marks(axes, points)
     panels[0].set(ylabel="puzzles solved (%)")
-    if several:
+    names = {name: point for name, point in points.items() if name not in inside}
+    if window:
         panels[0].set_title("All", fontsize=10)
-        panels[1].set_title("The same, closer", fontsize=10)
-        panels[1].set(**_window(report))
+        panels[1].set_title("The better rules, closer", fontsize=10)
+        _name_marks(panels[1], {name: points[name] for name in points if name in inside})
+    curves = report["curves"]
+    ends = {
+        name: (curves[name]["segments"][-1], 100 * curves[name]["accuracy"][-1]) for name in curves
+    }
+    for name, words, colour in (
+        ("fixed", "fixed:N", _GREY),
+        ("oracle", "oracle, all costs", _BLACK),
+    ):
+        names[words] = _Point(*ends[name], colour, "", "normal")
+    _name_marks(panels[0], names)
     figure.suptitle(
-        f"Accuracy for compute: {counted(report)}\nlarge marks: as chosen on validation puzzles at a "
-        f"cost of {report['settings']['cost']:g} a segment",
+        f"Accuracy for compute: {counted(report)}\nmarks: as chosen on validation puzzles at a cost of "
+        f"{report['settings']['cost']:g} a segment; broad line: the best of them; thin: all thresholds",
         fontsize=10,
     )
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8.5, frameon=False)
     return _save(figure, path)
 
 
-def _draw_rules(axes: Any, report: Report) -> None:
-    fixed, oracle = report["curves"]["fixed"], report["curves"]["oracle"]
-    mark = {"mec": "white", "mew": 0.8, "ms": 9, "zorder": 5}
-    points = oracle["segments"], _percent(oracle["accuracy"])
-    axes.plot(*points, "--", color=_BLACK, lw=1.5, label="oracle")
-    points = fixed["segments"], _percent(fixed["accuracy"])
-    axes.plot(*points, "o-", ms=4, color=_GREY, lw=2.5, alpha=0.8, label="fixed:N")
+class _Point(NamedTuple):
+    """A rule as chosen."""
+
+    segments: float
+    accuracy: float
+    colour: str
+    marker: str
+    weight: str
+
+
+def _points(report: Report) -> dict[str, _Point]:
+    """Every policy but the constants on the grey line; no two have the same colour."""
+    best = _best_hull(report)
     styles = _styles()
+    points = {}
     for policy in report["policies"]:
-        name, curve = policy["policy"], policy["curve"]
-        point = policy["mean_segments"], 100 * policy["exact_accuracy"]
+        name = policy["policy"]
+        at = policy["mean_segments"], 100 * policy["exact_accuracy"]
+        weight = "bold" if at in best and not policy["hindsight"] else "normal"
         if name == "fixed:auto":
-            axes.plot(*point, "o", ms=13, mfc="none", mec=_GREY, mew=2, label=label(name), zorder=4)
+            style = (_GREY, "o")
         elif name.startswith("fixed:"):
-            continue  # on the grey line
+            continue
         elif policy["hindsight"]:
-            filled = _BLACK if name.startswith("oracle") else "white"
-            star = {"ms": 13, "mfc": filled, "mec": _BLACK, "zorder": 5}
-            at = f" at {report['settings']['cost']:g}" if name == "oracle" else ""
-            axes.plot(*point, "*", ls="", label=label(name) + at, **star)
+            style = (_BLACK, "*")
         else:
-            colour, marker, dashes = next(styles)
-            if curve:
-                dots = curve["segments"], _percent(curve["accuracy"])
-                hull = curve["hull_segments"], _percent(curve["hull_accuracy"])
-                axes.plot(*dots, ".", color=colour, ms=2.5, alpha=0.5)
-                axes.plot(*hull, dashes, color=colour, lw=1.2, alpha=0.9)
-            line = dashes if curve else ""
-            axes.plot(*point, marker, ls=line, color=colour, label=label(name), **mark)
+            style = next(styles)
+        points[name] = _Point(*at, *style, weight)
+    return points
 
 
-def _window(report: Report) -> dict[str, tuple[float, float]]:
-    """Limits of the axes around the rules as chosen, without constants and random stopping."""
-    rules = _adaptive(report)
-    limit = report["settings"]["max_segments"]
-    adaptive = [p for p in rules if p["mean_segments"] < 0.95 * limit] or rules
-    segments = [p["mean_segments"] for p in adaptive]
-    accuracy = [100 * p["exact_accuracy"] for p in adaptive]
-    left, right = _padded(segments, 0.5)
-    right = 1.03 * limit if right > 0.95 * limit else right  # a mark at the limit stays whole
-    return {"xlim": (left, right), "ylim": _padded(accuracy, 0.5)}
+def _best_hull(report: Report) -> list[tuple[float, float]]:
+    """The concave hull of the rules as chosen, constants included and hindsight not."""
+    rules = [policy for policy in report["policies"] if not policy["hindsight"]]
+    if not rules:
+        return []
+    found = curve(*zip(*((p["mean_segments"], p["exact_accuracy"]) for p in rules), strict=True))
+    hull = upper_hull(found)
+    return [
+        (x, 100 * y) for x, y in zip(hull.segments.tolist(), hull.accuracy.tolist(), strict=True)
+    ]
 
 
-def _adaptive(report: Report) -> list[Mapping[str, Any]]:
-    """The policies that are neither constants nor random."""
+def _draw_lines(axes: Any, report: Report, points: Mapping[str, _Point]) -> None:
+    """The best of the rules as chosen, constants, hindsight and the hulls of swept rules."""
+    fixed, oracle = report["curves"]["fixed"], report["curves"]["oracle"]
+    best = _best_hull(report)
+    if best:
+        axes.plot(*zip(*best, strict=True), color="#FFE08A", lw=7, zorder=1, label="best")
+    axes.plot(oracle["segments"], _percent(oracle["accuracy"]), "--", color=_BLACK, lw=1.5)
+    axes.plot(fixed["segments"], _percent(fixed["accuracy"]), "o-", ms=4, color=_GREY, lw=2)
+    for policy in report["policies"]:
+        swept, point = policy["curve"], points.get(policy["policy"])
+        if swept and point and not policy["hindsight"]:
+            hull = swept["hull_segments"], _percent(swept["hull_accuracy"])
+            axes.plot(*hull, color=point.colour, lw=1, alpha=0.7)
+
+
+def _draw_marks(axes: Any, points: Mapping[str, _Point]) -> None:
+    """The rules as chosen; a mark on top of others is smaller, so that theirs show."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    placed: list[tuple[float, float]] = []
+    for name, (x, y, colour, marker, _) in points.items():
+        at = (x - left) / (right - left), (y - low) / (high - low)
+        covered = sum(math.dist(at, other) < 0.012 for other in placed)
+        placed.append(at)
+        star = marker == "*"
+        size = (13 if star else 9) * 0.72 ** min(covered, 3)
+        face = "white" if star and not name.startswith("oracle") else colour
+        edge = {"mfc": face, "mec": colour if star else "white", "mew": 0.8}
+        axes.plot(x, y, marker, label=name, ms=size, zorder=5 + covered, **edge)
+
+
+def _name_marks(axes: Any, points: Mapping[str, _Point]) -> None:
+    """The names in a column to the right, each joined to its mark; no two lines cross."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    height = axes.figure.get_figheight() - 1.2  # inches, about
+    marks = {
+        name: ((p.segments - left) / (right - left) * 6, (p.accuracy - low) / (high - low) * height)
+        for name, p in points.items()
+    }
+    names = sorted(marks, key=lambda name: (-marks[name][1], marks[name][0]))
+    sites = _spread([marks[name][1] for name in names], 0.165, height)
+    for at, name in zip(sites, _uncrossed(names, marks, sites), strict=True):
+        point = points[name]
+        axes.annotate(
+            shortened(label(name), 40),
+            point[:2],
+            (1.04, at / height),
+            textcoords="axes fraction",
+            va="center",
+            color=point.colour,
+            weight=point.weight,
+            fontsize=8.5,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": point.colour,
+                "lw": 0.6,
+                "alpha": 0.7,
+                "relpos": (0, 0.5),
+            },
+            annotation_clip=False,
+        )
+
+
+def _spread(wanted: Sequence[float], gap: float, height: float) -> list[float]:
+    """Falling positions around those wanted (falling), `gap` apart, between 0 and height if they fit."""
+    steps = gap * np.arange(len(wanted))
+    pushed_down = np.minimum.accumulate(wanted + steps) - steps
+    pushed_up = np.maximum.accumulate((wanted + steps)[::-1])[::-1] - steps
+    sites = np.minimum((pushed_down + pushed_up) / 2, height - steps)
+    found: list[float] = np.maximum(sites, steps[::-1]).tolist()
+    return found
+
+
+def _uncrossed(
+    names: list[str], marks: Mapping[str, tuple[float, float]], sites: Sequence[float]
+) -> list[str]:
+    """The names in the order of their sites: pairs are swapped while that shortens the lines."""
+    names = list(names)
+
+    def length(name: str, site: int) -> float:
+        return math.dist(marks[name], (6.25, sites[site]))
+
+    improved = True
+    while improved:
+        improved = False
+        for i, j in itertools.combinations(range(len(names)), 2):
+            one, other = names[i], names[j]
+            gained = length(one, i) + length(other, j) - length(one, j) - length(other, i)
+            if gained > 1e-9:
+                names[i], names[j], improved = other, one, True
+    return names
+
+
+def _window(report: Report) -> dict[str, tuple[float, float]] | None:
+    """Limits of the axes around hindsight and the better four fifths of the rules; None if they are few."""
     names = ("fixed:", "random:")
-    return [policy for policy in report["policies"] if not policy["policy"].startswith(names)]
+    adaptive = [p for p in report["policies"] if not p["policy"].startswith(names)]
+    if len(adaptive) < 2:
+        return None
+    kept = sorted(adaptive, key=lambda p: -p["utility"])[: math.ceil(0.8 * len(adaptive))]
+    limit = report["settings"]["max_segments"]
+    left, right = _padded([p["mean_segments"] for p in kept], 0.25)
+    right = 1.03 * limit if right > 0.95 * limit else right  # a mark at the limit stays whole
+    return {
+        "xlim": (left, right),
+        "ylim": _padded([100 * p["exact_accuracy"] for p in kept], 0.5),
+    }
+
+
+def _holds(window: Mapping[str, tuple[float, float]], point: _Point) -> bool:
+    """Whether a mark is in the window."""
+    (left, right), (low, high) = window["xlim"], window["ylim"]
+    return left <= point.segments <= right and low <= point.accuracy <= high
 
 
 def _padded(values: Sequence[float], least: float) -> tuple[float, float]:
@@ -130,7 +259,8 @@ def difficulty_figure(report: Report, path: Path) -> Path:
     figure, panels = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
     segments = np.array([policy["mean_segments"] for policy in policies], dtype=float)
     solved = 100 * np.array([policy["exact_accuracy"] for policy in policies], dtype=float)
-    _draw_table(panels[0], segments, 1, 1, float(np.nanmax(segments)))
+    adaptive = [k for k, policy in enumerate(policies) if not policy["policy"].startswith("fixed:")]
+    _draw_table(panels[0], segments, 1, 1, float(np.nanmax(segments[adaptive or slice(None)])))
     _draw_table(panels[1], solved, 0, 0, 100)
     for axes, title in zip(panels, ("Mean segments", "Puzzles solved (%)"), strict=True):
         axes.set_xticks(range(len(labels)), labels, fontsize=7.5)
@@ -184,14 +314,12 @@ def calibration_figure(report: Report, path: Path) -> Path:
     return _save(figure, path)
 
 
-def _styles() -> Iterator[tuple[str, str, str]]:
-    """Colour, mark and dashes; the first 66 pairs of colour and mark are distinct."""
-    return zip(
-        itertools.cycle(_COLOURS),
-        itertools.cycle(_MARKERS),
-        itertools.cycle([dashes for dashes in _DASHES for _ in _COLOURS]),
-        strict=False,
-    )
+def _styles() -> Iterator[tuple[str, str]]:
+    """Colours that do not repeat, and marks: the palette, then hues by the golden ratio."""
+    hues = ((0.11 + 0.618034 * k) % 1 for k in itertools.count())
+    lightness = itertools.cycle((0.28, 0.42, 0.35))
+    more = (to_hex(colorsys.hls_to_rgb(h, s, 0.75)) for h, s in zip(hues, lightness, strict=False))
+    return zip(itertools.chain(_COLOURS, more), itertools.cycle(_MARKERS), strict=False)
 
 
 def _percent(values: Sequence[float]) -> np.ndarray:

@@ -48,16 +48,23 @@ def text(report: Report, width: int | None = None) -> str:
     header, rows = table_cells(report)
     fit = len(header) if width is None else fitting(header, rows, width)
     lines = [line[:fit] for line in (header, *rows)]
-    sizes = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = [
-        "  ".join(f"{cell:{'<' if k == 0 else '>'}{sizes[k]}}" for k, cell in enumerate(line))
-        for line in lines
-    ]
-    parts = [title(report), "", aligned[0], "-" * len(aligned[0]), *aligned[1:]]
+    first, *others = aligned(lines)
+    parts = [title(report), "", first, "-" * len(first), *others]
     if header[fit:]:
         missing = ", ".join(header[fit:])
         parts += ["", f"This window is too narrow for: {missing}. They are in compare.md."]
     return "\n".join(parts)
+
+
+def aligned(lines: list[list[str]], left: int = 1) -> list[str]:
+    """The lines with cells as wide as their column; the first columns to the left, the others right."""
+    sizes = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:{'<' if k < left else '>'}{sizes[k]}}" for k, cell in enumerate(line)
+        ).rstrip()
+        for line in lines
+    ]
 
 
 def fitting(header: list[str], rows: list[list[str]], width: int) -> int:
@@ -117,13 +124,11 @@ def legend(report: Report) -> list[str]:
     return lines + [f"Gain at {cost}: {why}" for cost, why in undefined.items()]
 
 
-def resolved(report: Report) -> list[tuple[str, str]]:
-    """The rules that open policies became, at the headline's cost."""
-    return [
-        (policy["policy"], "; ".join(dict.fromkeys(policy["spec"])))
-        for policy in report["policies"]
-        if policy["chosen"]
-    ]
+def chosen_cells(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the rules that open policies became at the headline's cost, a column a run."""
+    runs = [bank["name"] for bank in report["banks"]]
+    rows = [[row["policy"], *row["spec"]] for row in report["policies"] if row["chosen"]]
+    return ["policy", *(runs if len(runs) > 1 else ["spec"])], rows
 
 
 def markdown(report: Report) -> str:
@@ -150,11 +155,11 @@ def markdown(report: Report) -> str:
         parts += _table(
             ["policy", "batch of 1", f"static batch of {batch}", f"refilled {batch}"], rates
         )
-    if resolved(report):
+    header, rows = chosen_cells(report)
+    if rows:
         parts += ["", "Rules as chosen, for `hrm-rl eval RUN --halting SPEC`", ""]
-        parts += _table(
-            ["policy", "spec"], [[name, f"`{spec}`"] for name, spec in resolved(report)], 2
-        )
+        specs = [[name, *(f"`{spec}`" for spec in specs)] for name, *specs in rows]
+        parts += _table(header, specs, len(header))
     return "\n".join(parts) + "\n"
 
 

@@ -11,7 +11,7 @@ import pytest
 from hrm_rl.analysis.compare import compare as compare_cases
 from hrm_rl.analysis.compare.cases import Case, difficulty_of, make_case
 from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
-from hrm_rl.analysis.compare.table import fitting, legend, markdown, resolved, table_cells
+from hrm_rl.analysis.compare.table import chosen_cells, fitting, legend, markdown, table_cells
 from hrm_rl.analysis.compare.wall_clock import expected_maximum, wall_clock
 from hrm_rl.halting import TraceBank
 from hrm_rl.halting.bank.replay import replay
@@ -103,10 +103,26 @@ def test_learned_rules_are_saved_and_their_specs_work(tmp_path) -> None:
     for row in by_name(found).values():
         (spec,) = row["spec"]
         assert replay(test, spec).correct.mean() == pytest.approx(row["exact_accuracy"])
-    specs = [spec for _, spec in resolved(found)]
-    assert len(specs) == 3 and all(str(tmp_path) in spec for spec in specs)
+    header, rows = chosen_cells(found)
+    specs = [spec for _, spec in rows]
+    assert (
+        header == ["policy", "spec"]
+        and len(specs) == 3
+        and all(str(tmp_path) in spec for spec in specs)
+    )
     # At two costs the first two; CALM goes by risk.
     assert len(list((tmp_path / "rules").iterdir())) == 5
+
+
+def test_the_rules_of_several_runs_are_listed_run_by_run() -> None:
+    settings = Settings(policies=("q", "margin:auto", "fixed:auto"), draws=20)
+    found = compare_cases([case_of(0), case_of(1)], settings).to_dict()
+    header, rows = chosen_cells(found)
+    assert header == ["policy", "run0", "run1"]
+    assert rows == [[name, *by_name(found)[name]["spec"]] for name in ("margin:auto", "fixed:auto")]
+    name, *specs = rows[0]
+    assert "| policy | run0 | run1 |" in markdown(found)
+    assert f"| {name} | `{specs[0]}` | `{specs[1]}` |" in markdown(found)
 
 
 def test_a_rule_given_as_a_file_stays_in_its_file_beside_one_learned_here(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """Figures of a comparison: every rule is named, distinguished, and drawn where the report has it."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 import matplotlib.pyplot as plt
+from matplotlib.text import Text
 
 from hrm_rl.analysis.compare import compare
 from hrm_rl.analysis.compare import figures as compare_figures
@@ -33,23 +35,54 @@ def drawn(monkeypatch) -> list:
     plt.close("all")
 
 
-def test_every_rule_is_in_the_legend_once_and_where_it_stands(report, drawn, tmp_path) -> None:
+def test_every_rule_has_a_name_where_its_mark_is(report, drawn, tmp_path) -> None:
     compare_figures.accuracy_compute_figure(report, tmp_path / "a.png")
     (figure,) = drawn
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    adaptive = {"fixed:auto", "q", "margin:auto", "stable:auto", "recall(q)"}
-    assert adaptive | {"fixed:N", "oracle", "oracle at 0.01"} == set(labels)
-    assert len(labels) == len(set(labels))
+    found = {text.get_text(): (axes, text) for axes in figure.axes for text in axes.texts}
+    assert len(found) == sum(len(axes.texts) for axes in figure.axes)  # each once
+    adaptive = {"fixed:auto", "q", "margin:auto", "stable:auto", "recall(q)", "oracle"}
+    assert adaptive | {"fixed:N", "oracle, all costs"} == set(found)
+    for row in report["policies"]:
+        if row["policy"] in adaptive:
+            axes, text = found[row["policy"]]
+            x, y = row["mean_segments"], 100 * row["exact_accuracy"]
+            assert text.xy == (x, y)
+            assert axes.get_xlim()[0] < x < axes.get_xlim()[1]
+            assert axes.get_ylim()[0] < y < axes.get_ylim()[1]
+
+
+def test_names_do_not_meet_and_colours_do_not_repeat(report, drawn, tmp_path) -> None:
+    """Forty rules, most with the same outcome, and names that differ behind the cut."""
+    row = report["policies"][2]
+    names = [
+        *(f"margin:0.{k}" for k in range(10, 40)),
+        *(f"any({'q, ' * 20}{k})" for k in "abcdefghij"),
+    ]
+    rows = [{**row, "policy": n, "mean_segments": 1 + k % 9 / 3} for k, n in enumerate(names)]
+    compare_figures.accuracy_compute_figure({**report, "policies": rows}, tmp_path / "a.png")
+    figure = drawn[0]
+    figure.canvas.draw()
+    texts = [text for axes in figure.axes for text in axes.texts]
+    assert len(texts) == len(rows) + 2 and all(len(text.get_text()) <= 40 for text in texts)
+    boxes = {text: Text.get_window_extent(text) for text in texts}  # without its line
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes.values(), 2))
+    assert all(box.y0 > 0 and box.y1 < figure.bbox.y1 for box in boxes.values())
+    assert all(box.x1 < figure.bbox.x1 for box in boxes.values())
+    assert len({text.get_color() for text in texts}) == len(texts)
     for axes in figure.axes:
-        marks = {line.get_label(): line for line in axes.get_lines()}
-        for row in report["policies"]:
-            if row["policy"] not in adaptive:
-                continue
-            x, y = marks[row["policy"]].get_data()
-            assert (x[0], y[0]) == (row["mean_segments"], 100 * row["exact_accuracy"])
-            if axes is figure.axes[0] or row["policy"] != "fixed:auto":
-                assert axes.get_xlim()[0] < x[0] < axes.get_xlim()[1]
-                assert axes.get_ylim()[0] < y[0] < axes.get_ylim()[1]
+        ends = [(text.xy, boxes[text]) for text in axes.texts]
+        lines = [(axes.transData.transform(at), (b.x0, (b.y0 + b.y1) / 2)) for at, b in ends]
+        for one, other in itertools.combinations(lines, 2):
+            assert not crossing(*one, *other)
+
+
+def crossing(a, b, c, d) -> bool:
+    """Whether the segments a-b and c-d cross, by more than a touch."""
+
+    def side(p, q, r) -> float:
+        return float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
+
+    return side(a, b, c) * side(a, b, d) < -1 and side(c, d, a) * side(c, d, b) < -1
 
 
 def test_difficulty_has_a_row_a_policy_and_a_column_a_bin(report, drawn, tmp_path) -> None:
