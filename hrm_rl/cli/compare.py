@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import tyro
 
 from hrm_rl.analysis.compare.settings import Settings
-from hrm_rl.cli.options import OnDevice, check_counts
+from hrm_rl.cli.options import Long, OnDevice, check_counts
 from hrm_rl.cli.output import show_log
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare(OnDevice, Settings):
+class Compare(OnDevice, Long, Settings):
     """Compare stopping rules: accuracy against segments, with intervals, on the same puzzles.
 
     Validation puzzles choose thresholds, test puzzles judge. Several runs (training seeds) are pooled.
@@ -40,8 +40,9 @@ class Compare(OnDevice, Settings):
         show_log()
         options = dict(vars(self))
         runs, out, json = (options.pop(name) for name in ("runs", "out", "json"))
+        options["progress"] = self.progress and not json
         options["threads"] = self.threads or "auto"
-        report = compare(runs, folder=out, progress=not json, **options).save(out)
+        report = compare(runs, folder=out, **options).save(out)
         self.report(report, _text(report))
 
 

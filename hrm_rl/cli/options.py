@@ -24,6 +24,14 @@ class Command:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Long(Command):
+    """A command that shows its progress."""
+
+    progress: bool = True
+    """Hide progress, which is on stderr: a bar in a terminal, elsewhere a line a minute."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OnDevice(Command):
     """A command that computes."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_rl.cli.options import Command, check_counts
+from hrm_rl.cli.options import Long, check_counts
 from hrm_rl.cli.output import percent, say, show_log, table_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _Rules = dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quickstart(Command):
+class Quickstart(Long):
     """Train sudoku-4x4 on this machine, then compare ways to stop on puzzles of held-out classes.
 
     Starts afresh every time. Minutes on a laptop; needs matplotlib for the figures.
@@ -56,7 +56,7 @@ class Quickstart(Command):
             f"Training an HRM of {trainer.model.num_parameters():,} parameters on {trainer.compute}, "
             f"from {trainer.data.description}, one reasoning segment a step."
         )
-        training = trainer.train()
+        training = trainer.train(self.progress)
         say(f"Comparing on {self.puzzles} puzzles of classes that training never saw.")
         limit, folder = trainer.model.config.halt_max_steps, self.out / "compare"
         rules = _rules(trainer.rule, limit)
@@ -68,7 +68,7 @@ class Quickstart(Command):
             max_segments=2 * limit,
             baseline=rules[trainer.rule][0],
             device=self.device,
-            progress=not self.json,
+            progress=self.progress and not self.json,
         )
         report = found.save(folder)
         result = {

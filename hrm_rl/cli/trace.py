@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_rl.cli.options import OnPuzzles, check_counts
+from hrm_rl.cli.options import Long, OnPuzzles, check_counts
 from hrm_rl.cli.output import percent, show_log
 from hrm_rl.puzzles.base.splits import Split
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace(OnPuzzles):
+class Trace(OnPuzzles, Long):
     """Record a trained model, segment by segment, as one file: a trace bank.
 
     Every puzzle runs to the limit. Any stopping rule can then be evaluated on the bank, exactly and
@@ -53,7 +53,7 @@ class Trace(OnPuzzles):
             batch_size=self.batch_size,
             pooled=self.pooled,
             drafts=self.drafts,
-            progress=not self.json,
+            progress=self.progress and not self.json,
         )
         bank.save(self.out)
         result = self._result(bank) | {"seconds": time.perf_counter() - start}

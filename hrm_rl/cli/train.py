@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from hrm_rl.cli.options import Command
+from hrm_rl.cli.options import Long
 from hrm_rl.cli.output import percent, say, show_log
 from hrm_rl.messages import also_valid
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Command):
+class Train(Long):
     """Train an HRM on puzzles, one segment per environment step, and let its Q head learn when to stop.
 
     A preset can learn puzzles of another family (--data.family, --data.dials), or from a file or dataset
@@ -54,7 +54,7 @@ class Train(Command):
             f"{_named(preset)}: {trainer.model.num_parameters():,} parameters on {compute}; learning "
             f"from {trainer.data.description}; {preset.max_steps} steps of {preset.batch_size} segments"
         )
-        result, folder = trainer.train(), trainer.run.path
+        result, folder = trainer.train(self.progress), trainer.run.path
         found = {"run": str(folder), "preset": preset.name, **result}
         self.report(found, _text(folder, preset, result))
 

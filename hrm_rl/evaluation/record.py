@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
 
 import hrm_rl
 from hrm_rl.agents import HRMAgent
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.evaluation.evaluate import each_puzzle_once, in_eval_mode
+from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.halting.bank import FEATURES
 from hrm_rl.model import HRM
@@ -65,7 +65,7 @@ def record(
         drafts: keep every draft.
         header: the caller's facts about the model: trained_rule, preset, step, seconds_per_segment,
             cpu_share, note. The other fields are filled in here.
-        progress: draw a bar on stderr.
+        progress: show it on stderr (`hrm_rl.evaluation.progress`).
 
     Raises:
         ValueError: no puzzle, or a number below 1.
@@ -81,7 +81,7 @@ def record(
     parts: list[Columns] = []
     with in_eval_mode(model):
         starts = range(0, len(puzzles), rows)
-        for start in tqdm(starts, "recording", unit="batch", disable=not progress):
+        for start in progress_bar(starts, desc="recording", unit="batch", shown=progress):
             few = puzzles.take(slice(start, start + rows))
             parts.append(_record_batch(agent, few, rows, max_segments, validator, drafts))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

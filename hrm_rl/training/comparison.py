@@ -72,7 +72,7 @@ def compare(
         device: for recording; see `open_trained`.
         dtype: for recording; see `open_trained`.
         threads: for recording; see `open_trained`.
-        progress: draw a bar on stderr while recording.
+        progress: show it on stderr while recording (`hrm_rl.evaluation.progress`).
 
     Raises:
         ValueError: a setting out of range, a rule that cannot be parsed or judged, runs that cannot be

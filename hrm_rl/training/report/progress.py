@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from hrm_rl.agents.learning.update import Update
+from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.messages import also_valid
 from hrm_rl.model import HRM
 from hrm_rl.training.presets import Preset
@@ -24,14 +24,8 @@ class Report:
         self.run = run
         self.log = MetricsLog(run, first_step)
         self._metrics = IntervalMetrics(preset.model.halt_max_steps, device)
-        self._bar = tqdm(
-            total=preset.max_steps,
-            initial=first_step,
-            disable=not bar,
-            desc=preset.name,
-            unit="step",
-            dynamic_ncols=True,
-        )
+        steps = {"total": preset.max_steps, "initial": first_step}
+        self._bar = progress_bar(shown=bar, desc=preset.name, unit="step", **steps)
 
     def close(self) -> None:
         """Close the files and the bar."""
@@ -52,7 +46,7 @@ class Report:
         if "rollout/mean_segments" in figures:
             shown["exact"] = f"{100 * figures['rollout/exact_accuracy']:.1f}%"
             shown["segments"] = f"{figures['rollout/mean_segments']:.2f}"
-        self._bar.set_postfix(shown)
+        self._bar.set_postfix(shown, refresh=False)
 
     def write_validation(self, step: int, validation: Mapping[str, Any]) -> None:
         """Write a validation's figures."""
