@@ -1,11 +1,13 @@
 """HRMAgent: a model and a halting rule that act in a puzzle environment."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hrm_rl.envs.core.integers import as_halt, as_tensor, in_range
 from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, segment_features
 from hrm_rl.halting.live import LiveRule
@@ -60,6 +62,8 @@ class HRMAgent:
         flat_action: `predict` returns the actions of environments made with `flat_action=True`, for tools
             without Dict actions, such as Stable-Baselines3's `evaluate_policy`.
         pooled: compute the feature pooled_z_H even if the rule does not need it.
+
+    Raises ValueError for something else than a model, or a rule that decides in hindsight.
     """
 
     def __init__(
@@ -70,6 +74,10 @@ class HRMAgent:
         flat_action: bool = False,
         pooled: bool = False,
     ) -> None:
+        if not hasattr(model, "initial_carry"):  # a compiled HRM has it too
+            raise ValueError(
+                f"model must be an HRM, got {type(model).__name__}; HRM.from_pretrained opens a run's"
+            )
         self.model, self.flat_action = model, flat_action
         self._live = LiveRule.of(rule)
         self.rule = self._live.rule
@@ -99,9 +107,19 @@ class HRMAgent:
             state: the state after the last segment; None: every row starts from a fresh state.
             puzzle_key: info["puzzle_key"], the counter of rules that draw at random; a hash of the
                 inputs by default.
+
+        Raises ValueError for an observation or a state that does not fit the model. Of tensors on a GPU only
+        shapes and types are checked, since reading numbers would wait for it.
         """
+        obs = self._checked(obs)
+        rows = len(obs["inputs"])
         if state is None:
-            state = self.initial_state(obs["inputs"].shape[0])
+            state = self.initial_state(rows)
+        elif len(state.memory.segment) != rows:
+            raise ValueError(
+                f"the state is of {len(state.memory.segment)} rows, the observation of {rows}; a new batch "
+                "starts without a state"
+            )
         key = _hash_rows(obs["inputs"]) if puzzle_key is None else puzzle_key
         out, features, memory, answer = self._think(obs, state, key)
         best = state.best
@@ -112,6 +130,22 @@ class HRMAgent:
             best = Best(torch.where(better, score, best.score), answer)
         action = {"answer": answer, "halt": self._live.stops(features)}
         return Decision(action, AgentState(out.carry, memory, best), features, out)
+
+    def _checked(self, obs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The parts of an observation that the model reads, as tensors on its device."""
+        config, device = self.model.config, self.model.device
+        ids = config.num_puzzle_identifiers if config.puzzle_emb_ndim else None
+        counts = {"inputs": config.vocab_size, "puzzle_identifiers": ids, "segment": None}
+        if not isinstance(obs, Mapping) or not counts.keys() <= obs.keys():
+            given = list(obs) if isinstance(obs, Mapping) else type(obs).__name__
+            raise ValueError(f"an observation is a dict of {', '.join(counts)}; got {given}")
+        parts = {name: as_tensor(name, obs[name]) for name in counts}
+        rows = len(parts["inputs"]) if parts["inputs"].ndim else 0
+        for name, part in parts.items():
+            wanted = (rows, config.seq_len) if name == "inputs" else (rows,)
+            if part.shape != wanted:
+                raise ValueError(f"{name} must have the shape {wanted}, got {tuple(part.shape)}")
+        return {name: in_range(name, parts[name], counts[name], device) for name in counts}
 
     def _think(
         self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor
@@ -139,15 +173,22 @@ class HRMAgent:
 
         Returns the action (`answer` and `halt`, or one array [B, S + 1] with `flat_action`; unbatched for an
         unbatched observation) and the state for the next call.
+
+        Raises ValueError for an observation, a state or an `episode_start` that does not fit the model.
         """
-        device, single = self.model.device, np.ndim(observation["inputs"]) == 1
-        obs = {
-            key: torch.as_tensor(np.asarray(value)[None] if single else value, device=device)
-            for key, value in observation.items()
-        }
+        single = isinstance(observation, Mapping) and np.ndim(observation.get("inputs", 0)) == 1
+        if single:
+            observation = {key: np.asarray(value)[None] for key, value in observation.items()}
+        obs = self._checked(observation)
         if episode_start is not None:
-            starts = torch.as_tensor(np.atleast_1d(episode_start), device=device)
-            obs["segment"] = torch.where(starts.bool(), 0, obs["segment"])
+            starts = as_tensor("episode_start", np.atleast_1d(episode_start))
+            if starts.shape != obs["segment"].shape:
+                raise ValueError(
+                    f"episode_start must have the shape {tuple(obs['segment'].shape)}, got "
+                    f"{tuple(starts.shape)}"
+                )
+            starts = as_halt("episode_start", starts, self.model.device)
+            obs["segment"] = torch.where(starts, 0, obs["segment"])
         decision = self.act(obs, None if state is None else self._from_numpy(state))
         action: Any = {k: v.cpu().numpy().astype(np.int64) for k, v in decision.action.items()}
         if self.flat_action:
@@ -162,8 +203,14 @@ class HRMAgent:
         return tuple((t.float() if t.dtype == torch.bfloat16 else t).cpu().numpy() for t in tensors)
 
     def _from_numpy(self, arrays: tuple[np.ndarray, ...]) -> AgentState:
-        z_H, z_L, *others = (torch.as_tensor(a, device=self.model.device) for a in arrays)
         dtype, split = self.model.dtype, len(Memory._fields)
+        count = 2 + split + (len(Best._fields) if self._live.recalls else 0)
+        if not isinstance(arrays, tuple | list) or len(arrays) != count:
+            found = f"{len(arrays)} arrays" if hasattr(arrays, "__len__") else type(arrays).__name__
+            raise ValueError(
+                f"the state must be the {count} arrays that predict returned, got {found}; None starts afresh"
+            )
+        z_H, z_L, *others = (torch.as_tensor(a, device=self.model.device) for a in arrays)
         best = Best(*others[split:]) if self._live.recalls else None
         return AgentState(Carry(z_H.to(dtype), z_L.to(dtype)), Memory(*others[:split]), best)
 

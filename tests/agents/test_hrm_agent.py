@@ -221,3 +221,67 @@ def test_a_rule_that_gives_no_decisions_is_refused(build: Any, rule: Any, messag
     for given in (rule, Recall(rule)):
         with pytest.raises(ValueError, match=message):
             HRMAgent(build(), given).act(obs)
+
+
+def board(**changed: Any) -> dict[str, Any]:
+    whole = {"inputs": np.ones((2, 16), int), "puzzle_identifiers": np.zeros(2, int)}
+    return whole | {"segment": np.zeros(2, int), "draft": np.ones((2, 16), int)} | changed
+
+
+@pytest.mark.parametrize(
+    ("observation", "message"),
+    [
+        (
+            board(puzzle_identifiers=np.array([0, 12])),
+            "puzzle_identifiers: row 1 holds 12; .* 0 to 9",
+        ),
+        (board(puzzle_identifiers=np.array([-1, 0])), "puzzle_identifiers: row 0 holds -1"),
+        (
+            board(puzzle_identifiers=np.zeros(3, int)),
+            r"puzzle_identifiers must have the shape \(2,\)",
+        ),
+        (board(puzzle_identifiers=0), r"puzzle_identifiers must have the shape \(2,\), got \(\)"),
+        (board(inputs=np.full((2, 16), 6)), "inputs: row 0, cell 0 holds 6; they are 0 to 5"),
+        (board(inputs=np.ones((2, 9), int)), r"inputs must have the shape \(2, 16\), got \(2, 9\)"),
+        (board(inputs=np.ones((2, 4, 4), int)), r"must have the shape \(2, 16\), got \(2, 4, 4\)"),
+        (board(inputs=np.ones((2, 16))), "inputs must be integers, got torch.float64"),
+        (board(inputs="1234"), "inputs must be an array of integers"),
+        (board(inputs=np.full((2, 16), "a")), "inputs must be an array of integers"),
+        (board(segment=np.array([0.0, 1.0])), "segment must be integers, got torch.float64"),
+        (board(segment=np.array([-1, 0])), "segment: row 0 holds -1; they are 0 or more"),
+        ({"inputs": np.ones((2, 16), int)}, "a dict of inputs, puzzle_identifiers, segment; got"),
+        (np.ones((2, 16), int), "a dict of inputs, puzzle_identifiers, segment; got ndarray"),
+        (None, "a dict of inputs, .*got NoneType"),
+    ],
+)
+def test_an_observation_that_does_not_fit_is_refused(
+    restless_hrm: Any, observation: Any, message: str
+) -> None:
+    agent = HRMAgent(restless_hrm(puzzle_emb_ndim=32, num_puzzle_identifiers=10))
+    with pytest.raises(ValueError, match=message):
+        agent.predict(observation)
+    with pytest.raises(ValueError, match=message):
+        agent.act(observation)
+
+
+def test_a_state_or_start_that_does_not_fit_is_refused(build: Any) -> None:
+    agent = HRMAgent(build())
+    _, state = agent.predict(board())
+    three = {key: np.concatenate([value, value[:1]]) for key, value in board().items()}
+    for observation, given, message in (
+        (three, state, "the state is of 2 rows, the observation of 3"),
+        (board(), state[:-1], r"must be the \d+ arrays that predict returned, got \d+ arrays"),
+        (board(), 7, "that predict returned, got int"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            agent.predict(observation, given)
+    for starts, message in (
+        (np.ones(3, bool), r"episode_start must have the shape \(2,\), got \(3,\)"),
+        (np.array([0, 2]), "episode_start: row 1 holds 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            agent.predict(board(), None, starts)
+    with pytest.raises(ValueError, match="model must be an HRM, got str; HRM"):
+        HRMAgent("runs/quickstart")  # type: ignore[arg-type]
+    ignored = board(puzzle_identifiers=np.array([0, 12]))  # this model has no puzzle embedding
+    agent.predict(ignored)

@@ -48,7 +48,7 @@ def as_halt(name: str, values: Tensor, device: torch.device) -> Tensor:
 
 
 def below(array: NDArray[Any], limit: int | None) -> NDArray[np.bool_]:
-    """Where an array lies in 0 .. limit - 1; None is no limit."""
+    """Where an array lies in 0 .. limit - 1; None for any limit."""
     return (array >= 0) & (True if limit is None else array < limit)
 
 
