@@ -121,7 +121,7 @@ def test_what_pages_and_examples_import_is_on_an_api_page(hooks: ModuleType) -> 
     for page in sources:
         for module, names in found.findall(page.read_text(encoding="utf-8")):
             missing = {f"{module}.{name}" for name in re.findall(r"\w+", names)} - public
-            assert not missing, f"{page.name}: {missing}"
+            assert not missing, f"{page.name}: {missing}; docs/api_pages.py lists the modules"
 
 
 def test_a_name_is_documented_once_and_listed_wherever_it_is_exported(hooks: ModuleType) -> None:
@@ -188,6 +188,15 @@ def test_links_beside_the_site_lead_somewhere(page: Path) -> None:
             target = page.parent / path if path else page
             assert target.exists(), f"{page.name}: {path}"
             assert not anchor or anchor in anchors(target), f"{page.name}: {path}#{anchor}"
+
+
+def test_files_named_in_the_text_are_there() -> None:
+    rooms = "docs|examples|experiments|tests|benchmarks|hrm_rl"
+    named = re.compile(rf"(?<![\w/.~-])(?:{rooms})/[\w./-]*\w\.(?:py|md|ipynb|json|png|svg|txt)\b")
+    for page in [*PAGES, *BESIDE, *(ROOT / "hrm_rl").rglob("*.py")]:
+        paths = named.findall(page.read_text(encoding="utf-8"))
+        gone = [path for path in paths if "NAME" not in path and not (ROOT / path).exists()]
+        assert gone == [] or page.name == "CHANGELOG.md", f"{page}: {gone}"
 
 
 def test_extras_install_from_a_checkout() -> None:
