@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -38,13 +38,23 @@ def check_integers(config: Any, minimum: int, *names: str) -> None:
             raise SettingError(f"{name} must be an integer >= {minimum}, got {value!r}", name)
 
 
+def check_counts(**arguments: Any) -> None:
+    """Raise SettingError unless these arguments are integers >= 1, NumPy's too."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+            raise SettingError(f"{name} must be an integer >= 1, got {value!r}", name)
+
+
 def check_interval(config: Any, interval: str, *names: str) -> None:
     """Raise SettingError unless these fields of `config` lie in an interval, such as "[0, 1)"."""
     low, high = (float(bound) for bound in interval[1:-1].split(","))
     for name in names:
-        value = getattr(config, name)
-        above = low <= value if interval[0] == "[" else low < value
-        below = value <= high if interval[-1] == "]" else value < high
+        value: Any = getattr(config, name)
+        if not isinstance(value, Real):
+            raise SettingError(f"{name} must be a number in {interval}, got {value!r}", name)
+        number = float(value)
+        above = low <= number if interval[0] == "[" else low < number
+        below = number <= high if interval[-1] == "]" else number < high
         if not (above and below):
             raise SettingError(f"{name} must lie in {interval}, got {value}", name)
 

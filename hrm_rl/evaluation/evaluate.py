@@ -18,6 +18,7 @@ from hrm_rl.envs.core.source import Validator
 from hrm_rl.halting import HaltingRule
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles.pool import PuzzleArrays
+from hrm_rl.settings import check_counts
 from hrm_rl.stopwatch import Stopwatch, Timing
 
 _COLUMNS = {
@@ -88,15 +89,20 @@ def evaluate(
             run idle, batches shrink to powers of two.
 
     Raises:
-        ValueError: an unknown rule, a number below 1, or as `check_fits`.
+        ValueError: an unknown rule, or as `check_arguments`.
     """
-    check_fits(model.config, puzzles)
-    count, device = len(puzzles), model.device
+    limit = 1 if max_segments is None else max_segments
+    check_arguments(model, puzzles, validator, max_segments=limit, batch_size=batch_size)
     limit = model.config.halt_max_steps if max_segments is None else max_segments
+    count, device = len(puzzles), model.device
     envs = each_puzzle_once(model, puzzles, min(batch_size, count), limit, validator)
     agent = (GraphedAgent if graphs else HRMAgent)(model, rule)
     # Padded rows, whose key is past the end, take the last key.
     counters = np.arange(count) if puzzle_keys is None else np.asarray(puzzle_keys)
+    if counters.shape != (count,) or counters.dtype.kind not in "iu":
+        raise ValueError(
+            f"puzzle_keys must be {count} integers, one a puzzle; got {counters.dtype} of {counters.shape}"
+        )
     keys = torch.as_tensor(np.append(counters, counters[-1]).astype(np.int64), device=device)
     sheet, state = _Sheet(count, model.config.seq_len, device), None
     with in_eval_mode(model):
@@ -195,6 +201,29 @@ def _rows_to_keep(busy: Tensor, power_of_two: bool) -> Tensor:
     idle = (~busy).nonzero().squeeze(1)
     size = 1 << (len(found) - 1).bit_length()
     return torch.cat((found, idle[: size - len(found)]))
+
+
+def check_arguments(model: HRM, puzzles: Any, validator: Any, **counts: int) -> None:
+    """Check what `evaluate` and `record` are given, once a call.
+
+    Raises ValueError for something else than a model, no puzzles, puzzles that do not fit the model, a
+    validator that cannot be called, or a number in `counts` below 1.
+    """
+    check_counts(**counts)
+    if not hasattr(model, "config"):
+        raise ValueError(
+            f"model must be an HRM, got {type(model).__name__}; HRM.from_pretrained opens a run's"
+        )
+    if not isinstance(puzzles, PuzzleArrays):
+        raise ValueError(
+            f"puzzles must be PuzzleArrays, got {type(puzzles).__name__}; PuzzleArrays(inputs, labels) "
+            "makes them of arrays [N, S]"
+        )
+    if not len(puzzles):
+        raise ValueError("puzzles must hold at least one puzzle, got none")
+    if validator is not None and not callable(validator):
+        raise ValueError(f"validator must be a function of inputs and answers, got {validator!r}")
+    check_fits(model.config, puzzles)
 
 
 def check_fits(config: HRMConfig, puzzles: PuzzleArrays) -> None:

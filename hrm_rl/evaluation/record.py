@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 import hrm_rl
 from hrm_rl.agents import HRMAgent
 from hrm_rl.envs.core.source import Validator
-from hrm_rl.evaluation.evaluate import each_puzzle_once, in_eval_mode
+from hrm_rl.evaluation.evaluate import check_arguments, each_puzzle_once, in_eval_mode
 from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.halting.bank import FEATURES
@@ -68,14 +68,17 @@ def record(
         progress: show it on stderr (`hrm_rl.evaluation.progress`).
 
     Raises:
-        ValueError: no puzzle, or a number below 1.
+        ValueError: an unknown split, or as `check_arguments`.
     """
-    if not len(puzzles):
-        raise ValueError("a bank needs at least one puzzle, got none")
-    for name, value in (("max_segments", max_segments), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be >= 1, got {value}")
-    splits = np.broadcast_to(np.asarray(split, dtype=np.str_), (len(puzzles),))
+    check_arguments(model, puzzles, validator, max_segments=max_segments, batch_size=batch_size)
+    if header is not None and not isinstance(header, BankHeader):
+        raise ValueError(f"header must be a BankHeader, got {type(header).__name__}")
+    splits = np.asarray(split, dtype=np.str_)
+    if splits.shape not in ((), (len(puzzles),)):
+        raise ValueError(
+            f"split must be a name, or {len(puzzles)} of them; got shape {splits.shape}"
+        )
+    splits = np.broadcast_to(splits, (len(puzzles),))
     rows = min(batch_size, len(puzzles))
     agent = HRMAgent(model, f"fixed:{max_segments}", pooled=pooled)
     parts: list[Columns] = []

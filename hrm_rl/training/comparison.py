@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
 from hrm_rl.analysis.compare.trials import Policy, policy_name, rules_by_name
 from hrm_rl.halting import TraceBank, puzzles_hash
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
+from hrm_rl.settings import check_counts
 
 if TYPE_CHECKING:
     from hrm_rl.training.machine.threads import Threads
@@ -79,9 +80,10 @@ def compare(
             pooled, or a kept recording of another model.
         FileNotFoundError: a run or bank that does not exist.
     """
-    for name, value in (("puzzles", puzzles), ("max_segments", max_segments)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be >= 1, got {value}")
+    given_counts = {"puzzles": puzzles, "max_segments": max_segments}
+    check_counts(**{name: value for name, value in given_counts.items() if value is not None})
+    if not isinstance(costs, Iterable):
+        raise ValueError(f"costs must be several numbers, got {costs!r}")
     several = (policies,) if isinstance(policies, str) or callable(policies) else policies
     *names, base = [policy_name(policy) for policy in (*several, baseline)]
     rules = rules_by_name((*several, baseline))
@@ -89,8 +91,14 @@ def compare(
     kept = None if folder is None else Path(folder)
     if kept is not None:
         _check_folder(kept)
-    one = isinstance(runs_or_banks, str | os.PathLike | TraceBank)
+    one = not isinstance(runs_or_banks, Sequence) or isinstance(runs_or_banks, str)
     given: list[Source] = [runs_or_banks] if one else list(runs_or_banks)  # type: ignore
+    for source in given:
+        if not isinstance(source, str | os.PathLike | TraceBank):
+            raise ValueError(
+                f"give folders of runs, banks or their files, got {type(source).__name__}; "
+                "hrm_rl.record makes a bank of a model"
+            )
     labels = _names(given)
     start = time.perf_counter()
 

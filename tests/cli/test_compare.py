@@ -181,3 +181,23 @@ def test_refusals_write_nothing(hrm_rl, banks, tmp_path, words, said) -> None:
     message = hrm_rl("compare", *given, *out).refusal
     assert all(word in message for word in said), message
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"runs_or_banks": None}, "folders of runs, banks or their files, got NoneType"),
+        ({"runs_or_banks": [3]}, "folders of runs, banks or their files, got int"),
+        ({"puzzles": 2.5}, "puzzles must be an integer >= 1, got 2.5"),
+        ({"max_segments": "2"}, "max_segments must be an integer >= 1, got '2'"),
+        ({"cost": "a"}, r"cost must be a number in \[0, 1\), got 'a'"),
+        ({"costs": 0.1}, "costs must be several numbers, got 0.1"),
+        ({"costs": ["a"]}, r"costs must be numbers in \[0, 1\), got 'a'"),
+        ({"draws": 0}, "draws must be an integer >= 1, got 0"),
+        ({"seed": "x"}, "seed must be an integer >= 0, got 'x'"),
+        ({"policies": [3]}, "a policy is a spec, a rule, or the class of a ThresholdRule; got 3"),
+    ],
+)
+def test_arguments_of_the_function_are_checked(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare(**{"runs_or_banks": toy_bank(20), "policies": ["q"], **arguments})

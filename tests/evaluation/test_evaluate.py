@@ -100,9 +100,32 @@ def test_foreign_puzzles_and_bad_numbers_are_refused(model: HRM, puzzles: Puzzle
     foreign = PuzzleArrays(inputs, few.labels, few.puzzle_identifiers, few.rating)
     with pytest.raises(ValueError, match="token 9, the model was made for vocab_size 6"):
         evaluate(model, foreign, "q")
-    for options in ({"max_segments": 0}, {"max_segments": -1}, {"batch_size": 0}):
-        with pytest.raises(ValueError, match=r"got (0|-1)"):
-            evaluate(model, puzzles, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_segments": 0}, "max_segments must be an integer >= 1, got 0"),
+        ({"max_segments": "3"}, "max_segments must be an integer >= 1, got '3'"),
+        ({"batch_size": -1}, "batch_size must be an integer >= 1, got -1"),
+        ({"batch_size": 2.5}, "batch_size must be an integer >= 1, got 2.5"),
+        ({"model": "runs/quickstart"}, "model must be an HRM, got str; HRM"),
+        ({"puzzles": np.ones((2, 16), int)}, "puzzles must be PuzzleArrays, got ndarray"),
+        ({"puzzles": "all.csv"}, "puzzles must be PuzzleArrays, got str"),
+        ({"rule": None}, "a rule is a spec such as 'q', or a function of features; got None"),
+        ({"rule": "qq"}, "unknown rule 'qq'; did you mean 'q'"),
+        ({"validator": "valid"}, "validator must be a function of inputs and answers, got 'valid'"),
+        ({"puzzle_keys": [1, 2]}, "puzzle_keys must be [0-9]+ integers, one a puzzle"),
+        ({"puzzle_keys": "abc"}, "puzzle_keys must be [0-9]+ integers, one a puzzle"),
+    ],
+)
+def test_arguments_are_checked_once_a_call(
+    model: HRM, puzzles: PuzzleArrays, arguments: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(**{"model": model, "puzzles": puzzles, **arguments})
+    with pytest.raises(ValueError, match="at least one puzzle, got none"):
+        evaluate(model, puzzles.take(slice(0)))
 
 
 def test_identifiers_beyond_the_models_are_refused() -> None:

@@ -103,9 +103,13 @@ def test_the_model_stays_as_it_was(model: HRM, puzzles: PuzzleArrays) -> None:
     ("count", "segments", "options", "message"),
     [
         (0, 1, {}, "at least one puzzle"),
-        (1, 0, {}, "max_segments must be >= 1, got 0"),
-        (1, 1, {"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        (1, 0, {}, "max_segments must be an integer >= 1, got 0"),
+        (1, 1, {"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
+        (1, 1, {"batch_size": "x"}, "batch_size must be an integer >= 1, got 'x'"),
+        (1, 2.5, {}, "max_segments must be an integer >= 1, got 2.5"),
         (1, 1, {"split": "dev"}, "unknown split 'dev'"),
+        (3, 1, {"split": ["test"] * 2}, "split must be a name, or 3 of them; got shape"),
+        (1, 1, {"header": {"preset": "x"}}, "header must be a BankHeader, got dict"),
     ],
 )
 def test_bad_settings_are_named(

@@ -1,8 +1,9 @@
 """The settings of a comparison. Loads no torch, so the command line can show them."""
 
 from dataclasses import dataclass, replace
+from numbers import Real
 
-from hrm_rl.settings import SettingError, check_at_least, check_interval
+from hrm_rl.settings import SettingError, check_integers, check_interval
 
 DEFAULT_POLICIES = (
     "fixed:1",
@@ -57,9 +58,12 @@ class Settings:
     def __post_init__(self) -> None:
         check_interval(self, "[0, 1)", "cost")
         for value in self.costs:
+            if not isinstance(value, Real):
+                raise SettingError(f"costs must be numbers in [0, 1), got {value!r}", "costs")
             if not 0 <= value < 1:
                 raise SettingError(f"costs must lie in [0, 1), got {value:g}", "costs")
-        check_at_least(self, 1, "draws")
+        check_integers(self, 1, "draws")
+        check_integers(self, 0, "seed")
         if not self.policies:
             raise SettingError("policies must name at least one rule", "policies")
         # Tables call the bound hindsight, so readers of one ask for it by that name.

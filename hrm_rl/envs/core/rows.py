@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -16,6 +15,7 @@ from hrm_rl.devices import usable_device
 from hrm_rl.envs.core.transition import Step, select
 from hrm_rl.envs.to_numpy import refuse_numpy_wrappers
 from hrm_rl.hashing import as_keys, mix
+from hrm_rl.settings import check_counts
 
 Order = Literal["hash", "epoch"]
 
@@ -76,8 +76,7 @@ class RowsVectorEnv(VectorEnv):
         order: Order,
         device: torch.device | str,
     ) -> None:
-        if not isinstance(num_envs, int | np.integer) or num_envs < 1:
-            raise ValueError(f"num_envs must be an integer >= 1, got {num_envs!r}")
+        check_counts(num_envs=num_envs)
         self.num_envs = int(num_envs)
         self.device = usable_device(device)
         mode = read_autoreset_mode(autoreset_mode)
