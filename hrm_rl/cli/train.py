@@ -63,8 +63,10 @@ def _text(folder: Path, preset: "Preset", result: dict[str, Any]) -> str:
     took = f"{result['steps']} steps ({result['seconds']:.0f} s)"
     text = f"Trained {_named(preset)} for {took}: {folder}\n"
     if "exact_accuracy" in result:
+        held_out = result.get("held_out", True)
+        puzzles = "Validation" if held_out else "On the puzzles learned from"
         text += (
-            f"Validation: {percent(result['exact_accuracy'])} exact{also_valid(result)} after "
+            f"{puzzles}: {percent(result['exact_accuracy'])} exact{also_valid(result)} after "
             f"{result['mean_segments']:.2f} segments on average.\n"
         )
     quoted = shlex.quote(str(folder))

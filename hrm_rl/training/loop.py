@@ -146,7 +146,8 @@ class Trainer:
         return validation
 
     def validate(self) -> dict[str, Any]:
-        """Figures of the validation puzzles, halting by the run's rule."""
+        """Figures of the validation puzzles, halting by the run's rule; `held_out` is 0 if they were learned
+        from."""
         result = evaluate(
             self.evaluated_model,
             self.data.validation,
@@ -155,7 +156,7 @@ class Trainer:
             validator=self.data.validator,
             graphs=self.graphs,
         )
-        return result.summary()
+        return result.summary() | ({} if self.data.held_out else {"held_out": 0})
 
     def save(self) -> None:
         """A checkpoint of everything the next step depends on."""

@@ -8,7 +8,13 @@ from typing import Any, Literal
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.messages import did_you_mean
 from hrm_rl.model import HRMConfig
-from hrm_rl.settings import SettingError, check_at_least, check_interval, check_one_of
+from hrm_rl.settings import (
+    SettingError,
+    check_at_least,
+    check_integers,
+    check_interval,
+    check_one_of,
+)
 from hrm_rl.training.data_settings import FamilyData, PuzzleData, SudokuData, data_from_dict
 
 InitIds = Literal["keep", "reset"]
@@ -45,9 +51,14 @@ class Preset:
     reset: every row is fresh, for other puzzles."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "batch_size", "max_steps", "validate_every", "log_every", "keep")
+        check_at_least(self, 1, "batch_size", "max_steps", "validate_every", "log_every")
+        check_integers(self, 1, "keep")
         check_interval(self, "[0, 1)", "ema_decay")
         check_one_of(self, INIT_IDS, "init_ids")
+        if not isinstance(self.init, str | None):
+            raise SettingError(
+                f"init must be the name of a run or model, got {self.init!r}", "init"
+            )
         if self.init is None and self.init_ids != "keep":
             raise SettingError(
                 "init_ids is for a run that starts from weights: give init", "init_ids"

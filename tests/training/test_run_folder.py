@@ -86,7 +86,14 @@ def test_a_checkpoint_has_names(run, model) -> None:
         run.save(step, model, {})
         with torch.no_grad():
             model.lm_head.weight += 1
-    for name, step in (("@best", 3), ("@3", 3), ("@0006", 6), ("/checkpoints/step-0000003", 3)):
+    for name, step in (
+        ("@best", 3),
+        ("@3", 3),
+        ("@0006", 6),
+        ("/@best", 3),
+        ("@step-0000006", 6),
+        ("/checkpoints/step-0000003", 3),
+    ):
         source = f"{run.path}{name}"
         trained = open_trained(source, "cpu")
         assert trained.step == step and trained.preset == run.config()[0], name

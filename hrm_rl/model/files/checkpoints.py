@@ -18,7 +18,9 @@ def split_name(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """
     path = Path(source)
     name, at, which = path.name.rpartition("@")
-    return (path.with_name(name), which) if name and at and not path.exists() else (path, None)
+    if not at or path.exists():
+        return path, None
+    return (path.with_name(name) if name else path.parent), which
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -57,7 +59,7 @@ def find_checkpoint(run: Path, which: str) -> Path:
             f"{run}@{which}: no validation of its checkpoints is logged in {run / METRICS_FILE}; "
             f"name a step: {', '.join(found)}"
         )
-    which = which.lstrip("0") or which
+    which = which.removeprefix("step-").lstrip("0") or which
     if which not in found:
         raise FileNotFoundError(f"{run} has no checkpoint {which!r}; it has {', '.join(found)}")
     return found[which]

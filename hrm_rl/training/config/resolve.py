@@ -85,7 +85,7 @@ def _read_init(given: Given) -> Init | None:
     if source is None:
         return None
     try:
-        return read_init(source)
+        return read_init(str(source))
     except (OSError, ValueError) as error:
         raise type(error)(f"{given.layers['init'].named('init')}: {error}") from None
 

@@ -26,6 +26,8 @@ class TrainingData:
     description: str
     picture: PictureDrawer | None = None
     """Draws one puzzle; None for custom puzzles."""
+    held_out: bool = True
+    """False if the validation puzzles are those learned from, as there is one group of custom puzzles."""
 
 
 def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
@@ -34,17 +36,17 @@ def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
     A CSV file is divided by class, as generated puzzles are: a run learns from its training classes and
     validates on its validation classes (on generated puzzles if it has none); its test classes are not
     used. Of a dataset folder only train/ is read: its validation classes validate, all others are learned
-    from. Custom puzzles are divided by group instead of class.
+    from. Custom puzzles are divided by group instead of class; one group validates on itself.
 
     Raises ValueError or FileNotFoundError naming the file and line, or the setting.
     """
-    kind, num_ids = data.kind, 1
+    kind, num_ids, held_out = data.kind, 1, True
     if data.file is None:
         train = generated_puzzles(kind, "train", data.train_puzzles, data.seed)
         validation = generated_puzzles(kind, "validation", data.validation_puzzles, data.seed)
         description = f"{len(train):,} generated puzzles"
     else:
-        train, validation, num_ids, description = _from_file(data, kind, data.file)
+        train, validation, num_ids, description, held_out = _from_file(data, kind, data.file)
     validator = validator_of(kind)
     source = PoolSource(
         train,
@@ -54,12 +56,12 @@ def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
         validator=validator,
         num_ids=num_ids,
     )
-    return TrainingData(source, validation, validator, description, kind.picture)
+    return TrainingData(source, validation, validator, description, kind.picture, held_out)
 
 
 def _from_file(
     data: PuzzleData, kind: Family | CustomPuzzles, file: str
-) -> tuple[PuzzleArrays, PuzzleArrays, int, str]:
+) -> tuple[PuzzleArrays, PuzzleArrays, int, str, bool]:
     stored = open_stored(file, kind)
     train = stored.sample("train", data.train_puzzles, data.seed)
     if not len(train):
@@ -67,14 +69,17 @@ def _from_file(
     validation = stored.sample("validation", data.validation_puzzles, data.seed)
     parts = "groups" if isinstance(kind, CustomPuzzles) else "classes"
     origin = f"the validation {parts} in it"
+    held_out = len(validation) > 0 or not isinstance(kind, CustomPuzzles)
     if not len(validation):
         if isinstance(kind, CustomPuzzles):
-            message = "has one group in train/; it takes two to learn and to validate"
-            raise ValueError(f"{file} {message}")
-        validation = generated_puzzles(kind, "validation", data.validation_puzzles, data.seed)
-        origin = "generated ones"
+            # One task, to be learned from few examples: test/ is for its evaluation.
+            validation = train.take(slice(0, data.validation_puzzles))
+            origin = "the same ones: train/ has one group"
+        else:
+            validation = generated_puzzles(kind, "validation", data.validation_puzzles, data.seed)
+            origin = "generated ones"
     described = f"{len(train):,} puzzles of {file} (validating on {origin})"
-    return train, validation, stored.num_ids, described
+    return train, validation, stored.num_ids, described, held_out
 
 
 def generated_puzzles(

@@ -123,6 +123,8 @@ def _figures(preset: Preset, validation: dict[str, Any]) -> str:
         if name in validation
     }
     unseen = "" if preset.data.file else ", on puzzles of classes that training never saw"
+    if not validation.get("held_out", True):
+        unseen = ", on the puzzles that it learned from"
     return (
         f"## Figures\n\nThe run's last validation, after {validation['step']:,} steps{unseen}.\n"
         f"Halting: `{preset.learner.rule}`, {preset.learner.stopping.rule_in_words}.\n\n{_table(rows)}"

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from hrm_rl.cli.train import _text
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import PuzzleArrays
 from hrm_rl.puzzles.files.dataset import write_dataset
 from hrm_rl.training.config import Layer, resolve, resume
 from hrm_rl.training.loop import Trainer
+from hrm_rl.training.report.model_card import model_card
 from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.start import resume_run, start_run
 
@@ -110,6 +112,24 @@ def test_the_puzzle_embedding_alone_learns(weights, begin) -> None:
     assert rows(trainer).any()
 
 
+def test_one_task_is_learned_on_a_frozen_network(weights, begin, tmp_path) -> None:
+    tokens = np.arange(1, 4).repeat(3).reshape(3, 3)
+    task = PuzzleArrays(tokens, tokens[::-1].copy(), np.ones(3, int))
+    write_dataset(tmp_path / "task", task, task.take(slice(1)), vocab_size=9)
+    data = {"family": "custom", "file": str(tmp_path / "task")}
+    only = {"train_only": "puzzle-embedding", "puzzle_emb_lr": 0.1, "warmup_steps": 0}
+    trainer = begin(data=data, init_ids="reset", learner=only)
+    result = trainer.train(progress=False)
+    assert rows(trainer)[1].any() and not rows(trainer)[0].any()
+    # The validation is on puzzles that were learned from: everything printed says so.
+    assert result["held_out"] == 0 and result["count"] == 3
+    assert trainer.run.metrics()[-1]["eval/held_out"] == 0
+    assert "on the puzzles that it learned from" in model_card(trainer.run, "a/b")
+    assert (
+        _text(trainer.run.path, trainer.preset, result).count("On the puzzles learned from: ") == 1
+    )
+
+
 def test_the_source_is_stored_with_its_checkpoint(weights, begin, tmp_path) -> None:
     begin(6).train(progress=False)
     run = str(tmp_path / "run")
@@ -140,6 +160,7 @@ def test_a_resume_needs_no_source(weights, begin, tmp_path) -> None:
     ("given", "words"),
     [
         ({"init": "none"}, r"--init: no model folder at none"),
+        ({"init": 5}, r"--init: no model folder at 5"),
         ({"init": "{tmp}"}, r"--init: .* holds no model: config.json is missing"),
         ({"init": "{tmp}/weights@best"}, r"--init: .*weights has no checkpoint"),
         ({"init": "{tmp}/weights/model.safetensors"}, "name its folder"),
@@ -174,7 +195,7 @@ def test_a_resume_needs_no_source(weights, begin, tmp_path) -> None:
     ],
 )
 def test_refusals(weights, begin, tmp_path, given, words) -> None:
-    if given.get("init"):
+    if isinstance(given.get("init"), str):
         given = given | {"init": given["init"].format(tmp=tmp_path)}
     with pytest.raises((ValueError, FileNotFoundError), match=words) as error:
         begin(**given)

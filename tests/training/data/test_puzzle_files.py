@@ -87,12 +87,16 @@ def test_puzzles_of_no_family_bring_their_shape_and_identifiers(tmp_path) -> Non
     assert rows(found.source.draw(torch.arange(50)).inputs.numpy()) <= rows(own_puzzles(20).inputs)
 
 
-def test_one_group_is_too_few(tmp_path) -> None:
+def test_one_group_validates_on_itself_and_says_so(tmp_path) -> None:
     write_dataset(tmp_path / "own", own_puzzles(2), vocab_size=9)
-    assert training_data(FamilyData("own", file=str(tmp_path / "own"))).source.count == 3
+    two = training_data(FamilyData("own", file=str(tmp_path / "own")))
+    assert two.source.count == 3 and two.held_out
     write_dataset(tmp_path / "one", own_puzzles(1), vocab_size=9)
-    with pytest.raises(ValueError, match="one has one group in train/; it takes two"):
-        training_data(FamilyData("own", file=str(tmp_path / "one")))
+    one = training_data(FamilyData("own", file=str(tmp_path / "one")))
+    assert (
+        not one.held_out and "validating on the same ones: train/ has one group" in one.description
+    )
+    assert rows(one.validation.inputs) == rows(own_puzzles(1).inputs)
 
 
 def test_a_csv_of_another_family(tmp_path) -> None:
