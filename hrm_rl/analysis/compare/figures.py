@@ -4,13 +4,15 @@ import colorsys
 import itertools
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib import rc_context
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from hrm_rl.analysis.compare.table import counted, label
 from hrm_rl.analysis.statistics.curves import curve, upper_hull
@@ -33,14 +35,15 @@ def draw_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
     difficulty.png: segments and accuracy by difficulty, if it is known;
     calibration.png: the halt logit's probability against outcomes.
     """
-    plt.switch_backend("Agg")
     folder = Path(folder)
-    files = [accuracy_compute_figure(report, folder / "accuracy_compute.png")]
-    if report["difficulty"]:
-        files.append(difficulty_figure(report, folder / "difficulty.png"))
-    if report["calibration"]:
-        files.append(calibration_figure(report, folder / "calibration.png"))
-    return files
+    kinds = {
+        "accuracy_compute": accuracy_compute_figure,
+        "difficulty": difficulty_figure if report["difficulty"] else None,
+        "calibration": calibration_figure if report["calibration"] else None,
+    }
+    # A $ in the name of a file is a $.
+    with rc_context({"text.parse_math": False, "text.usetex": False}):
+        return [draw(report, folder / f"{name}.png") for name, draw in kinds.items() if draw]
 
 
 def accuracy_compute_figure(report: Report, path: Path) -> Path:
@@ -55,8 +58,8 @@ def accuracy_compute_figure(report: Report, path: Path) -> Path:
     height = max(6, 1.2 + 0.18 * max(len(inside), len(points) - len(inside) + 2))
     size = (15 if window else 9, height)
     columns = 1 + bool(window)
-    figure, grid = plt.subplots(1, columns, figsize=size, squeeze=False, layout="constrained")
-    panels = grid[0]
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, columns, squeeze=False)[0]
     for axes, limits in zip(panels, (None, window), strict=False):
         _draw_lines(axes, report, points)
         axes.set(xlabel="mean segments", **(limits or {}))
@@ -256,7 +259,8 @@ def difficulty_figure(report: Report, path: Path) -> Path:
     names = [label(policy["policy"]) for policy in policies]
     labels = [f"{_range(b['low'], b['high'])}\n({b['count']:,})" for b in bins]
     size = 3 + 1.5 * len(bins), 1.8 + 0.3 * len(names)
-    figure, panels = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
     segments = np.array([policy["mean_segments"] for policy in policies], dtype=float)
     solved = 100 * np.array([policy["exact_accuracy"] for policy in policies], dtype=float)
     adaptive = [k for k, policy in enumerate(policies) if not policy["policy"].startswith("fixed:")]
@@ -286,7 +290,8 @@ def _draw_table(axes: Any, values: np.ndarray, digits: int, low: float, high: fl
 def calibration_figure(report: Report, path: Path) -> Path:
     """Reliability of sigmoid(q_halt) in bins of equal mass, and calibration segment by segment."""
     found = report["calibration"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
     curve, pooled = found["curve"], found["pooled"]
     left.plot([0, 1], [0, 1], ":", color=_GREY, label="calibrated")
     left.plot(
@@ -336,6 +341,7 @@ def _range(low: float, high: float) -> str:
 
 def _save(figure: Any, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=_DPI)
-    plt.close(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for the letter
+        figure.savefig(path, dpi=_DPI)
     return path

@@ -165,7 +165,8 @@ def markdown(report: Report) -> str:
 
 def _table(header: list[str], rows: list[list[str]], left: int = 1) -> list[str]:
     rule = ["---" if number < left else "---:" for number in range(len(header))]
-    return ["| " + " | ".join(line) + " |" for line in (header, rule, *rows)]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in (header, rule, *rows))
+    return ["| " + " | ".join(line) + " |" for line in escaped]
 
 
 def _p_value(policy: Mapping[str, Any], baseline: str) -> str:

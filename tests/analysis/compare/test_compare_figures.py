@@ -8,13 +8,14 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-import matplotlib.pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from hrm_rl.analysis.compare import compare
 from hrm_rl.analysis.compare import figures as compare_figures
 from hrm_rl.analysis.compare.cases import make_case
 from hrm_rl.analysis.compare.settings import Settings
+from hrm_rl.analysis.compare.table import markdown
 from hrm_rl.halting.bank.toy import toy_bank
 
 POLICIES = ("fixed:1", "fixed:auto", "q", "margin:auto", "stable:auto", "recall(q)", "oracle")
@@ -31,8 +32,7 @@ def drawn(monkeypatch) -> list:
     """The figures that were about to be closed; nothing is written."""
     kept: list = []
     monkeypatch.setattr(compare_figures, "_save", lambda figure, path: kept.append(figure) or path)
-    yield kept
-    plt.close("all")
+    return kept
 
 
 def test_every_rule_has_a_name_where_its_mark_is(report, drawn, tmp_path) -> None:
@@ -61,7 +61,7 @@ def test_names_do_not_meet_and_colours_do_not_repeat(report, drawn, tmp_path) ->
     rows = [{**row, "policy": n, "mean_segments": 1 + k % 9 / 3} for k, n in enumerate(names)]
     compare_figures.accuracy_compute_figure({**report, "policies": rows}, tmp_path / "a.png")
     figure = drawn[0]
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     texts = [text for axes in figure.axes for text in axes.texts]
     assert len(texts) == len(rows) + 2 and all(len(text.get_text()) <= 40 for text in texts)
     boxes = {text: Text.get_window_extent(text) for text in texts}  # without its line
@@ -110,6 +110,20 @@ def test_files_are_written_and_only_those_with_data(report, tmp_path) -> None:
     assert [file.name for file in files] == ["accuracy_compute.png", "calibration.png"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == sorted(f.name for f in files)
+
+
+def test_names_of_files_are_drawn_as_they_are(report, tmp_path) -> None:
+    """A name with dollars and a backslash is not mathematics, and a bar does not end a cell."""
+    name = r"lsm:a$\b$|c.safetensors"
+    rows = [{**row, "policy": name} if row["policy"] == "q" else row for row in report["policies"]]
+    spread = [{**row, "policy": name} for row in report["difficulty"]["policies"]]
+    changed = {
+        **report,
+        "policies": rows,
+        "difficulty": {**report["difficulty"], "policies": spread},
+    }
+    assert len(compare_figures.draw_figures(changed, tmp_path)) == 3
+    assert r"| lsm:a$\b$\|c.safetensors |" in markdown(changed)
 
 
 def test_one_segment_only_and_all_right(tmp_path) -> None:
