@@ -1,5 +1,7 @@
 """ToNumpy, and Gymnasium's vector wrappers: each works on tensors, or is refused and works on the view."""
 
+import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -188,3 +190,63 @@ def test_the_opening_lines_of_cleanrl_run_unchanged() -> None:
         next_obs, next_done = torch.Tensor(next_obs).to(device), torch.Tensor(next_done).to(device)
         episodes += int(infos.get("_episode", np.zeros(num_envs)).sum())
     assert episodes and rewards.abs().sum() > 0 and next_done.dtype == torch.float32
+
+
+# --- videos ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def videos(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[int, ...]]]:
+    """Stands in for MoviePy, of the extra `video`: number and shape of each video's frames."""
+    written: list[tuple[int, tuple[int, ...]]] = []
+
+    class ImageSequenceClip:
+        def __init__(self, frames: list[np.ndarray], fps: int) -> None:
+            assert fps == 4 and len({frame.shape for frame in frames}) == 1
+            written.append((len(frames), frames[0].shape))
+
+        def write_videofile(self, path: str, **options: Any) -> None: ...
+
+    for name in ("moviepy", "moviepy.video", "moviepy.video.io"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    clip = types.ModuleType("moviepy.video.io.ImageSequenceClip")
+    clip.ImageSequenceClip = ImageSequenceClip  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, clip.__name__, clip)
+    return written
+
+
+def test_recorders_film_vectors_the_view_and_single_environments(videos: list, tmp_path) -> None:
+    def always(number: int) -> bool:
+        return True
+
+    for view in (lambda envs: envs, ToNumpy):
+        envs = view(make("flat", rows=4, render_mode="rgb_array", halt_max_steps=3))
+        play(wrapped := wrappers.RecordVideo(envs, str(tmp_path / "vec"), episode_trigger=always))
+        wrapped.close()
+    vectors = len(videos)
+    env = gym.make(**KINDS["flat"], render_mode="rgb_array", max_episode_steps=2)
+    env = gym.wrappers.RecordVideo(env, str(tmp_path / "one"), episode_trigger=always)
+    env.reset(seed=0)
+    env.step(np.zeros(17, int))
+    env.step(np.zeros(17, int))
+    env.close()
+    (count, (height, width, _)), films = videos[-1], videos[:vectors]
+    assert (
+        count == 3
+        and vectors >= 4
+        and {shape for _, shape in films} == {(2 * height, 2 * width, 3)}
+    )
+
+
+def test_sb3_films_its_vector(videos: list, tmp_path) -> None:
+    from stable_baselines3.common.vec_env import VecVideoRecorder
+
+    from hrm_rl.agents.sb3 import TorchVecEnv
+
+    envs = TorchVecEnv(make("flat", rows=4, render_mode="rgb_array"))
+    film = VecVideoRecorder(envs, str(tmp_path), lambda step: step == 0, video_length=5)
+    film.reset()
+    for _ in range(7):
+        film.step(np.array([film.action_space.sample() for _ in range(4)]))
+    film.close()
+    assert [count for count, _ in videos] == [6]

@@ -41,6 +41,7 @@ class TorchVecEnv(VecEnv):
         checker = getattr(getattr(envs, "settings", None), "checker", "exact")
         self._success = "valid" if checker == "valid" else "correct"
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+        self.metadata = envs.metadata
 
     def reset(self) -> VecEnvObs:
         seeded = any(seed is not None for seed in self._seeds)
