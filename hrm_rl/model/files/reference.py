@@ -26,7 +26,7 @@ def is_reference(path: Path) -> bool:
     """Whether a path is a checkpoint's file, or a folder of the reference with one."""
     if path.is_dir():
         return not (path / "config.json").exists() and bool(_checkpoints(path))
-    return path.is_file() and path.suffix != ".safetensors"
+    return path.is_file()
 
 
 def import_reference(path: str | os.PathLike[str], seq_len: int | None = None) -> Loaded:
@@ -45,9 +45,7 @@ def import_reference(path: str | os.PathLike[str], seq_len: int | None = None) -
     vocabulary = state["embed_tokens.embedding_weight"].shape[0]
     seq_len = _CELLS.get(vocabulary) if seq_len is None else seq_len
     if seq_len is None:
-        raise ValueError(
-            f"{file} has a vocabulary of {vocabulary}; give its cells with import-reference --seq-len"
-        )
+        raise ValueError(f"{file} has a vocabulary of {vocabulary}; give its cells with --seq-len")
     try:
         config, tensors, _ = read_reference(state, settings, seq_len)
     except ValueError as error:

@@ -11,7 +11,7 @@ from torch import Tensor
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.files.checkpoints import checkpoint_name
 from hrm_rl.model.files.reference import import_reference, is_reference
-from hrm_rl.model.files.weights import check_fit, read_pretrained, with_puzzle_ids
+from hrm_rl.model.files.weights import CONFIG_FILE, check_fit, read_pretrained, with_puzzle_ids
 from hrm_rl.settings import SettingError
 
 # Settings of a model that its weights do not fix; without learned positions seq_len is another.
@@ -79,17 +79,17 @@ class Init:
         return Init(self.name, config, loaded[1], ids)
 
 
-def read_init(source: str) -> Init:
+def read_init(source: str, seq_len: int) -> Init:
     """The weights of a run (RUN, RUN@500, RUN@best), a model folder, a Hub id, or a checkpoint of the
-    reference.
+    reference, which does not have its `seq_len`.
 
     Raises FileNotFoundError or ValueError: nothing there, or damaged.
     """
     path, found = Path(source), source
-    if path.is_file() and path.suffix == ".safetensors":
-        raise ValueError(f"{path} is a file of tensors; name its folder, which has the config.json")
+    if path.is_file() and (path.parent / CONFIG_FILE).is_file():
+        raise ValueError(f"{path} is one file of a model; name its folder, {path.parent}")
     if is_reference(path):
-        config, tensors, name = import_reference(source)
+        config, tensors, name = import_reference(source, seq_len)
     else:
         config, tensors, name = read_pretrained(source)
         found = checkpoint_name(Path(name).parent) or source

@@ -60,7 +60,7 @@ def resolve(*layers: Layer) -> Run:
             named = given.layers["data.file"].named("data.file")
             raise FileNotFoundError(f"{named}: no file at {data.file}")
         needs = model_needs(data)
-    init, reset = _read_init(given), top.get("init_ids", preset.init_ids) == "reset"
+    init, reset = _read_init(given, needs), top.get("init_ids", preset.init_ids) == "reset"
     if init is not None:
         with given.blame():
             rows = given.values.get("model.num_puzzle_identifiers")
@@ -80,12 +80,12 @@ def resolve(*layers: Layer) -> Run:
     return Run(preset, settings, frozenset(given.values), init)
 
 
-def _read_init(given: Given) -> Init | None:
+def _read_init(given: Given, needs: dict[str, int]) -> Init | None:
     source = given.values.get("init")
     if source is None:
         return None
     try:
-        return read_init(str(source))
+        return read_init(str(source), needs["seq_len"])
     except (OSError, ValueError) as error:
         raise type(error)(f"{given.layers['init'].named('init')}: {error}") from None
 

@@ -1,5 +1,6 @@
 """A run that starts from weights: what comes from them, what is fresh, and what is refused in which words."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -164,7 +165,7 @@ def test_a_resume_needs_no_source(weights, begin, tmp_path) -> None:
         ({"init": "{tmp}"}, r"--init: .* holds no model: config.json is missing"),
         ({"init": "{tmp}/weights@best"}, r"--init: .*weights has no checkpoint"),
         ({"init": "{tmp}/weights/model.safetensors"}, "name its folder"),
-        ({"init": "{tmp}/weights/config.json"}, "is not a PyTorch state dict"),
+        ({"init": "{tmp}/weights/config.json"}, "name its folder, .*weights$"),
         (
             {"model": {"hidden_size": 32, "H_layers": 2}},
             "--model.H-layers: the weights of .*weights have .*hidden_size 16, but 32 was given",
@@ -225,21 +226,20 @@ def test_a_longer_board_is_free_without_learned_positions(weights, tmp_path) -> 
 
 
 @pytest.mark.parametrize("name", ["step_20", "checkpoint", ""])
-def test_a_checkpoint_of_the_reference_is_a_start(tmp_path, config_9x9, name) -> None:
-    model, place = HRM(config_9x9), tmp_path / "reference"
+def test_a_checkpoint_of_the_reference_is_a_start(begin, tmp_path, name) -> None:
+    place, shape = (
+        tmp_path / "reference",
+        {"hidden_size": 64, "num_heads": 1, "puzzle_emb_ndim": 64},
+    )
+    model = HRM(dataclasses.replace(CONFIG, **shape))
     place.mkdir()
     state = {f"_orig_mod.model.inner.{name}": t for name, t in model.state_dict().items()}
     torch.save({}, place / "step_3")
     torch.save(state, place / (name or "step_20"))
-    run = resolve(Layer({"init": str(place / name)}, "sudoku-extreme"))
-    assert run.preset.model.hidden_size == 128 and run.preset.init == str(place / name)
-    assert torch.equal(run.init.tensors["lm_head.weight"], model.lm_head.weight)
-
-
-@pytest.fixture(scope="session")
-def config_9x9() -> HRMConfig:
-    shape = {"hidden_size": 128, "num_heads": 2, "H_layers": 1, "L_layers": 1}
-    return HRMConfig(11, 81, **shape)
+    trainer = begin(6, init=str(place / name))
+    assert trainer.preset.init == str(place / name) and len(rows(trainer)) == 6
+    assert trainer.preset.model.seq_len == 3  # of the puzzles
+    assert torch.equal(trainer.model.lm_head.weight, model.lm_head.weight)
 
 
 def test_python_adds_and_resets_rows(weights, tmp_path) -> None:
