@@ -32,7 +32,7 @@ class Eval(OnPuzzles):
     bank: Path | None = None
     """A trace bank of this run (`hrm-rl trace`), whose puzzles to answer and outcomes to compare."""
     split: Split | None = None
-    """Of a bank, the puzzles of this split only; of a dataset folder, test by default."""
+    """The puzzles of this split only; by default test, or all of a bank or a CSV."""
     allow_mismatch: bool = False
     """Accept a bank that records another model, or a rule fitted for one."""
     puzzles: int | None = None
@@ -49,6 +49,7 @@ class Eval(OnPuzzles):
         from hrm_rl.halting.bank.replay import replay
         from hrm_rl.halting.fit.provenance import check_may_judge
         from hrm_rl.model.files.fingerprint import model_hash
+        from hrm_rl.training.data.learned import scores_apart
         from hrm_rl.training.pools import evaluation_pool
 
         self._check()
@@ -73,6 +74,7 @@ class Eval(OnPuzzles):
         options["max_segments"] = limit
         found = evaluate(model, puzzles, rule, validator=trained.validator(), **options)
         result: dict[str, Any] = {**found.summary(), "cpu_share": found.cpu_share}
+        result |= scores_apart(found.correct, trained.learned(puzzles))
         if replayed is not None:
             result["agree_segments"] = float((found.segments == replayed.stopped).mean())
             result["agree_correct"] = float((found.correct == replayed.correct).mean())
@@ -84,6 +86,7 @@ class Eval(OnPuzzles):
 
     def _text(self, result: dict[str, Any], rule: str) -> str:
         from hrm_rl.stopwatch import crowded
+        from hrm_rl.training.data.learned import told_apart
 
         text = (
             f"{percent(result['exact_accuracy'])} of {result['count']} puzzles solved{also_valid(result)} "
@@ -97,6 +100,8 @@ class Eval(OnPuzzles):
                 f"\nCompared with {self.bank}: {alike[0]} of {result['count']} puzzles stop at the same "
                 f"segment, {alike[1]} have the same outcome."
             )
+        if apart := told_apart(result):
+            text += f"\n{apart}"
         if note := crowded(result["cpu_share"]):
             text += f"\n{note}"
         if self.speedup:
@@ -110,13 +115,10 @@ class Eval(OnPuzzles):
         from hrm_rl.halting import parse_rule
         from hrm_rl.halting.fit.provenance import is_fitted
         from hrm_rl.training.machine.compute import pick_device, refuse_graphs_without_gpu
-        from hrm_rl.training.pools import SPLIT_NEEDS_PARTS
 
         check_counts(self, "puzzles", "max_segments", "batch_size")
         if self.bank is not None and self.data is not None:
             raise ValueError(f"--bank {self.bank} and --data {self.data}: choose one of the two")
-        if self.split is not None and self.data is not None and not self.data.is_dir():
-            raise ValueError(SPLIT_NEEDS_PARTS)
         if self.graphs:
             refuse_graphs_without_gpu(pick_device(self.device))
         fitted = is_fitted(parse_rule(self.halting or "q"))

@@ -77,6 +77,7 @@ class Trace(OnPuzzles, Long):
             "puzzles": bank.counts(),
             "max_segments": bank.num_segments,
             "exact_accuracy": last,
+            "learned": {name: self._apart(bank.in_split(name)) for name in bank.counts()},
             "model_hash": bank.header.model_hash,
             "puzzles_hash": bank.header.puzzles_hash,
             "seconds_per_segment": dict(bank.header.seconds_per_segment),
@@ -84,8 +85,16 @@ class Trace(OnPuzzles, Long):
             "bytes": self.out.stat().st_size,
         }
 
+    def _apart(self, part: "TraceBank") -> dict[str, Any]:
+        from hrm_rl.training.data.learned import scores_apart
+
+        return scores_apart(part.correct[:, -1], part.learned)
+
 
 def _text(result: dict[str, Any]) -> str:
+    from hrm_rl.training.data.learned import told_apart
+
+    apart = [(name, told_apart(figures)) for name, figures in result["learned"].items()]
     parts = ", ".join(
         f"{count} {name} ({percent(result['exact_accuracy'][name])} correct at the limit)"
         for name, count in result["puzzles"].items()
@@ -93,4 +102,5 @@ def _text(result: dict[str, Any]) -> str:
     return (
         f"{result['bank']}: {parts}; {result['max_segments']} segments each, "
         f"{result['bytes'] / 1e6:.1f} MB, {result['seconds']:.0f} s."
+        + "".join(f"\n{name}: {note}" for name, note in apart if note)
     )

@@ -60,15 +60,19 @@ class Train(Long):
 
 
 def _text(folder: Path, preset: "Preset", result: dict[str, Any]) -> str:
+    from hrm_rl.training.data.learned import told_apart
+
     took = f"{result['steps']} steps ({result['seconds']:.0f} s)"
     text = f"Trained {_named(preset)} for {took}: {folder}\n"
     if "exact_accuracy" in result:
-        held_out = result.get("held_out", True)
-        puzzles = "Validation" if held_out else "On the puzzles learned from"
+        learned = result.get("learned_count") == result["count"]
+        puzzles = "On the puzzles learned from" if learned else "Validation"
         text += (
             f"{puzzles}: {percent(result['exact_accuracy'])} exact{also_valid(result)} after "
             f"{result['mean_segments']:.2f} segments on average.\n"
         )
+    if (apart := told_apart(result)) and result["held_out_count"]:
+        text += f"Of validation, {apart}\n"
     quoted = shlex.quote(str(folder))
     return f"{text}Next: hrm-rl eval {quoted}    tensorboard --logdir {quoted}"
 

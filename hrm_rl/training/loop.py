@@ -4,9 +4,12 @@ import contextlib
 import dataclasses
 import logging
 import time
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hrm_rl.agents import Learner, make_learner
 from hrm_rl.agents.learning.graphs import GraphedLearner
@@ -16,13 +19,14 @@ from hrm_rl.model import HRM
 from hrm_rl.training.average import WeightAverage
 from hrm_rl.training.config.init import Init
 from hrm_rl.training.data import TrainingData, training_data
+from hrm_rl.training.data.learned import puzzle_keys, scores_apart
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.machine.memory import is_out_of_memory, step_memory, too_large, total_memory
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.boards import write_boards
 from hrm_rl.training.report.progress import Report
 from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.schedule import episode_note, warmup_note
+from hrm_rl.training.schedule import episode_note, identifier_note, warmup_note
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +101,8 @@ class Trainer:
         earlier checkpoints stay.
         """
         if self.learner.step == 0:
-            for note in filter(None, (warmup_note(self.preset), episode_note(self.preset))):
+            ids = identifier_note(self.preset.model, self.data.source.num_ids)
+            for note in filter(None, (warmup_note(self.preset), episode_note(self.preset), ids)):
                 log.warning(note)
         start = time.perf_counter()
         try:
@@ -146,7 +151,7 @@ class Trainer:
         return validation
 
     def validate(self) -> dict[str, Any]:
-        """Figures of the validation puzzles, halting by the run's rule; `held_out` is 0 if they were learned
+        """Figures of the validation puzzles, halting by the run's rule; `scores_apart` if some were learned
         from."""
         result = evaluate(
             self.evaluated_model,
@@ -156,7 +161,19 @@ class Trainer:
             validator=self.data.validator,
             graphs=self.graphs,
         )
-        return result.summary() | ({} if self.data.held_out else {"held_out": 0})
+        figures = result.summary()
+        # Validation classes are held out; custom puzzles and the run of --init may have repeated some.
+        apart = scores_apart(result.correct, self._learned)
+        if not apart["learned_count"]:
+            return figures
+        return figures | {name: value for name, value in apart.items() if value is not None}
+
+    @cached_property
+    def _learned(self) -> NDArray[np.bool_]:
+        """Which validation puzzles are learned from too, bool [N]."""
+        keys = self.run.learned()
+        keys = self.data.learned() if keys is None else keys
+        return np.isin(puzzle_keys(self.data.kind, self.data.validation), keys)
 
     def save(self) -> None:
         """A checkpoint of everything the next step depends on."""

@@ -1,5 +1,6 @@
 """Opening a trained model: a run folder, a model folder, or a Hub id; and recording it."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -7,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.envs.families.validators import validator_of
@@ -22,6 +25,8 @@ from hrm_rl.puzzles import CustomPuzzles, family_of_shape
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
 from hrm_rl.stopwatch import Stopwatch, crowded
+from hrm_rl.training.data import training_data
+from hrm_rl.training.data.learned import Keys, puzzle_keys
 from hrm_rl.training.machine.compute import pick_device, precision_here
 from hrm_rl.training.machine.threads import Threads, fit_threads
 from hrm_rl.training.presets import Preset
@@ -44,6 +49,28 @@ class Trained:
     """The puzzles it solves."""
     rule: str
     """The stopping rule it was trained with."""
+    learned_keys: Keys | None = None
+    """`puzzle_keys` of the puzzles it learned from; None for a run that did not store them."""
+
+    def learned(self, puzzles: PuzzleArrays) -> NDArray[np.bool_] | None:
+        """Which puzzles it learned from, up to symmetry: bool [N]; None if it is not known.
+
+        Of a run that stored no keys, its puzzles are generated or read again.
+        """
+        if self.preset is None:
+            return None
+        found, keys, data = puzzle_keys(self.kind, puzzles), self.learned_keys, self.preset.data
+        if keys is None:
+            by_class = data.file is None or bool(Path(data.file).suffix)
+            if by_class and not isinstance(self.kind, CustomPuzzles):
+                train = self.kind.in_split(found, "train")
+                if not train.any():
+                    return train
+            try:
+                keys = training_data(data).learned()
+            except (OSError, ValueError):
+                return None
+        return np.isin(found, keys)
 
     def validator(self) -> Validator | None:
         """The check for any correct answer; None if only the stored one is known."""
@@ -98,7 +125,7 @@ def open_trained(
         raise ValueError(f"dtype must be one of {', '.join(FORWARD_DTYPES)}; got {dtype!r}")
     given, device = Path(path), pick_device(device)
     folder = fetch_pretrained(given)
-    run = RunFolder.named(folder)
+    run, keys = RunFolder.named(folder), None
     if run.which is None and (folder / "model.safetensors").is_file():
         model, step, preset = HRM.from_pretrained(folder, forward_dtype=dtype), 0, None
         if (folder / RUN_FILE).is_file():
@@ -108,6 +135,7 @@ def open_trained(
         preset, compute = run.config()
         torch.set_float32_matmul_precision(precision_here(compute, device))
         model, step = run.load_model(dtype)
+        keys = run.learned()
     model = model.to(device).eval()
     fit_threads(model, threads)
     return Trained(
@@ -117,6 +145,7 @@ def open_trained(
         step=step,
         kind=_kind(model, preset),
         rule="q" if preset is None else preset.learner.rule,
+        learned_keys=keys,
     )
 
 
@@ -148,7 +177,7 @@ def record_run(
     if note := crowded(share):
         _log.warning(note)
     _log.info("Recording %s puzzles, %d segments each.", f"{len(puzzles):,}", limit)
-    return record(
+    bank = record(
         model,
         puzzles,
         limit,
@@ -166,3 +195,4 @@ def record_run(
         ),
         progress=progress,
     )
+    return dataclasses.replace(bank, learned=trained.learned(puzzles))

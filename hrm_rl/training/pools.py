@@ -15,9 +15,6 @@ from hrm_rl.training.open_run import Trained
 
 GENERATED = 1000
 """Generated puzzles of each split, by default."""
-SPLIT_NEEDS_PARTS = (
-    "--split goes with --bank, a dataset folder (--data FOLDER) or a run that learned from one"
-)
 
 
 def pools(
@@ -67,19 +64,17 @@ def evaluation_pool(
     puzzles: int | None = None,
     seed: int = 0,
 ) -> PuzzleArrays:
-    """The puzzles of one evaluation: of the test split, or the first of a CSV, whatever their class.
+    """The puzzles of one evaluation: of a split, by default test, or else all of a CSV.
 
     Args:
-        split: another part of a dataset folder than test.
+        split: train, validation or test.
         trained, data, puzzles, seed: as in `pools`.
 
     Raises:
-        ValueError or FileNotFoundError: as `pools`; a split of a CSV or of generated puzzles.
+        ValueError or FileNotFoundError: as `pools`.
     """
     data = data or trained.learned_folder()
-    if split is not None and (data is None or not data.is_dir()):
-        raise ValueError(SPLIT_NEEDS_PARTS)
-    if data is not None and not data.is_dir():
+    if split is None and data is not None and not data.is_dir():
         stored = open_stored(data, trained.kind)
         assert isinstance(stored, CsvFile)
         return stored.first(puzzles)

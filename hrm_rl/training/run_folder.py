@@ -2,6 +2,7 @@
 
 RUN/config.json                     the resolved preset and how it computes
 RUN/config.toml                     the same, as a file for `hrm-rl train --config`
+RUN/learned.npy                     `puzzle_keys` of the puzzles it learns from
 RUN/metrics.jsonl                   one JSON object a log line
 RUN/tensorboard/                    event files
 RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is evaluated)
@@ -14,7 +15,9 @@ import shutil
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hrm_rl.files import written_whole
 from hrm_rl.model import HRM
@@ -33,6 +36,7 @@ from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 
 CONFIG_FILE = "config.json"
+_LEARNED_FILE = "learned.npy"
 STATE_FILE = "state.pt"
 
 
@@ -78,6 +82,24 @@ class RunFolder:
             partial.write_text(json.dumps(config, indent=2) + "\n")
         with written_whole(self.path / "config.toml") as partial:
             partial.write_text(to_toml(preset, compute))
+
+    def store_learned(self, keys: NDArray[np.uint64]) -> None:
+        """Keep the keys of the puzzles that the run learns from."""
+        with written_whole(self.path / _LEARNED_FILE) as partial, partial.open("wb") as file:
+            np.save(file, keys)
+
+    def learned(self) -> NDArray[np.uint64] | None:
+        """The keys that `store_learned` kept, or None. Raises ValueError if they are damaged."""
+        file = self.path / _LEARNED_FILE
+        if not file.is_file():
+            return None
+        try:
+            keys = np.load(file, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{file} is damaged: {error}") from None
+        if keys.dtype != np.uint64 or keys.ndim != 1:
+            raise ValueError(f"{file} must hold uint64 [N], not {keys.dtype} {list(keys.shape)}")
+        return keys
 
     def refuse_if_used(self, alternative: str = "") -> None:
         """Raise FileExistsError if the folder holds a run (the message ends in `alternative`) or anything

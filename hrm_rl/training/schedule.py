@@ -1,6 +1,7 @@
-"""Warnings about learning-rate schedules that are probably not intended."""
+"""Warnings about settings that are probably not intended."""
 
 from hrm_rl.agents.learning.optim import learning_rate_factor
+from hrm_rl.model import HRMConfig
 from hrm_rl.training.presets import Preset
 
 
@@ -13,6 +14,16 @@ def warmup_note(preset: Preset) -> str | None:
     return (
         f"warmup_steps={warmup} >= max_steps={steps}: the learning rate {reached}; "
         f"a tenth of the steps would be --learner.warmup-steps {max(1, steps // 10)}"
+    )
+
+
+def identifier_note(model: HRMConfig, identifiers: int) -> str | None:
+    """A warning if the puzzles have several identifiers and the model has no embedding of them; else None."""
+    if identifiers <= 1 or model.puzzle_emb_ndim:
+        return None
+    return (
+        f"the puzzles have {identifiers} identifiers, which the model does not see: puzzle_emb_ndim is 0; "
+        f"--model.puzzle-emb-ndim {model.hidden_size} learns an embedding of each"
     )
 
 

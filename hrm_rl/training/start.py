@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from hrm_rl.agents.learning.graphs import check_can_be_graphed
 from hrm_rl.training.config import Layer, resolve, resume
 from hrm_rl.training.data import training_data
@@ -54,7 +56,11 @@ def start_run(
     if init := given.init:
         _log.info("Starts from %s%s.", init.name, init.ids and f": {init.ids}")
     trainer = Trainer(preset, compute, run, given.settings.seed, data, init, graphs=graphs)
+    keys = data.learned()
+    if init and (before := RunFolder.named(init.name).learned()) is not None:
+        keys = np.union1d(keys, before)
     run.create(preset, compute)
+    run.store_learned(keys)
     return trainer
 
 

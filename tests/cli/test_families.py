@@ -156,5 +156,4 @@ def test_what_does_not_fit_is_named(hrm_rl, config, parity, folder, made, tmp_pa
     assert "--data.family custom" in hrm_rl("eval", parity, "--data", folder).refusal
     assert "puzzles4.csv" in hrm_rl("eval", parity, "--data", made / "puzzles4.csv").refusal
     assert "not a dial of prefix-parity" in hrm_rl(*words, "--data.dials", "size=3").refusal
-    assert "--split goes with" in hrm_rl("eval", parity, "--split", "test").refusal
     assert not (tmp_path / "run").exists()

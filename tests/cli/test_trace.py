@@ -166,7 +166,6 @@ def test_trace_names_what_is_wrong(hrm_rl, made, tmp_path, words, message) -> No
         ("--bank {bank} --max-segments 4", "1..3"),
         ("--bank {bank} --data {made}/puzzles4.csv", "choose one"),
         ("--bank {bank} --halting oracle", "hindsight"),
-        ("--split test", "--split goes with --bank"),
         ("--allow-mismatch", "--allow-mismatch goes with --bank"),
     ],
 )

@@ -108,6 +108,8 @@ class PolicyRow:
     p_value: float | None
     """Of the return against the baseline's, Holm-adjusted; None for the baseline and for bounds."""
     wall_clock: WallClock
+    held_out_accuracy: float | None = None
+    """exact_accuracy without puzzles that a run learned from; None if there are none."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ class BankRecord:
     """The run or bank that was named, if it was named by a path."""
     file: str | None = None
     """The bank's file, if it has one."""
+    learned_test_puzzles: int | None = None
+    """Test puzzles that the run learned from, if that is known."""
     cpu_share: float | None = None
     """Share of the timing in which the recording process ran; clearly below 1 on a crowded machine."""
 
@@ -207,9 +211,12 @@ class Comparison:
         for name in ("max_segments", "shared_puzzles"):
             found["settings"][name] = found.pop(name)
         for bank in found["banks"]:
-            for name in ("given", "file", "cpu_share"):
+            for name in ("given", "file", "cpu_share", "learned_test_puzzles"):
                 if bank[name] is None:
                     del bank[name]
+        for row in found["policies"]:
+            if row["held_out_accuracy"] is None:
+                del row["held_out_accuracy"]
         plain: dict[str, Any] = _plain(found)
         return plain
 

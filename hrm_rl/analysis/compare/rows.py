@@ -72,7 +72,20 @@ def _row(
         gain_over_baseline=_gain_over_baseline(trials, policy),
         p_value=p_value,
         wall_clock=_pooled_wall_clock(chosen, runs),
+        held_out_accuracy=_held_out_accuracy(chosen, runs),
     )
+
+
+def _held_out_accuracy(trials: Sequence[Trial], runs: Sequence[Trials]) -> float | None:
+    """Mean over runs, without puzzles that a run learned from; None if no run learned from any."""
+    learned = [run.case.test.learned for run in runs]
+    if not any(rows is not None and rows.any() for rows in learned):
+        return None
+    solved = [
+        trial.judgement.correct if rows is None else trial.judgement.correct[~rows]
+        for trial, rows in zip(trials, learned, strict=True)
+    ]
+    return float(np.mean([part.mean() if len(part) else np.nan for part in solved]))
 
 
 def _gain_over_baseline(trials: AllTrials, policy: str) -> GainOver:

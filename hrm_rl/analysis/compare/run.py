@@ -93,6 +93,7 @@ def _bank(case: Case) -> BankRecord:
         model_hash=header.model_hash,
         puzzles_hash=case.puzzles_hash,
         test_puzzles=case.test.num_puzzles,
+        learned_test_puzzles=None if case.test.learned is None else int(case.test.learned.sum()),
         validation_puzzles=case.validation.num_puzzles if case.validation else 0,
         max_segments=case.limit,
         preset=header.preset,

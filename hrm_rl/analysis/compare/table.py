@@ -22,6 +22,7 @@ def table_cells(report: Report) -> tuple[list[str], list[list[str]]]:
     columns: dict[str, Callable[[Report], str]] = {
         "policy": lambda row: label(row["policy"]),
         "solved %": lambda row: spread(row, "exact_accuracy", 100, 1),
+        "held out %": lambda row: _number(_percent(row.get("held_out_accuracy")), 1),
         "segments": lambda row: spread(row, "mean_segments", 1, 2),
         f"gain at {cost}": lambda row: _range(
             row["adaptive_gain"][cost], row["ci95"]["adaptive_gain"][cost]
@@ -35,6 +36,7 @@ def table_cells(report: Report) -> tuple[list[str], list[list[str]]]:
         "/ s": lambda row: _number(row["wall_clock"]["refilled"], 0),
     }
     shown = {
+        "held out %": any("held_out_accuracy" in row for row in policies),
         "p": len(policies) > 1,
         "rho": report["difficulty"] is not None,
         "/ s": any(row["wall_clock"]["refilled"] for row in policies),
@@ -108,6 +110,9 @@ def legend(report: Report) -> list[str]:
         "early: wrong, but a later draft is correct; late: wrong, but an earlier draft was correct. wasted: "
         "segments after the first correct draft.",
     ]
+    if learned := sum(bank.get("learned_test_puzzles", 0) for bank in banks):
+        which = f"{learned:,} of the {counted(report)} were learned from"
+        lines.insert(0, f"{which}; held out %: solved of the others.")
     if report["difficulty"]:
         lines.append(
             f"rho: rank correlation of segments with {report['difficulty']['by']}, within source."
@@ -176,6 +181,10 @@ def _p_value(policy: Mapping[str, Any], baseline: str) -> str:
     if value is None:
         return "-"
     return "<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -27,6 +27,7 @@ _ARRAYS: dict[
     "split": (np.str_, "N"),
     "pooled_z_H": (None, "NMD"),
     "drafts": (None, "NMS"),
+    "learned": (None, "N"),
 }
 
 
@@ -65,6 +66,8 @@ class TraceBank:
     """[N, M, D]: mean of z_H over positions, if recorded."""
     drafts: NDArray[np.unsignedinteger[Any]] | None = None
     """[N, M, S]: every draft, if recorded."""
+    learned: NDArray[np.bool_] | None = None
+    """[N]: whether the model learned from the puzzle, up to symmetry, if that is known."""
 
     def __post_init__(self) -> None:
         self._convert()

@@ -25,7 +25,7 @@ Arrays = dict[str, Any]
 _PLAIN = ("correct", "valid", "cell_accuracy", "puzzle_identifiers", "puzzle_key", "rating")
 _TOKENS = ("inputs", "labels")
 _CODES = ("source", "split")
-_OPTIONAL = ("pooled_z_H", "drafts")
+_OPTIONAL = ("pooled_z_H", "drafts", "learned")
 _REQUIRED = (*_PLAIN, *_TOKENS, *_CODES, "first_correct")
 # These compare a segment with the last one: infinite at the first.
 _INFINITE_AT_FIRST = ("kl", "residual_H", "residual_L")

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from hrm_rl.envs import PoolSource
 from hrm_rl.envs.core.rendering import PictureDrawer
 from hrm_rl.envs.core.source import Validator
@@ -9,6 +11,7 @@ from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.puzzles import CustomPuzzles
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays
+from hrm_rl.training.data.learned import Keys, puzzle_keys
 from hrm_rl.training.data.puzzle_files import open_stored
 from hrm_rl.training.presets import PuzzleData
 
@@ -24,10 +27,15 @@ class TrainingData:
     validation: PuzzleArrays
     validator: Validator | None
     description: str
+    kind: Family | CustomPuzzles
     picture: PictureDrawer | None = None
     """Draws one puzzle; None for custom puzzles."""
-    held_out: bool = True
-    """False if the validation puzzles are those learned from, as there is one group of custom puzzles."""
+
+    def learned(self) -> Keys:
+        """`puzzle_keys` of the puzzles to learn from, each once, sorted."""
+        table = self.source.table
+        arrays = (x.cpu().numpy() for x in (table.inputs, table.labels))
+        return np.unique(puzzle_keys(self.kind, PuzzleArrays(*arrays)))
 
 
 def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
@@ -40,13 +48,13 @@ def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
 
     Raises ValueError or FileNotFoundError naming the file and line, or the setting.
     """
-    kind, num_ids, held_out = data.kind, 1, True
+    kind, num_ids = data.kind, 1
     if data.file is None:
         train = generated_puzzles(kind, "train", data.train_puzzles, data.seed)
         validation = generated_puzzles(kind, "validation", data.validation_puzzles, data.seed)
         description = f"{len(train):,} generated puzzles"
     else:
-        train, validation, num_ids, description, held_out = _from_file(data, kind, data.file)
+        train, validation, num_ids, description = _from_file(data, kind, data.file)
     validator = validator_of(kind)
     source = PoolSource(
         train,
@@ -56,12 +64,12 @@ def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
         validator=validator,
         num_ids=num_ids,
     )
-    return TrainingData(source, validation, validator, description, kind.picture, held_out)
+    return TrainingData(source, validation, validator, description, kind, kind.picture)
 
 
 def _from_file(
     data: PuzzleData, kind: Family | CustomPuzzles, file: str
-) -> tuple[PuzzleArrays, PuzzleArrays, int, str, bool]:
+) -> tuple[PuzzleArrays, PuzzleArrays, int, str]:
     stored = open_stored(file, kind)
     train = stored.sample("train", data.train_puzzles, data.seed)
     if not len(train):
@@ -69,7 +77,6 @@ def _from_file(
     validation = stored.sample("validation", data.validation_puzzles, data.seed)
     parts = "groups" if isinstance(kind, CustomPuzzles) else "classes"
     origin = f"the validation {parts} in it"
-    held_out = len(validation) > 0 or not isinstance(kind, CustomPuzzles)
     if not len(validation):
         if isinstance(kind, CustomPuzzles):
             # One task, to be learned from few examples: test/ is for its evaluation.
@@ -79,7 +86,7 @@ def _from_file(
             validation = generated_puzzles(kind, "validation", data.validation_puzzles, data.seed)
             origin = "generated ones"
     described = f"{len(train):,} puzzles of {file} (validating on {origin})"
-    return train, validation, stored.num_ids, described, held_out
+    return train, validation, stored.num_ids, described
 
 
 def generated_puzzles(

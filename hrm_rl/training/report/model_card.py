@@ -27,6 +27,8 @@ _FIGURES = {
     "mean_segments": "segments taken, mean",
     "max_segments": "segments allowed",
     "count": "puzzles",
+    "learned_count": "puzzles among them that were learned from",
+    "held_out_exact_accuracy": "of the others solved exactly",
 }
 
 
@@ -74,8 +76,9 @@ def _card(
 ) -> str:
     data, custom = preset.data, preset.data.family == CUSTOM
     tags = TAGS if custom else (*TAGS, data.family)
+    folder = custom or (data.file is not None and _is_folder(data.file))
     unseen = (
-        "a dataset folder's test puzzles" if custom else "puzzles of classes held out of training"
+        "a dataset folder's test puzzles" if folder else "puzzles of classes held out of training"
     )
     parts = [
         "\n".join(["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in tags), "---"]),
@@ -94,7 +97,7 @@ model = HRM.from_pretrained("{repo_id}")
 agent = HRMAgent(model, rule="{preset.learner.rule}")
 ```
 
-`hrm-rl eval {repo_id}{" --data FOLDER" if custom else ""}` evaluates it on {unseen}.""",
+`hrm-rl eval {repo_id}{" --data FOLDER" if folder else ""}` evaluates it on {unseen}.""",
         "" if validation is None else _figures(preset, validation),
         "## Data\n\n" + _origin(data) + ("" if custom else f"\n\n{_classes(data)}"),
         "## Architecture\n\n" + _table({f"`{k}`": v for k, v in model.config.to_dict().items()}),
@@ -116,14 +119,17 @@ def _start(preset: Preset) -> str:
 
 
 def _figures(preset: Preset, validation: dict[str, Any]) -> str:
-    forms = {"mean_segments": "{:.2f}", "max_segments": "{}", "count": "{}"}
+    forms = {"mean_segments": "{:.2f}", "max_segments": "{}", "count": "{}", "learned_count": "{}"}
     rows = {
         words: forms.get(name, "{:.1%}").format(validation[name]).replace("%", " %")
         for name, words in _FIGURES.items()
-        if name in validation
+        if validation.get(name) is not None
     }
-    unseen = "" if preset.data.file else ", on puzzles of classes that training never saw"
-    if not validation.get("held_out", True):
+    learned = validation.get("learned_count")
+    unseen = (
+        "" if preset.data.file or learned else ", on puzzles of classes that training never saw"
+    )
+    if learned == validation["count"]:
         unseen = ", on the puzzles that it learned from"
     return (
         f"## Figures\n\nThe run's last validation, after {validation['step']:,} steps{unseen}.\n"

@@ -56,6 +56,7 @@ def full(random_bank: Callable[..., TraceBank]) -> TraceBank:
         header=header,
         pooled_z_H=rng.normal(size=(N, M, D)).astype(np.float16),
         drafts=rng.integers(0, 250, (N, M, S)).astype(np.uint8),
+        learned=rng.random(N) < 0.5,
     )
 
 
@@ -172,6 +173,7 @@ def test_other_files_and_places_are_named(full: TraceBank, tmp_path: Path) -> No
         ({"inputs": np.zeros((N, S), np.float32)}, "must be uint8 or uint16, got float32"),
         ({"first_correct": np.full(N, 2, np.int16)}, "first_correct does not follow"),
         ({"drafts": np.zeros((N, M, 2), np.uint8)}, "drafts has shape"),
+        ({"learned": np.zeros(N + 1, bool)}, "learned has shape"),
     ],
 )
 def test_damage_is_named(saved: Path, change: dict[str, Any], message: str) -> None:

@@ -123,8 +123,8 @@ def test_one_task_is_learned_on_a_frozen_network(weights, begin, tmp_path) -> No
     result = trainer.train(progress=False)
     assert rows(trainer)[1].any() and not rows(trainer)[0].any()
     # The validation is on puzzles that were learned from: everything printed says so.
-    assert result["held_out"] == 0 and result["count"] == 3
-    assert trainer.run.metrics()[-1]["eval/held_out"] == 0
+    assert result["held_out_count"] == 0 and result["count"] == 3
+    assert trainer.run.metrics()[-1]["eval/held_out_count"] == 0
     assert "on the puzzles that it learned from" in model_card(trainer.run, "a/b")
     assert (
         _text(trainer.run.path, trainer.preset, result).count("On the puzzles learned from: ") == 1
