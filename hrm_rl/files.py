@@ -1,11 +1,12 @@
-"""Writing a file or a folder so that it appears whole or not at all; folders for caches."""
+"""Files: UTF-8 text on every platform, whole or not there at all, and folders for caches."""
 
+import codecs
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -13,8 +14,8 @@ from pathlib import Path
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes that name, on an error it is removed.
 
-        with written_whole("table.csv") as partial:
-            partial.write_text("...", encoding="utf-8")
+        with written_whole("model.bin") as partial:
+            partial.write_bytes(content)
 
     The caller may write a file or make a folder there. An existing file is replaced; an existing folder
     is removed first, since no system call replaces a folder that has content. A process that is killed
@@ -39,6 +40,40 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 file that appears whole or not at all. Names of files in it keep their bytes."""
+    with written_whole(path) as partial:
+        partial.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The content of a text file, UTF-8 or as its byte-order mark says.
+
+    Raises OSError if it cannot be read, ValueError if it is not text.
+    """
+    return Path(path).read_text(encoding=encoding_of(path))
+
+
+def encoding_of(path: str | os.PathLike[str]) -> str:
+    """The encoding of a text file from its byte-order mark: UTF-8, with a mark or without, or UTF-16."""
+    with open(path, "rb") as file:
+        start = file.read(2)
+    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def portable_path(path: str) -> str:
+    """A path as stored in files: as its name reads in UTF-8, whatever the locale."""
+    with suppress(UnicodeDecodeError):
+        return os.fsencode(path).decode()
+    return path
+
+
+def local_path(path: str) -> str:
+    """A path from `portable_path` as this locale writes it."""
+    local = os.fsdecode(path.encode("utf-8", "surrogateescape"))
+    return local if os.path.exists(local) else path
 
 
 def cache_folders() -> list[Path]:

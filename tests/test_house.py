@@ -1,5 +1,6 @@
 """The package as a whole: a light import, names that cannot be had twice, floors, and the wheel."""
 
+import ast
 import os
 import re
 import shutil
@@ -78,6 +79,29 @@ def test_package_refuses_its_bare_name_and_answers_to_its_full_one(name: str) ->
     assert_refused(python(f"import {name}", cwd=ROOT / "hrm_rl"), name)
     result = python(f"import hrm_rl.{name} as package; print(package.__name__)")
     assert result.stdout.strip() == f"hrm_rl.{name}", result.stderr
+
+
+def text_calls(tree: ast.AST) -> list[str]:
+    """Calls that read or write text in the encoding of the platform."""
+    found = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        words = ast.unparse(call)
+        owner, _, name = words.partition("(")[0].rpartition(".")
+        text = owner and name in ("read_text", "write_text")
+        opens = name == "open" and owner != "archive" and re.search(r"'[rwax]\+?'", words)
+        if (text or opens) and "encoding=" not in words:
+            found.append(words)
+    return found
+
+
+def test_text_is_utf8_on_every_platform() -> None:
+    bad = "open('file', 'w'); path.read_text(); path.open('r'); path.write_text(text)"
+    assert len(text_calls(ast.parse(bad))) == 4
+    good = "open('file', 'wb'); read_text(path); path.open('a', encoding='utf-8')"
+    assert text_calls(ast.parse(good)) == []
+    package = (ROOT / "hrm_rl").rglob("*.py")
+    found = {str(file): text_calls(ast.parse(file.read_text("utf-8"))) for file in package}
+    assert {file: calls for file, calls in found.items() if calls} == {}
 
 
 def assert_refused(result: subprocess.CompletedProcess[str], name: str) -> None:

@@ -18,7 +18,7 @@ from hrm_rl.bench.graphs import graph_rows
 from hrm_rl.bench.reference import reference_rows
 from hrm_rl.bench.roofline import Peak, measure_peak
 from hrm_rl.bench.training import training_rows
-from hrm_rl.files import written_whole
+from hrm_rl.files import read_text, write_text
 from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.training.machine.compute import Compute, choose_compute, current_switches
 from hrm_rl.training.presets import Preset, find_preset
@@ -67,7 +67,7 @@ def machine(device: str) -> str:
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in read_text("/proc/cpuinfo").splitlines():
             if line.startswith("model name"):
                 name = line.split(":", 1)[1].strip()
                 break
@@ -102,6 +102,5 @@ def record(folder: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> P
     name = re.sub(r"[^a-z0-9]+", "-", about["machine"].lower()).strip("-")
     path = folder / f"{about['date']}-{name}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    write_text(path, json.dumps({**about, "rows": rows}, indent=1) + "\n")
     return path

@@ -12,10 +12,17 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code."""
     from hrm_rl.cli.commands import parse_command
+    from hrm_rl.cli.output import prepare_streams
 
     words = list(sys.argv[1:] if argv is None else argv)
+    prepare_streams()
     try:
         parse_command(words).run()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whatever read the output, `head` perhaps, has enough
+        sys.stdout = None  # type: ignore[assignment]
+        prepare_streams()
+        return 141
     except (ValueError, OSError, MemoryError) as error:
         print(f"hrm-rl: {_message(error)}", file=sys.stderr)
         return 2

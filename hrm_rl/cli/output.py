@@ -1,7 +1,19 @@
 """Output of the commands: results on stdout, progress on stderr."""
 
+import io
 import logging
+import os
 import sys
+
+
+def prepare_streams() -> None:
+    """Let output not fail: a console without a character shows ``?``, and a closed stream takes anything."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def say(message: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hrm_rl.files import local_path
 from hrm_rl.puzzles import FAMILIES, CustomPuzzles, find_family, make_family
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.files.metadata import Metadata, read_metadata
@@ -99,12 +100,18 @@ PuzzleData = SudokuData | FamilyData
 
 def data_from_dict(values: Mapping[str, Any]) -> PuzzleData:
     """The settings that `dataclasses.asdict` wrote; without a family they are Sudoku's."""
-    given = dict(values)
+    given = _local(values)
     if given.get("family", "sudoku") == "sudoku":
         given.pop("family", None)
         given["extra_givens"] = tuple(given["extra_givens"])
         return SudokuData(**given)
     return FamilyData(**given)
+
+
+def _local(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with their path as this locale writes it."""
+    values, file = dict(given), given.get("file")
+    return values if file is None else values | {"file": local_path(file)}
 
 
 def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
@@ -113,7 +120,7 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
 
     Raises ValueError for a setting of another family, or out of range.
     """
-    changes = dict(given)
+    changes = _local(given)
     family = changes.pop("family", data.family)
     family = _OLD_NAMES.get(family, family)
     if family not in (*FAMILIES, CUSTOM):

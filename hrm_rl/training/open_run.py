@@ -17,6 +17,7 @@ from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation import record
 from hrm_rl.evaluation.evaluate import check_fits
 from hrm_rl.evaluation.record import segment_seconds
+from hrm_rl.files import read_text
 from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.model import HRM
 from hrm_rl.model.config import FORWARD_DTYPES
@@ -130,7 +131,7 @@ def open_trained(
         model, step, preset = HRM.from_pretrained(folder, forward_dtype=dtype), 0, None
         if (folder / RUN_FILE).is_file():
             preset, _ = read_config_json(folder / RUN_FILE)
-            step = int(json.loads((folder / RUN_FILE).read_text()).get("step", 0))
+            step = int(json.loads(read_text(folder / RUN_FILE)).get("step", 0))
     else:
         preset, compute = run.config()
         torch.set_float32_matmul_precision(precision_here(compute, device))

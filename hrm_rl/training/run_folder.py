@@ -9,6 +9,7 @@ RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is eva
                                     and state.pt (what a resume needs)
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hrm_rl.files import written_whole
+from hrm_rl.files import portable_path, read_text, write_text, written_whole
 from hrm_rl.model import HRM
 from hrm_rl.model.files.checkpoints import (
     METRICS_FILE,
@@ -77,11 +78,12 @@ class RunFolder:
     def store(self, preset: Preset, compute: Compute) -> None:
         """Write the resolved configuration, replacing an earlier one."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if preset.data.file is not None:
+            data = dataclasses.replace(preset.data, file=portable_path(preset.data.file))
+            preset = dataclasses.replace(preset, data=data)
         config = {"preset": preset.to_dict(), "compute": vars(compute)}
-        with written_whole(self.path / CONFIG_FILE) as partial:
-            partial.write_text(json.dumps(config, indent=2) + "\n")
-        with written_whole(self.path / "config.toml") as partial:
-            partial.write_text(to_toml(preset, compute))
+        write_text(self.path / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+        write_text(self.path / "config.toml", to_toml(preset, compute))
 
     def store_learned(self, keys: NDArray[np.uint64]) -> None:
         """Keep the keys of the puzzles that the run learns from."""
@@ -180,7 +182,7 @@ class RunFolder:
 def read_config_json(file: Path) -> tuple[Preset, Compute]:
     """The preset and Compute that `RunFolder.store` wrote. Raises ValueError if the file is damaged."""
     try:
-        stored = json.loads(file.read_text())
+        stored = json.loads(read_text(file))
         return Preset.from_dict(stored["preset"]), Compute(**stored["compute"])
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.statistics.calibration import HaltCalibration
 from hrm_rl.analysis.statistics.curves import Curve
+from hrm_rl.files import write_text
 
 _log = logging.getLogger(__name__)
 
@@ -236,8 +237,8 @@ class Comparison:
         files = {"json": folder / "compare.json", "markdown": folder / "compare.md"}
         report["files"] = {name: str(file) for name, file in files.items()}
         report["files"]["figures"] = [str(figure) for figure in figures]
-        files["json"].write_text(json.dumps(report, indent=1) + "\n")
-        files["markdown"].write_text(markdown(report))
+        write_text(files["json"], json.dumps(report, indent=1) + "\n")
+        write_text(files["markdown"], markdown(report))
         return report
 
 

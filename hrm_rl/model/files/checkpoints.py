@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hrm_rl.files import read_text
+
 METRICS_FILE = "metrics.jsonl"
 BEST = "best"
 
@@ -86,7 +88,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     found = []
-    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in read_text(file).splitlines(keepends=True):
         with contextlib.suppress(ValueError):
             if line.endswith("\n"):
                 found.append(json.loads(line))

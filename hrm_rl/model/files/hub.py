@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hrm_rl.files import write_text
 from hrm_rl.model.files.checkpoints import find_checkpoint, split_name
 
 _INSTALL = "pip install huggingface_hub"
@@ -90,7 +91,7 @@ def push(
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
         for name, text in (files or {}).items():
-            Path(folder, name).write_text(text, encoding="utf-8")
+            write_text(Path(folder, name), text)
 
         def upload() -> str:
             address = api.create_repo(repo_id, private=private, exist_ok=True)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from hrm_rl.files import written_whole
+from hrm_rl.files import read_text, write_text, written_whole
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.files.checkpoints import list_checkpoints
 from hrm_rl.model.files.hub import resolve
@@ -72,8 +72,7 @@ def write_folder(
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS_FILE, tensors)
-    with written_whole(folder / CONFIG_FILE) as partial:
-        partial.write_text(json.dumps(settings, indent=2) + "\n")
+    write_text(folder / CONFIG_FILE, json.dumps(settings, indent=2) + "\n")
 
 
 def read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
@@ -86,7 +85,7 @@ def read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no model: {path.name} is missing")
     try:
-        settings = json.loads(config_path.read_text(encoding="utf-8"))
+        settings = json.loads(read_text(config_path))
     except ValueError as error:
         raise ValueError(f"{config_path} is not a model configuration: {error}") from None
     try:

@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from hrm_rl.files import read_text
 from hrm_rl.messages import pip_install
 from hrm_rl.puzzles.arc.tokens import Grid, check_grid
 
@@ -153,7 +154,7 @@ def read_task(path: str | os.PathLike[str]) -> ArcTask:
     """
     file = Path(path)
     try:
-        data = json.loads(file.read_text(encoding="utf-8-sig"))
+        data = json.loads(read_text(file))
     except (ValueError, RecursionError) as error:  # of text, of JSON, of its depth
         reason = (str(error).splitlines() or [""])[0]
         raise ValueError(f"{file}: not valid JSON: {reason}") from None

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.files import cache_folders, written_whole
+from hrm_rl.files import cache_folders, read_text, write_text, written_whole
 from hrm_rl.puzzles import find_family
 from hrm_rl.puzzles.files.csv import CsvFormat, decode
 from hrm_rl.puzzles.files.table import PuzzleTable
@@ -127,7 +127,7 @@ def _build(
             count, named = count + len(names), int(ends[-1])
             side = math.isqrt(inputs.shape[1])
     about = key | {"family": family, "size": side, "count": count, "source_bytes": named}
-    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+    write_text(folder / "about.json", json.dumps(about))
 
 
 def _open(
@@ -135,7 +135,7 @@ def _open(
 ) -> PuzzleTable | None:
     """The cached puzzles; None without a cache of the file as it is, or with a damaged one."""
     try:
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        about = json.loads(read_text(folder / "about.json"))
         # Another family or size than the cache has: read again, and so raise the proper message.
         same = {name: about[name] for name in key} == key
         if not same or family not in (None, about["family"]) or size not in (None, about["size"]):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.files import written_whole
+from hrm_rl.files import write_text, written_whole
 from hrm_rl.puzzles.files.metadata import Metadata
 from hrm_rl.puzzles.files.table import PuzzleTable
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays
@@ -75,7 +75,7 @@ def write_dataset(
         for split, puzzles in splits.items():
             (building / split).mkdir(parents=True)
             _write_split(building / split, split, puzzles, metadata, (groups or {}).get(split))
-        (building / "identifiers.json").write_text(json.dumps(names), encoding="utf-8")
+        write_text(building / "identifiers.json", json.dumps(names))
 
 
 def _check_request(
@@ -122,7 +122,7 @@ def _write_split(
         np.save(folder / "all__rating.npy", np.asarray(puzzles.rating, np.float32))
     mean = len(ids) / len(starts)
     about = asdict(replace(metadata, total_groups=len(of_group), mean_puzzle_examples=mean))
-    (folder / "dataset.json").write_text(json.dumps(about), encoding="utf-8")
+    write_text(folder / "dataset.json", json.dumps(about))
 
 
 def _group_begins(split: str, groups: NDArray[Any], begins: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hrm_rl.files import read_text
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -47,7 +49,7 @@ def refuse(file: Path, reason: str) -> NoReturn:
 
 def read_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(read_text(file))
     except FileNotFoundError:
         refuse(file, "is missing")
     except (OSError, ValueError, RecursionError) as error:

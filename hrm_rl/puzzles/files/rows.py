@@ -15,7 +15,7 @@ from typing import NoReturn, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.files import written_whole
+from hrm_rl.files import encoding_of, written_whole
 
 COLUMNS = ("source", "question", "answer", "rating")
 _BLOCK = 1 << 22  # characters
@@ -56,7 +56,7 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[Rows]:
     path = Path(path)
     header: list[str] = []
     width, found = 0, False
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+    with open(path, encoding=encoding_of(path), errors="replace", newline="") as file:
         blocks = _blocks(path, file)
         for lines, widths, fields in blocks:
             if not header:

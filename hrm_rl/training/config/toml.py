@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hrm_rl.files import read_text
 from hrm_rl.messages import did_you_mean
 from hrm_rl.parsing import UsageError, parse
 from hrm_rl.training.config.layers import Layer, flat
@@ -39,8 +40,8 @@ def read_config(path: str | os.PathLike[str]) -> Layer:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_bytes().decode()
-    except UnicodeDecodeError:
+        text = read_text(path)
+    except UnicodeError:
         raise ValueError("not UTF-8 text") from None
     try:
         return tomllib.loads(text)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from hrm_rl.agents.learning.update import Update
-from hrm_rl.files import written_whole
+from hrm_rl.files import write_text
 from hrm_rl.training.run_folder import RunFolder
 
 
@@ -92,8 +92,7 @@ class MetricsLog:
         # A resumed run repeats the steps after its checkpoint, so both logs drop them.
         if run.metrics_file.exists():
             kept = [json.dumps(line) + "\n" for line in run.metrics() if line["step"] <= first_step]
-            with written_whole(run.metrics_file) as partial:
-                partial.write_text("".join(kept), encoding="utf-8")
+            write_text(run.metrics_file, "".join(kept))
         self._lines: TextIO = run.metrics_file.open("a", encoding="utf-8")
         purge = first_step + 1 if first_step else None
         self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)

@@ -6,6 +6,7 @@ from typing import Any
 
 import hrm_rl
 from hrm_rl.agents import LearnerConfig
+from hrm_rl.files import read_text
 from hrm_rl.model import HRM
 from hrm_rl.model.files.checkpoints import split_name
 from hrm_rl.model.files.hub import is_hub_id
@@ -60,7 +61,7 @@ def push_run(
     """
     card = model_card(run, repo_id)
     model, step = run.load_model()
-    stored = json.loads((run.path / CONFIG_FILE).read_text())
+    stored = json.loads(read_text(run.path / CONFIG_FILE))
     if stored["preset"]["data"].get("file"):
         stored["preset"]["data"]["file"] = _base_name(stored["preset"]["data"]["file"])
     if stored["preset"].get("init"):

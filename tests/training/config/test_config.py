@@ -206,7 +206,7 @@ def test_a_mistake_in_a_file_is_named(write, text, words) -> None:
     [
         (b"a = = 1", ", line 1: Invalid value"),
         (b"\na = [1,\n2\n", ", line 3: Unclosed"),
-        (b"\xff\xfe", ": not UTF-8"),
+        (b"\xff\xff", ": not UTF-8"),
         (b"seed = 1", "which preset"),
         (b"preset = 3", ": preset must be one of sudoku-4x4"),
         (b"preset = 'sudoku-4'", ": unknown preset 'sudoku-4'; did you mean"),
