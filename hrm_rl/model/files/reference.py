@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hrm_rl.files import read_text
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.files.weights import PUZZLE_TABLE, Loaded
 
@@ -68,7 +69,7 @@ def _read_settings(file: Path) -> dict[str, Any] | None:
     except ImportError:
         raise ValueError(f"reading {file} needs pyyaml: pip install pyyaml") from None
     try:
-        return dict(yaml.safe_load(file.read_text(encoding="utf-8"))["arch"])
+        return dict(yaml.safe_load(read_text(file))["arch"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError):
         raise ValueError(f"{file} has no arch section") from None
 
