@@ -1,6 +1,7 @@
 """`hrm-rl quickstart`: `train` and `compare` on one small preset."""
 
 import importlib.util
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ class Quickstart(Long):
         return f"""{table}
 Trained in {training["seconds"]:.0f} s ({training["steps"]} steps).
 Figure:      {result["figure"]}
-TensorBoard: tensorboard --logdir {run}
+TensorBoard: tensorboard --logdir {shlex.quote(str(self.out.parent))}
 Try:         hrm-rl solve {run} {puzzle}"""
 
 

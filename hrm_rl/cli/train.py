@@ -21,7 +21,7 @@ class Train(Long):
 
     A preset can learn puzzles of another family (--data.family, --data.dials), or from a file or dataset
     folder (--data). A config file changes the preset, and options change both. Results go into a run folder:
-    watch them with `tensorboard --logdir RUN`, and evaluate with `hrm-rl eval RUN`.
+    watch them with `tensorboard --logdir runs`, and evaluate with `hrm-rl eval RUN`.
     """
 
     preset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")] = None
@@ -73,8 +73,8 @@ def _text(folder: Path, preset: "Preset", result: dict[str, Any]) -> str:
         )
     if (apart := told_apart(result)) and result["held_out_count"]:
         text += f"Of validation, {apart}\n"
-    quoted = shlex.quote(str(folder))
-    return f"{text}Next: hrm-rl eval {quoted}    tensorboard --logdir {quoted}"
+    run, runs = shlex.quote(str(folder)), shlex.quote(str(folder.parent))
+    return f"{text}Next: hrm-rl eval {run}    tensorboard --logdir {runs}"
 
 
 def _named(preset: "Preset") -> str:

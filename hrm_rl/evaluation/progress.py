@@ -14,6 +14,8 @@ _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}
 class _Lines(tqdm):
     """Whole lines, which a log file keeps apart, instead of a bar that overwrites itself."""
 
+    disable: bool
+
     @staticmethod
     def status_printer(file: Any) -> Any:
         def write(text: str) -> None:

@@ -23,7 +23,7 @@ from hrm_rl.training.data.learned import puzzle_keys, scores_apart
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.machine.memory import is_out_of_memory, step_memory, too_large, total_memory
 from hrm_rl.training.presets import Preset
-from hrm_rl.training.report.boards import write_boards
+from hrm_rl.training.report.boards import segment_figures, watch, write_boards
 from hrm_rl.training.report.progress import Report
 from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.schedule import episode_note, identifier_note, warmup_note
@@ -121,9 +121,11 @@ class Trainer:
         preset, learner, envs = self.preset, self.learner, self.envs
         obs, info = envs.reset(seed=self.seed) if learner.step == 0 else envs.current()
         validation: dict[str, Any] = {}
-        report = Report(preset, self.run, envs.device, learner.step, bar=progress)
+        options = {"graphs": self.graphs, "bar": progress}
+        report = Report(preset, self.compute, self.run, learner, **options)
         with contextlib.closing(report):
             while learner.step < preset.max_steps:
+                report.gradient.expect(self._is_due(preset.log_every, learner.step + 1))
                 out, action = learner.act(obs)
                 next_obs, _, terminated, _, next_info = envs.step(action)
                 update = learner.learn(out, obs, info["labels"], terminated, next_info)
@@ -131,22 +133,25 @@ class Trainer:
                 if self.average:
                     self.average.update()
                 report.add(update, learner.step)
-                if self._is_due(preset.log_every):
+                if self._is_due(preset.log_every, learner.step):
                     report.refuse_nan(self.model)
                     report.write_averages(learner.step, learner.learning_rate)
-                if self._is_due(preset.validate_every):
+                if self._is_due(preset.validate_every, learner.step):
                     report.refuse_nan(self.model)
                     validation = self._checkpoint(report)
         return validation
 
-    def _is_due(self, every: int) -> bool:
-        return self.learner.step % every == 0 or self.learner.step == self.preset.max_steps
+    def _is_due(self, every: int, step: int) -> bool:
+        return step % every == 0 or step == self.preset.max_steps
 
     def _checkpoint(self, report: Report) -> dict[str, Any]:
         """Validate, report and save; returns the validation's figures."""
         validation = self.validate()
-        report.write_validation(self.learner.step, validation)
-        write_boards(report.log, self.learner.step, self.evaluated_model, self.data)
+        step, data = self.learner.step, self.data
+        bank = watch(self.evaluated_model, data, self.preset.batch_size)
+        learns_q = not self.preset.learner.stopping.whole_episodes
+        report.write_validation(step, validation | segment_figures(bank, learns_q=learns_q))
+        write_boards(report.log, step, bank, self.rule, data.picture)
         self.save()
         return validation
 

@@ -4,7 +4,7 @@ RUN/config.json                     the resolved preset and how it computes
 RUN/config.toml                     the same, as a file for `hrm-rl train --config`
 RUN/learned.npy                     `puzzle_keys` of the puzzles it learns from
 RUN/metrics.jsonl                   one JSON object a log line
-RUN/tensorboard/                    event files
+RUN/events.out.tfevents.*           for TensorBoard, which names a run by the folder of these files
 RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is evaluated)
                                     and state.pt (what a resume needs)
 """
@@ -64,7 +64,9 @@ class RunFolder:
 
     @property
     def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
+        """The folder of the event files; earlier versions made one of their own."""
+        earlier = self.path / "tensorboard"
+        return earlier if earlier.is_dir() else self.path
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of the log, without one that a killed process left incomplete."""

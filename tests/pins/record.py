@@ -102,7 +102,8 @@ def make(folder: Path) -> None:
     ):
         run = folder / name
         command("train", preset, *shlex.split(given), *tiny.split(), "--out", run, "--json")
-        shutil.rmtree(run / "tensorboard")
+        for events in run.glob("events.out.tfevents.*"):
+            events.unlink()
         for unused in ("metrics.jsonl", "config.toml"):
             (run / unused).unlink()
     model, file = folder / "model", folder / "bank.safetensors"

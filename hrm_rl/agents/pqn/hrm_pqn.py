@@ -163,11 +163,9 @@ def play(
         value = next_value(halted.value, cut, info, value_of)
         step = Rollout(seen, action, reward.float(), terminated, value, cut)
         unknown = torch.full_like(value, torch.nan)
-        episode = info.get("episode", {"r": unknown, "l": unknown})
-        began = began if keep else None
-        steps.append(
-            HRMRollout(step, segments, drawn, began, ended, episode["r"], episode["l"].float())
-        )
+        episode: dict[str, Tensor] = info.get("episode", {"r": unknown, "l": unknown})
+        start, returns, lengths = began if keep else None, episode["r"], episode["l"].float()
+        steps.append(HRMRollout(step, segments, drawn, start, ended, returns, lengths))
     return stack(steps), obs, carry
 
 

@@ -1,63 +1,84 @@
-"""Pictures in TensorBoard: answers to a few validation puzzles, segment by segment."""
+"""A validation segment by segment: the accuracy after each, Q-halt's calibration, and pictures of drafts."""
+
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hrm_rl.analysis.statistics.calibration import halt_calibration
 from hrm_rl.envs.core.rendering import PictureDrawer
 from hrm_rl.evaluation.record import record
+from hrm_rl.halting import TraceBank
+from hrm_rl.halting.bank.replay import replay
 from hrm_rl.model import HRM
-from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.training.data import TrainingData
 from hrm_rl.training.report.metrics import MetricsLog
 
 TAG = "boards/validation"
-_PUZZLES = 4
+_PUZZLES, _WATCHED = 4, 256
 _SEGMENTS = (1, 2, 4)
 # Pixels of a cell, of the smallest cell, and of the side of a board from which cells shrink.
 _CELL, _LEAST_CELL, _SIDE = 28, 16, 336
 
 
-def write_boards(writer: MetricsLog, step: int, model: HRM, data: TrainingData) -> None:
-    """Draw the first validation puzzles, the same ones each time, if their family has a picture."""
-    if data.picture is not None:
-        puzzles = data.validation.take(slice(_PUZZLES))
-        writer.image(step, TAG, board_sheet(model, puzzles, data.picture))
+def watch(model: HRM, data: TrainingData, batch_size: int) -> TraceBank:
+    """The first validation puzzles, the same ones each time, run to the limit; draws no random numbers."""
+    puzzles, limit = data.validation.take(slice(_WATCHED)), model.config.halt_max_steps
+    options: dict[str, Any] = {"batch_size": batch_size, "validator": data.validator}
+    # A compiled model would compile again for this number of rows.
+    with torch.compiler.set_stance("force_eager"):
+        return record(model, puzzles, limit, drafts=data.picture is not None, **options)
 
 
-def board_sheet(model: HRM, puzzles: PuzzleArrays, picture: PictureDrawer) -> NDArray[np.uint8]:
-    """A picture of drafts: one row per puzzle, one column each for segments 1, 2, 4 and the limit.
+def segment_figures(bank: TraceBank, *, learns_q: bool) -> dict[str, Any]:
+    """The exact accuracy after each segment and, if Q values are learned, the calibration of Q-halt."""
+    figures: dict[str, Any] = {"exact_accuracy_by_segment": bank.correct.mean(0).tolist()}
+    q_halt = bank.features["q_halt"]
+    if learns_q and np.isfinite(q_halt).all():
+        pooled = halt_calibration(q_halt, bank.correct).pooled
+        figures |= {"q_halt_ece": pooled.ece, "q_halt_brier": pooled.brier}
+    return figures
 
-    Runs every puzzle to the limit and draws no random numbers.
+
+def write_boards(
+    writer: MetricsLog, step: int, bank: TraceBank, rule: str, picture: PictureDrawer | None
+) -> None:
+    """Draw the bank's first puzzles, if their family has a picture."""
+    if picture is not None:
+        writer.image(step, TAG, board_sheet(bank.take(slice(_PUZZLES)), rule, picture))
+
+
+def board_sheet(bank: TraceBank, rule: str, picture: PictureDrawer) -> NDArray[np.uint8]:
+    """A picture of drafts: one row per puzzle; segments 1, 2, 4 and the limit, and then the answer.
 
     Args:
-        model: the network, on any device.
-        puzzles: N puzzles.
+        bank: N puzzles, with their drafts.
+        rule: the rule for stopping; the last column is the draft that it stops at, and says when.
         picture: draws one puzzle, all in the same shape; takes `cell`, the pixels of a cell.
 
     Returns:
         uint8 [N * H, columns * W, 3].
     """
-    limit = model.config.halt_max_steps
-    cell = min(_CELL, max(_LEAST_CELL, int(_SIDE / puzzles.seq_len**0.5)))
-    columns = sorted({segment for segment in (*_SEGMENTS, limit) if segment <= limit})
-    # A compiled model would compile again for this number of rows.
-    with torch.compiler.set_stance("force_eager"):
-        bank = record(model, puzzles, limit, drafts=True)
     assert bank.drafts is not None
+    limit, drafts = bank.num_segments, bank.drafts
+    cell = min(_CELL, max(_LEAST_CELL, int(_SIDE / bank.inputs.shape[1] ** 0.5)))
+    columns = sorted({segment for segment in (*_SEGMENTS, limit) if segment <= limit})
     q_halt, q_continue = bank.features["q_halt"], bank.features["q_continue"]
+
+    def tile(n: int, segment: int, caption: str) -> NDArray[np.uint8]:
+        return picture(
+            bank.inputs[n],
+            draft=drafts[n, segment - 1],
+            labels=bank.labels[n],
+            caption=caption,
+            q=(q_halt[n, segment - 1], q_continue[n, segment - 1]),
+            cell=cell,
+        )
+
     rows = []
-    for n in range(len(puzzles)):
-        tiles = [
-            picture(
-                puzzles.inputs[n],
-                draft=bank.drafts[n, segment - 1],
-                labels=puzzles.labels[n],
-                caption=f"segment {segment} of {limit}",
-                q=(q_halt[n, segment - 1], q_continue[n, segment - 1]),
-                cell=cell,
-            )
-            for segment in columns
-        ]
+    for n, stop in enumerate(replay(bank, rule).stopped.tolist()):
+        tiles = [tile(n, segment, f"segment {segment} of {limit}") for segment in columns]
+        tiles.append(tile(n, stop, f"stops after {stop}" if stop < limit else "runs to the limit"))
         rows.append(np.concatenate(tiles, axis=1))
     return np.concatenate(rows)

@@ -13,6 +13,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from hrm_rl.agents.learning.update import Update
 from hrm_rl.files import write_text
+from hrm_rl.training.machine.compute import Compute
+from hrm_rl.training.presets import Preset
+from hrm_rl.training.report.cards import AFTER_SEGMENT, constant_figures, write_settings
 from hrm_rl.training.run_folder import RunFolder
 
 
@@ -88,7 +91,13 @@ class IntervalMetrics:
 class MetricsLog:
     """Writes figures to metrics.jsonl and TensorBoard with SB3's prefixes: rollout/ train/ eval/ time/."""
 
-    def __init__(self, run: RunFolder, first_step: int = 0) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        first_step: int = 0,
+        *,
+        settings: tuple[Preset, Compute] | None = None,
+    ) -> None:
         # A resumed run repeats the steps after its checkpoint, so both logs drop them.
         if run.metrics_file.exists():
             kept = [json.dumps(line) + "\n" for line in run.metrics() if line["step"] <= first_step]
@@ -96,15 +105,25 @@ class MetricsLog:
         self._lines: TextIO = run.metrics_file.open("a", encoding="utf-8")
         purge = first_step + 1 if first_step else None
         self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)
+        self._constant: frozenset[str] = frozenset()
+        if settings is not None:
+            self._constant = constant_figures(settings[0])
+            write_settings(self._board, *settings)
 
     def write(self, step: int, figures: Mapping[str, Any], histogram: Tensor | None = None) -> None:
+        """Write a line, and a card for each figure that may change; a list has one for each segment."""
         for name, value in figures.items():
-            self._board.add_scalar(name, value, step)
+            if isinstance(value, list):
+                for segment, part in enumerate(value, 1):
+                    self._board.add_scalar(f"{AFTER_SEGMENT}/{segment:02d}", part, step)
+            elif name not in self._constant:
+                self._board.add_scalar(name, value, step)
         line: dict[str, Any] = {"step": step, **figures}
         if histogram is not None and histogram.sum() > 0:
             counts = histogram.long()
             segments = torch.arange(len(counts)).repeat_interleave(counts)
-            self._board.add_histogram("rollout/segments", segments, step)
+            if "rollout/segments" not in self._constant:
+                self._board.add_histogram("rollout/segments", segments, step)
             line["rollout/segments"] = counts[1:].tolist()
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()

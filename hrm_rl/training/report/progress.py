@@ -4,32 +4,43 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
+from hrm_rl.agents import Learner
 from hrm_rl.agents.learning.update import Update
 from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.messages import also_valid
 from hrm_rl.model import HRM
+from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
+from hrm_rl.training.report.gradient import GradientNorm
 from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog
 from hrm_rl.training.run_folder import RunFolder
 
 
 class Report:
-    """Follows a run from `first_step` on, until `close`."""
+    """Follows a run from the learner's step on, until `close`."""
 
     def __init__(
-        self, preset: Preset, run: RunFolder, device: torch.device, first_step: int, *, bar: bool
+        self,
+        preset: Preset,
+        compute: Compute,
+        run: RunFolder,
+        learner: Learner,
+        *,
+        graphs: bool,
+        bar: bool,
     ) -> None:
+        first_step = learner.step
         self.run = run
-        self.log = MetricsLog(run, first_step)
-        self._metrics = IntervalMetrics(preset.model.halt_max_steps, device)
-        steps = {"total": preset.max_steps, "initial": first_step}
+        self.log = MetricsLog(run, first_step, settings=(preset, compute))
+        self.gradient = GradientNorm(learner, graphs=graphs)
+        self._metrics = IntervalMetrics(preset.model.halt_max_steps, learner.model.device)
+        steps: Any = {"total": preset.max_steps, "initial": first_step}
         self._bar = progress_bar(shown=bar, desc=preset.name, unit="step", **steps)
 
     def close(self) -> None:
         """Close the files and the bar."""
         self._bar.close()
+        self.gradient.close()
         self.log.close()
 
     def add(self, update: Update, step: int) -> None:
@@ -41,6 +52,7 @@ class Report:
         """Write the averages since the last call."""
         figures, histogram = self._metrics.take()
         figures["train/learning_rate"] = learning_rate
+        figures |= self.gradient.take()
         self.log.write(step, figures, histogram)
         shown = {"loss": f"{figures['train/token_loss']:.3f}"}
         if "rollout/mean_segments" in figures:

@@ -16,9 +16,10 @@ from hrm_rl.evaluation.record import record
 from hrm_rl.model import HRM
 from hrm_rl.puzzles import sudoku
 from hrm_rl.training import loop
+from hrm_rl.training.data import training_data
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
-from hrm_rl.training.report.boards import TAG, board_sheet
+from hrm_rl.training.report.boards import TAG, board_sheet, segment_figures, watch
 from hrm_rl.training.run_folder import RunFolder
 
 LIMIT = 6
@@ -42,43 +43,47 @@ def train(preset: Preset, path: Path, **changes: Any) -> loop.Trainer:
 
 
 def images(path: Path) -> dict[str, list[Any]]:
-    board = EventAccumulator(str(path / "tensorboard"))
+    board = EventAccumulator(str(path))
     board.Reload()
     return {tag: board.Images(tag) for tag in board.Tags()["images"]}
 
 
 def test_rows_are_puzzles_and_columns_segments(boards) -> None:
-    model, puzzles = HRM(boards.model), sudoku.generate(3, 4)
-    random = torch.get_rng_state()
-    sheet = board_sheet(model, puzzles, DRAW)
-    assert torch.equal(torch.get_rng_state(), random)
-    bank = record(model, puzzles, LIMIT, drafts=True)
+    puzzles = sudoku.generate(3, 4)
+    bank = record(HRM(boards.model), puzzles, LIMIT, drafts=True)
     q_halt, q_continue = bank.features["q_halt"], bank.features["q_continue"]
     assert bank.drafts is not None
-    for n in range(3):
-        for column, segment in enumerate((1, 2, 4, LIMIT)):
+    q_halt[:], q_continue[:] = -1.0, 1.0
+    q_halt[0, 2], q_continue[0, 2] = 1.0, -1.0  # the first puzzle stops, the others do not
+    sheet = board_sheet(bank, "q", DRAW)
+    captions = [f"segment {segment} of {LIMIT}" for segment in (1, 2, 4, LIMIT)]
+    for n, stop in enumerate((3, LIMIT, LIMIT)):
+        ends = "stops after 3" if stop == 3 else "runs to the limit"
+        columns = zip((1, 2, 4, LIMIT, stop), (*captions, ends), strict=True)
+        for column, (segment, caption) in enumerate(columns):
             tile = DRAW(
                 puzzles.inputs[n],
                 draft=bank.drafts[n, segment - 1],
                 labels=puzzles.labels[n],
-                caption=f"segment {segment} of {LIMIT}",
+                caption=caption,
                 q=(q_halt[n, segment - 1], q_continue[n, segment - 1]),
                 cell=28,
             )
             height, width, _ = tile.shape
             place = sheet[n * height : (n + 1) * height, column * width : (column + 1) * width]
             np.testing.assert_array_equal(place, tile)
-    assert sheet.shape == (3 * height, 4 * width, 3)
+    assert sheet.shape == (3 * height, 5 * width, 3)
 
 
 @pytest.mark.parametrize(("limit", "columns"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4)])
 def test_no_segment_beyond_the_limit_and_none_twice(boards, limit: int, columns: int) -> None:
     config = dataclasses.replace(boards.model, halt_max_steps=limit)
-    sheet = board_sheet(HRM(config), sudoku.generate(1, 4), DRAW)
-    assert sheet.shape[1] == columns * DRAW(np.ones(16, int), cell=28).shape[1]
+    bank = record(HRM(config), sudoku.generate(1, 4), limit, drafts=True)
+    sheet = board_sheet(bank, "q", DRAW)
+    assert sheet.shape[1] == (columns + 1) * DRAW(np.ones(16, int), cell=28).shape[1]
 
 
-def test_a_compiled_model_does_not_compile_for_it(boards) -> None:
+def test_a_compiled_model_does_not_compile_for_it_nor_does_it_draw_numbers(boards) -> None:
     compiled = []
 
     def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
@@ -87,8 +92,24 @@ def test_a_compiled_model_does_not_compile_for_it(boards) -> None:
 
     model = HRM(boards.model)
     model.compile_blocks(backend=backend)
-    board_sheet(model, sudoku.generate(2, 4), DRAW)
+    random = torch.get_rng_state()
+    watch(model, training_data(boards.data, torch.device("cpu")), 2)
+    assert torch.equal(torch.get_rng_state(), random)
     assert not compiled
+
+
+def test_figures_after_each_segment_are_those_of_evaluations(boards) -> None:
+    torch.manual_seed(1)
+    model, data = HRM(boards.model), training_data(boards.data, torch.device("cpu"))
+    bank = watch(model, data, boards.batch_size)
+    bank.correct[::2, 2:] = True
+    figures = segment_figures(bank, learns_q=True)
+    halves = [float(bank.correct[:, k].mean()) for k in range(LIMIT)]
+    assert figures["exact_accuracy_by_segment"] == halves and halves[2] >= 0.5
+    probability = 1 / (1 + np.exp(-bank.features["q_halt"].astype(float)))
+    brier = ((probability - bank.correct) ** 2).mean()
+    assert figures["q_halt_brier"] == pytest.approx(brier) and 0 < figures["q_halt_ece"] < 1
+    assert segment_figures(bank, learns_q=False).keys() == {"exact_accuracy_by_segment"}
 
 
 def test_every_validation_writes_a_sheet_and_changes_nothing(boards, tmp_path: Path) -> None:
@@ -96,8 +117,8 @@ def test_every_validation_writes_a_sheet_and_changes_nothing(boards, tmp_path: P
     written = images(tmp_path / "run")
     assert list(written) == [TAG]
     assert [image.step for image in written[TAG]] == [2, 4]
-    puzzles = trainer.data.validation.take(slice(4))
-    sheet = board_sheet(trainer.evaluated_model, puzzles, DRAW)
+    bank = watch(trainer.evaluated_model, trainer.data, boards.batch_size)
+    sheet = board_sheet(bank.take(slice(4)), trainer.rule, DRAW)
     last = written[TAG][-1]
     assert (last.height, last.width, 3) == sheet.shape
     stored = np.asarray(Image.open(BytesIO(last.encoded_image_string)))

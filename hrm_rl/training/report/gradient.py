@@ -1,0 +1,42 @@
+"""The norm of the gradient, computed only at the steps whose figures are written."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hrm_rl.agents import Learner
+
+
+class GradientNorm:
+    """Follows the network's optimizer: while `due`, an update leaves the norm of its gradient.
+
+    Puzzle embeddings, which have an optimizer of their own, do not count. Nothing waits for the device until
+    `take`. Whole-episode learners and recorded steps always compute it: the former update at few steps, the
+    latter repeat what they recorded.
+    """
+
+    def __init__(self, learner: Learner, *, graphs: bool) -> None:
+        self.due = self._always = graphs or learner.whole_episodes
+        self._norm: Tensor | None = None
+        # A pre-hook of the optimizer, since an update frees the gradients.
+        self._hook = learner.optimizers[0].register_step_pre_hook(self._measure)
+
+    def expect(self, due: bool) -> None:
+        """Whether the next step is written."""
+        self.due = self._always or due
+
+    @torch.no_grad()
+    def _measure(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if self.due:
+            weights = (weight for group in optimizer.param_groups for weight in group["params"])
+            gradients = [weight.grad for weight in weights if weight.grad is not None]
+            self._norm = torch.nn.utils.get_total_norm(gradients)
+
+    def take(self) -> dict[str, float]:
+        """The figure; empty before the first update."""
+        return {} if self._norm is None else {"train/gradient_norm": float(self._norm)}
+
+    def close(self) -> None:
+        """Leave the optimizer."""
+        self._hook.remove()
