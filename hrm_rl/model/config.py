@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hrm_rl.messages import did_you_mean
 from hrm_rl.settings import (
     SettingError,
-    check_at_least,
     check_integers,
     check_interval,
     check_one_of,
+    restore,
 )
 
 FORWARD_DTYPES = ("float32", "bfloat16", "float16", "float64")
 POSITION_ENCODINGS = ("rope", "learned", "rope-2d")
 
+# Far beyond any model: what is larger is damage, and would take all memory or all time.
+_LARGEST, _MOST_CYCLES, _MOST_LAYERS = 1 << 20, 128, 1024
 # Entries of the reference's `arch` section that do not describe the network.
 _REFERENCE_EXTRAS = frozenset({"name", "loss", "batch_size", "causal"})
 
@@ -83,9 +84,11 @@ class HRMConfig:
     def __post_init__(self) -> None:
         if self.puzzle_emb_ndim is None:
             object.__setattr__(self, "puzzle_emb_ndim", self.hidden_size)
-        check_integers(self, 1, "vocab_size", "seq_len", "num_puzzle_identifiers")
-        check_integers(self, 1, "H_cycles", "L_cycles", "H_layers", "L_layers")
-        check_integers(self, 1, "hidden_size", "num_heads", "halt_max_steps")
+        check_integers(self, 1, "vocab_size", "seq_len", "hidden_size", "num_heads", most=_LARGEST)
+        check_integers(self, 1, "H_cycles", "L_cycles", most=_MOST_CYCLES)
+        check_integers(self, 1, "H_layers", "L_layers", most=_MOST_LAYERS)
+        check_integers(self, 1, "halt_max_steps", most=_LARGEST)
+        check_integers(self, 1, "num_puzzle_identifiers")
         check_heads(self.hidden_size, self.num_heads)
         check_one_of(self, POSITION_ENCODINGS, "pos_encodings")
         check_one_of(self, FORWARD_DTYPES, "forward_dtype")
@@ -102,8 +105,9 @@ class HRMConfig:
                 f"rope-2d needs a square board, got seq_len={self.seq_len}",
                 *("seq_len", "pos_encodings"),
             )
-        check_at_least(self, 0, "puzzle_emb_ndim")
-        check_interval(self, "(0, inf)", "expansion", "rms_norm_eps", "rope_theta")
+        check_integers(self, 0, "puzzle_emb_ndim", most=_LARGEST)
+        check_interval(self, "(0, 1000]", "expansion")
+        check_interval(self, "(0, inf)", "rms_norm_eps", "rope_theta")
         check_interval(self, "[0, 1]", "halt_exploration_prob")
 
     @property
@@ -133,11 +137,6 @@ class HRMConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "HRMConfig":
         """Build from a mapping, such as config.json or the reference's `arch` section.
 
-        Raises ValueError naming an unknown key and the nearest known one.
+        Raises SettingError naming a field of the wrong type or range, or an unknown one.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        for key in values:
-            if key not in known and key not in _REFERENCE_EXTRAS:
-                hint = did_you_mean(key, known)
-                raise ValueError(f"unknown model setting {key!r}{hint and '; ' + hint}")
-        return cls(**{key: value for key, value in values.items() if key in known})
+        return restore(cls, {k: v for k, v in values.items() if k not in _REFERENCE_EXTRAS})

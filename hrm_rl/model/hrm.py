@@ -205,8 +205,9 @@ class HRM(Recurrent):
 
         Raises ValueError with `name` and the tensors that are missing, unknown or of another shape.
         """
+        with torch.device("meta"):  # takes no memory, however wrong the configuration is
+            weights.check_fit(cls(config).state_dict(), tensors, name)
         model = cls(config)
-        weights.check_fit(model.state_dict(), tensors, name)
         model.load_state_dict(dict(tensors))
         return model
 

@@ -11,7 +11,7 @@ from hrm_rl.puzzles import FAMILIES, CustomPuzzles, find_family, make_family
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.files.metadata import Metadata, read_metadata
 from hrm_rl.puzzles.sudoku import Sudoku
-from hrm_rl.settings import SettingError, about, check_at_least
+from hrm_rl.settings import LARGEST_SEED, SettingError, about, check_integers, restore
 
 CUSTOM = CustomPuzzles.name
 # Former names of families, which stored runs and config files may have.
@@ -34,6 +34,10 @@ class CommonData:
     validation classes only validate and those of test classes are not used. In a dataset folder of the
     reference's format, validation classes of train/ validate and test/ is not used."""
 
+    def _check_counts(self) -> None:
+        check_integers(self, 1, "train_puzzles", "validation_puzzles")
+        check_integers(self, 0, "seed", most=LARGEST_SEED)
+
 
 @dataclass(frozen=True)
 class SudokuData(CommonData):
@@ -48,7 +52,7 @@ class SudokuData(CommonData):
 
     def __post_init__(self) -> None:
         _ = self.kind
-        check_at_least(self, 1, "train_puzzles", "validation_puzzles")
+        self._check_counts()
 
     @property
     def kind(self) -> Sudoku:
@@ -82,7 +86,7 @@ class FamilyData(CommonData):
             with about("family"):
                 find_family(self.family)
             _ = self.kind
-        check_at_least(self, 1, "train_puzzles", "validation_puzzles")
+        self._check_counts()
 
     @property
     def kind(self) -> Family | CustomPuzzles:
@@ -103,9 +107,8 @@ def data_from_dict(values: Mapping[str, Any]) -> PuzzleData:
     given = _local(values)
     if given.get("family", "sudoku") == "sudoku":
         given.pop("family", None)
-        given["extra_givens"] = tuple(given["extra_givens"])
-        return SudokuData(**given)
-    return FamilyData(**given)
+        return restore(SudokuData, given)
+    return restore(FamilyData, given)
 
 
 def _local(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Opening a trained model: a run folder, a model folder, or a Hub id; and recording it."""
 
 import dataclasses
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from hrm_rl.model.files.weights import RUN_FILE, fetch_pretrained
 from hrm_rl.puzzles import CustomPuzzles, family_of_shape
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
+from hrm_rl.settings import read_json, reading, typed
 from hrm_rl.stopwatch import Stopwatch, crowded
 from hrm_rl.training.data import training_data
 from hrm_rl.training.data.learned import Keys, puzzle_keys
@@ -131,10 +131,12 @@ def open_trained(
         model, step, preset = HRM.from_pretrained(folder, forward_dtype=dtype), 0, None
         if (folder / RUN_FILE).is_file():
             preset, _ = read_config_json(folder / RUN_FILE)
-            step = int(json.loads(read_text(folder / RUN_FILE)).get("step", 0))
+            with reading(folder / RUN_FILE, "a run configuration"):
+                step = typed(read_json(folder / RUN_FILE, "JSON").get("step", 0), int, "step")
     else:
         preset, compute = run.config()
         torch.set_float32_matmul_precision(precision_here(compute, device))
+        run.check_model(preset)
         model, step = run.load_model(dtype)
         keys = run.learned()
     model = model.to(device).eval()

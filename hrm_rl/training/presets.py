@@ -10,10 +10,12 @@ from hrm_rl.messages import did_you_mean
 from hrm_rl.model import HRMConfig
 from hrm_rl.settings import (
     SettingError,
-    check_at_least,
     check_integers,
     check_interval,
     check_one_of,
+    restore,
+    typed,
+    within,
 )
 from hrm_rl.training.data_settings import FamilyData, PuzzleData, SudokuData, data_from_dict
 
@@ -51,8 +53,7 @@ class Preset:
     reset: every row is fresh, for other puzzles."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "batch_size", "max_steps", "validate_every", "log_every")
-        check_integers(self, 1, "keep")
+        check_integers(self, 1, "batch_size", "max_steps", "validate_every", "log_every", "keep")
         check_interval(self, "[0, 1)", "ema_decay")
         check_one_of(self, INIT_IDS, "init_ids")
         if not isinstance(self.init, str | None):
@@ -88,14 +89,21 @@ class Preset:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preset":
-        """The preset that `to_dict` wrote, by this or an earlier version."""
-        rest = {k: v for k, v in values.items() if k not in ("model", "learner", "data")}
-        return cls(
-            model=HRMConfig.from_dict(values["model"]),
-            learner=LearnerConfig.from_dict(values["learner"]),
-            data=data_from_dict(values["data"]),
-            **rest,
-        )
+        """The preset that `to_dict` wrote, by this or an earlier version.
+
+        Raises SettingError naming a field of the wrong type or range, or KeyError for a missing table.
+        """
+        found: dict[str, Any] = dict(values)
+        parts = {
+            "model": HRMConfig.from_dict,
+            "learner": LearnerConfig.from_dict,
+            "data": data_from_dict,
+        }
+        for name, read in parts.items():
+            table = typed(found[name], Mapping[str, Any], name)
+            with within(name):
+                found[name] = read(table)
+        return restore(cls, found)
 
 
 # --- the presets: add one to the list below -------------------------------------------------------

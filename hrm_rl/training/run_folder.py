@@ -13,6 +13,7 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +33,8 @@ from hrm_rl.model.files.checkpoints import (
     split_name,
     step_of,
 )
+from hrm_rl.model.files.weights import read_config
+from hrm_rl.settings import read_json, reading, restore, typed, within
 from hrm_rl.training.config import to_toml
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
@@ -172,6 +175,16 @@ class RunFolder:
         chosen = self.chosen()
         return HRM.from_pretrained(chosen, forward_dtype=dtype), step_of(chosen)
 
+    def check_model(self, preset: Preset) -> None:
+        """Raise ValueError if the chosen checkpoint has another architecture than the run's configuration."""
+        kept = read_config(self.chosen()).to_dict()
+        for name, value in preset.model.to_dict().items():
+            if name != "forward_dtype" and value != kept[name]:
+                raise ValueError(
+                    f"{self.path / CONFIG_FILE}: preset.model.{name} is {value!r}, but {self.chosen()} has "
+                    f"{kept[name]!r}: one of the two is damaged"
+                )
+
     def load_state(self) -> dict[str, Any]:
         """The newest checkpoint's training state. Raises ValueError if the file is damaged."""
         file = self.latest() / STATE_FILE
@@ -183,9 +196,9 @@ class RunFolder:
 
 def read_config_json(file: Path) -> tuple[Preset, Compute]:
     """The preset and Compute that `RunFolder.store` wrote. Raises ValueError if the file is damaged."""
-    try:
-        stored = json.loads(read_text(file))
-        return Preset.from_dict(stored["preset"]), Compute(**stored["compute"])
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{file} is not a run configuration: {reason}") from None
+    stored = read_json(file, "a run configuration")
+    with reading(file, "a run configuration"):
+        values = typed(stored["preset"], Mapping[str, Any], "preset")
+        with within("preset"):
+            preset = Preset.from_dict(values)
+        return preset, restore(Compute, stored["compute"], "compute")

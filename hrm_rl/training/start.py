@@ -21,6 +21,7 @@ from hrm_rl.training.machine.compute import (
     pick_device,
     refuse_graphs_without_gpu,
 )
+from hrm_rl.training.machine.memory import refuse_too_large
 from hrm_rl.training.machine.threads import Threads
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder
@@ -43,6 +44,7 @@ def start_run(
     if graphs:
         refuse_graphs_without_gpu(device)
         check_can_be_graphed(given.preset.learner)
+    refuse_too_large(given.preset.model, given.preset.batch_size, device)
     # Read the data first, so that a mistake in it shows before the probe.
     data = training_data(given.preset.data, device)
     preset, compute = fit_to_machine(
@@ -76,6 +78,7 @@ def resume_run(
         raise ValueError("--resume needs the run folder: --out RUN")
     run = RunFolder(folder or Path("runs") / str(names[-1]))
     stored, compute = run.config()
+    run.check_model(stored)
     step = run.latest_step()
     given = resume(stored, compute, run.path, *layers)
     if given.preset.max_steps < step:
@@ -93,6 +96,7 @@ def resume_run(
         device=given.settings.device,
         threads=given.settings.threads or "auto",
     )
+    refuse_too_large(preset.model, preset.batch_size, compute.device)
     if graphs:
         refuse_graphs_without_gpu(compute.device)
     trainer = Trainer(preset, compute, run, given.settings.seed, graphs=graphs)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -178,6 +179,55 @@ def test_damaged_files_are_named(run, model) -> None:
         file.unlink() if content is None else file.write_bytes(content)
         with pytest.raises(ValueError, match=r"state.pt is damaged or missing"):
             run.load_state()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("compute.threads", -1, "compute.threads must be an integer >= 1, got -1"),
+        ("compute.threads", "2", "compute.threads must be an integer, got '2'"),
+        ("compute.threads", 100_000, "compute.threads must be an integer >= 1 and <= 4096"),
+        ("compute.device", 5, "compute.device must be a string, got 5"),
+        ("compute.dtype", "int8", "compute.dtype must be one of float32, "),
+        ("compute.matmul_precision", "low", "compute.matmul_precision must be one of highest, "),
+        ("compute.compile", "x", "compute.compile must be true or false, got 'x'"),
+        ("compute.device_", "cpu", "unknown setting 'compute.device_'; did you mean 'device'?"),
+        ("preset.name", 5, "preset.name must be a string, got 5"),
+        ("preset.batch_size", 1.5, "preset.batch_size must be an integer, got 1.5"),
+        ("preset.batch_size", 1 << 60, "preset.batch_size must be an integer >= 1 and <= "),
+        ("preset.ema_decay", None, "preset.ema_decay must be a number, got None"),
+        ("preset.data", [], r"preset.data must be an object, got \[\]"),
+        ("preset.data.seed", "x", "preset.data.seed must be an integer, got 'x'"),
+        ("preset.data.seed", -1, "preset.data.seed must be an integer >= 0, got -1"),
+        ("preset.data.extra_givens", 3, "preset.data.extra_givens must be a list of 2 values"),
+        ("preset.data.size", 5, "preset.data.size must be 4, 6, 9, got 5"),
+        ("preset.learner.betas", [0.9, "b"], "preset.learner.betas must be a number, got 'b'"),
+        ("preset.learner.lr", True, "preset.learner.lr must be a number, got True"),
+        ("preset.learner.optimizr", "x", "'preset.learner.optimizr'; did you mean 'optimizer'"),
+        ("preset.model.hidden_size", 1 << 60, "preset.model.hidden_size must be .* <= 1048576"),
+        ("preset.model.hidden_size", 17, "preset.model.hidden_size=17 is not divisible"),
+        ("preset.model.expansion", 1e300, "preset.model.expansion must lie in"),
+        ("preset.model.H_cycles", 10**7, "preset.model.H_cycles must be .* <= 128"),
+    ],
+)
+def test_a_damaged_setting_is_named_with_its_file(run, key, value, words) -> None:
+    file = run.path / "config.json"
+    stored = table = json.loads(file.read_text())
+    *path, name = key.split(".")
+    for part in path:
+        table = table[part]
+    table[name] = value
+    file.write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match=rf"config.json is not a run configuration: .*{words}"):
+        run.config()
+
+
+def test_a_run_and_its_checkpoint_have_one_architecture(run, model, preset) -> None:
+    run.save(3, model, {})
+    run.check_model(preset())
+    other = dataclasses.replace(model.config, halt_max_steps=7, forward_dtype="bfloat16")
+    with pytest.raises(ValueError, match=r"preset.model.halt_max_steps is 7, but .*step-0000003"):
+        run.check_model(dataclasses.replace(preset(), model=other))
 
 
 def test_state_of_another_run_does_not_fit(finished, start, tmp_path) -> None:

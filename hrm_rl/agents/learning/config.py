@@ -14,11 +14,13 @@ from hrm_rl.agents.learning.halting_loss import (
 from hrm_rl.agents.learning.losses import TOKEN_LOSSES, TokenLoss
 from hrm_rl.model.recurrence import GRADIENTS, Gradient
 from hrm_rl.settings import (
+    LARGEST_SEED,
     SettingError,
     check_at_least,
     check_integers,
     check_interval,
     check_one_of,
+    restore,
 )
 
 OptimizerName = Literal["adam-atan2", "adamw"]
@@ -100,6 +102,7 @@ class LearnerConfig:
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise SettingError(f"betas must be two numbers in [0, 1), got {self.betas}", "betas")
         check_interval(self, "[0, 1]", "lr_min_ratio")
+        check_integers(self, 0, "seed", most=LARGEST_SEED)
         if self.total_steps is not None:
             check_integers(self, 1, "total_steps")
         elif self.lr_min_ratio != 1.0:
@@ -124,12 +127,10 @@ class LearnerConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The config of a stored mapping, which may use older names.
 
-        Raises ValueError for a value out of range, TypeError for an unknown name.
+        Raises SettingError for a value of the wrong type or range, or an unknown name.
         """
         settings = {RENAMED_SETTINGS.get(name, name): value for name, value in values.items()}
-        if "betas" in settings:
-            settings["betas"] = tuple(settings["betas"])
-        return cls(**settings)
+        return restore(cls, settings)
 
     @property
     def stopping(self) -> HaltingLoss:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +30,7 @@ from hrm_rl.halting.fit.fitted import FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn
 from hrm_rl.halting.vector import FEATURE_NAMES, feature_vector
 from hrm_rl.messages import pip_install
+from hrm_rl.settings import restore
 
 ALGORITHMS = {
     "dqn": ("stable_baselines3", "DQN"),
@@ -55,6 +57,21 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
         return getattr(import_module(module), kind)
     except ModuleNotFoundError:
         raise ValueError(f"algorithm {name!r} needs sb3-contrib: {pip_install('sb3')}") from None
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What `Sb3Rule.save` notes in a zip."""
+
+    format: int
+    algo: str
+    features: tuple[str, ...]
+    policy_kwargs: Mapping[str, Any]
+    pooled: bool
+    max_segments: int | None
+    model_hash: str = ""
+    split: str = ""
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,19 +133,29 @@ class Sb3Rule(FittedRule):
         kind = algorithm(algo)
         state = read_weights(path)
         note, fitted_on = _read_note(path)
-        if note and note["algo"] != algo:
+        if note and note.algo != algo:
             raise ValueError(
-                f"{path} holds a policy of {note['algo']!r}; its spec is sb3:{note['algo']}:{path}"
+                f"{path} holds a policy of {note.algo!r}; its spec is sb3:{note.algo}:{path}"
             )
-        if note and note["features"] != list(FEATURE_NAMES):
+        if note and note.features != FEATURE_NAMES:
             raise ValueError(
                 f"{path} was fitted on other features than this version of hrm_rl computes"
             )
         # The first layer's width.
-        inputs = next(int(t.shape[1]) for t in state.values() if t.ndim == 2)
-        seen, kwargs = halting_observation_space(inputs), note.get("policy_kwargs", {})
+        inputs = next((int(t.shape[1]) for t in state.values() if t.ndim == 2), 0)
+        if inputs < 1:
+            raise ValueError(f"{path} is not the file of an SB3 policy (it has no layer)")
+        seen = halting_observation_space(inputs)
+        kwargs: Any = dict(note.policy_kwargs) if note else {}
         make_policy = kind.policy_aliases["MlpPolicy"]
-        policy = make_policy(seen, spaces.Discrete(2), lambda _: 0.0, **kwargs)
+        try:
+            # On the meta device a network takes no memory, however wrong its note is.
+            with torch.device("meta"):
+                policy = make_policy(seen, spaces.Discrete(2), lambda _: 0.0, **kwargs)
+        except Exception as error:  # of many kinds
+            raise ValueError(
+                f"{path}: no policy has its {_NOTE}'s policy_kwargs ({error})"
+            ) from None
         policy.set_training_mode(False)
         try:
             policy.load_state_dict(state)
@@ -137,8 +164,8 @@ class Sb3Rule(FittedRule):
                 f"{path} holds another network than an MlpPolicy of {algo} with "
                 f"{kwargs or 'default settings'} on {inputs} features; Sb3Rule.save stores them"
             ) from None
-        pooled = bool(note.get("pooled", inputs > len(FEATURE_NAMES)))
-        return cls(algo, policy, fitted_on, note.get("max_segments"), kwargs, pooled, path)
+        pooled = note.pooled if note else inputs > len(FEATURE_NAMES)
+        return cls(algo, policy, fitted_on, note and note.max_segments, kwargs, pooled, path)
 
 
 def load_rule(algo: str, path: str | os.PathLike[str]) -> Sb3Rule:
@@ -146,17 +173,16 @@ def load_rule(algo: str, path: str | os.PathLike[str]) -> Sb3Rule:
     return Sb3Rule.load(path, algo)
 
 
-def _read_note(path: str) -> tuple[dict[str, Any], FittedOn | None]:
-    """Read the note of `Sb3Rule.save` from a zip; empty if SB3 wrote it."""
-    note: dict[str, Any] = {}
-    fitted_on = None
+def _read_note(path: str) -> tuple[_Note | None, FittedOn | None]:
+    """Read the note of `Sb3Rule.save` from a zip; None if SB3 wrote it."""
+    note = fitted_on = None
     try:
         with zipfile.ZipFile(path) as archive:
             if _NOTE in archive.namelist():
-                note = json.loads(archive.read(_NOTE))
-            if _IDS in archive.namelist():
+                note = restore(_Note, json.loads(archive.read(_NOTE)), _NOTE)
+            if note is not None and _IDS in archive.namelist():
                 ids = np.load(io.BytesIO(archive.read(_IDS)), allow_pickle=False)
-                fitted_on = FittedOn(note["model_hash"], ids, note["split"], note["cost"])
+                fitted_on = FittedOn(note.model_hash, ids, note.split, note.cost)
     except Exception as error:  # zip, JSON and NumPy raise errors of many kinds
         raise ValueError(f"{path} is not the file of an SB3 policy ({error})") from None
     return note, fitted_on

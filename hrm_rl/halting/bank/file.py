@@ -16,6 +16,7 @@ from hrm_rl.files import written_whole
 from hrm_rl.halting.bank.header import COUNTS, FEATURES, FORMAT_VERSION, BankHeader
 from hrm_rl.puzzles.base.splits import SPLITS
 from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.settings import SettingError, restore, typed
 
 FORMAT = "hrm_rl trace bank"
 
@@ -25,6 +26,7 @@ Arrays = dict[str, Any]
 _PLAIN = ("correct", "valid", "cell_accuracy", "puzzle_identifiers", "puzzle_key", "rating")
 _TOKENS = ("inputs", "labels")
 _CODES = ("source", "split")
+_NAMES = ("source_names", "split_names")
 _OPTIONAL = ("pooled_z_H", "drafts", "learned")
 _REQUIRED = (*_PLAIN, *_TOKENS, *_CODES, "first_correct")
 # These compare a segment with the last one: infinite at the first.
@@ -101,17 +103,20 @@ def _read_header(metadata: Mapping[str, str]) -> BankHeader:
     stored = _read_json(metadata, "header")
     known = {field.name for field in dataclasses.fields(BankHeader)}
     try:
-        return BankHeader(**{name: value for name, value in stored.items() if name in known})
-    except (AttributeError, TypeError) as error:
+        values = typed(stored, Mapping[str, Any])
+        # Later versions may add fields.
+        return restore(BankHeader, {key: values[key] for key in known & values.keys()})
+    except SettingError as error:
         raise ValueError(f"the header is damaged: {error}") from None
 
 
 def _read_arrays(metadata: Mapping[str, str], tensors: dict[str, NDArray[Any]]) -> Arrays:
-    sources, splits = (_read_json(metadata, f"{name}_names") for name in _CODES)
+    names = (typed(_read_json(metadata, key), tuple[str, ...], key) for key in _NAMES)
     try:
+        sources, splits = names
         source = tuple(sources[code] for code in tensors["source"].tolist())
         split = np.array([splits[code] for code in tensors["split"].tolist()], dtype=np.str_)
-    except (IndexError, TypeError):
+    except (IndexError, TypeError):  # TypeError: a code that is not an integer
         raise ValueError("a source or split code has no name in the header") from None
     arrays: Arrays = {name: tensors[name] for name in (*_PLAIN, "first_correct")}
     arrays |= {name: tensors.get(name) for name in _OPTIONAL}
@@ -123,7 +128,7 @@ def _read_arrays(metadata: Mapping[str, str], tensors: dict[str, NDArray[Any]]) 
 def _read_json(metadata: Mapping[str, str], name: str) -> Any:
     try:
         return json.loads(metadata[name])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         raise ValueError(f"the header's {name} is missing or damaged") from None
 
 

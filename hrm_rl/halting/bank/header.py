@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.settings import SettingError, check_integers
+
 FORMAT_VERSION = 1
 """Version of the file; a reader of another version refuses it."""
 
@@ -59,6 +61,13 @@ class BankHeader:
     """Share of the timing in which the recording process ran; clearly below 1 on a crowded machine. None =
     unknown."""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        check_integers(self, 0, "halt_max_steps", "step")
+        for size, seconds in self.seconds_per_segment.items():
+            if not (size.isascii() and size.isdigit() and int(size) > 0 and 0 < seconds < np.inf):
+                message = "seconds_per_segment must be seconds by batch size, both > 0, got "
+                raise SettingError(f"{message}{size!r}: {seconds}", "seconds_per_segment")
 
 
 def puzzles_hash(inputs: ArrayLike, labels: ArrayLike) -> str:

@@ -12,7 +12,7 @@ delta, with probability at least 1 - epsilon over the draw of the calibration pu
 other puzzles, nor any single calibration.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import log, log1p
 from typing import Any, Literal
 
@@ -27,8 +27,9 @@ from hrm_rl.halting.fit.fitted import Contents, FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn, fitting_data
 from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.protocol import HaltingRule, needs_of
-from hrm_rl.halting.rules.spec import parse_rule, threshold_class
+from hrm_rl.halting.rules.spec import parse_rule, parse_tree, threshold_class
 from hrm_rl.halting.rules.threshold import ThresholdRule, sums_by_threshold
+from hrm_rl.settings import check_integers, check_interval
 
 Risk = Literal["accuracy", "consistency"]
 DELTA, EPSILON = 0.01, 0.05
@@ -38,6 +39,18 @@ FORM = "calm(RULE) or calm(RULE, DELTA, EPSILON)"
 @dataclass(frozen=True, eq=False)
 class Calibrated(FittedRule):
     """Stop at a threshold whose risk is below delta with probability 1 - epsilon (CALM, arXiv 2207.07061)."""
+
+    @dataclass(frozen=True)
+    class Stored:
+        rule: str
+        delta: float
+        epsilon: float
+        risk: Risk
+        limit: int
+
+        def __post_init__(self) -> None:
+            check_interval(self, "(0, 1)", "delta", "epsilon")
+            check_integers(self, 1, "limit")
 
     name = "calm"
     rule: HaltingRule
@@ -69,13 +82,16 @@ class Calibrated(FittedRule):
         return calibrate(bank, name, delta, epsilon)
 
     def contents(self) -> Contents:
-        names = ("delta", "epsilon", "risk", "limit")
-        return {}, {"rule": str(self.rule)} | {name: getattr(self, name) for name in names}
+        stored = {field.name: getattr(self, field.name) for field in fields(self.Stored)}
+        return {}, stored | {"rule": str(self.rule)}
 
     @classmethod
     def restore(cls, arrays: Any, settings: Any, fitted_on: FittedOn, path: str) -> "Calibrated":
-        rule = parse_rule(settings["rule"])
-        return cls(fitted_on=fitted_on, path=path, **(settings | {"rule": rule}))
+        node = parse_tree(settings.rule)
+        attribute = f":{node.argument.partition(':')[0]}" if node.is_custom else ""
+        threshold_class(f"{node.name}{attribute}", settings.rule)  # before anything is called
+        rule = parse_rule(settings.rule)
+        return cls(fitted_on=fitted_on, path=path, **(vars(settings) | {"rule": rule}))
 
 
 def calibrate(

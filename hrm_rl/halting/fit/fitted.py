@@ -2,7 +2,8 @@
 
 import json
 import os
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,12 +18,28 @@ from hrm_rl.halting.fit.provenance import FittedOn
 from hrm_rl.halting.rules.learned import LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import Named
 from hrm_rl.halting.vector import FEATURE_NAMES
+from hrm_rl.settings import check_at_least, reading, restore, typed, within
 
 FORMAT_VERSION = 1
 Arrays = dict[str, NDArray[Any]]
 Settings = dict[str, Any]
 Contents = tuple[Arrays, Settings]
 """What the file of a rule holds besides its provenance; the settings are written as JSON."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a rule's file says of itself."""
+
+    format: int
+    kind: str
+    model_hash: str
+    split: str
+    cost: float
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "cost")
 
 
 class FittedRule(Named):
@@ -33,6 +50,8 @@ class FittedRule(Named):
 
     suffix: ClassVar[str] = ".safetensors"
     """The usual suffix of its files."""
+    Stored: ClassVar[type]
+    """A dataclass of the settings in its file."""
     fitted_on: FittedOn | None
     path: str | None
 
@@ -54,12 +73,13 @@ class FittedRule(Named):
         raise NotImplementedError
 
     def contents(self) -> Contents:
-        """The arrays and the settings of its file."""
+        """The arrays and the settings (`Stored`) of its file."""
         raise NotImplementedError
 
     @classmethod
-    def restore(cls, arrays: Arrays, settings: Settings, fitted_on: FittedOn, path: str) -> Self:
-        """The rule of a file's contents. May raise KeyError, TypeError, ValueError, RuntimeError."""
+    def restore(cls, arrays: Arrays, settings: Any, fitted_on: FittedOn, path: str) -> Self:
+        """The rule of a file's arrays and `Stored` settings. May raise KeyError, TypeError, ValueError,
+        RuntimeError."""
         raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> Self:
@@ -107,23 +127,23 @@ def load_fitted(path: str | os.PathLike[str], kind: str | None = None) -> Any:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise ValueError(f"no file {path!r} with a fitted rule")
-    try:
-        with safe_open(path, "numpy") as file:
-            header = json.loads((file.metadata() or {})["halting_rule"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        version = header["format"]
-        if version == FORMAT_VERSION:
-            ids = arrays.pop("puzzle_ids")
-            fitted_on = FittedOn(header["model_hash"], ids, header["split"], header["cost"])
-            found, settings = header["kind"], header["settings"]
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise ValueError(
-            f"{path} is not the file of a fitted rule ({type(error).__name__}: {error})"
-        ) from None
+    with reading(path, "the file of a fitted rule"):
+        try:
+            with safe_open(path, "numpy") as file:
+                stored = json.loads((file.metadata() or {})["halting_rule"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ValueError(str(error)) from None
+        version = typed(stored, Mapping[str, Any])["format"]
     if version != FORMAT_VERSION:
         raise ValueError(
             f"{path} has format {version}; this version of hrm_rl reads {FORMAT_VERSION}"
         )
+    with reading(path, "the file of a fitted rule"):
+        header = restore(_Header, stored)
+        ids = arrays.pop("puzzle_ids")
+        fitted_on = FittedOn(header.model_hash, ids, header.split, header.cost)
+    found, settings = header.kind, dict(header.settings)
     if kind is not None and found != kind:
         raise ValueError(
             f"{path} holds a rule of kind {found!r}, not {kind!r}; its spec is {found}:{path}"
@@ -133,6 +153,10 @@ def load_fitted(path: str | os.PathLike[str], kind: str | None = None) -> Any:
     try:
         if settings.pop("features", list(FEATURE_NAMES)) != list(FEATURE_NAMES):
             raise ValueError("it was fitted on other features than this version of hrm_rl computes")
-        return learned_class(found).restore(arrays, settings, fitted_on, path)
+        rule = learned_class(found)
+        with within("settings"):
+            read = restore(rule.Stored, settings)
+        return rule.restore(arrays, read, fitted_on, path)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path} is damaged: {reason}") from None

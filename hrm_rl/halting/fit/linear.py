@@ -4,7 +4,7 @@ Both regress on what the latest segment showed (regression.py) and are fitted fo
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -34,6 +34,12 @@ _Table = tuple[NDArray[np.float32], NDArray[np.float32]]  # weights [T, K], inte
 class _RegressionRule(FittedRule):
     """A rule that decides by the predictions of a regression."""
 
+    @dataclass(frozen=True)
+    class Stored:
+        pooled: bool
+
+    targets: ClassVar[int] = 1
+    """The fewest predictions that it decides by."""
     regression: Regression
     fitted_on: FittedOn
     path: str | None = None
@@ -47,7 +53,12 @@ class _RegressionRule(FittedRule):
 
     @classmethod
     def restore(cls, arrays: Any, settings: Any, fitted_on: FittedOn, path: str) -> Any:
-        return cls(Regression(**arrays, pooled=settings["pooled"]), fitted_on, path)
+        if set(arrays) != set(Regression.TABLES):
+            raise ValueError(f"it must hold the tables {', '.join(Regression.TABLES)}")
+        regression = Regression(**arrays, pooled=settings.pooled)
+        if regression.intercept.shape[1] < cls.targets:
+            raise ValueError(f"{cls.name} needs {cls.targets} predictions a segment, got 1")
+        return cls(regression, fitted_on, path)
 
 
 class LeastSquaresStopping(_RegressionRule):
@@ -59,6 +70,7 @@ class LeastSquaresStopping(_RegressionRule):
     """
 
     name = "lsm"
+    targets = 2
 
     @classmethod
     def auto(cls, words: tuple[str, ...], bank: TraceBank, cost: float, seed: int) -> Any:

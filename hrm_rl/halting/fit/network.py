@@ -12,7 +12,8 @@ from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.fit.fitted import Contents, FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn
-from hrm_rl.halting.vector import feature_vector
+from hrm_rl.halting.vector import FEATURE_NAMES, feature_vector
+from hrm_rl.settings import LARGEST, SettingError, check_integers
 
 
 class QNetwork(nn.Module):
@@ -44,6 +45,21 @@ class NetworkRule(FittedRule):
     the limit that it was trained for.
     """
 
+    @dataclass(frozen=True)
+    class Stored:
+        inputs: int
+        hidden: tuple[int, ...]
+        max_segments: int
+        pooled: bool
+
+        def __post_init__(self) -> None:
+            check_integers(self, 1, "inputs", "max_segments")
+            if not all(1 <= width <= LARGEST for width in self.hidden):
+                raise SettingError(f"hidden must be widths >= 1, got {self.hidden}", "hidden")
+            if self.pooled != (self.inputs > len(FEATURE_NAMES)):
+                of = f"of the {self.inputs} inputs, {len(FEATURE_NAMES)} are features"
+                raise SettingError(f"pooled must be {not self.pooled}: {of}", "pooled")
+
     name = "pqn"
     network: QNetwork
     fitted_on: FittedOn
@@ -74,6 +90,9 @@ class NetworkRule(FittedRule):
 
     @classmethod
     def restore(cls, arrays: Any, settings: Any, fitted_on: FittedOn, path: str) -> Any:
-        network = QNetwork(settings["inputs"], 2, tuple(settings["hidden"]))
-        network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
-        return cls(network, fitted_on, settings["max_segments"], settings["pooled"], path)
+        with torch.device("meta"):  # takes no memory, however wrong the settings are
+            network = QNetwork(settings.inputs, 2, settings.hidden)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        network.load_state_dict(tensors, assign=True)
+        network.float()
+        return cls(network, fitted_on, settings.max_segments, settings.pooled, path)

@@ -5,7 +5,7 @@ is chosen for every segment and target by generalised cross-validation (Golub, H
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -36,6 +36,7 @@ def basis(features: SegmentFeatures, pooled: bool = False) -> Tensor:
 class Regression:
     """T linear predictions of K columns at each of the segments 1..M-1; float32."""
 
+    TABLES: ClassVar[tuple[str, ...]] = ("mean", "scale", "weights", "intercept")
     mean: NDArray[np.float32]  # [M-1, K]
     scale: NDArray[np.float32]  # [M-1, K]
     weights: NDArray[np.float32]  # [M-1, T, K], of standardised columns
@@ -46,7 +47,10 @@ class Regression:
     )
 
     def __post_init__(self) -> None:
-        if self.intercept.ndim != 2 or not len(self.intercept):
+        wrong = [name for name, table in self.arrays().items() if table.dtype != np.float32]
+        if wrong:
+            raise ValueError(f"{wrong[0]} must be float32, got {self.arrays()[wrong[0]].dtype}")
+        if not self.mean.ndim or self.intercept.ndim != 2 or not len(self.intercept):
             raise ValueError("the tables of the regression are empty")
         (rows, targets), width = self.intercept.shape, self.mean.shape[-1]
         shapes = [a.shape for a in (self.mean, self.scale, self.weights)]
@@ -62,8 +66,7 @@ class Regression:
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Its tables by name."""
-        names = ("mean", "scale", "weights", "intercept")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in self.TABLES}
 
     def predict(self, features: SegmentFeatures) -> Tensor:
         """The predictions at each row's segment, float32 [B, T]; from segment M on those of M-1.

@@ -19,8 +19,10 @@ from hrm_rl.files import read_text, write_text, written_whole
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.files.checkpoints import list_checkpoints
 from hrm_rl.model.files.hub import resolve
+from hrm_rl.settings import read_json, reading
 
 CONFIG_FILE = "config.json"
+_CONTENT = "a model configuration"
 WEIGHTS_FILE = "model.safetensors"
 # How the model was trained; beside the two if it was pushed from a run.
 RUN_FILE = "run.json"
@@ -46,14 +48,19 @@ def read_pretrained(
     checkpoints = list_checkpoints(folder)
     if checkpoints and not (folder / WEIGHTS_FILE).exists():
         folder = checkpoints[-1]
-    settings, tensors = read_folder(folder)
-    try:
-        config = HRMConfig.from_dict(settings)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{folder / CONFIG_FILE} is not a model configuration: {error}") from None
+    _, tensors = read_folder(folder)
+    config = read_config(folder)
     if forward_dtype is not None:
         config = dataclasses.replace(config, forward_dtype=forward_dtype)
     return config, tensors, str(folder / WEIGHTS_FILE)
+
+
+def read_config(folder: Path) -> HRMConfig:
+    """The configuration in a model's folder. Raises ValueError naming file and field if it is damaged."""
+    file = folder / CONFIG_FILE
+    settings = read_json(file, _CONTENT)
+    with reading(file, _CONTENT):
+        return HRMConfig.from_dict(settings)
 
 
 def fetch_pretrained(source: str | os.PathLike[str], revision: str | None = None) -> Path:
@@ -75,7 +82,7 @@ def write_folder(
     write_text(folder / CONFIG_FILE, json.dumps(settings, indent=2) + "\n")
 
 
-def read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The content of config.json and the tensors of model.safetensors.
 
     Raises FileNotFoundError if one is missing, ValueError if one is damaged.
@@ -84,10 +91,7 @@ def read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
     for path in (config_path, weights_path):
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no model: {path.name} is missing")
-    try:
-        settings = json.loads(read_text(config_path))
-    except ValueError as error:
-        raise ValueError(f"{config_path} is not a model configuration: {error}") from None
+    settings = read_json(config_path, _CONTENT)
     try:
         return settings, load_file(weights_path)
     except SafetensorError as error:

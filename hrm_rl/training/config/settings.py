@@ -20,9 +20,10 @@ from hrm_rl.agents import LearnerConfig
 from hrm_rl.agents.learning.config import RENAMED_SETTINGS
 from hrm_rl.model import HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
-from hrm_rl.settings import check_one_of
+from hrm_rl.settings import LARGEST_SEED, check_integers, check_one_of
 from hrm_rl.training.data_settings import CommonData, FamilyData, SudokuData
 from hrm_rl.training.machine.compute import Compiling, Compute
+from hrm_rl.training.machine.threads import MOST_THREADS
 from hrm_rl.training.presets import PRESETS, Preset
 
 
@@ -44,6 +45,9 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         check_one_of(self, ("auto", *FORWARD_DTYPES), "dtype")
+        check_integers(self, 0, "seed", most=LARGEST_SEED)
+        if self.threads is not None:
+            check_integers(self, 1, "threads", most=MOST_THREADS)
 
 
 # The dataclasses of each table and its heading in the help; "" is the top level.

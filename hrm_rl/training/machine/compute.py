@@ -17,8 +17,14 @@ from hrm_rl.devices import usable_device
 from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
+from hrm_rl.settings import check_integers, check_one_of
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
-from hrm_rl.training.machine.threads import WORTH_CHANGING, Threads, thread_counts
+from hrm_rl.training.machine.threads import (
+    MOST_THREADS,
+    WORTH_CHANGING,
+    Threads,
+    thread_counts,
+)
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +59,12 @@ class Compute:
     """Threads of the CPU, on the machine of training; another machine fits its own. None leaves PyTorch's."""
     compile: bool = False
     """Compile the model's block with torch.compile."""
+
+    def __post_init__(self) -> None:
+        check_one_of(self, FORWARD_DTYPES, "dtype")
+        check_one_of(self, ("highest", "high", "medium"), "matmul_precision")
+        if self.threads is not None:
+            check_integers(self, 1, "threads", most=MOST_THREADS)
 
     def apply(self) -> None:
         """Set PyTorch's process-wide switches."""

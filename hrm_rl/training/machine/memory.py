@@ -1,6 +1,7 @@
 """Memory of a training step, counted on meta tensors (nothing is computed)."""
 
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -85,10 +86,30 @@ def _kept(
     return most
 
 
+def refuse_too_large(model: HRMConfig, batch_size: int, device: str) -> None:
+    """Raise MemoryError if the weights in training, or the states of a batch, exceed the device's memory.
+
+    Both are less than a step takes, so nothing that fits is refused.
+    """
+    with torch.device("meta"):
+        network = HRM(model)
+        state = sum(z.numel() * z.element_size() for z in network.initial_carry(1))
+    table = sum(p.numel() for p in network.parameters()) - network.num_parameters()
+    weights, total = 4 * (_COPIES * network.num_parameters() + table), total_memory(device)
+    room = f"the {total / 1e9:.1f} GB of {device}"
+    if weights > total:
+        raise MemoryError(f"the weights take {weights / 1e9:,.0f} GB in training, more than {room}")
+    if batch_size * state > total - weights:
+        rows = max(1, (total - weights) // (8 * state))
+        raise MemoryError(f"batch_size {batch_size} does not fit into {room}; try {rows} at most")
+
+
 def total_memory(device: str) -> int:
-    """Bytes of a device's memory; a CPU's is the machine's."""
+    """Bytes of a device's memory; a CPU's is the machine's, where the system tells it."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_properties(device).total_memory
+    if not hasattr(os, "sysconf"):
+        return sys.maxsize
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
