@@ -158,7 +158,8 @@ def restore(kind: type[Kind], values: Any, name: str = "") -> Kind:
     Raises SettingError, also for an unknown field or a missing one.
     """
     given = typed(values, Mapping[str, Any], name)
-    hints, prefix = _hints(kind), f"{name}." if name else ""
+    hints = _hints(kind)  # type: ignore[arg-type]
+    prefix = f"{name}." if name else ""
     for key in given:
         if key not in hints:
             near = did_you_mean(key, hints)
@@ -187,7 +188,7 @@ def within(name: str) -> Iterator[None]:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
 
@@ -219,9 +220,9 @@ def _of_union(value: Any, kinds: Sequence[Any], name: str) -> Any:
 
 def _of_tuple(value: Any, inner: Sequence[Any], name: str) -> tuple[Any, ...]:
     many = len(inner) == 2 and inner[1] is Ellipsis
-    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    listed = isinstance(value, list | tuple)
     good = listed and (many or len(value) == len(inner))
     words = "a list" if many else f"a list of {len(inner)} values"
     _checked(value, good, words, name)
-    kinds = inner[:1] * len(value) if many else inner
+    kinds = [inner[0]] * len(value) if many else inner
     return tuple(typed(one, kind, name) for one, kind in zip(value, kinds, strict=True))

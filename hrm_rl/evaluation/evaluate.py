@@ -152,7 +152,9 @@ class _Sheet:
         columns = {
             name: column[: self.count].cpu().numpy() for name, column in self.columns.items()
         }
-        return Evaluation(**columns, max_segments=limit, **timing._asdict())
+        return Evaluation(
+            **columns, max_segments=limit, seconds=timing.seconds, cpu_share=timing.cpu_share
+        )
 
 
 def each_puzzle_once(

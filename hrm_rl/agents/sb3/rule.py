@@ -149,9 +149,8 @@ class Sb3Rule(FittedRule):
         kwargs: Any = dict(note.policy_kwargs) if note else {}
         make_policy = kind.policy_aliases["MlpPolicy"]
         try:
-            # On the meta device a network takes no memory, however wrong its note is.
-            with torch.device("meta"):
-                policy = make_policy(seen, spaces.Discrete(2), lambda _: 0.0, **kwargs)
+            _check_widths(kwargs, state)
+            policy = make_policy(seen, spaces.Discrete(2), lambda _: 0.0, **kwargs)
         except Exception as error:  # of many kinds
             raise ValueError(
                 f"{path}: no policy has its {_NOTE}'s policy_kwargs ({error})"
@@ -165,7 +164,21 @@ class Sb3Rule(FittedRule):
                 f"{kwargs or 'default settings'} on {inputs} features; Sb3Rule.save stores them"
             ) from None
         pooled = note.pooled if note else inputs > len(FEATURE_NAMES)
-        return cls(algo, policy, fitted_on, note and note.max_segments, kwargs, pooled, path)
+        return cls(
+            algo, policy, fitted_on, note.max_segments if note else None, kwargs, pooled, path
+        )
+
+
+def _check_widths(kwargs: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if the settings name a width that no tensor has, before a network takes its memory."""
+    arch = kwargs.get("net_arch", ())
+    parts = arch.values() if isinstance(arch, Mapping) else (arch,)
+    widths = [width for part in parts for width in part]
+    sizes = {int(size) for tensor in state.values() for size in tensor.shape}
+    others = [value for value in kwargs.values() if isinstance(value, int)]
+    for width in (*widths, *others):
+        if width not in sizes and (width in widths or width > max(sizes)):
+            raise ValueError(f"no tensor has the width {width!r}")
 
 
 def load_rule(algo: str, path: str | os.PathLike[str]) -> Sb3Rule:
