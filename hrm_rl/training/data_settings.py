@@ -11,7 +11,14 @@ from hrm_rl.puzzles import FAMILIES, CustomPuzzles, find_family, make_family
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.files.metadata import Metadata, read_metadata
 from hrm_rl.puzzles.sudoku import Sudoku
-from hrm_rl.settings import LARGEST_SEED, SettingError, about, check_integers, restore
+from hrm_rl.settings import (
+    LARGEST_SEED,
+    SettingError,
+    about,
+    check_at_least,
+    check_integers,
+    restore,
+)
 
 CUSTOM = CustomPuzzles.name
 # Former names of families, which stored runs and config files may have.
@@ -35,7 +42,9 @@ class CommonData:
     reference's format, validation classes of train/ validate and test/ is not used."""
 
     def _check_counts(self) -> None:
-        check_integers(self, 1, "train_puzzles", "validation_puzzles")
+        counts = ("train_puzzles", "validation_puzzles")
+        check_at_least(self, 1, *counts)
+        check_integers(self, 1, *counts)
         check_integers(self, 0, "seed", most=LARGEST_SEED)
 
 

@@ -10,6 +10,7 @@ from hrm_rl.messages import did_you_mean
 from hrm_rl.model import HRMConfig
 from hrm_rl.settings import (
     SettingError,
+    check_at_least,
     check_integers,
     check_interval,
     check_one_of,
@@ -53,7 +54,9 @@ class Preset:
     reset: every row is fresh, for other puzzles."""
 
     def __post_init__(self) -> None:
-        check_integers(self, 1, "batch_size", "max_steps", "validate_every", "log_every", "keep")
+        counts = ("batch_size", "max_steps", "validate_every", "log_every")
+        check_at_least(self, 1, *counts)
+        check_integers(self, 1, *counts, "keep")
         check_interval(self, "[0, 1)", "ema_decay")
         check_one_of(self, INIT_IDS, "init_ids")
         if not isinstance(self.init, str | None):
