@@ -16,7 +16,6 @@ from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation import record
 from hrm_rl.evaluation.evaluate import check_fits
 from hrm_rl.evaluation.record import segment_seconds
-from hrm_rl.files import read_text
 from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.model import HRM
 from hrm_rl.model.config import FORWARD_DTYPES

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hrm_rl.files import portable_path, read_text, write_text, written_whole
+from hrm_rl.files import portable_path, write_text, written_whole
 from hrm_rl.model import HRM
 from hrm_rl.model.files.checkpoints import (
     METRICS_FILE,

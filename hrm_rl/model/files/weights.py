@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from hrm_rl.files import read_text, write_text, written_whole
+from hrm_rl.files import write_text, written_whole
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.files.checkpoints import list_checkpoints
 from hrm_rl.model.files.hub import resolve
