@@ -249,7 +249,7 @@ class Family(Drawable):
         if len(found) < count:
             _log.warning(
                 f"{self.words} has {len(found):,} distinct {split or ''} puzzles".replace("  ", " ")
-                + f" among the first {drawn:,} of seed {seed}, fewer than {count:,}."
+                + f" among the first {drawn:,}, fewer than {count:,}."
             )
         found = found.take(slice(count))
         return dataclasses.replace(found, rating=self.rate(found.inputs)) if rate else found

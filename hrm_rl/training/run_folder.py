@@ -102,10 +102,10 @@ class RunFolder:
             return None
         try:
             keys = np.load(file, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{file} is damaged: {error}") from None
-        if keys.dtype != np.uint64 or keys.ndim != 1:
-            raise ValueError(f"{file} must hold uint64 [N], not {keys.dtype} {list(keys.shape)}")
+        except (ValueError, EOFError):
+            keys = None
+        if not isinstance(keys, np.ndarray) or keys.dtype != np.uint64 or keys.ndim != 1:
+            raise ValueError(f"{file} is damaged; without it the run's puzzles are read again")
         return keys
 
     def refuse_if_used(self, alternative: str = "") -> None:
