@@ -48,6 +48,7 @@ MODULES = {
         "halting.fit.calm",
     ),
     "Training and evaluation": (
+        "training.start",
         "training.presets",
         "training.comparison",
         "evaluation",

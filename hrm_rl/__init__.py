@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hrm_rl.halting import SegmentFeatures
     from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
     from hrm_rl.training.comparison import compare
+    from hrm_rl.training.start import train
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _HOMES = {
     "PuzzleVectorEnv": "hrm_rl.envs",
     "SegmentFeatures": "hrm_rl.halting",
     "compare": "hrm_rl.training.comparison",
+    "train": "hrm_rl.training.start",
     "evaluate": "hrm_rl.evaluation",
     "record": "hrm_rl.evaluation",
 }
@@ -52,6 +54,7 @@ __all__ = [
     "compare",
     "evaluate",
     "record",
+    "train",
 ]
 
 

@@ -1,6 +1,7 @@
 """`hrm-rl solve`."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import tyro
@@ -42,18 +43,20 @@ class Solve(OfRun):
         question = family.parse(self.puzzle, size)
         solution = family.check_puzzle(question, size)
         puzzle, rule = PuzzleArrays(question[None], solution[None]), self.halting or trained.rule
-        options = {"max_segments": self.max_segments, "validator": trained.validator()}
-        result = evaluate(trained.model, puzzle, rule, **options)
+        answer_of = partial(
+            evaluate,
+            trained.model,
+            puzzle,
+            max_segments=self.max_segments,
+            validator=trained.validator(),
+        )
+        result = answer_of(rule)
         answer, right = result.answers[0], bool(result.valid[0])
         segments = int(result.segments[0])
         drafts = [answer]
-        if (
-            self.show_drafts
-        ):  # stopping does not change how a model thinks, so each is that of a shorter run
-            earlier = (f"fixed:{k}" for k in range(1, segments))
-            drafts = [
-                evaluate(trained.model, puzzle, k, **options).answers[0] for k in earlier
-            ] + drafts
+        if self.show_drafts:
+            # Stopping does not change how a model thinks, so each is the answer of a shorter run.
+            drafts = [answer_of(f"fixed:{k}").answers[0] for k in range(1, segments)] + drafts
         found = {
             "puzzle": family.to_text(question),
             "answer": family.to_text(answer),

@@ -149,7 +149,7 @@ class _Sheet:
         self.left -= int(ended.sum())
 
     def read(self, limit: int, timing: Timing) -> Evaluation:
-        columns = {
+        columns: dict[str, Any] = {
             name: column[: self.count].cpu().numpy() for name, column in self.columns.items()
         }
         return Evaluation(

@@ -3,13 +3,16 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hrm_rl.agents.learning.graphs import check_can_be_graphed
-from hrm_rl.training.config import Layer, resolve, resume
+from hrm_rl.training.config import Layer, resolve
+from hrm_rl.training.config import resume as resume_settings
+from hrm_rl.training.config.toml import read_settings
 from hrm_rl.training.data import training_data
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine.compute import (
@@ -28,6 +31,37 @@ from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.schedule import stretch_note
 
 _log = logging.getLogger(__name__)
+
+
+def train(
+    preset: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    resume: bool = False,
+    graphs: bool = False,
+    progress: bool = True,
+) -> Trainer:
+    """Train a model into a run folder, as `hrm-rl train` does; the result has `model` and `run.path`.
+
+        trained = hrm_rl.train("sudoku-4x4", "runs/mine", {"max_steps": 100, "learner.lr": 1e-3})
+        print(hrm_rl.compare(trained.run.path, "q"))
+
+    Args:
+        preset: its name; not needed to resume.
+        folder: new or empty, or the run's; runs/PRESET by default.
+        settings: changes to the preset as in a config file, "learner.lr" or nested in tables.
+        resume: continue the run from its newest checkpoint.
+        graphs: replay each training step as CUDA graphs (GPU only).
+        progress: draw a bar on stderr.
+
+    Raises ValueError or OSError as `start_run` and `resume_run`, FloatingPointError if a loss becomes
+    infinite or NaN, and MemoryError if the batch does not fit.
+    """
+    begin = resume_run if resume else start_run
+    trainer = begin([Layer(read_settings(settings or {}), preset)], folder, graphs=graphs)
+    trainer.train(progress)
+    return trainer
 
 
 def start_run(
@@ -80,7 +114,7 @@ def resume_run(
     stored, compute = run.config()
     run.check_model(stored)
     step = run.latest_step()
-    given = resume(stored, compute, run.path, *layers)
+    given = resume_settings(stored, compute, run.path, *layers)
     if given.preset.max_steps < step:
         raise ValueError(
             f"{run.path} is at step {step}; max_steps must be larger to go on, got {given.preset.max_steps}"

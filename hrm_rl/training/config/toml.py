@@ -32,7 +32,7 @@ def read_config(path: str | os.PathLike[str]) -> Layer:
         preset = tables.pop("preset", None)
         if preset is not None and not isinstance(preset, str):
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-        return Layer(_read_tables(tables), preset, file)
+        return Layer(read_settings(tables), preset, file)
     except ValueError as error:
         separator = "" if str(error).startswith(",") else ": "
         raise ValueError(f"{file}{separator}{error}") from None
@@ -52,8 +52,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f", line {line if line.isdigit() else last}: {what or error}") from None
 
 
-def _read_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a file by key, each as its type. Raises ValueError naming the key."""
+def read_settings(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by key, each as its type; in tables or as "learner.lr". Raises ValueError naming the key."""
     for name, value in tables.items():
         if name in TABLES and not isinstance(value, Mapping):
             raise ValueError(f"{name} must be a table, [{name}], got {value!r}")
@@ -73,11 +73,11 @@ def _read_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_value(key: str, value: Any) -> Any:
-    """A TOML value as the setting's type, read as the option is on the command line."""
+    """A value as the setting's type, read as the option is on the command line."""
     words = [f"--{key}={value}"]
     if isinstance(value, Mapping):
         words = [f"--{key}={' '.join(f'{name}={part}' for name, part in value.items())}"]
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         words = [f"--{key}", *map(str, value)]
     try:
         return flat(parse(given_settings(key), words, "hrm-rl", use_underscores=True))[key]

@@ -34,8 +34,8 @@ class TrainingData:
     def learned(self) -> Keys:
         """`puzzle_keys` of the puzzles to learn from, each once, sorted."""
         table = self.source.table
-        arrays = (x.cpu().numpy() for x in (table.inputs, table.labels))
-        return np.unique(puzzle_keys(self.kind, PuzzleArrays(*arrays)))
+        inputs, labels = (x.cpu().numpy() for x in (table.inputs, table.labels))
+        return np.unique(puzzle_keys(self.kind, PuzzleArrays(inputs, labels)))
 
 
 def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
