@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrm_rl.envs.core.integers import as_halt, as_tensor, in_range
 from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, segment_features
 from hrm_rl.halting.live import LiveRule
 from hrm_rl.hashing import mix, stream
 from hrm_rl.model import HRM, Carry, SegmentOutput
+from hrm_rl.tensors import as_halt, as_tensor, in_range
 
 
 class Best(NamedTuple):

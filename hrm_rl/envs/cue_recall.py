@@ -7,8 +7,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from hrm_rl.envs.core.integers import read_discrete
 from hrm_rl.settings import check_integers
+from hrm_rl.tensors import read_discrete
 
 BLANK, QUERY, FIRST_CUE = 0, 1, 2
 _CELL = 24  # pixels

@@ -7,8 +7,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hrm_rl.envs.core.integers import read_discrete
 from hrm_rl.settings import check_integers
+from hrm_rl.tensors import read_discrete
 
 
 class OneWayMaze(gym.Env[NDArray[np.int64], Any]):

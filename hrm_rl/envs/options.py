@@ -19,6 +19,7 @@ _ELSEWHERE = {
     "autoreset_mode": f"{_OF_VECTORS}; for others pass vector_kwargs={{'autoreset_mode': ...}}",
     "device": _OF_VECTORS,
     "order": _OF_VECTORS,
+    "num_envs": "is an argument of gym.make_vec",
     "max_episode_steps": "truncates, which environments of one batch never do: set halt_max_steps, which "
     "ends an episode and judges its draft, or pass vectorization_mode='sync'",
     "render_mode": "is refused: this environment has nothing to draw",
@@ -51,10 +52,12 @@ def split_options(options: dict[str, Any], *takers: Callable[..., Any]) -> list[
     return shares
 
 
-def unknown_option(name: str, known: list[str]) -> ValueError:
+def unknown_option(name: str, known: list[str]) -> ValueError | TypeError:
     """The error for an option that is not among the known ones."""
     if name in _ELSEWHERE:
-        return ValueError(f"{name} {_ELSEWHERE[name]}")
+        # SB3's make_vec_env tries a render_mode, and goes on without it after a TypeError.
+        kind = TypeError if name == "render_mode" else ValueError
+        return kind(f"{name} {_ELSEWHERE[name]}")
     hint = did_you_mean(name, known)
     return ValueError(f"unknown option {name!r}; {hint or 'the options are ' + ', '.join(known)}")
 

@@ -16,12 +16,12 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hrm_rl.envs.core.integers import read_discrete
 from hrm_rl.halting.features import Memory, States, segment_features
 from hrm_rl.halting.live import LiveRule
 from hrm_rl.halting.rules import Act, HaltingRule, Ponder, Q, QHalt, parts_of, spec_of
 from hrm_rl.hashing import as_keys, stream
 from hrm_rl.settings import check_integers, check_interval
+from hrm_rl.tensors import read_discrete
 
 StepReturn = tuple[dict[str, Any], SupportsFloat, bool, bool, dict[str, Any]]
 

@@ -13,9 +13,9 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from hrm_rl.devices import usable_device
 from hrm_rl.envs.plain import is_text, map_space, text_length, text_to_bytes
 from hrm_rl.envs.to_numpy import refuse_numpy_wrappers
+from hrm_rl.tensors import usable_device
 
 
 class ToTorch(VectorWrapper):

@@ -22,6 +22,7 @@ from hrm_rl.model.layers import (
 )
 from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
 from hrm_rl.model.recurrence import BlockFunction, Carry, Gradient, block, run_segment
+from hrm_rl.tensors import in_range
 
 # sqrt(1/2): a token embedding plus a position embedding keeps the variance of one.
 _SUM_OF_TWO = 0.707106781
@@ -124,19 +125,37 @@ class HRM(Recurrent):
                 call (`one-step`, the paper), the whole last H-cycle, or every call.
 
         Raises:
-            ValueError: `inputs` is not [B, seq_len], or `gradient` is not one of the three.
+            ValueError: `inputs` is not [B, seq_len], a carry or identifiers of another B, tokens or ids
+                that the model lacks (on a GPU only shapes and types are checked, since reading numbers would
+                wait for it), or `gradient` is not one of the three.
         """
         config = self.config
-        if inputs.ndim != 2 or inputs.shape[1] != config.seq_len:
-            raise ValueError(
-                f"inputs have shape {tuple(inputs.shape)}; this model takes [batch, {config.seq_len}]"
-            )
+        if not torch.compiler.is_compiling():
+            self._check(carry, inputs, puzzle_identifiers)
         x = self._embed(inputs, puzzle_identifiers)
         modules = self.modules_in(self.dtype, self.rotary, self._block)
         after = run_segment(config, modules, carry, x, gradient)
         logits = F.linear(after.z_H[:, config.prefix_len :], self.lm_head.weight.to(self.dtype))
         q_halt, q_continue = self.q_values(after.z_H[:, 0])
         return SegmentOutput(after.detach(), logits, q_halt, q_continue)
+
+    def _check(self, carry: Carry, inputs: Tensor, puzzle_identifiers: Tensor) -> None:
+        config = self.config
+        if inputs.ndim != 2 or inputs.shape[1] != config.seq_len:
+            raise ValueError(
+                f"inputs have shape {tuple(inputs.shape)}; this model takes [batch, {config.seq_len}]"
+            )
+        if len(carry.z_H) != len(inputs):
+            raise ValueError(f"the carry has {len(carry.z_H)} rows, inputs have {len(inputs)}")
+        in_range("inputs", inputs, config.vocab_size, inputs.device)
+        if self.puzzle_emb is not None:
+            if puzzle_identifiers.shape != inputs.shape[:1]:
+                raise ValueError(
+                    f"puzzle_identifiers have shape {tuple(puzzle_identifiers.shape)}; inputs have "
+                    f"{len(inputs)} rows"
+                )
+            ids = config.num_puzzle_identifiers
+            in_range("puzzle_identifiers", puzzle_identifiers, ids, inputs.device)
 
     def q_values(self, first_position: Tensor) -> tuple[Tensor, Tensor]:
         """The Q logits (halt, continue) of z_H's first position, [..., D] to two of [...], float32."""

@@ -172,3 +172,20 @@ def test_refusals(build, batch, shape) -> None:
     assert str(shape) in str(error.value)
     with pytest.raises(ValueError, match=r"one-step.*last-cycle.*full.*'two'"):
         model(carry, *batch, gradient="two")
+
+
+@pytest.mark.parametrize(
+    ("rows", "inputs", "identifiers", "message"),
+    [
+        (3, torch.ones(3, 4, dtype=torch.long), [0] * 3, r"shape \(3, 4\); this model takes"),
+        (3, torch.full((3, 5), 6), [0] * 3, "inputs: row 0, cell 0 holds 6; they are 0 to 5"),
+        (3, torch.ones(3, 5), [0] * 3, "inputs must be integers, got torch.float32"),
+        (3, torch.ones(3, 5, dtype=torch.long), [0, 99, 0], "puzzle_identifiers: row 1 holds 99"),
+        (3, torch.ones(3, 5, dtype=torch.long), [0], r"have shape \(1,\); inputs have 3 rows"),
+        (2, torch.ones(3, 5, dtype=torch.long), [0] * 3, "the carry has 2 rows, inputs have 3"),
+    ],
+)
+def test_what_the_model_cannot_take_is_refused(build, rows, inputs, identifiers, message) -> None:
+    model = build()
+    with pytest.raises(ValueError, match=message):
+        model(model.initial_carry(rows), inputs, torch.tensor(identifiers))

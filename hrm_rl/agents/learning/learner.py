@@ -92,6 +92,8 @@ class Learner:
         )
 
     def _check_rows(self, obs: dict[str, Tensor]) -> None:
+        if not isinstance(obs["inputs"], Tensor):
+            raise ValueError("a learner takes observations of tensors; leave ToNumpy out")
         wanted, got = [self.num_envs, self.model.config.seq_len], list(obs["inputs"].shape)
         if got != wanted:
             raise ValueError(f"this learner's observations have inputs {wanted}, got {got}")

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from hrm_rl.envs.to_numpy import to_numpy
+from hrm_rl.envs.to_numpy import ToNumpy, to_numpy
 from hrm_rl.envs.to_torch import map_tensors
 
 
@@ -32,6 +32,8 @@ class TorchVecEnv(VecEnv):
     """
 
     def __init__(self, envs: VectorEnv) -> None:
+        if isinstance(envs, ToNumpy):
+            raise ValueError("TorchVecEnv takes environments of tensors: leave ToNumpy out")
         mode = envs.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
             raise ValueError(f"SB3 needs environments of autoreset_mode SAME_STEP, got {mode}")

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from hrm_rl.envs.core.integers import below, refuse
 from hrm_rl.envs.core.source import PoolSource, Validator
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
+from hrm_rl.tensors import below, refuse
 
 
 def source_from_arrays(

@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -11,11 +12,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from hrm_rl.devices import usable_device
 from hrm_rl.envs.core.transition import Step, select
 from hrm_rl.envs.to_numpy import refuse_numpy_wrappers
 from hrm_rl.hashing import as_keys, mix
 from hrm_rl.settings import check_counts
+from hrm_rl.tensors import as_tensor, usable_device
 
 Order = Literal["hash", "epoch"]
 
@@ -130,7 +131,7 @@ class RowsVectorEnv(VectorEnv):
             return None
         if self.state is None:
             raise RuntimeError("the first reset resets every row; reset_mask comes later")
-        mask = torch.as_tensor(options["reset_mask"], device=self.device)
+        mask = as_tensor("reset_mask", options["reset_mask"]).to(self.device)
         if mask.shape != (self.num_envs,) or mask.dtype != torch.bool:
             raise ValueError(
                 f"reset_mask must be bool of shape ({self.num_envs},), got {mask.dtype} of "
@@ -147,6 +148,9 @@ class RowsVectorEnv(VectorEnv):
         super().reset(seed=next(iter(seed), None))
         if len(seed) != self.num_envs:
             raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments")
+        for given in seed:
+            if given is not None and not isinstance(given, Integral):
+                raise ValueError(f"a seed is an integer or None, got {given!r}")
         fill = self.np_random.integers(1 << 62, size=self.num_envs).tolist()
         return [f if s is None else int(s) for s, f in zip(seed, fill, strict=True)]
 

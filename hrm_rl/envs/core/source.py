@@ -6,9 +6,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from hrm_rl.devices import usable_device
 from hrm_rl.hashing import below, stream
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
+from hrm_rl.tensors import usable_device
 
 Validator = Callable[..., Tensor]
 """`validator(inputs [B, S], answers [B, S]) -> bool [B]`: whether an answer is right, stored or not.

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hrm_rl.envs.core.from_arrays import take_pool
-from hrm_rl.envs.core.integers import as_halt, as_tensor, in_range
 from hrm_rl.envs.core.rendering import Drawer, Frame, PictureDrawer, Rendering
 from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
 from hrm_rl.envs.core.source import Puzzles, Source, check_source
@@ -27,6 +26,10 @@ from hrm_rl.envs.core.transition import (
 )
 from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.envs.to_torch import map_tensors
+from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.tensors import as_halt, as_tensor, in_range
+
+_UNLABELLED = f" ({IGNORE_LABEL} marks cells without a label, where any token will do)"
 
 
 class PuzzleVectorEnv(RowsVectorEnv):
@@ -202,6 +205,11 @@ class PuzzleVectorEnv(RowsVectorEnv):
 
         Raises ValueError for a state of other rows or cells.
         """
+        missing = {"puzzles", "rows", "row_seeds", "drawn", "cursor"} - state.keys()
+        if missing:
+            raise ValueError(
+                f"a state of `state_dict` has {', '.join(sorted(missing))}; this one lacks it"
+            )
         on_device = [t.to(self.device) for t in (*state["puzzles"], *state["rows"])]
         if on_device[0].shape != (self.num_envs, self.source.seq_len):
             raise ValueError(
@@ -240,7 +248,7 @@ class PuzzleVectorEnv(RowsVectorEnv):
                 f"answer and halt have shapes {tuple(answer.shape)} and {tuple(halt.shape)}; wanted "
                 f"({self.num_envs}, {self.source.seq_len}) and ({self.num_envs},)"
             )
-        answer = in_range("answer", answer, self.vocab_size, self.device)
+        answer = in_range("answer", answer, self.vocab_size, self.device, _UNLABELLED)
         return answer, as_halt("halt", halt, self.device)
 
     def _fresh(self, taking: Tensor) -> EnvState:

@@ -5,13 +5,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hrm_rl.devices import usable_device
 from hrm_rl.envs.core.source import Puzzles, Validator
 from hrm_rl.hashing import below, stream
 from hrm_rl.puzzles.arc.kernels import FLIPS_COLUMN, FLIPS_ROW, SWAPS
 from hrm_rl.puzzles.arc.table import ArcTable
 from hrm_rl.puzzles.arc.tokens import EOS, FIRST_COLOR, PAD, SEQ_LEN, SIDE, VOCAB_SIZE
 from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.tensors import usable_device
 
 _OFF, _END = SIDE, SIDE + 1
 _WIDTH = SIDE + 2

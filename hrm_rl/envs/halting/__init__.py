@@ -23,7 +23,6 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from hrm_rl.envs.core.integers import read_discrete
 from hrm_rl.envs.core.single import RowEnv
 from hrm_rl.envs.core.source import Source
 from hrm_rl.envs.core.vector import PuzzleVectorEnv
@@ -32,6 +31,7 @@ from hrm_rl.envs.halting.live import LiveHaltingVectorEnv, Thinker
 from hrm_rl.envs.options import split_options, unknown_option
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.toy import toy_bank
+from hrm_rl.tensors import read_discrete
 
 __all__ = ["HaltingEnv", "HaltingVectorEnv", "LiveHaltingVectorEnv", "make_env", "make_vector_env"]
 

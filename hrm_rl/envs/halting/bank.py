@@ -8,7 +8,6 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from hrm_rl.envs.core.integers import as_halt, as_tensor
 from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
 from hrm_rl.envs.core.transition import (
     Checker,
@@ -22,6 +21,7 @@ from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
 from hrm_rl.halting.vector import FEATURE_HIGH, FEATURE_LOW, feature_vector
 from hrm_rl.hashing import below, stream
+from hrm_rl.tensors import as_halt, as_tensor
 
 
 class HaltingState(NamedTuple):

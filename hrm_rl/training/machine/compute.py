@@ -13,11 +13,11 @@ from typing import Literal
 import torch
 
 from hrm_rl.agents import Learner, LearnerConfig
-from hrm_rl.devices import usable_device
 from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.settings import check_integers, check_one_of
+from hrm_rl.tensors import usable_device
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
 from hrm_rl.training.machine.threads import (
     MOST_THREADS,

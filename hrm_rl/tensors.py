@@ -1,14 +1,22 @@
-"""Integers from outside, such as actions and observations, checked before they index anything."""
+"""Devices by name, and integers from outside (actions, observations), checked before they are used."""
 
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hrm_rl.puzzles.pool import IGNORE_LABEL
+
+def usable_device(device: torch.device | str) -> torch.device:
+    """The device. Raises ValueError if nothing can be computed on it here."""
+    try:
+        return torch.empty(1, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of") or isinstance(error, TypeError):
+            reason = "unknown kind; the usual ones are cpu, cuda and mps"
+        raise ValueError(f"device {str(device)!r} cannot be used here: {reason}") from None
 
 
 def as_tensor(name: str, values: Any) -> Tensor:
@@ -16,16 +24,18 @@ def as_tensor(name: str, values: Any) -> Tensor:
     try:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name} must be an array of integers: {error}") from None
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None
 
 
-def in_range(name: str, values: Tensor, count: int | None, device: torch.device) -> Tensor:
+def in_range(
+    name: str, values: Tensor, count: int | None, device: torch.device, note: str = ""
+) -> Tensor:
     """The values on the device, if they are integers from 0 to `count` - 1 (None: no limit).
 
     Values on the host are checked in NumPy before they are sent, so no device is waited for. Of values on
     another device only the type is checked.
 
-    Raises ValueError naming the first value that is not.
+    Raises ValueError naming the first value that is not; `note` ends its message.
     """
     if values.is_floating_point() or values.is_complex():
         raise ValueError(f"{name} must be integers, got {values.dtype}")
@@ -33,9 +43,7 @@ def in_range(name: str, values: Tensor, count: int | None, device: torch.device)
         array = values.detach().numpy()
         if array.min() < 0 or (count is not None and array.max() >= count):
             known = "they are 0 or more" if count is None else f"they are 0 to {count - 1}"
-            if array.min() == IGNORE_LABEL:
-                known += f" ({IGNORE_LABEL} marks cells without a label, where any token will do)"
-            refuse(name, array, ~below(array, count), known)
+            refuse(name, array, ~below(array, count), known + note)
     return values.to(device)
 
 
@@ -60,9 +68,8 @@ def refuse(name: str, array: NDArray[Any], wrong: NDArray[np.bool_], wanted: str
         raise ValueError(f"{name}: {', '.join(words)} holds {array[tuple(place)]}; {wanted}")
 
 
-def read_discrete(space: spaces.Space, action: Any) -> int:
+def read_discrete(space: Any, action: Any) -> int:
     """An action of a Discrete space, from a number or an array of one. Raises ValueError for another."""
-    assert isinstance(space, spaces.Discrete)
     first, last = int(space.start), int(space.start + space.n) - 1
     array = np.asarray(action)
     if array.size == 1 and array.dtype.kind in "iub" and first <= array.item() <= last:
