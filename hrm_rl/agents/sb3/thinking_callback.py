@@ -21,6 +21,7 @@ class _Episode:
     steps: int = 0
     price: float = 0.0
     reward: float = 0.0
+    whole: bool = True  # seen from its first step
 
 
 class ThinkingCallback(BaseCallback):
@@ -43,14 +44,22 @@ class ThinkingCallback(BaseCallback):
     Raises ValueError at the start of training for environments that do not think.
     """
 
+    def __init__(self, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        self._episodes: list[_Episode] = []
+        self._followed: Any = None  # the environments that these episodes are of
+        self._counts: list[int] = []
+        self._recorded = False
+
     def _on_training_start(self) -> None:
         try:
             self._costs: list[float] = self.training_env.get_attr("segment_cost")
         except (AttributeError, EOFError):  # the latter from SubprocVecEnv
             raise ValueError(_NEEDS_THINKING.format("have no segment_cost")) from None
-        self._episodes = [_Episode() for _ in self._costs]
-        self._counts: list[int] = []
-        self._recorded = False
+        goes_on = self.model.num_timesteps > 0  # learn(reset_num_timesteps=False), amid episodes
+        if not goes_on or self._followed is not self.training_env:
+            self._episodes = [_Episode(whole=not goes_on) for _ in self._costs]
+        self._followed = self.training_env
 
     def _on_step(self) -> bool:
         self._begin_anew_if_written()
@@ -86,11 +95,14 @@ class ThinkingCallback(BaseCallback):
             episode.price += cost * thoughts
         episode.steps += 1
         self.logger.record_mean("thinking/thoughts", thoughts)
-        self.logger.record_mean(f"thinking_by_step/{span_of(episode.steps)}", thoughts)
+        if episode.whole:
+            self.logger.record_mean(f"thinking_by_step/{span_of(episode.steps)}", thoughts)
         self._counts += [0] * (thoughts + 1 - len(self._counts))
         self._counts[thoughts] += 1
 
     def _end(self, episode: _Episode, info: dict[str, Any]) -> None:
+        if not episode.whole:
+            return
         self.logger.record_mean("thinking/price", episode.price)
         self.logger.record_mean("thinking/return_without_price", episode.reward + episode.price)
         self.logger.record_mean("thinking/episode_steps", episode.steps)

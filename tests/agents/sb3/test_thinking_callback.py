@@ -134,6 +134,16 @@ def test_the_histogram_begins_again_when_the_logger_has_written(tmp_path: Path) 
         assert events.Scalars("rollout/ep_len_mean")[-1].value == 4
 
 
+def test_training_that_goes_on_amid_an_episode_counts_all_of_it() -> None:
+    model, callback = A2C("MultiInputPolicy", make(), n_steps=5, seed=0), ThinkingCallback()
+    for first in (True, False, False):
+        model.learn(10, callback=callback, reset_num_timesteps=first)
+    assert [episode["l"] for episode in model.ep_info_buffer] == [4, 4]
+    model.learn(30, callback=[ThinkingCallback(), written := Written()], reset_num_timesteps=False)
+    found = [seen for seen in written.seen if "thinking/price" in seen]
+    assert found and all(seen["thinking/price"] == 2.5 for seen in found)
+
+
 @pytest.mark.parametrize("vec_env_cls", [DummyVecEnv, SubprocVecEnv])
 def test_environments_that_do_not_think_are_refused(vec_env_cls: Any) -> None:
     envs = make_vec_env("CartPole-v1", 1, vec_env_cls=vec_env_cls)
