@@ -223,3 +223,35 @@ def test_other_files_are_refused_by_name(algo: str, name: str, message: str, fil
 def test_a_path_that_no_spec_could_hold_is_refused(files: Path) -> None:
     with pytest.raises(ValueError, match="must not contain commas"):
         load_rule("dqn", files / "dqn.zip").save(files / "a,b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"policy_kwargs": {"net_arch": "evil"}}, "no tensor has the width 'e'"),
+        ({"policy_kwargs": {"net_arch": [30_000] * 3}}, "no tensor has the width 30000"),
+        ({"policy_kwargs": {"net_arch": 5}}, "no policy has its hrm_rl.json's policy_kwargs"),
+        ({"policy_kwargs": {"activation_fn": "os.system"}}, "no policy has its"),
+        ({"policy_kwargs": {"evil": 1}}, "no policy has its"),
+        ({"policy_kwargs": [1]}, "policy_kwargs must be an object"),
+        ({"max_segments": "4"}, "max_segments must be an integer, got '4'"),
+        ({"pooled": "x"}, "pooled must be true or false"),
+        ({"cost": "x"}, "cost must be a number"),
+        ({"algo": None}, "it lacks hrm_rl.json.algo"),
+    ],
+)
+def test_a_damaged_note_names_its_file_and_field(tmp_path, changes, words) -> None:
+    pytest.importorskip("stable_baselines3")
+    from hrm_rl.agents.sb3.rule import Sb3Rule
+
+    whole, damaged = Path(__file__).parents[2] / "pins/artifacts/dqn.zip", tmp_path / "rule.zip"
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(damaged, "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            if name == "hrm_rl.json":
+                note = {**json.loads(data), **changes}
+                kept = {key: value for key, value in note.items() if value is not None}
+                data = json.dumps(kept).encode()
+            target.writestr(name, data)
+    with pytest.raises(ValueError, match=rf"rule\.zip.*{words}"):
+        Sb3Rule.load(damaged)

@@ -166,6 +166,28 @@ def test_other_files_and_places_are_named(full: TraceBank, tmp_path: Path) -> No
         ({"metadata": {"header": "[]"}}, "header is damaged"),
         ({"metadata": {"source_names": "[]"}}, "source or split code has no name"),
         ({"metadata": {"header": '{"puzzles_hash": "0"}'}}, "puzzles_hash differs"),
+        ({"metadata": {"header": '{"step": "x"}'}}, "step must be an integer, got 'x'"),
+        ({"metadata": {"header": '{"dtype": 5}'}}, "dtype must be a string, got 5"),
+        ({"metadata": {"header": '{"seconds_per_segment": 5}'}}, "must be an object, got 5"),
+        (
+            {"metadata": {"header": '{"seconds_per_segment": {"1": "x"}}'}},
+            "segment.1 must be a number",
+        ),
+        (
+            {"metadata": {"header": '{"seconds_per_segment": {"1": NaN}}'}},
+            "segment.1 must be a number",
+        ),
+        (
+            {"metadata": {"header": '{"seconds_per_segment": {"1": 0}}'}},
+            "seconds by batch size, both",
+        ),
+        (
+            {"metadata": {"header": '{"seconds_per_segment": {"x": 1}}'}},
+            "seconds by batch size, both",
+        ),
+        ({"metadata": {"header": "[" * 10**5}}, "header is missing or damaged"),
+        ({"metadata": {"source_names": "[1]"}}, "source_names must be a string, got 1"),
+        ({"metadata": {"split_names": "{}"}}, "split_names must be a list"),
         ({"correct": None}, "lacks correct"),
         ({"inputs": None, "labels": None}, "lacks inputs, labels"),
         ({"q_halt": np.zeros((N, M + 1), np.float32)}, r"q_halt has shape \(9, 5\)"),

@@ -1,5 +1,7 @@
 """Fitted rules: near the best stopping, kept in files, never judged on their own puzzles."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from hrm_rl.halting import BankHeader, TraceBank, parse_rule, spec_of
 from hrm_rl.halting.bank.replay import bank_features, replay
@@ -193,6 +197,57 @@ def test_files_without_the_rule_are_refused(random_bank: Any, tmp_path: Path) ->
         load_fitted(path)
     with pytest.raises(ValueError, match="must not contain commas or parentheses"):
         rule.save(tmp_path / "a, b")
+
+
+def changed(path: Path, **changes: Any) -> None:
+    """Rewrite a rule's file: fields of the header, of its settings, or arrays; None removes one."""
+    with safe_open(path, "numpy") as file:
+        header = json.loads(file.metadata()["halting_rule"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, value in changes.items():
+        home = next(
+            (d for d in (header, header["settings"], arrays) if name in d), header["settings"]
+        )
+        home.pop(name, None) if value is None else home.update({name: value})
+    save_file(arrays, path, {"halting_rule": json.dumps(header)})
+
+
+LSM, CALM = "lsm.safetensors", "calm.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        (LSM, {"cost": "x"}, "cost must be a number, got 'x'"),
+        (LSM, {"cost": -1}, "cost must be >= 0, got -1"),
+        (LSM, {"model_hash": 3}, "model_hash must be a string, got 3"),
+        (LSM, {"settings": []}, r"settings must be an object, got \[\]"),
+        (LSM, {"kind": None}, "it lacks kind"),
+        (LSM, {"pooled": "x"}, "settings.pooled must be true or false, got 'x'"),
+        (LSM, {"mean": None}, "it must hold the tables mean, scale, weights, intercept"),
+        (LSM, {"mean": np.zeros(3, np.bool_)}, "mean must be float32, got bool"),
+        (LSM, {"mean": np.array(3, np.float32)}, "tables of the regression"),
+        (CALM, {"delta": "0.1"}, "settings.delta must be a number, got '0.1'"),
+        (CALM, {"epsilon": 2}, r"settings.epsilon must lie in \(0, 1\), got 2"),
+        (CALM, {"risk": "all"}, "settings.risk must be one of accuracy, consistency"),
+        (CALM, {"limit": 1.5}, "settings.limit must be an integer, got 1.5"),
+        (CALM, {"rule": 5}, "settings.rule must be a string, got 5"),
+        (CALM, {"rule": "ctypes:string_at"}, "'ctypes:string_at' has no threshold"),
+        (CALM, {"rule": "http.server:test"}, "'http.server:test' has no threshold"),
+        (CALM, {"evil": 1}, "unknown setting 'settings.evil'"),
+        ("pqn.safetensors", {"max_segments": "4"}, "settings.max_segments must be an integer"),
+        ("pqn.safetensors", {"pooled": "x"}, "settings.pooled must be true or false"),
+        ("pqn.safetensors", {"pooled": True}, "settings.pooled must be False"),
+        ("pqn.safetensors", {"hidden": [10**8, 10**8]}, "size mismatch"),
+        ("pqn.safetensors", {"hidden": [-1]}, "settings.hidden must be widths >= 1"),
+    ],
+)
+def test_a_damaged_rule_names_its_file_and_field(tmp_path, name, changes, words) -> None:
+    path = tmp_path / name
+    shutil.copy(Path(__file__).parents[2] / "pins" / "artifacts" / name, path)
+    changed(path, **changes)
+    with pytest.raises(ValueError, match=rf"(?s){path.name}.*{words}"):
+        load_fitted(path)
 
 
 # --- honesty --------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def test_a_resumed_run_is_fitted_again(stored, fast, chosen, preset, monkeypatch
     assert not caplog.text
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "mps", "xla"])
+@pytest.mark.parametrize("device", ["cuda:99", "mps", "xyz", "meta"])
 def test_a_run_of_another_device_goes_on_here_in_one_line(device, preset, caplog) -> None:
     p, was = preset(), Compute(device, matmul_precision="medium", threads=1)
     with caplog.at_level("INFO", logger="hrm_rl"):
