@@ -29,6 +29,7 @@ from hrm_rl.model.files.checkpoints import (
     find_checkpoint,
     is_checkpoint_name,
     list_checkpoints,
+    newest_whole,
     read_metrics,
     split_name,
     step_of,
@@ -114,7 +115,9 @@ class RunFolder:
         if (self.path / CONFIG_FILE).exists():
             message = f"{self.path} already holds a run or a model; choose another folder"
             raise FileExistsError(message + alternative)
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (
+            not self.path.is_dir() or any(map(_counts, self.path.iterdir()))
+        ):
             raise FileExistsError(
                 f"{self.path} already exists and is not an empty folder; choose another folder"
             )
@@ -134,11 +137,9 @@ class RunFolder:
 
     def latest(self) -> Path:
         """The newest checkpoint. Raises FileNotFoundError if there is none."""
-        checkpoints = self.checkpoints()
-        if not checkpoints:
+        if not self.checkpoints():
             self.config()  # raises if this is not a run at all
-            raise FileNotFoundError(f"{self.path} has no checkpoint yet")
-        return checkpoints[-1]
+        return newest_whole(self.path, lambda checkpoint: checkpoint)
 
     def latest_step(self) -> int:
         """The step of the newest checkpoint. Raises FileNotFoundError if there is none."""
@@ -172,8 +173,30 @@ class RunFolder:
 
         It computes in `dtype`, by default in the dtype it was trained in.
         """
-        chosen = self.chosen()
-        return HRM.from_pretrained(chosen, forward_dtype=dtype), step_of(chosen)
+
+        def load(checkpoint: Path) -> tuple[HRM, int]:
+            return HRM.from_pretrained(checkpoint, forward_dtype=dtype), step_of(checkpoint)
+
+        if self.which is None:
+            self.config()  # raises if this is not a run at all
+            return newest_whole(self.path, load)
+        return load(self.chosen())
+
+    def set_damaged_aside(self) -> None:
+        """Rename checkpoints that are newer than the newest whole one, with a warning.
+
+        Raises ValueError if none is whole.
+        """
+
+        def check(checkpoint: Path) -> int:
+            HRM.from_pretrained(checkpoint)
+            _read_state(checkpoint)
+            return step_of(checkpoint)
+
+        whole = newest_whole(self.path, check)
+        for checkpoint in self.checkpoints():
+            if step_of(checkpoint) > whole:
+                checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.damaged"))
 
     def check_model(self, preset: Preset) -> None:
         """Raise ValueError if the chosen checkpoint has another architecture than the run's configuration."""
@@ -187,11 +210,22 @@ class RunFolder:
 
     def load_state(self) -> dict[str, Any]:
         """The newest checkpoint's training state. Raises ValueError if the file is damaged."""
-        file = self.latest() / STATE_FILE
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise ValueError(f"{file} is damaged or missing; the run cannot resume") from error
+        return _read_state(self.latest())
+
+
+def _read_state(checkpoint: Path) -> dict[str, Any]:
+    file = checkpoint / STATE_FILE
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{file} is damaged or missing (--init starts a new run from its weights)"
+        ) from error
+
+
+def _counts(path: Path) -> bool:
+    """Whether a path is more than what a process that was killed while writing leaves."""
+    return not path.name.endswith(".partial")
 
 
 def read_config_json(file: Path) -> tuple[Preset, Compute]:

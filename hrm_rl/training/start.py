@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from hrm_rl.agents.learning.graphs import check_can_be_graphed
-from hrm_rl.training.config import Layer, resolve
+from hrm_rl.training.config import Layer, Run, resolve
 from hrm_rl.training.config import resume as resume_settings
+from hrm_rl.training.config.settings import values_of
 from hrm_rl.training.config.toml import read_settings
 from hrm_rl.training.data import training_data
 from hrm_rl.training.loop import Trainer
@@ -73,7 +74,13 @@ def start_run(
     """
     given = resolve(*layers)
     run = RunFolder(folder or Path("runs") / given.preset.name)
-    run.refuse_if_used(", or --resume to continue it")
+    run.refuse_if_used(
+        ", or --resume to continue it" if run.checkpoints() else ", or --resume to start it over"
+    )
+    return _begin(given, run, graphs)
+
+
+def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
     device = pick_device(given.settings.device)
     if graphs:
         refuse_graphs_without_gpu(device)
@@ -95,7 +102,7 @@ def start_run(
     keys = data.learned()
     if init and (before := RunFolder.named(init.name).learned()) is not None:
         keys = np.union1d(keys, before)
-    run.create(preset, compute)
+    run.store(preset, compute)
     run.store_learned(keys)
     return trainer
 
@@ -103,18 +110,27 @@ def start_run(
 def resume_run(
     layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: bool = False
 ) -> Trainer:
-    """The run in a folder, by default runs/PRESET, at its newest checkpoint.
+    """The run in a folder, by default runs/PRESET, at its newest whole checkpoint, or at its beginning if it
+    was stopped before the first.
 
-    Raises ValueError or OSError if there is none, it is damaged, or a setting may not change.
+    Raises ValueError or OSError if it is damaged, or a setting may not change.
     """
     names = [layer.preset for layer in layers if layer.preset is not None]
     if folder is None and not names:
         raise ValueError("--resume needs the run folder: --out RUN")
     run = RunFolder(folder or Path("runs") / str(names[-1]))
     stored, compute = run.config()
+    given = resume_settings(stored, compute, run.path, *layers)
+    if not run.checkpoints():
+        _log.info("%s has no checkpoint yet: it starts from the beginning.", run.path)
+        values = values_of(given.preset, compute).items()
+        again = resolve(
+            Layer({key: value for key, value in values if value is not None}, stored.name)
+        )
+        return _begin(dataclasses.replace(again, settings=given.settings), run, graphs)
+    run.set_damaged_aside()
     run.check_model(stored)
     step = run.latest_step()
-    given = resume_settings(stored, compute, run.path, *layers)
     if given.preset.max_steps < step:
         raise ValueError(
             f"{run.path} is at step {step}; max_steps must be larger to go on, got {given.preset.max_steps}"

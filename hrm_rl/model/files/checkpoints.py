@@ -2,12 +2,17 @@
 
 import contextlib
 import json
+import logging
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hrm_rl.files import read_text
+
+_log = logging.getLogger(__name__)
+Loaded = TypeVar("Loaded")
 
 METRICS_FILE = "metrics.jsonl"
 BEST = "best"
@@ -29,6 +34,31 @@ def list_checkpoints(run: Path) -> list[Path]:
     """The whole checkpoints of a run folder, `checkpoints/step-NUMBER`, oldest first."""
     found = [p for p in (run / "checkpoints").glob("step-*") if is_checkpoint_name(p.name)]
     return sorted(found, key=step_of)
+
+
+def newest_whole(run: Path, load: Callable[[Path], Loaded]) -> Loaded:
+    """What `load` makes of the newest checkpoint that it can read; a warning names a newer one and its fault.
+
+    Raises FileNotFoundError if it has none, and the newest one's ValueError or OSError if none can
+    be read.
+    """
+    faults: list[ValueError | OSError] = []
+    for checkpoint in reversed(list_checkpoints(run)):
+        try:
+            loaded = load(checkpoint)
+        except (ValueError, OSError) as error:
+            faults.append(error)
+            continue
+        for fault in faults:
+            _log.warning("%s. The newest whole checkpoint is %s.", fault, checkpoint.name)
+        return loaded
+    raise (
+        faults[0]
+        if faults
+        else FileNotFoundError(
+            f"{run} has no checkpoint yet; hrm-rl train --resume --out {run} starts it from the beginning"
+        )
+    )
 
 
 def is_checkpoint_name(name: str) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hrm_rl.files import write_text, written_whole
 from hrm_rl.model.config import HRMConfig
-from hrm_rl.model.files.checkpoints import list_checkpoints
+from hrm_rl.model.files.checkpoints import list_checkpoints, newest_whole
 from hrm_rl.model.files.hub import resolve
 from hrm_rl.settings import read_json, reading
 
@@ -45,9 +45,12 @@ def read_pretrained(
         ValueError: a file is damaged.
     """
     folder = resolve(source, (CONFIG_FILE, WEIGHTS_FILE), revision)
-    checkpoints = list_checkpoints(folder)
-    if checkpoints and not (folder / WEIGHTS_FILE).exists():
-        folder = checkpoints[-1]
+    if list_checkpoints(folder) and not (folder / WEIGHTS_FILE).exists():
+        return newest_whole(folder, lambda checkpoint: _read(checkpoint, forward_dtype))
+    return _read(folder, forward_dtype)
+
+
+def _read(folder: Path, forward_dtype: str | None) -> Loaded:
     _, tensors = read_folder(folder)
     config = read_config(folder)
     if forward_dtype is not None:

@@ -99,11 +99,12 @@ class MetricsLog:
         settings: tuple[Preset, Compute] | None = None,
     ) -> None:
         # A resumed run repeats the steps after its checkpoint, so both logs drop them.
-        if run.metrics_file.exists():
+        again = run.metrics_file.exists()
+        if again:
             kept = [json.dumps(line) + "\n" for line in run.metrics() if line["step"] <= first_step]
             write_text(run.metrics_file, "".join(kept))
         self._lines: TextIO = run.metrics_file.open("a", encoding="utf-8")
-        purge = first_step + 1 if first_step else None
+        purge = first_step + 1 if again else None
         self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)
         self._constant: frozenset[str] = frozenset()
         if settings is not None:
