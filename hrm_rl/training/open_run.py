@@ -135,8 +135,8 @@ def open_trained(
     else:
         preset, compute = run.config()
         torch.set_float32_matmul_precision(precision_here(compute, device))
-        run.check_model(preset)
         model, step = run.load_model(dtype)
+        run.check_model(preset, model.config)
         keys = run.learned()
     model = model.to(device).eval()
     fit_threads(model, threads)

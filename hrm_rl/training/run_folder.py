@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from hrm_rl.files import portable_path, write_text, written_whole
-from hrm_rl.model import HRM
+from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.files.checkpoints import (
     METRICS_FILE,
     best_checkpoint,
@@ -198,9 +198,10 @@ class RunFolder:
             if step_of(checkpoint) > whole:
                 checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.damaged"))
 
-    def check_model(self, preset: Preset) -> None:
-        """Raise ValueError if the chosen checkpoint has another architecture than the run's configuration."""
-        kept = read_config(self.chosen()).to_dict()
+    def check_model(self, preset: Preset, config: HRMConfig | None = None) -> None:
+        """Raise ValueError if the chosen checkpoint (or one with this `config`) has another architecture than
+        the run's configuration."""
+        kept = (config or read_config(self.chosen())).to_dict()
         for name, value in preset.model.to_dict().items():
             if name != "forward_dtype" and value != kept[name]:
                 raise ValueError(
