@@ -41,7 +41,7 @@ class Compare(OnDevice, Long, Settings):
         options = dict(vars(self))
         runs, out, json = (options.pop(name) for name in ("runs", "out", "json"))
         options["progress"] = self.progress and not json
-        options["threads"] = self.threads or "auto"
+        options["threads"] = "auto" if self.threads is None else self.threads
         report = compare(runs, folder=out, **options).save(out)
         self.report(report, _text(report))
 

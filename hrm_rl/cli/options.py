@@ -56,7 +56,12 @@ class OfRun(OnDevice):
     def open(self) -> "Trained":
         from hrm_rl.training.open_run import open_trained
 
-        return open_trained(self.run_folder, self.device, self.dtype, self.threads or "auto")
+        return open_trained(
+            self.run_folder,
+            self.device,
+            self.dtype,
+            "auto" if self.threads is None else self.threads,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
