@@ -74,9 +74,9 @@ def place(made, question, tmp_path) -> Callable[[str], str]:
         ("train tiny --out {tmp}/run --seed -1", ["--seed must be an integer >= 0, got -1"]),
         ("train tiny --out {tmp}/run --model.hidden-size 1048576", ["the weights take", "GB of"]),
         ("train tiny --out {tmp}/run --batch-size 1000000000", ["batch_size 1000000000", "try"]),
-        ("eval {made} --threads 0", ["threads must be 1..4096, got 0"]),
-        ("trace {made} --threads -2 --out {tmp}/bank", ["threads must be 1..4096, got -2"]),
-        ("compare {made} --threads 9999 --out {tmp}/out", ["threads must be 1..4096, got 9999"]),
+        ("eval {made}/run --threads 0", ["threads must be 1..4096, got 0"]),
+        ("trace {made}/run --threads -2 --out {tmp}/bank", ["threads must be 1..4096, got -2"]),
+        ("compare {made}/run --threads 9999 --out {tmp}/out", ["threads must be 1..4096, got 9999"]),
         ("bench --rounds 1", ["rounds", "1"]),
         # Names.
         ("eval {made}/run --halting nonsense", ["nonsense", "confidence"]),
