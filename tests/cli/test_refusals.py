@@ -76,7 +76,10 @@ def place(made, question, tmp_path) -> Callable[[str], str]:
         ("train tiny --out {tmp}/run --batch-size 1000000000", ["batch_size 1000000000", "try"]),
         ("eval {made}/run --threads 0", ["threads must be 1..4096, got 0"]),
         ("trace {made}/run --threads -2 --out {tmp}/bank", ["threads must be 1..4096, got -2"]),
-        ("compare {made}/run --threads 9999 --out {tmp}/out", ["threads must be 1..4096, got 9999"]),
+        (
+            "compare {made}/run --threads 9999 --out {tmp}/out",
+            ["threads must be 1..4096, got 9999"],
+        ),
         ("bench --rounds 1", ["rounds", "1"]),
         # Names.
         ("eval {made}/run --halting nonsense", ["nonsense", "confidence"]),
