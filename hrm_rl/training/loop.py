@@ -150,7 +150,8 @@ class Trainer:
         step, data = self.learner.step, self.data
         bank = watch(self.evaluated_model, data, self.preset.batch_size)
         learns_q = not self.preset.learner.stopping.whole_episodes
-        report.write_validation(step, validation | segment_figures(bank, learns_q=learns_q))
+        report.write_validation(step, validation)
+        report.log.show(step, segment_figures(bank, learns_q=learns_q))
         write_boards(report.log, step, bank, self.rule, data.picture)
         self.save()
         return validation

@@ -13,6 +13,7 @@ from hrm_rl.halting import TraceBank
 from hrm_rl.halting.bank.replay import replay
 from hrm_rl.model import HRM
 from hrm_rl.training.data import TrainingData
+from hrm_rl.training.report.cards import AFTER_SEGMENT
 from hrm_rl.training.report.metrics import MetricsLog
 
 TAG = "boards/validation"
@@ -31,13 +32,14 @@ def watch(model: HRM, data: TrainingData, batch_size: int) -> TraceBank:
         return record(model, puzzles, limit, drafts=data.picture is not None, **options)
 
 
-def segment_figures(bank: TraceBank, *, learns_q: bool) -> dict[str, Any]:
+def segment_figures(bank: TraceBank, *, learns_q: bool) -> dict[str, float]:
     """The exact accuracy after each segment and, if Q values are learned, the calibration of Q-halt."""
-    figures: dict[str, Any] = {"exact_accuracy_by_segment": bank.correct.mean(0).tolist()}
+    shares = enumerate(bank.correct.mean(0).tolist(), 1)
+    figures: dict[str, float] = {f"{AFTER_SEGMENT}/{k:02d}": share for k, share in shares}
     q_halt = bank.features["q_halt"]
     if learns_q and np.isfinite(q_halt).all():
         pooled = halt_calibration(q_halt, bank.correct).pooled
-        figures |= {"q_halt_ece": pooled.ece, "q_halt_brier": pooled.brier}
+        figures |= {"eval/q_halt_ece": pooled.ece, "eval/q_halt_brier": pooled.brier}
     return figures
 
 

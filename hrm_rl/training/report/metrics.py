@@ -15,7 +15,7 @@ from hrm_rl.agents.learning.update import Update
 from hrm_rl.files import write_text
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
-from hrm_rl.training.report.cards import AFTER_SEGMENT, constant_figures, write_settings
+from hrm_rl.training.report.cards import constant_figures, write_settings
 from hrm_rl.training.run_folder import RunFolder
 
 
@@ -112,13 +112,8 @@ class MetricsLog:
             write_settings(self._board, *settings)
 
     def write(self, step: int, figures: Mapping[str, Any], histogram: Tensor | None = None) -> None:
-        """Write a line, and a card for each figure that may change; a list has one for each segment."""
-        for name, value in figures.items():
-            if isinstance(value, list):
-                for segment, part in enumerate(value, 1):
-                    self._board.add_scalar(f"{AFTER_SEGMENT}/{segment:02d}", part, step)
-            elif name not in self._constant:
-                self._board.add_scalar(name, value, step)
+        """Write a line to the log, and its figures to TensorBoard."""
+        self.show(step, figures)
         line: dict[str, Any] = {"step": step, **figures}
         if histogram is not None and histogram.sum() > 0:
             counts = histogram.long()
@@ -128,6 +123,12 @@ class MetricsLog:
             line["rollout/segments"] = counts[1:].tolist()
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
+
+    def show(self, step: int, figures: Mapping[str, float]) -> None:
+        """Write the figures that may change to TensorBoard only."""
+        for name, value in figures.items():
+            if name not in self._constant:
+                self._board.add_scalar(name, value, step)
 
     def image(self, step: int, name: str, array: NDArray[np.uint8]) -> None:
         """Write an RGB picture, uint8 [H, W, 3], to TensorBoard only."""

@@ -52,8 +52,8 @@ class Report:
         """Write the averages since the last call."""
         figures, histogram = self._metrics.take()
         figures["train/learning_rate"] = learning_rate
-        figures |= self.gradient.take()
         self.log.write(step, figures, histogram)
+        self.log.show(step, self.gradient.take())
         shown = {"loss": f"{figures['train/token_loss']:.3f}"}
         if "rollout/mean_segments" in figures:
             shown["exact"] = f"{100 * figures['rollout/exact_accuracy']:.1f}%"

@@ -105,11 +105,13 @@ def test_figures_after_each_segment_are_those_of_evaluations(boards) -> None:
     bank.correct[::2, 2:] = True
     figures = segment_figures(bank, learns_q=True)
     halves = [float(bank.correct[:, k].mean()) for k in range(LIMIT)]
-    assert figures["exact_accuracy_by_segment"] == halves and halves[2] >= 0.5
+    after = [f"eval_after_segment/{k:02d}" for k in range(1, LIMIT + 1)]
+    assert [figures[tag] for tag in after] == halves and halves[2] >= 0.5
     probability = 1 / (1 + np.exp(-bank.features["q_halt"].astype(float)))
     brier = ((probability - bank.correct) ** 2).mean()
-    assert figures["q_halt_brier"] == pytest.approx(brier) and 0 < figures["q_halt_ece"] < 1
-    assert segment_figures(bank, learns_q=False).keys() == {"exact_accuracy_by_segment"}
+    assert figures["eval/q_halt_brier"] == pytest.approx(brier)
+    assert 0 < figures["eval/q_halt_ece"] < 1
+    assert segment_figures(bank, learns_q=False).keys() == set(after)
 
 
 def test_every_validation_writes_a_sheet_and_changes_nothing(boards, tmp_path: Path) -> None:
