@@ -153,20 +153,16 @@ def _small(
 
 
 _PRESETS = [
-    _small(
-        "sudoku-4x4",
-        SudokuData(size=4, extra_givens=(0, 2), train_puzzles=20_000),
-        max_steps=1500,
-        model={"hidden_size": 96, "num_heads": 4, "halt_max_steps": 8},
-        ema_decay=0.98,
-    ),
-    # A start for other puzzles (--data): without them it learns those of sudoku-4x4.
-    _small(
-        "small",
-        SudokuData(size=4, extra_givens=(0, 2), train_puzzles=20_000),
-        max_steps=1500,
-        model={"hidden_size": 96, "num_heads": 4, "halt_max_steps": 8},
-        ema_decay=0.98,
+    # "small" is a start for other puzzles (--data): without them it learns those of sudoku-4x4.
+    *(
+        _small(
+            name,
+            SudokuData(size=4, extra_givens=(0, 2), train_puzzles=20_000),
+            max_steps=1500,
+            model={"hidden_size": 96, "num_heads": 4, "halt_max_steps": 8},
+            ema_decay=0.98,
+        )
+        for name in ("sudoku-4x4", "small")
     ),
     # Easy puzzles in the mix teach the rules of the game; a longer gradient does so sooner, and a quarter of
     # the bootstrap targets is enough.
