@@ -58,8 +58,10 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 def encoding_of(path: str | os.PathLike[str]) -> str:
     """The encoding of a text file from its byte-order mark: UTF-8, with a mark or without, or UTF-16."""
-    with open(path, "rb") as file:
-        start = file.read(2)
+    start = b""
+    if os.path.isfile(path):  # what was read of a pipe is gone
+        with open(path, "rb") as file:
+            start = file.read(2)
     return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 

@@ -18,7 +18,8 @@ class Solve(OfRun):
     """
 
     puzzle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PUZZLE")]
-    """The cells row by row: of a Sudoku digits, and . or 0 for a blank; of a maze # S G and spaces."""
+    """The cells on one line, in rows, or as hrm-rl puzzles draws them: of a Sudoku digits, and . 0 _ or a
+    space for a blank; of a maze # S G and spaces."""
     halting: str | None = None
     """Stopping rule; the run's rule by default."""
     show_drafts: bool = False
@@ -41,6 +42,8 @@ class Solve(OfRun):
             )
         family, size = (sudoku if kind.name == "sudoku" else maze), kind.size
         question = family.parse(self.puzzle, size)
+        if kind.name == "maze":  # a drawn path lies on spaces
+            question[question == maze.PATH] = maze.SPACE
         solution = family.check_puzzle(question, size)
         puzzle, rule = PuzzleArrays(question[None], solution[None]), self.halting or trained.rule
         answer_of = partial(

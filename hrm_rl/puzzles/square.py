@@ -4,11 +4,12 @@ import dataclasses
 import math
 import os
 from functools import cache
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.puzzles.base.board_text import cells_of
 from hrm_rl.puzzles.base.dials import range_of
 from hrm_rl.puzzles.base.tokens import as_tokens, cell_name, dihedral
 from hrm_rl.puzzles.family import Family
@@ -21,6 +22,8 @@ class SquareFamily(Family, abstract=True):
     """Puzzles of `size` x `size` cells in reading order; `size` is the first dial."""
 
     size: int
+    written: ClassVar = "a board is a character a cell: on one line, in rows, or in a frame"
+    """How `parse` takes a board, for messages."""
 
     @property
     def seq_len(self) -> int:
@@ -55,12 +58,22 @@ class SquareFamily(Family, abstract=True):
 
     @classmethod
     def parse(cls, text: str, size: int | None = None) -> NDArray[np.int32]:
-        """Tokens int32 [S] of a puzzle written with a character a cell; the size follows from its length.
+        """Tokens int32 [S] of a puzzle written with a character a cell, on one line, in rows or as drawn; the
+        size follows from their number.
 
-        Raises ValueError for another length than that of a size (of `size`, if it is given), or a character
+        Raises ValueError for another number than that of a size (of `size`, if it is given), or a character
         that is not a token's.
         """
-        return cls.of_length(len(text), size).cell_text.read(text)
+        try:
+            cells = cls.cells(text)
+            return cls.of_length(len(cells), size).cell_text.read(cells)
+        except ValueError as error:
+            raise ValueError(f"{error} ({cls.written})") from None
+
+    @classmethod
+    def cells(cls, text: str) -> str:
+        """The characters of a board's cells in reading order."""
+        return cells_of(text)
 
     @classmethod
     def to_text(cls, tokens: ArrayLike) -> str:

@@ -80,6 +80,8 @@ def test_solve_gives_the_answer_and_draws_the_board(hrm_rl, made, question) -> N
         "solve", made / "model9", question, "--halting", "fixed:3", "--show-drafts", "--json"
     )
     assert len(shown.json["drafts"]) == 3 and shown.json["drafts"][-1] == shown.json["answer"]
+    drawn = sudoku.draw(sudoku.parse(question))
+    assert hrm_rl("solve", made / "model9", drawn, "--json").json["puzzle"] == question
     said = hrm_rl("solve", made / "model9", question.replace(".", "0"), "--halting", "fixed:2")
     assert said.code == 0 and said.out.count("+---") >= 4
     assert "after 2 of at most 3 segments." in said.out

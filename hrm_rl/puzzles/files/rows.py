@@ -18,6 +18,12 @@ from numpy.typing import NDArray
 from hrm_rl.files import encoding_of, written_whole
 
 COLUMNS = ("source", "question", "answer", "rating")
+# Names that columns have elsewhere; the others may be missing.
+_ALIASES = {
+    "question": ("quiz", "puzzle", "questions", "quizzes", "puzzles"),
+    "answer": ("solution", "answers", "solutions"),
+}
+_SEPARATORS = ",;\t"
 _BLOCK = 1 << 22  # characters
 _ROWS = 1 << 14  # lines of a block with quotes
 _LONGEST_LINE = 1 << 24  # characters; a longer one counts as several
@@ -47,11 +53,12 @@ def refuse(path: str | os.PathLike[str], line: int, field: str, reason: str) -> 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[Rows]:
     """The lines of a file, block by block; at least one line.
 
-    The columns may stand in any order; further columns and empty lines are ignored. Bytes that are not
-    UTF-8 become the replacement character, which no format accepts in a cell.
+    The columns may stand in any order, with commas, semicolons or tabs between; further columns and empty
+    lines are ignored, and source and rating may be missing. Bytes that are not UTF-8 become the replacement
+    character, which no format accepts in a cell.
 
-    Raises ValueError if the header lacks a column, a line has another number of fields, a quote stays open,
-    or a rating is not a number; OSError if the file cannot be read.
+    Raises ValueError if the header lacks question or answer, a line has another number of fields, a quote
+    stays open, or a rating is not a number; OSError if the file cannot be read.
     """
     path = Path(path)
     header: list[str] = []
@@ -67,7 +74,10 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[Rows]:
                 _refuse_width(path, lines, widths, width, next(blocks, None) is None)
             if lines:
                 found, numbers = True, np.array(lines)
-                columns = (fields[header.index(name) :: width] for name in COLUMNS)
+                columns = (
+                    fields[header.index(name) :: width] if name in header else [""] * len(lines)
+                    for name in COLUMNS
+                )
                 sources, questions, answers, ratings = columns
                 yield Rows(numbers, sources, questions, answers, _ratings(path, numbers, ratings))
     if not header:
@@ -77,27 +87,31 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[Rows]:
 
 
 def _blocks(path: Path, file: TextIO) -> Iterator[_Block]:
-    before = 0
+    before, mark = 0, ","
     while block := file.read(_BLOCK):
         block += file.readline(_LONGEST_LINE)
+        if before == 0:
+            first = next((line for line in block.splitlines() if line), "")
+            mark = next((sign for sign in _SEPARATORS if sign in first), ",")
         if '"' in block:
-            yield from _quoted_blocks(path, chain(io.StringIO(block, newline=""), file), before)
+            texts = chain(io.StringIO(block, newline=""), file)
+            yield from _quoted_blocks(path, texts, before, mark)
             return
         if "\r" in block:
             block = block.replace("\r\n", "\n").replace("\r", "\n")
-        texts = block.removesuffix("\n").split("\n")
-        lines = list(range(before + 1, before + len(texts) + 1))
-        before += len(texts)
-        if "" in texts:
-            lines = [line for line, text in zip(lines, texts, strict=True) if text]
-            texts = [text for text in texts if text]
-        if texts:
-            yield lines, [text.count(",") + 1 for text in texts], ",".join(texts).split(",")
+        rows = block.removesuffix("\n").split("\n")
+        lines = list(range(before + 1, before + len(rows) + 1))
+        before += len(rows)
+        if "" in rows:
+            lines = [line for line, row in zip(lines, rows, strict=True) if row]
+            rows = [row for row in rows if row]
+        if rows:
+            yield lines, [row.count(mark) + 1 for row in rows], mark.join(rows).split(mark)
 
 
-def _quoted_blocks(path: Path, texts: Iterator[str], before: int) -> Iterator[_Block]:
+def _quoted_blocks(path: Path, texts: Iterator[str], before: int, mark: str) -> Iterator[_Block]:
     """`_blocks` by the csv module, for the rest of a file with quotes, after line `before`."""
-    reader = csv.reader(texts, strict=True)
+    reader = csv.reader(texts, strict=True, delimiter=mark)
     try:
         numbered = ((before + reader.line_num, row) for row in reader if row)
         while block := list(islice(numbered, _ROWS)):
@@ -108,13 +122,25 @@ def _quoted_blocks(path: Path, texts: Iterator[str], before: int) -> Iterator[_B
 
 
 def _header(path: Path, line: int, header: list[str]) -> list[str]:
-    wanted = ",".join(COLUMNS)
-    names = [name.strip() for name in header]
-    missing = [name for name in COLUMNS if name not in names]
+    """The header's names, those of `_ALIASES` in `COLUMNS`."""
+    given = [name.strip().lower() for name in header]
+    names, missing = list(given), []
+    for column in COLUMNS:
+        found = [name for name in given if name == column]
+        found = found or [name for name in given if name in _ALIASES.get(column, ())]
+        if len(found) > 1:
+            raise ValueError(
+                f"{path}, line {line}: {' and '.join(found)} may be the {column}; name one {column}"
+            )
+        if found:
+            names[given.index(found[0])] = column
+        elif column in _ALIASES:
+            missing.append(column)
     if missing:
         raise ValueError(
-            f"{path}, line {line}: the header lacks {', '.join(missing)}; "
-            f"it should be {wanted}, and is {','.join(names)[:80]!r}"
+            f"{path}, line {line}: the header lacks {', '.join(missing)}; it should be "
+            f"{','.join(COLUMNS)} (or quiz or puzzle, solution; source and rating may be missing), "
+            f"and is {','.join(given)[:80]!r}"
         )
     return names
 

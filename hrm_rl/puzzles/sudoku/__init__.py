@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 in_split = Sudoku.in_split
+parse = Sudoku.parse
 to_text = Sudoku.to_text
 
 
@@ -108,11 +109,6 @@ def draw(inputs: ArrayLike, size: int = 9, *args: Any, **options: Any) -> str:
 def picture(inputs: ArrayLike, size: int = 9, *args: Any, **options: Any) -> NDArray[np.uint8]:
     """A board as an image, uint8 [H, W, 3]; other arguments as in `Sudoku.picture`."""
     return Sudoku(size).picture(inputs, *args, **options)
-
-
-def parse(text: str, size: int | None = None) -> NDArray[np.int32]:
-    """`Sudoku.parse`, whatever spaces stand around the text."""
-    return Sudoku.parse(text.strip(), size)
 
 
 def read_csv(

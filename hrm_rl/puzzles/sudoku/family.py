@@ -1,6 +1,7 @@
 """Sudoku as a family."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hrm_rl.puzzles.base.board_text import cells_of
 from hrm_rl.puzzles.base.dials import dial
 from hrm_rl.puzzles.base.picture import Shown
 from hrm_rl.puzzles.family import Made
@@ -39,6 +41,9 @@ class Sudoku(SquareFamily):
     name: ClassVar = "sudoku"
     split_salt: ClassVar = SPLIT_SALT
     pixels: ClassVar = 40
+    written: ClassVar = (
+        "a board is its digits and . 0 _ or a space for a blank: on one line, in rows, or drawn"
+    )
 
     size: int = dial(9, choices=SIZES)
     """Width and height of the board."""
@@ -62,10 +67,15 @@ class Sudoku(SquareFamily):
 
     @property
     def cell_text(self) -> CellText:
-        """Digits, and '.' (read also: '0') for a blank."""
+        """Digits, and '.' (read also: '0', '_' and a space) for a blank."""
         digits = "123456789"[: self.size]
         reads = {character: token for token, character in enumerate("." + digits, start=BLANK)}
-        return CellText(".." + digits, {"0": BLANK, **reads}, self._cell_name)
+        return CellText(".." + digits, {**dict.fromkeys("0_ ", BLANK), **reads}, self._cell_name)
+
+    @classmethod
+    def cells(cls, text: str) -> str:
+        """As `cells_of`; spaces and commas may part cells, and a draft's digit, ``(5)``, is a blank."""
+        return cells_of(re.sub(r"\(\d\)", " . ", text), spaced=True)
 
     @property
     def words(self) -> str:

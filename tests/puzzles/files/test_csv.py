@@ -112,7 +112,12 @@ FORM = [
     ("\n\n", "is empty"),
     (HEADER, "has a header and no puzzle"),
     ("source,question,rating\n", "line 1: the header lacks answer;"),
-    (GOOD, "line 1: the header lacks source, question, answer, rating"),
+    (
+        GOOD,
+        r"line 1: the header lacks question, answer; it should be source,.* \(or quiz or puzzle",
+    ),
+    ("quiz,puzzle,answer\n", "line 1: quiz and puzzle may be the question; name one question"),
+    ("question,answer,answer\n", "line 1: answer and answer may be the answer"),
     (HEADER + GOOD + "mine,..1.", r"line 3: 2 fields, the header has 4 \(a truncated file\?\)"),
     (HEADER + "mine,..1.\n" + GOOD, "line 2: 2 fields, the header has 4$"),
     (HEADER + GOOD + f"mine,{QUESTION},13422", "line 3: 3 fields"),
@@ -124,7 +129,7 @@ FORM = [
     (HEADER + line(QUESTION, ANSWER[:-1]), "line 2, answer: 15 characters; the question has 16"),
     (HEADER + GOOD + "\n" + line("." * 36, "1" * 36), "line 4, question: 36 characters; .* 16"),
     (HEADER + GOOD + line("x" + QUESTION[1:], ANSWER), r"line 3, question: .*column 1\) is 'x'"),
-    (HEADER + GOOD + line(QUESTION[:-1] + " ", ANSWER), r"line 3, question: .*column 4\) is ' '"),
+    (HEADER + GOOD + line(QUESTION[:-1] + "*", ANSWER), r"line 3, question: .*column 4\) is '[*]'"),
     (
         HEADER + GOOD + line(QUESTION, f"{ANSWER[:7]}€{ANSWER[8:]}"),
         r"line 3, answer: character 8 \(row 2, column 4\) is '€'",
@@ -137,7 +142,7 @@ FORM = [
 SUDOKUS = [
     (QUESTION + ".", ANSWER, "question: 17 cells; a Sudoku has"),
     ("." * 15 + "S", "G" * 16, "question: character 16 .* is 'S'"),
-    (QUESTION, ANSWER[:3] + "5" + ANSWER[4:], "answer: character 4 .* '5'; .* are '0.1234'"),
+    (QUESTION, ANSWER[:3] + "5" + ANSWER[4:], "answer: character 4 .* '5'; .* are '0_ .1234'"),
     (QUESTION, "." + ANSWER[1:], "answer: blank at row 1, column 1"),
     ("4" + QUESTION[1:], ANSWER, "answer: no answer can be right: .* two 4s in box 1"),
     ("2" + QUESTION[1:], ANSWER, "answer: breaks its question: 1 for the given 2 at row 1, col"),
@@ -173,6 +178,30 @@ REFUSED = [
     *((partial(read_csv, characters="_01"), HEADER + rows, message) for rows, message in ANY),
     (read_csv, HEADER + "a,1 10,2 x,\n", "line 2, answer: cell 2 is 'x'; .* numbers"),
 ]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "quizzes,solutions",
+        "Question, Answer",
+        "puzzle;solution",
+        "quiz\tsolution",
+        "puzzle,answers",
+    ],
+)
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_headers_of_elsewhere(header: str, quote: str, tmp_path: Path) -> None:
+    mark = next(sign for sign in ",;\t" if sign in header)
+    for blank in "._0 ":
+        row = f"{quote}{QUESTION.replace('.', blank)}{quote}{mark}{ANSWER}\n"
+        (tmp_path / "p.csv").write_text(f"{header}\n{row}{row}", encoding="utf-8")
+        read = sudoku.read_csv(tmp_path / "p.csv")
+        assert sudoku.to_text(read.inputs[1]) == QUESTION and read.source is None
+        assert np.isnan(read.rating).all() and len(read) == 2
+    text = f"id{mark}{header}{mark}level\n7{mark}{row[:-1]}{mark}hard\n"
+    (tmp_path / "p.csv").write_text(text, encoding="utf-8")
+    assert len(sudoku.read_csv(tmp_path / "p.csv")) == 1
 
 
 @pytest.mark.parametrize(("read", "content", "message"), REFUSED)
