@@ -11,8 +11,10 @@ RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is eva
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -39,6 +41,8 @@ from hrm_rl.settings import read_json, reading, restore, typed, within
 from hrm_rl.training.config import to_toml
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
+
+_log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
 _LEARNED_FILE = "learned.npy"
@@ -97,7 +101,7 @@ class RunFolder:
             np.save(file, keys)
 
     def learned(self) -> NDArray[np.uint64] | None:
-        """The keys that `store_learned` kept, or None. Raises ValueError if they are damaged."""
+        """The keys that `store_learned` kept; None if there are none, or, with a warning, damaged ones."""
         file = self.path / _LEARNED_FILE
         if not file.is_file():
             return None
@@ -106,7 +110,8 @@ class RunFolder:
         except (ValueError, EOFError):
             keys = None
         if not isinstance(keys, np.ndarray) or keys.dtype != np.uint64 or keys.ndim != 1:
-            raise ValueError(f"{file} is damaged; without it the run's puzzles are read again")
+            _log.warning("%s is damaged; the run's puzzles are read again.", file)
+            return None
         return keys
 
     def refuse_if_used(self, alternative: str = "") -> None:
@@ -217,6 +222,8 @@ class RunFolder:
 def _read_state(checkpoint: Path) -> dict[str, Any]:
     file = checkpoint / STATE_FILE
     try:
+        with zipfile.ZipFile(file) as archive:  # torch compares no checksums
+            assert archive.testzip() is None
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(

@@ -98,7 +98,7 @@ def test_custom_puzzles_that_repeat_across_groups(hrm_rl, train, tmp_path) -> No
         and "puzzles that it learned from" in card
     )
     (run / "learned.npy").write_bytes(b"no keys")
-    assert "learned.npy is damaged" in hrm_rl("eval", run).refusal
+    assert "learned.npy is damaged; the run's puzzles are read again" in hrm_rl("eval", run).err
 
 
 def test_a_run_knows_what_it_learned_in_python(train, tmp_path) -> None:

@@ -48,6 +48,14 @@ def test_an_older_checkpoint_is_used_where_the_newest_is_damaged(
     assert steps == sorted(steps) and steps[-1] == '{"step": 4'
 
 
+def test_a_changed_byte_of_a_state_is_found(hrm_rl, copy) -> None:
+    file = copy / "checkpoints" / "step-0000002" / "state.pt"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert "state.pt is damaged" in hrm_rl("train", "--resume", "--out", copy, *STEPS).err
+
+
 def test_without_a_whole_checkpoint_the_newest_is_named(hrm_rl, copy) -> None:
     for state in copy.glob("checkpoints/*/state.pt"):
         state.write_bytes(b"")
