@@ -43,7 +43,9 @@ def in_range(
         raise ValueError(f"{name} must be integers, got {values.dtype}")
     if values.device.type == "cpu" and values.numel():
         array = values.detach().numpy()
-        if array.min() < 0 or (count is not None and array.max() >= count):
+        size = array.dtype.itemsize
+        # One pass: as unsigned numbers, those below 0 are the largest.
+        if array.view(f"u{size}").max() >= (1 << 8 * size - 1 if count is None else count):
             known = "they are 0 or more" if count is None else f"they are 0 to {count - 1}"
             refuse(name, array, ~below(array, count), known + note)
     return values.to(device)
@@ -51,7 +53,7 @@ def in_range(
 
 def as_halt(name: str, values: Tensor, device: torch.device) -> Tensor:
     """Zeros and ones, or booleans, of any type as bool on the device. Raises ValueError as `in_range`."""
-    if values.device.type == "cpu":
+    if values.device.type == "cpu" and values.dtype != torch.bool:
         array = values.detach().numpy()
         refuse(name, array, (array != 0) & (array != 1), "it is 0 or 1")
     return values.to(device).bool()
