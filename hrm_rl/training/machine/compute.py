@@ -96,7 +96,8 @@ def pick_device(device: str = "auto") -> str:
     """The device; `auto` is CUDA if there is a GPU, else the CPU. Raises ValueError if it cannot be used."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    usable_device(device)
+    if usable_device(device).type == "meta":
+        raise ValueError("device 'meta' cannot be used here: it computes nothing")
     return device
 
 

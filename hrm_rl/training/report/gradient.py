@@ -31,7 +31,9 @@ class GradientNorm:
         if self.due:
             weights = (weight for group in optimizer.param_groups for weight in group["params"])
             gradients = [weight.grad for weight in weights if weight.grad is not None]
-            self._norm = torch.nn.utils.get_total_norm(gradients)
+            self._norm = torch.nn.utils.get_total_norm(
+                [g.coalesce().values() if g.is_sparse else g for g in gradients]
+            )
 
     def take(self) -> dict[str, float]:
         """The figure; empty before the first update."""
