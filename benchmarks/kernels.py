@@ -32,15 +32,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from kernel_cases import (
-    Case,
-    Pair,
-    Work,
-    make_case,
-    module_call,
-    products,
-    row_kernels,
-)
+from kernel_cases import Case, Pair, Work, make_case, module_call, products, row_kernels
 
 from hrm_rl.bench.timing import ratio_row
 from hrm_rl.kernels import dispatch
@@ -115,9 +107,7 @@ class Bench:
         torch._dynamo.reset()  # so that no row reaches the limit of recompilations
         return torch.compile(work, dynamic=False, backend="eager" if self.dry else "inductor")
 
-    def _row(
-        self, name: str, make: Callable[[], tuple[Work, Work]], against: str
-    ) -> dict[str, Any]:
+    def _row(self, name: str, make: Callable[[], tuple[Work, Work]], against: str) -> dict[str, Any]:
         """Time the two sides that `make` returns; on failure the row holds the error."""
         try:
             return self._timed(name, make, against)

@@ -29,12 +29,7 @@ class Ran:
 
 
 def run_program(
-    words: Sequence[str],
-    seconds: float,
-    name: Path,
-    cwd: Path,
-    variables: Mapping[str, str],
-    grace: float,
+    words: Sequence[str], seconds: float, name: Path, cwd: Path, variables: Mapping[str, str], grace: float
 ) -> Ran:
     """Run a program for at most `seconds`, with `grace` seconds to end once it is interrupted.
 

@@ -133,8 +133,7 @@ def module_page(module: str) -> str:
     """The page of a module: docstring, list of names, documentation of each."""
     own = {name: place(module, name) for name in names(module)}
     rows = [
-        [f"[`{name}`][{path}]" if path else f"`{name}`", about(module, name)]
-        for name, path in own.items()
+        [f"[`{name}`][{path}]" if path else f"`{name}`", about(module, name)] for name, path in own.items()
     ]
     parts = [
         f"# `{module}`",
@@ -160,16 +159,12 @@ def index_page() -> str:
 
 def pages() -> dict[str, str]:
     """Path and Markdown of every page."""
-    return {
-        "api/index.md": index_page(),
-        **{f"api/{module}.md": module_page(module) for module in modules()},
-    }
+    return {"api/index.md": index_page(), **{f"api/{module}.md": module_page(module) for module in modules()}}
 
 
 def navigation() -> list[Any]:
     """The pages as the navigation lists them, by section."""
     sections = {
-        section: [{name: f"api/hrm_rl.{name}.md"} for name in members]
-        for section, members in MODULES.items()
+        section: [{name: f"api/hrm_rl.{name}.md"} for name in members] for section, members in MODULES.items()
     }
     return ["api/index.md", {"hrm_rl": "api/hrm_rl.md"}, *({s: p} for s, p in sections.items())]

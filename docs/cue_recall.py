@@ -59,9 +59,7 @@ def main(folder: Path) -> None:
         for curve in curves:
             axes.plot(steps, curve, color=line.get_color(), alpha=0.25, linewidth=0.8)
     axes.axhline(1 / 4, color="grey", linestyle=":", label="optimum without memory")
-    axes.set(
-        xlabel="steps of the environments", ylabel="mean return while training", ylim=(0, 1.02)
-    )
+    axes.set(xlabel="steps of the environments", ylabel="mean return while training", ylim=(0, 1.02))
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     figure.savefig(ROOT / "docs" / "assets" / "cue_recall.png", dpi=110)
 

@@ -207,22 +207,14 @@ _PUZZLES = "[Puzzles](../puzzles.md)"
 def environment_page(entry: Entry) -> str:
     """The page of an environment in Markdown."""
     doc = entry.doc
-    parts = [
-        f"# {doc.title}",
-        f"`{entry.id}`: {doc.summary}",
-        entry.picture("../"),
-        _calls(entry),
-        doc.text,
-    ]
+    parts = [f"# {doc.title}", f"`{entry.id}`: {doc.summary}", entry.picture("../"), _calls(entry), doc.text]
     if doc.facts:
         parts.append(table(["", ""], [[f"**{name}**", text] for name, text in doc.facts.items()]))
     parts.append(_MORE.get(entry.page, ""))
     kind = "option" if entry.family is None else "dial"
     parts += [f"## {kind.capitalize()}s", options_table(entry.options, kind)]
     if entry.page == "arc":
-        parts.append(
-            f"It takes the {_EPISODE} too. {_PUZZLES} has the numbers of pairs and voting."
-        )
+        parts.append(f"It takes the {_EPISODE} too. {_PUZZLES} has the numbers of pairs and voting.")
     if entry.family is not None:
         episode = read_doc(import_module(_FAMILY_PAGES)).facts
         parts += [

@@ -121,9 +121,7 @@ def draw(path: str, curves: dict[int, Curve], results: list[dict[str, Any]]) -> 
         label = f"seed {seed}: {result['mean_return']:.0f} in evaluation"
         axes.plot(curve.steps[width - 1 :], smooth, lw=1.2, label=label)
     axes.axhline(475, color="0.5", lw=0.8, ls="--")
-    axes.set(
-        xlabel="steps of the environments", ylabel="return, mean of 20 episodes", ylim=(0, 510)
-    )
+    axes.set(xlabel="steps of the environments", ylabel="return, mean of 20 episodes", ylim=(0, 510))
     axes.legend(fontsize=8, frameon=False, loc="lower right")
     figure.savefig(path, dpi=120)
 

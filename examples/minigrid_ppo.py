@@ -69,9 +69,7 @@ class Args:
 def make_envs(args: Args, count: int, seed: int) -> VecEnv:
     """Make environments without the mission, which is the same in every episode."""
     drop = {"drop": ("mission",)}
-    return make_vec_env(
-        args.env, count, seed=seed, wrapper_class=PlainObservation, wrapper_kwargs=drop
-    )
+    return make_vec_env(args.env, count, seed=seed, wrapper_class=PlainObservation, wrapper_kwargs=drop)
 
 
 def train(args: Args) -> Path:

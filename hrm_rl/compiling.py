@@ -48,9 +48,7 @@ class _Cache(FunctionCache):
 
 def _cache_of(function: Callable[..., Any]) -> Any:
     try:
-        if (
-            os.path.expanduser("~") == "~"
-        ):  # of a user without a home; numba would make a folder "~"
+        if os.path.expanduser("~") == "~":  # of a user without a home; numba would make a folder "~"
             raise RuntimeError
         return _Cache(function)
     except RuntimeError:  # no folder can be written
@@ -76,6 +74,4 @@ def _use(folder: str) -> None:
 
 @cache
 def _note(reason: str) -> None:
-    _log.warning(
-        "hrm_rl compiles its code at every start: %s. NUMBA_CACHE_DIR names a folder.", reason
-    )
+    _log.warning("hrm_rl compiles its code at every start: %s. NUMBA_CACHE_DIR names a folder.", reason)

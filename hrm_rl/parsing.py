@@ -82,9 +82,7 @@ def _unknown(tokens: Sequence[str], kind: Any) -> str:
 def _nearest(option: str, known: Sequence[str]) -> str:
     """The question whether an option was meant: the one named by its initials, else the most similar."""
     table, dot, name = option.rpartition(".")
-    initials = (table + dot if dot else "--") + "".join(
-        word[:1] for word in name.strip("-").split("-")
-    )
+    initials = (table + dot if dot else "--") + "".join(word[:1] for word in name.strip("-").split("-"))
     short = [each for each in known if "-" in name.strip("-") and each == initials]
     return f"did you mean {short[0]!r}?" if short else did_you_mean(option, known)
 

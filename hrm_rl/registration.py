@@ -11,10 +11,7 @@ import gymnasium as gym
 from hrm_rl.puzzles import FAMILIES
 
 # Modules with the entry points `make_env` and `make_vector_env`.
-_MODULES = {
-    "HRM/Arc-v0": "hrm_rl.envs.families.arc",
-    "HRM/Halting-v0": "hrm_rl.envs.halting",
-}
+_MODULES = {"HRM/Arc-v0": "hrm_rl.envs.families.arc", "HRM/Halting-v0": "hrm_rl.envs.halting"}
 
 # Environments without puzzles; Gymnasium makes vectors of them.
 _ORDINARY = {
@@ -38,8 +35,5 @@ def register_environments() -> None:
 def _register(env_id: str, module: str, **more: Any) -> None:
     if env_id not in gym.registry:
         gym.register(
-            env_id,
-            entry_point=f"{module}:make_env",
-            vector_entry_point=f"{module}:make_vector_env",
-            **more,
+            env_id, entry_point=f"{module}:make_env", vector_entry_point=f"{module}:make_vector_env", **more
         )

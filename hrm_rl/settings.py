@@ -18,13 +18,7 @@ from hrm_rl.messages import did_you_mean, shortened
 Kind = TypeVar("Kind")
 # The largest count and seed of a setting.
 LARGEST, LARGEST_SEED = (1 << 31) - 1, (1 << 63) - 1
-_WORDS = {
-    bool: "true or false",
-    int: "an integer",
-    float: "a number",
-    str: "a string",
-    NoneType: "null",
-}
+_WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string", NoneType: "null"}
 
 
 class SettingError(ValueError):
@@ -54,9 +48,7 @@ def check_integers(config: Any, minimum: int, *names: str, most: int = LARGEST) 
         value = getattr(config, name)
         if not _is(value, int) or not minimum <= value <= most:
             limit = f" and <= {most}" if _is(value, int) and value > most else ""
-            raise SettingError(
-                f"{name} must be an integer >= {minimum}{limit}, got {value!r}", name
-            )
+            raise SettingError(f"{name} must be an integer >= {minimum}{limit}, got {value!r}", name)
 
 
 def _number(config: Any, name: str, limit: str = "") -> Any:
@@ -109,14 +101,7 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     """Raise any error of damaged content as a ValueError "PATH is not WHAT: ..."."""
     try:
         yield
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path} is not {what}: {shortened(reason, 300)}") from None
 
@@ -146,9 +131,7 @@ def typed(value: Any, kind: Any, name: str = "") -> Any:
         return _of_tuple(value, inner, name)
     if origin is Mapping:
         _checked(value, isinstance(value, Mapping), "an object", name)
-        return {
-            key: typed(one, inner[1], f"{name}.{key}".lstrip(".")) for key, one in value.items()
-        }
+        return {key: typed(one, inner[1], f"{name}.{key}".lstrip(".")) for key, one in value.items()}
     return _checked(value, _is(value, kind), _WORDS[kind], name)
 
 
@@ -163,9 +146,7 @@ def restore(kind: type[Kind], values: Any, name: str = "") -> Kind:
     for key in given:
         if key not in hints:
             near = did_you_mean(key, hints)
-            raise SettingError(
-                f"unknown setting {prefix + key!r}{near and f'; {near}'}", prefix + key
-            )
+            raise SettingError(f"unknown setting {prefix + key!r}{near and f'; {near}'}", prefix + key)
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         needed = field.default is field.default_factory is dataclasses.MISSING
         if needed and field.name not in given:
@@ -202,9 +183,7 @@ def _is(value: Any, kind: type) -> bool:
 
 def _checked(value: Any, good: bool, words: str, name: str) -> Any:
     if not good:
-        raise SettingError(
-            f"{name or 'it'} must be {words}, got {shortened(repr(value), 60)}", name
-        )
+        raise SettingError(f"{name or 'it'} must be {words}, got {shortened(repr(value), 60)}", name)
     return value
 
 

@@ -27,9 +27,7 @@ def as_tensor(name: str, values: Any) -> Tensor:
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
 
 
-def in_range(
-    name: str, values: Tensor, count: int | None, device: torch.device, note: str = ""
-) -> Tensor:
+def in_range(name: str, values: Tensor, count: int | None, device: torch.device, note: str = "") -> Tensor:
     """The values on the device, if they are integers from 0 to `count` - 1 (None: no limit).
 
     Values on the host are checked in NumPy before they are sent, so no device is waited for. Of values on

@@ -10,12 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-for _variable in (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-):
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -224,9 +219,7 @@ def fake_reasoning_gym(monkeypatch: pytest.MonkeyPatch) -> Any:
                 range(self.config.n), rng.randint(self.config.min_remove, self.config.max_remove)
             )
             kept = [-1 if row in removed else place for row, place in enumerate(board)]
-            right = [
-                b for b in self.boards if all(k in (-1, c) for k, c in zip(kept, b, strict=True))
-            ]
+            right = [b for b in self.boards if all(k in (-1, c) for k, c in zip(kept, b, strict=True))]
             valid = [self.text(b) for b in right]
             metadata = {"puzzle": self.rows(kept), "valid_answers": valid}
             return {"question": "?", "answer": rng.choice(valid), "metadata": metadata}

@@ -25,9 +25,7 @@ class Operation:
         sparse = any(t.is_sparse for t in (*given, *self.results))
         places = set() if sparse else {t.untyped_storage().data_ptr() for t in given}
         # The rest are the arguments themselves, or views of them.
-        self.fresh = [
-            not sparse and t.untyped_storage().data_ptr() not in places for t in self.results
-        ]
+        self.fresh = [not sparse and t.untyped_storage().data_ptr() not in places for t in self.results]
 
     def again(self) -> None:
         with unseen(*self.written_to):
@@ -86,9 +84,7 @@ class Tape:
     def warm_up(self, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         return work()
 
-    def record(
-        self, work: Callable[[], dict[str, Tensor]]
-    ) -> tuple[dict[str, Tensor], Callable[[], None]]:
+    def record(self, work: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], Callable[[], None]]:
         number = len(self.recordings)
         with Recording() as recording:
             outputs = work()

@@ -74,9 +74,7 @@ def test_without_any_folder_compiled_each_time(load, tmp_path, monkeypatch, capl
     assert "compiles its code at every start" in line
 
 
-def test_a_damaged_cache_is_made_again_and_a_full_disk_noted(
-    load, tmp_path, monkeypatch, caplog
-) -> None:
+def test_a_damaged_cache_is_made_again_and_a_full_disk_noted(load, tmp_path, monkeypatch, caplog) -> None:
     load()
     for file in (tmp_path / "__pycache__").glob("*.nb?"):
         whole = file.read_bytes()

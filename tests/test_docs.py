@@ -68,9 +68,7 @@ def test_every_family_has_a_picture_and_all_are_small() -> None:
     assert [picture.name for picture in pictures if picture.stat().st_size > 30_000] == []
 
 
-def test_the_navigation_lists_the_pages_of_environments(
-    hooks: ModuleType, generated: dict[str, str]
-) -> None:
+def test_the_navigation_lists_the_pages_of_environments(hooks: ModuleType, generated: dict[str, str]) -> None:
     config = SimpleNamespace(nav=[{"Environments": "environments/index.md"}, "other.md"])
     gallery, *pages = hooks.on_config(config).nav[0]["Environments"]
     assert [gallery, *(path for page in pages for path in page.values())] == list(generated)
@@ -79,9 +77,7 @@ def test_the_navigation_lists_the_pages_of_environments(
     assert sorted(listed) == sorted(hooks.api_pages.pages())
 
 
-def test_no_cell_of_a_generated_table_is_empty_but_a_range_or_a_picture(
-    generated: dict[str, str],
-) -> None:
+def test_no_cell_of_a_generated_table_is_empty_but_a_range_or_a_picture(generated: dict[str, str]) -> None:
     for path, page in generated.items():
         rows = [line for line in page.splitlines() if re.match(r"\| `\w+` \|", line)]
         assert rows and [row for row in rows if row.endswith("|  |")] == [], path
@@ -209,9 +205,7 @@ def test_extras_install_from_a_checkout() -> None:
         for line in (line for line in lines if re.search(r"pip install\b.*(hrm_rl|-e)\b", line)):
             extras = re.search(r'-e "\.\[([\w,-]+)\]"', line)
             assert extras or re.search(r"-e \.(?!\[)|\{extra\}", line), f"{path.name}: {line}"
-            assert not extras or set(extras[1].split(",")) <= {*known, "NAME"}, (
-                f"{path.name}: {line}"
-            )
+            assert not extras or set(extras[1].split(",")) <= {*known, "NAME"}, f"{path.name}: {line}"
 
 
 def test_the_pages_stay_short() -> None:

@@ -44,12 +44,8 @@ def test_a_path_is_stored_as_it_reads_in_utf8(tmp_path, monkeypatch) -> None:
     open(name, "w", encoding="utf-8").close()
     assert portable_path(name) == local_path(name) == name
     for encoding in ("ascii", "latin-1"):  # of another locale
-        monkeypatch.setattr(
-            os, "fsencode", lambda text, e=encoding: text.encode(e, "surrogateescape")
-        )
-        monkeypatch.setattr(
-            os, "fsdecode", lambda text, e=encoding: text.decode(e, "surrogateescape")
-        )
+        monkeypatch.setattr(os, "fsencode", lambda text, e=encoding: text.encode(e, "surrogateescape"))
+        monkeypatch.setattr(os, "fsdecode", lambda text, e=encoding: text.decode(e, "surrogateescape"))
         local = name.encode().decode(encoding, "surrogateescape")
         with monkeypatch.context() as patch:
             patch.setattr(os.path, "exists", lambda path, local=local: path == local)
@@ -61,9 +57,7 @@ def test_a_path_is_stored_as_it_reads_in_utf8(tmp_path, monkeypatch) -> None:
 def test_a_console_without_a_character_shows_a_mark(encoding) -> None:
     code = "from hrm_rl.cli import main; main(['puzzles']); print('\\u2212')"
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONIOENCODING": encoding},
-        capture_output=True,
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True
     )
     assert done.returncode == 0 and done.stdout == b"?\n"
 
@@ -86,14 +80,10 @@ def test_a_run_of_another_locale_goes_on_in_this_one(tmp_path) -> None:
     words += ["--batch-size", "4", "--model.hidden-size", "16", "--dtype", "float32"]
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
-        [sys.executable, "-m", "hrm_rl", "train", *words],
-        env=os.environ | locale,
-        capture_output=True,
+        [sys.executable, "-m", "hrm_rl", "train", *words], env=os.environ | locale, capture_output=True
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(read_text(tmp_path / "r" / "config.json"))["preset"]["data"]["file"] == str(
-        data
-    )
+    assert json.loads(read_text(tmp_path / "r" / "config.json"))["preset"]["data"]["file"] == str(data)
     assert main(["train", "--resume", "--out", str(tmp_path / "r"), "--max-steps", "3"]) == 0
     config = str(tmp_path / "r" / "config.toml")
     assert main(["train", "--config", config, "--out", str(tmp_path / "s")]) == 0

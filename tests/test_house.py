@@ -25,9 +25,7 @@ pytestmark = pytest.mark.skipif(
 
 def python(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run `code` in a new interpreter whose sys.path starts with `cwd`."""
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=120
-    )
+    return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
 def pyproject() -> dict:
@@ -36,19 +34,14 @@ def pyproject() -> dict:
 
 def test_import_loads_nothing_heavy() -> None:
     heavy = ("torch", "triton", "numba", "stable_baselines3", "tensorboard", "matplotlib")
-    result = python(
-        f"import sys, hrm_rl; print([name for name in {heavy!r} if name in sys.modules])"
-    )
+    result = python(f"import sys, hrm_rl; print([name for name in {heavy!r} if name in sys.modules])")
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[]"
 
 
 def test_import_is_quick() -> None:
     """CPU seconds, the best of a few tries: neither a cold disk nor a busy machine counts."""
-    code = (
-        "import time; start = time.process_time(); import hrm_rl; "
-        "print(time.process_time() - start)"
-    )
+    code = "import time; start = time.process_time(); import hrm_rl; print(time.process_time() - start)"
     seconds = []
     for _ in range(5):
         result = python(code)
@@ -138,12 +131,7 @@ def test_plain_words() -> None:
     odd = re.compile(r"is no |hangs on|Promised is|Asked for is")
     texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
     texts += [*(ROOT / "docs").rglob("*.md"), *(ROOT / "hrm_rl").rglob("*.py")]
-    found = [
-        f"{t.name}: {line}"
-        for t in texts
-        for line in t.read_text().splitlines()
-        if odd.search(line)
-    ]
+    found = [f"{t.name}: {line}" for t in texts for line in t.read_text().splitlines() if odd.search(line)]
     assert found == []
 
 
@@ -157,9 +145,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("tree")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, tree / name)
-    shutil.copytree(
-        ROOT / "hrm_rl", tree / "hrm_rl", ignore=shutil.ignore_patterns("__pycache__", ".*")
-    )
+    shutil.copytree(ROOT / "hrm_rl", tree / "hrm_rl", ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for name in LINKED:
         if (ROOT / name).is_symlink():
             (tree / name).symlink_to(Path("hrm_rl") / name, target_is_directory=True)

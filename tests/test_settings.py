@@ -104,10 +104,7 @@ def test_a_stored_mapping_becomes_its_dataclass() -> None:
     ],
 )
 def test_a_damaged_mapping_names_its_field(values, words) -> None:
-    with (
-        pytest.raises(ValueError, match=rf"^x.json is not a thing: .*{words}"),
-        reading("x.json", "a thing"),
-    ):
+    with pytest.raises(ValueError, match=rf"^x.json is not a thing: .*{words}"), reading("x.json", "a thing"):
         restore(Stored, values)
 
 

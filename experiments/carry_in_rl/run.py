@@ -26,10 +26,7 @@ sys.path.insert(0, str(HERE))
 
 from arms import TASKS  # noqa: E402
 
-from hrm_rl.analysis.statistics.bootstrap import (  # noqa: E402
-    percentile_interval,
-    stratified_bootstrap,
-)
+from hrm_rl.analysis.statistics.bootstrap import percentile_interval, stratified_bootstrap  # noqa: E402
 from hrm_rl.analysis.statistics.stats import interquartile_mean  # noqa: E402
 
 
@@ -140,9 +137,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
             if curves:
                 _draw_arm(ax, arm, curves)
         ax.set(title=task.title, xlabel="steps of the environments", ylabel=task.measure)
-        ax.legend(
-            fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14)
-        )
+        ax.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     figure.savefig(path, dpi=110)
 
 

@@ -71,8 +71,7 @@ def main(study: Study) -> None:
         "command": " ".join(["python", "experiments/halting_policies/run.py", *sys.argv[1:]]),
         "seeds": len(seeds),
         "training_seconds": {
-            world: [training_seconds(folder(study, world, seed)) for seed in seeds]
-            for world in WORLDS
+            world: [training_seconds(folder(study, world, seed)) for seed in seeds] for world in WORLDS
         },
         "seconds_in_comparing": time.perf_counter() - trained,
     }
@@ -127,9 +126,7 @@ def compare(study: Study, world: str, runs: list[Path]) -> None:
 
 def hrm_rl(*words: str) -> None:
     single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, "-m", "hrm_rl.cli", *words], check=True, env=os.environ | single
-    )
+    subprocess.run([sys.executable, "-m", "hrm_rl.cli", *words], check=True, env=os.environ | single)
 
 
 if __name__ == "__main__":

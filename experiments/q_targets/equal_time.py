@@ -91,9 +91,7 @@ def start(preset: Preset, target: str, seed: int, steps: int) -> Run:
     # Presets ask for bfloat16, which many CPUs emulate, tens of times slower.
     model = dataclasses.replace(preset.model, forward_dtype="float32")
     preset = dataclasses.replace(preset, learner=learner, model=model)
-    trainer = Trainer(
-        preset, Compute(threads=1), RunFolder(Path(tempfile.gettempdir()) / "unused"), seed
-    )
+    trainer = Trainer(preset, Compute(threads=1), RunFolder(Path(tempfile.gettempdir()) / "unused"), seed)
     return Run(trainer, *trainer.envs.reset(seed=seed))
 
 
@@ -128,10 +126,7 @@ def train_seed(study: Study, preset: Preset, seed: int) -> list[dict[str, Any]]:
             judged = run.judge(run.trainer.data.validation, run.trainer.rule)
             run.curve.append({"step": run.trainer.learner.step, "seconds": run.seconds, **judged})
             accuracy, segments = judged["exact_accuracy"], judged["mean_segments"]
-            print(
-                f"seed {seed} {run.seconds:5.0f} s {target:16s} {accuracy:.3f} {segments:.2f}",
-                flush=True,
-            )
+            print(f"seed {seed} {run.seconds:5.0f} s {target:16s} {accuracy:.3f} {segments:.2f}", flush=True)
     puzzles = generated_puzzles(preset.data.kind, "test", study.puzzles)
     limit = f"fixed:{preset.model.halt_max_steps}"
     return [
@@ -142,10 +137,7 @@ def train_seed(study: Study, preset: Preset, seed: int) -> list[dict[str, Any]]:
             "scheduled_steps": steps[target],
             "validation_puzzles": len(run.trainer.data.validation),
             "curve": run.curve,
-            "test": {
-                "own": run.judge(puzzles, run.trainer.rule),
-                "limit": run.judge(puzzles, limit),
-            },
+            "test": {"own": run.judge(puzzles, run.trainer.rule), "limit": run.judge(puzzles, limit)},
         }
         for target, run in runs.items()
     ]
@@ -171,9 +163,7 @@ def draw(study: Study, done: dict[str, Any]) -> None:
         low, high = zip(*[interval for _, interval in found], strict=True)
         (line,) = left.plot(seconds, [mean for mean, _ in found], "o-", ms=3, label=target)
         left.fill_between(seconds, low, high, alpha=0.15, color=line.get_color())
-        right.plot(
-            seconds, [np.mean([p["mean_segments"] for p in point]) for point in points], "o-", ms=3
-        )
+        right.plot(seconds, [np.mean([p["mean_segments"] for p in point]) for point in points], "o-", ms=3)
     left.set(xlabel="seconds of one core", ylabel="validation puzzles solved, own rule")
     left.set_ylim(0.8, 1.002)  # omits the first minute
     right.set(xlabel="seconds of one core", ylabel="segments, own rule")
@@ -182,9 +172,7 @@ def draw(study: Study, done: dict[str, Any]) -> None:
 
 
 def show(study: Study, done: dict[str, Any]) -> None:
-    print(
-        "| target | steps | solved by its own rule | mean segments | solved at the limit | seeds |"
-    )
+    print("| target | steps | solved by its own rule | mean segments | solved at the limit | seeds |")
     print("| --- | --- | --- | --- | --- | --- |")
     for target in study.targets:
         runs = [run for run in done["runs"] if run["q_target"] == target]
@@ -194,9 +182,7 @@ def show(study: Study, done: dict[str, Any]) -> None:
             cells.append(f"{100 * mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]")
         steps = np.mean([run["curve"][-1]["step"] for run in runs])
         segments = np.mean([run["test"]["own"]["mean_segments"] for run in runs])
-        print(
-            f"| `{target}` | {steps:.0f} | {cells[0]} | {segments:.2f} | {cells[1]} | {len(runs)} |"
-        )
+        print(f"| `{target}` | {steps:.0f} | {cells[0]} | {segments:.2f} | {cells[1]} | {len(runs)} |")
 
 
 def load(study: Study) -> dict[str, Any]:
@@ -215,9 +201,7 @@ def main(study: Study) -> None:
                 "date": time.strftime("%Y-%m-%d"),
                 "torch": torch.__version__,
                 "computing": "cpu, float32, 1 thread",
-                "command": " ".join(
-                    ["python", "experiments/q_targets/equal_time.py", *sys.argv[1:]]
-                ),
+                "command": " ".join(["python", "experiments/q_targets/equal_time.py", *sys.argv[1:]]),
             }
             study.results.write_text(json.dumps(done, indent=1) + "\n")
     done = load(study)

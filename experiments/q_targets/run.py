@@ -75,9 +75,7 @@ def with_target(preset: Preset, target: str) -> Preset:
     return dataclasses.replace(preset, learner=dataclasses.replace(preset.learner, q_target=target))
 
 
-def train_and_judge(
-    study: Study, base: Preset, compute: Compute, target: str, seed: int
-) -> dict[str, Any]:
+def train_and_judge(study: Study, base: Preset, compute: Compute, target: str, seed: int) -> dict[str, Any]:
     """Train one run and evaluate it on the test puzzles, at the limit and with its own rule."""
     preset = with_target(base, target)
     with tempfile.TemporaryDirectory() as folder:
@@ -87,15 +85,9 @@ def train_and_judge(
         trainer.train()
         puzzles = generated_puzzles(preset.data.kind, "test", study.puzzles)
         limit = preset.model.halt_max_steps
-        rules = {
-            "limit": f"fixed:{limit}",
-            "own": trainer.rule,
-            "four": "fixed:4",
-            "one": "fixed:1",
-        }
+        rules = {"limit": f"fixed:{limit}", "own": trainer.rule, "four": "fixed:4", "one": "fixed:1"}
         judged = {
-            name: evaluate(trainer.evaluated_model, puzzles, rule).summary()
-            for name, rule in rules.items()
+            name: evaluate(trainer.evaluated_model, puzzles, rule).summary() for name, rule in rules.items()
         }
     return {
         "q_target": target,

@@ -1,9 +1,7 @@
 """Agents and learners."""
 
 if __name__ != "hrm_rl.agents":
-    raise ImportError(
-        f"import hrm_rl.agents, not {__name__}: a second copy would have other classes"
-    )
+    raise ImportError(f"import hrm_rl.agents, not {__name__}: a second copy would have other classes")
 
 from hrm_rl.agents.cell import HRMCell
 from hrm_rl.agents.hrm_agent import AgentState, HRMAgent

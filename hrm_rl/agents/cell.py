@@ -111,9 +111,7 @@ class HRMCell(nn.Module):
         `hx=None` is a fresh state. Raises ValueError for an input or a state of another shape.
         """
         if isinstance(input, PackedSequence):
-            raise ValueError(
-                "HRMCell needs a padded input, not a PackedSequence (pad_packed_sequence)"
-            )
+            raise ValueError("HRMCell needs a padded input, not a PackedSequence (pad_packed_sequence)")
         shape = tuple(input.shape)
         if len(shape) not in (2, 3) or shape[-1] != self.input_size:
             wanted = f"{'[N, L, F]' if self.batch_first else '[L, N, F]'} or [L, F]"

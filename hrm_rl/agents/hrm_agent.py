@@ -67,12 +67,7 @@ class HRMAgent:
     """
 
     def __init__(
-        self,
-        model: HRM,
-        rule: HaltingRule | str = "q",
-        *,
-        flat_action: bool = False,
-        pooled: bool = False,
+        self, model: HRM, rule: HaltingRule | str = "q", *, flat_action: bool = False, pooled: bool = False
     ) -> None:
         if not hasattr(model, "initial_carry"):  # a compiled HRM has it too
             raise ValueError(
@@ -94,11 +89,7 @@ class HRMAgent:
 
     @torch.no_grad()
     def act(
-        self,
-        obs: dict[str, Tensor],
-        state: AgentState | None = None,
-        *,
-        puzzle_key: Tensor | None = None,
+        self, obs: dict[str, Tensor], state: AgentState | None = None, *, puzzle_key: Tensor | None = None
     ) -> Decision:
         """Run one segment and decide, on tensors.
 
@@ -147,9 +138,7 @@ class HRMAgent:
                 raise ValueError(f"{name} must have the shape {wanted}, got {tuple(part.shape)}")
         return {name: in_range(name, parts[name], counts[name], device) for name in counts}
 
-    def _think(
-        self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor
-    ) -> SegmentResult:
+    def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> SegmentResult:
         """Run one segment of every row and compute its features."""
         fresh = obs["segment"] == 0
         carry = self.model.reset(state.carry, fresh)

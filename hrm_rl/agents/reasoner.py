@@ -43,11 +43,7 @@ class HRMReasoner:
     """
 
     def __init__(
-        self,
-        tokenizer: ObsTokenizer,
-        core: HRMCore,
-        values: Values,
-        judgement: Halting | None = None,
+        self, tokenizer: ObsTokenizer, core: HRMCore, values: Values, judgement: Halting | None = None
     ) -> None:
         if tokenizer.hidden_size != core.config.hidden_size:
             raise ValueError(

@@ -68,9 +68,7 @@ class ReferenceStep:
 
     def step(self) -> float:
         """Forward, backward and update; returns the loss, which its trainer also reads at every step."""
-        self.carry, loss, metrics, _, _ = self.head(
-            carry=self.carry, batch=self.batch, return_keys=[]
-        )
+        self.carry, loss, metrics, _, _ = self.head(carry=self.carry, batch=self.batch, return_keys=[])
         (loss / len(self.batch["inputs"])).backward()
         for optimizer in self.optimizers:
             optimizer.step()
@@ -94,9 +92,7 @@ def check_clone(directory: Path) -> None:
     """Raise FileNotFoundError if `directory` is not a clone of the reference."""
     for file in (name.replace(".", "/") + ".py" for name in _MODULES):
         if not (directory / file).is_file():
-            raise FileNotFoundError(
-                f"{directory} is not a clone of sapientinc/HRM: {file} is missing"
-            )
+            raise FileNotFoundError(f"{directory} is not a clone of sapientinc/HRM: {file} is missing")
 
 
 def _load(directory: Path) -> list[types.ModuleType]:
@@ -106,9 +102,7 @@ def _load(directory: Path) -> list[types.ModuleType]:
         try:
             return [importlib.import_module(name) for name in _MODULES]
         except ModuleNotFoundError as error:
-            raise ValueError(
-                f"the reference needs {error.name}: pip install {error.name}"
-            ) from None
+            raise ValueError(f"the reference needs {error.name}: pip install {error.name}") from None
 
 
 @contextmanager

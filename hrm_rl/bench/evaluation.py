@@ -36,10 +36,7 @@ def evaluation_row(preset: Preset, compute: Compute, rounds: int) -> dict[str, A
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        ways = {
-            "rule": Way(by_rule, compute),
-            "limit": Way(lambda: answer(f"fixed:{_LIMIT}"), compute),
-        }
+        ways = {"rule": Way(by_rule, compute), "limit": Way(lambda: answer(f"fixed:{_LIMIT}"), compute)}
         seconds = interleaved(ways, rounds, runs=PUZZLES)
     name = f"evaluate.{_RULE}.{shape(preset.model, preset.batch_size)}"
     row = ratio_row(name, seconds["rule"], seconds["limit"], f"all {_LIMIT} segments")

@@ -19,10 +19,7 @@ _RUNS = 5
 
 
 def graph_rows(
-    device: str,
-    rounds: int,
-    config: HRMConfig | None = None,
-    batches: Sequence[int] = BATCHES,
+    device: str, rounds: int, config: HRMConfig | None = None, batches: Sequence[int] = BATCHES
 ) -> Iterator[dict[str, Any]]:
     """Rows of `hrm-rl bench`, in seconds a run: `ours` replays graphs, `other` launches kernel by kernel.
 
@@ -72,9 +69,7 @@ def _training_step(config: HRMConfig, batch: int, device: str, graphs: bool) -> 
     return fixed_step(learner, obs, obs["inputs"])
 
 
-def _model_and_batch(
-    config: HRMConfig, batch: int, device: str
-) -> tuple[HRM, dict[str, torch.Tensor]]:
+def _model_and_batch(config: HRMConfig, batch: int, device: str) -> tuple[HRM, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
     model = HRM(config).to(device)
     return model, fixed_observation(random_tokens(config, batch, device), segment=1)

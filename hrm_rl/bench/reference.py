@@ -21,10 +21,7 @@ from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step
 log = logging.getLogger(__name__)
 
 # (hidden_size, num_heads, seq_len, batch); one shape on a GPU, as the reference compiles for a minute or two.
-_SHAPES = {
-    "cpu": ((128, 4, 81, 16), (512, 8, 81, 16)),
-    "cuda": ((512, 8, 81, 768),),
-}
+_SHAPES = {"cpu": ((128, 4, 81, 16), (512, 8, 81, 16)), "cuda": ((512, 8, 81, 768),)}
 # Rows of a segment without gradients, the more important number first.
 _SEGMENT_ROWS = {"cpu": (1, 16), "cuda": (768, 1)}
 _TARGETS = ("subsample:0.125", "none")

@@ -104,9 +104,7 @@ class _Traffic(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         read, written = _dense((args, kwargs)), _dense(out)
         memory = {t.untyped_storage()._cdata for t in read}
-        is_view = not func._schema.is_mutable and any(
-            t.untyped_storage()._cdata in memory for t in written
-        )
+        is_view = not func._schema.is_mutable and any(t.untyped_storage()._cdata in memory for t in written)
         if not is_view:
             self.bytes += sum(map(_size, read)) + sum(map(_size, written))
         return out

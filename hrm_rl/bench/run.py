@@ -77,12 +77,7 @@ def machine(device: str) -> str:
 
 
 def _rows(
-    preset: Preset,
-    compute: Compute,
-    peak: Peak,
-    device: str,
-    rounds: int,
-    reference: Path | None,
+    preset: Preset, compute: Compute, peak: Peak, device: str, rounds: int, reference: Path | None
 ) -> Iterator[dict[str, Any]]:
     before = current_switches()
     try:

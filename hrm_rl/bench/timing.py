@@ -51,9 +51,7 @@ def interleaved(
     return seconds
 
 
-def ratio_row(
-    name: str, ours: Sequence[float], other: Sequence[float], against: str
-) -> dict[str, Any]:
+def ratio_row(name: str, ours: Sequence[float], other: Sequence[float], against: str) -> dict[str, Any]:
     """A row of `hrm-rl bench`: median seconds, and the ratios of the rounds (other / ours)."""
     ratios = sorted(b / a for a, b in zip(ours, other, strict=True))
     return {

@@ -97,11 +97,7 @@ class _Workload:
         marks.append(clock())
         self.obs, self.info = next_obs, next_info
         _, decide, environment, _, log = (b - a for a, b in pairwise(marks))
-        return {
-            "environment": environment,
-            "bookkeeping": decide + log,
-            "all": marks[-1] - marks[0],
-        }
+        return {"environment": environment, "bookkeeping": decide + log, "all": marks[-1] - marks[0]}
 
 
 def _shares(preset: Preset, compute: Compute, rounds: int) -> Iterator[dict[str, Any]]:
@@ -110,10 +106,7 @@ def _shares(preset: Preset, compute: Compute, rounds: int) -> Iterator[dict[str,
     for _ in range(3):
         work.step()
     samples = [work.step(lambda: now(compute)) for _ in range(max(20, 4 * rounds))]
-    for name, parts in (
-        ("environment", ("environment",)),
-        ("overhead", ("environment", "bookkeeping")),
-    ):
+    for name, parts in (("environment", ("environment",)), ("overhead", ("environment", "bookkeeping"))):
         ours = [sum(s[part] for part in parts) for s in samples]
         whole = [s["all"] for s in samples]
         ratios = sorted(a / b for a, b in zip(ours, whole, strict=True))

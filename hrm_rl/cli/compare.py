@@ -55,6 +55,4 @@ def _text(report: dict[str, Any]) -> str:
     rules = aligned([header, *rows], len(header)) if rows else []
     files = report["files"]
     written = " ".join([files["markdown"], files["json"], *files["figures"]])
-    return "\n".join(
-        [text(report, window), "", *legend(report), "", *rules, "", f"Written: {written}"]
-    )
+    return "\n".join([text(report, window), "", *legend(report), "", *rules, "", f"Written: {written}"])

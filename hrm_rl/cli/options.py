@@ -57,10 +57,7 @@ class OfRun(OnDevice):
         from hrm_rl.training.open_run import open_trained
 
         return open_trained(
-            self.run_folder,
-            self.device,
-            self.dtype,
-            "auto" if self.threads is None else self.threads,
+            self.run_folder, self.device, self.dtype, "auto" if self.threads is None else self.threads
         )
 
 

@@ -58,9 +58,7 @@ class Generated(Shown):
     """Leave out puzzles that repeat an earlier one, and take the next of the seed instead."""
     seed: int = 0
     """Seed of the puzzles."""
-    rate: Annotated[bool, tyro.conf.arg(help="Leave out the ratings.", help_behavior_hint="")] = (
-        True
-    )
+    rate: Annotated[bool, tyro.conf.arg(help="Leave out the ratings.", help_behavior_hint="")] = True
     """Whether to rate each puzzle, in the unit of its family."""
 
     def run(self) -> None:
@@ -82,9 +80,7 @@ class Generated(Shown):
             result["picture"] = str(self.picture)
         self.report(result, self._text(family, puzzles, shown, result))
 
-    def _text(
-        self, family: "Family", puzzles: "PuzzleArrays", shown: int, result: dict[str, Any]
-    ) -> str:
+    def _text(self, family: "Family", puzzles: "PuzzleArrays", shown: int, result: dict[str, Any]) -> str:
         words = []
         if self.out is not None:
             sudoku = family.name == "sudoku"
@@ -226,9 +222,7 @@ def _save_picture(
     """The puzzles side by side, four a row."""
     from PIL import Image
 
-    pictures = [
-        Image.fromarray(_solved(draw, puzzles, puzzle, unasked)) for puzzle in range(len(puzzles))
-    ]
+    pictures = [Image.fromarray(_solved(draw, puzzles, puzzle, unasked)) for puzzle in range(len(puzzles))]
     width, height = pictures[0].size
     columns = min(len(pictures), _PICTURES_A_ROW)
     rows = -(-len(pictures) // columns)

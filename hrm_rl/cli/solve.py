@@ -47,11 +47,7 @@ class Solve(OfRun):
         solution = family.check_puzzle(question, size)
         puzzle, rule = PuzzleArrays(question[None], solution[None]), self.halting or trained.rule
         answer_of = partial(
-            evaluate,
-            trained.model,
-            puzzle,
-            max_segments=self.max_segments,
-            validator=trained.validator(),
+            evaluate, trained.model, puzzle, max_segments=self.max_segments, validator=trained.validator()
         )
         result = answer_of(rule)
         answer, right = result.answers[0], bool(result.valid[0])
@@ -72,9 +68,7 @@ class Solve(OfRun):
         }
         wrong = int((answer != solution).sum())
         verdict = "Correct" if right else f"Wrong in {wrong} of {len(answer)} cells"
-        boards = [
-            family.draw(question, size=size, draft=draft, labels=solution) for draft in drafts
-        ]
+        boards = [family.draw(question, size=size, draft=draft, labels=solution) for draft in drafts]
         if self.show_drafts:
             found["drafts"] = [family.to_text(draft) for draft in drafts]
             boards = [f"Segment {k}:\n{board}" for k, board in enumerate(boards, 1)]

@@ -94,9 +94,7 @@ def train_with_settings() -> type[Train]:
 
     options: Any = Annotated[given_settings(), tyro.conf.arg(name="")]
     about = f"What to train: {', '.join(PRESETS)}; not needed with --resume or if the config file names it."
-    preset: Any = Annotated[
-        str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]", help=about)
-    ]
+    preset: Any = Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]", help=about)]
     return make_dataclass(
         "Train",
         [("preset", preset, None), ("settings", options, field(default_factory=dict))],

@@ -69,9 +69,7 @@ class CueRecallEnv(gym.Env[np.int64, np.int64]):
         check_integers(self, 2, "cues")
         check_integers(self, 0, "delay", "distractors")
         if render_mode not in (None, "ansi", "rgb_array"):
-            raise ValueError(
-                f"render_mode must be None, 'ansi' or 'rgb_array', got {render_mode!r}"
-            )
+            raise ValueError(f"render_mode must be None, 'ansi' or 'rgb_array', got {render_mode!r}")
         self.render_mode = render_mode
         self.observation_space = spaces.Discrete(FIRST_CUE + cues + distractors)
         self.action_space = spaces.Discrete(cues)

@@ -12,9 +12,7 @@ from hrm_rl.messages import did_you_mean
 
 # Not among the keywords: the functions that make environments have these themselves.
 _GIVEN = {"num_envs", "source", "drawer", "picture", "dataset", "device"}
-_OF_VECTORS = (
-    "is an option of gym.make_vec without a vectorization_mode, which steps rows as one batch"
-)
+_OF_VECTORS = "is an option of gym.make_vec without a vectorization_mode, which steps rows as one batch"
 _ELSEWHERE = {
     "autoreset_mode": f"{_OF_VECTORS}; for others pass vector_kwargs={{'autoreset_mode': ...}}",
     "device": _OF_VECTORS,
@@ -65,9 +63,7 @@ def unknown_option(name: str, known: list[str]) -> ValueError | TypeError:
 def _keywords(taker: Callable[..., Any]) -> dict[str, Any]:
     """The parameters that a caller may give, with their types."""
     parameters = signature(taker, eval_str=True).parameters.values()
-    return {
-        p.name: p.annotation for p in parameters if p.kind != p.VAR_KEYWORD and p.name not in _GIVEN
-    }
+    return {p.name: p.annotation for p in parameters if p.kind != p.VAR_KEYWORD and p.name not in _GIVEN}
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:

@@ -112,9 +112,7 @@ class PlainObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordCo
         if self._ids is not None and space.shape[-1] == len(self._ids):
             high = np.minimum(high, self._ids)
         low = space.low.astype(np.int16)
-        return spaces.Box(low, high.astype(np.int16), dtype=np.int16), partial(
-            np.asarray, dtype=np.int16
-        )
+        return spaces.Box(low, high.astype(np.int16), dtype=np.int16), partial(np.asarray, dtype=np.int16)
 
 
 # --- strings ------------------------------------------------------------------------------------
@@ -183,11 +181,7 @@ def map_space(
     """
     if isinstance(space, spaces.Dict):
         keys = space.spaces.keys()
-        if (
-            not isinstance(values, dict)
-            or not values.keys() >= keys
-            or (exact and values.keys() > keys)
-        ):
+        if not isinstance(values, dict) or not values.keys() >= keys or (exact and values.keys() > keys):
             raise ValueError(f"{what} must be a dict of {list(keys)}, got {_nesting(values)}")
         inner = space.spaces.items()
         return {key: map_space(function, part, values[key], what, exact) for key, part in inner}

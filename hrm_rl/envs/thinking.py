@@ -151,9 +151,7 @@ class ThinkingWrapper(_Thinking):
         first, count = int(self._actions.start), int(self._actions.n)
         if fallback is not None and not first <= fallback < first + count:
             actions = f"{first}..{first + count - 1}"
-            raise ValueError(
-                f"fallback must be an action of the environment, {actions}, got {fallback}"
-            )
+            raise ValueError(f"fallback must be an action of the environment, {actions}, got {fallback}")
         self.fallback = first if fallback is None else fallback
         self.think_action = first + count
         self.action_space = spaces.Discrete(count + 1, start=first)
@@ -296,8 +294,7 @@ def _discrete(space: spaces.Space[Any]) -> spaces.Discrete:
     several = isinstance(space, spaces.MultiDiscrete)
     remedy = "number its combinations" if several else "choose a few actions and number them"
     raise ValueError(
-        f"thinking needs Discrete actions, got {space}; {remedy} with "
-        "gymnasium.wrappers.TransformAction"
+        f"thinking needs Discrete actions, got {space}; {remedy} with gymnasium.wrappers.TransformAction"
     )
 
 

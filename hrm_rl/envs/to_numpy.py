@@ -30,9 +30,7 @@ class ToNumpy(VectorWrapper):
     def __init__(self, envs: VectorEnv) -> None:
         super().__init__(envs)
 
-    def reset(
-        self, *, seed: Any = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         refuse_numpy_wrappers(self, tensors=False)
         obs, info = self.env.reset(seed=seed, options=options)
         return to_numpy(obs), to_numpy(info)
@@ -90,9 +88,7 @@ def refuse_numpy_wrappers(envs: VectorEnv, *, tensors: bool = True) -> None:
         bases = [base for base in type(caller).__mro__ if "gymnasium" in base.__module__]
         names = {base.__name__ for base in bases}
         if "NormalizeObservation" in names and inner.single_observation_space.shape is None:
-            raise ValueError(
-                "NormalizeObservation takes one array: FlattenObservation(envs) makes it"
-            )
+            raise ValueError("NormalizeObservation takes one array: FlattenObservation(envs) makes it")
         if tensors and not names.isdisjoint(_NUMPY_ONLY):
             raise ValueError(
                 f"{type(caller).__name__} computes with NumPy arrays, and {envs} returns tensors: wrap "

@@ -59,9 +59,7 @@ class ToTorch(VectorWrapper):
         self._lengths = np.zeros(self.num_envs, np.int64)
         self._began = np.zeros(self.num_envs)
 
-    def reset(
-        self, *, seed: Any = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start new episodes in all environments, from one seed or one for each.
 
         Raises ValueError for a `reset_mask`, which environments with autoreset do not need.
@@ -77,9 +75,7 @@ class ToTorch(VectorWrapper):
 
     def step(self, actions: Any) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Step with tensors or NumPy arrays, batched like `action_space`."""
-        obs, reward, terminated, truncated, info = self.env.step(
-            to_actions(self.action_space, actions)
-        )
+        obs, reward, terminated, truncated, info = self.env.step(to_actions(self.action_space, actions))
         ended = np.logical_or(terminated, truncated)
         self._returns += reward
         self._lengths += np.logical_not(info.get("is_thought", False))

@@ -56,12 +56,7 @@ def vote(
     for start in range(0, len(wanted), size):
         part = wanted[start : start + size]
         found = evaluate(
-            model,
-            table.take(part),
-            rule,
-            max_segments=max_segments,
-            batch_size=batch_size,
-            puzzle_keys=part,
+            model, table.take(part), rule, max_segments=max_segments, batch_size=batch_size, puzzle_keys=part
         )
         voting.add(part, found.answers, found.q_halt)
     return voting

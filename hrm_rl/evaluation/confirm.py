@@ -50,7 +50,4 @@ def measure_speedup(
 
     rounds = [(run(f"fixed:{max_segments}"), run(rule)) for _ in range(repeats)]
     to_the_limit, stopping = (min(one) for one in zip(*rounds, strict=True))
-    return {
-        "speedup": to_the_limit[0] / stopping[0],
-        "promised_speedup": max_segments / stopping[1],
-    }
+    return {"speedup": to_the_limit[0] / stopping[0], "promised_speedup": max_segments / stopping[1]}

@@ -133,14 +133,11 @@ class _Sheet:
     def __init__(self, count: int, seq_len: int, device: torch.device) -> None:
         self.count = self.left = count
         self.columns = {
-            name: torch.zeros(count + 1, dtype=kind, device=device)
-            for name, kind in _COLUMNS.items()
+            name: torch.zeros(count + 1, dtype=kind, device=device) for name, kind in _COLUMNS.items()
         }
         self.columns["answers"] = torch.zeros(count + 1, seq_len, dtype=torch.int32, device=device)
 
-    def write(
-        self, ended: Tensor, key: Tensor, decision: Decision, info: dict[str, Tensor]
-    ) -> None:
+    def write(self, ended: Tensor, key: Tensor, decision: Decision, info: dict[str, Tensor]) -> None:
         """Keep the rows of `ended` (bool [B]) under their puzzle's number `key` (int64 [B])."""
         slot = torch.where(ended, key, self.count)
         found = info | {"answers": decision.action["answer"], "q_halt": decision.out.q_halt}
@@ -152,9 +149,7 @@ class _Sheet:
         columns: dict[str, Any] = {
             name: column[: self.count].cpu().numpy() for name, column in self.columns.items()
         }
-        return Evaluation(
-            **columns, max_segments=limit, seconds=timing.seconds, cpu_share=timing.cpu_share
-        )
+        return Evaluation(**columns, max_segments=limit, seconds=timing.seconds, cpu_share=timing.cpu_share)
 
 
 def each_puzzle_once(
@@ -231,9 +226,7 @@ def check_arguments(model: HRM, puzzles: Any, validator: Any, **counts: int) -> 
 def check_fits(config: HRMConfig, puzzles: PuzzleArrays) -> None:
     """Raise ValueError if the puzzles' length, vocabulary or identifiers do not fit the model."""
     if puzzles.seq_len != config.seq_len:
-        raise ValueError(
-            f"the puzzles have {puzzles.seq_len} cells, the model was made for {config.seq_len}"
-        )
+        raise ValueError(f"the puzzles have {puzzles.seq_len} cells, the model was made for {config.seq_len}")
     top = max(puzzles.inputs.max(initial=0), puzzles.labels.max(initial=0))
     if top >= config.vocab_size:
         raise ValueError(

@@ -75,9 +75,7 @@ def record(
         raise ValueError(f"header must be a BankHeader, got {type(header).__name__}")
     splits = np.asarray(split, dtype=np.str_)
     if splits.shape not in ((), (len(puzzles),)):
-        raise ValueError(
-            f"split must be a name, or {len(puzzles)} of them; got shape {splits.shape}"
-        )
+        raise ValueError(f"split must be a name, or {len(puzzles)} of them; got shape {splits.shape}")
     splits = np.broadcast_to(splits, (len(puzzles),))
     rows = min(batch_size, len(puzzles))
     agent = HRMAgent(model, f"fixed:{max_segments}", pooled=pooled)
@@ -113,9 +111,7 @@ def _record_batch(
     drafts: bool,
 ) -> Columns:
     """The columns of these puzzles, [n, M, ...], run in a batch of `rows` >= n."""
-    envs = each_puzzle_once(
-        agent.model, puzzles, rows, max_segments, validator, autoreset_mode="Disabled"
-    )
+    envs = each_puzzle_once(agent.model, puzzles, rows, max_segments, validator, autoreset_mode="Disabled")
     obs, info = envs.reset(seed=0)
     state = None
     columns: dict[str, list[torch.Tensor]] = defaultdict(list)
@@ -138,9 +134,7 @@ def _record_batch(
     return table
 
 
-def segment_seconds(
-    model: HRM, puzzles: PuzzleArrays, batch_sizes: Iterable[int]
-) -> dict[str, float]:
+def segment_seconds(model: HRM, puzzles: PuzzleArrays, batch_sizes: Iterable[int]) -> dict[str, float]:
     """Wall-clock seconds of one segment with its features, by batch size: the best of several.
 
     Keys are strings, as in a bank's header. Batches larger than the pool repeat its puzzles.

@@ -24,9 +24,7 @@ class LiveRule:
         """Prepare a rule or its spec string. Raises ValueError for a rule that decides in hindsight."""
         rule = parse_rule(rule) if isinstance(rule, str) else rule
         if not callable(rule):
-            raise ValueError(
-                f"a rule is a spec such as 'q', or a function of features; got {rule!r}"
-            )
+            raise ValueError(f"a rule is a spec such as 'q', or a function of features; got {rule!r}")
         needs = needs_of(rule)
         if "future" in needs:
             raise ValueError(

@@ -75,9 +75,7 @@ def _lies_beside(lr: float | Tensor, params: list[Tensor]) -> TypeGuard[Tensor]:
     return isinstance(lr, Tensor) and lr.device == params[0].device and lr.device.type != "mps"
 
 
-def _eager(
-    lists: Lists, t: float, lr: float, betas: tuple[float, float], weight_decay: float
-) -> None:
+def _eager(lists: Lists, t: float, lr: float, betas: tuple[float, float], weight_decay: float) -> None:
     params, _, moments, _ = lists
     torch._foreach_mul_(params, 1 - lr * weight_decay)
     scales = _update_moments(lists, betas)
@@ -113,9 +111,7 @@ def _fake(*_: object) -> None:
     pass
 
 
-@dispatch.operator(
-    "adam_atan2", "triton.adam_atan2.step_", _fake, mutates=("p", "moment", "square")
-)
+@dispatch.operator("adam_atan2", "triton.adam_atan2.step_", _fake, mutates=("p", "moment", "square"))
 def step_op(
     p: Tensor,
     grad: Tensor,

@@ -25,11 +25,7 @@ MODES = ("auto", "torch")
 # A pinned kernel is at least this many times faster than PyTorch's own pick.
 WORTH_PINNING = 1.05
 # Without plain products, which PyTorch takes by itself where no other kernel applies.
-CANDIDATES = (
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-)
+CANDIDATES = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
 _REPEATS, _ROUNDS = 10, 3
 # The oldest PyTorch tested whose torch.compile traces a pinned kernel.
 _TRACES_PINNED = (2, 13)
@@ -124,9 +120,7 @@ def torch_version() -> tuple[int, ...]:
 _choices: dict[Shape, SDPBackend | None] = {}
 
 
-def choose(
-    shape: Shape, timer: Callable[[Shape, SDPBackend | None], float | None]
-) -> SDPBackend | None:
+def choose(shape: Shape, timer: Callable[[Shape, SDPBackend | None], float | None]) -> SDPBackend | None:
     """The fastest kernel for a shape, or None where PyTorch's pick is as good.
 
     `timer(shape, backend)` returns seconds, or None if the kernel does not support the shape; backend None is
@@ -134,9 +128,7 @@ def choose(
     """
     own = timer(shape, None)
     if own is None:
-        dispatch.warn_once(
-            f"attention kernels cannot be timed on {shape.device}: PyTorch picks them"
-        )
+        dispatch.warn_once(f"attention kernels cannot be timed on {shape.device}: PyTorch picks them")
         return None
     times = {backend: timer(shape, backend) for backend in CANDIDATES}
     known = {backend: t for backend, t in times.items() if t is not None}

@@ -90,9 +90,7 @@ def _backward_fake(logits_grad: Tensor, logits: Tensor, *_: Tensor) -> Tensor:
     return torch.empty_like(logits, memory_format=torch.contiguous_format)
 
 
-forward_op = dispatch.operator(
-    "stablemax_cross_entropy", "triton.stablemax.forward", _forward_fake
-)(_forward)
+forward_op = dispatch.operator("stablemax_cross_entropy", "triton.stablemax.forward", _forward_fake)(_forward)
 backward_op = dispatch.operator(
     "stablemax_cross_entropy_backward", "triton.stablemax.backward", _backward_fake
 )(_backward)

@@ -5,12 +5,4 @@ from hrm_rl.model.core import CoreConfig, CoreOutput, HRMCore
 from hrm_rl.model.hrm import HRM, SegmentOutput
 from hrm_rl.model.recurrence import Carry
 
-__all__ = [
-    "HRM",
-    "Carry",
-    "CoreConfig",
-    "CoreOutput",
-    "HRMConfig",
-    "HRMCore",
-    "SegmentOutput",
-]
+__all__ = ["HRM", "Carry", "CoreConfig", "CoreOutput", "HRMConfig", "HRMCore", "SegmentOutput"]

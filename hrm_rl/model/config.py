@@ -6,13 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hrm_rl.settings import (
-    SettingError,
-    check_integers,
-    check_interval,
-    check_one_of,
-    restore,
-)
+from hrm_rl.settings import SettingError, check_integers, check_interval, check_one_of, restore
 
 FORWARD_DTYPES = ("float32", "bfloat16", "float16", "float64")
 POSITION_ENCODINGS = ("rope", "learned", "rope-2d")
@@ -102,8 +96,7 @@ class HRMConfig:
             )
         if kind == "rope-2d" and math.isqrt(self.seq_len) ** 2 != self.seq_len:
             raise SettingError(
-                f"rope-2d needs a square board, got seq_len={self.seq_len}",
-                *("seq_len", "pos_encodings"),
+                f"rope-2d needs a square board, got seq_len={self.seq_len}", *("seq_len", "pos_encodings")
             )
         check_integers(self, 0, "puzzle_emb_ndim", most=_LARGEST)
         check_interval(self, "(0, 1000]", "expansion")

@@ -13,15 +13,7 @@ from torch import Tensor, nn
 
 from hrm_rl.model.config import check_heads, swiglu_width
 from hrm_rl.model.layers import ReasoningModule, truncated_normal_
-from hrm_rl.model.recurrence import (
-    GRADIENTS,
-    BlockFunction,
-    Carry,
-    Gradient,
-    Modules,
-    block,
-    run_segment,
-)
+from hrm_rl.model.recurrence import GRADIENTS, BlockFunction, Carry, Gradient, Modules, block, run_segment
 from hrm_rl.settings import check_integers, check_interval, check_one_of
 
 
@@ -99,9 +91,7 @@ class Recurrent(nn.Module):
         self, dtype: torch.dtype, rotary: Tensor | None = None, function: BlockFunction = block
     ) -> Modules:
         """H and L ready to run in `dtype`."""
-        return Modules(
-            self.H_level.cast(dtype, rotary, function), self.L_level.cast(dtype, rotary, function)
-        )
+        return Modules(self.H_level.cast(dtype, rotary, function), self.L_level.cast(dtype, rotary, function))
 
 
 class HRMCore(Recurrent):
@@ -132,9 +122,7 @@ class HRMCore(Recurrent):
                 f"x has shape {tuple(x.shape)}; this core takes [batch, tokens, {self.config.hidden_size}]"
             )
         if carry.z_H.shape != x.shape:
-            raise ValueError(
-                f"the carry has shape {tuple(carry.z_H.shape)}, x has {tuple(x.shape)}"
-            )
+            raise ValueError(f"the carry has shape {tuple(carry.z_H.shape)}, x has {tuple(x.shape)}")
         modules = self.modules_in(x.dtype)
         after = run_segment(self.config, modules, carry, x, self.config.gradient)
         return CoreOutput(after.detach(), after.z_H)

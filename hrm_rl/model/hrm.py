@@ -13,13 +13,7 @@ from hrm_rl.kernels.precision import warn_of_emulation
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.core import Recurrent
 from hrm_rl.model.files import hub, reference, weights
-from hrm_rl.model.layers import (
-    Embedding,
-    ReasoningModule,
-    board_rotary_tables,
-    linear,
-    rotary_tables,
-)
+from hrm_rl.model.layers import Embedding, ReasoningModule, board_rotary_tables, linear, rotary_tables
 from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
 from hrm_rl.model.recurrence import BlockFunction, Carry, Gradient, block, run_segment
 from hrm_rl.tensors import in_range
@@ -108,12 +102,7 @@ class HRM(Recurrent):
     # --- one segment -------------------------------------------------------------------------
 
     def forward(
-        self,
-        carry: Carry,
-        inputs: Tensor,
-        puzzle_identifiers: Tensor,
-        *,
-        gradient: Gradient = "one-step",
+        self, carry: Carry, inputs: Tensor, puzzle_identifiers: Tensor, *, gradient: Gradient = "one-step"
     ) -> SegmentOutput:
         """Run one segment.
 
@@ -217,9 +206,7 @@ class HRM(Recurrent):
         return cls.from_state(*reference.read_reference(checkpoint, arch, seq_len))
 
     @classmethod
-    def from_state(
-        cls, config: HRMConfig, tensors: Mapping[str, Tensor], name: str = "the state"
-    ) -> Self:
+    def from_state(cls, config: HRMConfig, tensors: Mapping[str, Tensor], name: str = "the state") -> Self:
         """A model of `config` with exactly these tensors.
 
         Raises ValueError with `name` and the tensors that are missing, unknown or of another shape.

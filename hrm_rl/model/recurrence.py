@@ -59,9 +59,7 @@ class Modules(NamedTuple):
     L: Callable[[Tensor], Tensor]
 
 
-def run_segment(
-    config: Cycles, modules: Modules, carry: Carry, x: Tensor, gradient: Gradient
-) -> Carry:
+def run_segment(config: Cycles, modules: Modules, carry: Carry, x: Tensor, gradient: Gradient) -> Carry:
     """One segment on the embedded input x, [B, T, D]: H_cycles times L_cycles calls of L and one of H.
 
     The calls that `gradient` covers keep their graph; the paper's one-step gradient covers the last call of
@@ -102,9 +100,7 @@ class BlockWeights(NamedTuple):
 BlockFunction = Callable[[Tensor, BlockWeights, Tensor | None, int, float], Tensor]
 
 
-def block(
-    x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, eps: float
-) -> Tensor:
+def block(x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, eps: float) -> Tensor:
     """One Transformer block with Post-Norm: `rms(x + attention)`, then `rms(x + swiglu)`. [B, T, D]"""
     batch, tokens, width = x.shape
     qkv = F.linear(x, weights.qkv).view(batch, tokens, 3 * heads, width // heads)

@@ -142,9 +142,7 @@ class Family(Drawable):
             if name not in known:
                 near = did_you_mean(name, known)
                 has = ", ".join(f"{dial} ({words})" for dial, words in known.items())
-                raise ValueError(
-                    f"{name} is not a dial of {cls.name}; {near and f'{near} '}it has {has}"
-                )
+                raise ValueError(f"{name} is not a dial of {cls.name}; {near and f'{near} '}it has {has}")
         return cls(**dials)
 
     @classmethod
@@ -170,13 +168,7 @@ class Family(Drawable):
         return "/".join([f"{self.name.replace('-', '_')}-v{self.version}", *dials])
 
     def generate(
-        self,
-        count: int,
-        *,
-        seed: int = 0,
-        split: str | None = None,
-        rate: bool = False,
-        first: int = 0,
+        self, count: int, *, seed: int = 0, split: str | None = None, rate: bool = False, first: int = 0
     ) -> PuzzleArrays:
         """The puzzles first .. first + count - 1 of a seed. Puzzle k depends on (dials, seed, split, k).
 
@@ -227,8 +219,7 @@ class Family(Drawable):
             labels=labels,
             rating=self.rate(inputs) if rate else np.full(count, np.nan, np.float32),
             source=tuple(
-                f"{self.source_name}/seed={seed}/{split or 'all'}/{k}"
-                for k in range(first, first + count)
+                f"{self.source_name}/seed={seed}/{split or 'all'}/{k}" for k in range(first, first + count)
             ),
         )
 

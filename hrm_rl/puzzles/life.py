@@ -91,8 +91,7 @@ class Life(SquareFamily):
         """The start and, beside it, the answer. A mistake is `X` if it should be dead, else `o`."""
         size = self.size
         starts, ends = (
-            ["#" if token == ALIVE else "." for token in side]
-            for side in (shown.puzzle, shown.answer)
+            ["#" if token == ALIVE else "." for token in side] for side in (shown.puzzle, shown.answer)
         )
         for cell in np.flatnonzero(shown.wrong):
             ends[cell] = paint("X" if shown.answer[cell] == ALIVE else "o", RED, color)

@@ -52,9 +52,7 @@ class LightsOut(SquareFamily):
     def check(self) -> None:
         most = self.size**2
         if self.presses is not None and self.presses > most:
-            raise ValueError(
-                f"presses must be 1 to {most} on {self.size}x{self.size}, got {self.presses}"
-            )
+            raise ValueError(f"presses must be 1 to {most} on {self.size}x{self.size}, got {self.presses}")
 
     def make(self, keys: NDArray[np.uint64]) -> Made:
         pressed = np.zeros((len(keys), self.seq_len), np.int64)

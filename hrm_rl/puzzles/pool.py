@@ -92,9 +92,7 @@ class PuzzleArrays(Puzzles):
             "puzzle_identifiers": _as_int32(
                 "puzzle_identifiers", np.zeros(count, np.int32) if ids is None else ids
             ),
-            "rating": np.ascontiguousarray(
-                np.full(count, np.nan) if rating is None else rating, "f4"
-            ),
+            "rating": np.ascontiguousarray(np.full(count, np.nan) if rating is None else rating, "f4"),
         }
         for name, array in arrays.items():
             object.__setattr__(self, name, array)
@@ -209,9 +207,7 @@ class Symmetry:
             if table.ndim != 2 or len(table) == 0 or table.shape[1] != tables[0].shape[1]:
                 raise ValueError(f"cell_tables[{k}] must be [G, S], same S in all: {table.shape}")
             if not (np.sort(table, axis=1) == np.arange(table.shape[1])).all():
-                raise ValueError(
-                    f"cell_tables[{k}] has a row that is not a permutation of the cells"
-                )
+                raise ValueError(f"cell_tables[{k}] has a row that is not a permutation of the cells")
         if self.permuted_tokens is not None:
             first, end = self.permuted_tokens
             if not 0 <= first < end:
@@ -227,9 +223,7 @@ class Symmetry:
         """
         inputs, labels = _as_int32("inputs", inputs), _as_int32("labels", labels)
         if inputs.ndim != 2 or inputs.shape != labels.shape:
-            raise ValueError(
-                f"inputs and labels must be [N, S], got {inputs.shape}, {labels.shape}"
-            )
+            raise ValueError(f"inputs and labels must be [N, S], got {inputs.shape}, {labels.shape}")
         count, cells = inputs.shape
         if self.cell_tables and self.cell_tables[0].shape[1] != cells:
             expected = self.cell_tables[0].shape[1]
@@ -249,9 +243,7 @@ class Symmetry:
         return _map_tokens(inputs, token_map, first), _map_tokens(labels, token_map, first)
 
 
-def _map_tokens(
-    tokens: NDArray[np.int32], token_map: NDArray[np.int32], first: int
-) -> NDArray[np.int32]:
+def _map_tokens(tokens: NDArray[np.int32], token_map: NDArray[np.int32], first: int) -> NDArray[np.int32]:
     """Row i's tokens t in [first, first + K) become token_map[i, t - first]; others stay."""
     shifted = tokens - first
     free = (shifted >= 0) & (shifted < token_map.shape[1])

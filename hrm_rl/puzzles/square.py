@@ -95,9 +95,7 @@ class SquareFamily(Family, abstract=True):
         """
         if size is not None:
             cls.with_dials({"size": size})  # refused here, and not as a fault of the file
-        return read_puzzles(
-            path, lambda text: cls.of_length(len(text), size).csv_format(path), limit
-        )
+        return read_puzzles(path, lambda text: cls.of_length(len(text), size).csv_format(path), limit)
 
 
 @cache

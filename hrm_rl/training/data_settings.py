@@ -11,14 +11,7 @@ from hrm_rl.puzzles import FAMILIES, CustomPuzzles, find_family, make_family
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.files.metadata import Metadata, read_metadata
 from hrm_rl.puzzles.sudoku import Sudoku
-from hrm_rl.settings import (
-    LARGEST_SEED,
-    SettingError,
-    about,
-    check_at_least,
-    check_integers,
-    restore,
-)
+from hrm_rl.settings import LARGEST_SEED, SettingError, about, check_at_least, check_integers, restore
 
 CUSTOM = CustomPuzzles.name
 # Former names of families, which stored runs and config files may have.

@@ -101,10 +101,7 @@ class Trained:
 
 
 def open_trained(
-    path: str | os.PathLike[str],
-    device: str = "auto",
-    dtype: str | None = None,
-    threads: Threads = None,
+    path: str | os.PathLike[str], device: str = "auto", dtype: str | None = None, threads: Threads = None
 ) -> Trained:
     """Open a run folder (its newest checkpoint; RUN@500 or RUN@best another), a folder written by
     `save_pretrained` / `import-reference`, or a Hub id.

@@ -50,9 +50,7 @@ def pools(
     stored = open_stored(data, trained.kind)
     rows = {split: stored.rows(split)[:puzzles] for split in splits}
     if not any(len(found) for found in rows.values()):
-        raise ValueError(
-            f"{data} has no puzzle of a class for {' or '.join(splits)} among its {len(stored)}"
-        )
+        raise ValueError(f"{data} has no puzzle of a class for {' or '.join(splits)} among its {len(stored)}")
     return {split: stored.take(split, found) for split, found in rows.items()}
 
 

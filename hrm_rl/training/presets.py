@@ -60,13 +60,9 @@ class Preset:
         check_interval(self, "[0, 1)", "ema_decay")
         check_one_of(self, INIT_IDS, "init_ids")
         if not isinstance(self.init, str | None):
-            raise SettingError(
-                f"init must be the name of a run or model, got {self.init!r}", "init"
-            )
+            raise SettingError(f"init must be the name of a run or model, got {self.init!r}", "init")
         if self.init is None and self.init_ids != "keep":
-            raise SettingError(
-                "init_ids is for a run that starts from weights: give init", "init_ids"
-            )
+            raise SettingError("init_ids is for a run that starts from weights: give init", "init_ids")
         if self.learner.train_only == "puzzle-embedding":
             self._check_embedding()
         self.learner.check_limit(self.model.halt_max_steps)
@@ -97,11 +93,7 @@ class Preset:
         Raises SettingError naming a field of the wrong type or range, or KeyError for a missing table.
         """
         found: dict[str, Any] = dict(values)
-        parts = {
-            "model": HRMConfig.from_dict,
-            "learner": LearnerConfig.from_dict,
-            "data": data_from_dict,
-        }
+        parts = {"model": HRMConfig.from_dict, "learner": LearnerConfig.from_dict, "data": data_from_dict}
         for name, read in parts.items():
             table = typed(found[name], Mapping[str, Any], name)
             with within(name):
@@ -171,12 +163,7 @@ _PRESETS = [
         SudokuData(size=6, extra_givens=(0, 20), train_puzzles=20_000),
         max_steps=4000,
         model={"hidden_size": 128, "num_heads": 4, "expansion": 2.0, "halt_max_steps": 16},
-        learner={
-            "lr": 1.5e-3,
-            "warmup_steps": 200,
-            "gradient": "last-cycle",
-            "q_target": "subsample:0.25",
-        },
+        learner={"lr": 1.5e-3, "warmup_steps": 200, "gradient": "last-cycle", "q_target": "subsample:0.25"},
         batch_size=128,
         ema_decay=0.99,
     ),

@@ -120,9 +120,7 @@ class RunFolder:
         if (self.path / CONFIG_FILE).exists():
             message = f"{self.path} already holds a run or a model; choose another folder"
             raise FileExistsError(message + alternative)
-        if self.path.exists() and (
-            not self.path.is_dir() or any(map(_counts, self.path.iterdir()))
-        ):
+        if self.path.exists() and (not self.path.is_dir() or any(map(_counts, self.path.iterdir()))):
             raise FileExistsError(
                 f"{self.path} already exists and is not an empty folder; choose another folder"
             )

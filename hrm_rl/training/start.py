@@ -124,9 +124,7 @@ def resume_run(
     if not run.checkpoints():
         _log.info("%s has no checkpoint yet: it starts from the beginning.", run.path)
         values = values_of(given.preset, compute).items()
-        again = resolve(
-            Layer({key: value for key, value in values if value is not None}, stored.name)
-        )
+        again = resolve(Layer({key: value for key, value in values if value is not None}, stored.name))
         return _begin(dataclasses.replace(again, settings=given.settings), run, graphs)
     run.set_damaged_aside()
     run.check_model(stored)

@@ -43,9 +43,7 @@ class Loop:
         """Check that weights, carries and observations of two runs are the same, bit for bit."""
         assert self.learner.step == other.learner.step
         assert self.learner.learning_rate == other.learner.learning_rate
-        states = [
-            (one.model.state_dict(), tuple(one.learner.carry), one.obs) for one in (self, other)
-        ]
+        states = [(one.model.state_dict(), tuple(one.learner.carry), one.obs) for one in (self, other)]
         torch.testing.assert_close(*states, rtol=0, atol=0)
 
     def take_up(self, other: Self) -> Self:
@@ -91,9 +89,7 @@ def loop_kind() -> type[Loop]:
 
 @pytest.fixture
 def loop(easy_source, hrm) -> Callable[..., Loop]:
-    def make(
-        model: HRM | None = None, rows: int = 8, source: Any = easy_source, **learner: Any
-    ) -> Loop:
+    def make(model: HRM | None = None, rows: int = 8, source: Any = easy_source, **learner: Any) -> Loop:
         config = LearnerConfig(**({"warmup_steps": 0, "lr": 1e-3} | learner))
         return Loop(make_learner(model or hrm(), rows, config), source)
 

@@ -35,9 +35,7 @@ def segment_two(features: SegmentFeatures) -> torch.Tensor:
     return features.segment >= 2
 
 
-@pytest.mark.parametrize(
-    ("dtype", "rule"), [*((dtype, "q") for dtype in DTYPES), ("bfloat16", "recall(q)")]
-)
+@pytest.mark.parametrize(("dtype", "rule"), [*((dtype, "q") for dtype in DTYPES), ("bfloat16", "recall(q)")])
 def test_predict_equals_act(build: Any, dtype: str, rule: str) -> None:
     """The state's way through NumPy loses nothing, in any dtype of the carry."""
     agent, envs = HRMAgent(build(dtype), rule), vector()
@@ -231,15 +229,9 @@ def board(**changed: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("observation", "message"),
     [
-        (
-            board(puzzle_identifiers=np.array([0, 12])),
-            "puzzle_identifiers: row 1 holds 12; .* 0 to 9",
-        ),
+        (board(puzzle_identifiers=np.array([0, 12])), "puzzle_identifiers: row 1 holds 12; .* 0 to 9"),
         (board(puzzle_identifiers=np.array([-1, 0])), "puzzle_identifiers: row 0 holds -1"),
-        (
-            board(puzzle_identifiers=np.zeros(3, int)),
-            r"puzzle_identifiers must have the shape \(2,\)",
-        ),
+        (board(puzzle_identifiers=np.zeros(3, int)), r"puzzle_identifiers must have the shape \(2,\)"),
         (board(puzzle_identifiers=0), r"puzzle_identifiers must have the shape \(2,\), got \(\)"),
         (board(inputs=np.full((2, 16), 6)), "inputs: row 0, cell 0 holds 6; they are 0 to 5"),
         (board(inputs=np.ones((2, 9), int)), r"inputs must have the shape \(2, 16\), got \(2, 9\)"),

@@ -5,9 +5,7 @@ from hrm_rl.bench import graphs as benchmark_graphs
 from hrm_rl.bench.graphs import graph_rows
 from hrm_rl.model import HRMConfig
 
-CONFIG = HRMConfig(
-    5, 4, hidden_size=16, num_heads=2, H_layers=1, L_layers=1, forward_dtype="float32"
-)
+CONFIG = HRMConfig(5, 4, hidden_size=16, num_heads=2, H_layers=1, L_layers=1, forward_dtype="float32")
 
 
 def test_rows_are_measured_one_by_one_and_leave_no_recording(monkeypatch) -> None:

@@ -260,9 +260,7 @@ folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
 """
 
 
-def test_training_stops_in_time_and_resumes_from_its_checkpoint(
-    gpu, job, programs, monkeypatch
-) -> None:
+def test_training_stops_in_time_and_resumes_from_its_checkpoint(gpu, job, programs, monkeypatch) -> None:
     monkeypatch.setattr(gpu, "SHORTEST_TRAINING", 0)
     monkeypatch.setattr(gpu, "EVALUATION", job.left() - 4)
     programs["train"] = CHECKPOINT + "assert sys.argv[1] == 'p'; time.sleep(60)"
@@ -270,9 +268,7 @@ def test_training_stops_in_time_and_resumes_from_its_checkpoint(
     assert found["unfinished"] == "out of time" and found["checkpoint"] == "step-0000500"
     assert found["stderr"][0] == "step 500 of 900"
     monkeypatch.setattr(gpu, "EVALUATION", 0)
-    programs["train"] = (
-        "import sys; print('a line'); print('{\"steps\": 9}'); assert '--resume' in sys.argv"
-    )
+    programs["train"] = "import sys; print('a line'); print('{\"steps\": 9}'); assert '--resume' in sys.argv"
     assert gpu.train(job) == {"steps": 9, "checkpoint": "step-0000500", "exit": 0}
 
 

@@ -39,10 +39,7 @@ def test_train_learns_from_a_file(hrm_rl, tmp_path) -> None:
             "run --puzzles 12",
             {"count": 12, "max_segments": 3, "step": 2, "halting": "q", "data": "generated"},
         ),
-        (
-            "run --halting fixed:5 --max-segments 7 --puzzles 3",
-            {"mean_segments": 5, "max_segments": 7},
-        ),
+        ("run --halting fixed:5 --max-segments 7 --puzzles 3", {"mean_segments": 5, "max_segments": 7}),
         ("model9 --data {made}/puzzles9.csv", {"count": 6}),
         ("model9 --data {made}/puzzles9.csv --puzzles 2", {"count": 2}),
     ],
@@ -76,9 +73,7 @@ def test_solve_gives_the_answer_and_draws_the_board(hrm_rl, made, question) -> N
         np.mean([a == b for a, b in zip(found["answer"], found["solution"], strict=True)])
     )
     assert 1 <= found["segments"] <= found["max_segments"] == 3 and found["halting"] == "q"
-    shown = hrm_rl(
-        "solve", made / "model9", question, "--halting", "fixed:3", "--show-drafts", "--json"
-    )
+    shown = hrm_rl("solve", made / "model9", question, "--halting", "fixed:3", "--show-drafts", "--json")
     assert len(shown.json["drafts"]) == 3 and shown.json["drafts"][-1] == shown.json["answer"]
     drawn = sudoku.draw(sudoku.parse(question))
     assert hrm_rl("solve", made / "model9", drawn, "--json").json["puzzle"] == question

@@ -53,9 +53,7 @@ def test_banks_are_compared_and_written(hrm_rl, banks, tmp_path) -> None:
 
 @pytest.mark.usefixtures("no_figures")
 def test_the_function_gives_what_the_command_prints(hrm_rl, banks, tmp_path) -> None:
-    said = hrm_rl(
-        "compare", banks["one"], "--out", tmp_path, "--json", *FEW, "q", "margin:auto"
-    ).json
+    said = hrm_rl("compare", banks["one"], "--out", tmp_path, "--json", *FEW, "q", "margin:auto").json
     options = {"policies": ["q", "margin:auto"], "draws": 50, "costs": [0.01]}
     found = compare(banks["one"], **options)
     printed = found.to_dict()

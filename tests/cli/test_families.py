@@ -123,9 +123,7 @@ def test_puzzles_of_no_family_from_start_to_end(hrm_rl, config, folder, tmp_path
     assert hrm_rl("train", "--resume", "--out", run, "--max-steps", 3, "--json").json["steps"] == 3
 
 
-def test_the_stored_folder_may_be_relative_or_gone(
-    hrm_rl, config, folder, tmp_path, monkeypatch
-) -> None:
+def test_the_stored_folder_may_be_relative_or_gone(hrm_rl, config, folder, tmp_path, monkeypatch) -> None:
     shutil.copytree(folder, tmp_path / "own")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

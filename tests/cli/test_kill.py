@@ -49,6 +49,4 @@ def test_killed_three_times_and_resumed_is_bit_identical(tmp_path) -> None:
     last = "checkpoints/step-0000060/model.safetensors"
     assert (whole / last).read_bytes() == (killed / last).read_bytes()
     steps = [line.split(",")[0] for line in (killed / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [
-        line.split(",")[0] for line in (whole / "metrics.jsonl").read_text().splitlines()
-    ]
+    assert steps == [line.split(",")[0] for line in (whole / "metrics.jsonl").read_text().splitlines()]

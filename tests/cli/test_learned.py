@@ -66,16 +66,7 @@ def test_a_folder_whose_test_repeats_train(hrm_rl, train, tmp_path) -> None:
     bank = tmp_path / "bank.safetensors"
     said = hrm_rl("trace", run, "--data", tmp_path / "data", "--out", bank, "--splits", "test")
     assert "test: 10 of these 30 puzzles were learned from" in said.out
-    compared = (
-        "compare",
-        bank,
-        "--policies",
-        "fixed:2",
-        "--draws",
-        50,
-        "--out",
-        tmp_path / "report",
-    )
+    compared = ("compare", bank, "--policies", "fixed:2", "--draws", 50, "--out", tmp_path / "report")
     said = hrm_rl(*compared)
     assert "10 of the 30 test puzzles were learned from; held out %" in said.out
     report = json.loads((tmp_path / "report" / "compare.json").read_text())
@@ -93,10 +84,7 @@ def test_custom_puzzles_that_repeat_across_groups(hrm_rl, train, tmp_path) -> No
     note = "the puzzles have 21 identifiers, which the model does not see: puzzle_emb_ndim is 0"
     assert said.err.count(note) == 1 and "--model.puzzle-emb-ndim 16" in said.err
     card = hrm_rl("push", run, "a/b", "--dry-run").out
-    assert (
-        "puzzles among them that were learned from" in card
-        and "puzzles that it learned from" in card
-    )
+    assert "puzzles among them that were learned from" in card and "puzzles that it learned from" in card
     (run / "learned.npy").write_bytes(b"no keys")
     assert "learned.npy is damaged; the run's puzzles are read again" in hrm_rl("eval", run).err
 

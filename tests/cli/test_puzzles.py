@@ -90,10 +90,7 @@ def test_show_prints_or_draws(hrm_rl, tmp_path, family: str) -> None:
         ((), "puzzles needs one of: sudoku, maze"),
         (("arc", "--data-set", "arc-agi-3", "--show"), "arc-agi-1, arc-agi-2 or a folder"),
         (("arc", "--data-set", ARC_TASKS, "--out", "p"), "unknown or misplaced: --out"),
-        (
-            ("arc", "--data-set", ARC_TASKS, "--split", "validation", "--show"),
-            "training or evaluation",
-        ),
+        (("arc", "--data-set", ARC_TASKS, "--split", "validation", "--show"), "training or evaluation"),
     ],
 )
 def test_refusals_name_the_range(hrm_rl, words, said: str) -> None:

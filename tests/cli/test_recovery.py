@@ -32,9 +32,7 @@ def damage(file: Path, content: bytes | None) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"half"])
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "state.pt"])
-def test_an_older_checkpoint_is_used_where_the_newest_is_damaged(
-    hrm_rl, copy, file, content
-) -> None:
+def test_an_older_checkpoint_is_used_where_the_newest_is_damaged(hrm_rl, copy, file, content) -> None:
     damage(copy / "checkpoints" / "step-0000002" / file, content)
     said = hrm_rl("eval", copy, "--puzzles", 2, "--json")
     assert said.json["step"] == (2 if file == "state.pt" else 1)

@@ -76,10 +76,7 @@ def place(made, question, tmp_path) -> Callable[[str], str]:
         ("train tiny --out {tmp}/run --batch-size 1000000000", ["batch_size 1000000000", "try"]),
         ("eval {made}/run --threads 0", ["threads must be 1..4096, got 0"]),
         ("trace {made}/run --threads -2 --out {tmp}/bank", ["threads must be 1..4096, got -2"]),
-        (
-            "compare {made}/run --threads 9999 --out {tmp}/out",
-            ["threads must be 1..4096, got 9999"],
-        ),
+        ("compare {made}/run --threads 9999 --out {tmp}/out", ["threads must be 1..4096, got 9999"]),
         ("bench --rounds 1", ["rounds", "1"]),
         # Names.
         ("eval {made}/run --halting nonsense", ["nonsense", "confidence"]),
@@ -93,9 +90,7 @@ def place(made, question, tmp_path) -> Callable[[str], str]:
         ("train tiny --out {tmp}/run --graphs --device cpu", ["--graphs needs a CUDA device"]),
     ],
 )
-def test_one_short_message_and_nothing_written(
-    hrm_rl, made, tmp_path, place, words, expected
-) -> None:
+def test_one_short_message_and_nothing_written(hrm_rl, made, tmp_path, place, words, expected) -> None:
     before = sorted(path.name for path in made.joinpath("run").rglob("*"))
     message = hrm_rl(*place(words).split(" ")).refusal
     assert_says(message, *map(place, expected))
@@ -118,10 +113,7 @@ def test_damaged_files_name_file_and_line(hrm_rl, made, tmp_path, command) -> No
     }
     for text, word in damaged.items():
         (tmp_path / "bad.csv").write_text(text)
-        words = {
-            "eval": ("eval", made / "model4"),
-            "train": ("train", "tiny", "--out", tmp_path / "run"),
-        }
+        words = {"eval": ("eval", made / "model4"), "train": ("train", "tiny", "--out", tmp_path / "run")}
         said = hrm_rl(*words[command], "--data", tmp_path / "bad.csv")
         assert_says(said.refusal, "bad.csv", word)
         assert not (tmp_path / "run").exists()

@@ -169,9 +169,7 @@ def test_trace_names_what_is_wrong(hrm_rl, made, tmp_path, words, message) -> No
         ("--allow-mismatch", "--allow-mismatch goes with --bank"),
     ],
 )
-def test_eval_names_what_is_wrong_with_a_bank(
-    hrm_rl, made, bank_file, tmp_path, words, message
-) -> None:
+def test_eval_names_what_is_wrong_with_a_bank(hrm_rl, made, bank_file, tmp_path, words, message) -> None:
     (tmp_path / "cut").write_bytes(bank_file.read_bytes()[:-100])
     shutil.copy(made / "model4" / "model.safetensors", tmp_path / "weights")
     words = words.format(tmp=tmp_path, bank=bank_file, made=made)

@@ -30,16 +30,11 @@ def test_a_run_from_a_file_and_its_resume(hrm_rl, config, tmp_path) -> None:
     assert hrm_rl(*words, "--resume", "--max-steps", 3, "--json").json["steps"] == 3
     assert RunFolder(out).config()[0] == dataclasses.replace(preset, max_steps=3)
 
-    assert (
-        "is at step 3; max_steps must be larger"
-        in hrm_rl(*words, "--resume", "--max-steps", 2).refusal
-    )
+    assert "is at step 3; max_steps must be larger" in hrm_rl(*words, "--resume", "--max-steps", 2).refusal
     assert RunFolder(out).config()[0].max_steps == 3
 
     said = hrm_rl(*words, "--resume", "--model.hidden-size", 32)
-    assert (
-        f"--model.hidden-size cannot change in a resumed run: {out} has 16, got 32" in said.refusal
-    )
+    assert f"--model.hidden-size cannot change in a resumed run: {out} has 16, got 32" in said.refusal
     config.write_text(config.read_text().replace("= 16", "= 64"))
     assert f"{config}: model.hidden_size cannot change" in hrm_rl(*words, "--resume").refusal
 

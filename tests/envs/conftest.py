@@ -79,9 +79,7 @@ def assert_singles() -> Callable[..., Any]:
             assert not truncated.any()
             ones = []
             for i, single in enumerate(singles):
-                rows = (
-                    {k: v[i] for k, v in action.items()} if isinstance(action, dict) else action[i]
-                )
+                rows = {k: v[i] for k, v in action.items()} if isinstance(action, dict) else action[i]
                 one_obs, *outcome, one_info = single.step(rows)
                 assert outcome == [float(reward[i]), bool(terminated[i]), False]
                 seen.add((bool(one_info["correct"]), bool(one_info["valid"])))

@@ -82,8 +82,7 @@ def test_passes_gymnasiums_and_sb3s_checks(options: dict, render_mode: str) -> N
 
 def test_an_episode_is_drawn() -> None:
     text, picture, neither = (
-        CueRecallEnv(cues=3, delay=2, distractors=1, render_mode=mode)
-        for mode in ("ansi", "rgb_array", None)
+        CueRecallEnv(cues=3, delay=2, distractors=1, render_mode=mode) for mode in ("ansi", "rgb_array", None)
     )
     for env in (text, picture, neither):
         env.reset(seed=0)

@@ -41,9 +41,7 @@ def shapes(least: int, most: int) -> st.SearchStrategy[tuple[int, ...]]:
 
 leaves: st.SearchStrategy[Any] = st.one_of(
     st.builds(spaces.Discrete, st.integers(1, 9), start=st.integers(-5, 5)),
-    shapes(1, 2).map(
-        lambda shape: spaces.MultiDiscrete(np.full(shape, 3), start=np.full(shape, 7))
-    ),
+    shapes(1, 2).map(lambda shape: spaces.MultiDiscrete(np.full(shape, 3), start=np.full(shape, 7))),
     shapes(1, 3).map(list).map(spaces.MultiBinary),
     shapes(0, 3).map(lambda shape: spaces.Box(-1, np.inf, shape)),
     shapes(3, 3).map(lambda shape: spaces.Box(0, 255, shape, np.uint8)),
@@ -85,9 +83,7 @@ def test_nothing_is_lost_on_the_way() -> None:
     grid = spaces.Box(0, 255, (7, 7, 3), np.uint8)
     picture = spaces.Box(0, 255, (40, 40, 3), np.uint8)
     space = spaces.Dict(
-        a=spaces.Tuple(
-            [spaces.Discrete(3, start=5), spaces.MultiDiscrete([[3, 4]], start=[[1, 2]])]
-        ),
+        a=spaces.Tuple([spaces.Discrete(3, start=5), spaces.MultiDiscrete([[3, 4]], start=[[1, 2]])]),
         b=spaces.Dict(grid=grid, picture=picture, number=spaces.Box(0, 1, ())),
         words=spaces.Text(9),
     )
@@ -162,9 +158,7 @@ def image_of(space: spaces.Space) -> Any:
     return space["image"] if isinstance(space, spaces.Dict) else space
 
 
-@pytest.mark.parametrize(
-    "name", ["MiniGrid-MemoryS7-v0", "MiniGrid-DoorKey-5x5-v0", "MiniGrid-LavaGapS5-v0"]
-)
+@pytest.mark.parametrize("name", ["MiniGrid-MemoryS7-v0", "MiniGrid-DoorKey-5x5-v0", "MiniGrid-LavaGapS5-v0"])
 @pytest.mark.parametrize("layer", ["", "FullyObsWrapper", "ImgObsWrapper"])
 def test_minigrids_image_is_of_the_ids_that_there_are(name: str, layer: str) -> None:
     env = minigrid(name)

@@ -259,9 +259,7 @@ WRAPPERS = {
 
 
 @pytest.mark.parametrize("kind", WRAPPERS)
-def test_gymnasium_and_stable_baselines_accept_it(
-    kind: str, recwarn: pytest.WarningsRecorder
-) -> None:
+def test_gymnasium_and_stable_baselines_accept_it(kind: str, recwarn: pytest.WarningsRecorder) -> None:
     from stable_baselines3.common.env_checker import check_env as check_sb3
 
     check_env(WRAPPERS[kind](Walk(length=9)), skip_render_check=True)

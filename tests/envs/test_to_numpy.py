@@ -82,10 +82,7 @@ BUILD: dict[str, Callable[[Any], VectorEnv]] = {
     "TransformReward": lambda e: wrappers.TransformReward(e, lambda r: 2 * r),
     "ClipReward": lambda e: wrappers.ClipReward(e, 0, 0.5),
     "VectorizeTransformObservation": lambda e: wrappers.VectorizeTransformObservation(
-        e,
-        gym.wrappers.TransformObservation,
-        func=lambda o: o,
-        observation_space=e.single_observation_space,
+        e, gym.wrappers.TransformObservation, func=lambda o: o, observation_space=e.single_observation_space
     ),
     "RecordEpisodeStatistics": wrappers.RecordEpisodeStatistics,
     "NormalizeReward": wrappers.NormalizeReward,
@@ -101,9 +98,7 @@ ON_TENSORS = {
     *("VectorizeTransformAction", "TransformAction", "TransformObservation", "TransformReward"),
     "ClipReward",
 }
-ONE_ARRAY = {
-    *("RescaleObservation", "ReshapeObservation", "DtypeObservation", "NormalizeObservation")
-}
+ONE_ARRAY = {*("RescaleObservation", "ReshapeObservation", "DtypeObservation", "NormalizeObservation")}
 CASES = [
     (name, kind, mode)
     for name in BUILD
@@ -116,15 +111,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "kind", "mode"), CASES)
-def test_a_wrapper_works_or_names_the_view_on_which_it_works(
-    name: str, kind: str, mode: str
-) -> None:
+def test_a_wrapper_works_or_names_the_view_on_which_it_works(name: str, kind: str, mode: str) -> None:
     if name in ON_TENSORS:
         play(BUILD[name](make(kind, mode)))
     else:
-        with pytest.raises(
-            ValueError, match=rf"{name} computes with NumPy arrays.*ToNumpy\(envs\)"
-        ):
+        with pytest.raises(ValueError, match=rf"{name} computes with NumPy arrays.*ToNumpy\(envs\)"):
             BUILD[name](make(kind, mode)).reset()
     play(BUILD[name](ToNumpy(make(kind, mode))))
 
@@ -231,11 +222,7 @@ def test_recorders_film_vectors_the_view_and_single_environments(videos: list, t
     env.step(np.zeros(17, int))
     env.close()
     (count, (height, width, _)), films = videos[-1], videos[:vectors]
-    assert (
-        count == 3
-        and vectors >= 4
-        and {shape for _, shape in films} == {(2 * height, 2 * width, 3)}
-    )
+    assert count == 3 and vectors >= 4 and {shape for _, shape in films} == {(2 * height, 2 * width, 3)}
 
 
 def test_sb3_films_its_vector(videos: list, tmp_path) -> None:

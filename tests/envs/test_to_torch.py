@@ -20,10 +20,7 @@ MODE: Any = AutoresetMode.SAME_STEP
 
 def cartpoles(rows: int = 3, mode: Any = MODE) -> VectorEnv:
     return gym.make_vec(
-        "CartPole-v1",
-        num_envs=rows,
-        vectorization_mode="sync",
-        vector_kwargs={"autoreset_mode": mode},
+        "CartPole-v1", num_envs=rows, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}
     )
 
 

@@ -40,9 +40,7 @@ def test_votes_are_what_evaluation_answers(
     network = model(table)
     seen = []
     add = arc.Voting.add
-    monkeypatch.setattr(
-        arc.Voting, "add", lambda self, *given: (seen.append(given), add(self, *given))[1]
-    )
+    monkeypatch.setattr(arc.Voting, "add", lambda self, *given: (seen.append(given), add(self, *given))[1])
     voting = vote(network, table, rule, batch_size=3)
     assert voting.votes == len(table) == 8
     wanted = evaluate(network, table.arrays(), rule, batch_size=8)

@@ -28,14 +28,9 @@ from hrm_rl.puzzles.sudoku import Sudoku
 COUNT, LIMIT, BEYOND = 22, 4, 7
 
 
-def test_a_bank_holds_what_the_model_does(
-    model: HRM, puzzles: PuzzleArrays, bank: TraceBank
-) -> None:
+def test_a_bank_holds_what_the_model_does(model: HRM, puzzles: PuzzleArrays, bank: TraceBank) -> None:
     """All puzzles at once, in a plain loop."""
-    obs = {
-        "inputs": torch.from_numpy(puzzles.inputs),
-        "puzzle_identifiers": torch.zeros(COUNT).long(),
-    }
+    obs = {"inputs": torch.from_numpy(puzzles.inputs), "puzzle_identifiers": torch.zeros(COUNT).long()}
     agent, state = HRMAgent(model, "fixed:1"), None
     for segment in range(BEYOND):
         obs["segment"] = torch.full((COUNT,), segment)
@@ -76,9 +71,7 @@ def test_a_bank_knows_its_puzzles_and_its_model(
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, COUNT, 1000])
-def test_batches_do_not_matter(
-    model: HRM, puzzles: PuzzleArrays, bank: TraceBank, batch_size: int
-) -> None:
+def test_batches_do_not_matter(model: HRM, puzzles: PuzzleArrays, bank: TraceBank, batch_size: int) -> None:
     again = record(model, puzzles, 3, batch_size=batch_size, drafts=True)
     short = bank.truncate(3)
     np.testing.assert_array_equal(again.drafts, short.drafts)  # type: ignore[arg-type]
@@ -142,9 +135,7 @@ def with_thresholds(template: str, bank: TraceBank) -> str:
 
 
 @pytest.mark.parametrize("template", SPECS)
-def test_live_and_replayed_agree_puzzle_by_puzzle(
-    model: HRM, bank: TraceBank, template: str
-) -> None:
+def test_live_and_replayed_agree_puzzle_by_puzzle(model: HRM, bank: TraceBank, template: str) -> None:
     spec = with_thresholds(template, bank)
     batches = [(5, BEYOND), (COUNT, LIMIT)]
     if template in ("q", "random:0.3"):
@@ -202,9 +193,7 @@ def test_segments_are_timed_by_batch_size(model: HRM, puzzles: PuzzleArrays) -> 
     assert seconds.keys() == {"1", "8"} and all(0 < value < 10 for value in seconds.values())
 
 
-def test_speedup_is_of_puzzles_a_second(
-    model: HRM, puzzles: PuzzleArrays, monkeypatch: Any
-) -> None:
+def test_speedup_is_of_puzzles_a_second(model: HRM, puzzles: PuzzleArrays, monkeypatch: Any) -> None:
     """With a clock that counts segments, it is what the segments promise."""
 
     def counted(*arguments: Any, **options: Any) -> Any:

@@ -61,9 +61,7 @@ def test_rl_zoo3_reads_the_hyperparameters(load_example) -> None:
     hyperparams = load_example("rl_zoo3_hyperparams").hyperparams
     assert set(hyperparams) == {"HRM/Halting-v0", "CartPole-v1"}
     for name, settings in hyperparams.items():
-        settings = {
-            key: value for key, value in settings.items() if key not in ("n_timesteps", "normalize")
-        }
+        settings = {key: value for key, value in settings.items() if key not in ("n_timesteps", "normalize")}
         settings |= {"learning_rate": 1e-3}  # "lin_..." is rl-zoo3's own word
         envs = make_vec_env(name, settings.pop("n_envs"))
         PPO(settings.pop("policy"), envs, device="cpu", **settings).learn(1)

@@ -20,8 +20,7 @@ def features() -> Callable[..., SegmentFeatures]:
         rows = len(next(iter(fields.values())))
         values = {
             name: torch.tensor(
-                fields.get(name, [0] * rows),
-                dtype=torch.int64 if name in INTEGERS else torch.float32,
+                fields.get(name, [0] * rows), dtype=torch.int64 if name in INTEGERS else torch.float32
             )
             for name in SegmentFeatures._fields
             if name != "pooled_z_H"

@@ -80,9 +80,7 @@ def expected(record: Run, row: int) -> list[dict[str, float]]:
             "entropy": -(p * np.log(p)).sum(-1).mean(),
             "puzzle_key": row * 1_000_003,
             "previous_residual_H": last_residual,
-            "halt_sum": (
-                halt_sum := halt_sum + (halt := 1 / (1 + np.exp(-float(out.q_halt[row]))))
-            ),
+            "halt_sum": (halt_sum := halt_sum + (halt := 1 / (1 + np.exp(-float(out.q_halt[row]))))),
             "log_survival": (log_survival := log_survival + np.log1p(-halt)),
         }
         if segment == 1:

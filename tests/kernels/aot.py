@@ -15,12 +15,7 @@ import torch
 # Bytes of shared memory that one block may use. Source: CUDA C++ Programming Guide, table of technical
 # specifications per compute capability.
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
-TYPES = {
-    torch.bfloat16: "*bf16",
-    torch.float32: "*fp32",
-    torch.float64: "*fp64",
-    torch.int64: "*i64",
-}
+TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.float64: "*fp64", torch.int64: "*i64"}
 
 
 class Launch(NamedTuple):
@@ -72,9 +67,7 @@ def compile_launch(launch: Launch, arch: int) -> Compiled:
     from triton.compiler import ASTSource
 
     fn, constants = launch.kernel, dict(launch.constants)
-    options = {
-        name: constants.pop(name) for name in ("num_warps", "num_stages") if name in constants
-    }
+    options = {name: constants.pop(name) for name in ("num_warps", "num_stages") if name in constants}
     free = [param for param in fn.params if param.name not in constants]
     given = dict(zip([param.name for param in free], launch.arguments, strict=True))
     types = {

@@ -23,14 +23,7 @@ from hrm_rl.kernels.fused.linear import Deferred
 from hrm_rl.kernels.fused.tiles import Tile
 from hrm_rl.kernels.precision import wide as wide_dtype
 from hrm_rl.model.layers import CastModule, board_rotary_tables, rotary_tables
-from hrm_rl.model.recurrence import (
-    BlockFunction,
-    BlockWeights,
-    Carry,
-    Modules,
-    block,
-    run_segment,
-)
+from hrm_rl.model.recurrence import BlockFunction, BlockWeights, Carry, Modules, block, run_segment
 
 EPS = 1e-5
 # Largest relative root mean square error of one kernel.
@@ -38,12 +31,7 @@ ONE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-3, torch.bfl
 
 # rows, hidden size, inner width, heads, rotated; sums of squares in three parts if heads is odd.
 # Every width of tile, and in each dimension some that do not fill their last tile.
-SHAPES = [
-    (37, 96, 176, 3, True),
-    (5, 64, 16, 1, True),
-    (3, 128, 256, 1, True),
-    (1, 32, 112, 4, False),
-]
+SHAPES = [(37, 96, 176, 3, True), (5, 64, 16, 1, True), (3, 128, 256, 1, True), (1, 32, 112, 4, False)]
 WIDE = [
     (rows, width, inner, width // head_dim, head_dim != 16)
     for rows, (width, inner), head_dim in itertools.product(
@@ -67,9 +55,7 @@ def matrix(outputs: int, inputs: int, seed: int, dtype: torch.dtype, device: str
 
 def weights(width: int, inner: int, seed: int, dtype: torch.dtype, device: str) -> BlockWeights:
     shapes = ((3 * width, width), (width, width), (2 * inner, width), (width, inner))
-    return BlockWeights(
-        *(matrix(*shape, seed + i, dtype, device) for i, shape in enumerate(shapes))
-    )
+    return BlockWeights(*(matrix(*shape, seed + i, dtype, device) for i, shape in enumerate(shapes)))
 
 
 @dataclass(frozen=True)
@@ -141,9 +127,7 @@ def sample(
     tables = rotary_tables(tokens, width // heads, 10000.0).to(device, wide_dtype(dtype))
     rotary = tables if rotated else None
     a = make(rows, inner, seed=2, dtype=dtype, device=device)
-    return Sample(
-        Deferred(h, squares), a, weights(width, inner, 3, dtype, device), rotary, tokens, heads
-    )
+    return Sample(Deferred(h, squares), a, weights(width, inner, 3, dtype, device), rotary, tokens, heads)
 
 
 def accuracy(dtype: torch.dtype, device: str = "cpu", wide: bool = False) -> Iterator[Check]:
@@ -208,9 +192,7 @@ def segment(dtype: torch.dtype, device: str = "cpu") -> Iterator[Check]:
     """A segment through the model's recurrence, which takes the fused path."""
     config, batch, tokens = _Config(), 2, 4
     width, inner = config.hidden_size, config.swiglu_width
-    z_H, z_L, x = (
-        make(batch, tokens, width, seed=i, dtype=dtype, device=device) for i in (1, 2, 3)
-    )
+    z_H, z_L, x = (make(batch, tokens, width, seed=i, dtype=dtype, device=device) for i in (1, 2, 3))
     both = [weights(width, inner, seed, dtype, device) for seed in (20, 30)]
     rotary = board_rotary_tables(2, 0, 32, 10000.0).to(device)
     doubles = [BlockWeights(*(w.double() for w in one)) for one in both]
@@ -264,9 +246,7 @@ def operators(device: str = "cpu") -> Iterator[Check]:
         (torch.ops.hrm_rl.qkv_rope.default, (h, squares, w.qkv, case.rotary, 7, 3, EPS)),
         (torch.ops.hrm_rl.normalise.default, (h, squares, EPS)),
     ):
-        result = torch.library.opcheck(
-            operator, arguments, test_utils=("test_schema", "test_faketensor")
-        )
+        result = torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
         failed = sum(outcome != "SUCCESS" for outcome in result.values())
         yield Check(f"opcheck.{operator}", float(failed), 0.0)
 

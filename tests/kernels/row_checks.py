@@ -99,13 +99,7 @@ CASES: dict[str, tuple[Callable[..., Case], list[tuple[int, ...]], list[tuple[in
     "rope": (
         rope_case,
         [(2, 7, 3, 32), (1, 5, 2, 64), (1, 3, 1, 128), (2, 3, 2, 6)],
-        [
-            (b, t, h, d)
-            for b in (1, 3)
-            for t in (1, 82)
-            for h in (1, 8)
-            for d in (2, 32, 64, 96, 128)
-        ],
+        [(b, t, h, d) for b in (1, 3) for t in (1, 82) for h in (1, 8) for d in (2, 32, 64, 96, 128)],
     ),
     "stablemax": (
         stablemax_case,
@@ -124,9 +118,7 @@ def errors(case: Case, dtype: torch.dtype, device: str) -> dict[str, float]:
     doubles = [x.detach().double().requires_grad_() for x in leaves]
     outputs, grads = _outputs_and_gradients(case.run, leaves)
     wanted, wanted_grads = _outputs_and_gradients(case.exact, doubles)
-    found = {
-        f"out{i}": relative(a, b) for i, (a, b) in enumerate(zip(outputs, wanted, strict=True))
-    }
+    found = {f"out{i}": relative(a, b) for i, (a, b) in enumerate(zip(outputs, wanted, strict=True))}
     for i, (a, b) in enumerate(zip(grads, wanted_grads, strict=True)):
         assert a.dtype == dtype
         found[f"grad{i}"] = relative(a, b)
@@ -143,9 +135,7 @@ def _outputs_and_gradients(
     return outputs, torch.autograd.grad(outputs, leaves, probes)
 
 
-def accuracy(
-    name: str, dtype: torch.dtype, device: str = "cpu", wide: bool = False
-) -> Iterator[Check]:
+def accuracy(name: str, dtype: torch.dtype, device: str = "cpu", wide: bool = False) -> Iterator[Check]:
     """One kernel against float64 at its shapes."""
     maker, usual, sweep = CASES[name]
     for shape in sweep if wide else usual:
@@ -224,9 +214,7 @@ def compiled(device: str = "cpu", backend: str = "aot_eager") -> Iterator[Check]
         direct = _outputs_and_gradients(case.run, leaves)
         torch._dynamo.reset()
         in_graph = torch.compile(case.run, fullgraph=True, backend=backend)
-        for part, a, b in zip(
-            ("out", "grad"), _outputs_and_gradients(in_graph, leaves), direct, strict=True
-        ):
+        for part, a, b in zip(("out", "grad"), _outputs_and_gradients(in_graph, leaves), direct, strict=True):
             worst = max(relative(x, y) for x, y in zip(a, b, strict=True))
             yield Check(f"{name}.compiled.{part}", worst, 1e-6)
 

@@ -65,8 +65,7 @@ def clock(monkeypatch) -> Clock:
 def heads(tokens: int = 5, gradient: bool = False, dtype: torch.dtype = torch.float32):
     generator = torch.Generator().manual_seed(tokens)
     return (
-        torch.randn(2, 3, tokens, 8, generator=generator).to(dtype).requires_grad_(gradient)
-        for _ in range(3)
+        torch.randn(2, 3, tokens, 8, generator=generator).to(dtype).requires_grad_(gradient) for _ in range(3)
     )
 
 
@@ -92,9 +91,7 @@ def test_every_shape_is_timed_once_and_the_pinned_kernel_runs(clock) -> None:
 
 def test_nothing_is_timed_while_a_graph_is_recorded(clock, monkeypatch) -> None:
     for recording, calls in ((True, 0), (False, 2), (True, 2)):
-        monkeypatch.setattr(
-            torch.cuda, "is_current_stream_capturing", lambda recording=recording: recording
-        )
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda recording=recording: recording)
         on_gpu(*heads())
         assert len(clock.calls) == calls and len(attention._choices) == calls / 2
 
@@ -179,9 +176,7 @@ def test_on_a_gpu_kernels_are_timed_and_agree(monkeypatch, gradient) -> None:
     assert attention.seconds(shape, None) > 0
     assert any(attention.seconds(shape, backend) for backend in attention.CANDIDATES)
     generator = torch.Generator("cuda").manual_seed(0)
-    q, k, v = (
-        torch.randn(8, 8, 82, 64, generator=generator, device="cuda").bfloat16() for _ in range(3)
-    )
+    q, k, v = (torch.randn(8, 8, 82, 64, generator=generator, device="cuda").bfloat16() for _ in range(3))
     q.requires_grad_(gradient)
     found = fused_attention(q, k, v)
     assert len(attention._choices) == 1

@@ -45,9 +45,7 @@ def test_auto_is_triton_on_a_gpu_and_eager_elsewhere(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("reason", list(OBSTACLES))
-def test_auto_falls_back_on_a_gpu_with_one_log_line_and_triton_refuses(
-    reason, monkeypatch, caplog
-) -> None:
+def test_auto_falls_back_on_a_gpu_with_one_log_line_and_triton_refuses(reason, monkeypatch, caplog) -> None:
     monkeypatch.setattr(*OBSTACLES[reason])
     with caplog.at_level(logging.WARNING, "hrm_rl"):
         assert {dispatch.backend(GPU) for _ in range(3)} == {"eager"}

@@ -69,11 +69,7 @@ def test_operators_are_in_one_graph(case, operators) -> None:
 @every_kernel
 @pytest.mark.parametrize(
     ("with_operators", "backend"),
-    [
-        (True, "aot_eager"),
-        (False, "aot_eager"),
-        pytest.param(True, "inductor", marks=pytest.mark.slow),
-    ],
+    [(True, "aot_eager"), (False, "aot_eager"), pytest.param(True, "inductor", marks=pytest.mark.slow)],
 )
 def test_compiled_against_float64(case, request, with_operators, backend) -> None:
     if with_operators:

@@ -85,9 +85,7 @@ def _mix(x: Tensor, w: dict[str, Tensor], c: HRMConfig) -> Tensor:
 def turned(x: Tensor, theta: float) -> Tensor:
     """RoPE of [..., T, size]: numbers n and n + size / 2 are one complex number, turned."""
     half = x.shape[-1] // 2
-    angles = torch.arange(x.shape[-2]).double()[:, None] * theta ** (
-        -torch.arange(half).double() / half
-    )
+    angles = torch.arange(x.shape[-2]).double()[:, None] * theta ** (-torch.arange(half).double() / half)
     z = torch.complex(x[..., :half].double(), x[..., half:].double()) * torch.exp(1j * angles)
     return torch.cat((z.real, z.imag), dim=-1).to(x.dtype)
 

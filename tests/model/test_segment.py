@@ -93,9 +93,7 @@ def test_number_of_differentiated_blocks(build, batch, gradient, calls) -> None:
 
 # Of the 8 calls, those before the last L call, before the last cycle, none.
 @pytest.mark.parametrize(("gradient", "without"), [("one-step", 6), ("last-cycle", 4), ("full", 0)])
-def test_gradients_are_those_of_the_calls_that_count(
-    build, naive, batch, gradient, without
-) -> None:
+def test_gradients_are_those_of_the_calls_that_count(build, naive, batch, gradient, without) -> None:
     model = build(forward_dtype="float64", **DEEP).double()
     carry = random_carry(model, 3)
     weights = torch.randn(3, 5, 6, dtype=torch.float64)

@@ -206,9 +206,7 @@ def evaluate(fixture: Fixture, final: dict[str, Tensor], errors: Errors) -> None
     model = HRM.from_reference(final, config, config["seq_len"])
     limit = config["halt_max_steps"]
     source = ReplaySource(fixture, only_last=True)
-    envs = PuzzleVectorEnv(
-        fixture.meta["batch"], source, halt_max_steps=limit, autoreset_mode="Disabled"
-    )
+    envs = PuzzleVectorEnv(fixture.meta["batch"], source, halt_max_steps=limit, autoreset_mode="Disabled")
     agent = HRMAgent(model, f"fixed:{limit}")
     obs, _ = envs.reset(seed=0)
     state = None

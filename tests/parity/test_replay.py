@@ -128,9 +128,7 @@ def test_command_prints_every_quantity_and_exits_with_zero() -> None:
     assert len(lines) == 68 and any(line.startswith("step*.target_q_continue") for line in lines)
 
 
-def test_main_exits_with_one_if_a_quantity_is_over(
-    replay_module, fixture, tmp_path, capsys
-) -> None:
+def test_main_exits_with_one_if_a_quantity_is_over(replay_module, fixture, tmp_path, capsys) -> None:
     scaled = fixture.tensors["final.inner.lm_head.weight"] * 1.01
     path = saved(fixture, tmp_path, "final.inner.lm_head.weight", scaled)
     assert replay_module.main(str(path)) == 1
@@ -138,9 +136,7 @@ def test_main_exits_with_one_if_a_quantity_is_over(
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "no-meta"])
-def test_main_exits_with_one_and_a_line_if_it_cannot_run(
-    replay_module, tmp_path, capsys, damage
-) -> None:
+def test_main_exits_with_one_and_a_line_if_it_cannot_run(replay_module, tmp_path, capsys, damage) -> None:
     path = tmp_path / "damaged.safetensors"
     if damage == "empty":
         path.touch()

@@ -143,9 +143,7 @@ def losses(run: Path) -> list[dict[str, float]]:
     """The losses in the log of a run, step by step."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     steps = [line for line in lines if "train/loss" in line]
-    return [
-        {k: v for k, v in step.items() if k == "step" or k.startswith("train/")} for step in steps
-    ]
+    return [{k: v for k, v in step.items() if k == "step" or k.startswith("train/")} for step in steps]
 
 
 def bank_header() -> dict[str, Any]:

@@ -96,10 +96,7 @@ def make(folder: Path) -> None:
         "--model.hidden-size 2 --model.num-heads 1 --model.puzzle-emb-ndim 2 --data.family maze "
         "--learner.optimizer adam-atan2 --data.dials 'size=6 perfect=true'"
     )
-    for preset, name, given in (
-        ("sudoku-4x4", "run-sudoku", sudoku),
-        ("prefix-parity", "run-maze", maze),
-    ):
+    for preset, name, given in (("sudoku-4x4", "run-sudoku", sudoku), ("prefix-parity", "run-maze", maze)):
         run = folder / name
         command("train", preset, *shlex.split(given), *tiny.split(), "--out", run, "--json")
         for events in run.glob("events.out.tfevents.*"):
@@ -112,17 +109,7 @@ def make(folder: Path) -> None:
     command("train", "sudoku-4x4", *some.split(), "--out", model, "--json")
     command("trace", model, "--puzzles", 40, "--max-segments", 6, "--out", file, "--json")
     rules = ("lsm:auto", "voc:auto", "pqn:auto", "sb3:dqn:auto", "calm(confidence, 0.3, 0.2)")
-    words = (
-        "compare",
-        file,
-        "--policies",
-        "q",
-        *rules,
-        "--costs",
-        0.01,
-        "--out",
-        folder / "learned",
-    )
+    words = ("compare", file, "--policies", "q", *rules, "--costs", 0.01, "--out", folder / "learned")
     for row in command(*words, "--json")["policies"]:
         if row["chosen"]:
             kind, _, path = row["spec"][0].replace("sb3:dqn", "dqn").partition(":")

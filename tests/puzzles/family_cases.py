@@ -6,17 +6,9 @@ from hrm_rl.puzzles import FAMILIES, make_family
 from hrm_rl.puzzles.family import Family
 
 CASES: dict[str, list[dict[str, Any]]] = {
-    "sudoku": [
-        {"size": 4, "extra_givens": (0, 3)},
-        {"size": 6, "extra_givens": (1, 3)},
-        {"size": 9},
-    ],
+    "sudoku": [{"size": 4, "extra_givens": (0, 3)}, {"size": 6, "extra_givens": (1, 3)}, {"size": 9}],
     "maze": [{"size": 7, "min_path": 6}, {"size": 8, "perfect": True, "braid": 0.5}],
-    "prefix-parity": [
-        {"length": 10, "min_length": 5},
-        {"length": 10},
-        {"length": 70, "min_length": 40},
-    ],
+    "prefix-parity": [{"length": 10, "min_length": 5}, {"length": 10}, {"length": 70, "min_length": 40}],
     "pointer-chase": [
         {"nodes": 7, "hops": 4, "min_hops": 2, "trajectory": True},
         {"nodes": 7, "hops": 4},
@@ -30,6 +22,4 @@ CASES: dict[str, list[dict[str, Any]]] = {
 at its defaults."""
 
 SMALL = {name: CASES.get(name, [{}])[0] for name in FAMILIES}
-ALL: list[Family] = [
-    make_family(name, dials) for name in FAMILIES for dials in CASES.get(name, [{}])
-]
+ALL: list[Family] = [make_family(name, dials) for name in FAMILIES for dials in CASES.get(name, [{}])]

@@ -108,10 +108,7 @@ MAZES = [
     (lambda: mazes(size=9.0), "size must be 3 to 100, got 9.0"),
     (lambda: mazes(perfect=1), "perfect must be True or False, got 1"),
     (lambda: mazes(perfect=True, braid=1.5), "braid must be 0.0 to 1.0, got 1.5"),
-    (
-        lambda: mazes(size=4, min_path=11),
-        "200,000 mazes of 4x4 had no shortest path of min_path=11",
-    ),
+    (lambda: mazes(size=4, min_path=11), "200,000 mazes of 4x4 had no shortest path of min_path=11"),
 ]
 ARC = [
     (lambda: arc.encode(np.ones((3, 2), np.uint8), 28, 0), r"3x2 grid does not fit at \(28, 0\)"),
@@ -133,9 +130,7 @@ ARC = [
     (lambda: arc.read_folder(".", "test"), "one of training, evaluation; got 'test'"),
     (
         lambda: parse_task(
-            {k: [{"input": [[1]], "output": [[1]]}] for k in ("train", "test")},
-            "task_t3_0123456789",
-            "file",
+            {k: [{"input": [[1]], "output": [[1]]}] for k in ("train", "test")}, "task_t3_0123456789", "file"
         ),
         "rename it",
     ),

@@ -81,9 +81,7 @@ def test_the_first_distinct_puzzles_of_a_seed(family: Family) -> None:
     np.testing.assert_array_equal(found.rating, stream.rating[:40])
     assert found.source is None or found.source == stream.source[:40]
     later = family.generate(3, seed=5, split="test", first=9)
-    np.testing.assert_array_equal(
-        later.inputs, family.generate(12, seed=5, split="test").inputs[9:]
-    )
+    np.testing.assert_array_equal(later.inputs, family.generate(12, seed=5, split="test").inputs[9:])
 
 
 @pytest.mark.parametrize(
@@ -220,11 +218,7 @@ def test_functions_of_a_module_take_the_dials(name: str) -> None:
     ("base", "body", "message"),
     [
         (Family, {}, "Two needs a name"),
-        (
-            SquareFamily,
-            {"name": "two", "__annotations__": {"size": "int"}},
-            "Two.size needs a range",
-        ),
+        (SquareFamily, {"name": "two", "__annotations__": {"size": "int"}}, "Two.size needs a range"),
         (PrefixParity, {"ones": 3, "__annotations__": {"ones": int}}, "Two.ones needs a range"),
     ],
 )

@@ -51,10 +51,7 @@ ENTRIES: dict[str, tuple[dict, dict, str, str]] = {
     ),
     "game_of_life": (
         {"grid_size_x": 2, "grid_size_y": 3},
-        {
-            "question": "After 1 step?\n\n[[0,1,0],\n [1,1,0]].",
-            "answer": "[[1,1,1],[0,0,1]]",
-        },
+        {"question": "After 1 step?\n\n[[0,1,0],\n [1,1,0]].", "answer": "[[1,1,1],[0,0,1]]"},
         "010 110",
         "111 001",
     ),
@@ -152,9 +149,7 @@ def test_cells_stand_where_they_should(name: str) -> None:
     pool = by_hand(name)
     inputs, labels = pool.arrays.inputs[0], pool.arrays.labels[0]
     np.testing.assert_array_equal(np.where(inputs == 0, -1, inputs), cells(pool, ENTRIES[name][2]))
-    np.testing.assert_array_equal(
-        np.where(labels == IGNORE_LABEL, -1, labels), cells(pool, ENTRIES[name][3])
-    )
+    np.testing.assert_array_equal(np.where(labels == IGNORE_LABEL, -1, labels), cells(pool, ENTRIES[name][3]))
     assert inputs.max() < pool.format.vocab_size and len(inputs) == pool.format.seq_len
 
 

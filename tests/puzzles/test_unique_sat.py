@@ -112,9 +112,7 @@ def test_decisions_by_hand():
     # adds one decision where two of the three come before it (4 in all), and else doubles 3 (7 in all).
     signs = [s for s in range(8) if s != 7]
     clauses = np.zeros((12, 3), int)
-    clauses[:7] = (
-        np.array([[v + 4 * (s >> v & 1) for v in range(3)] for s in signs]) + FIRST_LITERAL
-    )
+    clauses[:7] = np.array([[v + 4 * (s >> v & 1) for v in range(3)] for s in signs]) + FIRST_LITERAL
     row = np.concatenate([np.ones(4, int), clauses.ravel()])
     assert unique_sat.solve(row, variables=4, limit=9).solutions_found == 2
     decisions = round(16 * float(unique_sat.rate(row, variables=4)))

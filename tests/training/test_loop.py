@@ -38,9 +38,7 @@ def test_a_checkpoint_is_the_weight_average_if_there_is_one(start, tmp_path, dec
     ],
 )
 @pytest.mark.parametrize("optimizer", ["adamw", "adam-atan2"])
-def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(
-    tmp_path, start, kind, optimizer
-) -> None:
+def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(tmp_path, start, kind, optimizer) -> None:
     learner = LearnerConfig(optimizer=optimizer, lr=1e-3, warmup_steps=5, **kind)
     changes = {"learner": learner, "validate_every": 4}
     whole = start(tmp_path / "whole", max_steps=9, seed=5, **changes)
@@ -88,9 +86,7 @@ def test_a_run_that_ends_in_its_warm_up_is_noted_once(tmp_path, start, caplog) -
 
 
 def test_a_stretched_schedule_is_noted_with_its_rates(tmp_path, start) -> None:
-    falls = LearnerConfig(
-        optimizer="adamw", lr=1e-3, warmup_steps=2, lr_min_ratio=0.1, total_steps=6
-    )
+    falls = LearnerConfig(optimizer="adamw", lr=1e-3, warmup_steps=2, lr_min_ratio=0.1, total_steps=6)
     start(tmp_path / "run", learner=falls).train(progress=False)
     stored = RunFolder(tmp_path / "run").config()[0]
     longer = stored.with_max_steps(9)

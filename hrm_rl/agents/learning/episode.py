@@ -95,9 +95,7 @@ class EpisodeLearner(Learner):
         by_loss, by_q_halt = torch.autograd.grad(loss, (losses, q_halt))
         carry = self.model.initial_carry(len(labels))
         for a, b in zip(by_loss, by_q_halt, strict=True):
-            again = self.model(
-                carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient
-            )
+            again = self.model(carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient)
             ce = token_loss(again.logits, labels, self.config.token_loss)
             (a * ce + b * again.q_halt).sum().backward()
             carry = again.carry
@@ -123,9 +121,7 @@ class EpisodeLearner(Learner):
         device = self.model.device
         q_halt, losses, in_step, learned = state["episode"]
         # Checkpoints of losses that do not read them may lack them.
-        correct = state.get(
-            "episode_correct", [torch.zeros_like(t, dtype=torch.bool) for t in losses]
-        )
+        correct = state.get("episode_correct", [torch.zeros_like(t, dtype=torch.bool) for t in losses])
         self._q_halt, self._losses, self._correct = (
             [t.to(device) for t in ts] for ts in (q_halt, losses, correct)
         )

@@ -203,20 +203,13 @@ class GraphedAgent(HRMAgent):
     """
 
     def __init__(
-        self,
-        model: HRM,
-        rule: HaltingRule | str = "q",
-        *,
-        recorder: Recorder | None = None,
-        **options: bool,
+        self, model: HRM, rule: HaltingRule | str = "q", *, recorder: Recorder | None = None, **options: bool
     ) -> None:
         super().__init__(model, rule, **options)
         self._recorder = recorder or make_recorder(model.device)
         self._buckets: dict[int, _Bucket] = {}
 
-    def _think(
-        self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor
-    ) -> SegmentResult:
+    def _think(self, obs: dict[str, Tensor], state: AgentState, puzzle_key: Tensor) -> SegmentResult:
         rows = len(puzzle_key)
         if rows not in self._buckets:
             self._buckets[rows] = _Bucket(self, rows, self._recorder)

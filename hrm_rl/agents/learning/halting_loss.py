@@ -80,9 +80,7 @@ class HaltingLoss:
         """Rows that halt in training, from their Q logits, bool [B]; by default none before the limit."""
         return torch.zeros_like(q_halt, dtype=torch.bool)
 
-    def __call__(
-        self, losses: Tensor, q_halt: Tensor, correct: Tensor | None = None
-    ) -> EpisodeLoss:
+    def __call__(self, losses: Tensor, q_halt: Tensor, correct: Tensor | None = None) -> EpisodeLoss:
         """The loss of whole episodes, from their segments: token losses, halt logits, and whether the draft
         is right (bool), all [M, B].
 
@@ -157,9 +155,7 @@ class ACT(HaltingLoss):
             "adaptive computation time"
         )
 
-    def __call__(
-        self, losses: Tensor, q_halt: Tensor, correct: Tensor | None = None
-    ) -> EpisodeLoss:
+    def __call__(self, losses: Tensor, q_halt: Tensor, correct: Tensor | None = None) -> EpisodeLoss:
         rates = q_halt.sigmoid()
         total = rates.cumsum(0)
         before = torch.cat((torch.zeros_like(total[:1]), total[:-1]))  # sum over j < t
@@ -203,9 +199,7 @@ class PonderNet(HaltingLoss):
             "likely; trained by PonderNet's loss"
         )
 
-    def __call__(
-        self, losses: Tensor, q_halt: Tensor, correct: Tensor | None = None
-    ) -> EpisodeLoss:
+    def __call__(self, losses: Tensor, q_halt: Tensor, correct: Tensor | None = None) -> EpisodeLoss:
         # [M - 1, B]: log prod_{j<=t} (1 - lambda_j)
         going_on = F.logsigmoid(-q_halt[:-1]).cumsum(0)
         reached = torch.cat((torch.zeros_like(q_halt[:1]), going_on))  # [M, B]
@@ -226,8 +220,4 @@ class PonderNet(HaltingLoss):
 
 
 HaltingName = Literal["q", "act", "ponder"]
-HALTING_LOSSES: dict[HaltingName, type[HaltingLoss]] = {
-    "q": QLearning,
-    "act": ACT,
-    "ponder": PonderNet,
-}
+HALTING_LOSSES: dict[HaltingName, type[HaltingLoss]] = {"q": QLearning, "act": ACT, "ponder": PonderNet}

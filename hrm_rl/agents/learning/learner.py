@@ -59,9 +59,7 @@ class Learner:
         self._target_rule = target_rule(spec, config.gamma, config.segment_cost)
 
     @classmethod
-    def for_envs(
-        cls, model: HRM, envs: PuzzleVectorEnv, config: LearnerConfig | None = None
-    ) -> Self:
+    def for_envs(cls, model: HRM, envs: PuzzleVectorEnv, config: LearnerConfig | None = None) -> Self:
         """A learner for these environments. Raises ValueError as `check_envs`."""
         config = config or LearnerConfig()
         check_envs(model.config, config, envs)
@@ -87,9 +85,7 @@ class Learner:
     def think(self, obs: dict[str, Tensor]) -> SegmentOutput:
         """Run one segment of every row; rows at segment 0 start from a fresh carry."""
         carry = self.model.reset(self.carry, obs["segment"] == 0)
-        return self.model(
-            carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient
-        )
+        return self.model(carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient)
 
     def _check_rows(self, obs: dict[str, Tensor]) -> None:
         if not isinstance(obs["inputs"], Tensor):
@@ -99,9 +95,7 @@ class Learner:
             raise ValueError(f"this learner's observations have inputs {wanted}, got {got}")
 
     @torch.no_grad()
-    def decide(
-        self, out: SegmentOutput, segment: Tensor, floor: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def decide(self, out: SegmentOutput, segment: Tensor, floor: Tensor | None = None) -> dict[str, Tensor]:
         """Return the draft and whether each row halts; `segment` [B] counts those run before this one.
 
         No row halts before its segment `floor` [B], by default drawn for exploration.

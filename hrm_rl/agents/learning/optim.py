@@ -95,9 +95,7 @@ class SignSGD(torch.optim.Optimizer):
     `lr` may be a tensor on the table's device; nothing is read on the host.
     """
 
-    def __init__(
-        self, params: Iterable[Any], lr: float | Tensor = 1e-2, weight_decay: float = 0.1
-    ) -> None:
+    def __init__(self, params: Iterable[Any], lr: float | Tensor = 1e-2, weight_decay: float = 0.1) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -67,11 +67,7 @@ def price(value: Tensor, gamma: float = 1.0, segment_cost: float = 0.0) -> Tenso
 
 
 def continue_target(
-    next_q_halt: Tensor,
-    next_q_continue: Tensor,
-    last: Tensor,
-    gamma: float = 1.0,
-    segment_cost: float = 0.0,
+    next_q_halt: Tensor, next_q_continue: Tensor, last: Tensor, gamma: float = 1.0, segment_cost: float = 0.0
 ) -> Tensor:
     """The value of running another segment, [B] in [0, 1], priced as in `price`.
 

@@ -178,9 +178,7 @@ def lambda_returns(
     return target
 
 
-def next_value(
-    value: Tensor, cut: Tensor, info: dict[str, Any], value_of: Callable[[Any], Tensor]
-) -> Tensor:
+def next_value(value: Tensor, cut: Tensor, info: dict[str, Any], value_of: Callable[[Any], Tensor]) -> Tensor:
     """`value` [B] of the observations returned; in rows that were cut, that of the final observation.
 
     Raises ValueError if an episode was cut and `info` has no `final_obs`.
@@ -237,12 +235,7 @@ def count_actions(envs: VectorEnv) -> int:
 
 @torch.no_grad()
 def _play(
-    envs: VectorEnv,
-    network: QNetwork,
-    obs: Tensor,
-    length: int,
-    epsilon: float,
-    generator: torch.Generator,
+    envs: VectorEnv, network: QNetwork, obs: Tensor, length: int, epsilon: float, generator: torch.Generator
 ) -> tuple[Rollout, Tensor]:
     """Step every environment `length` times from `obs`; return the steps and the last observation."""
     steps, values = [], network(obs)

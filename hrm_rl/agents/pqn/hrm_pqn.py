@@ -169,9 +169,7 @@ def play(
     return stack(steps), obs, carry
 
 
-def thinking_returns(
-    rollout: HRMRollout, config: QLearningConfig, thinking: ThinkingConfig
-) -> Tensor:
+def thinking_returns(rollout: HRMRollout, config: QLearningConfig, thinking: ThinkingConfig) -> Tensor:
     """Compute the lambda returns [T, B] of each step's action, less the cost of later thinking.
 
     The cost of segments before the action itself is excluded: it is spent when the segment acts.

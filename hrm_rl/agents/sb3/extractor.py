@@ -86,11 +86,7 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
             self.counts = nn.Embedding(int(counter.n), hidden_size)
             nn.init.zeros_(self.counts.weight)
             observation_space = spaces.Dict(parts)
-        tokens: dict[str, Any] = {
-            "kinds": kinds,
-            "patch_size": patch_size,
-            "max_tokens": max_tokens,
-        }
+        tokens: dict[str, Any] = {"kinds": kinds, "patch_size": patch_size, "max_tokens": max_tokens}
         self.tokenizer = ObsTokenizer(observation_space, hidden_size, **tokens)
         self.core = HRMCore(config)
         if start == "zero":

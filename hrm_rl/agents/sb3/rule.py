@@ -134,13 +134,9 @@ class Sb3Rule(FittedRule):
         state = read_weights(path)
         note, fitted_on = _read_note(path)
         if note and note.algo != algo:
-            raise ValueError(
-                f"{path} holds a policy of {note.algo!r}; its spec is sb3:{note.algo}:{path}"
-            )
+            raise ValueError(f"{path} holds a policy of {note.algo!r}; its spec is sb3:{note.algo}:{path}")
         if note and note.features != FEATURE_NAMES:
-            raise ValueError(
-                f"{path} was fitted on other features than this version of hrm_rl computes"
-            )
+            raise ValueError(f"{path} was fitted on other features than this version of hrm_rl computes")
         # The first layer's width.
         inputs = next((int(t.shape[1]) for t in state.values() if t.ndim == 2), 0)
         if inputs < 1:
@@ -152,9 +148,7 @@ class Sb3Rule(FittedRule):
             _check_widths(kwargs, state)
             policy = make_policy(seen, spaces.Discrete(2), lambda _: 0.0, **kwargs)
         except Exception as error:  # of many kinds
-            raise ValueError(
-                f"{path}: no policy has its {_NOTE}'s policy_kwargs ({error})"
-            ) from None
+            raise ValueError(f"{path}: no policy has its {_NOTE}'s policy_kwargs ({error})") from None
         policy.set_training_mode(False)
         try:
             policy.load_state_dict(state)
@@ -164,9 +158,7 @@ class Sb3Rule(FittedRule):
                 f"{kwargs or 'default settings'} on {inputs} features; Sb3Rule.save stores them"
             ) from None
         pooled = note.pooled if note else inputs > len(FEATURE_NAMES)
-        return cls(
-            algo, policy, fitted_on, note.max_segments if note else None, kwargs, pooled, path
-        )
+        return cls(algo, policy, fitted_on, note.max_segments if note else None, kwargs, pooled, path)
 
 
 def _check_widths(kwargs: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:

@@ -11,8 +11,7 @@ from hrm_rl.agents.thinking_log import span_of
 _HISTOGRAM = "thinking/histogram"
 _ONLY_TENSORBOARD = ("stdout", "log", "json", "csv")
 _NEEDS_THINKING = (
-    "ThinkingCallback needs environments in a ThinkingWrapper or HaltedThinking (hrm_rl.envs); "
-    "these {}"
+    "ThinkingCallback needs environments in a ThinkingWrapper or HaltedThinking (hrm_rl.envs); these {}"
 )
 
 

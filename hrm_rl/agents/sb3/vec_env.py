@@ -93,11 +93,7 @@ class TorchVecEnv(VecEnv):
         setattr(self.envs, attr_name, value)
 
     def env_method(
-        self,
-        method_name: str,
-        *method_args: Any,
-        indices: VecEnvIndices = None,
-        **method_kwargs: Any,
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
         self._refuse_some(indices, "methods")
         answer = getattr(self.envs, method_name)(*method_args, **method_kwargs)

@@ -216,9 +216,7 @@ def _grid(path: Path, space: spaces.Box, size: int | None) -> Part:
         patch, tables = size, tables * size**2
         cells = math.prod(-(-space.shape[axis] // size) for axis in order[:2])
     _check_rows(path, space, tables)
-    return Part(
-        path, space.shape, "categorical", cells, tuple(low), tuple(high), channels, order, patch
-    )
+    return Part(path, space.shape, "categorical", cells, tuple(low), tuple(high), channels, order, patch)
 
 
 def _check_size(path: Path, space: spaces.Space, size: Any) -> None:
@@ -250,10 +248,7 @@ def _bounds(low: np.ndarray, high: np.ndarray) -> tuple[tuple, tuple]:
         known = high - low <= WIDE
     if (known == known[0]).all() and (not known[0] or np.ptp(low) == np.ptp(high) == 0):
         low, high, known = low[:1], high[:1], known[:1]
-    pairs = [
-        (float(a), float(b)) if k else (None, None)
-        for a, b, k in zip(low, high, known, strict=True)
-    ]
+    pairs = [(float(a), float(b)) if k else (None, None) for a, b, k in zip(low, high, known, strict=True)]
     return tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
 
 

@@ -52,9 +52,7 @@ def make_case(
         bank = bank.truncate(max_segments)
     counts = bank.counts()
     if "test" not in counts:
-        raise ValueError(
-            f"{name} has no test puzzles to judge on; it has {', '.join(counts)} puzzles only"
-        )
+        raise ValueError(f"{name} has no test puzzles to judge on; it has {', '.join(counts)} puzzles only")
     test = bank.in_split("test").take(slice(puzzles))
     if "validation" not in counts:
         return Case(name, test, None, digest)
@@ -85,10 +83,7 @@ def difficulty_of(cases: Sequence[Case]) -> Hardness:
     rating = np.concatenate([case.test.rating for case in cases]).astype(np.float64)
     known = rating[~np.isnan(rating)]
     most_alike = np.unique(known, return_counts=True)[1].max(initial=0)
-    blanks = [
-        (case.test.labels != IGNORE_LABEL) & (case.test.labels != case.test.inputs)
-        for case in cases
-    ]
+    blanks = [(case.test.labels != IGNORE_LABEL) & (case.test.labels != case.test.inputs) for case in cases]
     to_fill = np.concatenate([cells.sum(1) for cells in blanks]).astype(np.float64)
     if 0 < most_alike <= _ONE_RATING * len(known) or np.ptp(to_fill) == 0:
         return Hardness("rating", rating)

@@ -6,12 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrm_rl.analysis.compare.cases import Case, difficulty_of
-from hrm_rl.analysis.compare.records import (
-    Difficulty,
-    DifficultyBin,
-    PolicyByDifficulty,
-    PolicyCurve,
-)
+from hrm_rl.analysis.compare.records import Difficulty, DifficultyBin, PolicyByDifficulty, PolicyCurve
 from hrm_rl.analysis.compare.trials import Trial
 from hrm_rl.analysis.statistics.curves import Curve, area_under_hull, curve, upper_hull
 from hrm_rl.analysis.statistics.judging import judge_oracle
@@ -52,10 +47,7 @@ def _average(runs: Sequence[Points]) -> Curve:
     """
     shares = np.linspace(0, 1, max(map(len, runs)))
     aligned = [
-        [
-            np.interp(shares, np.linspace(0, 1, len(points)), values)
-            for values in np.transpose(points)
-        ]
+        [np.interp(shares, np.linspace(0, 1, len(points)), values) for values in np.transpose(points)]
         for points in runs
     ]
     return curve(*np.mean(aligned, axis=0))
@@ -78,8 +70,7 @@ def difficulty(cases: Sequence[Case], policies: Mapping[str, Sequence[Trial]]) -
         return [float(values[rows].mean()) for rows in members]
 
     bins = [
-        DifficultyBin(float(hard[rows].min()), float(hard[rows].max()), int(rows.sum()))
-        for rows in members
+        DifficultyBin(float(hard[rows].min()), float(hard[rows].max()), int(rows.sum())) for rows in members
     ]
     found = [
         PolicyByDifficulty(name, by_bin(trials, "segments"), by_bin(trials, "correct"))

@@ -73,13 +73,8 @@ def accuracy_compute_figure(report: Report, path: Path) -> Path:
         panels[1].set_title("The better rules, closer", fontsize=10)
         _name_marks(panels[1], {name: points[name] for name in points if name in inside})
     curves = report["curves"]
-    ends = {
-        name: (curves[name]["segments"][-1], 100 * curves[name]["accuracy"][-1]) for name in curves
-    }
-    for name, words, colour in (
-        ("fixed", "fixed:N", _GREY),
-        ("oracle", "oracle, all costs", _BLACK),
-    ):
+    ends = {name: (curves[name]["segments"][-1], 100 * curves[name]["accuracy"][-1]) for name in curves}
+    for name, words, colour in (("fixed", "fixed:N", _GREY), ("oracle", "oracle, all costs", _BLACK)):
         names[words] = _Point(*ends[name], colour, "", "normal")
     _name_marks(panels[0], names)
     figure.suptitle(
@@ -128,9 +123,7 @@ def _best_hull(report: Report) -> list[tuple[float, float]]:
         return []
     found = curve(*zip(*((p["mean_segments"], p["exact_accuracy"]) for p in rules), strict=True))
     hull = upper_hull(found)
-    return [
-        (x, 100 * y) for x, y in zip(hull.segments.tolist(), hull.accuracy.tolist(), strict=True)
-    ]
+    return [(x, 100 * y) for x, y in zip(hull.segments.tolist(), hull.accuracy.tolist(), strict=True)]
 
 
 def _draw_lines(axes: Any, report: Report, points: Mapping[str, _Point]) -> None:
@@ -235,10 +228,7 @@ def _window(report: Report) -> dict[str, tuple[float, float]] | None:
     limit = report["settings"]["max_segments"]
     left, right = _padded([p["mean_segments"] for p in kept], 0.25)
     right = 1.03 * limit if right > 0.95 * limit else right  # a mark at the limit stays whole
-    return {
-        "xlim": (left, right),
-        "ylim": _padded([100 * p["exact_accuracy"] for p in kept], 0.5),
-    }
+    return {"xlim": (left, right), "ylim": _padded([100 * p["exact_accuracy"] for p in kept], 0.5)}
 
 
 def _holds(window: Mapping[str, tuple[float, float]], point: _Point) -> bool:
@@ -294,12 +284,8 @@ def calibration_figure(report: Report, path: Path) -> Path:
     left, right = figure.subplots(1, 2)
     curve, pooled = found["curve"], found["pooled"]
     left.plot([0, 1], [0, 1], ":", color=_GREY, label="calibrated")
-    left.plot(
-        curve["probability"], curve["accuracy"], "o-", color=_COLOURS[0], label="bins of equal mass"
-    )
-    left.set(
-        xlabel="sigmoid(q_halt)", ylabel="share of correct drafts", xlim=(0, 1), ylim=(0, 1.02)
-    )
+    left.plot(curve["probability"], curve["accuracy"], "o-", color=_COLOURS[0], label="bins of equal mass")
+    left.set(xlabel="sigmoid(q_halt)", ylabel="share of correct drafts", xlim=(0, 1), ylim=(0, 1.02))
     ece, brier, auroc = (_number(pooled[name]) for name in ("ece", "brier", "auroc"))
     left.set_title(f"All segments: ECE {ece}, Brier {brier}, AUROC {auroc}", fontsize=10)
     left.legend(loc="upper left", fontsize=8.5)

@@ -37,9 +37,7 @@ def _row(
     settings, runs, at_costs = trials.settings, trials.runs, trials.policies[policy]
     chosen = trials.headline[policy]
     gains = {f"{c:g}": trials.gain(policy, c) for c in at_costs}
-    accuracy, valid, segments = (
-        trials.estimate(chosen, name) for name in ("correct", "valid", "segments")
-    )
+    accuracy, valid, segments = (trials.estimate(chosen, name) for name in ("correct", "valid", "segments"))
     utility = trials.utility(chosen, settings.cost)
     points = [run.sweep(policy, settings.costs) for run in runs]
     curve = policy_curve(points, len(fixed_accuracy), fixed_accuracy[0])

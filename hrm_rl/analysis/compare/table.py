@@ -24,9 +24,7 @@ def table_cells(report: Report) -> tuple[list[str], list[list[str]]]:
         "solved %": lambda row: spread(row, "exact_accuracy", 100, 1),
         "held out %": lambda row: _number(_percent(row.get("held_out_accuracy")), 1),
         "segments": lambda row: spread(row, "mean_segments", 1, 2),
-        f"gain at {cost}": lambda row: _range(
-            row["adaptive_gain"][cost], row["ci95"]["adaptive_gain"][cost]
-        ),
+        f"gain at {cost}": lambda row: _range(row["adaptive_gain"][cost], row["ci95"]["adaptive_gain"][cost]),
         "p": lambda row: _p_value(row, baseline),
         "-1 pt": lambda row: _number(row["iso_accuracy_segments"]["1"], 2),
         "early %": lambda row: _number(100 * row["premature"], 1),
@@ -62,9 +60,7 @@ def aligned(lines: list[list[str]], left: int = 1) -> list[str]:
     """The lines with cells as wide as their column; the first columns to the left, the others right."""
     sizes = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
-        "  ".join(
-            f"{cell:{'<' if k < left else '>'}{sizes[k]}}" for k, cell in enumerate(line)
-        ).rstrip()
+        "  ".join(f"{cell:{'<' if k < left else '>'}{sizes[k]}}" for k, cell in enumerate(line)).rstrip()
         for line in lines
     ]
 
@@ -114,9 +110,7 @@ def legend(report: Report) -> list[str]:
         which = f"{learned:,} of the {counted(report)} were learned from"
         lines.insert(0, f"{which}; held out %: solved of the others.")
     if report["difficulty"]:
-        lines.append(
-            f"rho: rank correlation of segments with {report['difficulty']['by']}, within source."
-        )
+        lines.append(f"rho: rank correlation of segments with {report['difficulty']['by']}, within source.")
     if any(policy["wall_clock"]["refilled"] for policy in report["policies"]):
         (batch,) = {policy["wall_clock"]["batch"] for policy in report["policies"]}
         devices = ", ".join(sorted({f"{bank['device']} {bank['dtype']}" for bank in banks}))
@@ -157,9 +151,7 @@ def markdown(report: Report) -> str:
             for policy in timed
         ]
         parts += ["", "Puzzles a second", ""]
-        parts += _table(
-            ["policy", "batch of 1", f"static batch of {batch}", f"refilled {batch}"], rates
-        )
+        parts += _table(["policy", "batch of 1", f"static batch of {batch}", f"refilled {batch}"], rates)
     header, rows = chosen_cells(report)
     if rows:
         parts += ["", "Rules as chosen, for `hrm-rl eval RUN --halting SPEC`", ""]

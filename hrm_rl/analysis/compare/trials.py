@@ -32,9 +32,7 @@ def policy_name(policy: Policy) -> str:
     if isinstance(policy, type):
         return auto_spec(policy)
     if not callable(policy):
-        raise ValueError(
-            f"a policy is a spec, a rule, or the class of a ThresholdRule; got {policy!r}"
-        )
+        raise ValueError(f"a policy is a spec, a rule, or the class of a ThresholdRule; got {policy!r}")
     return spec_of(policy)
 
 

@@ -38,11 +38,7 @@ def nested_means(groups: Sequence[ArrayLike]) -> NDArray[np.float64]:
 
 
 def nested_bootstrap(
-    groups: Sequence[ArrayLike],
-    draws: int = 10_000,
-    seed: int = 0,
-    *,
-    shared_puzzles: bool = False,
+    groups: Sequence[ArrayLike], draws: int = 10_000, seed: int = 0, *, shared_puzzles: bool = False
 ) -> NDArray[np.float64]:
     """Bootstrap draws of means over puzzles nested in runs, [D, K].
 

@@ -90,9 +90,7 @@ def auroc(score: ArrayLike, correct: ArrayLike) -> float:
     return float(above / (positives * negatives))
 
 
-def calibration(
-    probability: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
-) -> Calibration:
+def calibration(probability: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS) -> Calibration:
     """Every number of `Calibration`; arguments and errors as in `reliability_curve`.
 
     The expected calibration error is the mean distance between predicted probability and share correct
@@ -112,9 +110,7 @@ def calibration(
     )
 
 
-def halt_calibration(
-    q_halt: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
-) -> HaltCalibration:
+def halt_calibration(q_halt: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS) -> HaltCalibration:
     """Calibration of sigmoid(q_halt), [N, M], as the probability that the draft is correct, bool [N, M].
 
     Pooled, a puzzle counts once a segment, so the pooled rows are not independent: intervals must
@@ -130,16 +126,12 @@ def halt_calibration(
     everything = probability.ravel(), right.ravel(), bins
     return HaltCalibration(
         pooled=calibration(*everything),
-        segments=tuple(
-            calibration(p, r, bins) for p, r in zip(probability.T, right.T, strict=True)
-        ),
+        segments=tuple(calibration(p, r, bins) for p, r in zip(probability.T, right.T, strict=True)),
         curve=reliability_curve(*everything),
     )
 
 
-def _checked(
-    predictions: ArrayLike, correct: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _checked(predictions: ArrayLike, correct: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     predicted, right = np.asarray(predictions, np.float64), np.asarray(correct)
     if predicted.ndim != 1 or predicted.size == 0 or right.shape != predicted.shape:
         raise ValueError(

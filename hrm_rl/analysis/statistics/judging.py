@@ -51,9 +51,7 @@ def judge(stopped: ArrayLike, answered_correct: ArrayLike, correct: NDArray[np.b
     if stops.shape != first.shape or not np.issubdtype(stops.dtype, np.integer):
         raise ValueError(f"stopped is {stops.dtype} {stops.shape}; integers {first.shape} needed")
     if right.shape != first.shape or right.dtype != np.bool_:
-        raise ValueError(
-            f"answered_correct is {right.dtype} {right.shape}; bool {first.shape} needed"
-        )
+        raise ValueError(f"answered_correct is {right.dtype} {right.shape}; bool {first.shape} needed")
     limit = correct.shape[1]
     if stops.min() < 1 or stops.max() > limit:
         raise ValueError(f"stopped goes from {stops.min()} to {stops.max()}; 1 to {limit} needed")
@@ -135,10 +133,7 @@ def why_undefined(fixed: float, oracle: float) -> str | None:
 
 
 def iso_accuracy(
-    mean_segments: ArrayLike,
-    accuracy: ArrayLike,
-    full: float,
-    below: Sequence[float] = (0, 0.5, 1, 2),
+    mean_segments: ArrayLike, accuracy: ArrayLike, full: float, below: Sequence[float] = (0, 0.5, 1, 2)
 ) -> dict[float, float | None]:
     """The fewest mean segments with (nearly) the accuracy of always running to the limit.
 
@@ -155,13 +150,9 @@ def iso_accuracy(
     """
     segments, share = np.asarray(mean_segments, np.float64), np.asarray(accuracy, np.float64)
     if segments.ndim != 1 or share.shape != segments.shape:
-        raise ValueError(
-            f"mean_segments {segments.shape} and accuracy {share.shape} must both be [P]"
-        )
+        raise ValueError(f"mean_segments {segments.shape} and accuracy {share.shape} must both be [P]")
     reached = {float(points): share >= full - points / 100 - 1e-9 for points in below}
-    return {
-        points: float(segments[hit].min()) if hit.any() else None for points, hit in reached.items()
-    }
+    return {points: float(segments[hit].min()) if hit.any() else None for points, hit in reached.items()}
 
 
 def _check_matrix(correct: NDArray[np.bool_]) -> None:

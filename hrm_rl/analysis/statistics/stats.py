@@ -101,9 +101,7 @@ def spearman_within(x: ArrayLike, y: ArrayLike, source: Sequence[str]) -> float:
     a, b = np.asarray(x, np.float64), np.asarray(y, np.float64)
     names = np.asarray(source, dtype=str)
     if a.ndim != 1 or a.shape != b.shape or a.shape != names.shape:
-        raise ValueError(
-            f"x {a.shape}, y {b.shape} and source {names.shape} must all be [N], of one length"
-        )
+        raise ValueError(f"x {a.shape}, y {b.shape} and source {names.shape} must all be [N], of one length")
     known = ~(np.isnan(a) | np.isnan(b))
     weights, total = 0, 0.0
     for name in np.unique(names[known]):

@@ -46,9 +46,7 @@ def source_from_arrays(
     identifiers = _array("puzzle_identifiers", puzzle_identifiers)
     ratings = _array("rating", rating)
     if not questions.size:
-        raise ValueError(
-            f"inputs must hold at least one puzzle of one cell, got shape {questions.shape}"
-        )
+        raise ValueError(f"inputs must hold at least one puzzle of one cell, got shape {questions.shape}")
     if rating is not None and not np.issubdtype(ratings.dtype, np.number):
         raise ValueError(f"rating must hold numbers, got dtype {ratings.dtype}")
     arrays = PuzzleArrays(questions, answers, identifiers, ratings)

@@ -24,9 +24,7 @@ class Rendering:
     Raises ValueError for another mode, or for "rgb_array" without a picture.
     """
 
-    def __init__(
-        self, mode: str | None, drawer: Drawer | None, picture: PictureDrawer | None
-    ) -> None:
+    def __init__(self, mode: str | None, drawer: Drawer | None, picture: PictureDrawer | None) -> None:
         self.modes = ["ansi"] if picture is None else ["ansi", "rgb_array"]
         if mode not in (None, *self.modes):
             raise ValueError(f"render_mode must be one of {self.modes}, got {mode!r}")

@@ -71,11 +71,7 @@ class RowsVectorEnv(VectorEnv):
     """
 
     def __init__(
-        self,
-        num_envs: int,
-        autoreset_mode: AutoresetMode | str,
-        order: Order,
-        device: torch.device | str,
+        self, num_envs: int, autoreset_mode: AutoresetMode | str, order: Order, device: torch.device | str
     ) -> None:
         check_counts(num_envs=num_envs)
         self.num_envs = int(num_envs)
@@ -95,10 +91,7 @@ class RowsVectorEnv(VectorEnv):
         self.action_space = batch_space(action, self.num_envs)
 
     def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start new episodes.
 
@@ -124,9 +117,7 @@ class RowsVectorEnv(VectorEnv):
     def _reset_mask(self, options: dict[str, Any] | None) -> Tensor | None:
         unknown = set(options or {}) - {"reset_mask"}
         if unknown:
-            raise ValueError(
-                f"reset takes the option 'reset_mask', not {', '.join(map(repr, unknown))}"
-            )
+            raise ValueError(f"reset takes the option 'reset_mask', not {', '.join(map(repr, unknown))}")
         if not options or options.get("reset_mask") is None:
             return None
         if self.state is None:

@@ -165,9 +165,7 @@ class PoolSource(_Arrays):
         if self.permuted_tokens is not None:
             tokens = self._token_map(keys)
             inputs = tokens.gather(1, inputs.long())
-            labels = torch.where(
-                labels == IGNORE_LABEL, labels, tokens.gather(1, labels.clamp_min(0).long())
-            )
+            labels = torch.where(labels == IGNORE_LABEL, labels, tokens.gather(1, labels.clamp_min(0).long()))
         return puzzles._replace(inputs=inputs, labels=labels)
 
     def _token_map(self, keys: Tensor) -> Tensor:

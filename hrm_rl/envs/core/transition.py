@@ -171,9 +171,7 @@ def judge(state: EnvState, ends: Tensor, forced: Tensor, validator: Validator | 
     return Judgement(correct, valid, hits / count.clamp_min(1), state.segment, first, forced)
 
 
-def _is_valid(
-    validator: Validator, puzzles: Puzzles, draft: Tensor, correct: Tensor, ends: Tensor
-) -> Tensor:
+def _is_valid(validator: Validator, puzzles: Puzzles, draft: Tensor, correct: Tensor, ends: Tensor) -> Tensor:
     if getattr(validator, "on_host", False):  # for as few rows as possible
         return correct | validator(puzzles.inputs, draft, puzzles.labels, ends & ~correct)
     if getattr(validator, "needs_labels", False):

@@ -16,14 +16,7 @@ from hrm_rl.envs.core.from_arrays import take_pool
 from hrm_rl.envs.core.rendering import Drawer, Frame, PictureDrawer, Rendering
 from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
 from hrm_rl.envs.core.source import Puzzles, Source, check_source
-from hrm_rl.envs.core.transition import (
-    Checker,
-    EnvState,
-    EpisodeSettings,
-    begin,
-    transition,
-    will_end,
-)
+from hrm_rl.envs.core.transition import Checker, EnvState, EpisodeSettings, begin, transition, will_end
 from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.puzzles.pool import IGNORE_LABEL
@@ -134,9 +127,7 @@ class PuzzleVectorEnv(RowsVectorEnv):
         self._rendering.q_values = None
         return super().reset(**options)
 
-    def step(
-        self, actions: Any
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor, dict[str, Any]]:
         """Submit one draft a row, and halt or think on."""
         if self.state is None:
             raise RuntimeError("call reset() before step()")
@@ -207,9 +198,7 @@ class PuzzleVectorEnv(RowsVectorEnv):
         """
         missing = {"puzzles", "rows", "row_seeds", "drawn", "cursor"} - state.keys()
         if missing:
-            raise ValueError(
-                f"a state of `state_dict` has {', '.join(sorted(missing))}; this one lacks it"
-            )
+            raise ValueError(f"a state of `state_dict` has {', '.join(sorted(missing))}; this one lacks it")
         on_device = [t.to(self.device) for t in (*state["puzzles"], *state["rows"])]
         if on_device[0].shape != (self.num_envs, self.source.seq_len):
             raise ValueError(

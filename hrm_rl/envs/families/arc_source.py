@@ -45,10 +45,7 @@ class ArcSource:
         self._count = len(pairs)
         boards = [
             _with_ends(grids, sizes)
-            for grids, sizes in (
-                (pairs.inputs, pairs.input_sizes),
-                (pairs.outputs, pairs.output_sizes),
-            )
+            for grids, sizes in ((pairs.inputs, pairs.input_sizes), (pairs.outputs, pairs.output_sizes))
         ]
         self._boards = put(np.stack(boards, axis=1).ravel(), torch.uint8)  # [P * 2 * 32 * 32]
         self._sizes = torch.stack([put(pairs.input_sizes), put(pairs.output_sizes)], 1)  # [P, 2, 2]
@@ -95,9 +92,7 @@ class ArcSource:
         tokens = self._tokens[ids].gather(1, old.long()).int()
         inputs, outputs = tokens[:, :SEQ_LEN], tokens[:, SEQ_LEN:]
         labels = torch.where(outputs == PAD, IGNORE_LABEL, outputs)
-        return Puzzles(
-            inputs.contiguous(), labels, ids, torch.full_like(keys, -1, dtype=torch.float32)
-        )
+        return Puzzles(inputs.contiguous(), labels, ids, torch.full_like(keys, -1, dtype=torch.float32))
 
 
 def _with_ends(grids: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np.uint8]:

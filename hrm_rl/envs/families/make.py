@@ -54,9 +54,7 @@ def make_vector_env(
     return _make(make, family, device, options)
 
 
-def _make(
-    make: Callable[..., Any], name: str, device: torch.device | str, options: dict[str, Any]
-) -> Any:
+def _make(make: Callable[..., Any], name: str, device: torch.device | str, options: dict[str, Any]) -> Any:
     """The environment of `make`, from dials, options of `family_source`, and those of `make`."""
     family = find_family(name)
     dials, pool, others = split_options(options, family, family_source, make)

@@ -45,19 +45,13 @@ def make_env(dataset: str = "mini_sudoku", **options: Any) -> PuzzleEnv:
 
 
 def make_vector_env(
-    num_envs: int = 1,
-    dataset: str = "mini_sudoku",
-    *,
-    device: torch.device | str = "cpu",
-    **options: Any,
+    num_envs: int = 1, dataset: str = "mini_sudoku", *, device: torch.device | str = "cpu", **options: Any
 ) -> PuzzleVectorEnv:
     """`num_envs` puzzles on a device; other arguments as in `make_env`, options of PuzzleVectorEnv."""
     return _make(partial(PuzzleVectorEnv, num_envs, device=device), dataset, device, options)
 
 
-def _make(
-    make: Callable[..., Any], dataset: str, device: torch.device | str, options: dict[str, Any]
-) -> Any:
+def _make(make: Callable[..., Any], dataset: str, device: torch.device | str, options: dict[str, Any]) -> Any:
     """The environment of `make`, from options of `reasoning_gym_pool` and those of `make`."""
     chosen, others = split_options(options, reasoning_gym_pool, make)
     pool = reasoning_gym_pool(dataset, **chosen)

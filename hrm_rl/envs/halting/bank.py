@@ -9,14 +9,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from hrm_rl.envs.core.rows import Order, RowsVectorEnv, masked
-from hrm_rl.envs.core.transition import (
-    Checker,
-    EpisodeSettings,
-    Judgement,
-    Step,
-    reward,
-    select,
-)
+from hrm_rl.envs.core.transition import Checker, EpisodeSettings, Judgement, Step, reward, select
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
 from hrm_rl.halting.vector import FEATURE_HIGH, FEATURE_LOW, feature_vector
@@ -100,9 +93,7 @@ class HaltingVectorEnv(RowsVectorEnv):
         judgement = self._judge(state, forced=ends & ~halt)
         paid = getattr(judgement, self.settings.pays)
         gained = reward(paid, ends, running, self.settings.segment_cost)
-        final = state._replace(
-            episode_return=state.episode_return + gained, ended=state.ended | ends
-        )
+        final = state._replace(episode_return=state.episode_return + gained, ended=state.ended | ends)
         self.state = final._replace(segment=state.segment + ~final.ended)
         if taking is not None:
             self.state = select(taking, self._fresh(taking), self.state)
@@ -152,9 +143,7 @@ def read_halt(actions: Any, rows: int, device: torch.device) -> Tensor:
     """Actions as bool [B] on the device. Raises ValueError for another shape, or numbers but 0 and 1."""
     halt = as_tensor("actions", actions)
     if halt.shape != (rows,):
-        raise ValueError(
-            f"actions have shape {tuple(halt.shape)}; expected ({rows},): 0 continues, 1 halts"
-        )
+        raise ValueError(f"actions have shape {tuple(halt.shape)}; expected ({rows},): 0 continues, 1 halts")
     return as_halt("actions", halt, device)
 
 

@@ -68,10 +68,7 @@ class LiveHaltingVectorEnv(VectorEnv):
         self._observation = torch.zeros(self.observation_space.shape or (), device=self.device)
 
     def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
         """Start new episodes and run their first segment. Arguments as in `PuzzleVectorEnv.reset`."""
         obs, info = self.envs.reset(seed=seed, options=options)

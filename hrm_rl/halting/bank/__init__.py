@@ -6,21 +6,7 @@ and `hrm_rl.evaluation.record` make banks; docs/trace-banks.md describes the fil
 """
 
 from hrm_rl.halting.bank.bank import TraceBank
-from hrm_rl.halting.bank.header import (
-    FEATURES,
-    FORMAT_VERSION,
-    BankHeader,
-    puzzle_ids,
-    puzzles_hash,
-)
+from hrm_rl.halting.bank.header import FEATURES, FORMAT_VERSION, BankHeader, puzzle_ids, puzzles_hash
 from hrm_rl.puzzles.base.splits import SPLITS
 
-__all__ = [
-    "FEATURES",
-    "FORMAT_VERSION",
-    "SPLITS",
-    "BankHeader",
-    "TraceBank",
-    "puzzle_ids",
-    "puzzles_hash",
-]
+__all__ = ["FEATURES", "FORMAT_VERSION", "SPLITS", "BankHeader", "TraceBank", "puzzle_ids", "puzzles_hash"]

@@ -13,9 +13,7 @@ from hrm_rl.halting.bank.header import COUNTS, FEATURES, BankHeader, puzzles_has
 from hrm_rl.puzzles.base.splits import SPLITS
 from hrm_rl.puzzles.pool import PuzzleArrays
 
-_ARRAYS: dict[
-    str, tuple[Any, str]
-] = {  # type, and shape: N puzzles, M segments, S cells, D channels
+_ARRAYS: dict[str, tuple[Any, str]] = {  # type, and shape: N puzzles, M segments, S cells, D channels
     "correct": (np.bool_, "NM"),
     "valid": (np.bool_, "NM"),
     "cell_accuracy": (np.float32, "NM"),
@@ -143,9 +141,7 @@ class TraceBank:
     @property
     def puzzles(self) -> PuzzleArrays:
         """The puzzles themselves, for a live run on them."""
-        return PuzzleArrays(
-            self.inputs, self.labels, self.puzzle_identifiers, self.rating, self.source
-        )
+        return PuzzleArrays(self.inputs, self.labels, self.puzzle_identifiers, self.rating, self.source)
 
     # --- parts ------------------------------------------------------------------------------------
 
@@ -196,8 +192,7 @@ class TraceBank:
         """Raises ValueError unless 1 <= max_segments <= M."""
         if not 1 <= max_segments <= self.num_segments:
             raise ValueError(
-                f"max_segments must be 1..{self.num_segments}, the segments in the bank; "
-                f"got {max_segments}"
+                f"max_segments must be 1..{self.num_segments}, the segments in the bank; got {max_segments}"
             )
 
     # --- columns ----------------------------------------------------------------------------------
@@ -227,9 +222,7 @@ class TraceBank:
         how = "; record it with `hrm-rl trace RUN --out BANK"
         how += " --pooled`" if name == "pooled_z_H" else "`"
         recordable = name == "pooled_z_H" or name in FEATURES
-        raise ValueError(
-            f"the rule needs feature {name!r}, which this bank lacks{how if recordable else ''}"
-        )
+        raise ValueError(f"the rule needs feature {name!r}, which this bank lacks{how if recordable else ''}")
 
     # --- files ------------------------------------------------------------------------------------
 

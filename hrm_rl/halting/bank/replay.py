@@ -44,9 +44,7 @@ def bank_features(bank: TraceBank, needs: Collection[str] = ()) -> SegmentFeatur
     kept = _features.setdefault(bank, {})
     if pooled not in kept:
         names = (name for name in SegmentFeatures._fields if name != "pooled_z_H" or pooled)
-        columns: dict[str, Any] = {
-            name: torch.tensor(bank.column(name)).flatten(0, 1) for name in names
-        }
+        columns: dict[str, Any] = {name: torch.tensor(bank.column(name)).flatten(0, 1) for name in names}
         kept[pooled] = SegmentFeatures(**columns)
     return kept[pooled]
 

@@ -35,9 +35,7 @@ _SIGNAL = np.array([[1 - SHOWS, SHOWS], [1 - FOOLS, FOOLS], [1 - FOOLS, FOOLS]])
 _CELLS = 8
 
 
-def toy_bank(
-    num_puzzles: int = 2000, seed: int = 0, *, num_segments: int = NUM_SEGMENTS
-) -> TraceBank:
+def toy_bank(num_puzzles: int = 2000, seed: int = 0, *, num_segments: int = NUM_SEGMENTS) -> TraceBank:
     """A trace bank sampled from the toy world; the same arguments give the same bank.
 
     Args:

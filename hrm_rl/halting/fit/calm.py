@@ -95,12 +95,7 @@ class Calibrated(FittedRule):
 
 
 def calibrate(
-    bank: TraceBank,
-    rule: str,
-    delta: float = DELTA,
-    epsilon: float = EPSILON,
-    *,
-    risk: Risk = "accuracy",
+    bank: TraceBank, rule: str, delta: float = DELTA, epsilon: float = EPSILON, *, risk: Risk = "accuracy"
 ) -> Calibrated:
     """The most lenient threshold of a rule whose guarantee the calibration puzzles support.
 
@@ -144,9 +139,7 @@ def _with_grid(rule: str) -> type[ThresholdRule]:
         raise ValueError(f"calm({rule}): it has no grid of thresholds; {', '.join(grids)} have one")
     kind = threshold_class(rule, f"calm({rule})")
     if not kind.grid:
-        raise ValueError(
-            f"calm({rule}): give the class a `grid` of thresholds, from strict to lenient"
-        )
+        raise ValueError(f"calm({rule}): give the class a `grid` of thresholds, from strict to lenient")
     return kind
 
 

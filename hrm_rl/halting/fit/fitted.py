@@ -89,9 +89,7 @@ class FittedRule(Named):
         """
         path = os.fspath(path)
         if set(path) & set("(),"):
-            raise ValueError(
-                f"{path!r}: the path of a rule's file must not contain commas or parentheses"
-            )
+            raise ValueError(f"{path!r}: the path of a rule's file must not contain commas or parentheses")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as partial:
             self._write(partial)
@@ -136,18 +134,14 @@ def load_fitted(path: str | os.PathLike[str], kind: str | None = None) -> Any:
             raise ValueError(str(error)) from None
         version = typed(stored, Mapping[str, Any])["format"]
     if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format {version}; this version of hrm_rl reads {FORMAT_VERSION}"
-        )
+        raise ValueError(f"{path} has format {version}; this version of hrm_rl reads {FORMAT_VERSION}")
     with reading(path, "the file of a fitted rule"):
         header = restore(_Header, stored)
         ids = arrays.pop("puzzle_ids")
         fitted_on = FittedOn(header.model_hash, ids, header.split, header.cost)
     found, settings = header.kind, dict(header.settings)
     if kind is not None and found != kind:
-        raise ValueError(
-            f"{path} holds a rule of kind {found!r}, not {kind!r}; its spec is {found}:{path}"
-        )
+        raise ValueError(f"{path} holds a rule of kind {found!r}, not {kind!r}; its spec is {found}:{path}")
     if found not in LEARNED:
         raise ValueError(f"{path} holds a rule of unknown kind {found!r}")
     try:

@@ -148,8 +148,7 @@ def fit_voc(
     correct = bank.correct.astype(np.float64)
     reach = 1 if horizon == 1 else len(columns)
     tables = [
-        columns[t].fit(correct[:, t + 1 : t + 1 + reach] - correct[:, t : t + 1])
-        for t in range(len(columns))
+        columns[t].fit(correct[:, t + 1 : t + 1 + reach] - correct[:, t : t + 1]) for t in range(len(columns))
     ]
     return ValueOfComputation(_regression(columns, tables, pooled), fitted_on)
 

@@ -61,11 +61,7 @@ def check_fitted(rule: HaltingRule, bank: TraceBank, allow_mismatch: bool = Fals
 
 
 def check_may_judge(
-    rule: HaltingRule,
-    model_hash: str,
-    inputs: ArrayLike,
-    labels: ArrayLike,
-    allow_mismatch: bool = False,
+    rule: HaltingRule, model_hash: str, inputs: ArrayLike, labels: ArrayLike, allow_mismatch: bool = False
 ) -> None:
     """`check_fitted` for puzzles (inputs and labels, [N, S]) that a model is about to answer live."""
     for part, fitted_on in _fitted_parts(rule):

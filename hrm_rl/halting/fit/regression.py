@@ -42,9 +42,7 @@ class Regression:
     weights: NDArray[np.float32]  # [M-1, T, K], of standardised columns
     intercept: NDArray[np.float32]  # [M-1, T]
     pooled: bool = False
-    _on: dict[torch.device, tuple[Tensor, ...]] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    _on: dict[torch.device, tuple[Tensor, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         wrong = [name for name, table in self.arrays().items() if table.dtype != np.float32]
@@ -76,9 +74,7 @@ class Regression:
         columns = basis(features, self.pooled)
         device = columns.device
         if device not in self._on:
-            self._on[device] = tuple(
-                torch.from_numpy(array).to(device) for array in self.arrays().values()
-            )
+            self._on[device] = tuple(torch.from_numpy(array).to(device) for array in self.arrays().values())
         mean, scale, weights, intercept = self._on[device]
         row = features.segment.long().clamp(1, self.num_segments - 1) - 1
         if columns.shape[-1] != mean.shape[-1]:

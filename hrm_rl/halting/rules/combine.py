@@ -110,7 +110,5 @@ class AllOf(Combined):
         return reduce(lambda one, two: one & two, (stops_of(rule, features) for rule in self.rules))
 
 
-COMBINATORS: dict[str, type[Combined]] = {
-    kind.name: kind for kind in (Recall, AtLeast, AnyOf, AllOf)
-}
+COMBINATORS: dict[str, type[Combined]] = {kind.name: kind for kind in (Recall, AtLeast, AnyOf, AllOf)}
 """The rules that wrap rules, by name."""

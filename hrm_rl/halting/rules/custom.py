@@ -34,9 +34,7 @@ def import_rule(module: str, argument: str, known: Sequence[str] = ()) -> Haltin
     elif value:
         raise ValueError(f"rule {spec!r}: {name!r} is not a class and takes no value")
     if not callable(rule):
-        raise ValueError(
-            f"rule {spec!r}: {name!r} is {type(rule).__name__}, not a rule that can be called"
-        )
+        raise ValueError(f"rule {spec!r}: {name!r} is {type(rule).__name__}, not a rule that can be called")
     return rule
 
 

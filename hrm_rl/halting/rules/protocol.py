@@ -53,13 +53,9 @@ def auto_spec(kind: type[Any]) -> str:
     Raises ValueError if a class has no name that a spec can give.
     """
     if not issubclass(kind, Named):
-        raise ValueError(
-            f"{kind.__qualname__} is not a ThresholdRule; give a rule instead of its class"
-        )
+        raise ValueError(f"{kind.__qualname__} is not a ThresholdRule; give a rule instead of its class")
     if "<locals>" in kind.__qualname__:
-        raise ValueError(
-            f"define {kind.__name__} at the top of a module, where its spec can find it"
-        )
+        raise ValueError(f"define {kind.__name__} at the top of a module, where its spec can find it")
     return f"{name_of(kind)}:auto"
 
 
@@ -84,9 +80,7 @@ def spec_of(rule: HaltingRule) -> str:
         return str(rule)
     kind: Any = rule if hasattr(rule, "__qualname__") else type(rule)
     spec = f"{kind.__module__}:{kind.__qualname__}"
-    values: list[Any] = (
-        [getattr(rule, field.name) for field in fields(rule)] if is_dataclass(rule) else []
-    )
+    values: list[Any] = [getattr(rule, field.name) for field in fields(rule)] if is_dataclass(rule) else []
     number = len(values) == 1 and type(values[0]) in (int, float)
     return f"{spec}:{values[0]}" if number else spec
 
@@ -133,9 +127,7 @@ def stops_of(rule: HaltingRule, features: SegmentFeatures) -> Tensor:
         return stops
     scores = isinstance(stops, Tensor) and stops.dtype != torch.bool
     hint = "; compare it with a threshold" if scores else ""
-    raise ValueError(
-        f"rule {spec_of(rule)!r} must return a bool tensor {list(rows)}, got {got}{hint}"
-    )
+    raise ValueError(f"rule {spec_of(rule)!r} must return a bool tensor {list(rows)}, got {got}{hint}")
 
 
 def required(features: SegmentFeatures, name: str) -> Tensor:

@@ -173,9 +173,7 @@ def _build_wrapper(node: Node, choose: Choose | None) -> HaltingRule:
     if name == "recall":
         return kind(build(parts[0], choose))
     if not re.fullmatch(r"[+-]?\d+", str(parts[0])):
-        raise ValueError(
-            f"rule {str(node)!r}: {str(parts[0])!r} is not a whole number; {kind.form}"
-        )
+        raise ValueError(f"rule {str(node)!r}: {str(parts[0])!r} is not a whole number; {kind.form}")
     return kind(int(str(parts[0])), build(parts[1], choose))
 
 

@@ -70,9 +70,7 @@ class ThresholdRule(Named, ABC):
         rows = features.segment.shape
         if not isinstance(signal, Tensor) or signal.shape != rows:
             got = list(signal.shape) if isinstance(signal, Tensor) else type(signal).__name__
-            raise ValueError(
-                f"rule {spec_of(self)!r}: the signal must be a tensor {list(rows)}, got {got}"
-            )
+            raise ValueError(f"rule {spec_of(self)!r}: the signal must be a tensor {list(rows)}, got {got}")
         worst = -LARGEST if self.rises else LARGEST
         return torch.nan_to_num(signal.float(), nan=worst, posinf=LARGEST, neginf=-LARGEST)
 

@@ -75,9 +75,7 @@ def wanted(x: Tensor, block: BlockMatrices, rotary: Tensor | None, heads: int) -
 
 
 @dispatch.constant_when_traced
-def _wanted(
-    device: torch.device, dtype: torch.dtype, width: int, inner: int, head_dim: int | None
-) -> bool:
+def _wanted(device: torch.device, dtype: torch.dtype, width: int, inner: int, head_dim: int | None) -> bool:
     if dispatch.mode() != "triton" or dispatch.backend(device) != "triton":
         return False
     reason = obstacle(dtype, width, inner, head_dim, interpreted=dispatch.interpreting())

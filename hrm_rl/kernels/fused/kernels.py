@@ -179,9 +179,7 @@ def qkv_rope_kernel(
     one = pair // half * HEAD + pair % half
     valid = one < N
     whole: tl.constexpr = (N // 2) % BN == 0
-    first_half, second_half = _two_products(
-        h_ptr, w_ptr, half, rows, kept, one, valid, K, BM, BN, BK, whole
-    )
+    first_half, second_half = _two_products(h_ptr, w_ptr, half, rows, kept, one, valid, K, BM, BN, BK, whole)
     if PARTS:
         rstd = _rstd(squares_ptr, rows, kept, T, PARTS, K, EPS)
         first_half *= rstd

@@ -33,12 +33,7 @@ def gate_up_swiglu(
 
 
 def linear_residual(
-    a: Tensor,
-    weight: Tensor,
-    h: Tensor,
-    squares: Tensor | None,
-    eps: float,
-    tile: Tile | None = None,
+    a: Tensor, weight: Tensor, h: Tensor, squares: Tensor | None, eps: float, tile: Tile | None = None
 ) -> tuple[Tensor, Tensor]:
     (rows, inner), columns = a.shape, weight.shape[0]
     tile = tile or fused_tiles.residual_tile(rows, inner, columns, _arch(a.device))

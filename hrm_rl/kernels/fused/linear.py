@@ -80,9 +80,7 @@ def qkv_rope(
         )
     run = _chosen(qkv_rope_eager, state.h)
     if run is not qkv_rope_eager and rotary is not None and width // heads not in HEAD_DIMS:
-        raise ValueError(
-            f"qkv_rope: no kernel for heads of {width // heads}; there are {HEAD_DIMS}"
-        )
+        raise ValueError(f"qkv_rope: no kernel for heads of {width // heads}; there are {HEAD_DIMS}")
     return run(*state, weight, rotary, tokens, heads, eps)
 
 
@@ -107,9 +105,7 @@ def _check(name: str, a: Tensor, weight: Tensor, state: Deferred) -> None:
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         raise ValueError(f"{name} has no gradient; call it under torch.no_grad()")
     if a.ndim != 2 or weight.ndim != 2 or a.shape[1] != weight.shape[1]:
-        raise ValueError(
-            f"{name}: rows {tuple(a.shape)} and weight {tuple(weight.shape)} do not multiply"
-        )
+        raise ValueError(f"{name}: rows {tuple(a.shape)} and weight {tuple(weight.shape)} do not multiply")
     if len({t.dtype for t in tensors}) > 1:
         raise ValueError(f"{name}: mixed dtypes {[str(t.dtype) for t in tensors]}")
 

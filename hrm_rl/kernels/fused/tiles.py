@@ -60,9 +60,7 @@ def _column_tile(columns: int, widest: int) -> int:
     return 32
 
 
-def _tile(
-    rows: int, inner: int, columns: int, width: int, *, sums: int, stages: int, arch: int
-) -> Tile:
+def _tile(rows: int, inner: int, columns: int, width: int, *, sums: int, stages: int, arch: int) -> Tile:
     """A tile of `sums` accumulators, each `width` wide."""
     height = 128 if _many(rows, columns, width) else 64
     step = 32 if inner % 64 and inner < 256 else 64

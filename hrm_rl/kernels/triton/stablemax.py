@@ -25,9 +25,7 @@ def backward(grad: Tensor, logits: Tensor, labels: Tensor, others: Tensor, own: 
     logits = logits.contiguous()
     out = torch.empty_like(logits)
     sums = (others, own)
-    launch_on_rows(
-        stablemax_backward, logits, grad.contiguous(), logits, labels.contiguous(), *sums, out
-    )
+    launch_on_rows(stablemax_backward, logits, grad.contiguous(), logits, labels.contiguous(), *sums, out)
     return out
 
 

@@ -44,9 +44,7 @@ def download(repo_id: str, files: Sequence[str], revision: str | None = None) ->
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        raise FileNotFoundError(
-            f"no folder {repo_id}; to read it as a Hub id, {_INSTALL}"
-        ) from None
+        raise FileNotFoundError(f"no folder {repo_id}; to read it as a Hub id, {_INSTALL}") from None
     options: dict[str, Any] = {"allow_patterns": list(files)}
     if revision is not None:
         options["revision"] = revision
@@ -123,11 +121,7 @@ def resolve(source: str | os.PathLike[str], files: Sequence[str], revision: str 
     folder, which = split_name(source)
     if folder.is_dir():
         return folder if which is None else find_checkpoint(folder, which)
-    name = (
-        folder.as_posix()
-        if isinstance(source, os.PathLike)
-        else str(source).removesuffix(f"@{which}")
-    )
+    name = folder.as_posix() if isinstance(source, os.PathLike) else str(source).removesuffix(f"@{which}")
     if not is_hub_id(name):
         raise FileNotFoundError(f"no model folder at {name}")
     return download(name, files, revision or which)

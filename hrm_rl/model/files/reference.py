@@ -122,9 +122,7 @@ def read_reference(
     return config, tensors, name
 
 
-def read_reference_state(
-    checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
-) -> dict[str, Tensor]:
+def read_reference_state(checkpoint: Mapping[str, Tensor] | str | os.PathLike[str]) -> dict[str, Tensor]:
     """A reference checkpoint's tensors under their bare names; raises as `read_reference`."""
     if isinstance(checkpoint, Mapping):
         name, tensors = "the state dict", dict(checkpoint)
@@ -132,9 +130,7 @@ def read_reference_state(
         name, tensors = str(checkpoint), _read_torch_file(Path(checkpoint))
     tensors = {_bare_name(key): t for key, t in tensors.items()}
     if "embed_tokens.embedding_weight" not in tensors:
-        raise ValueError(
-            f"{name} is not an HRM checkpoint: it has no embed_tokens.embedding_weight"
-        )
+        raise ValueError(f"{name} is not an HRM checkpoint: it has no embed_tokens.embedding_weight")
     return {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
 
 

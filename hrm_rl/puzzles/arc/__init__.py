@@ -12,14 +12,7 @@ task's other pairs, as in the HRM paper. Tokens: PAD 0, EOS 1, color c is c + 2.
 Tasks are neither generated nor rated, so ARC is not a `hrm_rl.puzzles.family`.
 """
 
-from hrm_rl.puzzles.arc.augment import (
-    Augmented,
-    augment,
-    augmented_name,
-    invert,
-    parse_name,
-    transform,
-)
+from hrm_rl.puzzles.arc.augment import Augmented, augment, augmented_name, invert, parse_name, transform
 from hrm_rl.puzzles.arc.drawing import PALETTE, draw, picture
 from hrm_rl.puzzles.arc.table import SPLITS, ArcTable, Pairs, check_split
 from hrm_rl.puzzles.arc.tasks import (

@@ -187,10 +187,7 @@ class ArcTable(Puzzles):
         return super().chunks(rows)
 
     def _corners(
-        self,
-        identifiers: NDArray[np.int64],
-        pair: NDArray[np.int64],
-        symmetries: NDArray[np.uint8],
+        self, identifiers: NDArray[np.int64], pair: NDArray[np.int64], symmetries: NDArray[np.uint8]
     ) -> NDArray[np.int64]:
         """Top left corners of grids, int64 [K, 2]: the board's, or random ones where both grids fit."""
         if not self.translate:
@@ -211,6 +208,4 @@ class ArcTable(Puzzles):
 
     @cached_property
     def _task_keys(self) -> NDArray[np.uint64]:
-        return np.array(
-            [task_key(task.name) for task in self.augmented.collection.tasks], np.uint64
-        )
+        return np.array([task_key(task.name) for task in self.augmented.collection.tasks], np.uint64)

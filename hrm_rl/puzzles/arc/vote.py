@@ -45,9 +45,7 @@ class Voting:
 
     def __init__(self, table: ArcTable) -> None:
         if table.translate:
-            raise ValueError(
-                "votes need a table with translate=False: grids are read at the corner"
-            )
+            raise ValueError("votes need a table with translate=False: grids are read at the corner")
         self.table = table
         # By pair, then by grid: sigmoid(q_halt) of every vote.
         self._votes: dict[int, dict[_Key, list[float]]] = {}

@@ -13,11 +13,7 @@ from hrm_rl.settings import SettingError
 
 
 def dial(
-    default: Any,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    choices: tuple[Any, ...] = (),
+    default: Any, low: float | None = None, high: float | None = None, *, choices: tuple[Any, ...] = ()
 ) -> Any:
     """A dataclass field with a range: `size: int = dial(10, 4, 32)`.
 

@@ -180,10 +180,7 @@ def sheet(width: int, height: int, edge: int) -> tuple[Image.Image, ImageDraw.Im
 
 
 def frame(
-    board: Image.Image,
-    cell: int,
-    caption: str | None = None,
-    q: tuple[float, float] | None = None,
+    board: Image.Image, cell: int, caption: str | None = None, q: tuple[float, float] | None = None
 ) -> NDArray[np.uint8]:
     """A board, its margin included, with a caption and two bars of probability below it, if they are given.
 
@@ -277,9 +274,7 @@ def _caption_strip(caption: str, width: int, text: float, cell: int) -> Image.Im
     if line.width > room:
         line = line.copy()
         line.thumbnail((room, line.height))
-    image.paste(
-        CAPTION, ((width - line.width) // 2, (math.ceil(1.15 * text) - line.height) // 2), line
-    )
+    image.paste(CAPTION, ((width - line.width) // 2, (math.ceil(1.15 * text) - line.height) // 2), line)
     return image
 
 

@@ -14,9 +14,7 @@ FAINT, BOLD, CYAN, RED, RED_UNDERLINED = "2", "1", "36", "1;31", "1;4;31"
 """Looks of text in terminals, as ANSI codes."""
 
 
-def as_tokens(
-    name: str, values: ArrayLike, cells: int, vocab_size: int | None = None
-) -> NDArray[np.int32]:
+def as_tokens(name: str, values: ArrayLike, cells: int, vocab_size: int | None = None) -> NDArray[np.int32]:
     """`values` as int32 [..., cells]; ValueError for another width or dtype, or a token outside
     0 .. vocab_size - 1, if `vocab_size` is given."""
     array = np.asarray(values)
@@ -24,11 +22,7 @@ def as_tokens(
         raise ValueError(f"{name} must be [..., {cells}], got shape {array.shape}")
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"{name} must hold integer tokens, got dtype {array.dtype}")
-    if (
-        vocab_size is not None
-        and array.size
-        and not (array.min() >= 0 and array.max() < vocab_size)
-    ):
+    if vocab_size is not None and array.size and not (array.min() >= 0 and array.max() < vocab_size):
         wrong = array[(array < 0) | (array >= vocab_size)][0]
         raise ValueError(f"{name} holds token {wrong}; there are 0 to {vocab_size - 1}")
     return np.ascontiguousarray(array, dtype=np.int32)
@@ -41,9 +35,7 @@ def as_pair(
     puzzles = as_tokens("inputs", inputs, cells, vocab_size)
     given = as_tokens("answers", answers, cells)
     if given.shape != puzzles.shape:
-        raise ValueError(
-            f"answers must have the shape of inputs {puzzles.shape}, got {given.shape}"
-        )
+        raise ValueError(f"answers must have the shape of inputs {puzzles.shape}, got {given.shape}")
     return puzzles, given
 
 
@@ -51,9 +43,7 @@ def is_exact(labels: ArrayLike, answers: ArrayLike) -> NDArray[np.bool_]:
     """Whether answers equal the labels in all labelled cells: bool [...] for [..., S]."""
     labels, answers = np.asarray(labels), np.asarray(answers)
     if labels.shape != answers.shape:
-        raise ValueError(
-            f"answers must have the shape of labels {labels.shape}, got {answers.shape}"
-        )
+        raise ValueError(f"answers must have the shape of labels {labels.shape}, got {answers.shape}")
     return ((labels == IGNORE_LABEL) | (labels == answers)).all(axis=-1)
 
 

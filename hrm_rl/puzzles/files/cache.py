@@ -143,9 +143,7 @@ def _open(
         count, named = about["count"], about["source_bytes"]
         shapes = {"inputs": (count, about["size"] ** 2), "source_bytes": (named,)}
         shapes["labels"] = shapes["inputs"]
-        arrays: dict[str, Any] = {
-            name: _mapped(folder, name, shapes.get(name, (count,))) for name in _DTYPES
-        }
+        arrays: dict[str, Any] = {name: _mapped(folder, name, shapes.get(name, (count,))) for name in _DTYPES}
     except (OSError, ValueError, KeyError, TypeError):
         return None
     sources = {name: arrays.pop(name) for name in ("source_bytes", "source_ends")}

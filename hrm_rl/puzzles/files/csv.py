@@ -63,9 +63,7 @@ def read_csv(
     return read_puzzles(path, lambda question: CsvFormat(CellText(characters), judge))[0]
 
 
-def write_csv(
-    path: str | os.PathLike[str], arrays: PuzzleArrays, characters: str | None = None
-) -> None:
+def write_csv(path: str | os.PathLike[str], arrays: PuzzleArrays, characters: str | None = None) -> None:
     """Write puzzles so that `read_csv` with the same `characters` gives them back, without identifiers.
 
     The file appears whole or not at all. Raises ValueError for a token without a character, OSError if the
@@ -126,9 +124,7 @@ def decode(path: str | os.PathLike[str], format_of: FormatOf) -> Iterator[Decode
         yield rows, inputs, labels
 
 
-def _tokens(
-    path: Path, rows: Rows, field: str, text: CellText, cells: int, wanted: str
-) -> NDArray[Any]:
+def _tokens(path: Path, rows: Rows, field: str, text: CellText, cells: int, wanted: str) -> NDArray[Any]:
     texts = rows.questions if field == "question" else rows.answers
     lengths = text.lengths(texts)
     if (lengths != cells).any():

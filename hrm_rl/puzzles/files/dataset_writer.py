@@ -79,9 +79,7 @@ def write_dataset(
 
 
 def _check_request(
-    root: Path,
-    splits: Mapping[str, PuzzleArrays | PuzzleTable],
-    groups: Mapping[str, ArrayLike],
+    root: Path, splits: Mapping[str, PuzzleArrays | PuzzleTable], groups: Mapping[str, ArrayLike]
 ) -> None:
     if not splits or not all(map(len, splits.values())):
         raise ValueError("there is nothing to write: give puzzles to train, test or both")
@@ -136,9 +134,7 @@ def _group_begins(split: str, groups: NDArray[Any], begins: NDArray[np.bool_]) -
     return first
 
 
-def _write_tokens(
-    folder: Path, split: str, puzzles: PuzzleArrays | PuzzleTable, metadata: Metadata
-) -> None:
+def _write_tokens(folder: Path, split: str, puzzles: PuzzleArrays | PuzzleTable, metadata: Metadata) -> None:
     """The files of inputs and labels; ValueError for a token that the format cannot hold."""
     ignored = metadata.ignore_label_id
     small = metadata.vocab_size <= 256 and (ignored is None or 0 <= ignored < 256)

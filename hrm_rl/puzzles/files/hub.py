@@ -46,11 +46,7 @@ def load(
 
 
 def find(
-    name: str,
-    split: str = "train",
-    *,
-    folder: str | os.PathLike[str] = "data",
-    revision: str | None = None,
+    name: str, split: str = "train", *, folder: str | os.PathLike[str] = "data", revision: str | None = None
 ) -> Path:
     """The CSV file of a dataset's split: a local one, or the Hub's, downloaded if needed.
 
@@ -69,9 +65,7 @@ def find(
     try:
         from huggingface_hub import hf_hub_download
     except ImportError:
-        raise FileNotFoundError(
-            f"no {full} here: pip install huggingface_hub, or {place}"
-        ) from None
+        raise FileNotFoundError(f"no {full} here: pip install huggingface_hub, or {place}") from None
     try:
         return Path(hf_hub_download(full, file, repo_type="dataset", revision=revision))
     except Exception as error:  # its kinds depend on the version's HTTP library
@@ -82,9 +76,7 @@ def _full_name(name: str) -> str:
     known = [full for full in DATASETS if full.split("/")[1] == name]
     full = known[0] if known else name
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", full):
-        raise ValueError(
-            f"a dataset on the Hub is owner/name, got {name!r}; known: {', '.join(DATASETS)}"
-        )
+        raise ValueError(f"a dataset on the Hub is owner/name, got {name!r}; known: {', '.join(DATASETS)}")
     return full
 
 

@@ -186,10 +186,7 @@ def write_rows(
     Raises OSError if it cannot be written.
     """
     rows = zip(sources, questions, answers, map(_rating_text, ratings), strict=True)
-    with (
-        written_whole(path) as partial_file,
-        open(partial_file, "w", encoding="utf-8", newline="") as file,
-    ):
+    with written_whole(path) as partial_file, open(partial_file, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)

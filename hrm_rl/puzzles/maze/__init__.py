@@ -67,13 +67,7 @@ def symmetry(size: int = 30) -> Symmetry:
 
 
 def generate(
-    count: int,
-    size: int = 30,
-    *,
-    seed: int = 0,
-    split: str | None = None,
-    rate: bool = False,
-    **dials: Any,
+    count: int, size: int = 30, *, seed: int = 0, split: str | None = None, rate: bool = False, **dials: Any
 ) -> PuzzleArrays:
     """`Maze(size, **dials).generate(count, seed=seed, split=split, rate=rate)`."""
     return Maze(size, **dials).generate(count, seed=seed, split=split, rate=rate)

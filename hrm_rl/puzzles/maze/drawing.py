@@ -88,11 +88,7 @@ def board(shown: pictures.Shown, size: int, cell: int) -> Image.Image:
 
 
 def _stroke(
-    pen: ImageDraw.ImageDraw,
-    drawn: NDArray[np.int32],
-    index: int,
-    corner: tuple[int, int],
-    cell: int,
+    pen: ImageDraw.ImageDraw, drawn: NDArray[np.int32], index: int, corner: tuple[int, int], cell: int
 ) -> None:
     """A piece of path in the cell at `corner`: from its middle to every neighbour on the path."""
     size = len(drawn)

@@ -94,15 +94,11 @@ class Maze(SquareFamily):
 
     def check(self) -> None:
         if self.braid and not self.perfect:
-            raise ValueError(
-                f"braid is for perfect mazes; got braid={self.braid} with perfect=False"
-            )
+            raise ValueError(f"braid is for perfect mazes; got braid={self.braid} with perfect=False")
         # A shortest path has at most three cells of any four that make a square.
         longest, size = 3 * ((self.size + 1) // 2) ** 2 - 1, self.size
         if self.min_path is not None and self.min_path > longest:
-            raise ValueError(
-                f"min_path must be 1 to {longest} in a {size}x{size} maze, got {self.min_path}"
-            )
+            raise ValueError(f"min_path must be 1 to {longest} in a {size}x{size} maze, got {self.min_path}")
 
     def stream_numbers(self) -> tuple[int, ...]:
         return self.size, self.perfect, self._braid_steps, self.least_moves

@@ -7,16 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.base.tokens import as_pair, as_tokens, cell_name
 from hrm_rl.puzzles.maze import kernels
-from hrm_rl.puzzles.maze.layout import (
-    GOAL,
-    PAD,
-    PATH,
-    SPACE,
-    START,
-    VOCAB_SIZE,
-    WALL,
-    check,
-)
+from hrm_rl.puzzles.maze.layout import GOAL, PAD, PATH, SPACE, START, VOCAB_SIZE, WALL, check
 
 COUNT_CAP = kernels.COUNT_CAP
 

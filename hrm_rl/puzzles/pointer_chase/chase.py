@@ -69,9 +69,7 @@ class PointerChase(Family):
     def check(self) -> None:
         nodes, hops = self.nodes, self.hops
         if hops >= nodes:
-            raise ValueError(
-                f"hops must be 1 to {nodes - 1}, fewer than the {nodes} nodes; got {hops}"
-            )
+            raise ValueError(f"hops must be 1 to {nodes - 1}, fewer than the {nodes} nodes; got {hops}")
         if self._fewest > hops:
             raise ValueError(f"min_hops must be 1 to hops={hops}, got {self.min_hops}")
 

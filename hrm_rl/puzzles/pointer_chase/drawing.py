@@ -67,9 +67,7 @@ def _hop(node: str, judged: bool, wrong: bool) -> pictures.Tile:
     return pictures.Tile(node, pictures.DRAFT, ground, pictures.DRAFT_WEIGHT)
 
 
-def _circle(
-    start_and_map: NDArray[np.int32], marked: int, wrong: bool, cell: int, least: int
-) -> Image.Image:
+def _circle(start_and_map: NDArray[np.int32], marked: int, wrong: bool, cell: int, least: int) -> Image.Image:
     """The map's nodes and arrows: a square of `least` pixels, or larger if the nodes need it."""
     nodes = len(start_and_map) - 1
     side = max(least, math.ceil(min(_LARGEST_CIRCLE, nodes * cell * 1.15 / math.pi + 2 * cell)))
@@ -110,9 +108,7 @@ def _look(node: int, start: int, marked: int, wrong: bool) -> tuple[pictures.Col
     return fill, rim, ink
 
 
-def _arrow(
-    pen: ImageDraw.ImageDraw, tail: complex, head: complex, centre: complex, dot: float
-) -> None:
+def _arrow(pen: ImageDraw.ImageDraw, tail: complex, head: complex, centre: complex, dot: float) -> None:
     """An arrow between two nodes' rims; a loop outside the circle if they are the same node."""
     color, width = pictures.CAPTION, max(1, round(0.35 * max(_OVER, dot / 8)))
     if tail == head:

@@ -118,9 +118,7 @@ class ReasoningGymPool(Drawable):
     @cached_property
     def _rows(self) -> dict[bytes, int]:
         pairs = zip(self.arrays.inputs, self.arrays.labels, strict=True)
-        return {
-            puzzle.tobytes() + label.tobytes(): row for row, (puzzle, label) in enumerate(pairs)
-        }
+        return {puzzle.tobytes() + label.tobytes(): row for row, (puzzle, label) in enumerate(pairs)}
 
     @cached_property
     def _dataset(self) -> Any:

@@ -93,9 +93,7 @@ def _board_below(clue: Callable[[Any], list[Any]], field: str) -> Callable[[Entr
 def _sudoku(size: int) -> Callable[[Any], GridFormat]:
     symbols = _numbers(size)
     shown = {"0": "_"}
-    return lambda config: GridFormat(
-        size, size, symbols, symbols[1:], _board("puzzle"), shown=shown
-    )
+    return lambda config: GridFormat(size, size, symbols, symbols[1:], _board("puzzle"), shown=shown)
 
 
 def _n_queens(config: Any) -> GridFormat:
@@ -237,9 +235,7 @@ def _shortest_path(config: Any) -> GridFormat:
 
 
 def _start(question: Rows) -> tuple[int, int]:
-    return next(
-        (r, c) for r, row in enumerate(question) for c, cell in enumerate(row) if cell == "*"
-    )
+    return next((r, c) for r, row in enumerate(question) for c, cell in enumerate(row) if cell == "*")
 
 
 def _path_text(question: Rows, answer: Rows) -> str | None:

@@ -112,11 +112,7 @@ def picture(inputs: ArrayLike, size: int = 9, *args: Any, **options: Any) -> NDA
 
 
 def read_csv(
-    path: str | os.PathLike[str],
-    size: int | None = None,
-    *,
-    limit: int | None = None,
-    unique: bool = False,
+    path: str | os.PathLike[str], size: int | None = None, *, limit: int | None = None, unique: bool = False
 ) -> PuzzleArrays:
     """Read and check a file of puzzles. Every answer must be a full grid that keeps its question's givens.
 

@@ -31,9 +31,7 @@ def _line_orders(groups: int, width: int) -> NDArray[np.int64]:
     """All orders of groups * width lines that keep groups together: int64 [groups! * width!**groups, L]."""
     inside = np.array(list(product(permutations(range(width)), repeat=groups)))
     orders = np.array(list(permutations(range(groups))))
-    lines = (
-        orders[:, None, :, None] * width + inside[None]
-    )  # [groups!, width!**groups, groups, width]
+    lines = orders[:, None, :, None] * width + inside[None]  # [groups!, width!**groups, groups, width]
     return lines.reshape(-1, groups * width)
 
 

@@ -93,8 +93,7 @@ class Sudoku(SquareFamily):
         whole = len(given) == 2 and all(isinstance(n, (int, np.integer)) for n in given)
         if not whole or not 0 <= given[0] <= given[1] <= self.seq_len:
             raise SettingError(
-                f"extra_givens must be two numbers, 0 <= least <= most <= {self.seq_len}, "
-                f"got {list(given)}",
+                f"extra_givens must be two numbers, 0 <= least <= most <= {self.seq_len}, got {list(given)}",
                 "extra_givens",
             )
 

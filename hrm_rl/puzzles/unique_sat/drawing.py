@@ -28,9 +28,7 @@ def text(shown: pictures.Shown, variables: int, color: bool) -> str:
         if clause[0] >= FIRST_LITERAL:
             literals = " ".join(f"{_literal(t, variables):>3}" for t in clause)
             false = _is_false(clause, values)
-            clauses.append(
-                "  " + (paint(f"*{literals}*", RED, color) if false else f"({literals})")
-            )
+            clauses.append("  " + (paint(f"*{literals}*", RED, color) if false else f"({literals})"))
     starts = range(0, len(clauses), _CLAUSES_A_LINE)
     rows = ["".join(clauses[start : start + _CLAUSES_A_LINE]) for start in starts]
     return "\n".join(["".join(f"{v:>4}" for v in range(1, variables + 1)), line, *rows])
@@ -58,8 +56,7 @@ def board(shown: pictures.Shown, variables: int, cell: int) -> pictures.Image.Im
 def _block(clause: NDArray[np.int32], values: NDArray[np.int32]) -> list[pictures.Tile]:
     false, variables = _is_false(clause, values), len(values)
     return [
-        _literal_tile(_literal(token, variables), _truth(token, values), false)
-        for token in clause.tolist()
+        _literal_tile(_literal(token, variables), _truth(token, values), false) for token in clause.tolist()
     ]
 
 

@@ -83,8 +83,7 @@ class UniqueSAT(Family):
         most = 7 * comb(self.variables, 3) - 3 * self.variables
         if self.extra_clauses > most:
             raise ValueError(
-                f"extra_clauses must be 0 to {most} with {self.variables} variables, "
-                f"got {self.extra_clauses}"
+                f"extra_clauses must be 0 to {most} with {self.variables} variables, got {self.extra_clauses}"
             )
 
     def make(self, keys: NDArray[np.uint64]) -> Made:
@@ -163,7 +162,6 @@ def _symmetry(variables: int, rows: int) -> Symmetry:
     orders = [clauses[:, list(order)].ravel() for order in permutations(range(3))]
     return Symmetry(
         tuple(
-            np.stack([np.concatenate([answers, moved]) for moved in table])
-            for table in (rotations, orders)
+            np.stack([np.concatenate([answers, moved]) for moved in table]) for table in (rotations, orders)
         )
     )

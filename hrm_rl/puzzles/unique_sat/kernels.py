@@ -11,10 +11,7 @@ from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base.counter_rng import below, mix64, shuffle
 
 # Assignments of the six lowest variables in which each is true, as bits of a word.
-_LOW = np.array(
-    [sum(1 << b for b in range(64) if b >> v & 1) for v in range(6)],
-    np.uint64,
-)
+_LOW = np.array([sum(1 << b for b in range(64) if b >> v & 1) for v in range(6)], np.uint64)
 _ONE, _ALL, _NONE = np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0)
 _LITERAL, _SELF = np.uint64(0x2545F4914F6CDD1D), np.uint64(0xA0761D6478BD642F)
 _REFINEMENTS = 8

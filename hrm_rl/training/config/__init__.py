@@ -12,13 +12,7 @@ with a table `[data.dials]`); the rest is at the top level. A later layer wins o
 
 from hrm_rl.training.config.layers import Layer
 from hrm_rl.training.config.resolve import FREE_ON_RESUME, Run, resolve, resume
-from hrm_rl.training.config.settings import (
-    RunSettings,
-    given_settings,
-    option,
-    settings,
-    settings_table,
-)
+from hrm_rl.training.config.settings import RunSettings, given_settings, option, settings, settings_table
 from hrm_rl.training.config.toml import read_config, to_toml
 
 __all__ = [

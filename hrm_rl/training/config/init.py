@@ -37,9 +37,7 @@ class Init:
         Raises SettingError if too few are given, or there is none to reset.
         """
         if reset and not self.config.embedding_width:
-            message = (
-                f"init_ids reset: {self.name} has no puzzle embedding (its puzzle_emb_ndim is 0)"
-            )
+            message = f"init_ids reset: {self.name} has no puzzle embedding (its puzzle_emb_ndim is 0)"
             raise SettingError(message, "init_ids")
         has = 0 if reset else self.config.num_puzzle_identifiers
         if given is not None and given < max(puzzles, has):
@@ -59,9 +57,7 @@ class Init:
         """
         free = _FREE if self.config.pos_encodings == "learned" else _FREE | {"seq_len"}
         ours, theirs = self.config.to_dict(), config.to_dict()
-        differ = {
-            name: theirs[name] for name in ours if name not in free and ours[name] != theirs[name]
-        }
+        differ = {name: theirs[name] for name in ours if name not in free and ours[name] != theirs[name]}
         if differ:
             words = [
                 f"{name} {ours[name]!r}, but "

@@ -48,9 +48,7 @@ def resolve(*layers: Layer) -> Run:
     """
     base, given = _base(layers), Given(*layers)
     top = given.table("")
-    run_settings = {
-        f.name: top.pop(f.name) for f in dataclasses.fields(RunSettings) if f.name in top
-    }
+    run_settings = {f.name: top.pop(f.name) for f in dataclasses.fields(RunSettings) if f.name in top}
     with given.blame():
         settings = RunSettings(**run_settings)
         preset = base.with_max_steps(top["max_steps"]) if "max_steps" in top else base
@@ -64,9 +62,7 @@ def resolve(*layers: Layer) -> Run:
     if init is not None:
         with given.blame():
             rows = given.values.get("model.num_puzzle_identifiers")
-            needs["num_puzzle_identifiers"] = init.rows(
-                needs.get("num_puzzle_identifiers", 1), rows, reset
-            )
+            needs["num_puzzle_identifiers"] = init.rows(needs.get("num_puzzle_identifiers", 1), rows, reset)
     with given.blame("model"):
         model = _model(init.config if init else preset.model, given.table("model"), needs)
     if init is not None:

@@ -61,11 +61,7 @@ TABLES = ("model", "learner", "data")
 # Other names of settings: fields that a setting of the top level fills, and names in older files.
 ALIASES = {"model.forward_dtype": "dtype", "learner.seed": "seed"}
 ALIASES |= {f"learner.{old}": f"learner.{new}" for old, new in RENAMED_SETTINGS.items()}
-_SHORT = {
-    "learner.q_target": "--q-target",
-    "learner.gradient": "--gradient",
-    "data.file": "--data",
-}
+_SHORT = {"learner.q_target": "--q-target", "learner.gradient": "--gradient", "data.file": "--data"}
 
 
 @dataclass(frozen=True)
@@ -107,9 +103,7 @@ def settings() -> dict[str, Setting]:
             kinds, parsed = get_type_hints(home), docstring_parser.parse_from_object(home)
             meanings = {p.arg_name: " ".join((p.description or "").split()) for p in parsed.params}
             for field in dataclasses.fields(home):
-                setting = Setting(
-                    table, field.name, kinds[field.name], meanings.get(field.name, "")
-                )
+                setting = Setting(table, field.name, kinds[field.name], meanings.get(field.name, ""))
                 if setting.key not in (*TABLES, *ALIASES, "name"):
                     found.setdefault(setting.key, setting)
     return found

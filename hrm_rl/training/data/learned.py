@@ -47,9 +47,5 @@ def told_apart(figures: Mapping[str, Any]) -> str:
     text = f"{learned} of these {learned + held_out} puzzles were learned from"
     if not held_out:
         return f"All {learned} puzzles were learned from: the score does not count for new ones."
-    solved = [
-        f"{100 * figures[f'{name}_exact_accuracy']:.1f} %" for name in ("learned", "held_out")
-    ]
-    return (
-        f"{text} ({solved[0]} of them solved); of the {held_out} held out {solved[1]} are solved."
-    )
+    solved = [f"{100 * figures[f'{name}_exact_accuracy']:.1f} %" for name in ("learned", "held_out")]
+    return f"{text} ({solved[0]} of them solved); of the {held_out} held out {solved[1]} are solved."

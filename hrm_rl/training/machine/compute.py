@@ -19,12 +19,7 @@ from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.settings import check_integers, check_one_of
 from hrm_rl.tensors import usable_device
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
-from hrm_rl.training.machine.threads import (
-    MOST_THREADS,
-    WORTH_CHANGING,
-    Threads,
-    thread_counts,
-)
+from hrm_rl.training.machine.threads import MOST_THREADS, WORTH_CHANGING, Threads, thread_counts
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +30,7 @@ _PROBE_FLOPS = 2e10
 # Above this relative error oneDNN has not kept float32 (on AMX it computes in bfloat16).
 _FLOAT32_ERROR = 1e-5
 # For each thing that a candidate changes, how many times faster than plain float32 on all threads it must be.
-_WORTH_CHANGING = {
-    "dtype": 1.25,
-    "matmul_precision": 1.25,
-    "threads": WORTH_CHANGING,
-    "compile": 1.05,
-}
+_WORTH_CHANGING = {"dtype": 1.25, "matmul_precision": 1.25, "threads": WORTH_CHANGING, "compile": 1.05}
 # On a CPU the batch is cut if a step takes longer than this many seconds.
 LONG_STEP = 20.0
 # Compiling the block takes up to half a minute and saves about a fifth of a step: for long runs only.
@@ -242,9 +232,7 @@ def _best(seconds: Mapping[Compute, float]) -> Compute:
 
 def current_switches() -> Compute:
     """PyTorch's process-wide switches as they are now."""
-    return Compute(
-        matmul_precision=torch.get_float32_matmul_precision(), threads=torch.get_num_threads()
-    )
+    return Compute(matmul_precision=torch.get_float32_matmul_precision(), threads=torch.get_num_threads())
 
 
 def _has_compiler() -> bool:
@@ -252,9 +240,7 @@ def _has_compiler() -> bool:
     return any(shutil.which(name) for name in (named, "c++", "g++", "clang++", "cl"))
 
 
-def _row_seconds(
-    compute: Compute, model: HRMConfig, learner: LearnerConfig, batch_size: int
-) -> float:
+def _row_seconds(compute: Compute, model: HRMConfig, learner: LearnerConfig, batch_size: int) -> float:
     """Seconds per row of a training step: the faster of two quick ones, after one to warm up."""
     compute.apply()
     config = dataclasses.replace(model, forward_dtype=compute.dtype)

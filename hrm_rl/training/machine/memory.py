@@ -62,9 +62,7 @@ def kept_per_row(
     return (four - two) // 2
 
 
-def _kept(
-    network: HRM, rows: int, learner: LearnerConfig, segments: int = 1, at_once: bool = False
-) -> int:
+def _kept(network: HRM, rows: int, learner: LearnerConfig, segments: int = 1, at_once: bool = False) -> int:
     """Bytes that autograd keeps for `rows` rows, each storage counted once: the largest segment's, or all."""
     kept: dict[int, Tensor] = {}
 
@@ -129,6 +127,4 @@ def too_large(batch_size: int, device: str, memory: StepMemory, total: int) -> M
         if rows
         else "by estimate not even one row fits; use a smaller model"
     )
-    return MemoryError(
-        f"{batch_size} rows do not fit into the {total / 1e9:.1f} GB of {device}; {fits}"
-    )
+    return MemoryError(f"{batch_size} rows do not fit into the {total / 1e9:.1f} GB of {device}; {fits}")

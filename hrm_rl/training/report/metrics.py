@@ -61,9 +61,7 @@ class IntervalMetrics:
 
     def first_broken(self) -> tuple[str, int] | None:
         """The first loss that was not finite and its step; None if all were finite."""
-        found = [
-            (s, i) for i, s in enumerate(self.broken.tolist()) if s and self.names[i] != "loss"
-        ]
+        found = [(s, i) for i, s in enumerate(self.broken.tolist()) if s and self.names[i] != "loss"]
         if not found:
             return None
         step, index = min(found)
@@ -92,11 +90,7 @@ class MetricsLog:
     """Writes figures to metrics.jsonl and TensorBoard with SB3's prefixes: rollout/ train/ eval/ time/."""
 
     def __init__(
-        self,
-        run: RunFolder,
-        first_step: int = 0,
-        *,
-        settings: tuple[Preset, Compute] | None = None,
+        self, run: RunFolder, first_step: int = 0, *, settings: tuple[Preset, Compute] | None = None
     ) -> None:
         # A resumed run repeats the steps after its checkpoint, so both logs drop them.
         again = run.metrics_file.exists()

@@ -15,12 +15,7 @@ from hrm_rl.training.data_settings import CUSTOM
 from hrm_rl.training.presets import Preset, PuzzleData, SudokuData
 from hrm_rl.training.run_folder import RunFolder
 
-TAGS = (
-    "hierarchical-reasoning-model",
-    "reinforcement-learning",
-    "adaptive-computation-time",
-    "gymnasium",
-)
+TAGS = ("hierarchical-reasoning-model", "reinforcement-learning", "adaptive-computation-time", "gymnasium")
 _FIGURES = {
     "exact_accuracy": "puzzles solved exactly",
     "valid_accuracy": "puzzles with a valid answer",
@@ -51,9 +46,7 @@ def last_validation(run: RunFolder, step: int) -> dict[str, Any] | None:
     return {name.removeprefix("eval/"): value for name, value in found[-1].items()}
 
 
-def push_run(
-    run: RunFolder, repo_id: str, *, private: bool = False, token: str | None = None
-) -> str:
+def push_run(run: RunFolder, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
     """Upload a run's chosen checkpoint with its card and settings; returns the address.
 
     Of the paths of puzzle files, and of the weights it started from, only the names are published. Raises
@@ -72,15 +65,11 @@ def push_run(
     return model.push_to_hub(repo_id, private=private, token=token, message=message, files=files)
 
 
-def _card(
-    preset: Preset, model: HRM, step: int, validation: dict[str, Any] | None, repo_id: str
-) -> str:
+def _card(preset: Preset, model: HRM, step: int, validation: dict[str, Any] | None, repo_id: str) -> str:
     data, custom = preset.data, preset.data.family == CUSTOM
     tags = TAGS if custom else (*TAGS, data.family)
     folder = custom or (data.file is not None and _is_folder(data.file))
-    unseen = (
-        "a dataset folder's test puzzles" if folder else "puzzles of classes held out of training"
-    )
+    unseen = "a dataset folder's test puzzles" if folder else "puzzles of classes held out of training"
     parts = [
         "\n".join(["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in tags), "---"]),
         f"# {repo_id.rpartition('/')[2]}",
@@ -112,9 +101,7 @@ def _start(preset: Preset) -> str:
     """What was there before training, and what stayed, as the end of a sentence."""
     if preset.init is None:
         return ""
-    only = (
-        "" if preset.learner.train_only == "all" else ", of which only the puzzle embedding learned"
-    )
+    only = "" if preset.learner.train_only == "all" else ", of which only the puzzle embedding learned"
     fresh = " with a fresh puzzle embedding" if preset.init_ids == "reset" else ""
     return f", starting from the weights of `{_origin_name(preset.init)}`{fresh}{only}"
 
@@ -127,9 +114,7 @@ def _figures(preset: Preset, validation: dict[str, Any]) -> str:
         if validation.get(name) is not None
     }
     learned = validation.get("learned_count")
-    unseen = (
-        "" if preset.data.file or learned else ", on puzzles of classes that training never saw"
-    )
+    unseen = "" if preset.data.file or learned else ", on puzzles of classes that training never saw"
     if learned == validation["count"]:
         unseen = ", on the puzzles that it learned from"
     return (
@@ -160,9 +145,7 @@ def _origin(data: PuzzleData) -> str:
 
 def _classes(data: PuzzleData) -> str:
     """When two puzzles are the same, and which splits share no such puzzles."""
-    alike = (
-        "Two puzzles are of one class if they are the same up to the symmetries of their family."
-    )
+    alike = "Two puzzles are of one class if they are the same up to the symmetries of their family."
     if isinstance(data, SudokuData):
         alike = (
             "Two Sudokus are of one class if relabelling digits, permuting rows, columns, bands or "

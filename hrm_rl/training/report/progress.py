@@ -20,14 +20,7 @@ class Report:
     """Follows a run from the learner's step on, until `close`."""
 
     def __init__(
-        self,
-        preset: Preset,
-        compute: Compute,
-        run: RunFolder,
-        learner: Learner,
-        *,
-        graphs: bool,
-        bar: bool,
+        self, preset: Preset, compute: Compute, run: RunFolder, learner: Learner, *, graphs: bool, bar: bool
     ) -> None:
         first_step = learner.step
         self.run = run
@@ -80,9 +73,7 @@ class Report:
         tensors = f"; weights no longer finite: {', '.join(weights[:3])}" if weights else ""
         more = f" and {len(weights) - 3} more" if len(weights) > 3 else ""
         kept = self.run.checkpoints()
-        last = (
-            f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was made before"
-        )
+        last = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was made before"
         raise FloatingPointError(
             f"{name} is not a number at step {step}{tensors}{more}. Training stops; {last}. A lower "
             "learner.lr, or --dtype float32, may help"

@@ -50,9 +50,7 @@ def test_gradient_is_that_of_the_whole_episode(loop, hrm, monkeypatch, halting, 
         q_halt.append(out.q_halt)
         ce.append(token_loss(out.logits, labels))
         carry = out.carry
-    game.learner.stopping(
-        torch.stack(ce), torch.stack(q_halt), torch.stack(right)
-    ).loss.mean().backward()
+    game.learner.stopping(torch.stack(ce), torch.stack(q_halt), torch.stack(right)).loss.mean().backward()
     assert found.keys() == {name for name, _ in model.named_parameters()}
     for name, p in model.named_parameters():
         assert p.grad.to_dense().abs().max() > 0
@@ -134,9 +132,7 @@ def test_a_row_without_labels_teaches_nothing(hrm) -> None:
         ("ponder:0.5", {"ponder_prior": 0.1}, {"ponder_prior": 0.9}),
     ],
 )
-def test_it_learns_the_puzzles_and_stops_earlier_if_segments_cost_more(
-    loop, hrm, rule, cheap, dear
-) -> None:
+def test_it_learns_the_puzzles_and_stops_earlier_if_segments_cost_more(loop, hrm, rule, cheap, dear) -> None:
     """Eight puzzles by heart: none solved at first, most at the end, in fewer segments if dear."""
     puzzles = sudoku.generate(8, 4, seed=0, extra_givens=(5, 7))
     source = PoolSource(puzzles, sudoku.vocab_size(4))

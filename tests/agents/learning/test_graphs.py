@@ -101,9 +101,7 @@ def test_replayed_steps_are_bit_for_bit_the_plain_ones(model, start, tape, shape
     assert ended.any() and (shape == {"halt_max_steps": 1} or not ended.all())  # some carries kept
 
 
-def test_adam_atan2_is_replayed_and_rounds_as_little_otherwise(
-    model, start, tape, monkeypatch
-) -> None:
+def test_adam_atan2_is_replayed_and_rounds_as_little_otherwise(model, start, tape, monkeypatch) -> None:
     """Its step counter is read beside the parameters then, so eager rounds in another order."""
     c = config(optimizer="adam-atan2", weight_decay=0.1, lr=1e-3)
     replayed = start(GraphedLearner(model(), 8, c, recorder=tape())).play(8)

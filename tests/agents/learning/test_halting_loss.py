@@ -41,9 +41,7 @@ def published(loss, ce, q_halt) -> list[torch.Tensor]:
     return [total, torch.as_tensor(segments).double(), torch.stack(weights)]
 
 
-@pytest.mark.parametrize(
-    "loss", [PonderNet(0.5, 0.0), PonderNet(0.3, 0.7), ACT(0.5, 0.01), ACT(0.1, 0.3)]
-)
+@pytest.mark.parametrize("loss", [PonderNet(0.5, 0.0), PonderNet(0.3, 0.7), ACT(0.5, 0.01), ACT(0.1, 0.3)])
 def test_rows_have_the_published_loss_and_gradient(loss) -> None:
     generator = torch.Generator().manual_seed(0)
     ce = torch.rand(5, 40, generator=generator, dtype=torch.float64).requires_grad_()
@@ -56,8 +54,7 @@ def test_rows_have_the_published_loss_and_gradient(loss) -> None:
     torch.testing.assert_close(found.weights, weights)
     torch.testing.assert_close(found.price, found.loss - (weights * ce).sum(0))
     torch.testing.assert_close(
-        torch.autograd.grad(found.loss.sum(), (ce, q_halt)),
-        torch.autograd.grad(value.sum(), (ce, q_halt)),
+        torch.autograd.grad(found.loss.sum(), (ce, q_halt)), torch.autograd.grad(value.sum(), (ce, q_halt))
     )
     assert len(found.segments.unique()) > 1  # rows stop at different segments
 

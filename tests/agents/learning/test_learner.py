@@ -27,10 +27,7 @@ def output(model, q_halt, q_continue) -> SegmentOutput:
 
 @pytest.mark.parametrize(
     ("q_target", "q_continue", "wanted"),
-    [
-        ("full", [0.0, -2.0, 0.5], [True, True, False]),
-        ("none", [0.0, -2.0, 9.0], [True, False, True]),
-    ],
+    [("full", [0.0, -2.0, 0.5], [True, True, False]), ("none", [0.0, -2.0, 9.0], [True, False, True])],
 )
 def test_halts_by_the_rule_that_it_trains_for(hrm, q_target, q_continue, wanted) -> None:
     """q_halt > q_continue, or without a target q_halt > 0; without exploration nothing is drawn."""
@@ -97,12 +94,8 @@ def test_both_forms_of_learn_are_one(loop) -> None:
         old.learner.learn(out, old.obs, old.info["labels"], new.terminated)
 
 
-@pytest.mark.parametrize(
-    ("shape", "changes"), [({}, {"q_target": "none"}), ({"halt_max_steps": 1}, {})]
-)
-def test_without_a_next_segment_to_learn_from_the_continue_head_stays(
-    loop, hrm, shape, changes
-) -> None:
+@pytest.mark.parametrize(("shape", "changes"), [({}, {"q_target": "none"}), ({"halt_max_steps": 1}, {})])
+def test_without_a_next_segment_to_learn_from_the_continue_head_stays(loop, hrm, shape, changes) -> None:
     game = loop(hrm(**shape), optimizer="adamw", weight_decay=0.0, **changes)
     for m in game.steps(4):
         assert m["q_continue_loss"] == 0

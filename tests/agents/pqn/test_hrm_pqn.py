@@ -263,14 +263,9 @@ def test_every_environment_plays_its_share_of_an_evaluation(table_env) -> None:
 
 @pytest.mark.parametrize(
     ("states", "actions", "message"),
-    [
-        (3, 4, "the network has 4 actions, the environments 3"),
-        (5, 3, "tokenizer differs in the observation"),
-    ],
+    [(3, 4, "the network has 4 actions, the environments 3"), (5, 3, "tokenizer differs in the observation")],
 )
-def test_environments_that_the_network_does_not_fit_are_refused(
-    bandit, states, actions, message
-) -> None:
+def test_environments_that_the_network_does_not_fit_are_refused(bandit, states, actions, message) -> None:
     network = HRMQNetwork(spaces.Discrete(states), actions, SMALL)
     with pytest.raises(ValueError, match=message):
         train_hrm(bandit(3, 2), network=network)

@@ -27,9 +27,7 @@ SPACES = {
     "bits": spaces.MultiBinary(4),
     "board": spaces.Box(0, 6, (4, 4), np.int64),
     "picture": spaces.Box(0, 255, (32, 36, 3), np.uint8),
-    "parts": spaces.Dict(
-        where=VECTOR, view=spaces.Box(0, 255, (5, 5, 3), np.uint8), held=spaces.Discrete(3)
-    ),
+    "parts": spaces.Dict(where=VECTOR, view=spaces.Box(0, 255, (5, 5, 3), np.uint8), held=spaces.Discrete(3)),
     "thinking": spaces.Dict(observation=VECTOR, segment=spaces.Discrete(4)),
 }
 
@@ -118,9 +116,7 @@ def test_every_algorithm_learns_through_it(algo: str) -> None:
         assert changed == (name in parameters), name
 
 
-@pytest.mark.parametrize(
-    ("algo", "steps"), [("DQN", 500), pytest.param("PPO", 1500, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("algo", "steps"), [("DQN", 500), pytest.param("PPO", 1500, marks=pytest.mark.slow)])
 def test_it_learns_what_to_do(algo: str, steps: int) -> None:
     """The identity of four observations: chance gets 25 of 100."""
     model = make(algo, IdentityEnv(4)).learn(steps)

@@ -61,9 +61,7 @@ def test_from_zero_the_features_begin_to_differ_between_observations() -> None:
     grid = spaces.Box(0, 5, (7, 7, 3), np.int64)
     x = seen(grid, 64)
     for seed in range(3):
-        drawn, zero = (
-            extractor(grid, seed, start=start, patch_size={"": 4}) for start in ("drawn", "zero")
-        )
+        drawn, zero = (extractor(grid, seed, start=start, patch_size={"": 4}) for start in ("drawn", "zero"))
         assert not zero.core.H_init.any() and not zero.core.L_init.any()
         assert drawn.core.H_init.any() and drawn.core.L_init.any()
         with torch.no_grad():
@@ -122,8 +120,7 @@ def test_policy_kwargs_are_plain() -> None:
     options = {"L_cycles": 3, "kinds": {"a": "features"}}
     assert hrm_policy_kwargs(32, 2, net_arch=(8, 8), **options) == {
         "features_extractor_class": HRMFeaturesExtractor,
-        "features_extractor_kwargs": options
-        | {"hidden_size": 32, "segments": 2, "normalize_images": False},
+        "features_extractor_kwargs": options | {"hidden_size": 32, "segments": 2, "normalize_images": False},
         "normalize_images": False,
         "net_arch": [8, 8],
     }

@@ -66,10 +66,7 @@ def test_nothing_in_a_file_from_elsewhere_is_run(tmp_path: Path) -> None:
     model.save(tmp_path / "good.zip")
     evil = base64.b64encode(pickle.dumps(Evil(ran))).decode()
     data = f'{{"policy_class": {{":type:": "x", ":serialized:": "{evil}"}}}}'
-    with (
-        zipfile.ZipFile(tmp_path / "good.zip") as good,
-        zipfile.ZipFile(tmp_path / "evil.zip", "w") as bad,
-    ):
+    with zipfile.ZipFile(tmp_path / "good.zip") as good, zipfile.ZipFile(tmp_path / "evil.zip", "w") as bad:
         for name in good.namelist():
             bad.writestr(name, data if name == "data" else good.read(name))
     load_weights(model, tmp_path / "evil.zip")
@@ -85,10 +82,7 @@ def test_nothing_in_a_file_from_elsewhere_is_run(tmp_path: Path) -> None:
         (None, "is not the file of an SB3 policy"),
         (b"no zip", "is not the file of an SB3 policy"),
         ({}, r"policy\.pth"),
-        (
-            {"policy.pth": pickle.dumps(Evil(Path("never")), 2)},
-            "holds more than weights|not the file of",
-        ),
+        ({"policy.pth": pickle.dumps(Evil(Path("never")), 2)}, "holds more than weights|not the file of"),
         ({"policy.pth": [1]}, "not a dict of tensors"),
         ({"policy.pth": {"a": 1}}, "not a dict of tensors"),
     ],

@@ -118,10 +118,7 @@ def test_figures_by_hand(kind: Any, envs: Any, inside: bool) -> None:
 
 
 def test_the_histogram_begins_again_when_the_logger_has_written(tmp_path: Path) -> None:
-    for kind, settings in (
-        (PPO, {"n_steps": 14, "batch_size": 14}),
-        (DQN, {"learning_starts": 999}),
-    ):
+    for kind, settings in ((PPO, {"n_steps": 14, "batch_size": 14}), (DQN, {"learning_starts": 999})):
         folder = tmp_path / kind.__name__
         model = kind("MultiInputPolicy", make(), seed=0, tensorboard_log=str(folder), **settings)
         model.learn(14 * 12, callback=ThinkingCallback(), log_interval=4)

@@ -197,9 +197,7 @@ every_kind = pytest.mark.parametrize(
 
 
 @every_kind
-def test_entries_have_about_unit_variance_and_every_parameter_learns(
-    tokenizer, observed, space
-) -> None:
+def test_entries_have_about_unit_variance_and_every_parameter_learns(tokenizer, observed, space) -> None:
     """Bounded numbers may have less; bounds of 1e38 count as none, and symlog of such numbers is about 88."""
     made = tokenizer(space, 128)
     x = made(to_tensors(space, observed(space, 0, 64)))

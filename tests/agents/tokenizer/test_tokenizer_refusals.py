@@ -43,11 +43,7 @@ REFUSED: list[tuple[spaces.Space, dict[str, Any], str]] = [
         r"part 'camera', Box.*takes 768 tokens as 'patches'.*770 in all, over max_tokens=256; "
         r"set patch_size=\{'camera': 8\}, or max_tokens=770",
     ),
-    (
-        box(0, 255, (96, 128, 3), np.uint8),
-        {"patch_size": 2, "max_tokens": 100},
-        r"set patch_size=12,",
-    ),
+    (box(0, 255, (96, 128, 3), np.uint8), {"patch_size": 2, "max_tokens": 100}, r"set patch_size=12,"),
     (
         box(0, 255, (19, 19, 3), np.uint8),
         {},

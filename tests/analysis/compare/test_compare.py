@@ -35,9 +35,7 @@ def changed(**columns: object) -> Case:
     return make_case("run", dataclasses.replace(bank_of(), **columns))
 
 
-def compare(
-    cases: Case | list[Case], *policies: str, folder: Path | None = None, **options
-) -> dict:
+def compare(cases: Case | list[Case], *policies: str, folder: Path | None = None, **options) -> dict:
     """The object in compare.json."""
     cases = [cases] if isinstance(cases, Case) else cases
     return compare_cases(cases, Settings(policies, draws=200, **options), folder).to_dict()
@@ -105,11 +103,7 @@ def test_learned_rules_are_saved_and_their_specs_work(tmp_path) -> None:
         assert replay(test, spec).correct.mean() == pytest.approx(row["exact_accuracy"])
     header, rows = chosen_cells(found)
     specs = [spec for _, spec in rows]
-    assert (
-        header == ["policy", "spec"]
-        and len(specs) == 3
-        and all(str(tmp_path) in spec for spec in specs)
-    )
+    assert header == ["policy", "spec"] and len(specs) == 3 and all(str(tmp_path) in spec for spec in specs)
     # At two costs the first two; CALM goes by risk.
     assert len(list((tmp_path / "rules").iterdir())) == 5
 
@@ -162,9 +156,7 @@ def test_runs_are_ranked_each_for_itself() -> None:
     # One run is slower and has puzzles rated higher: that alone must not correlate.
     fast, slow = bank_of(0), bank_of(1)
     slow = dataclasses.replace(
-        slow,
-        rating=slow.rating + 10,
-        features=slow.features | {"q_halt": slow.features["q_halt"] - 3},
+        slow, rating=slow.rating + 10, features=slow.features | {"q_halt": slow.features["q_halt"] - 3}
     )
     cases = [make_case("fast", fast), make_case("slow", slow)]
     both, *alone = (
@@ -237,8 +229,7 @@ def test_runs_on_the_same_puzzles_share_their_luck() -> None:
     once = case_of(0)
     twin = make_case("twin", dataclasses.replace(bank_of(0), header=bank_of(1).header))
     alone, report, other = (
-        compare(cases, "fixed:2", baseline="fixed:2")
-        for cases in ([once], [once, twin], [once, case_of(1)])
+        compare(cases, "fixed:2", baseline="fixed:2") for cases in ([once], [once, twin], [once, case_of(1)])
     )
     ends = [by_name(r)["fixed:2"]["ci95"]["exact_accuracy"] for r in (alone, report)]
     assert ends[1][1] - ends[1][0] > 0.85 * (ends[0][1] - ends[0][0])
@@ -253,10 +244,7 @@ def test_runs_on_the_same_puzzles_share_their_luck() -> None:
     [
         (lambda: [make_case("again", bank_of(0))], "run0 and again are the same bank"),
         (lambda: [case_of(1, model_hash="model 0")], "record the same model"),
-        (
-            lambda: [make_case("short", bank_of(1), max_segments=4)],
-            "8 and 4 segments a puzzle; --m",
-        ),
+        (lambda: [make_case("short", bank_of(1), max_segments=4)], "8 and 4 segments a puzzle; --m"),
     ],
 )
 def test_what_cannot_be_pooled(others, message) -> None:
@@ -301,8 +289,7 @@ def test_a_feature_that_the_bank_lacks_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"cost": 1.0}, {"cost": float("nan")}, {"costs": (0.1, -0.1)}, {"draws": 0}, {"policies": ()}],
+    "changes", [{"cost": 1.0}, {"cost": float("nan")}, {"costs": (0.1, -0.1)}, {"draws": 0}, {"policies": ()}]
 )
 def test_settings_out_of_range(changes) -> None:
     (name,) = changes

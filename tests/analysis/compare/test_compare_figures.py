@@ -54,10 +54,7 @@ def test_every_rule_has_a_name_where_its_mark_is(report, drawn, tmp_path) -> Non
 def test_names_do_not_meet_and_colours_do_not_repeat(report, drawn, tmp_path) -> None:
     """Forty rules, most with the same outcome, and names that differ behind the cut."""
     row = report["policies"][2]
-    names = [
-        *(f"margin:0.{k}" for k in range(10, 40)),
-        *(f"any({'q, ' * 20}{k})" for k in "abcdefghij"),
-    ]
+    names = [*(f"margin:0.{k}" for k in range(10, 40)), *(f"any({'q, ' * 20}{k})" for k in "abcdefghij")]
     rows = [{**row, "policy": n, "mean_segments": 1 + k % 9 / 3} for k, n in enumerate(names)]
     compare_figures.accuracy_compute_figure({**report, "policies": rows}, tmp_path / "a.png")
     figure = drawn[0]
@@ -117,11 +114,7 @@ def test_names_of_files_are_drawn_as_they_are(report, tmp_path) -> None:
     name = r"lsm:a$\b$|c.safetensors"
     rows = [{**row, "policy": name} if row["policy"] == "q" else row for row in report["policies"]]
     spread = [{**row, "policy": name} for row in report["difficulty"]["policies"]]
-    changed = {
-        **report,
-        "policies": rows,
-        "difficulty": {**report["difficulty"], "policies": spread},
-    }
+    changed = {**report, "policies": rows, "difficulty": {**report["difficulty"], "policies": spread}}
     assert len(compare_figures.draw_figures(changed, tmp_path)) == 3
     assert r"| lsm:a$\b$\|c.safetensors |" in markdown(changed)
 

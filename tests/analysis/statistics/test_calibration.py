@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrm_rl.analysis.statistics.calibration import (
-    auroc,
-    calibration,
-    halt_calibration,
-    reliability_curve,
-)
+from hrm_rl.analysis.statistics.calibration import auroc, calibration, halt_calibration, reliability_curve
 
 samples = st.lists(st.tuples(st.integers(0, 5).map(lambda p: p / 5), st.booleans()), min_size=1)
 

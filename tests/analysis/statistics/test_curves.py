@@ -5,12 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrm_rl.analysis.statistics.curves import (
-    area_under_hull,
-    curve,
-    nearest_compute,
-    upper_hull,
-)
+from hrm_rl.analysis.statistics.curves import area_under_hull, curve, nearest_compute, upper_hull
 
 # A grid, so that points share a number of segments or an accuracy, or lie on a line.
 points = st.lists(

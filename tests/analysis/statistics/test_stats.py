@@ -10,13 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hrm_rl.analysis.statistics.bootstrap import stratified_bootstrap
-from hrm_rl.analysis.statistics.stats import (
-    holm,
-    interquartile_mean,
-    mcnemar,
-    mean_score,
-    spearman_within,
-)
+from hrm_rl.analysis.statistics.stats import holm, interquartile_mean, mcnemar, mean_score, spearman_within
 
 # Three runs on two tasks.
 SCORES = np.array([[0.2, 1.0], [0.4, 0.8], [0.9, 1.5]])
@@ -90,9 +84,7 @@ def test_holm_by_hand():
     assert holm([]).tolist() == []
 
 
-@given(
-    p_values=st.lists(st.floats(0, 1), min_size=1, max_size=8), alpha=st.sampled_from([0.01, 0.2])
-)
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=8), alpha=st.sampled_from([0.01, 0.2]))
 def test_holm_rejects_as_its_procedure_does(p_values, alpha):
     """Step down: compare the k-th smallest with alpha / (K - k), stop at the first that fails."""
     adjusted = holm(p_values)

@@ -77,18 +77,9 @@ def good() -> dict[str, torch.Tensor]:
         ({"answer": good()["answer"]}, "'answer' and 'halt'.*got .*'answer'"),
         ({}, "'answer' and 'halt'"),
         (torch.zeros(ROWS, 17), "only with flat_action=True.*got Tensor"),
-        (
-            good() | {"answer": torch.full((ROWS, 16), 6)},
-            "answer: row 0, cell 0 holds 6; they are 0 to 5",
-        ),
-        (
-            good() | {"answer": np.eye(ROWS, 16, dtype=int) * -1},
-            "row 0, cell 0 holds -1; they are 0 to 5",
-        ),
-        (
-            good() | {"answer": torch.full((ROWS, 16), 2.0)},
-            "answer must be integers, got torch.float32",
-        ),
+        (good() | {"answer": torch.full((ROWS, 16), 6)}, "answer: row 0, cell 0 holds 6; they are 0 to 5"),
+        (good() | {"answer": np.eye(ROWS, 16, dtype=int) * -1}, "row 0, cell 0 holds -1; they are 0 to 5"),
+        (good() | {"answer": torch.full((ROWS, 16), 2.0)}, "answer must be integers, got torch.float32"),
         (good() | {"answer": [["a"] * 16] * ROWS}, "answer must be an array of numbers"),
         (good() | {"answer": None}, "answer must be an array of numbers"),
         (good() | {"answer": [[1] * 16] * 3 + [[1]]}, "answer must be an array of numbers"),

@@ -35,9 +35,7 @@ def rollout(envs: PuzzleVectorEnv, play: Any, steps: int, seed: int) -> list[dic
 
 @pytest.mark.parametrize("order", ["hash", "epoch"])
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
-def test_a_resumed_environment_goes_on_exactly(
-    source: Any, play: Any, mode: str, order: Any
-) -> None:
+def test_a_resumed_environment_goes_on_exactly(source: Any, play: Any, mode: str, order: Any) -> None:
     envs = make(source, autoreset_mode=mode, order=order)
     envs.reset(seed=3)
     rollout(envs, play, 7, seed=0)
@@ -47,10 +45,7 @@ def test_a_resumed_environment_goes_on_exactly(
     next_keys = envs.reset()[1]["puzzle_key"]
 
     file.seek(0)
-    again, loaded = (
-        make(source, autoreset_mode=mode, order=order),
-        torch.load(file, weights_only=True),
-    )
+    again, loaded = (make(source, autoreset_mode=mode, order=order), torch.load(file, weights_only=True))
     for resumed, state in ((again, loaded), (envs, saved)):
         resumed.load_state_dict(state)
         for one, two in zip(went_on, rollout(resumed, play, 12, seed=1), strict=True):

@@ -12,9 +12,7 @@ from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 @pytest.mark.parametrize("rows", [1, 7, 50, 64])
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
-def test_each_puzzle_exactly_once(
-    rows: int, mode: str, in_order: Any, pool: Any, play: Any
-) -> None:
+def test_each_puzzle_exactly_once(rows: int, mode: str, in_order: Any, pool: Any, play: Any) -> None:
     envs = PuzzleVectorEnv(rows, in_order, order="epoch", autoreset_mode=mode, halt_max_steps=3)
     _, info = envs.reset(seed=0)
     rng, seen = np.random.default_rng(0), []

@@ -98,12 +98,7 @@ Q_TARGETS = ["full", "every:2", "subsample:0.5", "delayed", "lambda:0.9", "none"
 
 
 def training(
-    tiny_hrm: Any,
-    source: Any,
-    kind: type[Learner],
-    q_target: str,
-    optimizer: Any,
-    device: str = "cpu",
+    tiny_hrm: Any, source: Any, kind: type[Learner], q_target: str, optimizer: Any, device: str = "cpu"
 ) -> tuple[Learner, Callable[[], Any]]:
     """A learner, and what runs its next step, the environment's included."""
     shape = {"puzzle_emb_ndim": 32, "halt_max_steps": 3, "halt_exploration_prob": 0.5}
@@ -125,9 +120,7 @@ def training(
 
 @pytest.mark.parametrize("optimizer", ["adam-atan2", "adamw"])
 @pytest.mark.parametrize("q_target", Q_TARGETS)
-def test_a_training_step_never_waits(
-    tiny_hrm: Any, source: Any, q_target: str, optimizer: Any
-) -> None:
+def test_a_training_step_never_waits(tiny_hrm: Any, source: Any, q_target: str, optimizer: Any) -> None:
     """Segment, environment, targets, backward pass and both optimizers (puzzle embeddings have theirs).
 
     AdamATan2's eager form reads its step counter, which lies on the host for that: no device is waited

@@ -124,9 +124,7 @@ class Drawn:
         ({"inputs": np.zeros((2, 3), int)}, "inputs must be a tensor, got ndarray"),
     ],
 )
-def test_a_source_that_draws_wrongly_is_refused_when_made(
-    changed: dict[str, Any], message: str
-) -> None:
+def test_a_source_that_draws_wrongly_is_refused_when_made(changed: dict[str, Any], message: str) -> None:
     assert PuzzleVectorEnv(2, Drawn()).reset(seed=0)[0]["inputs"].shape == (2, 3)
     with pytest.raises(ValueError, match=message):
         PuzzleVectorEnv(2, Drawn(**changed))

@@ -24,9 +24,7 @@ def in_space(action: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_row_i_is_a_single_seeded_with_seed_plus_i(
-    options: dict, play: Any, assert_singles: Any
-) -> None:
+def test_row_i_is_a_single_seeded_with_seed_plus_i(options: dict, play: Any, assert_singles: Any) -> None:
     options = {"size": 4, "pool_size": 50, "halt_max_steps": 4} | options
     envs = gym.make_vec(ID, num_envs=ROWS, **options)
     singles = [gym.make(ID, **options) for _ in range(ROWS)]
@@ -43,18 +41,12 @@ def test_row_i_is_a_single_seeded_with_seed_plus_i(
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
-def test_equals_gymnasiums_own_vector_of_singles(
-    mode: AutoresetMode, play: Any, assert_row: Any
-) -> None:
+def test_equals_gymnasiums_own_vector_of_singles(mode: AutoresetMode, play: Any, assert_row: Any) -> None:
     """Gymnasium's SyncVectorEnv over the single environment defines what autoreset means."""
     options = {"size": 4, "pool_size": 50, "halt_max_steps": 3, "segment_cost": 0.25}
     ours = gym.make_vec(ID, num_envs=ROWS, autoreset_mode=mode, **options)
     theirs = gym.make_vec(
-        ID,
-        num_envs=ROWS,
-        vectorization_mode="sync",
-        vector_kwargs={"autoreset_mode": mode},
-        **options,
+        ID, num_envs=ROWS, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}, **options
     )
     assert ours.metadata["autoreset_mode"] is theirs.metadata["autoreset_mode"] is mode
     (obs, info), (their_obs, their_info) = ours.reset(seed=SEED), theirs.reset(seed=SEED)

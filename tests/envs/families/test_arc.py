@@ -50,9 +50,7 @@ def pairs_of(table: arc.ArcTable) -> dict[int, list[arc.Pair]]:
 
 @pytest.mark.parametrize("split", arc.SPLITS)
 @pytest.mark.parametrize("translate", [False, True])
-def test_every_draw_is_a_pair_transformed(
-    augmented: arc.Augmented, split: str, translate: bool
-) -> None:
+def test_every_draw_is_a_pair_transformed(augmented: arc.Augmented, split: str, translate: bool) -> None:
     table = arc.ArcTable(augmented, split, translate)
     source, wanted = ArcSource(table), pairs_of(table)
     puzzles = source.draw(torch.arange(600))
@@ -80,15 +78,11 @@ def test_pairs_and_augmentations_are_drawn_alike(augmented: arc.Augmented) -> No
     share = np.bincount(table.pairs.task, minlength=6) / len(table.pairs)
     np.testing.assert_allclose(np.bincount(tasks, minlength=6) / draws, share, atol=0.02)
     counts = np.bincount(ids, minlength=augmented.num_ids)[1:]
-    expected = (share / np.diff(augmented.starts) * draws)[
-        augmented.task_of(np.arange(1, len(counts) + 1))
-    ]
+    expected = (share / np.diff(augmented.starts) * draws)[augmented.task_of(np.arange(1, len(counts) + 1))]
     assert abs(counts / expected - 1).max() < 0.6
     # A 2x3 or 3x2 board alone: its place is uniform over where it fits, but for the corner.
     mirror = arc.Collection("one", augmented.collection.training[:1], ())
-    puzzles = ArcSource(arc.ArcTable(arc.augment(mirror, 0), "training", True)).draw(
-        torch.arange(9000)
-    )
+    puzzles = ArcSource(arc.ArcTable(arc.augment(mirror, 0), "training", True)).draw(torch.arange(9000))
     rows = np.array([corner(board)[0] for board in puzzles.inputs.numpy()])
     assert rows.max() == 28 and 0.2 < (rows == 0).mean() < 0.35  # a quarter stays at the corner
     elsewhere = np.bincount(rows[rows > 0])[1:27]
@@ -123,16 +117,12 @@ def test_valid_is_the_familys_wherever_the_grid_lies(augmented: arc.Augmented) -
         there = arc.as_labels(arc.encode(grid, top, left))
         shown = np.zeros((30, 30), np.int64)
         shown[: 30 - top, : 30 - left] = moved[top:, left:]
-        assert judge(moved.reshape(1, -1), there[None])[0] == np.array_equal(
-            arc.crop(shown.ravel()), grid
-        )
+        assert judge(moved.reshape(1, -1), there[None])[0] == np.array_equal(arc.crop(shown.ravel()), grid)
 
 
 def test_pays_for_the_exact_board_or_for_the_grid() -> None:
     for checker, pay in (("exact", [1.0, 0.0, 0.0]), ("valid", [1.0, 1.0, 0.0])):
-        envs = gym.make_vec(
-            "HRM/Arc-v0", num_envs=3, folder=str(FOLDER), split="evaluation", checker=checker
-        )
+        envs = gym.make_vec("HRM/Arc-v0", num_envs=3, folder=str(FOLDER), split="evaluation", checker=checker)
         _, info = envs.reset(seed=0)
         labels = info["labels"]
         answer = labels.clamp_min(0)
@@ -144,9 +134,7 @@ def test_pays_for_the_exact_board_or_for_the_grid() -> None:
 
 
 def test_splits_share_identifiers_and_nothing_else() -> None:
-    sources = {
-        split: arc_source(folder=FOLDER, split=split, augmentations=5) for split in arc.SPLITS
-    }
+    sources = {split: arc_source(folder=FOLDER, split=split, augmentations=5) for split in arc.SPLITS}
     learn, ask = sources["training"], sources["evaluation"]
     assert learn.num_ids == ask.num_ids == 1 + 6 * 6 and learn.table.translate > ask.table.translate
     drawn = {

@@ -28,8 +28,7 @@ from hrm_rl.puzzles.prefix_parity import PrefixParity
 
 # As JSON has them, for specs that survive it.
 DIALS: dict[str, dict[str, Any]] = {
-    f"HRM/{find_family(name).__name__}-v0": json.loads(json.dumps(dials))
-    for name, dials in SMALL.items()
+    f"HRM/{find_family(name).__name__}-v0": json.loads(json.dumps(dials)) for name, dials in SMALL.items()
 }
 DIALS["HRM/Arc-v0"] = {"folder": str(Path(__file__).parents[2] / "puzzles" / "arc_tasks")}
 
@@ -62,9 +61,7 @@ def test_all_families_are_registered() -> None:
 @every_id
 @pytest.mark.parametrize("flat_action", [False, True])
 @pytest.mark.parametrize("render_mode", [None, "ansi", "rgb_array"])
-def test_checkers_have_no_complaint(
-    env_id: str, render_mode: str | None, flat_action: bool
-) -> None:
+def test_checkers_have_no_complaint(env_id: str, render_mode: str | None, flat_action: bool) -> None:
     env = make(env_id, render_mode=render_mode, flat_action=flat_action)
     assert env.metadata["render_modes"] == ["ansi", "rgb_array"]
     with warnings.catch_warnings():

@@ -12,24 +12,14 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
-from hrm_rl.envs.families.reasoning_gym import (
-    make_env,
-    make_vector_env,
-    reasoning_gym_pool,
-    source_of,
-)
+from hrm_rl.envs.families.reasoning_gym import make_env, make_vector_env, reasoning_gym_pool, source_of
 from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.puzzles import IGNORE_LABEL
 from hrm_rl.puzzles.reasoning_gym import ReasoningGymPool
 
 pytestmark = pytest.mark.usefixtures("fake_reasoning_gym")
 
-EMPTY: dict[str, Any] = {
-    "dataset": "n_queens",
-    "size": 20,
-    "config": {"min_remove": 5},
-    "split": None,
-}
+EMPTY: dict[str, Any] = {"dataset": "n_queens", "size": 20, "config": {"min_remove": 5}, "split": None}
 """Five queens on an empty board: ten answers are right, and half a turn leads from one to another."""
 
 
@@ -121,9 +111,7 @@ def test_row_i_is_a_single_seeded_with_seed_plus_i(play: Any, assert_singles: An
 def test_frozen_and_padded_rows_are_not_asked_of(asked: list[int]) -> None:
     """Three puzzles once each in four rows: the fourth has no labels, and is never right."""
     pool = reasoning_gym_pool(**(EMPTY | {"size": 3}))
-    source = SequentialSource(
-        pool.arrays, pool.format.vocab_size, validator=source_of(pool).validator
-    )
+    source = SequentialSource(pool.arrays, pool.format.vocab_size, validator=source_of(pool).validator)
     envs = PuzzleVectorEnv(4, source, order="epoch", autoreset_mode="Disabled", checker="valid")
     _, info = envs.reset(seed=0)
     assert (info["labels"][3] == IGNORE_LABEL).all()

@@ -121,6 +121,4 @@ def test_vectors_draw_every_row_as_singles_do(options: dict) -> None:
         assert isinstance(frames, tuple)
         np.testing.assert_array_equal(frames, [env.render() for env in singles])
         envs.reset(seed=5)
-        np.testing.assert_array_equal(
-            envs.render()[0], singles[0].reset(seed=5) and singles[0].render()
-        )
+        np.testing.assert_array_equal(envs.render()[0], singles[0].reset(seed=5) and singles[0].render())

@@ -267,15 +267,11 @@ def test_a_live_model_and_its_recording_play_alike(
             live.step(halt),
             recorded.step(halt),
         )
-        assert torch.equal(over, ended) and torch.equal(
-            live_info["_episode"], bank_info["_episode"]
-        )
+        assert torch.equal(over, ended) and torch.equal(live_info["_episode"], bank_info["_episode"])
         assert torch.equal(paid, earned)
         for key in shared:
             assert torch.equal(live_info[key], bank_info[key]), key
-        torch.testing.assert_close(
-            live_info["final_obs"], bank_info["final_obs"], atol=2e-3, rtol=1e-3
-        )
+        torch.testing.assert_close(live_info["final_obs"], bank_info["final_obs"], atol=2e-3, rtol=1e-3)
         if mode == "DISABLED" and over.any():
             mask = over & (torch.arange(ROWS) < 4)
             (one, live_info), (other, bank_info) = (
@@ -293,11 +289,7 @@ def test_a_live_single(pool: Any, restless_hrm: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"source": object()},
-        {"agent": object()},
-        {"bank": "bank", "agent": object(), "source": object()},
-    ],
+    [{"source": object()}, {"agent": object()}, {"bank": "bank", "agent": object(), "source": object()}],
 )
 def test_a_bank_or_an_agent_not_both(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="either a bank, or an agent and a source"):

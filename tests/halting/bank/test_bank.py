@@ -169,22 +169,10 @@ def test_other_files_and_places_are_named(full: TraceBank, tmp_path: Path) -> No
         ({"metadata": {"header": '{"step": "x"}'}}, "step must be an integer, got 'x'"),
         ({"metadata": {"header": '{"dtype": 5}'}}, "dtype must be a string, got 5"),
         ({"metadata": {"header": '{"seconds_per_segment": 5}'}}, "must be an object, got 5"),
-        (
-            {"metadata": {"header": '{"seconds_per_segment": {"1": "x"}}'}},
-            "segment.1 must be a number",
-        ),
-        (
-            {"metadata": {"header": '{"seconds_per_segment": {"1": NaN}}'}},
-            "segment.1 must be a number",
-        ),
-        (
-            {"metadata": {"header": '{"seconds_per_segment": {"1": 0}}'}},
-            "seconds by batch size, both",
-        ),
-        (
-            {"metadata": {"header": '{"seconds_per_segment": {"x": 1}}'}},
-            "seconds by batch size, both",
-        ),
+        ({"metadata": {"header": '{"seconds_per_segment": {"1": "x"}}'}}, "segment.1 must be a number"),
+        ({"metadata": {"header": '{"seconds_per_segment": {"1": NaN}}'}}, "segment.1 must be a number"),
+        ({"metadata": {"header": '{"seconds_per_segment": {"1": 0}}'}}, "seconds by batch size, both"),
+        ({"metadata": {"header": '{"seconds_per_segment": {"x": 1}}'}}, "seconds by batch size, both"),
         ({"metadata": {"header": "[" * 10**5}}, "header is missing or damaged"),
         ({"metadata": {"source_names": "[1]"}}, "source_names must be a string, got 1"),
         ({"metadata": {"split_names": "{}"}}, "split_names must be a list"),
@@ -278,9 +266,7 @@ def test_derived_columns_equal_their_definitions(full: TraceBank) -> None:
         "puzzle_key": np.repeat(full.puzzle_key, M).reshape(N, M),
         "halt_sum": np.array([[halt[n, : m + 1].sum() for m in range(M)] for n in range(N)]),
         "log_survival": np.log([[np.prod(h[: m + 1]) for m in range(M)] for h in 1 - halt]),
-        "previous_residual_H": np.array(
-            [[np.inf, *column[:-1]] for column in full.features["residual_H"]]
-        ),
+        "previous_residual_H": np.array([[np.inf, *column[:-1]] for column in full.features["residual_H"]]),
         "pooled_z_H": full.pooled_z_H,  # type: ignore[dict-item]
     }
     for name, values in wanted.items():

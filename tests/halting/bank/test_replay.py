@@ -47,9 +47,7 @@ wrapped = st.recursive(
     lambda inner: st.one_of(
         inner.map("recall({})".format),
         st.tuples(st.integers(1, M), inner).map(lambda p: "min({}, {})".format(*p)),
-        st.tuples(st.sampled_from(["any", "all"]), inner, inner).map(
-            lambda p: "{}({}, {})".format(*p)
-        ),
+        st.tuples(st.sampled_from(["any", "all"]), inner, inner).map(lambda p: "{}({}, {})".format(*p)),
     ),
     max_leaves=3,
 )
@@ -68,9 +66,7 @@ def banks(random_bank: Callable[..., TraceBank]) -> list[TraceBank]:
 
 def one_segment(bank: TraceBank, n: int, m: int) -> SegmentFeatures:
     """The features of puzzle n after its segment m + 1, [1]."""
-    columns = {
-        name: torch.tensor(bank.column(name)[n, m])[None] for name in SegmentFeatures._fields
-    }
+    columns = {name: torch.tensor(bank.column(name)[n, m])[None] for name in SegmentFeatures._fields}
     return SegmentFeatures(**columns)
 
 
@@ -133,9 +129,7 @@ def test_every_rule_is_a_loop(
 
 @given(spec=wrapped, which=st.integers(0, 2), limit=st.integers(1, M))
 @settings(max_examples=30)
-def test_wrapped_rules_are_a_loop(
-    banks: list[TraceBank], spec: str, which: int, limit: int
-) -> None:
+def test_wrapped_rules_are_a_loop(banks: list[TraceBank], spec: str, which: int, limit: int) -> None:
     wanted = by_hand(banks[which], parse_rule(spec), limit)
     assert_same(replay(banks[which], spec, max_segments=limit), wanted)
 
@@ -149,9 +143,7 @@ def test_hindsight(banks: list[TraceBank], cost: float, which: int) -> None:
             assert_same(replay(banks[which], spec, max_segments=limit), wanted)
 
 
-def test_recall_answers_with_the_earliest_of_the_best(
-    random_bank: Callable[..., TraceBank],
-) -> None:
+def test_recall_answers_with_the_earliest_of_the_best(random_bank: Callable[..., TraceBank]) -> None:
     """By hand: q_halt 1 3 3 2, so segment 2, whenever the rule stops later."""
     features = dict(random_bank(1, 4).features)
     features["q_halt"] = np.array([[1.0, 3.0, 3.0, 2.0]])

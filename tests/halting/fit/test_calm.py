@@ -34,9 +34,7 @@ def lost(bank: TraceBank, rule: Any) -> float:
 
 @pytest.mark.parametrize(("failures", "count", "delta"), [(0, 50, 0.1), (3, 80, 0.1), (9, 40, 0.3)])
 def test_the_p_value_by_a_sum_of_binomials(failures: int, count: int, delta: float) -> None:
-    below = sum(
-        math.comb(count, k) * delta**k * (1 - delta) ** (count - k) for k in range(failures + 1)
-    )
+    below = sum(math.comb(count, k) * delta**k * (1 - delta) ** (count - k) for k in range(failures + 1))
     r = failures / count
     odds = ((r / delta) ** r if r else 1) * ((1 - r) / (1 - delta)) ** (1 - r)
     assert p_value(r, count, delta) == pytest.approx(min(1, odds**-count, math.e * below))
@@ -66,10 +64,7 @@ def test_the_last_threshold_before_the_first_failure(random_bank: Any, family: s
         assert replay(bank, found).stopped.min() == bank.num_segments
     else:
         assert found.rule == wanted
-    assert (
-        family in ("second-order", "fixed", f"{__name__}:Sure")
-        or replay(bank, found).stopped.mean() < 6
-    )
+    assert family in ("second-order", "fixed", f"{__name__}:Sure") or replay(bank, found).stopped.mean() < 6
 
 
 def test_after_a_failure_nothing_laxer_is_taken(random_bank: Any) -> None:

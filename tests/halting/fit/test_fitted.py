@@ -163,9 +163,7 @@ def test_pooled_states_are_regressed_on_where_asked_for(random_bank: Any) -> Non
 
 
 @pytest.mark.parametrize("kind", FITS)
-def test_a_saved_rule_decides_to_the_bit_as_before(
-    random_bank: Any, tmp_path: Path, kind: str
-) -> None:
+def test_a_saved_rule_decides_to_the_bit_as_before(random_bank: Any, tmp_path: Path, kind: str) -> None:
     bank, path = random_bank(), tmp_path / "sub" / "rule.safetensors"
     rule = FITS[kind](bank)
     saved = rule.save(path)
@@ -205,9 +203,7 @@ def changed(path: Path, **changes: Any) -> None:
         header = json.loads(file.metadata()["halting_rule"])
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for name, value in changes.items():
-        home = next(
-            (d for d in (header, header["settings"], arrays) if name in d), header["settings"]
-        )
+        home = next((d for d in (header, header["settings"], arrays) if name in d), header["settings"])
         home.pop(name, None) if value is None else home.update({name: value})
     save_file(arrays, path, {"halting_rule": json.dumps(header)})
 
@@ -258,9 +254,7 @@ def test_judging_on_the_fitting_puzzles_is_refused(random_bank: Any, tmp_path: P
     rule = fit_lsm(bank.take(slice(0, 30)), 0.01)
     read = parse_rule(f"lsm:{rule.save(tmp_path / 'rule').path}")
     for judged in (rule, read, Recall(rule), parse_rule(f"any(q, min(2, {read}))")):
-        with pytest.raises(
-            ValueError, match=r"fitted on 30 of these 60 puzzles .split 'validation'"
-        ):
+        with pytest.raises(ValueError, match=r"fitted on 30 of these 60 puzzles .split 'validation'"):
             check_fitted(judged, bank)
         with pytest.raises(ValueError, match="fitted on 1 of these 1 puzzles"):
             check_fitted(judged, bank.take([3]), allow_mismatch=True)

@@ -29,10 +29,7 @@ DECISIONS = [
     ("kl:5e-1", {"kl": [INF, 0.75, 0.5, 0.0]}, [0, 0, 1, 1]),
     (
         "second-order:0.25",
-        {
-            "residual_H": [INF, 0.5, 0.5, 0.5, 1.0],
-            "previous_residual_H": [INF, INF, 0.75, 1.0, 0.8],
-        },
+        {"residual_H": [INF, 0.5, 0.5, 0.5, 1.0], "previous_residual_H": [INF, INF, 0.75, 1.0, 0.8]},
         [0, 0, 1, 0, 1],
     ),
     ("act", {"halt_sum": [0.9, 0.985, 0.995, 1.5]}, [0, 0, 1, 1]),
@@ -46,11 +43,7 @@ DECISIONS = [
         {"unchanged_for": [0, 1, 0, 0], "segment": [1, 2, 4, 1], "entropy": [1.0, 1.0, 1.0, 0.0]},
         [0, 1, 1, 1],
     ),
-    (
-        "all(stable:1, min(2, fixed:1))",
-        {"unchanged_for": [1, 1, 0], "segment": [1, 2, 2]},
-        [0, 1, 0],
-    ),
+    ("all(stable:1, min(2, fixed:1))", {"unchanged_for": [1, 1, 0], "segment": [1, 2, 2]}, [0, 1, 0]),
     ("random:1", {"puzzle_key": [0, 1, -5], "segment": [1, 1, 2]}, [1, 1, 1]),
 ]
 

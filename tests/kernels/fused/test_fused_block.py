@@ -101,12 +101,8 @@ def test_supported_sizes(head_dim) -> None:
     assert obstacle(torch.float32, 512, 1536, head_dim) is not None
 
 
-@pytest.mark.parametrize(
-    ("gradient", "fused_calls"), [("one-step", 4), ("last-cycle", 3), ("full", 0)]
-)
-def test_calls_with_a_gradient_stay_block_by_block(
-    monkeypatch, tiny_hrm, gradient, fused_calls
-) -> None:
+@pytest.mark.parametrize(("gradient", "fused_calls"), [("one-step", 4), ("last-cycle", 3), ("full", 0)])
+def test_calls_with_a_gradient_stay_block_by_block(monkeypatch, tiny_hrm, gradient, fused_calls) -> None:
     """Six module calls; without gradients all are fused, with the same results and gradients."""
     model = tiny_hrm(hidden_size=64)
     with torch.no_grad():

@@ -68,9 +68,7 @@ TWINS = SimpleNamespace(
 )
 
 
-@pytest.mark.parametrize(
-    "shape", [(35, 96, 176, 3, True), (14, 64, 48, 2, True), (7, 32, 16, 1, False)]
-)
+@pytest.mark.parametrize("shape", [(35, 96, 176, 3, True), (14, 64, 48, 2, True), (7, 32, 16, 1, False)])
 @pytest.mark.parametrize("dtype", list(fused_checks.ONE))
 def test_eager_twins_are_the_norm_and_then_the_layer(dtype, shape) -> None:
     case = fused_checks.sample(*shape, dtype, "cpu")

@@ -73,15 +73,9 @@ def model(tiny_hrm) -> HRM:
 
 def test_a_model_comes_back_as_it_was_pushed(hub, model) -> None:
     files = {"README.md": "# card ü\n"}
-    address = model.push_to_hub(
-        "some-one/small.hrm", private=True, token="t", message="first", files=files
-    )
+    address = model.push_to_hub("some-one/small.hrm", private=True, token="t", message="first", files=files)
     assert address == "https://hub.example/some-one/small.hrm"
-    assert hub.calls == [
-        ("token", "t"),
-        ("create", "some-one/small.hrm", True, True),
-        ("upload", "first"),
-    ]
+    assert hub.calls == [("token", "t"), ("create", "some-one/small.hrm", True, True), ("upload", "first")]
     pushed = hub.folder / "some-one" / "small.hrm"
     assert {p.name for p in pushed.iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert (pushed / "README.md").read_text(encoding="utf-8") == "# card ü\n"

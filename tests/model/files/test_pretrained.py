@@ -182,9 +182,7 @@ class Malicious:
         return (open, (self.path, "w"))
 
 
-@pytest.mark.parametrize(
-    "write", [torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))]
-)
+@pytest.mark.parametrize("write", [torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))])
 def test_code_in_a_checkpoint_is_not_run(tmp_path, write) -> None:
     trap, file = tmp_path / "trap", tmp_path / "step_1"
     write({"a": Malicious(str(trap))}, file)

@@ -9,9 +9,7 @@ from hypothesis.extra import numpy as arrays
 from hrm_rl.puzzles import arc
 from hrm_rl.puzzles.arc.augment import augment
 
-GRIDS = arrays.arrays(
-    np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)), elements=st.integers(0, 9)
-)
+GRIDS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)), elements=st.integers(0, 9))
 COLORS = st.permutations(range(1, 10)).map(lambda order: (0, *order))
 NUMPYS = (
     lambda grid: grid,
@@ -34,9 +32,7 @@ def test_a_transform_is_numpys_and_is_undone(
     there = arc.transform(grid, symmetry, colors)
     np.testing.assert_array_equal(there, np.array(colors)[NUMPYS[symmetry](grid)])
     np.testing.assert_array_equal(arc.invert(there, symmetry, colors), grid)
-    np.testing.assert_array_equal(
-        arc.transform(arc.invert(grid, symmetry, colors), symmetry, colors), grid
-    )
+    np.testing.assert_array_equal(arc.transform(arc.invert(grid, symmetry, colors), symmetry, colors), grid)
 
 
 @given(st.sampled_from(["007bbfb7", "Center_1", "a_t3_b"]), st.integers(0, 7), COLORS)
@@ -76,9 +72,7 @@ def test_no_two_identifiers_are_one_task(augmented: arc.Augmented) -> None:
 
 def test_a_task_has_as_many_as_there_are(augmented: arc.Augmented) -> None:
     """Of one color beside black and without symmetry there are 8 * 9 tasks; of many colors enough."""
-    counts = dict(
-        zip((t.name for t in augmented.collection.tasks), np.diff(augmented.starts), strict=True)
-    )
+    counts = dict(zip((t.name for t in augmented.collection.tasks), np.diff(augmented.starts), strict=True))
     assert counts["negative"] == 72
     assert counts["mirror"] == 201
 

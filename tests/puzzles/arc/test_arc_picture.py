@@ -12,12 +12,7 @@ LABELS = arc.as_labels(ANSWER)
 
 
 def test_text_by_hand() -> None:
-    assert arc.draw(QUESTION).splitlines() == [
-        "+---------+",
-        "| 1 0 2 + |",
-        "| + + +   |",
-        "+---------+",
-    ]
+    assert arc.draw(QUESTION).splitlines() == ["+---------+", "| 1 0 2 + |", "| + + +   |", "+---------+"]
     draft = ANSWER.copy()
     draft[[2, 30, 33, 500]] = 5, 0, 9, 7  # wrong, a mark missing, and two in cells without a label
     assert arc.draw(QUESTION, draft, LABELS).splitlines() == [

@@ -20,9 +20,7 @@ def augmented(tasks: arc.Collection) -> arc.Augmented:
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("translate", [False, True])
-def test_every_row_is_its_pair_transformed(
-    augmented: arc.Augmented, split: str, translate: bool
-) -> None:
+def test_every_row_is_its_pair_transformed(augmented: arc.Augmented, split: str, translate: bool) -> None:
     table = arc.ArcTable(augmented, split, translate)
     puzzles = table.arrays()
     identifiers, pairs = table.where(np.arange(len(table)))

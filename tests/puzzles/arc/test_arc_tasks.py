@@ -140,9 +140,7 @@ def test_mutated_files_raise_valueerror_or_are_tasks(tmp_path: Path) -> None:
 def test_tasks_of_several_sets_are_evaluated_or_learned_never_both(tasks: arc.Collection) -> None:
     shared = tasks.evaluation[:2] + tasks.training[:1]
     other = arc.Collection("other", shared, tasks.evaluation[2:])
-    with pytest.warns(
-        UserWarning, match="2 training tasks of other are evaluation tasks of arc_tasks"
-    ):
+    with pytest.warns(UserWarning, match="2 training tasks of other are evaluation tasks of arc_tasks"):
         both = arc.combine([tasks, other])
     assert [task.name for task in both.training] == ["mirror", "tile", "turned"]
     assert [task.name for task in both.evaluation] == ["negative", "top_row", "transpose"]

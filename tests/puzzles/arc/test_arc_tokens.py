@@ -9,9 +9,7 @@ from hypothesis.extra import numpy as arrays
 from hrm_rl.puzzles import arc
 from hrm_rl.puzzles.arc.tokens import crop_sizes
 
-GRIDS = arrays.arrays(
-    np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)), elements=st.integers(0, 9)
-)
+GRIDS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)), elements=st.integers(0, 9))
 
 
 def test_a_grid_on_the_board_by_hand() -> None:

@@ -29,9 +29,7 @@ def test_right_answers_of_all_augmentations_are_one_candidate(table: arc.ArcTabl
         wanted = table.augmented.collection.tasks[task].pairs[number].output
         np.testing.assert_array_equal(candidate.grid, wanted)
     assert voting.votes == len(table)
-    assert voting.score((1, 2)) == {
-        k: {"all_tests": 1.0, "fractional": 1.0} for k in ("pass@1", "pass@2")
-    }
+    assert voting.score((1, 2)) == {k: {"all_tests": 1.0, "fractional": 1.0} for k in ("pass@1", "pass@2")}
 
 
 def board(table: arc.ArcTable, row: int, grid: np.ndarray) -> np.ndarray:
@@ -65,9 +63,7 @@ def test_ranked_by_frequency_then_by_q_halt(table: arc.ArcTable) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.permutations(range(5)), st.lists(st.floats(-3, 3), min_size=5, max_size=5))
-def test_the_order_of_votes_never_matters(
-    table: arc.ArcTable, order: list[int], q_halt: list[float]
-) -> None:
+def test_the_order_of_votes_never_matters(table: arc.ArcTable, order: list[int], q_halt: list[float]) -> None:
     grids = [ONE, ONE, ONE, ONE, TWO]
     votes = {k: (grids[k], q_halt[k]) for k in range(5)}
     rankings = (vote(table, 0, v).ranking(0) for v in (votes, {k: votes[k] for k in order}))
@@ -103,12 +99,7 @@ def test_credit_by_hand(table: arc.ArcTable) -> None:
             voting.add(rows, answers[rows])
     assert [c.grid.shape for c in voting.ranking(hard)] == [(0, 0), (1, 2), (3, 2)]
     score = voting.score((1, 2, 3, 1000))
-    for k, wanted in (
-        (1, (1 / 3, 0.5)),
-        (2, (1 / 3, 0.5)),
-        (3, (2 / 3, 2 / 3)),
-        (1000, (2 / 3, 2 / 3)),
-    ):
+    for k, wanted in ((1, (1 / 3, 0.5)), (2, (1 / 3, 0.5)), (3, (2 / 3, 2 / 3)), (1000, (2 / 3, 2 / 3))):
         assert tuple(score[f"pass@{k}"].values()) == pytest.approx(wanted)
 
 

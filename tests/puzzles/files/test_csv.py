@@ -42,8 +42,7 @@ def assert_same(read: PuzzleArrays, given: PuzzleArrays) -> None:
 
 @pytest.mark.parametrize(
     ("family", "make", "size"),
-    [(sudoku, some_sudokus, size) for size in sudoku.SIZES]
-    + [(maze, some_mazes, 3), (maze, some_mazes, 30)],
+    [(sudoku, some_sudokus, size) for size in sudoku.SIZES] + [(maze, some_mazes, 3), (maze, some_mazes, 30)],
 )
 def test_round_trip(
     family: Any, make: Any, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -84,9 +83,7 @@ def test_cells_without_a_label_and_two_digit_tokens(characters: str | None, tmp_
 
 
 @pytest.mark.parametrize(("family", "text"), [(sudoku, SUDOKU), (maze, MAZE)])
-def test_variants_of_the_format_are_read(
-    family: Any, text: tuple[str, str], tmp_path: Path
-) -> None:
+def test_variants_of_the_format_are_read(family: Any, text: tuple[str, str], tmp_path: Path) -> None:
     path = tmp_path / "puzzles.csv"
     question, answer = text
     written = question.replace(".", "0")
@@ -112,10 +109,7 @@ FORM = [
     ("\n\n", "is empty"),
     (HEADER, "has a header and no puzzle"),
     ("source,question,rating\n", "line 1: the header lacks answer;"),
-    (
-        GOOD,
-        r"line 1: the header lacks question, answer; it should be source,.* \(or quiz or puzzle",
-    ),
+    (GOOD, r"line 1: the header lacks question, answer; it should be source,.* \(or quiz or puzzle"),
     ("quiz,puzzle,answer\n", "line 1: quiz and puzzle may be the question; name one question"),
     ("question,answer,answer\n", "line 1: answer and answer may be the answer"),
     (HEADER + GOOD + "mine,..1.", r"line 3: 2 fields, the header has 4 \(a truncated file\?\)"),
@@ -134,10 +128,7 @@ FORM = [
         HEADER + GOOD + line(QUESTION, f"{ANSWER[:7]}€{ANSWER[8:]}"),
         r"line 3, answer: character 8 \(row 2, column 4\) is '€'",
     ),
-    (
-        HEADER + GOOD + "m,\udcff" + QUESTION[1:] + ",,\n",
-        "line 3, question: character 1",
-    ),  # not UTF-8
+    (HEADER + GOOD + "m,\udcff" + QUESTION[1:] + ",,\n", "line 3, question: character 1"),  # not UTF-8
 ]
 SUDOKUS = [
     (QUESTION + ".", ANSWER, "question: 17 cells; a Sudoku has"),
@@ -181,14 +172,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    "header",
-    [
-        "quizzes,solutions",
-        "Question, Answer",
-        "puzzle;solution",
-        "quiz\tsolution",
-        "puzzle,answers",
-    ],
+    "header", ["quizzes,solutions", "Question, Answer", "puzzle;solution", "quiz\tsolution", "puzzle,answers"]
 )
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_headers_of_elsewhere(header: str, quote: str, tmp_path: Path) -> None:
@@ -205,9 +189,7 @@ def test_headers_of_elsewhere(header: str, quote: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("read", "content", "message"), REFUSED)
-def test_refused_by_file_line_and_field(
-    read: Any, content: str, message: str, tmp_path: Path
-) -> None:
+def test_refused_by_file_line_and_field(read: Any, content: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}.*{message}"):
@@ -223,9 +205,7 @@ def test_refused_by_file_line_and_field(
         (maze, GOOD_MAZE, 2, "^size must be 3 to 100"),
     ],
 )
-def test_another_size_is_refused(
-    family: Any, good: str, size: int, message: str, tmp_path: Path
-) -> None:
+def test_another_size_is_refused(family: Any, good: str, size: int, message: str, tmp_path: Path) -> None:
     path = tmp_path / "puzzles.csv"
     path.write_text(HEADER + good)
     with pytest.raises(ValueError, match=message):

@@ -27,12 +27,7 @@ def test_drawn_as_text():
         "|    |",
         "+----+",
     ]
-    assert maze.draw(MAZE, draft, size=4).splitlines()[1:5] == [
-        "|Soo!|",
-        "| #o#|",
-        "| # G|",
-        "|o   |",
-    ]
+    assert maze.draw(MAZE, draft, size=4).splitlines()[1:5] == ["|Soo!|", "| #o#|", "| # G|", "|o   |"]
     assert maze.draw(MAZE, draft, ANSWER, size=4).splitlines()[4] == "|x   |"
     assert "\x1b[36mo\x1b[0m" in maze.draw(MAZE, draft, size=4, color=True)
 

@@ -10,9 +10,7 @@ sizes = pytest.mark.parametrize("size", sudoku.SIZES)
 
 def test_minimal_4x4_puzzles_have_36_classes_and_as_many_keys(minimal4, canonical4):
     assert len(minimal4) == 85_632
-    keys, first, members = np.unique(
-        sudoku.class_key(minimal4, 4), return_index=True, return_counts=True
-    )
+    keys, first, members = np.unique(sudoku.class_key(minimal4, 4), return_index=True, return_counts=True)
     assert len(keys) == 36
     # A third of all puzzles is plenty to meet all classes, and saves the brute force time.
     some = minimal4[::3]
@@ -66,10 +64,7 @@ def test_key_knows_that_6x6_boxes_do_not_transpose():
     assert keys[0] == keys[1]
 
 
-@pytest.mark.parametrize(
-    ("size", "shapes"),
-    [(4, [8, 8, 2]), (6, [48, 72]), (9, [1296, 1296, 2])],
-)
+@pytest.mark.parametrize(("size", "shapes"), [(4, [8, 8, 2]), (6, [48, 72]), (9, [1296, 1296, 2])])
 def test_symmetry_tables_are_the_whole_group(size, shapes):
     symmetry = sudoku.symmetry(size)
     assert [len(table) for table in symmetry.cell_tables] == shapes

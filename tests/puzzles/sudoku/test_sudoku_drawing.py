@@ -52,9 +52,7 @@ def test_drawn_as_text(draft: Any, labels: Any, wanted: list[str]) -> None:
     assert lines(draft, labels)[:2] == wanted
     colored = sudoku.draw(QUESTION, 4, draft=draft, labels=labels, color=True)
     assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == sudoku.draw(QUESTION, 4, draft, labels)
-    kinds = {
-        re.sub(r"\d", "0", cell) for cell in re.findall(r"\(\d\)|\*\d\*| \d ", "".join(wanted))
-    }
+    kinds = {re.sub(r"\d", "0", cell) for cell in re.findall(r"\(\d\)|\*\d\*| \d ", "".join(wanted))}
     assert len(set(re.findall(r"\x1b\[[0-9;]+m(?=.\d)", colored))) == len(kinds)
 
 
@@ -92,9 +90,7 @@ def test_colors_stand_where_they_mean_something(size: int, cell: int) -> None:
     inputs, labels = puzzle.inputs[0], puzzle.labels[0]
     rng = np.random.default_rng(size)
     blank = inputs == sudoku.BLANK
-    draft = np.where(
-        blank & (rng.random(size**2) < 0.5), rng.integers(2, size + 2, size**2), labels
-    )
+    draft = np.where(blank & (rng.random(size**2) < 0.5), rng.integers(2, size + 2, size**2), labels)
     draft = np.where(blank & (rng.random(size**2) < 0.2), sudoku.BLANK, draft)
     wrong = (draft != labels) & (draft != sudoku.BLANK)
     assert 0 < wrong.sum() < blank.sum()

@@ -36,9 +36,7 @@ def test_all_4x4_grids_are_equally_likely_within_their_class(grids4, canonical4)
     labels = sudoku.generate(20_000, 4).labels
     grids, counts = np.unique(labels, axis=0, return_counts=True)
     assert len(counts) == len(grids4) == 288
-    _, classes, sizes_of_classes = np.unique(
-        canonical4(grids), return_inverse=True, return_counts=True
-    )
+    _, classes, sizes_of_classes = np.unique(canonical4(grids), return_inverse=True, return_counts=True)
     assert sorted(sizes_of_classes) == [96, 192]
     for k in range(2):
         orbit = counts[classes == k]

@@ -136,12 +136,7 @@ def test_other_ways_to_learn_halting_leave_the_q_targets_out(name) -> None:
 def test_a_written_file_resolves_to_the_same_run(write, name, tmp_path) -> None:
     odd = tmp_path / 'a "b" \\ ü\U0001f600.csv'
     odd.touch()
-    values = {
-        "learner.lr": 1e-5,
-        "seed": 3,
-        "learner.q_target": "lambda:0.9",
-        "data.file": str(odd),
-    }
+    values = {"learner.lr": 1e-5, "seed": 3, "learner.q_target": "lambda:0.9", "data.file": str(odd)}
     if isinstance(find_preset(name).data, SudokuData):
         values |= {"data.size": 6, "data.extra_givens": (0, 9)}
     preset = resolve(Layer(values, name)).preset

@@ -126,17 +126,13 @@ def test_one_task_is_learned_on_a_frozen_network(weights, begin, tmp_path) -> No
     assert result["held_out_count"] == 0 and result["count"] == 3
     assert trainer.run.metrics()[-1]["eval/held_out_count"] == 0
     assert "on the puzzles that it learned from" in model_card(trainer.run, "a/b")
-    assert (
-        _text(trainer.run.path, trainer.preset, result).count("On the puzzles learned from: ") == 1
-    )
+    assert _text(trainer.run.path, trainer.preset, result).count("On the puzzles learned from: ") == 1
 
 
 def test_the_source_is_stored_with_its_checkpoint(weights, begin, tmp_path) -> None:
     begin(6).train(progress=False)
     run = str(tmp_path / "run")
-    for number, source in enumerate(
-        (run, f"{run}@best", f"{run}@2", f"{run}/checkpoints/step-0000002")
-    ):
+    for number, source in enumerate((run, f"{run}@best", f"{run}@2", f"{run}/checkpoints/step-0000002")):
         trainer = begin(8, f"next{number}", init=source)
         preset, compute = trainer.run.config()
         assert preset.init == f"{run}@2" and len(rows(trainer)) == 8
@@ -171,10 +167,7 @@ def test_a_resume_needs_no_source(weights, begin, tmp_path) -> None:
             "--model.H-layers: the weights of .*weights have .*hidden_size 16, but 32 was given",
         ),
         ({"model": {"hidden_size": 32, "H_layers": 2}}, "; H_layers 1, but 2 was given"),
-        (
-            {"model": {"pos_encodings": "learned"}},
-            "pos_encodings 'rope', but 'learned' was given",
-        ),
+        ({"model": {"pos_encodings": "learned"}}, "pos_encodings 'rope', but 'learned' was given"),
         (
             {"data": {"family": "sudoku"}},
             "--init: the weights of .* have vocab_size 9, but the puzzles need 11",
@@ -227,10 +220,7 @@ def test_a_longer_board_is_free_without_learned_positions(weights, tmp_path) -> 
 
 @pytest.mark.parametrize("name", ["step_20", "checkpoint", ""])
 def test_a_checkpoint_of_the_reference_is_a_start(begin, tmp_path, name) -> None:
-    place, shape = (
-        tmp_path / "reference",
-        {"hidden_size": 64, "num_heads": 1, "puzzle_emb_ndim": 64},
-    )
+    place, shape = (tmp_path / "reference", {"hidden_size": 64, "num_heads": 1, "puzzle_emb_ndim": 64})
     model = HRM(dataclasses.replace(CONFIG, **shape))
     place.mkdir()
     state = {f"_orig_mod.model.inner.{name}": t for name, t in model.state_dict().items()}

@@ -9,13 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.model import HRM, HRMConfig, recurrence
-from hrm_rl.training.machine.memory import (
-    StepMemory,
-    is_out_of_memory,
-    kept_per_row,
-    step_memory,
-    too_large,
-)
+from hrm_rl.training.machine.memory import StepMemory, is_out_of_memory, kept_per_row, step_memory, too_large
 
 SMALL = HRMConfig(5, 16, hidden_size=32, num_heads=4, forward_dtype="float32", H_layers=2)
 
@@ -41,9 +35,7 @@ def test_a_row_needs_what_a_real_step_keeps_of_it(gradient, monkeypatch) -> None
         return sum(t.untyped_storage().nbytes() for t in storages.values())
 
     carry = 2 * 2 * 17 * 32 * model.dtype.itemsize
-    assert step_memory(config, learner).per_row == pytest.approx(
-        (kept(8) - kept(4)) / 4 + carry, 0.05
-    )
+    assert step_memory(config, learner).per_row == pytest.approx((kept(8) - kept(4)) / 4 + carry, 0.05)
 
 
 def test_the_27m_model_needs_its_weights_four_times() -> None:

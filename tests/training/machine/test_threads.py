@@ -88,9 +88,7 @@ def test_training_measures_only_what_the_user_left_open(fast, preset, monkeypatc
     ("stored", "fast", "chosen"), [(64, 4, 4), (64, 1, 1), (2, 2, 2), (2, 1, 1), (1, 4, 4)]
 )
 def test_a_resumed_run_is_fitted_again(stored, fast, chosen, preset, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(
-        compute, "_row_seconds", lambda way, *_: 1.0 if way.threads == fast else 2.0
-    )
+    monkeypatch.setattr(compute, "_row_seconds", lambda way, *_: 1.0 if way.threads == fast else 2.0)
     p, was = preset(), Compute(threads=stored)
     with caplog.at_level("INFO", logger="hrm_rl"):
         again = choose_again(was, p.model, p.learner, 2)

@@ -29,8 +29,7 @@ def runs(start, preset, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for name, changes in KINDS.items():
         parts = {
-            part: dataclasses.replace(getattr(preset(), part), **given)
-            for part, given in changes.items()
+            part: dataclasses.replace(getattr(preset(), part), **given) for part, given in changes.items()
         }
         start(folder / name, max_steps=12, log_every=4, validate_every=6, **parts).train(False)
     return folder

@@ -127,9 +127,7 @@ def test_the_guide_lists_every_figure(finished) -> None:
     """docs/cli.md, the table of tags."""
     page = Path(__file__).parents[3].joinpath("docs", "cli.md").read_text()
     listed, shown = (
-        set(
-            re.findall(r"`((?:train|rollout|time|eval\w*|boards)/\w+)`", table.partition("\n\n")[0])
-        )
+        set(re.findall(r"`((?:train|rollout|time|eval\w*|boards)/\w+)`", table.partition("\n\n")[0]))
         for table in page.split("| tag | |")[1:3]
     )
     lines = map(json.loads, (finished / "metrics.jsonl").read_text().splitlines())

@@ -38,9 +38,7 @@ def validation(step: int, accuracy: float) -> dict:
 
 
 def test_the_card_has_what_the_run_recorded(tmp_path) -> None:
-    run = make_run(
-        tmp_path / "run", validation(20, 0.25), {"step": 40, "train/loss": 1}, validation(40, 0.5)
-    )
+    run = make_run(tmp_path / "run", validation(20, 0.25), {"step": 40, "train/loss": 1}, validation(40, 0.5))
     card = model_card(run, "some-one/small")
     front, body = re.fullmatch(r"---\n(.*?)\n---\n(.*)", card, re.S).groups()
     assert front.splitlines()[0] == "library_name: hrm_rl"
@@ -116,11 +114,7 @@ def test_a_file_of_puzzles_goes_by_its_name(tmp_path, monkeypatch) -> None:
 
 def test_the_weights_it_started_from_go_by_their_name(tmp_path, monkeypatch) -> None:
     first = make_run(tmp_path / "secret", model={"hidden_size": 32, "puzzle_emb_ndim": 8})
-    start = {
-        "init": str(first.path),
-        "init_ids": "reset",
-        "learner": {"train_only": "puzzle-embedding"},
-    }
+    start = {"init": str(first.path), "init_ids": "reset", "learner": {"train_only": "puzzle-embedding"}}
     run = make_run(tmp_path / "run", model={}, **start)
     card = model_card(run, "a/b")
     words = "for 40 steps, starting from the weights of `secret@40` with a fresh puzzle embedding"

@@ -55,9 +55,7 @@ class HostValidator:
     judge: Judge
     on_host = True
 
-    def __call__(
-        self, inputs: Tensor, answers: Tensor, labels: Tensor, rows: Tensor | None = None
-    ) -> Tensor:
+    def __call__(self, inputs: Tensor, answers: Tensor, labels: Tensor, rows: Tensor | None = None) -> Tensor:
         """bool [B] for [B, S] each; False outside `rows`, bool [B], if they are given."""
         right = torch.zeros(len(inputs), dtype=torch.bool)
         asked = torch.ones_like(right) if rows is None else rows.cpu()
