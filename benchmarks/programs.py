@@ -46,6 +46,7 @@ def run_program(
             cwd=cwd,
             env=os.environ | variables,
             start_new_session=True,  # so that its children can be ended with it
+            preexec_fn=_heed_interrupts if hasattr(os, "killpg") else None,
         )
         code = None
         try:
@@ -56,6 +57,11 @@ def run_program(
             if code is None:
                 _stop(process, grace)
     return Ran(code, *(file.read_text(errors="replace") for file in (out, err)))
+
+
+def _heed_interrupts() -> None:
+    """Undo what `nohup` and background jobs of a script pass on: ignored interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _stop(process: "subprocess.Popen[bytes]", grace: float) -> None:
