@@ -24,7 +24,7 @@ class _Lines(tqdm):
         return write
 
     def close(self) -> None:
-        if not getattr(self, "disable", True):
+        if not self.disable:
             self.display()
             self.disable = True
             self._decr_instances(self)

@@ -11,9 +11,9 @@ from hrm_rl.agents import Learner
 class GradientNorm:
     """Follows the network's optimizer: while `due`, an update leaves the norm of its gradient.
 
-    Puzzle embeddings, which have an optimizer of their own, do not count. Nothing waits for the device until
-    `take`. Whole-episode learners and recorded steps always compute it: the former update at few steps, the
-    latter repeat what they recorded.
+    Puzzle embeddings have an optimizer of their own and count only where they alone learn. Nothing waits
+    for the device until `take`. Whole-episode learners and recorded steps always compute it: the
+    former update at few steps, the latter repeat what they recorded.
     """
 
     def __init__(self, learner: Learner, *, graphs: bool) -> None:
