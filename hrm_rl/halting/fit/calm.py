@@ -12,6 +12,7 @@ delta, with probability at least 1 - epsilon over the draw of the calibration pu
 other puzzles, nor any single calibration.
 """
 
+import os
 from dataclasses import dataclass, fields
 from math import log, log1p
 from typing import Any, Literal
@@ -23,12 +24,13 @@ from torch import Tensor
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.fit.fitted import Contents, FittedRule
+from hrm_rl.halting.fit.fitted import Contents, FittedRule, load_fitted
 from hrm_rl.halting.fit.provenance import FittedOn, fitting_data
 from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.protocol import HaltingRule, needs_of
 from hrm_rl.halting.rules.spec import parse_rule, parse_tree, threshold_class
 from hrm_rl.halting.rules.threshold import ThresholdRule, sums_by_threshold
+from hrm_rl.messages import shortened
 from hrm_rl.settings import check_integers, check_interval
 
 Risk = Literal["accuracy", "consistency"]
@@ -70,6 +72,9 @@ class Calibrated(FittedRule):
         return needs_of(self.rule)
 
     def __str__(self) -> str:
+        custom = _custom_class(str(self.rule))
+        if self.path and custom:
+            return f"{self.name}:{custom}:{self.path}"
         return super().__str__() if self.path else str(self.rule)
 
     @classmethod
@@ -86,12 +91,39 @@ class Calibrated(FittedRule):
         return {}, stored | {"rule": str(self.rule)}
 
     @classmethod
-    def restore(cls, arrays: Any, settings: Any, fitted_on: FittedOn, path: str) -> "Calibrated":
-        node = parse_tree(settings.rule)
-        attribute = f":{node.argument.partition(':')[0]}" if node.is_custom else ""
-        threshold_class(f"{node.name}{attribute}", settings.rule)  # before anything is called
+    def load(cls, path: str | os.PathLike[str], custom: str = "") -> "Calibrated":
+        """Read a rule that `save` wrote. A file cannot name a class of your own: `custom` does, as
+        `module:Class`.
+
+        Raises ValueError if the file is damaged, or holds another rule.
+        """
+        read = load_fitted(path, cls.name, custom)
+        if custom and not _custom_class(str(read.rule)):
+            raise ValueError(f"{path} holds the rule {str(read.rule)!r}; its spec is {cls.name}:{path}")
+        return read
+
+    @classmethod
+    def restore(
+        cls, arrays: Any, settings: Any, fitted_on: FittedOn, path: str, custom: str = ""
+    ) -> "Calibrated":
+        named = _custom_class(settings.rule)
+        if named and named != custom:
+            raise ValueError(
+                f"its rule is of the class {shortened(named, 80)!r}, and a file may not name code to run; "
+                f"if you trust that class, name it yourself: {cls.name}:module:Class:FILE"
+            )
+        name = named or parse_tree(settings.rule).name
+        if not named and name not in RULES:
+            raise ValueError(f"its rule {shortened(settings.rule, 80)!r} is not a threshold of one built-in rule")
+        threshold_class(name, settings.rule)
         rule = parse_rule(settings.rule)
         return cls(fitted_on=fitted_on, path=path, **(vars(settings) | {"rule": rule}))
+
+
+def _custom_class(spec: str) -> str:
+    """The `module:Class` of a custom rule's spec; "" for any other spec."""
+    node = parse_tree(spec)
+    return f"{node.name}:{node.argument.partition(':')[0]}" if node.is_custom else ""
 
 
 def calibrate(

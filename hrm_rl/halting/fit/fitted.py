@@ -117,8 +117,10 @@ class FittedRule(Named):
         return load_fitted(path, cls.name)
 
 
-def load_fitted(path: str | os.PathLike[str], kind: str | None = None) -> Any:
+def load_fitted(path: str | os.PathLike[str], kind: str | None = None, custom: str = "") -> Any:
     """A rule that `FittedRule.save` wrote to a safetensors file, of whichever kind the file names.
+
+    A calibrated rule of your class needs that class, `custom`, as `module:Class`.
 
     Raises ValueError for another file, a damaged one, or another kind than `kind` (`lsm`, `voc`, ...).
     """
@@ -150,7 +152,8 @@ def load_fitted(path: str | os.PathLike[str], kind: str | None = None) -> Any:
         rule = learned_class(found)
         with within("settings"):
             read = restore(rule.Stored, settings)
-        return rule.restore(arrays, read, fitted_on, path)
+        words = (custom,) if custom else ()
+        return rule.restore(arrays, read, fitted_on, path, *words)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path} is damaged: {reason}") from None

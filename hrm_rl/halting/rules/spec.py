@@ -3,7 +3,7 @@
     rule = NAME | NAME:VALUE | KIND:FILE | sb3:ALGO:FILE | module:Class | module:Class:VALUE
          | WRAPPER(part, ...)
 
-Rules nest to any depth; spaces around commas and parentheses do not count. File names hold no comma and
+Rules nest up to 32 deep; spaces around commas and parentheses do not count. File names hold no comma and
 no parenthesis. `auto` stands for a value that is chosen on validation puzzles (hrm_rl.halting.fit.tuning).
 """
 
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from inspect import isabstract
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from hrm_rl.halting.rules.custom import find_custom, import_rule, make_rule
 from hrm_rl.halting.rules.learned import FILES, LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import HaltingRule
 from hrm_rl.halting.rules.threshold import ThresholdRule
-from hrm_rl.messages import did_you_mean
+from hrm_rl.messages import did_you_mean, shortened
+
+MOST_NESTED, _MOST_TOKENS = 32, 1000
+"""How deep rules nest, and how many names and signs a spec has, at most."""
 
 KNOWN = (*RULES, *LEARNED, *COMBINATORS)
 
@@ -87,6 +91,10 @@ def parse_tree(spec: str) -> Node:
     tokens = [token for token in tokens if token]
     if not tokens:
         raise _unknown(spec.strip())
+    depth = max(accumulate((token == "(") - (token == ")") for token in tokens))
+    if depth > MOST_NESTED or len(tokens) > _MOST_TOKENS:
+        limits = f"rules nest at most {MOST_NESTED} deep, and a spec has at most {_MOST_TOKENS} parts"
+        raise ValueError(f"rule {shortened(spec, 60)!r}: {limits}")
     node, rest = _parse(tokens, spec)
     if rest:
         raise ValueError(f"rule {spec!r}: unexpected {rest[0]!r} after {str(node)!r}")
@@ -182,6 +190,9 @@ def _load(name: str, argument: str) -> HaltingRule:
     spec = f"{name}:{argument}" if argument else name
     colons = FILES[name].count(":")
     *words, path = argument.split(":", colons)
+    if name == "calm" and argument.count(":") > 1 and not Path(argument).exists():
+        module, kind, path = argument.split(":", 2)
+        return learned_class(name).load(path, f"{module}:{kind}")
     if len(words) != colons or not path:
         raise ValueError(f"rule {spec!r}: the form is {name}:{FILES[name]}")
     if not Path(path).exists():

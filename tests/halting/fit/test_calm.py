@@ -123,6 +123,22 @@ def test_a_calibrated_rule_is_its_rule_with_provenance(random_bank: Any, tmp_pat
         parse_rule(f"lsm:{tmp_path / 'rule'}")
 
 
+def test_a_file_never_names_code_to_run(random_bank: Any, tmp_path: Path) -> None:
+    """Not even by way of a class with a threshold; the class comes with the spec, or the file is refused."""
+    custom, path = f"{__name__}:Sure", tmp_path / "rule"
+    spec = spec_of(calibrate(random_bank(200), custom, 0.3, 0.1).save(path))
+    assert spec == f"calm:{custom}:{path}"
+    read: Any = parse_rule(spec)
+    assert isinstance(read.rule, Sure) and spec_of(read) == spec
+    with pytest.raises(ValueError, match=r"rule.*may not name code.*calm:module:Class:FILE"):
+        parse_rule(f"any(q, calm:{path})")
+    with pytest.raises(ValueError, match="may not name code"):
+        parse_rule(f"calm:{custom}2:{path}")
+    calibrate(random_bank(200), "margin", 0.3, 0.1).save(path)
+    with pytest.raises(ValueError, match=rf"'margin:.*its spec is calm:{path}"):
+        parse_rule(f"calm:no.such.module:Class:{path}")
+
+
 @pytest.mark.parametrize("family", ["confidence", "margin"])
 def test_the_strictest_threshold_is_the_strictest_of_float32(family: str) -> None:
     """A model sure of all its drafts to one part in ten million can be vouched for too."""

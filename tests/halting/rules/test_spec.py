@@ -229,6 +229,9 @@ REFUSED = [
     ("custom_rules:Sure", "'custom_rules:Sure' needs a value"),
     ("custom_rules:Sure(0.5)", "'custom_rules:Sure' wraps no rules"),
     ("custom_rules:Sure:auto", "is chosen on validation puzzles"),
+    ("recall(" * 33 + "q" + ")" * 33, "nest at most 32 deep"),
+    ("recall(" * 100_000, "nest at most 32 deep"),
+    (f"any({', '.join(['q'] * 5000)})", "at most 1000 parts"),
     ("custom_rules:at_least_two:3", "'at_least_two' is not a class and takes no value"),
 ]
 
