@@ -114,7 +114,8 @@ class Calibrated(FittedRule):
             )
         name = named or parse_tree(settings.rule).name
         if not named and name not in RULES:
-            raise ValueError(f"its rule {shortened(settings.rule, 80)!r} is not a threshold of one built-in rule")
+            given = shortened(settings.rule, 80)
+            raise ValueError(f"its rule {given!r} is not a threshold of one built-in rule")
         threshold_class(name, settings.rule)
         rule = parse_rule(settings.rule)
         return cls(fitted_on=fitted_on, path=path, **(vars(settings) | {"rule": rule}))
