@@ -4,7 +4,7 @@
 
 One JSON object a line, written as it is measured, in the form of `hrm-rl bench`: seconds of `ours` and
 `other` (medians over rounds), `ratio` = how many times faster ours is (median of the rounds' ratios) and
-their `spread` (least and most). The two sides run alternately. The rows:
+their `spread` (least and most); `cpu_share` is 1, since a GPU computes. The two sides run alternately. The rows:
 
     NAME.*.eager      a kernel against PyTorch's own operations for the same work
     NAME.*.compiled   against torch.compile of them: a fusion is kept from 1.05 on
@@ -34,7 +34,7 @@ from typing import Any
 import torch
 from kernel_cases import Case, Pair, Work, make_case, module_call, products, row_kernels
 
-from hrm_rl.bench.timing import ratio_row
+from hrm_rl.bench.timing import Samples, ratio_row
 from hrm_rl.kernels import dispatch
 from hrm_rl.kernels.fused.tiles import Tile
 from hrm_rl.kernels.graphs import CudaRecorder
@@ -122,7 +122,7 @@ class Bench:
             [_seconds(work, mode, n) for (work, mode), n in zip(sides, counts, strict=True)]
             for _ in range(self.rounds)
         ]
-        return ratio_row(name, [a for a, _ in times], [b for _, b in times], against)
+        return ratio_row(name, *(Samples(side) for side in zip(*times, strict=True)), against)
 
 
 def _calls(work: Work, mode: str) -> int:

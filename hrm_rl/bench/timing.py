@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from hrm_rl.model import HRMConfig
+from hrm_rl.stopwatch import Stopwatch
 from hrm_rl.training.machine.compute import Compute
 
 
@@ -27,6 +28,15 @@ class Way:
         return now(self.compute) - start
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Seconds of one way, round by round."""
+
+    seconds: Sequence[float]
+    cpu_share: float = 1.0
+    """Of the time of all rounds, as in `stopwatch.Timing`."""
+
+
 def now(compute: Compute) -> float:
     """The clock, read when the device has finished its work."""
     if compute.device.startswith("cuda"):
@@ -34,9 +44,7 @@ def now(compute: Compute) -> float:
     return time.perf_counter()
 
 
-def interleaved(
-    ways: Mapping[str, Way], rounds: int, warm_up: int = 1, runs: int = 1
-) -> dict[str, list[float]]:
+def interleaved(ways: Mapping[str, Way], rounds: int, warm_up: int = 1, runs: int = 1) -> dict[str, Samples]:
     """Seconds of every way, `rounds` times each, interleaved so that a disturbance affects all.
 
     Seconds are divided by `runs`, the repetitions in one call.
@@ -45,22 +53,26 @@ def interleaved(
         for _ in range(warm_up):
             way.seconds()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    on_gpu = any(way.compute.device != "cpu" for way in ways.values())
+    watch = Stopwatch("cuda" if on_gpu else "cpu")
     for _ in range(rounds):
         for name, way in ways.items():
             seconds[name].append(way.seconds() / runs)
-    return seconds
+    share = watch.read().cpu_share
+    return {name: Samples(times, share) for name, times in seconds.items()}
 
 
-def ratio_row(name: str, ours: Sequence[float], other: Sequence[float], against: str) -> dict[str, Any]:
+def ratio_row(name: str, ours: Samples, other: Samples, against: str) -> dict[str, Any]:
     """A row of `hrm-rl bench`: median seconds, and the ratios of the rounds (other / ours)."""
-    ratios = sorted(b / a for a, b in zip(ours, other, strict=True))
+    ratios = sorted(b / a for a, b in zip(ours.seconds, other.seconds, strict=True))
     return {
         "name": name,
-        "ours": statistics.median(ours),
-        "other": statistics.median(other),
+        "ours": statistics.median(ours.seconds),
+        "other": statistics.median(other.seconds),
         "against": against,
         "ratio": statistics.median(ratios),
         "spread": [ratios[0], ratios[-1]],
+        "cpu_share": min(ours.cpu_share, other.cpu_share),
     }
 
 

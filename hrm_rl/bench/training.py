@@ -9,6 +9,7 @@ from typing import Any
 from hrm_rl.bench.roofline import Peak, step_work, with_work
 from hrm_rl.bench.timing import Way, interleaved, now, ratio_row, shape
 from hrm_rl.kernels import dispatch
+from hrm_rl.stopwatch import Stopwatch
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
@@ -105,7 +106,9 @@ def _shares(preset: Preset, compute: Compute, rounds: int) -> Iterator[dict[str,
     work = _Workload(preset, compute)
     for _ in range(3):
         work.step()
+    watch = Stopwatch(compute.device)
     samples = [work.step(lambda: now(compute)) for _ in range(max(20, 4 * rounds))]
+    share = watch.read().cpu_share
     for name, parts in (("environment", ("environment",)), ("overhead", ("environment", "bookkeeping"))):
         ours = [sum(s[part] for part in parts) for s in samples]
         whole = [s["all"] for s in samples]
@@ -117,4 +120,5 @@ def _shares(preset: Preset, compute: Compute, rounds: int) -> Iterator[dict[str,
             "against": "a whole training step",
             "ratio": statistics.median(ours) / statistics.median(whole),
             "spread": [ratios[len(ratios) // 10], ratios[-len(ratios) // 10 - 1]],
+            "cpu_share": share,
         }

@@ -34,6 +34,7 @@ class Bench(Command):
 
     def run(self) -> None:
         from hrm_rl.bench.run import benchmark, record
+        from hrm_rl.stopwatch import crowded
         from hrm_rl.training.machine.compute import pick_device
 
         if self.rounds < 3:
@@ -63,4 +64,6 @@ class Bench(Command):
                 for row in rows
             ],
         )
+        if note := crowded(min(row["cpu_share"] for row in rows)):
+            text += f"\n{note}"
         self.report({**about, "rows": rows}, text)

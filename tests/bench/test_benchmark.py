@@ -36,6 +36,7 @@ def test_rows_and_their_comparisons(rows) -> None:
         assert row["share_of_peak"] == pytest.approx(row["gflop"] / row["ours"] / about["peak"]["gflops"])
     assert found["train_step.full"]["gflop"] > found["train_step.none"]["gflop"]
     assert 0 < found["environment"]["ratio"] < found["overhead"]["ratio"] < 1
+    assert all(0 < row["cpu_share"] <= 1 for row in found.values())
     evaluation = found["evaluate.random:0.4"]
     # Geometric stops with a limit of 16, on average 1 / 0.4.
     assert evaluation["promised"] == pytest.approx(16 * 0.4, rel=0.1)

@@ -8,7 +8,7 @@ import torch
 
 from hrm_rl.bench import reference as bench
 from hrm_rl.bench.clone import ReferenceStep
-from hrm_rl.bench.timing import Way, interleaved, ratio_row
+from hrm_rl.bench.timing import Samples, Way, interleaved, ratio_row
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.training.machine.compute import Compute
 
@@ -109,10 +109,10 @@ def test_ways_take_turns_under_their_own_switches() -> None:
     finally:
         torch.set_float32_matmul_precision(before)
     assert order == [("a", "medium"), ("b", "highest")] * 3
-    assert [len(times) for times in seconds.values()] == [2, 2]
+    assert [len(samples.seconds) for samples in seconds.values()] == [2, 2]
 
 
 def test_a_ratio_is_of_the_same_round() -> None:
-    row = ratio_row("n", [1.0, 10.0, 2.0], [2.0, 30.0, 2.0], "other")
+    row = ratio_row("n", Samples([1.0, 10.0, 2.0], 0.7), Samples([2.0, 30.0, 2.0]), "other")
     sides = {"ours": 2.0, "other": 2.0, "against": "other"}
-    assert row == {"name": "n", **sides, "ratio": 2.0, "spread": [1.0, 3.0]}
+    assert row == {"name": "n", **sides, "ratio": 2.0, "spread": [1.0, 3.0], "cpu_share": 0.7}

@@ -48,7 +48,7 @@ def test_every_kernel_is_measured(run) -> None:
     for name in products:
         assert {f"{name}.h64.s5.b2.matmul", f"tile.{name}.h64.s5.b2.128x64x3"} <= measured
     for row in rows:
-        assert set(row) == {"name", "ours", "other", "against", "ratio", "spread"}
+        assert set(row) == {"name", "ours", "other", "against", "ratio", "spread", "cpu_share"}
         assert row["spread"][0] <= row["ratio"] <= row["spread"][1]
 
 

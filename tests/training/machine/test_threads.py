@@ -4,16 +4,17 @@ import torch
 from hrm_rl.model import HRM
 from hrm_rl.training.machine import compute, threads
 from hrm_rl.training.machine.compute import Compute, choose_again, choose_compute
-from hrm_rl.training.machine.threads import fit_threads, thread_counts
+from hrm_rl.training.machine.threads import fit_threads, thread_counts, usable_cpus
 
 
 @pytest.fixture(autouse=True)
 def four_threads(monkeypatch):
-    """A machine on which PyTorch chose 4 threads, and an environment that sets none."""
+    """A machine of 4 processors on which PyTorch chose 4 threads, and an environment that sets none."""
     before = torch.get_num_threads()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     torch.set_num_threads(4)
+    monkeypatch.setattr(threads, "usable_cpus", lambda: 4)
     yield
     torch.set_num_threads(before)
 
@@ -37,6 +38,39 @@ def test_the_user_wins_then_the_environment(given, stored, environment, counts, 
     if environment:
         monkeypatch.setenv(environment, "4")
     assert thread_counts(given, stored) == counts
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cpus"),
+    [
+        ("0::/", {"cpu.max": "150000 100000"}, 2),
+        ("0::/", {"cpu.max": "max 100000"}, 8),
+        ("0::/job/step", {"job/cpu.max": "100000 100000", "job/step/cpu.max": "max 100000"}, 1),
+        ("0::/of/the/host", {"cpu.max": "50000 100000"}, 1),
+        ("0::/", {"cpu.max": "9900000 100000"}, 8),
+        ("0::/", {"cpu.max": ""}, 8),
+        (
+            "3:memory:/a\n2:cpu,cpuacct:/a",
+            {"cpu/a/cpu.cfs_quota_us": "300000", "cpu/a/cpu.cfs_period_us": "100000"},
+            3,
+        ),
+        ("2:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ("", {}, 8),
+    ],
+)
+def test_processors_that_a_container_or_job_may_use(groups, files, cpus, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    files = {f"sys/fs/cgroup/{name}": text for name, text in files.items()} | {"proc/self/cgroup": groups}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n", encoding="utf-8")
+    assert usable_cpus(tmp_path) == cpus
+
+
+def test_no_more_threads_than_usable_processors(monkeypatch) -> None:
+    monkeypatch.setattr(threads, "usable_cpus", lambda: 2)
+    assert thread_counts("auto", 4) == [2, 1]
+    assert thread_counts(None) == [4] and thread_counts(3) == [3]
 
 
 @pytest.mark.parametrize("count", [0, -1, 4097, 1 << 60])
