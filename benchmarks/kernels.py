@@ -3,8 +3,8 @@
     python benchmarks/kernels.py [--shape 768x82 ...] [--rounds 7] [--sweep] > rows.jsonl
 
 One JSON object a line, written as it is measured, in the form of `hrm-rl bench`: seconds of `ours` and
-`other` (medians over rounds), `ratio` = how many times faster ours is (median of the rounds' ratios) and
-their `spread` (least and most); `cpu_share` is 1, since a GPU computes. The two sides run alternately. The rows:
+`other` (medians over rounds), `ratio` = how many times faster ours is (median of the rounds' ratios),
+their `spread` (least and most) and `cpu_share` (1 on a GPU). The two sides run alternately. The rows:
 
     NAME.*.eager      a kernel against PyTorch's own operations for the same work
     NAME.*.compiled   against torch.compile of them: a fusion is kept from 1.05 on
