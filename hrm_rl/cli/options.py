@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from hrm_rl.cli.output import print_result
+
 if TYPE_CHECKING:
     from hrm_rl.training.open_run import Trained
 
@@ -20,7 +22,7 @@ class Command:
 
     def report(self, result: dict[str, Any], text: str) -> None:
         """Print the result on stdout, as JSON or in words."""
-        print(json.dumps(result) if self.json else text)
+        print_result(json.dumps(result) if self.json else text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,16 +4,56 @@ import io
 import logging
 import os
 import sys
+from contextlib import suppress
+from typing import Any
 
 
 def prepare_streams() -> None:
-    """Let output not fail: a console without a character shows ``?``, and a closed stream takes anything."""
+    """Let messages not fail: a console without a character shows ``?``, and a closed stream takes anything.
+
+    A message whose reader is gone, or whose disk is full, is lost; what goes to stdout raises OSError.
+    """
+    _open_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        raw = _Messages(sys.stderr.fileno(), "w", closefd=False)
+        options: Any = {"encoding": sys.stderr.encoding, "errors": sys.stderr.errors}
+        sys.stderr = io.TextIOWrapper(io.BufferedWriter(raw), line_buffering=True, **options)
+
+
+def _open_descriptors() -> None:
+    """Open the closed ones of descriptors 0 to 2, so that no file of ours gets the number of a stream."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+class _Messages(io.FileIO):
+    """A file whose write errors do not count."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return super().write(data)
+        return len(data)
+
+
+def print_result(text: str) -> None:
+    """Print on stdout. Raises BrokenPipeError if its reader has gone, OSError if it cannot be written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stdout = None  # type: ignore[assignment]
+        prepare_streams()  # nothing is left to flush at the exit
+        raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def say(message: str) -> None:

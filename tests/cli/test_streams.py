@@ -1,0 +1,59 @@
+"""Streams that are closed, full, or whose reader is gone: a command ends as it would, in as few words."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hrm_rl.cli import output
+
+PUZZLES = "puzzles sudoku --size 4 -n 2 --show 1"
+SHELL = [
+    # the command, its exit code, and what stdout and stderr have
+    (f"{PUZZLES} --json 2>&-", 0, "{", ""),
+    (f"{PUZZLES} --json >&-", 0, "", ""),
+    (f"{PUZZLES} <&- >&- 2>&-", 0, "", ""),
+    ("puzzles sudoku -n 0 --show 1 --json 2>&-", 2, "", ""),
+    (f"{PUZZLES} >/dev/full", 2, "", "hrm-rl: stdout: No space left on device"),
+    ("--help >/dev/full", 2, "", "hrm-rl: No space left on device"),
+    ("puzzles sudoku -n 0 --show 1 2>/dev/full", 2, "", ""),
+]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(("words", "code", "out", "err"), SHELL)
+def test_a_broken_stream_costs_only_what_it_would_show(words, code, out, err) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m hrm_rl {words}"], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout[:1], done.stderr.strip()) == (code, out, err)
+    if out:
+        json.loads(done.stdout)
+
+
+def test_the_reader_of_messages_may_go(monkeypatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(sys, "__stderr__", stream)
+        output.prepare_streams()
+        for _ in range(3):
+            output.say("lost")
+        assert not sys.stderr.isatty()
+        # The number of stderr is still taken: no file of ours gets it.
+        assert os.fstat(write)
+
+
+def test_the_reader_of_results_may_go(monkeypatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    stream = open(write, "w", encoding="utf-8")  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(BrokenPipeError):
+        output.print_result("lost")
+    with pytest.raises(BrokenPipeError):
+        stream.close()
