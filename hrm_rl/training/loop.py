@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hrm_rl.agents import Learner, make_learner
 from hrm_rl.agents.learning.graphs import GraphedLearner
+from hrm_rl.distributed import current
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.model import HRM
@@ -70,14 +71,17 @@ class Trainer:
         if init is not None:
             model.load_state_dict(init.tensors)
         self.model = model.to(compute.device)
+        self.ranks = ranks = current()
+        ranks.follow(self.model.state_dict().values())
+        self.rows = ranks.share(preset.batch_size)
         make = GraphedLearner if graphs else make_learner
-        self.learner: Learner = make(self.model, preset.batch_size, preset.learner)
+        self.learner: Learner = make(self.model, self.rows, preset.learner, ranks=ranks)
         self.graphs = graphs
         self.average = WeightAverage(self.model, preset.ema_decay) if preset.ema_decay else None
         if compute.compile:
             self.model.compile_blocks()
         self.envs = PuzzleVectorEnv(
-            preset.batch_size,
+            self.rows,
             data.source,
             halt_max_steps=preset.model.halt_max_steps,
             segment_cost=preset.learner.segment_cost,
@@ -119,7 +123,8 @@ class Trainer:
 
     def _train(self, progress: bool) -> dict[str, Any]:
         preset, learner, envs = self.preset, self.learner, self.envs
-        obs, info = envs.reset(seed=self.seed) if learner.step == 0 else envs.current()
+        seeds = [self.seed + row for row in self.ranks.numbers(preset.batch_size).tolist()]
+        obs, info = envs.reset(seed=seeds) if learner.step == 0 else envs.current()
         validation: dict[str, Any] = {}
         options = {"graphs": self.graphs, "bar": progress}
         report = Report(preset, self.compute, self.run, learner, **options)
@@ -186,7 +191,7 @@ class Trainer:
         state = {
             "learner": self.learner.state_dict(),
             "weights": self.model.state_dict(),
-            "envs": self.envs.state_dict(),
+            "envs": self.ranks.whole_state(self.envs.state_dict()),
             "seed": self.seed,
         }
         self.run.save(self.learner.step, self.evaluated_model, state, self.preset.keep)
@@ -198,7 +203,7 @@ class Trainer:
         try:
             self.model.load_state_dict(state["weights"])
             self.learner.load_state_dict(state["learner"])
-            self.envs.load_state_dict(state["envs"])
+            self.envs.load_state_dict(self.ranks.own_state(state["envs"]))
             self.seed = state["seed"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]

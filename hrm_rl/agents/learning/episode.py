@@ -16,6 +16,7 @@ from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.agents.learning.learner import Learner
 from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
+from hrm_rl.distributed import ALONE, Ranks
 from hrm_rl.model import HRM, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
@@ -32,9 +33,9 @@ class EpisodeLearner(Learner):
 
     whole_episodes = True
 
-    def __init__(self, model: HRM, num_envs: int, config: LearnerConfig) -> None:
+    def __init__(self, model: HRM, num_envs: int, config: LearnerConfig, *, ranks: Ranks = ALONE) -> None:
         config.check_limit(model.config.halt_max_steps)
-        super().__init__(model, num_envs, config)
+        super().__init__(model, num_envs, config, ranks=ranks)
         # Of each segment of the running episode, [B]: halt logits, token losses, whether drafts are right.
         self._q_halt: list[Tensor] = []
         self._losses: list[Tensor] = []
@@ -91,8 +92,8 @@ class EpisodeLearner(Learner):
         losses = torch.stack(self._losses).requires_grad_()
         episode = self.stopping(losses, q_halt, torch.stack(self._correct))
         # Rows without labels do not contribute.
-        loss = (episode.loss * labelled).sum() / len(labels)
-        by_loss, by_q_halt = torch.autograd.grad(loss, (losses, q_halt))
+        loss = (episode.loss * labelled).sum()
+        by_loss, by_q_halt = torch.autograd.grad(loss / self.global_batch, (losses, q_halt))
         carry = self.model.initial_carry(len(labels))
         for a, b in zip(by_loss, by_q_halt, strict=True):
             again = self.model(carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient)
@@ -104,16 +105,18 @@ class EpisodeLearner(Learner):
             table = self.model.puzzle_emb.weights
             assert table.grad is not None
             table.grad = table.grad.coalesce()
-        means = (loss.detach(), episode.price.mean(), episode.segments.mean())
+        means = (loss.detach() / len(labels), episode.price.mean(), episode.segments.mean())
         return torch.stack([mean.float() for mean in means])
 
     # --- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """The state that the next step depends on, also in the middle of an episode."""
+        ranks, learned = self.ranks, self.ranks.whole(self._learned[None])[0].mean(0)
+        q_halt, losses, correct = (ranks.whole(*ts) for ts in (self._q_halt, self._losses, self._correct))
         return super().state_dict() | {
-            "episode": (tuple(self._q_halt), tuple(self._losses), self._in_step, self._learned),
-            "episode_correct": tuple(self._correct),
+            "episode": (q_halt, losses, self._in_step, learned),
+            "episode_correct": correct,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -123,12 +126,12 @@ class EpisodeLearner(Learner):
         # Checkpoints of losses that do not read them may lack them.
         correct = state.get("episode_correct", [torch.zeros_like(t, dtype=torch.bool) for t in losses])
         self._q_halt, self._losses, self._correct = (
-            [t.to(device) for t in ts] for ts in (q_halt, losses, correct)
+            [self.ranks.own(t).to(device) for t in ts] for ts in (q_halt, losses, correct)
         )
         self._in_step, self._learned = in_step.to(device), learned.to(device)
 
 
-def make_learner(model: HRM, num_envs: int, config: LearnerConfig) -> Learner:
+def make_learner(model: HRM, num_envs: int, config: LearnerConfig, *, ranks: Ranks = ALONE) -> Learner:
     """The learner of `config.halting_loss`: `Learner`, or `EpisodeLearner`. Raises ValueError as they do."""
     kind = EpisodeLearner if config.stopping.whole_episodes else Learner
-    return kind(model, num_envs, config)
+    return kind(model, num_envs, config, ranks=ranks)

@@ -20,6 +20,7 @@ from hrm_rl.agents.hrm_agent import AgentState, HRMAgent, SegmentResult
 from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.agents.learning.learner import Learner
 from hrm_rl.agents.learning.update import JudgedSegment, Update
+from hrm_rl.distributed import ALONE, Ranks
 from hrm_rl.envs import Judgement
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures
 from hrm_rl.kernels.graphs import Captured, Recorder, Tensors, make_recorder, overwrite
@@ -65,8 +66,13 @@ class GraphedLearner(Learner):
         config: LearnerConfig | None = None,
         *,
         recorder: Recorder | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         check_can_be_graphed(config or LearnerConfig())
+        if ranks.count > 1:
+            raise ValueError(
+                f"CUDA graphs replay the step of one process; leave them out with {ranks.count} ranks"
+            )
         super().__init__(model, num_envs, config)
         self._recorder = recorder
         self._begin()

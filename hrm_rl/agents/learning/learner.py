@@ -20,7 +20,9 @@ from hrm_rl.agents.learning.halting_loss import HaltingLoss
 from hrm_rl.agents.learning.losses import q_loss, token_loss
 from hrm_rl.agents.learning.optim import learning_rate_factor, make_optimizers
 from hrm_rl.agents.learning.q_targets import Experience, target_rule
+from hrm_rl.agents.learning.together import sum_gradients, whole_update
 from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
+from hrm_rl.distributed import ALONE, Ranks
 from hrm_rl.envs import Judgement, PuzzleVectorEnv
 from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
@@ -31,15 +33,18 @@ class Learner:
     `halt_max_steps` as its limit.
 
     The learner owns the optimizers, the exploration and the carry; the environment owns the puzzles and
-    evaluates the drafts. A step stays on the device.
+    evaluates the drafts. A step stays on the device. Of several `ranks`, `num_envs` counts this one's rows;
+    together they take the step of one process with all rows.
 
     Raises ValueError for a config whose halting loss needs another learner: `make_learner` chooses.
     """
 
     whole_episodes: ClassVar[bool] = False
 
-    def __init__(self, model: HRM, num_envs: int, config: LearnerConfig | None = None) -> None:
-        self.model = model
+    def __init__(
+        self, model: HRM, num_envs: int, config: LearnerConfig | None = None, *, ranks: Ranks = ALONE
+    ) -> None:
+        self.model, self.ranks = model, ranks
         self.config = config = config or LearnerConfig()
         self.stopping: HaltingLoss = config.stopping
         if self.stopping.whole_episodes != self.whole_episodes:
@@ -48,6 +53,7 @@ class Learner:
                 "make_learner gives the right learner"
             )
         self.num_envs = num_envs
+        self.global_batch = num_envs * ranks.count
         self.step = 0
         self.optimizers = make_optimizers(model, config)
         self._base_lrs = [o.param_groups[0]["lr"] for o in self.optimizers]
@@ -57,6 +63,7 @@ class Learner:
         # A limit of one segment leaves nothing to continue.
         spec = config.q_target if model.config.halt_max_steps > 1 else "none"
         self._target_rule = target_rule(spec, config.gamma, config.segment_cost)
+        self._target_rule.check_ranks(num_envs, ranks.count)
 
     @classmethod
     def for_envs(cls, model: HRM, envs: PuzzleVectorEnv, config: LearnerConfig | None = None) -> Self:
@@ -109,11 +116,12 @@ class Learner:
         model = self.model.config
         if model.halt_exploration_prob == 0 or model.halt_max_steps < 2:
             return self._floor
-        rows, generator, device = (self.num_envs,), self._generator, segment.device
+        # Every rank draws for all rows, and keeps its own.
+        rows, generator, device = (self.global_batch,), self._generator, segment.device
         luck = torch.rand(rows, generator=generator, device=device)
         explores = luck < model.halt_exploration_prob
         drawn = torch.randint(2, model.halt_max_steps + 1, rows, generator=generator, device=device)
-        floor = torch.where(explores, drawn, 0)
+        floor = self.ranks.own(torch.where(explores, drawn, 0))
         if self.config.exploration == "episode":
             floor = torch.where(segment == 0, floor, self._floor)
         self._floor = floor
@@ -141,14 +149,15 @@ class Learner:
         The older form `learn(out, obs, labels, info)` is accepted: `terminated` is then the info's mask
         of ended episodes.
 
-        Returns the losses, and of every row its judgement and Q values, detached.
+        Returns the losses, and of every row (of all ranks) its judgement and Q values, detached.
         """
         if isinstance(terminated, Mapping):
             return self.learn(out, obs, labels, terminated["_episode"], terminated)
         if info is None:
             raise ValueError("learn needs the step's info beside terminated")
         judged = info if isinstance(info, Judgement) else Judgement.of(info)
-        return self._update(JudgedSegment(out, obs, labels, terminated, judged))
+        update = self._update(JudgedSegment(out, obs, labels, terminated, judged))
+        return whole_update(self.ranks, update)
 
     def _update(self, segment: JudgedSegment) -> Update:
         """Compute target and loss, and take an optimizer step."""
@@ -163,7 +172,7 @@ class Learner:
         ce = token_loss(out.logits, labels, self.config.token_loss)
         loss = ce + 0.5 * (halt_loss + continue_loss)
         # The sum over rows over the global batch: every row counts, halted or thinking on.
-        (loss.sum() / len(labels)).backward()
+        (loss.sum() / self.global_batch).backward()
         self.apply_gradients()
         self.carry = out.carry
         losses = {"loss": loss, "token_loss": ce}
@@ -173,6 +182,7 @@ class Learner:
 
     def apply_gradients(self) -> None:
         """Take one optimizer step from the current gradients, at this step's learning rate."""
+        sum_gradients(self.ranks, self.optimizers, self.num_envs)
         for optimizer, rate in zip(self.optimizers, self.scheduled_rates(), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -199,14 +209,16 @@ class Learner:
     # --- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The state that the next step depends on, except the weights."""
+        """The state that the next step depends on, except the weights; of all ranks, whose number may be
+        another when it is loaded."""
+        memory, dim = self._target_rule.memory, self._target_rule.row_dim
         return {
             "step": self.step,
             "optimizers": [o.state_dict() for o in self.optimizers],
-            "carry": tuple(self.carry),
-            "floor": self._floor,
+            "carry": self.ranks.whole(*self.carry),
+            "floor": self.ranks.whole(self._floor)[0],
             "generator": self._generator.get_state(),
-            "target_memory": self._target_rule.memory,
+            "target_memory": memory and self.ranks.whole_state(memory, dim),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -215,10 +227,10 @@ class Learner:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         device = self.model.device
-        self.carry = Carry(*(z.to(device) for z in state["carry"]))
-        self._floor = state["floor"].to(device)
+        self.carry = Carry(*(self.ranks.own(z).to(device) for z in state["carry"]))
+        self._floor = self.ranks.own(state["floor"]).to(device)
         self._generator.set_state(state["generator"])
-        memory = state["target_memory"]
+        memory = self.ranks.own_state(state["target_memory"], self._target_rule.row_dim)
         self._target_rule.memory = memory and tuple(t.to(device) for t in memory)
 
 

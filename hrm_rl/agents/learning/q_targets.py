@@ -15,7 +15,7 @@ without gradient, from the current carry. The others compute less:
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -86,6 +86,11 @@ class TargetRule:
     segment_cost: float = 0.0
     memory: tuple[Tensor, ...] | None = field(default=None, init=False)
     """Tensors of earlier steps."""
+    row_dim: ClassVar[int] = 0
+    """The dimension of their rows."""
+
+    def check_ranks(self, rows: int, count: int) -> None:
+        """Raise ValueError if `count` ranks of `rows` rows each would not compute as one process."""
 
     def __call__(self, now: Experience) -> ContinueLoss:
         """The loss of Q_continue in a training step."""
@@ -104,6 +109,18 @@ class Bootstrap(TargetRule):
     every: int = 1
     share: float = 1.0
 
+    def check_ranks(self, rows: int, count: int) -> None:
+        if self._window(rows * count) != self._window(rows) * count:
+            raise SettingError(
+                f"q_target subsample:{self.share:g} takes {self._window(rows * count)} of the {rows * count} "
+                f"rows at a step, which {count} ranks cannot divide: choose P x batch_size as a multiple",
+                "q_target",
+            )
+
+    def _window(self, rows: int) -> int:
+        """The number of rows, of `rows`, that have a target at a step."""
+        return max(1, round(rows * self.share))
+
     def __call__(self, now: Experience) -> ContinueLoss:
         if self.every > 1 and now.step % self.every:
             return super().__call__(now)
@@ -112,7 +129,7 @@ class Bootstrap(TargetRule):
             return ContinueLoss(q_loss(now.out.q_continue, target) * self.every, target)
         # A window of rows that moves every step, so that every row is in it equally often.
         batch = now.inputs.shape[0]
-        count = max(1, round(batch * self.share))
+        count = self._window(batch)
         rows = torch.arange(count, device=now.inputs.device) + now.step * count
         rows = rows % batch
         target = self._next_value(now.take(rows))
@@ -157,6 +174,7 @@ class LambdaReturn(TargetRule):
     """
 
     mix: float = 0.0
+    row_dim: ClassVar[int] = 1
 
     def __call__(self, now: Experience) -> ContinueLoss:
         limit = now.model.config.halt_max_steps
