@@ -122,7 +122,7 @@ def open_trained(
         raise ValueError(f"dtype must be one of {', '.join(FORWARD_DTYPES)}; got {dtype!r}")
     given, device = Path(path), pick_device(device)
     folder = fetch_pretrained(given)
-    run, keys = RunFolder.named(folder), None
+    run = RunFolder.named(folder)
     if run.which is None and (folder / "model.safetensors").is_file():
         model, step, preset = HRM.from_pretrained(folder, forward_dtype=dtype), 0, None
         if (folder / RUN_FILE).is_file():
@@ -134,7 +134,7 @@ def open_trained(
         torch.set_float32_matmul_precision(precision_here(compute, device))
         model, step = run.load_model(dtype)
         run.check_model(preset, model.config)
-        keys = run.learned()
+    keys = run.learned()
     model = model.to(device).eval()
     fit_threads(model, threads)
     return Trained(

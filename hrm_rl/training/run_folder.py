@@ -36,7 +36,7 @@ from hrm_rl.model.files.checkpoints import (
     split_name,
     step_of,
 )
-from hrm_rl.model.files.weights import read_config
+from hrm_rl.model.files.weights import LEARNED_FILE, read_config
 from hrm_rl.settings import read_json, reading, restore, typed, within
 from hrm_rl.training.config import to_toml
 from hrm_rl.training.machine.compute import Compute
@@ -45,7 +45,6 @@ from hrm_rl.training.presets import Preset
 _log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
-_LEARNED_FILE = "learned.npy"
 STATE_FILE = "state.pt"
 
 
@@ -97,12 +96,13 @@ class RunFolder:
 
     def store_learned(self, keys: NDArray[np.uint64]) -> None:
         """Keep the keys of the puzzles that the run learns from."""
-        with written_whole(self.path / _LEARNED_FILE) as partial, partial.open("wb") as file:
+        with written_whole(self.path / LEARNED_FILE) as partial, partial.open("wb") as file:
             np.save(file, keys)
 
     def learned(self) -> NDArray[np.uint64] | None:
-        """The keys that `store_learned` kept; None if there are none, or, with a warning, damaged ones."""
-        file = self.path / _LEARNED_FILE
+        """The keys that `store_learned` kept, also beside a pushed model; None if there are none, or, with a
+        warning, damaged ones."""
+        file = self.path / LEARNED_FILE
         if not file.is_file():
             return None
         try:

@@ -100,8 +100,14 @@ def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
         _log.info("Starts from %s%s.", init.name, init.ids and f": {init.ids}")
     trainer = Trainer(preset, compute, run, given.settings.seed, data, init, graphs=graphs)
     keys = data.learned()
-    if init and (before := RunFolder.named(init.name).learned()) is not None:
-        keys = np.union1d(keys, before)
+    if init:
+        before = RunFolder.named(init.folder).learned()
+        if before is None:
+            _log.warning(
+                "%s does not name the puzzles it learned from: scores count them as held out.", init.name
+            )
+        else:
+            keys = np.union1d(keys, before)
     run.store(preset, compute)
     run.store_learned(keys)
     return trainer

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from hrm_rl.model import HRM
 from hrm_rl.puzzles import PuzzleArrays, sudoku
 from hrm_rl.puzzles.files.dataset import write_dataset
 from hrm_rl.puzzles.pool import concatenate
@@ -51,6 +52,36 @@ def test_a_csv_that_was_learned_from(hrm_rl, train, tmp_path) -> None:
     file.rename(tmp_path / "elsewhere.csv")
     found = hrm_rl("eval", run, "--data", tmp_path / "elsewhere.csv", "--json").json
     assert found["learned_count"] is None  # neither kept nor to be read again
+    said = hrm_rl("eval", run, "--data", tmp_path / "elsewhere.csv")
+    assert "Which of these puzzles it learned from is not known." in said.out
+
+
+def test_a_pushed_model_and_a_run_from_it_know_what_was_learned(hrm_rl, train, tmp_path, monkeypatch) -> None:
+    """Downloads are folders of the files that were uploaded."""
+    puzzles = sudoku.generate(40, 4, seed=9, extra_givens=(4, 8))
+    sudoku.write_csv(tmp_path / "all.csv", puzzles, 4)
+    run, _ = train(tmp_path / "all.csv")
+    pulled = tmp_path / "pulled"
+
+    def push(model, repo_id, files, **_):
+        model.save_pretrained(pulled)
+        for name, content in files.items():
+            (pulled / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return "url"
+
+    monkeypatch.setattr(HRM, "push_to_hub", push)
+    assert hrm_rl("push", run, "a/b").code == 0
+    (tmp_path / "all.csv").rename(tmp_path / "elsewhere.csv")
+    learned = hrm_rl("eval", pulled, "--data", tmp_path / "elsewhere.csv", "--json").json["learned_count"]
+    assert learned == len(Sudoku(4).rows_of(puzzles.inputs, "train"))
+    start = ("train", "sudoku-4x4", "--init", pulled, "--out", tmp_path / "next", *SMALL.split())
+    said = hrm_rl(*start)
+    assert said.code == 0 and "does not name the puzzles" not in said.err
+    found = hrm_rl("eval", tmp_path / "next", "--data", tmp_path / "elsewhere.csv", "--json").json
+    assert found["learned_count"] == learned
+    (pulled / "learned.npy").unlink()
+    said = hrm_rl(*(tmp_path / "third" if word == tmp_path / "next" else word for word in start))
+    assert f"{pulled} does not name the puzzles it learned from" in said.err
 
 
 def test_a_folder_whose_test_repeats_train(hrm_rl, train, tmp_path) -> None:

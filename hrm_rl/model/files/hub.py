@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hrm_rl.files import write_text
 from hrm_rl.model.files.checkpoints import find_checkpoint, split_name
 
 _INSTALL = "pip install huggingface_hub"
@@ -61,9 +60,9 @@ def push(
     private: bool = False,
     token: str | None = None,
     message: str = "Push with hrm_rl",
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
 ) -> str:
-    """Upload a model's files, and text files beside them, in one commit.
+    """Upload a model's files, and others beside them, in one commit.
 
     Args:
         save: writes the model's files into a folder: `HRM.save_pretrained`.
@@ -71,7 +70,7 @@ def push(
         private: whether a newly made repository is private.
         token: an access token; by default the one that `hf auth login` stored.
         message: of the commit.
-        files: texts by file name, such as README.md, the model card.
+        files: texts or bytes by file name, such as README.md, the model card.
 
     Returns:
         The repository's address.
@@ -88,8 +87,8 @@ def push(
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
-        for name, text in (files or {}).items():
-            write_text(Path(folder, name), text)
+        for name, content in (files or {}).items():
+            Path(folder, name).write_bytes(content.encode() if isinstance(content, str) else content)
 
         def upload() -> str:
             address = api.create_repo(repo_id, private=private, exist_ok=True)

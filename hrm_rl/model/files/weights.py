@@ -26,6 +26,8 @@ _CONTENT = "a model configuration"
 WEIGHTS_FILE = "model.safetensors"
 # How the model was trained; beside the two if it was pushed from a run.
 RUN_FILE = "run.json"
+# Which puzzles it learned from; in a run's folder, and beside a pushed model.
+LEARNED_FILE = "learned.npy"
 PUZZLE_TABLE = "puzzle_emb.weights"
 
 
@@ -44,7 +46,7 @@ def read_pretrained(
         FileNotFoundError: neither such a folder nor a hub id, or a file is missing from the folder.
         ValueError: a file is damaged.
     """
-    folder = resolve(source, (CONFIG_FILE, WEIGHTS_FILE), revision)
+    folder = resolve(source, (CONFIG_FILE, WEIGHTS_FILE, LEARNED_FILE), revision)
     if list_checkpoints(folder) and not (folder / WEIGHTS_FILE).exists():
         return newest_whole(folder, lambda checkpoint: _read(checkpoint, forward_dtype))
     return _read(folder, forward_dtype)
@@ -68,11 +70,11 @@ def read_config(folder: Path) -> HRMConfig:
 
 def fetch_pretrained(source: str | os.PathLike[str], revision: str | None = None) -> Path:
     """The folder of a model: as given, of the checkpoint RUN@500 or RUN@best, or the cached copy of one on
-    the Hub, with RUN_FILE.
+    the Hub, with RUN_FILE and LEARNED_FILE.
 
     Raises FileNotFoundError if it is none of these.
     """
-    return resolve(source, (CONFIG_FILE, WEIGHTS_FILE, RUN_FILE), revision)
+    return resolve(source, (CONFIG_FILE, WEIGHTS_FILE, RUN_FILE, LEARNED_FILE), revision)
 
 
 def write_folder(

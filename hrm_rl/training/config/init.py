@@ -27,6 +27,8 @@ class Init:
     """Where they come from, with the checkpoint that was taken: runs/mine@1500."""
     config: HRMConfig
     tensors: Mapping[str, Tensor]
+    folder: Path
+    """The folder of their file."""
     ids: str = ""
     """Which rows of the puzzle embedding are theirs and which are fresh, in words."""
 
@@ -72,7 +74,7 @@ class Init:
         loaded = with_puzzle_ids((self.config, dict(self.tensors), self.name), rows, reset)
         kept = 0 if reset else had
         ids = f"of the puzzle embedding's rows {kept} kept, {rows - kept} fresh"
-        return Init(self.name, config, loaded[1], ids)
+        return dataclasses.replace(self, config=config, tensors=loaded[1], ids=ids)
 
 
 def read_init(source: str, seq_len: int) -> Init:
@@ -91,4 +93,4 @@ def read_init(source: str, seq_len: int) -> Init:
         found = checkpoint_name(Path(name).parent) or source
     with torch.device("meta"):
         check_fit(HRM(config).state_dict(), tensors, name)
-    return Init(found, config, tensors)
+    return Init(found, config, tensors, Path(name).parent)

@@ -40,7 +40,9 @@ def scores_apart(correct: NDArray[np.bool_], learned: NDArray[np.bool_] | None) 
 
 
 def told_apart(figures: Mapping[str, Any]) -> str:
-    """`scores_apart` as a sentence; empty if no puzzle was learned from, or it is not known."""
+    """`scores_apart` as a sentence; empty if no puzzle was learned from."""
+    if figures.get("learned_count", 0) is None:
+        return "Which of these puzzles it learned from is not known."
     if not figures.get("learned_count"):
         return ""
     learned, held_out = figures["learned_count"], figures["held_out_count"]

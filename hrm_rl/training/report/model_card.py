@@ -10,7 +10,7 @@ from hrm_rl.files import read_text
 from hrm_rl.model import HRM
 from hrm_rl.model.files.checkpoints import split_name
 from hrm_rl.model.files.hub import is_hub_id
-from hrm_rl.model.files.weights import CONFIG_FILE, RUN_FILE
+from hrm_rl.model.files.weights import CONFIG_FILE, LEARNED_FILE, RUN_FILE
 from hrm_rl.training.data_settings import CUSTOM
 from hrm_rl.training.presets import Preset, PuzzleData, SudokuData
 from hrm_rl.training.run_folder import RunFolder
@@ -47,7 +47,8 @@ def last_validation(run: RunFolder, step: int) -> dict[str, Any] | None:
 
 
 def push_run(run: RunFolder, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-    """Upload a run's chosen checkpoint with its card and settings; returns the address.
+    """Upload a run's chosen checkpoint with its card, its settings and the keys of the puzzles it learned
+    from; returns the address.
 
     Of the paths of puzzle files, and of the weights it started from, only the names are published. Raises
     the errors of `model_card` and of `hrm_rl.model.files.hub.push`.
@@ -60,7 +61,9 @@ def push_run(run: RunFolder, repo_id: str, *, private: bool = False, token: str 
     if stored["preset"].get("init"):
         stored["preset"]["init"] = _origin_name(stored["preset"]["init"])
     settings = json.dumps({"step": step, **stored}, indent=2) + "\n"
-    files = {"README.md": card, RUN_FILE: settings}
+    files: dict[str, str | bytes] = {"README.md": card, RUN_FILE: settings}
+    if run.learned() is not None:
+        files[LEARNED_FILE] = (run.path / LEARNED_FILE).read_bytes()
     message = f"{stored['preset']['name']} after {step} steps"
     return model.push_to_hub(repo_id, private=private, token=token, message=message, files=files)
 

@@ -108,6 +108,10 @@ def test_a_file_of_puzzles_goes_by_its_name(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(HRM, "push_to_hub", lambda self, repo_id, **o: pushed.update(o) or "url")
     assert push_run(run, "a/b", private=True) == "url"
     assert pushed["private"] and pushed["files"]["README.md"] == card
+    assert "learned.npy" not in pushed["files"]
+    run.store_learned(np.arange(3, dtype=np.uint64))
+    push_run(run, "a/b")
+    assert pushed["files"]["learned.npy"] == (run.path / "learned.npy").read_bytes()
     stored = json.loads(pushed["files"]["run.json"])
     assert (stored["preset"]["data"]["file"], stored["step"]) == ("mine.csv", 40)
 
