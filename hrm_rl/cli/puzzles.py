@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import tyro
 
 from hrm_rl.cli.options import Command
+from hrm_rl.cli.output import show_log
 from hrm_rl.puzzles import FAMILIES, find_family
 from hrm_rl.puzzles.base.dials import range_of
 from hrm_rl.puzzles.base.splits import Split
@@ -54,8 +55,8 @@ class Generated(Shown):
     """CSV file to write."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1000
     """Number of puzzles in the file."""
-    distinct: bool = False
-    """Leave out puzzles that repeat an earlier one, and take the next of the seed instead."""
+    distinct: bool = True
+    """Keep puzzles that repeat an earlier one, instead of the next of the seed."""
     seed: int = 0
     """Seed of the puzzles."""
     rate: Annotated[bool, tyro.conf.arg(help="Leave out the ratings.", help_behavior_hint="")] = True
@@ -63,6 +64,7 @@ class Generated(Shown):
 
     def run(self) -> None:
         family = self.family
+        show_log()
         shown = self._check()
         count = self.n if self.out is not None else shown
         # A drawing needs no rating, which may take longer than all the rest.
@@ -87,7 +89,7 @@ class Generated(Shown):
             kind = f"puzzles of {family.words}" if sudoku else f"{family.name} puzzles"
             first = "" if self.show else " The first:"
             count, distinct = len(puzzles), result["distinct"]
-            note = "" if distinct == count else f", {distinct} of them distinct (see --distinct)"
+            note = "" if distinct == count else f", {distinct} of them distinct"
             words.append(f"{count} {kind} in {self.out}{note}.{first}")
         if self.picture is not None:
             words.append(f"{shown} drawn in {self.picture}")

@@ -1,8 +1,12 @@
 """Warnings about settings that are probably not intended."""
 
+from collections.abc import Collection, Iterator
+
+from hrm_rl.agents.learning.halting_loss import HALTING_LOSSES
 from hrm_rl.agents.learning.optim import learning_rate_factor
 from hrm_rl.model import HRMConfig
-from hrm_rl.training.presets import Preset
+from hrm_rl.training.config.settings import option
+from hrm_rl.training.presets import PRESETS, Preset
 
 
 def warmup_note(preset: Preset) -> str | None:
@@ -36,6 +40,52 @@ def episode_note(preset: Preset) -> str | None:
         f"max_steps={preset.max_steps} < halt_max_steps={limit}: halting_loss {learner.halting_loss!r} makes "
         "its first update at the end of an episode, so nothing is learned"
     )
+
+
+def unread_notes(preset: Preset, given: Collection[str]) -> list[str]:
+    """A warning for each setting among those `given`, by key, that this run does not read."""
+    base = PRESETS.get(preset.name)
+    notes = []
+    for key, reason in _unread(preset):
+        table, _, name = key.rpartition(".")
+        value, usual = (getattr(getattr(p, table, p), name, None) for p in (preset, base))
+        # A stored config file gives every setting, most of them as the preset has them.
+        if key in given and value != usual:
+            notes.append(f"{option(key)} {value} changes nothing: {reason}")
+    return notes
+
+
+def _unread(preset: Preset) -> Iterator[tuple[str, str]]:
+    """The settings that this run does not read, by key, and why."""
+    model, learner = preset.model, preset.learner
+    for name, loss in HALTING_LOSSES.items():
+        if name != learner.halting_loss:
+            for setting in loss.settings():
+                yield f"learner.{setting}", f"it is for halting_loss {name}, this is {learner.halting_loss}"
+    if learner.stopping.whole_episodes:
+        yield "model.halt_exploration_prob", f"halting_loss {learner.halting_loss} runs episodes to the limit"
+    elif not model.halt_exploration_prob:
+        yield "learner.exploration", "model.halt_exploration_prob is 0"
+    if model.halt_max_steps == 1:
+        for key in ("learner.q_target", "learner.exploration", "model.halt_exploration_prob"):
+            yield key, "model.halt_max_steps is 1"
+    if learner.q_target == "none" or model.halt_max_steps == 1:
+        for key in ("learner.gamma", "learner.segment_cost"):
+            yield key, "q_continue learns nothing (learner.q_target none or one segment)"
+    if not model.embedding_width:
+        for key in (
+            "learner.puzzle_emb_lr",
+            "learner.puzzle_emb_weight_decay",
+            "model.num_puzzle_identifiers",
+        ):
+            yield key, f"there is no puzzle embedding; --model.puzzle-emb-ndim {model.hidden_size} adds one"
+    if learner.train_only == "puzzle-embedding":
+        for key in ("learner.lr", "learner.weight_decay", "learner.betas", "learner.optimizer"):
+            yield key, "only the puzzle embedding learns, by learner.puzzle_emb_lr"
+    if model.pos_encodings == "learned":
+        yield "model.rope_theta", "model.pos_encodings is learned"
+    if learner.lr_min_ratio == 1.0:
+        yield "learner.total_steps", "the learning rate is constant (learner.lr_min_ratio 1)"
 
 
 def stretch_note(stored: Preset, resumed: Preset, step: int) -> str | None:

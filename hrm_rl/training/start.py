@@ -29,7 +29,7 @@ from hrm_rl.training.machine.memory import refuse_too_large
 from hrm_rl.training.machine.threads import Threads
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.schedule import stretch_note
+from hrm_rl.training.schedule import stretch_note, unread_notes
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
         threads=given.settings.threads or "auto",
         keep_batch_size="batch_size" in given.given,
     )
+    for note in unread_notes(given.preset, given.given):
+        _log.warning(note)
     if init := given.init:
         _log.info("Starts from %s%s.", init.name, init.ids and f": {init.ids}")
     trainer = Trainer(preset, compute, run, given.settings.seed, data, init, graphs=graphs)
@@ -131,7 +133,8 @@ def resume_run(
         _log.info("%s has no checkpoint yet: it starts from the beginning.", run.path)
         values = values_of(given.preset, compute).items()
         again = resolve(Layer({key: value for key, value in values if value is not None}, stored.name))
-        return _begin(dataclasses.replace(again, settings=given.settings), run, graphs)
+        again = dataclasses.replace(again, settings=given.settings, given=frozenset(("batch_size",)))
+        return _begin(again, run, graphs)
     run.set_damaged_aside()
     run.check_model(stored)
     step = run.latest_step()
