@@ -1,6 +1,7 @@
 """Files: UTF-8 text on every platform, whole or not there at all, and folders for caches."""
 
 import codecs
+import errno
 import os
 import shutil
 import stat
@@ -18,21 +19,53 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             partial.write_bytes(content)
 
     The caller may write a file or make a folder there. An existing file is replaced; an existing folder
-    is removed first, since no system call replaces a folder that has content. A process that is killed
-    leaves at most a hidden ".NAME.PID.partial" beside `path`, never half of it.
+    is moved aside first, since no system call replaces a folder that has content. A process that is killed
+    leaves at most hidden ".NAME.PID.partial" paths beside `path`, never half of it; nor does a power cut,
+    since all of it is on the disk before it takes its name.
 
     Raises OSError where `path` cannot be written.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    _remove(partial)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old.partial")
+    for stale in (partial, aside):
+        _remove(stale)
     try:
         yield partial
+        _write_through(partial)
         if partial.is_dir() and path.is_dir():
-            shutil.rmtree(path)
+            os.rename(path, aside)
         os.replace(partial, path)
+        _sync_folder(path.parent)
     finally:
-        _remove(partial)
+        for stale in (partial, aside):
+            _remove(stale)
+
+
+def _write_through(path: Path) -> None:
+    """Wait until a file, or a folder with all that is in it, is on the disk."""
+    if path.is_dir():
+        for inner in path.iterdir():
+            _write_through(inner)
+        _sync_folder(path)
+    else:
+        # Windows flushes only what is open for writing.
+        with path.open("r+b") as file:
+            try:
+                os.fsync(file.fileno())
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of file systems without it
+                    raise
+
+
+def _sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

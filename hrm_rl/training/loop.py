@@ -77,6 +77,9 @@ class Trainer:
         make = GraphedLearner if graphs else make_learner
         self.learner: Learner = make(self.model, self.rows, preset.learner, ranks=ranks)
         self.graphs = graphs
+        self._report: Report | None = None
+        self._report_state: dict[str, Any] | None = None
+        self._saved_at = time.monotonic()
         self.average = WeightAverage(self.model, preset.ema_decay) if preset.ema_decay else None
         if compute.compile:
             self.model.compile_blocks()
@@ -127,7 +130,10 @@ class Trainer:
         obs, info = envs.reset(seed=seeds) if learner.step == 0 else envs.current()
         validation: dict[str, Any] = {}
         options = {"graphs": self.graphs, "bar": progress}
-        report = Report(preset, self.compute, self.run, learner, **options)
+        self._report = report = Report(preset, self.compute, self.run, learner, **options)
+        if self._report_state is not None:
+            report.load_state_dict(self._report_state)
+        self._saved_at = time.monotonic()
         with contextlib.closing(report):
             while learner.step < preset.max_steps:
                 report.gradient.expect(self._is_due(preset.log_every, learner.step + 1))
@@ -142,15 +148,22 @@ class Trainer:
                     report.refuse_nan(self.model)
                     report.write_averages(learner.step, learner.learning_rate)
                 if self._is_due(preset.validate_every, learner.step):
-                    report.refuse_nan(self.model)
                     validation = self._checkpoint(report)
+                elif self._is_time():
+                    self.save()
         return validation
 
     def _is_due(self, every: int, step: int) -> bool:
         return step % every == 0 or step == self.preset.max_steps
 
+    def _is_time(self) -> bool:
+        """Whether the last checkpoint is `checkpoint_minutes` old."""
+        minutes = self.preset.checkpoint_minutes
+        return 0 < minutes <= (time.monotonic() - self._saved_at) / 60
+
     def _checkpoint(self, report: Report) -> dict[str, Any]:
         """Validate, report and save; returns the validation's figures."""
+        report.refuse_nan(self.model, weights=True)
         validation = self.validate()
         step, data = self.learner.step, self.data
         bank = watch(self.evaluated_model, data, self.preset.batch_size)
@@ -187,26 +200,37 @@ class Trainer:
         return np.isin(puzzle_keys(self.data.kind, self.data.validation), keys)
 
     def save(self) -> None:
-        """A checkpoint of everything the next step depends on."""
+        """A checkpoint of everything that the next step and the next line of the log depend on.
+
+        Raises FloatingPointError, and saves nothing, if weights or optimizer hold NaN or infinite values.
+        """
+        report = self._report
+        if report is not None:
+            report.refuse_nan(self.model, weights=True)
+            report.log.sync()
         state = {
             "learner": self.learner.state_dict(),
-            "weights": self.model.state_dict(),
             "envs": self.ranks.whole_state(self.envs.state_dict()),
             "seed": self.seed,
+            "report": self._report_state if report is None else report.state_dict(),
         }
+        if self.average:
+            state["weights"] = self.model.state_dict()  # else they are the model's
         self.run.save(self.learner.step, self.evaluated_model, state, self.preset.keep)
+        self._saved_at = time.monotonic()
 
     def restore(self) -> None:
         """Go on from the folder's newest checkpoint."""
         state = self.run.load_state()
-        average, _ = self.run.load_model()
+        saved = self.run.load_model()[0].state_dict()
         try:
-            self.model.load_state_dict(state["weights"])
+            self.model.load_state_dict(state["weights"] if self.average else saved)
             self.learner.load_state_dict(state["learner"])
             self.envs.load_state_dict(self.ranks.own_state(state["envs"]))
             self.seed = state["seed"]
+            self._report_state = state.get("report")
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{self.run.latest()} does not fit this run: {reason}") from None
         if self.average:
-            self.average.model.load_state_dict(average.state_dict())
+            self.average.model.load_state_dict(saved)

@@ -40,7 +40,10 @@ class Preset:
     ema_decay: float = 0.0
     """Decay of the weight average that is evaluated and saved; 0 keeps none."""
     validate_every: int = 250
-    """Steps between validations and checkpoints."""
+    """Steps between validations, each with a checkpoint."""
+    checkpoint_minutes: float = 10.0
+    """Minutes after which a checkpoint is made between validations; 0: never. It changes neither the run nor
+    its log."""
     log_every: int = 10
     """Steps between lines of the log."""
     keep: int = 2
@@ -57,6 +60,7 @@ class Preset:
         counts = ("batch_size", "max_steps", "validate_every", "log_every")
         check_at_least(self, 1, *counts)
         check_integers(self, 1, *counts, "keep")
+        check_at_least(self, 0, "checkpoint_minutes")
         check_interval(self, "[0, 1)", "ema_decay")
         check_one_of(self, INIT_IDS, "init_ids")
         if not isinstance(self.init, str | None):

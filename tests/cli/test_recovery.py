@@ -31,13 +31,13 @@ def damage(file: Path, content: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"half"])
-@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "state.pt"])
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "state.safetensors"])
 def test_an_older_checkpoint_is_used_where_the_newest_is_damaged(hrm_rl, copy, file, content) -> None:
     damage(copy / "checkpoints" / "step-0000002" / file, content)
     said = hrm_rl("eval", copy, "--puzzles", 2, "--json")
-    assert said.json["step"] == (2 if file == "state.pt" else 1)
+    assert said.json["step"] == (2 if file == "state.safetensors" else 1)
     named = "The newest whole checkpoint is step-0000001"
-    assert (named in said.err) == (file != "state.pt")
+    assert (named in said.err) == (file != "state.safetensors")
     said = hrm_rl("train", "--resume", "--out", copy, *STEPS, "--json")
     assert said.json["steps"] == 4 and file in said.err and named in said.err
     names = sorted(path.name for path in (copy / "checkpoints").iterdir())
@@ -47,18 +47,18 @@ def test_an_older_checkpoint_is_used_where_the_newest_is_damaged(hrm_rl, copy, f
 
 
 def test_a_changed_byte_of_a_state_is_found(hrm_rl, copy) -> None:
-    file = copy / "checkpoints" / "step-0000002" / "state.pt"
+    file = copy / "checkpoints" / "step-0000002" / "state.safetensors"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    assert "state.pt is damaged" in hrm_rl("train", "--resume", "--out", copy, *STEPS).err
+    assert "state.safetensors is damaged" in hrm_rl("train", "--resume", "--out", copy, *STEPS).err
 
 
 def test_without_a_whole_checkpoint_the_newest_is_named(hrm_rl, copy) -> None:
-    for state in copy.glob("checkpoints/*/state.pt"):
+    for state in copy.glob("checkpoints/*/state.safetensors"):
         state.write_bytes(b"")
     message = hrm_rl("train", "--resume", "--out", copy, *STEPS).refusal
-    assert "step-0000002/state.pt is damaged" in message and "--init" in message
+    assert "step-0000002/state.safetensors is damaged" in message and "--init" in message
     assert len(list(copy.glob("checkpoints/step-*[0-9]"))) == 2
 
 

@@ -10,6 +10,9 @@ from hrm_rl.model import HRM
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.open_run import open_trained
 from hrm_rl.training.run_folder import RunFolder
+from hrm_rl.training.run_folder.state import write_state
+
+FILES = ("checksums.sha256", "config.json", "model.safetensors", "run.json", "state.safetensors")
 
 
 @pytest.fixture
@@ -110,12 +113,11 @@ def test_a_checkpoint_has_names(run, model) -> None:
 def test_stopped_while_writing_leaves_the_older_checkpoint(run, model, monkeypatch) -> None:
     run.save(3, model, {"step": 3})
 
-    def stop(state, path):
-        path.write_bytes(b"half")
+    def stop(folder):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(torch, "save", stop)
+        patch.setattr("hrm_rl.training.run_folder.folder.write_checksums", stop)
         run.save(6, model, {"step": 6})
     (run.path / "checkpoints" / "step-0000006.partial").mkdir(exist_ok=True)  # if it was killed
     assert names(run) == ["step-0000003"]
@@ -135,7 +137,7 @@ def test_every_file_of_a_checkpoint_has_the_umasks_mode(run, model, umask) -> No
     finally:
         os.umask(before)
     modes = {path.name: os.stat(path).st_mode & 0o777 for path in folder.iterdir()}
-    assert set(modes) == {"config.json", "model.safetensors", "state.pt"}
+    assert set(modes) == set(FILES)
     assert set(modes.values()) == {0o666 & ~umask}
 
 
@@ -174,10 +176,10 @@ def test_damaged_files_are_named(run, model) -> None:
         (run.path / "config.json").write_text(text, encoding="latin-1")
         with pytest.raises(ValueError, match=r"config.json is not a run configuration"):
             run.config()
-    file = run.save(3, model, {"a": torch.zeros(1000)}) / "state.pt"
+    file = run.save(3, model, {"a": torch.zeros(1000)}) / "state.safetensors"
     for content in (b"", file.read_bytes()[:500], b"hello", None):
         file.unlink() if content is None else file.write_bytes(content)
-        with pytest.raises(ValueError, match=r"state.pt is damaged or missing"):
+        with pytest.raises(ValueError, match=r"state.safetensors is damaged or missing"):
             run.load_state()
 
 
@@ -234,7 +236,7 @@ def test_state_of_another_run_does_not_fit(finished, start, tmp_path) -> None:
     shutil.copytree(finished, tmp_path / "run")
     other = RunFolder(tmp_path / "run")
     for state in ([], {}, {"weights": {"a": torch.zeros(1)}}):
-        torch.save(state, other.latest() / "state.pt")
+        write_state(other.latest(), state)
         with pytest.raises(ValueError, match="does not fit this run"):
             start(tmp_path / "run", resume=True)
 
@@ -248,7 +250,9 @@ class Trap:
 
 
 def test_code_in_a_state_is_not_run(run, model, tmp_path) -> None:
-    run.save(3, model, {"a": Trap(str(tmp_path / "trap"))})
+    with pytest.raises(TypeError, match="a is a Trap"):
+        run.save(3, model, {"a": Trap(str(tmp_path / "trap"))})
+    torch.save({"a": Trap(str(tmp_path / "trap"))}, run.save(3, model, {}) / "state.pt")
     with pytest.raises(ValueError, match=r"state.pt is damaged"):
         run.load_state()
     assert not (tmp_path / "trap").exists()

@@ -12,13 +12,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
-from hrm_rl.files import write_text, written_whole
+from hrm_rl.files import write_text
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.files.checkpoints import list_checkpoints, newest_whole
+from hrm_rl.model.files.checksums import check_files
 from hrm_rl.model.files.hub import resolve
+from hrm_rl.model.files.tensors import not_finite, write_tensors
 from hrm_rl.settings import read_json, reading
 
 CONFIG_FILE = "config.json"
@@ -96,19 +98,16 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     for path in (config_path, weights_path):
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no model: {path.name} is missing")
+    check_files(folder, (CONFIG_FILE, WEIGHTS_FILE))
     settings = read_json(config_path, _CONTENT)
     try:
-        return settings, load_file(weights_path)
+        tensors = load_file(weights_path)
     except SafetensorError as error:
         raise ValueError(f"{weights_path} is damaged: {error}") from None
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file that appears whole or not at all."""
-    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    with written_whole(path) as partial:
-        # Not save_file, whose files are readable by their owner alone.
-        partial.write_bytes(save(whole, metadata={"format": "pt"}))
+    if broken := not_finite(tensors):
+        more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        raise ValueError(f"{weights_path} is damaged: {broken[0]}{more} holds NaN or infinite values")
+    return settings, tensors
 
 
 def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name: str) -> None:

@@ -18,7 +18,7 @@ class GradientNorm:
 
     def __init__(self, learner: Learner, *, graphs: bool) -> None:
         self.due = self._always = graphs or learner.whole_episodes
-        self._norm: Tensor | None = None
+        self.norm: Tensor | None = None
         # A pre-hook of the optimizer, since an update frees the gradients.
         self._hook = learner.optimizers[0].register_step_pre_hook(self._measure)
 
@@ -31,13 +31,13 @@ class GradientNorm:
         if self.due:
             weights = (weight for group in optimizer.param_groups for weight in group["params"])
             gradients = [weight.grad for weight in weights if weight.grad is not None]
-            self._norm = torch.nn.utils.get_total_norm(
+            self.norm = torch.nn.utils.get_total_norm(
                 [g.coalesce().values() if g.is_sparse else g for g in gradients]
             )
 
     def take(self) -> dict[str, float]:
         """The figure; empty before the first update."""
-        return {} if self._norm is None else {"train/gradient_norm": float(self._norm)}
+        return {} if self.norm is None else {"train/gradient_norm": float(self.norm)}
 
     def close(self) -> None:
         """Leave the optimizer."""

@@ -1,6 +1,7 @@
 """Averages over log intervals, written to TensorBoard and JSON lines; tensors are read once an interval."""
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from typing import Any, TextIO
@@ -17,6 +18,8 @@ from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.cards import constant_figures, write_settings
 from hrm_rl.training.run_folder import RunFolder
+
+_SUMS = ("steps", "names", "means", "broken", "judged", "histogram")
 
 
 class IntervalMetrics:
@@ -85,6 +88,18 @@ class IntervalMetrics:
         self._clear()
         return figures, histogram
 
+    def state_dict(self) -> dict[str, Any]:
+        """The interval so far."""
+        seconds = time.perf_counter() - self.start
+        return {name: getattr(self, name) for name in _SUMS} | {"seconds": seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the interval of a `state_dict`."""
+        for name in _SUMS:
+            value = state[name]
+            setattr(self, name, value.to(self.device) if isinstance(value, Tensor) else value)
+        self.start = time.perf_counter() - state["seconds"]
+
 
 class MetricsLog:
     """Writes figures to metrics.jsonl and TensorBoard with SB3's prefixes: rollout/ train/ eval/ time/."""
@@ -127,6 +142,10 @@ class MetricsLog:
     def image(self, step: int, name: str, array: NDArray[np.uint8]) -> None:
         """Write an RGB picture, uint8 [H, W, 3], to TensorBoard only."""
         self._board.add_image(name, array, step, dataformats="HWC")
+
+    def sync(self) -> None:
+        """Wait until all lines are on the disk."""
+        os.fsync(self._lines.fileno())
 
     def close(self) -> None:
         self._lines.close()

@@ -6,14 +6,13 @@ from typing import Any
 
 import hrm_rl
 from hrm_rl.agents import LearnerConfig
-from hrm_rl.files import read_text
 from hrm_rl.model import HRM
 from hrm_rl.model.files.checkpoints import split_name
 from hrm_rl.model.files.hub import is_hub_id
-from hrm_rl.model.files.weights import CONFIG_FILE, LEARNED_FILE, RUN_FILE
+from hrm_rl.model.files.weights import LEARNED_FILE, RUN_FILE
 from hrm_rl.training.data_settings import CUSTOM
 from hrm_rl.training.presets import Preset, PuzzleData, SudokuData
-from hrm_rl.training.run_folder import RunFolder
+from hrm_rl.training.run_folder import RunFolder, as_stored
 
 TAGS = ("hierarchical-reasoning-model", "reinforcement-learning", "adaptive-computation-time", "gymnasium")
 _FIGURES = {
@@ -55,7 +54,7 @@ def push_run(run: RunFolder, repo_id: str, *, private: bool = False, token: str 
     """
     card = model_card(run, repo_id)
     model, step = run.load_model()
-    stored = json.loads(read_text(run.path / CONFIG_FILE))
+    stored = as_stored(*run.config())
     if stored["preset"]["data"].get("file"):
         stored["preset"]["data"]["file"] = _base_name(stored["preset"]["data"]["file"])
     if stored["preset"].get("init"):

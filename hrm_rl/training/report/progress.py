@@ -9,6 +9,7 @@ from hrm_rl.agents.learning.update import Update
 from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.messages import also_valid
 from hrm_rl.model import HRM
+from hrm_rl.model.files.tensors import not_finite
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.gradient import GradientNorm
@@ -22,7 +23,7 @@ class Report:
     def __init__(
         self, preset: Preset, compute: Compute, run: RunFolder, learner: Learner, *, graphs: bool, bar: bool
     ) -> None:
-        first_step = learner.step
+        self._step = first_step = learner.step
         self.run = run
         self.log = MetricsLog(run, first_step, settings=(preset, compute))
         self.gradient = GradientNorm(learner, graphs=graphs)
@@ -39,6 +40,7 @@ class Report:
     def add(self, update: Update, step: int) -> None:
         """Add the update of step `step`."""
         self._metrics.add(update, step)
+        self._step = step
         self._bar.update()
 
     def write_averages(self, step: int, learning_rate: float) -> None:
@@ -63,18 +65,30 @@ class Report:
                 file=sys.stderr,
             )
 
-    def refuse_nan(self, model: HRM) -> None:
-        """Raises FloatingPointError, before anything is saved, if a loss was not a finite number."""
+    def refuse_nan(self, model: HRM, *, weights: bool = False) -> None:
+        """Raise FloatingPointError if a loss was not a finite number; with `weights`, also if a weight is
+        not one, which a checkpoint must not hold."""
         broken = self._metrics.first_broken()
-        if broken is None:
+        if broken is None and not weights:
             return
-        name, step = broken
-        weights = [n for n, p in model.named_parameters() if not p.isfinite().all()]
-        tensors = f"; weights no longer finite: {', '.join(weights[:3])}" if weights else ""
-        more = f" and {len(weights) - 3} more" if len(weights) > 3 else ""
+        spoilt = not_finite(dict(model.named_parameters()))
+        if broken is None and not spoilt:
+            return
+        found = f"{broken[0]} is not a number at step {broken[1]}" if broken else f"step {self._step}"
+        tensors = f"; weights no longer finite: {', '.join(spoilt[:3])}" if spoilt else ""
+        more = f" and {len(spoilt) - 3} more" if len(spoilt) > 3 else ""
         kept = self.run.checkpoints()
         last = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was made before"
         raise FloatingPointError(
-            f"{name} is not a number at step {step}{tensors}{more}. Training stops; {last}. A lower "
+            f"{found}{tensors}{more}. Training stops; {last}. A lower "
             "learner.lr, or --dtype float32, may help"
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next line of the log depends on besides the next steps."""
+        return {"metrics": self._metrics.state_dict(), "gradient_norm": self.gradient.norm}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self._metrics.load_state_dict(state["metrics"])
+        self.gradient.norm = state["gradient_norm"]

@@ -1,29 +1,15 @@
-"""A run on disk: its configuration, its log and its checkpoints, each of which appears whole or not at all.
+"""`RunFolder`: the files of one run."""
 
-RUN/config.json                     the resolved preset and how it computes
-RUN/config.toml                     the same, as a file for `hrm-rl train --config`
-RUN/learned.npy                     `puzzle_keys` of the puzzles it learns from
-RUN/metrics.jsonl                   one JSON object a log line
-RUN/events.out.tfevents.*           for TensorBoard, which names a run by the folder of these files
-RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is evaluated)
-                                    and state.pt (what a resume needs)
-"""
-
-import dataclasses
-import json
 import logging
 import os
 import shutil
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from hrm_rl.files import portable_path, write_text, written_whole
+from hrm_rl.files import written_whole
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.files.checkpoints import (
     METRICS_FILE,
@@ -36,16 +22,21 @@ from hrm_rl.model.files.checkpoints import (
     split_name,
     step_of,
 )
-from hrm_rl.model.files.weights import LEARNED_FILE, read_config
-from hrm_rl.settings import read_json, reading, restore, typed, within
-from hrm_rl.training.config import to_toml
+from hrm_rl.model.files.checksums import STATE_FILE, check_files, write_checksums
+from hrm_rl.model.files.tensors import not_finite
+from hrm_rl.model.files.weights import CONFIG_FILE, LEARNED_FILE, RUN_FILE, read_config
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
+from hrm_rl.training.run_folder.configuration import (
+    Configuration,
+    read_configuration,
+    run_json,
+    write_configuration,
+)
+from hrm_rl.training.run_folder.state import read_state, write_state
 
 _log = logging.getLogger(__name__)
 
-CONFIG_FILE = "config.json"
-STATE_FILE = "state.pt"
 
 
 class RunFolder:
@@ -54,6 +45,7 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str], which: str | None = None) -> None:
         self.path, self.which = Path(path), which
+        self._stored: Configuration | None = None
 
     @classmethod
     def named(cls, source: str | os.PathLike[str]) -> Self:
@@ -86,13 +78,8 @@ class RunFolder:
 
     def store(self, preset: Preset, compute: Compute) -> None:
         """Write the resolved configuration, replacing an earlier one."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if preset.data.file is not None:
-            data = dataclasses.replace(preset.data, file=portable_path(preset.data.file))
-            preset = dataclasses.replace(preset, data=data)
-        config = {"preset": preset.to_dict(), "compute": vars(compute)}
-        write_text(self.path / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
-        write_text(self.path / "config.toml", to_toml(preset, compute))
+        write_configuration(self.path, preset, compute)
+        self._stored = preset, compute
 
     def store_learned(self, keys: NDArray[np.uint64]) -> None:
         """Keep the keys of the puzzles that the run learns from."""
@@ -125,12 +112,12 @@ class RunFolder:
                 f"{self.path} already exists and is not an empty folder; choose another folder"
             )
 
-    def config(self) -> tuple[Preset, Compute]:
-        """The stored configuration. Raises FileNotFoundError or ValueError if it cannot be read."""
-        file = self.path / CONFIG_FILE
-        if not file.is_file():
-            raise FileNotFoundError(f"{self.path} is not a run folder: it has no {CONFIG_FILE}")
-        return read_config_json(file)
+    def config(self) -> Configuration:
+        """The stored configuration, with a warning if config.json is damaged and another file has it.
+
+        Raises FileNotFoundError or ValueError if it cannot be read.
+        """
+        return read_configuration(self.path)
 
     # --- checkpoints ---------------------------------------------------------------------------
 
@@ -157,14 +144,23 @@ class RunFolder:
 
     def save(self, step: int, model: HRM, state: dict[str, Any], keep: int = 2) -> Path:
         """Write a checkpoint; keep the newest `keep` and the best, and nothing that a killed process left
-        half written."""
+        half written.
+
+        Raises FloatingPointError, and saves nothing, if weights or optimizer hold NaN or infinite values.
+        """
+        if broken := not_finite(model.state_dict()):
+            raise FloatingPointError(f"{broken[0]} holds NaN or infinite values; nothing was saved")
         folder = self.path / "checkpoints" / f"step-{step:07d}"
         for stale in folder.parent.glob("*.partial"):
             shutil.rmtree(stale)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(folder) as partial:
+            partial.mkdir()
+            write_state(partial, state)
             model.save_pretrained(partial)
-            torch.save(state, partial / STATE_FILE)
+            text = run_json(*(self._stored or self.config()), step)
+            (partial / RUN_FILE).write_text(text, encoding="utf-8")
+            write_checksums(partial)
         best = best_checkpoint(self.path)
         for old in self.checkpoints()[:-keep]:
             if old != best:
@@ -190,16 +186,15 @@ class RunFolder:
 
         Raises ValueError if none is whole.
         """
-
-        def check(checkpoint: Path) -> int:
-            HRM.from_pretrained(checkpoint)
-            _read_state(checkpoint)
-            return step_of(checkpoint)
-
-        whole = newest_whole(self.path, check)
+        try:
+            whole = newest_whole(self.path, _check)
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"{error}. No checkpoint is whole; --init starts a new run from weights"
+            ) from error
         for checkpoint in self.checkpoints():
             if step_of(checkpoint) > whole:
-                checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.damaged"))
+                checkpoint.rename(_free_name(checkpoint.with_name(f"{checkpoint.name}.damaged")))
 
     def check_model(self, preset: Preset, config: HRMConfig | None = None) -> None:
         """Raise ValueError if the chosen checkpoint (or one with this `config`) has another architecture than
@@ -214,31 +209,23 @@ class RunFolder:
 
     def load_state(self) -> dict[str, Any]:
         """The newest checkpoint's training state. Raises ValueError if the file is damaged."""
-        return _read_state(self.latest())
+        return read_state(self.latest())
 
 
-def _read_state(checkpoint: Path) -> dict[str, Any]:
-    file = checkpoint / STATE_FILE
-    try:
-        with zipfile.ZipFile(file) as archive:  # torch compares no checksums
-            assert archive.testzip() is None
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{file} is damaged or missing (--init starts a new run from its weights)"
-        ) from error
+def _check(checkpoint: Path) -> int:
+    """The step of a checkpoint. Raises ValueError or OSError if a resume cannot read it."""
+    check_files(checkpoint, (STATE_FILE, RUN_FILE))
+    HRM.from_pretrained(checkpoint)
+    read_state(checkpoint)
+    return step_of(checkpoint)
+
+
+def _free_name(path: Path) -> Path:
+    """`path`, with a number if it is taken."""
+    names = (path.with_name(f"{path.name}-{number}") for number in range(2, 1000))
+    return next((name for name in (path, *names) if not name.exists()), path)
 
 
 def _counts(path: Path) -> bool:
     """Whether a path is more than what a process that was killed while writing leaves."""
     return not path.name.endswith(".partial")
-
-
-def read_config_json(file: Path) -> tuple[Preset, Compute]:
-    """The preset and Compute that `RunFolder.store` wrote. Raises ValueError if the file is damaged."""
-    stored = read_json(file, "a run configuration")
-    with reading(file, "a run configuration"):
-        values = typed(stored["preset"], Mapping[str, Any], "preset")
-        with within("preset"):
-            preset = Preset.from_dict(values)
-        return preset, restore(Compute, stored["compute"], "compute")

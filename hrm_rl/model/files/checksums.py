@@ -1,0 +1,46 @@
+"""Checksums of a checkpoint's files, in the format of sha256sum: `sha256sum -c checksums.sha256` checks them
+too."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+CHECKSUM_FILE = "checksums.sha256"
+# The training state; a folder that has it has checksums. Older checkpoints have state.pt and none.
+STATE_FILE = "state.safetensors"
+
+
+def write_checksums(folder: Path) -> None:
+    """Write the checksums of every file in a folder."""
+    lines = {path.name: _line(path) for path in folder.iterdir() if path.name != CHECKSUM_FILE}
+    (folder / CHECKSUM_FILE).write_bytes("".join(lines[name] for name in sorted(lines)).encode())
+
+
+def check_files(folder: Path, names: Iterable[str]) -> None:
+    """Compare files of a folder with its checksums, if it has any.
+
+    Raises ValueError naming the first file that is missing or was changed, the checksums included.
+    """
+    file = folder / CHECKSUM_FILE
+    if not file.is_file():
+        if (folder / STATE_FILE).exists():
+            raise ValueError(f"{file} is missing")
+        return
+    lines = re.findall(rb"([0-9a-f]{64}  ([^/\n]+)\n)", content := file.read_bytes())
+    stored = {name.decode(errors="replace"): line for line, name in lines}
+    if b"".join(stored.values()) != content:
+        raise ValueError(f"{file} is damaged")
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            raise ValueError(f"{path} is missing")
+        if name not in stored:
+            raise ValueError(f"{file} is damaged: it lacks {name}")
+        if _line(path).encode() != stored[name]:
+            raise ValueError(f"{path} is damaged: its content differs from its checksum in {CHECKSUM_FILE}")
+
+
+def _line(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n"
