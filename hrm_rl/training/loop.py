@@ -157,9 +157,10 @@ class Trainer:
         return step % every == 0 or step == self.preset.max_steps
 
     def _is_time(self) -> bool:
-        """Whether the last checkpoint is `checkpoint_minutes` old."""
+        """Whether the last checkpoint is `checkpoint_minutes` old, by the clock of any rank."""
         minutes = self.preset.checkpoint_minutes
-        return 0 < minutes <= (time.monotonic() - self._saved_at) / 60
+        due = 0 < minutes <= (time.monotonic() - self._saved_at) / 60
+        return bool(*self.ranks.largest(due)) if minutes else False
 
     def _checkpoint(self, report: Report) -> dict[str, Any]:
         """Validate, report and save; returns the validation's figures."""

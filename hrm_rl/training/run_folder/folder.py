@@ -38,7 +38,6 @@ from hrm_rl.training.run_folder.state import read_state, write_state
 _log = logging.getLogger(__name__)
 
 
-
 class RunFolder:
     """Reads and writes the files of one run. `which` is the checkpoint that `load_model` loads: a step, best,
     or the newest."""
