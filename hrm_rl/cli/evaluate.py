@@ -73,6 +73,7 @@ class Eval(OnPuzzles):
             replayed = replay(bank, rule, max_segments=limit)
         options["max_segments"] = limit
         found = evaluate(model, puzzles, rule, validator=trained.validator(), **options)
+        self.note_unread_seed(data)
         result: dict[str, Any] = {**found.summary(), "cpu_share": found.cpu_share}
         result |= scores_apart(found.correct, trained.learned(puzzles))
         if replayed is not None:

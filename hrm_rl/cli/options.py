@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from hrm_rl.cli.output import print_result
+from hrm_rl.cli.output import print_result, say
 
 if TYPE_CHECKING:
     from hrm_rl.training.open_run import Trained
@@ -71,6 +71,11 @@ class OnPuzzles(OfRun):
     """Puzzles in flight at once."""
     seed: int = 0
     """Seed of the generated puzzles."""
+
+    def note_unread_seed(self, puzzles: Path | None) -> None:
+        """Report a seed that was given and is not read, since the puzzles are those of a file or folder."""
+        if self.seed and puzzles is not None:
+            say(f"--seed {self.seed} changes nothing: the puzzles are those of {puzzles}")
 
 
 def check_counts(command: Any, *names: str) -> None:

@@ -45,6 +45,7 @@ class Trace(OnPuzzles, Long):
         show_log()
         trained = self.open()
         chosen = pools(trained, self.splits, data=self.data, puzzles=self.puzzles, seed=self.seed)
+        self.note_unread_seed(self.data or trained.learned_folder())
         start = time.perf_counter()
         bank = record_run(
             trained,

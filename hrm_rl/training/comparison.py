@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hrm_rl.analysis.compare import compare as compare_cases
 from hrm_rl.analysis.compare.cases import make_case
@@ -99,6 +99,9 @@ def compare(
                 f"give folders of runs, banks or their files, got {type(source).__name__}; "
                 "hrm_rl.record makes a bank of a model"
             )
+    recording = {"data": data, "dtype": dtype, "threads": threads, "device": device}
+    if all(isinstance(source, TraceBank) or _is_bank(source) for source in given):
+        _refuse_recording_options(recording)
     labels = _names(given)
     start = time.perf_counter()
 
@@ -128,6 +131,15 @@ def compare(
         for bank, source in zip(found.banks, given, strict=True)
     ]
     return dataclasses.replace(found, banks=banks, seconds={**found.seconds, "opening": opening})
+
+
+def _refuse_recording_options(options: Mapping[str, Any]) -> None:
+    """Raise ValueError for puzzles, warn of other options that banks, which are recorded, leave unread."""
+    if options["data"] is not None:
+        raise ValueError(f"data {options['data']} is for runs: a bank holds the puzzles it was recorded on")
+    unread = [name for name, value in options.items() if value not in (None, "auto")]
+    if unread:
+        _log.warning("Banks are recorded already, so these have no effect: %s.", ", ".join(unread))
 
 
 def _is_bank(source: str | os.PathLike[str]) -> bool:

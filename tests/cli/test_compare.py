@@ -114,6 +114,13 @@ def test_policies_that_are_not_rules(banks, policies, said) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_options_of_recording_change_nothing_for_banks(hrm_rl, banks, tmp_path) -> None:
+    options = ("--dtype", "bfloat16", "--threads", 3)
+    said = hrm_rl("compare", banks["one"], *FEW, "q", "--out", tmp_path / "a", *options)
+    assert "Banks are recorded already, so these have no effect: dtype, threads." in said.err
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_table_fits_120_columns_and_shortens_nothing(hrm_rl, banks, tmp_path) -> None:
     said = hrm_rl("compare", banks["one"], "--out", tmp_path, "--draws", 50, "--costs", 0.01)
     assert said.code == 0, said.err
@@ -166,6 +173,7 @@ def test_a_recording_of_another_model_is_refused(hrm_rl, made, config_of, tmp_pa
         (("one", "one"), ("given twice",)),
         (("one", "--cost", "1.5"), ("cost", "[0, 1)", "1.5")),
         (("one", "--puzzles", "0"), ("--puzzles", ">= 1")),
+        (("one", "--data", "{}/p.csv"), ("p.csv is for runs", "a bank holds the puzzles")),
         (("none.safetensors",), ("none.safetensors", "hrm-rl trace")),
         ((), ("give a run or a bank",)),
         (("one", "--out", "{}/file"), ("is a file",)),

@@ -105,6 +105,18 @@ def test_live_and_bank_agree(hrm_rl, made, bank_file, extra) -> None:
         assert found["mean_segments"] == replayed.stopped.mean()
 
 
+def test_a_seed_of_stored_puzzles_changes_nothing(hrm_rl, made, bank_file, tmp_path) -> None:
+    for words in (
+        ("eval", made / "run", "--bank", bank_file),
+        ("eval", made / "run", "--data", made / "puzzles4.csv"),
+    ):
+        assert (
+            f"--seed 4 changes nothing: the puzzles are those of {words[-1]}"
+            in hrm_rl(*words, "--seed", 4).err
+        )
+        assert "changes nothing" not in hrm_rl(*words).err
+
+
 def test_speedup(hrm_rl, made, bank_file) -> None:
     words = ("--bank", bank_file, "--halting", "fixed:1", "--speedup")
     found = hrm_rl("eval", made / "run", *words, "--json").json
