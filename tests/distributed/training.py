@@ -1,0 +1,115 @@
+"""What one process and the ranks of a job both run: `python training.py OUT.pt` under torchrun's variables.
+
+Rank 0 writes what it saw. The test runs `everything` itself, alone, and compares.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hrm_rl.agents import LearnerConfig, make_learner
+from hrm_rl.distributed import current
+from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.puzzles import sudoku
+from hrm_rl.training.average import WeightAverage
+
+STEPS, ROWS, IDS = 20, 16, 5
+LEARNERS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "in float32": {"dtype": "float32"},
+    "adamw, explored once an episode": {"optimizer": "adamw", "exploration": "episode"},
+    "delayed": {"q_target": "delayed"},
+    "lambda": {"q_target": "lambda:0.5"},
+    "subsample": {"q_target": "subsample:0.25"},
+    "act": {"halting_loss": "act"},
+    "ponder, all gradients": {"halting_loss": "ponder", "gradient": "full"},
+    "the puzzle embedding alone": {"train_only": "puzzle-embedding"},
+}
+
+
+def everything(names: list[str] | None = None) -> dict[str, Any]:
+    """Figures, rows and weights of a training by every learner."""
+    return {name: trained(LEARNERS[name]) for name in names or LEARNERS}
+
+
+def trained(settings: dict[str, Any]) -> dict[str, Any]:
+    """Train with puzzle embeddings whose identifiers lie on several ranks; stop in the middle of an episode,
+    and go on from the state."""
+    ranks, seen = current(), []
+    model, envs, learner = begin(settings)
+    average = WeightAverage(model, 0.9)
+    obs, info = envs.reset(seed=[3 + row for row in ranks.numbers(ROWS).tolist()])
+    for step in range(STEPS):
+        if step == STEPS // 2:
+            states = learner.state_dict(), ranks.whole_state(envs.state_dict()), model.state_dict()
+            model, envs, learner = begin(settings)
+            model.load_state_dict(states[2])
+            learner.load_state_dict(states[0])
+            envs.load_state_dict(ranks.own_state(states[1]))
+            average._theirs = list(model.parameters())
+            obs, info = envs.current()
+        out, action = learner.act(obs)
+        next_obs, _, terminated, _, next_info = envs.step(action)
+        update = learner.learn(out, obs, info["labels"], terminated, next_info)
+        obs, info = next_obs, next_info
+        average.update()
+        seen.append({name: tensor.clone() for name, tensor in update.tensors().items()})
+    return {
+        "steps": seen,
+        "weights": {name: w.clone() for name, w in model.state_dict().items()},
+        "average": {name: w.clone() for name, w in average.model.state_dict().items()},
+        "state": learner.state_dict(),
+        "episodes": ranks.whole_state(envs.state_dict()),
+    }
+
+
+def begin(settings: dict[str, Any]) -> tuple[HRM, PuzzleVectorEnv, Any]:
+    """A model in float64, where the order of a sum does not show, its environments and its learner."""
+    settings = dict(settings)
+    dtype = settings.pop("dtype", "float64")
+    torch.manual_seed(0)
+    model = HRM(
+        HRMConfig(
+            vocab_size=6,
+            seq_len=16,
+            hidden_size=32,
+            num_heads=2,
+            H_layers=1,
+            L_layers=1,
+            puzzle_emb_ndim=32,
+            num_puzzle_identifiers=IDS,
+            halt_max_steps=3,
+            halt_exploration_prob=0.5,
+            forward_dtype=dtype,
+        )
+    ).to(getattr(torch, dtype))
+    # Not at its initial values, so that rows halt at different segments.
+    torch.nn.init.normal_(model.q_head.weight, std=0.3)
+    model.q_head.bias.data.zero_()
+    torch.nn.init.normal_(model.puzzle_emb.weights)
+    ranks, puzzles = current(), sudoku.generate(40, size=4, seed=1)
+    config = LearnerConfig(lr=3e-4, puzzle_emb_lr=1e-2, warmup_steps=3, seed=7)
+    config = dataclasses.replace(config, **settings)
+    rows = ranks.share(ROWS)
+    envs = PuzzleVectorEnv.from_arrays(
+        rows,
+        puzzles.inputs,
+        puzzles.labels,
+        vocab_size=6,
+        puzzle_identifiers=torch.arange(40).numpy() % IDS,
+        halt_max_steps=3,
+    )
+    return model, envs, make_learner(model, rows, config, ranks=ranks)
+
+
+if __name__ == "__main__":
+    torch.distributed.init_process_group("gloo")
+    found = everything(json.loads(sys.argv[2]) if sys.argv[2:] else None)
+    if current().first:
+        torch.save(found, Path(sys.argv[1]))
+    torch.distributed.destroy_process_group()
