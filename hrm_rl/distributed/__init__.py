@@ -3,7 +3,3 @@
 `ranks` is what the rest of the package sees: rows of a global batch, and sums and gathers over them. `launch`
 joins the processes of a command line.
 """
-
-from hrm_rl.distributed.ranks import ALONE, LostRank, Ranks, current
-
-__all__ = ["ALONE", "LostRank", "Ranks", "current"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hrm_rl.agents import Learner, make_learner
 from hrm_rl.agents.learning.graphs import GraphedLearner
-from hrm_rl.distributed import current
+from hrm_rl.distributed.ranks import current
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.model import HRM

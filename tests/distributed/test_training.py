@@ -51,7 +51,6 @@ def without_q(step: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def differences(found: Any, wanted: Any, where: str = "") -> list[str]:
     """The places where two nested records differ by more than 1e-5."""
     if isinstance(wanted, torch.Tensor):
-        exact = wanted.dtype.is_floating_point
         a, b = found.double(), wanted.double()
         close = a.shape == b.shape and torch.allclose(a, b, 1e-5, 1e-5)
         return [] if close else [where]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hrm_rl.agents import LearnerConfig, make_learner
-from hrm_rl.distributed import current
+from hrm_rl.distributed.ranks import current
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku

@@ -16,7 +16,7 @@ from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.agents.learning.learner import Learner
 from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
-from hrm_rl.distributed import ALONE, Ranks
+from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.model import HRM, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 

@@ -20,7 +20,7 @@ from hrm_rl.agents.hrm_agent import AgentState, HRMAgent, SegmentResult
 from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.agents.learning.learner import Learner
 from hrm_rl.agents.learning.update import JudgedSegment, Update
-from hrm_rl.distributed import ALONE, Ranks
+from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs import Judgement
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures
 from hrm_rl.kernels.graphs import Captured, Recorder, Tensors, make_recorder, overwrite

@@ -22,7 +22,7 @@ from hrm_rl.agents.learning.optim import learning_rate_factor, make_optimizers
 from hrm_rl.agents.learning.q_targets import Experience, target_rule
 from hrm_rl.agents.learning.together import sum_gradients, whole_update
 from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
-from hrm_rl.distributed import ALONE, Ranks
+from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs import Judgement, PuzzleVectorEnv
 from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hrm_rl.agents.learning.update import Rows, Update
-from hrm_rl.distributed import Ranks
+from hrm_rl.distributed.ranks import Ranks
 
 
 def sum_gradients(ranks: Ranks, optimizers: list[torch.optim.Optimizer], rows: int) -> None:

@@ -1,0 +1,86 @@
+"""A command line as one rank of a job: joining it, one voice for its messages, and the end if one fails."""
+
+import io
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout, suppress
+
+# Variables that torchrun sets for each process that it starts.
+_LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_FAILED = "hrm_rl/failed"
+# Seconds that another rank leaves the first one to print an error that both have.
+_PATIENCE = 3.0
+
+
+def is_launched() -> bool:
+    """Whether torchrun, or something that sets its variables, started this process."""
+    return all(name in os.environ for name in _LAUNCHED)
+
+
+def is_restarted() -> bool:
+    """Whether `torchrun --max-restarts` started this process after a failure."""
+    return is_launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def as_rank(run: Callable[[], int]) -> int:
+    """Call `run`, a command that returns its exit code, as a rank of torchrun's job; without one, call it.
+
+    Only the first rank prints. If one fails alone, its last line is printed with its number; if one is lost,
+    a single other one prints so, and the exit code is 1.
+    """
+    if not is_launched() or os.environ["WORLD_SIZE"] == "1":
+        return run()
+    from hrm_rl.distributed.ranks import LostRank, current
+
+    _join()
+    ranks, voice, held = current(), sys.stderr, io.StringIO()
+    try:
+        if ranks.first:
+            code = run()
+        else:
+            with redirect_stdout(io.StringIO()), redirect_stderr(held):
+                code = run()
+    except LostRank as error:
+        if _is_first_to_fail():
+            print(f"hrm-rl: {error}", file=voice)
+        return 1
+    if code == 0:
+        _leave()
+    elif ranks.first:
+        _is_first_to_fail()
+    elif _is_first_to_fail(_PATIENCE):
+        line = (held.getvalue().strip().splitlines() or ["hrm-rl: failed"])[-1]
+        print(line.replace("hrm-rl:", f"hrm-rl: rank {ranks.rank} of {ranks.count}:", 1), file=voice)
+    return code
+
+
+def _join() -> None:
+    import torch
+    import torch.distributed as dist
+
+    gpus = torch.cuda.device_count()
+    if gpus > int(os.environ["LOCAL_RANK"]):
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # gloo for what lies on the host, also beside GPUs; a group of NCCL opens with the first message between
+    # them.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
+
+
+def _leave() -> None:
+    import torch.distributed as dist
+
+    dist.destroy_process_group()
+
+
+def _is_first_to_fail(patience: float = 0.0) -> bool:
+    """Whether no rank has failed before this one, also in the next `patience` seconds."""
+    from torch.distributed.distributed_c10d import _get_default_store
+
+    with suppress(RuntimeError):  # the store ends with the machine, or the process, that holds it
+        store, end = _get_default_store(), time.monotonic() + patience
+        while time.monotonic() < end and not store.check([_FAILED]):
+            time.sleep(0.05)
+        return store.add(_FAILED, 1) == 1
+    return True
