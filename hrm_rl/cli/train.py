@@ -31,8 +31,8 @@ class Train(Long):
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder, new or empty; runs/PRESET by default."""
     resume: bool = False
-    """Continue the run in --out from its newest checkpoint. Only max_steps, validate_every,
-    checkpoint_minutes, log_every, keep, device and threads may change."""
+    """Continue the run in --out from its newest checkpoint, or start it if there is none. Only max_steps,
+    validate_every, checkpoint_minutes, log_every, keep, device and threads may change."""
     graphs: bool = False
     """Replay each training step as CUDA graphs (GPU only; not with every:K or jointly trained halting).
     Not stored with the run: repeat it with --resume."""

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import time
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -129,12 +130,7 @@ class Trainer:
         seeds = [self.seed + row for row in self.ranks.numbers(preset.batch_size).tolist()]
         obs, info = envs.reset(seed=seeds) if learner.step == 0 else envs.current()
         validation: dict[str, Any] = {}
-        options = {"graphs": self.graphs, "bar": progress}
-        self._report = report = Report(preset, self.compute, self.run, learner, **options)
-        if self._report_state is not None:
-            report.load_state_dict(self._report_state)
-        self._saved_at = time.monotonic()
-        with contextlib.closing(report):
+        with self._reporting(progress) as report:
             while learner.step < preset.max_steps:
                 report.gradient.expect(self._is_due(preset.log_every, learner.step + 1))
                 out, action = learner.act(obs)
@@ -152,6 +148,21 @@ class Trainer:
                 elif self._is_time():
                     self.save()
         return validation
+
+    @contextlib.contextmanager
+    def _reporting(self, progress: bool) -> Iterator[Report]:
+        """A report that goes on from the last one."""
+        self._report = report = Report(
+            self.preset, self.compute, self.run, self.learner, graphs=self.graphs, bar=progress
+        )
+        if self._report_state is not None:
+            report.load_state_dict(self._report_state)
+        self._saved_at = time.monotonic()
+        try:
+            yield report
+        finally:
+            self._report, self._report_state = None, report.state_dict()
+            report.close()
 
     def _is_due(self, every: int, step: int) -> bool:
         return step % every == 0 or step == self.preset.max_steps

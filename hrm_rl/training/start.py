@@ -119,7 +119,8 @@ def resume_run(
     layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: bool = False
 ) -> Trainer:
     """The run in a folder, by default runs/PRESET, at its newest whole checkpoint, or at its beginning if it
-    was stopped before the first.
+    was stopped before the first. Layers with a preset start a run in a folder that is new or empty, so that
+    a job that is started again needs no other command.
 
     Raises ValueError or OSError if it is damaged, or a setting may not change.
     """
@@ -127,6 +128,9 @@ def resume_run(
     if folder is None and not names:
         raise ValueError("--resume needs the run folder: --out RUN")
     run = RunFolder(folder or Path("runs") / str(names[-1]))
+    if names and run.is_unused():
+        _log.info("%s holds no run yet: it starts.", run.path)
+        return start_run(layers, folder, graphs=graphs)
     stored, compute = run.config()
     given = resume_settings(stored, compute, run.path, *layers)
     if not run.checkpoints():

@@ -65,7 +65,8 @@ def read_configuration(run: Path) -> Configuration:
         return found
     if not faults:
         raise FileNotFoundError(f"{run} is not a run folder: it has no {CONFIG_FILE}")
-    raise ValueError(faults[0])
+    weights = "; --init starts a new run from its weights" if list_checkpoints(run) else ""
+    raise ValueError(f"{faults[0]}{weights}")
 
 
 def _sources(run: Path) -> Iterator[tuple[Path, Callable[[Path], Configuration]]]:

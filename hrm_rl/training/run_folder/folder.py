@@ -106,10 +106,16 @@ class RunFolder:
         if (self.path / CONFIG_FILE).exists():
             message = f"{self.path} already holds a run or a model; choose another folder"
             raise FileExistsError(message + alternative)
-        if self.path.exists() and (not self.path.is_dir() or any(map(_counts, self.path.iterdir()))):
+        if not self.is_unused():
             raise FileExistsError(
                 f"{self.path} already exists and is not an empty folder; choose another folder"
             )
+
+    def is_unused(self) -> bool:
+        """Whether the folder is new, or holds nothing but what a killed start left."""
+        if not self.path.exists():
+            return True
+        return self.path.is_dir() and not any(map(_counts, self.path.iterdir()))
 
     def config(self) -> Configuration:
         """The stored configuration, with a warning if config.json is damaged and another file has it.
