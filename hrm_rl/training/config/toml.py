@@ -28,7 +28,7 @@ def read_config(path: str | os.PathLike[str]) -> Layer:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no config file at {file}")
     try:
-        tables = _read_toml(Path(path))
+        tables = read_toml(Path(path))
         preset = tables.pop("preset", None)
         if preset is not None and not isinstance(preset, str):
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
@@ -38,7 +38,8 @@ def read_config(path: str | os.PathLike[str]) -> Layer:
         raise ValueError(f"{file}{separator}{error}") from None
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises ValueError with the line of a mistake."""
     try:
         text = read_text(path)
     except UnicodeError:
@@ -99,13 +100,18 @@ def _unknown(key: str) -> str:
 
 def to_toml(preset: Preset, compute: Compute) -> str:
     """The resolved run as a config file that `read_config` resolves to the same run."""
-    tables: dict[str, list[str]] = {"": [f"preset = {_literal(preset.name)}"]}
-    for key, value in values_of(preset, compute).items():
+    return f"# Computes on {compute}.\n" + as_toml(preset.name, values_of(preset, compute))
+
+
+def as_toml(preset: str, settings: Mapping[str, Any]) -> str:
+    """A preset and settings by key as a config file; None is left out."""
+    tables: dict[str, list[str]] = {"": [f"preset = {_literal(preset)}"]}
+    for key, value in settings.items():
         if value is not None:
             table, _, name = key.rpartition(".")
             tables.setdefault(table, []).append(f"{name} = {_literal(value)}")
     parts = ["\n".join([f"[{name}]", *lines] if name else lines) for name, lines in tables.items()]
-    return f"# Computes on {compute}.\n" + "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _literal(value: Any) -> str:
