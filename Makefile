@@ -8,7 +8,7 @@
 SHELL := /bin/sh
 
 VENV ?= .venv
-EXTRAS ?= arc,dev,docs,hub,minigrid,plot,popgym,reference,sb3
+EXTRAS ?= arc,dev,docs,hub,minigrid,plot,popgym,reference,sb3,slurm
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 GPU_ARGS ?=

@@ -13,6 +13,7 @@ from hrm_rl.parsing import UsageError, parse
 
 COMMANDS = {
     "train": "train:Train",
+    "sweep": "sweep:Sweep",
     "eval": "evaluate:Eval",
     "trace": "trace:Trace",
     "compare": "compare:Compare",

@@ -121,7 +121,10 @@ def read_study(path: str | os.PathLike[str], seeds: Sequence[int] | None = None)
         groups = _groups(_read_grid(grid), _read_cases(cases))
         _refuse_repeated(common, groups)
         named = {name: dict(varied) for name, varied in groups}
-        return Study(file, common, named, _read_seeds(given if seeds is None else list(seeds)), slurm)
+        numbers = _read_seeds(given if seeds is None else list(seeds))
+        if len(named) * len(numbers) > MOST_TRIALS:
+            raise ValueError(f"more than {MOST_TRIALS} trials; give fewer seeds or values")
+        return Study(file, common, named, numbers, slurm)
     except ValueError as error:
         separator = "" if str(error).startswith(",") else ": "
         raise ValueError(f"{file}{separator}{error}") from None
@@ -181,13 +184,13 @@ def _read_cases(cases: Any) -> list[tuple[str, Values]]:
 
 
 def _read_seeds(given: Any) -> tuple[int, ...]:
-    whole = isinstance(given, int) and not isinstance(given, bool)
-    seeds = list(range(min(given, MOST_TRIALS + 1))) if whole else given
-    good = isinstance(seeds, list) and all(type(s) is int and 0 <= s <= LARGEST_SEED for s in seeds)
-    if not good or not seeds:
+    if type(given) is int and given > 0:
+        return tuple(range(min(given, MOST_TRIALS + 1)))
+    good = isinstance(given, list) and all(type(s) is int and 0 <= s <= LARGEST_SEED for s in given)
+    if not good or not given:
         raise ValueError(f"seeds must be a number >= 1 or a list of integers >= 0, got {given!r}")
-    _refuse_twice("seeds", seeds)
-    return tuple(seeds)
+    _refuse_twice("seeds", given)
+    return tuple(given)
 
 
 def _groups(grid: Mapping[str, list[Any]], cases: list[tuple[str, Values]]) -> list[tuple[str, Values]]:
@@ -196,7 +199,7 @@ def _groups(grid: Mapping[str, list[Any]], cases: list[tuple[str, Values]]) -> l
     for values in grid.values():
         size *= len(values)
     if size > MOST_TRIALS:
-        raise ValueError(f"{size} combinations; at most {MOST_TRIALS} are allowed")
+        raise ValueError(f"more than {MOST_TRIALS} trials ({size} combinations); give fewer values")
     twice = grid.keys() & {key for _, case in cases for key in case}
     if twice:
         raise ValueError(f"{min(twice)} is in both grid and list")

@@ -6,6 +6,7 @@ OUT/GROUP/seed-0/                    the run folder of a trial; GROUP names its 
 OUT/GROUP/seed-0.toml                its settings, for `hrm-rl train --config`
 OUT/GROUP/seed-0.log                 what its processes printed
 OUT/GROUP/seed-0.json                its attempts: number, seconds, and why the last one failed
+OUT/GROUP/seed-0.job                 the number of its Slurm job
 """
 
 import json
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hrm_rl.files import write_text
+from hrm_rl.files import read_text, write_text
 from hrm_rl.messages import shortened
 from hrm_rl.settings import read_json, reading, restore
 from hrm_rl.sweep.study import Study, Trial
@@ -41,7 +42,8 @@ class TrialFiles:
     def __init__(self, folder: Path, trial: Trial) -> None:
         self.trial, self.run = trial, RunFolder(folder / trial.group / f"seed-{trial.seed}")
         base = self.run.path
-        self.config, self.log, self._attempts = (base.with_name(f"{base.name}{s}") for s in _SUFFIXES)
+        files = (base.with_name(base.name + suffix) for suffix in _SUFFIXES)
+        self.config, self.log, self._attempts, self._job = files
 
     def step(self) -> int:
         """The step of the newest checkpoint; 0 without one."""
@@ -87,6 +89,14 @@ class TrialFiles:
     def store(self, attempts: Attempts) -> None:
         write_text(self._attempts, json.dumps(asdict(attempts)) + "\n")
 
+    def job(self) -> str | None:
+        """The number of the trial's last Slurm job; None if it had none."""
+        return read_text(self._job).strip() or None if self._job.is_file() else None
+
+    def store_job(self, number: str) -> None:
+        self._job.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self._job, f"{number}\n")
+
     def last_line(self) -> str:
         """The last line of the log, as the reason of a failure."""
         text = self.log.read_bytes()[-4000:].decode(errors="replace") if self.log.is_file() else ""
@@ -94,24 +104,24 @@ class TrialFiles:
         return shortened(lines[-1], 300) if lines else "it printed nothing"
 
 
-_SUFFIXES = (".toml", ".log", ".json")
+_SUFFIXES = (".toml", ".log", ".json", ".job")
+_STUDY = "study.json"
+
+
+def check_folder(folder: Path, study: Study) -> None:
+    """Raise FileExistsError or ValueError if a folder holds anything but trials of this study."""
+    file = folder / _STUDY
+    if file.is_file():
+        if difference := _difference(read_json(file, "a study"), study.fixed()):
+            raise FileExistsError(f"{folder} holds another study: {difference}; choose another folder")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} already exists and holds no study; choose another folder")
 
 
 def claim(folder: Path, study: Study) -> None:
-    """Make the folder of a sweep, or check that it holds trials of this study.
-
-    Raises FileExistsError or ValueError if it holds anything else.
-    """
-    file, ours = folder / "study.json", study.fixed()
-    if not file.is_file():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FileExistsError(f"{folder} already exists and holds no study; choose another folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps(ours, indent=1) + "\n")
-        return
-    theirs: dict[str, Any] = read_json(file, "a study")
-    if difference := _difference(theirs, ours):
-        raise FileExistsError(f"{folder} holds another study: {difference}; choose another folder")
+    """Make the folder of a sweep, which `check_folder` has found fit."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / _STUDY, json.dumps(study.fixed(), indent=1) + "\n")
 
 
 def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str | None:

@@ -2,7 +2,8 @@
 
 Over puzzles: McNemar's exact test, Holm's correction, and Spearman's correlation within sources. Over runs
 and tasks (scores [R, T], higher is better): the interquartile mean and the mean, with intervals from
-`bootstrap.stratified_bootstrap`, as proposed by Agarwal et al. (NeurIPS 2021, arXiv 2108.13264).
+`bootstrap.stratified_bootstrap`, as proposed by Agarwal et al. (NeurIPS 2021, arXiv 2108.13264); and
+`mean_interval` for few runs on one task.
 """
 
 import math
@@ -30,6 +31,32 @@ def interquartile_mean(scores: ArrayLike) -> NDArray[np.float64]:
 def mean_score(scores: ArrayLike) -> NDArray[np.float64]:
     """The mean over runs and tasks, [...] from [..., R, T]."""
     return checked_scores(scores).mean((-2, -1))
+
+
+def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, list[float] | None]:
+    """The mean of runs [R] and its interval by Student's t, as [low, high]; None for one run.
+
+    For few runs, of which a bootstrap gives intervals that are too narrow. It assumes that the runs scatter
+    as a normal distribution does, so an interval of shares may reach beyond 0 and 1. Raises ValueError for
+    no runs, NaN, or a level outside (0, 1).
+    """
+    runs = checked_scores(np.reshape(values, (-1, 1)))[:, 0]
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; a share between 0 and 1 is needed, such as 0.95")
+    mean = float(runs.mean())
+    if len(runs) == 1:
+        return mean, None
+    half = _student_t(0.5 + level / 2, len(runs) - 1) * float(runs.std(ddof=1)) / math.sqrt(len(runs))
+    return mean, [mean - half, mean + half]
+
+
+def _student_t(share: float, freedom: int) -> float:
+    """The quantile of Student's t from the density of its angle, which is cos^(freedom - 1)."""
+    angles = np.linspace(0, math.pi / 2, 100_001)
+    density = np.cos(angles) ** (freedom - 1)
+    below = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
+    angle = float(np.interp((2 * share - 1) * below[-1], below, angles))
+    return math.sqrt(freedom) * math.tan(angle)
 
 
 @dataclass(frozen=True)

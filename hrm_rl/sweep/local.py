@@ -1,0 +1,160 @@
+"""Trials as processes of this machine, several at a time."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hrm_rl.sweep.trial_files import Attempts, TrialFiles
+from hrm_rl.training.machine.threads import usable_cpus
+
+# Attempts of a trial: one, and one more if it fails.
+MOST_ATTEMPTS = 2
+# Seconds in which a process may save and end after SIGTERM.
+_PATIENCE_SECONDS = 30.0
+_POLL_SECONDS = 0.1
+_STOPS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
+Ended = Callable[[TrialFiles, Attempts], None]
+
+
+def thread_variables(threads: int | None) -> dict[str, str]:
+    """Environment variables that set the CPU threads; {} for None, or where the user set them."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    if threads is None or any(map(os.environ.get, names)):
+        return {}
+    return dict.fromkeys(names, str(threads))
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many trials run at a time, and what each may use."""
+
+    count: int
+    threads: int
+    """CPU threads of each trial."""
+    gpus: tuple[str, ...] = ()
+    """GPUs, which the workers share in turn; none leaves each trial what it sees."""
+
+    def environment(self, slot: int) -> dict[str, str]:
+        """The environment of the trials of a worker."""
+        gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
+        return {**os.environ, **thread_variables(self.threads), **gpu}
+
+
+def plan_workers(count: int | None, trials: int, threads: int | None = None, gpus: int = 0) -> Workers:
+    """Workers for a number of trials: by default one a GPU, or else one a processor; threads by default as
+    many as the workers do not have to share."""
+    cpus = usable_cpus()
+    workers = max(1, min(count or gpus or cpus, trials))
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    names = (visible or [str(number) for number in range(gpus)]) if gpus else []
+    return Workers(workers, threads or max(1, cpus // workers), tuple(names))
+
+
+def run_local(trials: Sequence[TrialFiles], workers: Workers, ended: Ended) -> None:
+    """Run trials to their end, a failed one once more; `ended` is called as each ends for good.
+
+    An interruption, or SIGTERM, reaches every process, which saves and ends; KeyboardInterrupt follows.
+    """
+    waiting, failures = deque(trials), Counter[Path]()
+    running: dict[int, Process] = {}
+    with _stopped_by_signals():
+        try:
+            while waiting or running:
+                for slot in range(workers.count):
+                    if waiting and slot not in running:
+                        running[slot] = Process.start(waiting.popleft(), workers.environment(slot))
+                time.sleep(_POLL_SECONDS)
+                for slot, process in list(running.items()):
+                    if process.is_running():
+                        continue
+                    del running[slot]
+                    trial, attempts = process.trial, process.end()
+                    failures[trial.config] += attempts.failure is not None
+                    if attempts.failure is not None and failures[trial.config] < MOST_ATTEMPTS:
+                        waiting.append(trial)
+                    else:
+                        ended(trial, attempts)
+        finally:
+            for process in running.values():  # all of them save at a time
+                process.terminate()
+            for process in running.values():
+                process.stop()
+
+
+@dataclass(frozen=True)
+class Process:
+    """A trial's process, in a group of its own, so that only the sweep passes signals on to it."""
+
+    trial: TrialFiles
+    popen: "subprocess.Popen[bytes]"
+    begun: float
+
+    @classmethod
+    def start(cls, trial: TrialFiles, environment: Mapping[str, str]) -> "Process":
+        """Start or continue a trial."""
+        trial.prepare()
+        with trial.log.open("ab") as log:
+            streams: Any = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            popen = subprocess.Popen(trial.command(), env=environment, start_new_session=True, **streams)
+        return cls(trial, popen, time.monotonic())
+
+    def is_running(self) -> bool:
+        return self.popen.poll() is None
+
+    def wait(self) -> None:
+        self.popen.wait()
+
+    def end(self, *, stopped: bool = False) -> Attempts:
+        """Store and return the trial's attempts, of which this one has ended, by itself or `stopped`."""
+        before, code = self.trial.attempts(), self.popen.returncode
+        attempts = Attempts(
+            number=before.number + 1,
+            seconds=round(before.seconds + time.monotonic() - self.begun, 2),
+            failure=None if stopped or code == 0 else _failure(code, self.trial.last_line()),
+        )
+        self.trial.store(attempts)
+        return attempts
+
+    def terminate(self) -> None:
+        """Ask the process to save and end."""
+        if self.is_running():
+            self.popen.terminate()
+
+    def stop(self) -> None:
+        """Have the process save and end; kill it if it takes too long."""
+        self.terminate()
+        try:
+            self.popen.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+        self.end(stopped=True)
+
+
+def _failure(code: int, last_line: str) -> str:
+    return f"killed by {signal.Signals(-code).name} after: {last_line}" if code < 0 else last_line
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt on signals that end a process, so that its children can be ended first."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = {number: signal.signal(number, stop) for number in _STOPS}
+    except ValueError:  # not the main thread, which alone handles signals
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
