@@ -29,7 +29,8 @@ HERE = Path(__file__).parent
 SETTINGS = (
     "--model.hidden-size=32 --model.num-heads=2 --model.halt-max-steps=4 --batch-size=32 --dtype=float32 "
     "--data.train-puzzles=2000 --data.validation-puzzles=64 --log-every=20 --validate-every=200 "
-    "--max-steps=10000000 --learner.lr=2e-4 --learner.lr-min-ratio=1 --compile=no --no-progress"
+    "--max-steps=10000000 --learner.lr=2e-4 --learner.lr-min-ratio=1 --compile=no --no-progress "
+    "--checkpoint-minutes=0.2"
 )
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 MOMENTS = ("any", "any", "any", "starting", "saving")

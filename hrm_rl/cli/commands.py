@@ -19,8 +19,8 @@ COMMANDS = {
     "compare": "compare:Compare",
     "solve": "solve:Solve",
     "puzzles": "puzzles:Puzzles",
-    "import-reference": "import_reference:ImportReference",
-    "push": "push:Push",
+    "import-reference": "exchange:ImportReference",
+    "push": "exchange:Push",
     "quickstart": "quickstart:Quickstart",
     "bench": "bench:Bench",
 }
