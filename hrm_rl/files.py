@@ -2,6 +2,7 @@
 
 import codecs
 import errno
+import io
 import os
 import shutil
 import stat
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 
 @contextmanager
@@ -81,21 +83,84 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         partial.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+# --- reading -----------------------------------------------------------------------------------
+
+# Bytes of a text file that is read whole, such as the names of a million ARC puzzles.
+MOST_TEXT = 1 << 28
+# A file of more than this many bytes may not consist of holes, which are zeros that take no space.
+_SPARSE, _MOST_HOLES = 1 << 28, 0.9
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to read its bytes; it never waits.
+
+    Raises OSError if it cannot be read; ValueError for a pipe, a device or a socket, and for a file of holes.
+    """
+    _check_regular(path, os.stat(path))
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    try:
+        status = os.fstat(file.fileno())
+        _check_regular(path, status)  # what is there now
+        holes = _holes(file, status.st_size) if status.st_size > _SPARSE else 0
+        if holes > max(_SPARSE, _MOST_HOLES * status.st_size):
+            raise ValueError(f"{path} holds no data in {holes:,} of its {status.st_size:,} bytes")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(path: str | os.PathLike[str], status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is not a regular file but a pipe or a device; copy it to a file first")
+
+
+def _holes(file: BinaryIO, size: int) -> int:
+    """Bytes of a file that no disk space stands for, as far as the system tells."""
+    found = at = 0
+    while hasattr(os, "SEEK_DATA") and at < size:
+        try:
+            data = os.lseek(file.fileno(), at, os.SEEK_DATA)
+        except OSError:  # a hole up to the end
+            data = size
+        found += data - at
+        at = os.lseek(file.fileno(), data, os.SEEK_HOLE) if data < size else size
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    return found
+
+
+def read_text(path: str | os.PathLike[str], most: int = MOST_TEXT) -> str:
     """The content of a text file, UTF-8 or as its byte-order mark says.
 
-    Raises OSError if it cannot be read, ValueError if it is not text.
+    Raises OSError if it cannot be read, ValueError if it is not text, not a regular file, or has more than
+    `most` bytes.
     """
-    return Path(path).read_text(encoding=encoding_of(path))
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"{path} has more than {most:,} bytes")
+    text = content.decode(encoding_of(content))
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def encoding_of(path: str | os.PathLike[str]) -> str:
-    """The encoding of a text file from its byte-order mark: UTF-8, with a mark or without, or UTF-16."""
-    start = b""
-    if os.path.isfile(path):  # what was read of a pipe is gone
-        with open(path, "rb") as file:
-            start = file.read(2)
-    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+def open_text(path: str | os.PathLike[str]) -> TextIO:
+    """A text file, open to be read piece by piece, its ends of lines as they are; bytes that are not text
+    become the replacement character. Raises as `open_regular`."""
+    file = open_regular(path)
+    encoding = encoding_of(file.read(2))
+    file.seek(0)
+    return io.TextIOWrapper(file, encoding, errors="replace", newline="")
+
+
+def encoding_of(start: bytes) -> str:
+    """The encoding of a text from its first bytes: UTF-8, with a mark or without, or UTF-16."""
+    return "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+# --- paths and folders -------------------------------------------------------------------------
 
 
 def portable_path(path: str) -> str:

@@ -1,23 +1,26 @@
 """Checks of settings, shared by the frozen dataclasses that hold them, and typed reading of stored ones."""
 
 import dataclasses
-import json
 import math
 import os
+import reprlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from numbers import Integral, Real
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hrm_rl.files import read_text
 from hrm_rl.messages import did_you_mean, shortened
+from hrm_rl.stored.text import parse_json
 
 Kind = TypeVar("Kind")
 # The largest count and seed of a setting.
 LARGEST, LARGEST_SEED = (1 << 31) - 1, (1 << 63) - 1
+_brief = reprlib.Repr()  # of what may be huge
+_brief.maxlevel, _brief.maxstring, _brief.maxother, _brief.maxlong = 3, 80, 80, 80
+_MOST_SETTINGS = 1 << 20  # bytes of a file of settings
 _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string", NoneType: "null"}
 
 
@@ -101,7 +104,7 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     """Raise any error of damaged content as a ValueError "PATH is not WHAT: ..."."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path} is not {what}: {shortened(reason, 300)}") from None
 
@@ -109,7 +112,7 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
 def read_json(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     """The JSON object of a file. Raises ValueError as `reading`, or if it holds something else."""
     with reading(path, what):
-        return typed(json.loads(read_text(Path(path))), Mapping[str, Any])
+        return typed(parse_json(read_text(path, _MOST_SETTINGS)), Mapping[str, Any])
 
 
 def typed(value: Any, kind: Any, name: str = "") -> Any:
@@ -183,7 +186,7 @@ def _is(value: Any, kind: type) -> bool:
 
 def _checked(value: Any, good: bool, words: str, name: str) -> Any:
     if not good:
-        raise SettingError(f"{name or 'it'} must be {words}, got {shortened(repr(value), 60)}", name)
+        raise SettingError(f"{name or 'it'} must be {words}, got {shortened(_brief.repr(value), 60)}", name)
     return value
 
 

@@ -36,7 +36,7 @@ def test_byte_order_marks_are_read_in_every_text_file(tmp_path, preset, encoding
 def test_text_is_written_as_utf8_and_keeps_bytes_of_names(tmp_path) -> None:
     write_text(tmp_path / "a", "é\udcff\n")
     assert (tmp_path / "a").read_bytes() == b"\xc3\xa9\xff\n"
-    assert encoding_of(tmp_path / "a") == "utf-8-sig"
+    assert encoding_of(b"\xc3\xa9\xff\n") == "utf-8-sig"
 
 
 def test_a_path_is_stored_as_it_reads_in_utf8(tmp_path, monkeypatch) -> None:

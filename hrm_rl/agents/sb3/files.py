@@ -8,14 +8,14 @@ model that the caller has made.
 import copy
 import io
 import os
-import zipfile
 from typing import Any
 
-import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
 from hrm_rl.messages import shortened
+from hrm_rl.stored.archives import open_archive, read_entry
+from hrm_rl.stored.torch_file import read_torch_file
 
 WEIGHTS = "policy.pth"
 """The entry of the zip that holds the policy's tensors."""
@@ -28,12 +28,10 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = os.fspath(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            state = torch.load(io.BytesIO(archive.read(WEIGHTS)), "cpu", weights_only=True)
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
+        with open_archive(path) as archive:
+            state = read_torch_file(io.BytesIO(read_entry(archive, WEIGHTS)))
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not the file of an SB3 policy ({error})") from None
-    except Exception as error:  # torch raises pickle's errors, of many kinds
-        raise ValueError(f"{path} holds more than weights ({type(error).__name__})") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path} holds more than weights (its {WEIGHTS} is not a dict of tensors)")
     return state

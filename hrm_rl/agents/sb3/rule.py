@@ -31,6 +31,9 @@ from hrm_rl.halting.fit.provenance import FittedOn
 from hrm_rl.halting.vector import FEATURE_NAMES, feature_vector
 from hrm_rl.messages import pip_install
 from hrm_rl.settings import restore
+from hrm_rl.stored.archives import open_archive, read_entry
+from hrm_rl.stored.npy import read_npy_stream
+from hrm_rl.stored.text import parse_json
 
 ALGORITHMS = {
     "dqn": ("stable_baselines3", "DQN"),
@@ -182,12 +185,12 @@ def _read_note(path: str) -> tuple[_Note | None, FittedOn | None]:
     """Read the note of `Sb3Rule.save` from a zip; None if SB3 wrote it."""
     note = fitted_on = None
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             if _NOTE in archive.namelist():
-                note = restore(_Note, json.loads(archive.read(_NOTE)), _NOTE)
+                note = restore(_Note, parse_json(read_entry(archive, _NOTE)), _NOTE)
             if note is not None and _IDS in archive.namelist():
-                ids = np.load(io.BytesIO(archive.read(_IDS)), allow_pickle=False)
+                ids = read_npy_stream(io.BytesIO(read_entry(archive, _IDS)))
                 fitted_on = FittedOn(note.model_hash, ids, note.split, note.cost)
-    except Exception as error:  # zip, JSON and NumPy raise errors of many kinds
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path} is not the file of an SB3 policy ({error})") from None
     return note, fitted_on

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from hrm_rl.files import written_whole
@@ -17,6 +16,8 @@ from hrm_rl.halting.bank.header import COUNTS, FEATURES, FORMAT_VERSION, BankHea
 from hrm_rl.puzzles.base.splits import SPLITS
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.settings import SettingError, restore, typed
+from hrm_rl.stored.tensors import DamagedTensors, read_arrays
+from hrm_rl.stored.text import parse_json
 
 FORMAT = "hrm_rl trace bank"
 
@@ -75,15 +76,12 @@ def read_bank(path: str | os.PathLike[str]) -> tuple[BankHeader, Arrays]:
     if not path.is_file():
         raise FileNotFoundError(f"no bank at {path}; `hrm-rl trace RUN --out {path}` makes one")
     try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            _check_kind(metadata)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = read_arrays(path, _check_kind)
         missing = [name for name in _REQUIRED if name not in tensors]
         if missing:
             raise ValueError(f"the bank lacks {', '.join(missing)}")
         return _read_header(metadata), _read_arrays(metadata, tensors)
-    except SafetensorError as error:
+    except DamagedTensors as error:
         raise ValueError(f"{path} is not a trace bank, or is cut short: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -127,8 +125,8 @@ def _read_arrays(metadata: Mapping[str, str], tensors: dict[str, NDArray[Any]]) 
 
 def _read_json(metadata: Mapping[str, str], name: str) -> Any:
     try:
-        return json.loads(metadata[name])
-    except (KeyError, ValueError, RecursionError):
+        return parse_json(metadata[name])
+    except (KeyError, ValueError):
         raise ValueError(f"the header's {name} is missing or damaged") from None
 
 

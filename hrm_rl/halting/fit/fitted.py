@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from hrm_rl.files import written_whole
@@ -19,6 +18,8 @@ from hrm_rl.halting.rules.learned import LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import Named
 from hrm_rl.halting.vector import FEATURE_NAMES
 from hrm_rl.settings import check_at_least, reading, restore, typed, within
+from hrm_rl.stored.tensors import read_arrays
+from hrm_rl.stored.text import parse_json
 
 FORMAT_VERSION = 1
 Arrays = dict[str, NDArray[Any]]
@@ -128,12 +129,8 @@ def load_fitted(path: str | os.PathLike[str], kind: str | None = None, custom: s
     if not os.path.isfile(path):
         raise ValueError(f"no file {path!r} with a fitted rule")
     with reading(path, "the file of a fitted rule"):
-        try:
-            with safe_open(path, "numpy") as file:
-                stored = json.loads((file.metadata() or {})["halting_rule"])
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ValueError(str(error)) from None
+        arrays, metadata = read_arrays(path)
+        stored = parse_json(metadata["halting_rule"])
         version = typed(stored, Mapping[str, Any])["format"]
     if version != FORMAT_VERSION:
         raise ValueError(f"{path} has format {version}; this version of hrm_rl reads {FORMAT_VERSION}")

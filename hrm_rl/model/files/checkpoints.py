@@ -1,7 +1,6 @@
 """The checkpoints of a run folder, and the names that choose one: RUN (the newest), RUN@500, RUN@best."""
 
 import contextlib
-import json
 import logging
 import math
 import os
@@ -9,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hrm_rl.files import read_text
+from hrm_rl.files import open_text
+from hrm_rl.stored.text import parse_json
 
 _log = logging.getLogger(__name__)
 Loaded = TypeVar("Loaded")
 
 METRICS_FILE = "metrics.jsonl"
 BEST = "best"
+_LONGEST_LINE = 1 << 20  # characters of a line of the log
 
 
 def split_name(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
@@ -118,8 +119,9 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     found = []
-    for line in read_text(file).splitlines(keepends=True):
-        with contextlib.suppress(ValueError):
-            if line.endswith("\n"):
-                found.append(json.loads(line))
+    with open_text(file) as lines:
+        while line := lines.readline(_LONGEST_LINE):
+            with contextlib.suppress(ValueError):
+                if line.endswith("\n"):
+                    found.append(parse_json(line))
     return [line for line in found if isinstance(line, dict) and "step" in line]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from hrm_rl.files import open_regular
+
 CHECKSUM_FILE = "checksums.sha256"
 # The training state; a folder that has it has checksums. Older checkpoints have state.pt and none.
 STATE_FILE = "state.safetensors"
@@ -42,5 +44,5 @@ def check_files(folder: Path, names: Iterable[str]) -> None:
 
 
 def _line(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n"

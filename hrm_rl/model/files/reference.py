@@ -1,19 +1,19 @@
 """Checkpoints of the reference implementation: a state dict, and its settings in all_config.yaml."""
 
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hrm_rl.files import read_text
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.files.weights import PUZZLE_TABLE, Loaded
+from hrm_rl.stored.torch_file import read_torch_file
 
 SETTINGS_FILE = "all_config.yaml"
+_MOST_SETTINGS = 1 << 16  # bytes of it
 # Prefixes of tensor names from torch.compile and the reference's wrappers.
 _WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.", "inner.")
 # Scratch tensors, and tensors that are computed, of some versions of the reference.
@@ -69,8 +69,8 @@ def _read_settings(file: Path) -> dict[str, Any] | None:
     except ImportError:
         raise ValueError(f"reading {file} needs pyyaml: pip install pyyaml") from None
     try:
-        return dict(yaml.safe_load(read_text(file))["arch"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        return dict(yaml.safe_load(read_text(file, _MOST_SETTINGS))["arch"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
         raise ValueError(f"{file} has no arch section") from None
 
 
@@ -98,7 +98,7 @@ def read_reference(
     """The configuration and tensors of a checkpoint of the reference implementation.
 
     Args:
-        checkpoint: its state dict, or the path of one (read with `weights_only=True`).
+        checkpoint: its state dict, or the path of one (nothing in it is run).
         arch: its `arch` settings (`all_config.yaml` beside the checkpoint), or an HRMConfig.
             Vocabulary, number of puzzle ids and their width are read from the tensors.
         seq_len: cells of a puzzle: 81 for Sudoku, 900 for Maze and ARC.
@@ -144,13 +144,9 @@ def _read_torch_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle's protocol
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{path} is not a PyTorch state dict: it is damaged, or holds objects, which are not loaded"
-        ) from error
+        loaded = read_torch_file(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a PyTorch state dict: {error}") from None
     if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
         raise ValueError(f"{path} is not a PyTorch state dict: it holds more than named tensors")
     return dict(loaded)

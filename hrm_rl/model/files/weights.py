@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hrm_rl.files import write_text
@@ -22,6 +20,7 @@ from hrm_rl.model.files.checksums import check_files
 from hrm_rl.model.files.hub import resolve
 from hrm_rl.model.files.tensors import not_finite, write_tensors
 from hrm_rl.settings import read_json, reading
+from hrm_rl.stored.tensors import read_tensors
 
 CONFIG_FILE = "config.json"
 _CONTENT = "a model configuration"
@@ -101,8 +100,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     check_files(folder, (CONFIG_FILE, WEIGHTS_FILE))
     settings = read_json(config_path, _CONTENT)
     try:
-        tensors = load_file(weights_path)
-    except SafetensorError as error:
+        tensors = read_tensors(weights_path)
+    except ValueError as error:
         raise ValueError(f"{weights_path} is damaged: {error}") from None
     if broken := not_finite(tensors):
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""

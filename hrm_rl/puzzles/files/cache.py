@@ -17,10 +17,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.files import cache_folders, read_text, write_text, written_whole
+from hrm_rl.files import cache_folders, open_regular, read_text, write_text, written_whole
 from hrm_rl.puzzles import find_family
 from hrm_rl.puzzles.files.csv import CsvFormat, decode
 from hrm_rl.puzzles.files.table import PuzzleTable
+from hrm_rl.stored.text import parse_json
 
 FORMAT_VERSION = 2
 
@@ -82,7 +83,7 @@ def read_csv_cached(
 
 
 def _key(path: Path) -> dict[str, int]:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         status = os.fstat(file.fileno())
     return {"format": FORMAT_VERSION, "bytes": status.st_size, "modified": status.st_mtime_ns}
 
@@ -135,7 +136,7 @@ def _open(
 ) -> PuzzleTable | None:
     """The cached puzzles; None without a cache of the file as it is, or with a damaged one."""
     try:
-        about = json.loads(read_text(folder / "about.json"))
+        about = parse_json(read_text(folder / "about.json"))
         # Another family or size than the cache has: read again, and so raise the proper message.
         same = {name: about[name] for name in key} == key
         if not same or family not in (None, about["family"]) or size not in (None, about["size"]):

@@ -28,6 +28,7 @@ from hrm_rl.puzzles.files.dataset_writer import write_dataset
 from hrm_rl.puzzles.files.metadata import Metadata, read_json, read_metadata, refuse
 from hrm_rl.puzzles.files.table import PuzzleTable
 from hrm_rl.puzzles.pool import CHUNK, PuzzleArrays
+from hrm_rl.stored.npy import read_npy
 
 __all__ = ["Dataset", "Metadata", "read_dataset", "write_dataset"]
 
@@ -129,14 +130,11 @@ def _set_name(folder: Path, sets: tuple[str, ...], name: str | None) -> str:
 
 def _array(file: Path, dimensions: int, kind: type = np.integer) -> NDArray[Any]:
     try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
+        array = read_npy(file, mapped=True)
     except FileNotFoundError:
         refuse(file, "is missing")
-    except Exception as error:  # NumPy raises many kinds for a damaged header
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        refuse(file, f"is not a whole .npy file: {reason}")
-    if not isinstance(array, np.ndarray):
-        refuse(file, "is not a .npy file of one array")
+    except (ValueError, OSError) as error:
+        refuse(file, str(error).removeprefix("it ").removeprefix(f"{file} "))
     if not np.issubdtype(array.dtype, kind) or array.ndim != dimensions or not array.size:
         name = "integers" if kind is np.integer else "numbers"
         shape = "[N, S]" if dimensions == 2 else "[N]"

@@ -1,11 +1,11 @@
 """The reference's dataset.json (`dataset/common.py` there)."""
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hrm_rl.files import read_text
+from hrm_rl.stored.text import parse_json
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def refuse(file: Path, reason: str) -> NoReturn:
 
 def read_json(file: Path) -> Any:
     try:
-        return json.loads(read_text(file))
+        return parse_json(read_text(file))
     except FileNotFoundError:
         refuse(file, "is missing")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         refuse(file, f"cannot be read as JSON: {str(error).splitlines()[0]}")
 
 

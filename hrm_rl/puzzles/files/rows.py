@@ -15,7 +15,7 @@ from typing import NoReturn, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.files import encoding_of, written_whole
+from hrm_rl.files import open_text, written_whole
 
 COLUMNS = ("source", "question", "answer", "rating")
 # Names that columns have elsewhere; the others may be missing.
@@ -63,7 +63,7 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[Rows]:
     path = Path(path)
     header: list[str] = []
     width, found = 0, False
-    with open(path, encoding=encoding_of(path), errors="replace", newline="") as file:
+    with open_text(path) as file:
         blocks = _blocks(path, file)
         for lines, widths, fields in blocks:
             if not header:

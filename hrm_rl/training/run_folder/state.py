@@ -1,17 +1,17 @@
 """The training state of a checkpoint: nested lists, tuples and dictionaries of tensors and plain values."""
 
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from hrm_rl.model.files.checksums import STATE_FILE
 from hrm_rl.model.files.tensors import not_finite, write_tensors
+from hrm_rl.stored.tensors import open_tensors
+from hrm_rl.stored.text import parse_json
+from hrm_rl.stored.torch_file import read_torch_file
 
 _OLD_FILE = "state.pt"  # of earlier versions
 # A value in these that is not finite spoils every later step.
@@ -44,17 +44,15 @@ def read_state(checkpoint: Path) -> Any:
 
 
 def _read(file: Path) -> tuple[Any, dict[str, Tensor]]:
-    with safe_open(file, "pt") as stored:
+    with open_tensors(file) as stored:
         # Clones, since the file may go while the run trains on.
         tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118
-        structure = json.loads(stored.metadata()["state"])
+        structure = parse_json(stored.metadata()["state"])
     return _unpack(structure, tensors), tensors
 
 
 def _read_old(file: Path) -> tuple[Any, dict[str, Tensor]]:
-    with zipfile.ZipFile(file) as archive:  # torch compares no checksums
-        assert archive.testzip() is None
-    state = torch.load(file, map_location="cpu", weights_only=True)
+    state = read_torch_file(file)
     tensors: dict[str, Tensor] = {}
     _pack(state, tensors)
     return state, tensors

@@ -175,7 +175,7 @@ HARMS = [
     ("train/all__inputs.npy", lambda file: os.truncate(file, 0), "not a whole .npy"),
     ("train/all__labels.npy", lambda file: file.unlink(), "is missing"),
     ("train/all__labels.npy", lambda file: np.save(file, [None], allow_pickle=True), "not a whole"),
-    ("train/all__labels.npy", archive, "not a .npy file of"),
+    ("train/all__labels.npy", archive, "not a whole .npy file"),
     ("train/dataset.json", lambda file: file.unlink(), "is missing"),
     ("train/dataset.json", text("{"), "cannot be read as JSON"),
     ("train/dataset.json", text("[" * 100_000), "cannot be read as JSON"),
