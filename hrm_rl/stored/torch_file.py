@@ -54,7 +54,7 @@ def read_torch_file(source: str | os.PathLike[str] | BinaryIO) -> Any:
         content = read_entry(archive, names[0])
         _check_steps(content)
         try:
-            return _Reader(content, archive, folder).load()
+            return _checked(_Reader(content, archive, folder).load())
         except ValueError:
             raise
         except Exception as error:  # a damaged pickle can raise anything
@@ -79,6 +79,20 @@ def _check_steps(content: bytes) -> None:
         if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > number:
             raise ValueError("its objects are damaged")
     raise ValueError(f"it holds more than {_MOST_STEPS:,} objects")
+
+
+def _checked(value: Any) -> Any:
+    """The value. Raises ValueError if a walk through it would take long: an object may hold another often."""
+    left, seen = [value], 0
+    while left:
+        one, seen = left.pop(), seen + 1
+        if isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list | tuple):
+            left += one
+        if seen + len(left) > _MOST_STEPS:
+            raise ValueError(f"it holds more than {_MOST_STEPS:,} objects")
+    return value
 
 
 class _Storage(NamedTuple):

@@ -327,6 +327,8 @@ STORAGE = b"X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x0
         (with_pickle(b"\x80\x02(" + STORAGE + b"J\x00\x00\x00\x10tQ.", _0=b"1234"), "tensor 0 is cut short"),
         (with_pickle(b"\x80\x02(" + STORAGE + b"J\xff\xff\xff\xfftQ.", _0=b"1234"), "tensor 0 is cut short"),
         (with_pickle(b"\x80\x02\x8e" + struct.pack("<Q", 1 << 60) + b"."), "damaged"),
+        (with_pickle(b"\x80\x02]" + b"2\x86" * 60 + b"."), "more than 262,144 objects"),
+        (with_pickle(b"\x80\x02]q\x00h\x00a."), "more than 262,144 objects"),
         (with_pickle(b"\x82\x01."), "holds objects"),
         (with_pickle(b"garbage"), "damaged"),
         (with_pickle(b""), "damaged"),

@@ -24,6 +24,7 @@ from hrm_rl.envs.to_torch import to_tensors
 from hrm_rl.messages import shortened
 from hrm_rl.model.layers import truncated_normal_
 from hrm_rl.settings import check_integers
+from hrm_rl.stored.text import parse_json
 
 __all__ = ["ObsTokenizer", "to_tensors"]
 
@@ -125,9 +126,12 @@ class ObsTokenizer(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Check a stored spec. Raises ValueError if it is damaged or, naming the part, different."""
         try:
-            spec = json.loads(bytes(state.tolist()))
+            spec = parse_json(bytes(state.tolist()))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the checkpoint's tokenizer has a damaged spec: {error!r}") from None
+        try:
             _refuse_other(spec, self.spec)
-        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"the checkpoint's tokenizer has a damaged spec: {error!r}") from None
 
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from hrm_rl.files import open_regular
+from hrm_rl.files import open_regular, read_text
 
 CHECKSUM_FILE = "checksums.sha256"
+_MOST_CHECKSUMS = 1 << 16  # bytes of it
 # The training state; a folder that has it has checksums. Older checkpoints have state.pt and none.
 STATE_FILE = "state.safetensors"
 
@@ -29,7 +30,8 @@ def check_files(folder: Path, names: Iterable[str]) -> None:
         if (folder / STATE_FILE).exists():
             raise ValueError(f"{file} is missing")
         return
-    lines = re.findall(rb"([0-9a-f]{64}  ([^/\n]+)\n)", content := file.read_bytes())
+    content = read_text(file, _MOST_CHECKSUMS).encode()
+    lines = re.findall(rb"([0-9a-f]{64}  ([^/\n]+)\n)", content)
     stored = {name.decode(errors="replace"): line for line, name in lines}
     if b"".join(stored.values()) != content:
         raise ValueError(f"{file} is damaged")

@@ -25,6 +25,7 @@ from hrm_rl.model.files.checkpoints import (
 from hrm_rl.model.files.checksums import STATE_FILE, check_files, write_checksums
 from hrm_rl.model.files.tensors import not_finite
 from hrm_rl.model.files.weights import CONFIG_FILE, LEARNED_FILE, RUN_FILE, read_config
+from hrm_rl.stored.npy import read_npy
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder.configuration import (
@@ -92,10 +93,10 @@ class RunFolder:
         if not file.is_file():
             return None
         try:
-            keys = np.load(file, allow_pickle=False)
-        except (ValueError, EOFError):
+            keys = read_npy(file)
+        except ValueError:
             keys = None
-        if not isinstance(keys, np.ndarray) or keys.dtype != np.uint64 or keys.ndim != 1:
+        if keys is None or keys.dtype != np.uint64 or keys.ndim != 1:
             _log.warning("%s is damaged; the run's puzzles are read again.", file)
             return None
         return keys
