@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from hrm_rl.outputs import place
+
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -25,9 +27,10 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     leaves at most hidden ".NAME.PID.partial" paths beside `path`, never half of it; nor does a power cut,
     since all of it is on the disk before it takes its name.
 
-    Raises OSError where `path` cannot be written.
+    A link stays, and what it leads to is replaced. Raises OSError where `path` cannot be written, ValueError
+    where it is a pipe, a device or a socket.
     """
-    path = Path(path)
+    path = place(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     aside = path.with_name(f".{path.name}.{os.getpid()}.old.partial")
     for stale in (partial, aside):

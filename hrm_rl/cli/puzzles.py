@@ -12,15 +12,19 @@ import tyro
 
 from hrm_rl.cli.options import Command
 from hrm_rl.cli.output import show_log
+from hrm_rl.files import written_whole
+from hrm_rl.outputs import begins_with, check_replaces
 from hrm_rl.puzzles import FAMILIES, find_family
 from hrm_rl.puzzles.base.dials import range_of
 from hrm_rl.puzzles.base.splits import Split
+from hrm_rl.puzzles.files.rows import check_csv_path
 
 if TYPE_CHECKING:
     from hrm_rl.puzzles.family import Family
     from hrm_rl.puzzles.pool import PuzzleArrays
 
 _PICTURES_A_ROW = 4
+_PNG = b"\x89PNG"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,8 @@ class Shown(Command):
             given = " ".join(map(str, self.show))
             raise ValueError(f"--show takes one number of 1 or more, or none; got {given}")
         _check_path("--picture", self.picture, "picture")
+        if self.picture is not None:
+            check_replaces(self.picture, "a PNG picture", begins_with(_PNG))
         if self.picture is not None and self.picture.suffix.lower() != ".png":
             raise ValueError(f"--picture must end in .png, got {self.picture.name}")
         return self.show[0] if self.show else 1
@@ -105,6 +111,8 @@ class Generated(Shown):
         if self.n < 1:
             raise ValueError(f"-n must be >= 1, got {self.n}")
         _check_path("--out", self.out, "CSV file")
+        if self.out is not None:
+            check_csv_path(self.out)
         shown = self.count_shown()
         return min(shown, self.n) if self.out is not None else shown
 
@@ -231,4 +239,5 @@ def _save_picture(
     sheet = Image.new("RGB", (columns * width, rows * height), (255, 255, 255))
     for number, picture in enumerate(pictures):
         sheet.paste(picture, (number % columns * width, number // columns * height))
-    sheet.save(path)
+    with written_whole(path) as partial:
+        sheet.save(partial, "PNG")

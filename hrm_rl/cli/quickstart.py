@@ -1,6 +1,7 @@
 """`hrm-rl quickstart`: `train` and `compare` on one small preset."""
 
 import importlib.util
+import re
 import shlex
 import shutil
 from dataclasses import dataclass
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 # In the folder of a quickstart; the next one may replace it.
 _MARK = ".quickstart"
+# What it may remove there, by path; `X.partial` is what a killed process leaves of X.
+_WRITTEN = (
+    r"\.quickstart|\.lock|config\.(json|toml)|learned\.npy|metrics\.jsonl|(tensorboard/)?events\.out\.tfevents\..*"
+    r"|checkpoints/step-\d+(\.damaged.*)?/((config|run)\.json|model\.safetensors|state\.\w+|checksums\.sha256)"
+    r"|compare/(compare\.(json|md)|\w+\.png|(bank-|rules/)[^/]*)|(.*/)?\.[^/]+\.partial(/.*)?"
+)
 _Rules = dict[str, tuple[str, str]]
 """By rule, its policy in the comparison and its name in the table."""
 
@@ -122,7 +129,15 @@ def _clear(run: "RunFolder") -> None:
     """Remove an earlier quickstart; refuse to remove anything else."""
     if not run.path.exists():
         return
-    if (run.path / _MARK).exists():
-        shutil.rmtree(run.path)
-    else:
+    if not (run.path / _MARK).exists():
         run.refuse_if_used()
+        return
+    files = (path for path in run.path.rglob("*") if path.is_symlink() or not path.is_dir())
+    names = sorted(path.relative_to(run.path).as_posix() for path in files)
+    foreign = [name for name in names if not re.fullmatch(_WRITTEN, name)]
+    if foreign:
+        raise FileExistsError(
+            f"{run.path} holds {foreign[0]}, which no quickstart wrote: move it, or choose another folder"
+        )
+    with run.lock:
+        shutil.rmtree(run.path)

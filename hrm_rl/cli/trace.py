@@ -61,14 +61,13 @@ class Trace(OnPuzzles, Long):
         self.report(result, _text(result))
 
     def _check(self) -> None:
+        from hrm_rl.halting.bank.file import check_bank_path
+
         check_counts(self, "puzzles", "max_segments", "batch_size")
         if not self.splits or len(set(self.splits)) < len(self.splits):
             given = " ".join(self.splits) or "none"
             raise ValueError(f"--splits names one or more splits, each once; got {given}")
-        if self.out.is_dir():
-            raise ValueError(f"--out {self.out} is a folder; name the file to write")
-        if not self.out.parent.is_dir():
-            raise ValueError(f"--out {self.out}: the folder {self.out.parent} does not exist")
+        check_bank_path(self.out)
 
     def _result(self, bank: "TraceBank") -> dict[str, Any]:
         last = {name: float(bank.in_split(name).correct[:, -1].mean()) for name in bank.counts()}

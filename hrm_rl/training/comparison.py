@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hrm_rl.analysis.compare import compare as compare_cases
 from hrm_rl.analysis.compare.cases import make_case
-from hrm_rl.analysis.compare.records import Comparison
+from hrm_rl.analysis.compare.records import Comparison, check_report_folder
 from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
 from hrm_rl.analysis.compare.trials import Policy, policy_name, rules_by_name
 from hrm_rl.halting import TraceBank, puzzles_hash
@@ -197,6 +197,7 @@ def _check_folder(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder} is a file; name a folder")
+    check_report_folder(folder)
 
 
 def _names(given: Sequence[Source]) -> list[str]:

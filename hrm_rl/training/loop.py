@@ -114,7 +114,8 @@ class Trainer:
                 log.warning(note)
         start = time.perf_counter()
         try:
-            validation = self._train(progress)
+            with self.run.lock:
+                validation = self._train(progress)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

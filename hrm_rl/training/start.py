@@ -74,10 +74,10 @@ def start_run(
     """
     given = resolve(*layers)
     run = RunFolder(folder or Path("runs") / given.preset.name)
-    run.refuse_if_used(
-        ", or --resume to continue it" if run.checkpoints() else ", or --resume to start it over"
-    )
-    return _begin(given, run, graphs)
+    with run.lock.kept_on_success():
+        again = ", or --resume to continue it" if run.checkpoints() else ", or --resume to start it over"
+        run.refuse_if_used(again)
+        return _begin(given, run, graphs)
 
 
 def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
@@ -122,7 +122,7 @@ def resume_run(
     was stopped before the first. Layers with a preset start a run in a folder that is new or empty, so that
     a job that is started again needs no other command.
 
-    Raises ValueError or OSError if it is damaged, or a setting may not change.
+    Raises ValueError or OSError if it is damaged or in use, or a setting may not change.
     """
     names = [layer.preset for layer in layers if layer.preset is not None]
     if folder is None and not names:
@@ -131,6 +131,13 @@ def resume_run(
     if names and run.is_unused():
         _log.info("%s holds no run yet: it starts.", run.path)
         return start_run(layers, folder, graphs=graphs)
+    if not run.path.is_dir():
+        run.config()  # raises: there is no run
+    with run.lock.kept_on_success():
+        return _resume(layers, run, graphs)
+
+
+def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
     stored, compute = run.config()
     given = resume_settings(stored, compute, run.path, *layers)
     if not run.checkpoints():

@@ -113,6 +113,13 @@ class Sb3Rule(FittedRule):
         learners = import_module("hrm_rl.agents.pqn.halting_learners")
         return learners.train_sb3(bank, cost, seed, *words)
 
+    @staticmethod
+    def _is_own(path: Path) -> bool:
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            return {_NOTE, WEIGHTS} <= set(archive.namelist())
+
     def _write(self, path: Path) -> None:
         note: dict[str, Any] = {"format": 1, "features": list(FEATURE_NAMES)}
         note |= {name: getattr(self, name) for name in _NOTED}

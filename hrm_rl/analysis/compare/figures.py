@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from hrm_rl.analysis.compare.table import counted, label
 from hrm_rl.analysis.statistics.curves import curve, upper_hull
+from hrm_rl.files import written_whole
 from hrm_rl.messages import shortened
 
 # Okabe and Ito's palette for colour-blind readers, without yellow, which is too pale for a line.
@@ -327,7 +328,7 @@ def _range(low: float, high: float) -> str:
 
 def _save(figure: Any, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
+    with written_whole(path) as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for the letter
-        figure.savefig(path, dpi=_DPI)
+        figure.savefig(partial, dpi=_DPI, format="png")
     return path

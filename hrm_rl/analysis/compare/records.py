@@ -19,6 +19,7 @@ from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.statistics.calibration import HaltCalibration
 from hrm_rl.analysis.statistics.curves import Curve
 from hrm_rl.files import write_text
+from hrm_rl.outputs import begins_with, check_replaces
 
 _log = logging.getLogger(__name__)
 
@@ -225,9 +226,11 @@ class Comparison:
         """Write compare.json, compare.md and, if matplotlib is installed, figures into a folder.
 
         Returns the object in compare.json: `to_dict()`, the files written, and the seconds of drawing.
+        Raises FileExistsError if a file there has one of these names and is not of an earlier report.
         """
         from hrm_rl.analysis.compare.table import markdown
 
+        check_report_folder(folder)
         folder, report, start = Path(folder), self.to_dict(), time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
         figures = _draw(report, folder)
@@ -240,6 +243,13 @@ class Comparison:
         write_text(files["json"], json.dumps(report, indent=1) + "\n")
         write_text(files["markdown"], markdown(report))
         return report
+
+
+def check_report_folder(folder: str | os.PathLike[str]) -> None:
+    """Raise FileExistsError if `Comparison.save` would replace anything but an earlier report."""
+    kind = "a report of hrm-rl compare"
+    check_replaces(Path(folder) / "compare.json", kind, lambda file: b'"policies"' in file.read_bytes())
+    check_replaces(Path(folder) / "compare.md", kind, begins_with(b"**"))
 
 
 def _draw(report: dict[str, Any], folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 
 from hrm_rl.files import written_whole
 from hrm_rl.halting.bank.header import COUNTS, FEATURES, FORMAT_VERSION, BankHeader
+from hrm_rl.outputs import check_replaces, header_has
 from hrm_rl.puzzles.base.splits import SPLITS
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.settings import SettingError, restore, typed
@@ -37,11 +38,7 @@ _INFINITE_AT_FIRST = ("kl", "residual_H", "residual_L")
 def write_bank(path: str | os.PathLike[str], header: BankHeader, arrays: Arrays) -> None:
     """Write a bank whole or not at all; see `TraceBank.save`."""
     check_values(arrays, "the bank cannot be saved")
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; a bank is one file")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+    check_bank_path(path)
     names, codes = np.unique(np.array(arrays["source"], dtype=np.str_), return_inverse=True)
     tensors = {name: arrays[name] for name in (*_PLAIN, *_OPTIONAL) if arrays[name] is not None}
     tensors |= arrays["features"]
@@ -63,6 +60,16 @@ def write_bank(path: str | os.PathLike[str], header: BankHeader, arrays: Arrays)
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     with written_whole(path) as partial:
         partial.write_bytes(save(tensors, metadata))
+
+
+def check_bank_path(path: str | os.PathLike[str]) -> None:
+    """Raise OSError or ValueError if a bank cannot be written to `path`, or would replace another file."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; a bank is one file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+    check_replaces(path, "a trace bank", header_has(FORMAT.encode()))
 
 
 def read_bank(path: str | os.PathLike[str]) -> tuple[BankHeader, Arrays]:

@@ -17,6 +17,7 @@ from hrm_rl.halting.fit.provenance import FittedOn
 from hrm_rl.halting.rules.learned import LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import Named
 from hrm_rl.halting.vector import FEATURE_NAMES
+from hrm_rl.outputs import check_replaces, header_has
 from hrm_rl.settings import check_at_least, reading, restore, typed, within
 from hrm_rl.stored.tensors import read_arrays
 from hrm_rl.stored.text import parse_json
@@ -86,18 +87,24 @@ class FittedRule(Named):
     def save(self, path: str | os.PathLike[str]) -> Self:
         """Write the rule to a file, and return it with that file as its spec string.
 
-        Raises ValueError if the path has a comma or a parenthesis, which a spec cannot hold.
+        Raises ValueError if the path has a comma or a parenthesis, which a spec cannot hold, and
+        FileExistsError if it would replace anything but a rule.
         """
         path = os.fspath(path)
         if set(path) & set("(),"):
             raise ValueError(f"{path!r}: the path of a rule's file must not contain commas or parentheses")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        check_replaces(path, "the file of a fitted rule", self._is_own)
         with written_whole(path) as partial:
             self._write(partial)
         return replace(self, path=path)  # type: ignore[type-var]
 
+    _is_own = staticmethod(header_has(b'"halting_rule"'))
+    """Whether a file is one of `_write`."""
+
     def _write(self, path: Path) -> None:
-        """Write a safetensors file; a rule with a file of another format overrides this and `load`."""
+        """Write a safetensors file; a rule with a file of another format overrides this, `_is_own` and
+        `load`."""
         assert self.fitted_on is not None
         arrays, settings = self.contents()
         header = {

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrm_rl.files import open_text, written_whole
+from hrm_rl.outputs import begins_with, check_replaces
 
 COLUMNS = ("source", "question", "answer", "rating")
 # Names that columns have elsewhere; the others may be missing.
@@ -174,6 +175,11 @@ def _number(text: str) -> float:
         return float("inf")
 
 
+def check_csv_path(path: str | os.PathLike[str]) -> None:
+    """Raise OSError or ValueError if a CSV at `path` would replace anything but one."""
+    check_replaces(path, "a CSV of puzzles", begins_with(",".join(COLUMNS).encode()))
+
+
 def write_rows(
     path: str | os.PathLike[str],
     sources: Iterable[str],
@@ -183,8 +189,9 @@ def write_rows(
 ) -> None:
     """Write a file that `read_rows` reads; it appears whole or not at all.
 
-    Raises OSError if it cannot be written.
+    Raises OSError if it cannot be written, or would replace anything but a CSV of puzzles.
     """
+    check_csv_path(path)
     rows = zip(sources, questions, answers, map(_rating_text, ratings), strict=True)
     with written_whole(path) as partial_file, open(partial_file, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -26,6 +26,7 @@ from hrm_rl.model.files.checksums import STATE_FILE, check_files, write_checksum
 from hrm_rl.model.files.tensors import not_finite
 from hrm_rl.model.files.weights import CONFIG_FILE, LEARNED_FILE, RUN_FILE, read_config
 from hrm_rl.stored.npy import read_npy
+from hrm_rl.training.lock import LOCK_FILE, FolderLock
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder.configuration import (
@@ -46,6 +47,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str], which: str | None = None) -> None:
         self.path, self.which = Path(path), which
         self._stored: Configuration | None = None
+        self.lock = FolderLock(self.path)
 
     @classmethod
     def named(cls, source: str | os.PathLike[str]) -> Self:
@@ -234,4 +236,4 @@ def _free_name(path: Path) -> Path:
 
 def _counts(path: Path) -> bool:
     """Whether a path is more than what a process that was killed while writing leaves."""
-    return not path.name.endswith(".partial")
+    return not path.name.endswith(".partial") and path.name != LOCK_FILE
