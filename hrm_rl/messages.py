@@ -1,8 +1,10 @@
 """Phrases that messages share."""
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 
 def shortened(text: str, length: int) -> str:
@@ -35,3 +37,10 @@ def pip_install(extra: str) -> str:
     root = Path(__file__).resolve().parents[1]
     checkout = (root / "pyproject.toml").is_file()
     return f'pip install -e "{root}[{extra}]"' if checkout else f'pip install "hrm_rl[{extra}]"'
+
+
+def as_path(name: str, value: Any) -> Path:
+    """The argument as a path. Raises ValueError naming it."""
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError(f"{name} must be a path, got {value!r}")
+    return Path(value)

@@ -47,6 +47,14 @@ def in_range(name: str, values: Tensor, count: int | None, device: torch.device,
     return values.to(device)
 
 
+def row_numbers(rows: Any, count: int, device: torch.device) -> Tensor:
+    """Numbers of some of `count` rows, int64 [K] on the device. Raises ValueError as `in_range`."""
+    numbers = as_tensor("rows", rows)
+    if numbers.ndim != 1 or numbers.dtype == torch.bool:
+        raise ValueError(f"rows must be integers [K], got {numbers.dtype} of shape {tuple(numbers.shape)}")
+    return in_range("rows", numbers, count, device).long()
+
+
 def as_halt(name: str, values: Tensor, device: torch.device) -> Tensor:
     """Zeros and ones, or booleans, of any type as bool on the device. Raises ValueError as `in_range`."""
     if values.device.type == "cpu" and values.dtype != torch.bool:

@@ -12,7 +12,7 @@ from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, segment_feature
 from hrm_rl.halting.live import LiveRule
 from hrm_rl.hashing import mix, stream
 from hrm_rl.model import HRM, Carry, SegmentOutput
-from hrm_rl.tensors import as_halt, as_tensor, in_range
+from hrm_rl.tensors import as_halt, as_tensor, in_range, row_numbers
 
 
 class Best(NamedTuple):
@@ -30,7 +30,8 @@ class AgentState(NamedTuple):
     best: Best | None = None  # None unless the rule recalls
 
     def take_rows(self, rows: Tensor) -> "AgentState":
-        """The state of these rows, int64 [K]."""
+        """The state of these rows, int64 [K]. Raises ValueError for rows that it does not have."""
+        rows = row_numbers(rows, len(self.memory.segment), self.memory.segment.device)
         return map_tensors(lambda t: t[rows], self)
 
 
@@ -106,12 +107,18 @@ class HRMAgent:
         rows = len(obs["inputs"])
         if state is None:
             state = self.initial_state(rows)
+        elif not isinstance(state, AgentState):
+            raise ValueError(
+                f"state must be the AgentState of the last act, or None; got {type(state).__name__}"
+            )
         elif len(state.memory.segment) != rows:
             raise ValueError(
                 f"the state is of {len(state.memory.segment)} rows, the observation of {rows}; a new batch "
                 "starts without a state"
             )
-        key = _hash_rows(obs["inputs"]) if puzzle_key is None else puzzle_key
+        key = _hash_rows(obs["inputs"]) if puzzle_key is None else as_tensor("puzzle_key", puzzle_key)
+        if key.shape != (rows,):
+            raise ValueError(f"puzzle_key must have the shape ({rows},), got {tuple(key.shape)}")
         out, features, memory, answer = self._think(obs, state, key)
         best = state.best
         if best is not None:

@@ -80,11 +80,21 @@ class Recurrent(nn.Module):
 
     def _fresh_carry(self, rows: int, tokens: int) -> Carry:
         """Every position at H_init / L_init."""
+        if rows < 0:
+            raise ValueError(f"a carry has 0 rows or more, got {rows}")
         shape = (rows, tokens, len(self.H_init))
         return Carry(self.H_init.expand(shape).clone(), self.L_init.expand(shape).clone())
 
     def reset(self, carry: Carry, where: Tensor) -> Carry:
-        """The carry with the rows of `where` (bool [B]) back at H_init / L_init."""
+        """The carry with the rows of `where` (bool [B]) back at H_init / L_init.
+
+        Raises ValueError for another form of `where`.
+        """
+        rows = len(carry.z_H)
+        if where.dtype != torch.bool or where.shape != (rows,):
+            raise ValueError(
+                f"where must be bool of shape ({rows},), got {where.dtype} of {tuple(where.shape)}"
+            )
         return carry.replace_rows(where, Carry(self.H_init, self.L_init))
 
     def modules_in(

@@ -43,6 +43,9 @@ class HRM(Recurrent):
 
     def __init__(self, config: HRMConfig) -> None:
         super().__init__()
+        if not isinstance(config, HRMConfig):
+            given = type(config).__name__
+            raise ValueError(f"config must be an HRMConfig (HRMConfig.from_dict makes one), got {given}")
         self.config = config
         width, tokens = config.hidden_size, config.prefix_len + config.seq_len
         self.dtype = getattr(torch, config.forward_dtype)
@@ -136,6 +139,9 @@ class HRM(Recurrent):
             )
         if len(carry.z_H) != len(inputs):
             raise ValueError(f"the carry has {len(carry.z_H)} rows, inputs have {len(inputs)}")
+        wanted, got = (config.prefix_len + config.seq_len, config.hidden_size), tuple(carry.z_H.shape[1:])
+        if got != wanted:
+            raise ValueError(f"the carry is of another model: its rows have the shape {got}, here {wanted}")
         in_range("inputs", inputs, config.vocab_size, inputs.device)
         if self.puzzle_emb is not None:
             if puzzle_identifiers.shape != inputs.shape[:1]:

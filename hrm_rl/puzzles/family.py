@@ -188,9 +188,9 @@ class Family(Drawable):
             ValueError: a bad argument, or 10,000 attempts gave no such puzzle.
         """
         for name, number in (("count", count), ("first", first)):
-            if operator.index(number) < 0:
+            if _integer(name, number) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {number}")
-        if not 0 <= operator.index(seed) < 1 << 64:
+        if not 0 <= _integer("seed", seed) < 1 << 64:
             raise ValueError(f"seed must lie in 0 .. 2**64 - 1, got {seed}")
         if split is not None and split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)} or None; got {split!r}")
@@ -324,3 +324,11 @@ def in_split(keys: ArrayLike, split: str, salt: int = SPLIT_SALT) -> NDArray[np.
     if split == "test":
         return sixteenth < 4
     return sixteenth == 4 if split == "validation" else sixteenth > 4
+
+
+def _integer(name: str, value: Any) -> int:
+    """The value as an int. Raises ValueError naming the argument."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer, got {value!r}") from None

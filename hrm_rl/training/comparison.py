@@ -15,6 +15,7 @@ from hrm_rl.analysis.compare.records import Comparison, check_report_folder
 from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
 from hrm_rl.analysis.compare.trials import Policy, policy_name, rules_by_name
 from hrm_rl.halting import TraceBank, puzzles_hash
+from hrm_rl.messages import as_path
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
 from hrm_rl.settings import check_counts
 
@@ -88,7 +89,7 @@ def compare(
     *names, base = [policy_name(policy) for policy in (*several, baseline)]
     rules = rules_by_name((*several, baseline))
     chosen = Settings(tuple(names), cost, tuple(costs), draws, seed, base, allow_mismatch)
-    kept = None if folder is None else Path(folder)
+    kept = None if folder is None else as_path("folder", folder)
     if kept is not None:
         _check_folder(kept)
     one = not isinstance(runs_or_banks, Sequence) or isinstance(runs_or_banks, str)

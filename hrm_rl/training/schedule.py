@@ -78,7 +78,8 @@ def _unread(preset: Preset) -> Iterator[tuple[str, str]]:
             "learner.puzzle_emb_weight_decay",
             "model.num_puzzle_identifiers",
         ):
-            yield key, f"there is no puzzle embedding; --model.puzzle-emb-ndim {model.hidden_size} adds one"
+            width = model.hidden_size
+            yield key, f"the model has no puzzle embedding; --model.puzzle-emb-ndim {width} adds one"
     if learner.train_only == "puzzle-embedding":
         for key in ("learner.lr", "learner.weight_decay", "learner.betas", "learner.optimizer"):
             yield key, "only the puzzle embedding learns, by learner.puzzle_emb_lr"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hrm_rl.agents.learning.graphs import check_can_be_graphed
+from hrm_rl.messages import as_path
 from hrm_rl.training.config import Layer, Run, resolve
 from hrm_rl.training.config import resume as resume_settings
 from hrm_rl.training.config.settings import values_of
@@ -60,6 +61,7 @@ def train(
     infinite or NaN, and MemoryError if the batch does not fit.
     """
     begin = resume_run if resume else start_run
+    folder = None if folder is None else as_path("folder", folder)
     trainer = begin([Layer(read_settings(settings or {}), preset)], folder, graphs=graphs)
     trainer.train(progress)
     return trainer

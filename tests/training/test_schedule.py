@@ -13,10 +13,10 @@ from hrm_rl.training.schedule import unread_notes
     [
         (
             {"learner.puzzle_emb_lr": 1e-2},
-            "--learner.puzzle-emb-lr 0.01 changes nothing: there is no puzzle emb",
+            "--learner.puzzle-emb-lr 0.01 changes nothing: the model has no puzzle emb",
         ),
         ({"learner.puzzle_emb_weight_decay": 0.5}, "--model.puzzle-emb-ndim 96 adds one"),
-        ({"model.num_puzzle_identifiers": 3}, "there is no puzzle embedding"),
+        ({"model.num_puzzle_identifiers": 3}, "has no puzzle embedding"),
         ({"learner.act_cost": 0.1}, "it is for halting_loss act, this is q"),
         (
             {"learner.ponder_prior": 0.5, "learner.halting_loss": "act"},

@@ -26,6 +26,7 @@ from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs import Judgement, PuzzleVectorEnv
 from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.settings import check_counts
 
 
 class Learner:
@@ -44,6 +45,7 @@ class Learner:
     def __init__(
         self, model: HRM, num_envs: int, config: LearnerConfig | None = None, *, ranks: Ranks = ALONE
     ) -> None:
+        check_counts(num_envs=num_envs)
         self.model, self.ranks = model, ranks
         self.config = config = config or LearnerConfig()
         self.stopping: HaltingLoss = config.stopping
@@ -69,6 +71,10 @@ class Learner:
     def for_envs(cls, model: HRM, envs: PuzzleVectorEnv, config: LearnerConfig | None = None) -> Self:
         """A learner for these environments. Raises ValueError as `check_envs`."""
         config = config or LearnerConfig()
+        if not isinstance(config, LearnerConfig):
+            raise ValueError(f"config must be a LearnerConfig, got {type(config).__name__}")
+        if not hasattr(model, "initial_carry"):  # a compiled HRM has it too
+            raise ValueError(f"model must be an HRM, got {type(model).__name__}")
         check_envs(model.config, config, envs)
         return cls(model, envs.num_envs, config)
 
@@ -237,6 +243,11 @@ class Learner:
 def check_envs(model: HRMConfig, config: LearnerConfig, envs: PuzzleVectorEnv) -> None:
     """Raise ValueError, naming every mismatch, unless limit of segments, segment cost, autoreset mode and
     puzzles of the environments fit the model and the config: a mismatch would train a different problem."""
+    if not isinstance(envs, PuzzleVectorEnv):
+        raise ValueError(
+            "a learner takes the vector environment that gym.make_vec returns without a vectorization_mode, "
+            f"unwrapped and in tensors; got {type(envs).__name__}"
+        )
     same_step = AutoresetMode.SAME_STEP
     both = (
         ("halt_max_steps", envs.halt_max_steps, model.halt_max_steps, "the model"),

@@ -1,6 +1,6 @@
 """Puzzles given as arrays, as a source; every cell is checked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from hrm_rl.envs.core.source import PoolSource, Validator
+from hrm_rl.envs.options import unknown_option
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
 from hrm_rl.tensors import below, refuse
 
@@ -74,9 +75,20 @@ def source_from_arrays(
     )
 
 
-def take_pool(inputs: ArrayLike, labels: ArrayLike, settings: dict[str, Any]) -> PoolSource:
-    """`source_from_arrays` with its settings, which are removed from `settings`; `device` stays there."""
-    names = [name for name in signature(source_from_arrays).parameters if name in settings]
+def take_pool(
+    inputs: ArrayLike, labels: ArrayLike, settings: dict[str, Any], environment: Callable[..., Any]
+) -> PoolSource:
+    """`source_from_arrays` with its settings, which are removed from `settings`; `device` stays there.
+
+    Raises ValueError for a setting that neither it nor the environment has.
+    """
+    of_source, of_environment = (signature(f).parameters for f in (source_from_arrays, environment))
+    known = [name for name in of_source if name not in ("inputs", "labels", "device")]
+    known += [name for name in of_environment if name not in ("num_envs", "source")]
+    for name in settings:
+        if name not in known:
+            raise unknown_option(name, known)
+    names = [name for name in of_source if name in settings]
     given = {name: settings[name] if name == "device" else settings.pop(name) for name in names}
     return source_from_arrays(inputs, labels, **given)
 

@@ -115,6 +115,8 @@ class RowsVectorEnv(VectorEnv):
         self.state = None
 
     def _reset_mask(self, options: dict[str, Any] | None) -> Tensor | None:
+        if not isinstance(options, dict | None):
+            raise ValueError(f"reset's options must be a dict, got {options!r}")
         unknown = set(options or {}) - {"reset_mask"}
         if unknown:
             raise ValueError(f"reset takes the option 'reset_mask', not {', '.join(map(repr, unknown))}")

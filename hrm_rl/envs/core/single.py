@@ -120,7 +120,7 @@ class PuzzleEnv(RowEnv):
     @classmethod
     def from_arrays(cls, inputs: ArrayLike, labels: ArrayLike, **settings: Any) -> "PuzzleEnv":
         """An environment over your puzzles; arguments and errors as `PuzzleVectorEnv.from_arrays`."""
-        source = take_pool(inputs, labels, settings)
+        source = take_pool(inputs, labels, settings, cls)
         return cls(source, **settings)
 
     def show_q(self, q_halt: SupportsFloat, q_continue: SupportsFloat) -> None:

@@ -20,7 +20,7 @@ from hrm_rl.envs.core.transition import Checker, EnvState, EpisodeSettings, begi
 from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-from hrm_rl.tensors import as_halt, as_tensor, in_range
+from hrm_rl.tensors import as_halt, as_tensor, in_range, row_numbers
 
 _UNLABELLED = f" ({IGNORE_LABEL} marks cells without a label, where any token will do)"
 
@@ -103,7 +103,7 @@ class PuzzleVectorEnv(RowsVectorEnv):
 
         Raises ValueError naming the field and the row for an array of the wrong form.
         """
-        source = take_pool(inputs, labels, settings)
+        source = take_pool(inputs, labels, settings, cls)
         return cls(num_envs, source, **settings)
 
     @property
@@ -163,10 +163,11 @@ class PuzzleVectorEnv(RowsVectorEnv):
     def take_rows(self, rows: Tensor) -> "PuzzleVectorEnv":
         """An environment of these rows only, int64 [K], each once, with their seeds, counters and episodes.
 
-        Do not step this environment afterwards.
+        Do not step this environment afterwards. Raises ValueError for rows that it does not have.
         """
         if self.state is None:
             raise RuntimeError("call reset() first")
+        rows = row_numbers(rows, self.num_envs, self.device)
         fewer = copy.copy(self)
         fewer.num_envs = len(rows)
         fewer.observation_space = batch_space(self.single_observation_space, fewer.num_envs)

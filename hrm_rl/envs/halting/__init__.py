@@ -31,6 +31,7 @@ from hrm_rl.envs.halting.live import LiveHaltingVectorEnv, Thinker
 from hrm_rl.envs.options import split_options, unknown_option
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.toy import toy_bank
+from hrm_rl.messages import as_path
 from hrm_rl.tensors import read_discrete
 
 __all__ = ["HaltingEnv", "HaltingVectorEnv", "LiveHaltingVectorEnv", "make_env", "make_vector_env"]
@@ -108,4 +109,4 @@ _default_bank: Callable[[], TraceBank] = cache(toy_bank)
 def _open(bank: Bank | None) -> TraceBank:
     if bank is None:
         return _default_bank()
-    return bank if isinstance(bank, TraceBank) else TraceBank.load(bank)
+    return bank if isinstance(bank, TraceBank) else TraceBank.load(as_path("bank", bank))

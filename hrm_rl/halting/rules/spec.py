@@ -87,6 +87,8 @@ def parse_rule(spec: str) -> HaltingRule:
 
 def parse_tree(spec: str) -> Node:
     """The parsed spec. Raises ValueError if its syntax is wrong."""
+    if not isinstance(spec, str):
+        raise ValueError(f"a rule's spec is a string such as 'q' or 'fixed:4', got {spec!r}")
     tokens = [token.strip() for token in re.findall(r"[(),]|[^(),]+", spec)]
     tokens = [token for token in tokens if token]
     if not tokens:

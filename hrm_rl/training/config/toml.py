@@ -55,6 +55,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def read_settings(tables: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by key, each as its type; in tables or as "learner.lr". Raises ValueError naming the key."""
+    if not isinstance(tables, Mapping):
+        raise ValueError(f"settings must be a mapping of names to values, got {tables!r}")
     for name, value in tables.items():
         if name in TABLES and not isinstance(value, Mapping):
             raise ValueError(f"{name} must be a table, [{name}], got {value!r}")

@@ -1,0 +1,89 @@
+"""Python's entry points refuse an argument of another type or form in words that name it."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import hrm_rl
+from hrm_rl import HRM, HRMAgent, Learner, PuzzleEnv, PuzzleVectorEnv, compare
+from hrm_rl.envs import ToNumpy
+from hrm_rl.halting import parse_rule
+from hrm_rl.halting.bank.toy import toy_bank
+from hrm_rl.model import HRMConfig
+from hrm_rl.puzzles.sudoku import Sudoku
+
+CONFIG = HRMConfig(6, 16, hidden_size=16, num_heads=2, H_layers=1, L_layers=1, forward_dtype="float32")
+TOKENS = np.ones((2, 16), int)
+
+
+@pytest.fixture(scope="module")
+def here():
+    """The things that cases are about."""
+
+    class Here:
+        model = HRM(CONFIG)
+        agent = HRMAgent(model)
+        envs = gym.make_vec("HRM/Sudoku-v0", num_envs=4, size=4)
+        obs, _ = envs.reset(seed=0)
+        carry = model.initial_carry(4)
+        state = agent.act(obs).state
+        bank = toy_bank(4)
+        ids = torch.zeros(4, dtype=torch.int64)
+
+    return Here
+
+
+CASES = {
+    "from_arrays: option": (
+        lambda h: PuzzleVectorEnv.from_arrays(2, TOKENS, TOKENS, vocab_sise=6),
+        "unknown option 'vocab_sise'; did you mean 'vocab_size'",
+    ),
+    "from_arrays, single": (
+        lambda h: PuzzleEnv.from_arrays(TOKENS, TOKENS, halt_max_step=6),
+        "did you mean 'halt_max_steps'",
+    ),
+    "from_arrays, device of one": (
+        lambda h: PuzzleEnv.from_arrays(TOKENS, TOKENS, device="cpu"),
+        "device is an option of gym.make_vec",
+    ),
+    "take_rows": (lambda h: h.envs.take_rows(torch.tensor([0, 9])), "rows: row 1 holds 9; they are 0 to 3"),
+    "take_rows, a mask": (lambda h: h.envs.take_rows(torch.ones(4).bool()), "rows must be integers"),
+    "take_rows of a state": (lambda h: h.state.take_rows(torch.tensor([-1])), "row 0 holds -1"),
+    "reset: options": (lambda h: h.envs.reset(options=3), "options must be a dict, got 3"),
+    "learner: NumPy": (lambda h: Learner.for_envs(h.model, ToNumpy(h.envs)), "got ToNumpy"),
+    "learner: single": (lambda h: Learner.for_envs(h.model, gym.make("HRM/Sudoku-v0", size=4)), "got Order"),
+    "learner: config": (lambda h: Learner.for_envs(h.model, h.envs, {"lr": 1}), "LearnerConfig, got dict"),
+    "learner: model": (lambda h: Learner.for_envs("run", h.envs), "model must be an HRM, got str"),
+    "learner: rows": (lambda h: Learner(h.model, 2.5), "num_envs must be an integer >= 1, got 2.5"),
+    "agent: state": (lambda h: h.agent.act(h.obs, 3), "AgentState of the last act, or None; got int"),
+    "agent: key": (
+        lambda h: h.agent.act(h.obs, puzzle_key=torch.zeros(3)),
+        r"puzzle_key must have the shape \(4,\), got \(3,\)",
+    ),
+    "model: config": (lambda h: HRM({"vocab_size": 6}), "config must be an HRMConfig .*, got dict"),
+    "model: rows": (lambda h: h.model.initial_carry(-1), "0 rows or more, got -1"),
+    "model: where": (
+        lambda h: h.model.reset(h.carry, torch.zeros(3).bool()),
+        r"where must be bool of shape \(4,\)",
+    ),
+    "model: where, integers": (lambda h: h.model.reset(h.carry, h.ids), "got torch.int64"),
+    "model: carry of another": (
+        lambda h: h.model(type(h.carry)(*(z[:, 1:] for z in h.carry)), h.obs["inputs"], h.ids),
+        "carry is of another model",
+    ),
+    "family: count": (lambda h: Sudoku(4).generate("3"), "count must be an integer, got '3'"),
+    "family: seed": (lambda h: Sudoku(4).generate(3, seed=0.5), "seed must be an integer, got 0.5"),
+    "rule": (lambda h: parse_rule(3), "a rule's spec is a string"),
+    "compare: folder": (lambda h: compare(h.bank, ["q"], folder=3), "folder must be a path, got 3"),
+    "train: folder": (lambda h: hrm_rl.train("sudoku-4x4", 3), "folder must be a path, got 3"),
+    "train: settings": (lambda h: hrm_rl.train("sudoku-4x4", settings=3), "settings must be a mapping"),
+    "halting: bank": (lambda h: gym.make("HRM/Halting-v0", bank=3), "bank must be a path, got 3"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_argument_is_refused_by_name(here, name) -> None:
+    call, words = CASES[name]
+    with pytest.raises(ValueError, match=words):
+        call(here)
