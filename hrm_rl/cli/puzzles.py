@@ -12,8 +12,7 @@ import tyro
 
 from hrm_rl.cli.options import Command
 from hrm_rl.cli.output import show_log
-from hrm_rl.files import written_whole
-from hrm_rl.outputs import begins_with, check_replaces
+from hrm_rl.files import begins_with, check_replaces, written_whole
 from hrm_rl.puzzles import FAMILIES, find_family
 from hrm_rl.puzzles.base.dials import range_of
 from hrm_rl.puzzles.base.splits import Split

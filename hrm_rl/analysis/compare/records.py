@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.statistics.calibration import HaltCalibration
 from hrm_rl.analysis.statistics.curves import Curve
-from hrm_rl.files import write_text
-from hrm_rl.outputs import begins_with, check_replaces
+from hrm_rl.files import begins_with, check_replaces, write_text
 
 _log = logging.getLogger(__name__)
 

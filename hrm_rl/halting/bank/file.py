@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from hrm_rl.files import written_whole
+from hrm_rl.files import check_replaces, header_has, written_whole
 from hrm_rl.halting.bank.header import COUNTS, FEATURES, FORMAT_VERSION, BankHeader
-from hrm_rl.outputs import check_replaces, header_has
 from hrm_rl.puzzles.base.splits import SPLITS
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.settings import SettingError, restore, typed

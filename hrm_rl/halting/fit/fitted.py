@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from hrm_rl.files import written_whole
+from hrm_rl.files import check_replaces, header_has, written_whole
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.fit.provenance import FittedOn
 from hrm_rl.halting.rules.learned import LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import Named
 from hrm_rl.halting.vector import FEATURE_NAMES
-from hrm_rl.outputs import check_replaces, header_has
 from hrm_rl.settings import check_at_least, reading, restore, typed, within
 from hrm_rl.stored.tensors import read_arrays
 from hrm_rl.stored.text import parse_json

@@ -15,8 +15,7 @@ from typing import NoReturn, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.files import open_text, written_whole
-from hrm_rl.outputs import begins_with, check_replaces
+from hrm_rl.files import begins_with, check_replaces, open_text, written_whole
 
 COLUMNS = ("source", "question", "answer", "rating")
 # Names that columns have elsewhere; the others may be missing.
