@@ -44,8 +44,11 @@ class Shape(NamedTuple):
     """Whether a backward pass follows and is timed too."""
 
 
-def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Full, non-causal attention by one of PyTorch's kernels; all [B, heads, T, head_dim]."""
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Full, non-causal attention by one of PyTorch's kernels; all [B, heads, T, head_dim]. With a `bias` on
+    the scores, [heads, T, T], PyTorch picks."""
+    if bias is not None:
+        return F.scaled_dot_product_attention(q, k, v, bias.expand(len(q), *bias.shape))
     if q.device.type != "cuda":
         return F.scaled_dot_product_attention(q, k, v)
     return _attention_on_gpu(q, k, v)

@@ -68,6 +68,9 @@ class HRMConfig:
     """Added to the mean square in RMSNorm."""
     rope_theta: float = 10000.0
     """Base of the rotary wavelengths; on boards of rope-2d a few times their width does."""
+    relation_bias: bool = False
+    """Add a learned bias to attention for each head and class of relation between two cells (same row, same
+    box, a neighbour): the model is told the structure of its puzzles, which the paper's is not."""
     halt_max_steps: int = 16
     """Segments after which the draft is submitted (the paper's M_max)."""
     halt_exploration_prob: float = 0.1
@@ -86,6 +89,10 @@ class HRMConfig:
         check_heads(self.hidden_size, self.num_heads)
         check_one_of(self, POSITION_ENCODINGS, "pos_encodings")
         check_one_of(self, FORWARD_DTYPES, "forward_dtype")
+        if not isinstance(self.relation_bias, bool):
+            raise SettingError(
+                f"relation_bias must be true or false, got {self.relation_bias!r}", "relation_bias"
+            )
         kind = self.pos_encodings
         pair = {"learned": 1, "rope": 2, "rope-2d": 4}[kind]
         if self.head_dim % pair:

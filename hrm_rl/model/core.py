@@ -13,7 +13,17 @@ from torch import Tensor, nn
 
 from hrm_rl.model.config import check_heads, swiglu_width
 from hrm_rl.model.layers import ReasoningModule, truncated_normal_
-from hrm_rl.model.recurrence import GRADIENTS, BlockFunction, Carry, Gradient, Modules, block, run_segment
+from hrm_rl.model.recurrence import (
+    GRADIENTS,
+    NOWHERE,
+    BlockFunction,
+    Carry,
+    Gradient,
+    Modules,
+    Positions,
+    block,
+    run_segment,
+)
 from hrm_rl.settings import check_integers, check_interval, check_one_of
 
 
@@ -98,10 +108,10 @@ class Recurrent(nn.Module):
         return carry.replace_rows(where, Carry(self.H_init, self.L_init))
 
     def modules_in(
-        self, dtype: torch.dtype, rotary: Tensor | None = None, function: BlockFunction = block
+        self, dtype: torch.dtype, positions: Positions = NOWHERE, function: BlockFunction = block
     ) -> Modules:
         """H and L ready to run in `dtype`."""
-        return Modules(self.H_level.cast(dtype, rotary, function), self.L_level.cast(dtype, rotary, function))
+        return Modules(*(level.cast(dtype, positions, function) for level in (self.H_level, self.L_level)))
 
 
 class HRMCore(Recurrent):

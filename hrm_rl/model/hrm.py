@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from hrm_rl.kernels.precision import warn_of_emulation
@@ -15,11 +16,18 @@ from hrm_rl.model.core import Recurrent
 from hrm_rl.model.files import hub, reference, weights
 from hrm_rl.model.layers import Embedding, ReasoningModule, board_rotary_tables, linear, rotary_tables
 from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
-from hrm_rl.model.recurrence import BlockFunction, Carry, Gradient, block, run_segment
+from hrm_rl.model.recurrence import BlockFunction, Carry, Gradient, Positions, block, run_segment
+from hrm_rl.model.relation_bias import Favoured, RelationBias
 from hrm_rl.tensors import in_range
 
 # sqrt(1/2): a token embedding plus a position embedding keeps the variance of one.
 _SUM_OF_TWO = 0.707106781
+
+
+_NO_RELATIONS = (
+    "relation_bias needs relations, a class for every pair of cells: HRM(config, relations=family.relations)"
+)
+_NOT_TAKEN = "this model takes no relations: set relation_bias in its config"
 
 
 class SegmentOutput(NamedTuple):
@@ -39,13 +47,26 @@ class HRM(Recurrent):
 
     embed_pos: Embedding | None
     puzzle_emb: PuzzleEmbedding | None
+    relation_bias: RelationBias | None
     rotary: Tensor | None
 
-    def __init__(self, config: HRMConfig) -> None:
+    def __init__(
+        self, config: HRMConfig, relations: ArrayLike | None = None, favoured: Favoured | None = None
+    ) -> None:
+        """
+        Args:
+            config: the architecture.
+            relations: with `relation_bias`, a class for each ordered pair of cells, integers [S, S], as a
+                family's `relations`; see `RelationBias` for `favoured`.
+
+        Raises ValueError for `relation_bias` without relations, relations without it, or wrong ones.
+        """
         super().__init__()
         if not isinstance(config, HRMConfig):
             given = type(config).__name__
             raise ValueError(f"config must be an HRMConfig (HRMConfig.from_dict makes one), got {given}")
+        if (relations is not None) != config.relation_bias:
+            raise ValueError(_NO_RELATIONS if relations is None else _NOT_TAKEN)
         self.config = config
         width, tokens = config.hidden_size, config.prefix_len + config.seq_len
         self.dtype = getattr(torch, config.forward_dtype)
@@ -64,6 +85,7 @@ class HRM(Recurrent):
         nn.init.constant_(self.q_head.bias, -5.0)
         self._draw_initial_states(width, self.dtype)
         self.register_buffer("rotary", self._rotary_tables(), persistent=False)
+        self.relation_bias = None if relations is None else RelationBias(config, relations, favoured)
         self._block: BlockFunction = block
 
     def _rotary_tables(self) -> Tensor | None:
@@ -125,7 +147,8 @@ class HRM(Recurrent):
         if not torch.compiler.is_compiling():
             self._check(carry, inputs, puzzle_identifiers)
         x = self._embed(inputs, puzzle_identifiers)
-        modules = self.modules_in(self.dtype, self.rotary, self._block)
+        bias = None if self.relation_bias is None else self.relation_bias(self.dtype)
+        modules = self.modules_in(self.dtype, Positions(self.rotary, bias), self._block)
         after = run_segment(config, modules, carry, x, gradient)
         logits = F.linear(after.z_H[:, config.prefix_len :], self.lm_head.weight.to(self.dtype))
         q_halt, q_continue = self.q_values(after.z_H[:, 0])
@@ -217,9 +240,7 @@ class HRM(Recurrent):
 
         Raises ValueError with `name` and the tensors that are missing, unknown or of another shape.
         """
-        with torch.device("meta"):  # takes no memory, however wrong the configuration is
-            weights.check_fit(cls(config).state_dict(), tensors, name)
-        model = cls(config)
+        model = cls(config, weights.check_model(cls, config, tensors, name))
         model.load_state_dict(dict(tensors))
         return model
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hrm_rl.kernels.fused.block import fused_blocks, wanted
-from hrm_rl.model.recurrence import BlockFunction, BlockWeights, block
+from hrm_rl.model.recurrence import NOWHERE, BlockFunction, BlockWeights, Positions, block
 
 # Standard deviation of a unit normal cut at two sigma.
 _TRUNCATED_STD = 0.87962566103423978
@@ -120,11 +120,11 @@ class ReasoningModule(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(layers))
 
     def cast(
-        self, dtype: torch.dtype, rotary: Tensor | None = None, function: BlockFunction = block
+        self, dtype: torch.dtype, positions: Positions = NOWHERE, function: BlockFunction = block
     ) -> "CastModule":
         """The module ready to run in `dtype`; `function` is `block`, compiled or not."""
         weights = [layer.weights(dtype) for layer in self.layers]  # type: ignore[union-attr,operator]
-        return CastModule(self.config, weights, rotary, function)
+        return CastModule(self.config, weights, positions, function)
 
 
 class CastModule:
@@ -138,21 +138,24 @@ class CastModule:
         self,
         config: BlockShape,
         weights: list[BlockWeights],
-        rotary: Tensor | None,
+        positions: Positions,
         function: BlockFunction = block,
     ) -> None:
         self._heads, self._eps = config.num_heads, config.rms_norm_eps
-        self._weights, self._rotary, self._function = weights, rotary, function
+        self._weights, self._positions, self._function = weights, positions, function
+        self._detached_positions = positions.detach()
         self._detached = [BlockWeights(*(w.detach() for w in one)) for one in weights]
 
     def __call__(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
-            return self._run(x, self._weights)
-        if wanted(x, self._detached[0], self._rotary, self._heads):
-            return fused_blocks(x, self._detached, self._rotary, self._heads, self._eps)
-        return self._run(x, self._detached)
+            return self._run(x, self._weights, self._positions)
+        positions = self._detached_positions
+        if wanted(x, self._detached[0], positions.rotary, self._heads):
+            rotary, bias = positions
+            return fused_blocks(x, self._detached, rotary, self._heads, self._eps, bias)
+        return self._run(x, self._detached, positions)
 
-    def _run(self, x: Tensor, weights: list[BlockWeights]) -> Tensor:
+    def _run(self, x: Tensor, weights: list[BlockWeights], positions: Positions) -> Tensor:
         for one in weights:
-            x = self._function(x, one, self._rotary, self._heads, self._eps)
+            x = self._function(x, one, positions, self._heads, self._eps)
         return x

@@ -97,25 +97,43 @@ class BlockWeights(NamedTuple):
     down: Tensor  # [D, W]
 
 
-BlockFunction = Callable[[Tensor, BlockWeights, Tensor | None, int, float], Tensor]
+class Positions(NamedTuple):
+    """What attention knows of the tokens' places, in every block alike."""
+
+    rotary: Tensor | None = None  # [2, T, head_dim]: cosine and sine
+    bias: Tensor | None = None  # [heads, T, T]: added to the scores
+
+    def detach(self) -> "Positions":
+        """The same without its graph."""
+        return self._replace(bias=None if self.bias is None else self.bias.detach())
 
 
-def block(x: Tensor, weights: BlockWeights, rotary: Tensor | None, heads: int, eps: float) -> Tensor:
+NOWHERE = Positions()
+"""For tokens whose embeddings hold their places."""
+
+BlockFunction = Callable[[Tensor, BlockWeights, Positions, int, float], Tensor]
+
+
+def block(x: Tensor, weights: BlockWeights, positions: Positions, heads: int, eps: float) -> Tensor:
     """One Transformer block with Post-Norm: `rms(x + attention)`, then `rms(x + swiglu)`. [B, T, D]"""
     batch, tokens, width = x.shape
     qkv = F.linear(x, weights.qkv).view(batch, tokens, 3 * heads, width // heads)
     q, k, v = qkv.split(heads, dim=2)
-    if rotary is not None:
-        q, k = rope(q, k, rotary)
-    mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+    if positions.rotary is not None:
+        q, k = rope(q, k, positions.rotary)
+    mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), positions.bias)
     mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
     x = add_rms_norm(x, F.linear(mixed, weights.o), eps)
     return add_rms_norm(x, F.linear(linear_swiglu(x, weights.gate_up), weights.down), eps)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Full, non-causal attention; all [B, heads, T, head_dim]."""
+def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Full, non-causal attention; all [B, heads, T, head_dim], and `bias` on the scores [heads, T, T]."""
     if q.device.type == "cpu" and q.shape[-2] <= PLAIN_ATTENTION_TOKENS:
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if bias is not None:
+            # In place: a second [B, heads, T, T] costs more than the addition. The product's backward pass
+            # does not read the scores.
+            scores += bias
         return scores.softmax(-1) @ v
-    return fused_attention(q, k, v)
+    return fused_attention(q, k, v, bias)

@@ -14,7 +14,7 @@ import dataclasses
 import logging
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -58,6 +58,9 @@ class Family(Drawable):
     """One character for each token in CSV files; None writes tokens as numbers."""
     one_answer: ClassVar[bool] = False
     """Whether every puzzle has one right answer, its label: then `valid` is `correct`, without a search."""
+    favoured: ClassVar[Sequence[Sequence[int]] | None] = None
+    """Sets of classes of `relations`: attention heads start by favouring one set each. None is each class but
+    0 alone."""
     split_salt: ClassVar[int] = SPLIT_SALT
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
@@ -89,6 +92,12 @@ class Family(Drawable):
     def augmentation(self) -> Symmetry | None:
         """The symmetries that also map the stored label to the stored label: what training applies."""
         return self.symmetry
+
+    @property
+    def relations(self) -> NDArray[np.int32] | None:
+        """How cells are related: a class for each ordered pair, int32 [S, S], 0 for unrelated; None if no two
+        cells are. A model with `relation_bias` learns a bias for each class."""
+        return None
 
     def check(self) -> None:
         """Raise ValueError for dials that are each in range and do not fit together."""

@@ -12,6 +12,7 @@ from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base import picture as pictures
 from hrm_rl.puzzles.base.counter_rng import below, mix64
 from hrm_rl.puzzles.base.dials import dial, module_functions
+from hrm_rl.puzzles.base.relations import neighbours
 from hrm_rl.puzzles.base.tokens import RED, as_tokens, dihedral, paint
 from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.pool import Symmetry
@@ -54,6 +55,11 @@ class Life(SquareFamily):
     @property
     def symmetry(self) -> Symmetry:
         return _symmetry(self.size)
+
+    @property
+    def relations(self) -> NDArray[np.int32]:
+        """Itself and the eight neighbours on the torus: `neighbours`."""
+        return neighbours(self.size, corners=True, torus=True)
 
     def make(self, keys: NDArray[np.uint64]) -> Made:
         starts = np.zeros((len(keys), self.seq_len), np.bool_)

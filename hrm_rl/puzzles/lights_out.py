@@ -12,6 +12,7 @@ from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base import picture as pictures
 from hrm_rl.puzzles.base.counter_rng import below, choose
 from hrm_rl.puzzles.base.dials import dial, module_functions
+from hrm_rl.puzzles.base.relations import neighbours
 from hrm_rl.puzzles.base.tokens import RED, as_tokens, dihedral, hash_rows, paint
 from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.square import SquareFamily
@@ -48,6 +49,11 @@ class LightsOut(SquareFamily):
     patterns are equally likely."""
 
     vocab_size: ClassVar = 5
+
+    @property
+    def relations(self) -> NDArray[np.int32]:
+        """Itself and the four neighbours: `neighbours`."""
+        return neighbours(self.size)
 
     def check(self) -> None:
         most = self.size**2

@@ -7,7 +7,7 @@ name; families make them and know none of their readers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -139,8 +139,11 @@ class CustomPuzzles:
     """Number of tokens, PAD = 0 included."""
     seq_len: int
     """Cells of a puzzle."""
+    relations: NDArray[np.int32] | None = field(default=None, compare=False)
+    """A class for each ordered pair of cells, [S, S], as `Family.relations`."""
 
     name: ClassVar = "custom"
+    favoured: ClassVar = None
     symmetry: ClassVar = None
     augmentation: ClassVar = None
     picture: ClassVar = None

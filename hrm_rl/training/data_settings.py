@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from hrm_rl.files import local_path
 from hrm_rl.puzzles import FAMILIES, CustomPuzzles, find_family, make_family
 from hrm_rl.puzzles.family import Family
+from hrm_rl.puzzles.files.dataset import read_relations
 from hrm_rl.puzzles.files.metadata import Metadata, read_metadata
 from hrm_rl.puzzles.sudoku import Sudoku
 from hrm_rl.settings import LARGEST_SEED, SettingError, about, check_at_least, check_integers, restore
@@ -98,7 +99,8 @@ class FamilyData(CommonData):
         metadata = folder_metadata(self)
         if metadata is None:
             raise ValueError(f"family custom needs a dataset folder; {self.file} is not one")
-        return CustomPuzzles(metadata.vocab_size, metadata.seq_len)
+        related = read_relations(str(self.file), metadata.seq_len)
+        return CustomPuzzles(metadata.vocab_size, metadata.seq_len, related)
 
 
 PuzzleData = SudokuData | FamilyData

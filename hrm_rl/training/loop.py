@@ -68,7 +68,10 @@ class Trainer:
         few = data.validation.take(slice(0, preset.data.validation_puzzles))
         self.data: TrainingData = dataclasses.replace(data, validation=few)
         torch.manual_seed(seed)
-        model = HRM(preset.model)
+        relations, favoured = (
+            (data.kind.relations, data.kind.favoured) if preset.model.relation_bias else (None, None)
+        )
+        model = HRM(preset.model, relations, favoured)
         if init is not None:
             model.load_state_dict(init.tensors)
         self.model = model.to(compute.device)

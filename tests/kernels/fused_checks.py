@@ -23,7 +23,7 @@ from hrm_rl.kernels.fused.linear import Deferred
 from hrm_rl.kernels.fused.tiles import Tile
 from hrm_rl.kernels.precision import wide as wide_dtype
 from hrm_rl.model.layers import CastModule, board_rotary_tables, rotary_tables
-from hrm_rl.model.recurrence import BlockFunction, BlockWeights, Carry, Modules, block, run_segment
+from hrm_rl.model.recurrence import BlockFunction, BlockWeights, Carry, Modules, Positions, block, run_segment
 
 EPS = 1e-5
 # Largest relative root mean square error of one kernel.
@@ -162,7 +162,7 @@ def chain(dtype: torch.dtype, device: str = "cpu", wide: bool = False) -> Iterat
         with forced("eager"):
             for one in blocks:
                 exact = _block_in_float64(exact, one, rotary, heads)
-                usual = block(usual, one, rotary, heads, EPS)
+                usual = block(usual, one, Positions(rotary), heads, EPS)
         name = f"chain.{dtype}.{batch}x{tokens}x{width}x{inner}.heads{heads}"
         yield Check(name, relative(found, exact), _bar(dtype, relative(usual, exact)))
 
@@ -175,7 +175,7 @@ def _bar(dtype: torch.dtype, eager: float) -> float:
 
 def _block_in_float64(x: Tensor, one: BlockWeights, rotary: Tensor | None, heads: int) -> Tensor:
     wide = BlockWeights(*(w.double() for w in one))
-    return block(x, wide, None if rotary is None else rotary.double(), heads, EPS)
+    return block(x, wide, Positions(None if rotary is None else rotary.double()), heads, EPS)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def segment(dtype: torch.dtype, device: str = "cpu") -> Iterator[Check]:
 
     def run(function: BlockFunction, two: list[BlockWeights], *tensors: Tensor) -> Carry:
         z_H, z_L, x, turned = tensors
-        modules = Modules(*(CastModule(config, [one], turned, function) for one in two))
+        modules = Modules(*(CastModule(config, [one], Positions(turned), function) for one in two))
         with torch.no_grad():
             return run_segment(config, modules, Carry(z_H, z_L), x, "one-step")
 
@@ -219,7 +219,7 @@ def in_one_graph(device: str = "cpu", backend: str = "aot_eager") -> Iterator[Ch
     x = make(2, 3, 64, seed=5, dtype=torch.float16, device=device)
     blocks = [weights(64, 112, 0, torch.float16, device)]
     rotary = rotary_tables(3, 32, 10000.0).to(device)
-    one, state = CastModule(_Config(), blocks, rotary, _never), Carry(x, x)
+    one, state = CastModule(_Config(), blocks, Positions(rotary), _never), Carry(x, x)
     for name, run, arguments in (
         ("module", fused_blocks, (x, blocks, rotary, 2, EPS)),
         ("segment", run_segment, (_Config(), Modules(one, one), state, x, "one-step")),

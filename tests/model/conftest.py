@@ -40,10 +40,14 @@ def naive_segment(
         x = (x + p["embed_pos.embedding_weight"]) * 0.707106781
     x = x * math.sqrt(c.hidden_size)
 
+    bias = x.new_zeros(c.num_heads, 1, 1)
+    if c.relation_bias:
+        bias = p["relation_bias.weight"].T[:, model.relation_bias.relations.long()]
+
     def module(level: str, layers: int, z: Tensor) -> Tensor:
         for n in range(layers):
             w = {k: p[f"{level}.layers.{n}.{k}.weight"] for k in _MATRICES}
-            z = _norm(z + _mix(z, w, c), c.rms_norm_eps)
+            z = _norm(z + _mix(z, w, c, bias), c.rms_norm_eps)
             gate, up = (z @ w["mlp.gate_up_proj"].T).tensor_split(2, dim=-1)
             z = _norm(z + (gate * torch.sigmoid(gate) * up) @ w["mlp.down_proj"].T, c.rms_norm_eps)
         return z
@@ -69,7 +73,7 @@ def _norm(x: Tensor, eps: float) -> Tensor:
     return x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps)
 
 
-def _mix(x: Tensor, w: dict[str, Tensor], c: HRMConfig) -> Tensor:
+def _mix(x: Tensor, w: dict[str, Tensor], c: HRMConfig, bias: Tensor) -> Tensor:
     """Attention head by head, the rotation by complex numbers."""
     size, out = c.head_dim, []
     q_rows, k_rows, v_rows = w["self_attn.qkv_proj"].tensor_split(3)
@@ -78,7 +82,7 @@ def _mix(x: Tensor, w: dict[str, Tensor], c: HRMConfig) -> Tensor:
         q, k, v = x @ q_rows[rows].T, x @ k_rows[rows].T, x @ v_rows[rows].T
         if c.pos_encodings == "rope":
             q, k = turned(q, c.rope_theta), turned(k, c.rope_theta)
-        out.append(((q @ k.mT) / math.sqrt(size)).softmax(-1) @ v)
+        out.append(((q @ k.mT) / math.sqrt(size) + bias[head]).softmax(-1) @ v)
     return torch.cat(out, dim=-1) @ w["self_attn.o_proj"].T
 
 

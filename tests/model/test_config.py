@@ -21,6 +21,7 @@ def test_defaults_are_the_reference_ones() -> None:
         "pos_encodings": "rope",
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
+        "relation_bias": False,
         "halt_max_steps": 16,
         "halt_exploration_prob": 0.1,
         "forward_dtype": "bfloat16",

@@ -12,6 +12,7 @@ from family_cases import ALL, CASES, SMALL
 
 from hrm_rl.puzzles import FAMILIES, IGNORE_LABEL, CustomPuzzles, family_of_shape, make_family
 from hrm_rl.puzzles.base.dials import dial, range_of
+from hrm_rl.puzzles.base.relations import as_relations
 from hrm_rl.puzzles.family import SPLITS, Family
 from hrm_rl.puzzles.files.csv import write_puzzles
 from hrm_rl.puzzles.maze import Maze
@@ -127,6 +128,19 @@ def test_symmetries_keep_puzzles_and_their_class(family: Family) -> None:
     np.testing.assert_array_equal(family.class_key(inputs), family.class_key(puzzles.inputs))
     if family != Sudoku(9):  # rated on random copies of each puzzle
         np.testing.assert_array_equal(family.rate(inputs), puzzles.rating)
+
+
+@families
+def test_symmetries_keep_which_cells_are_related(family: Family) -> None:
+    relations, symmetry = family.relations, family.symmetry
+    if relations is None:
+        assert family.name in ("pointer-chase", "prefix-parity", "reasoning-gym")
+        return
+    np.testing.assert_array_equal(as_relations(relations, family.seq_len), relations)
+    assert symmetry is not None and {0} < set(np.unique(relations))
+    for table in symmetry.cell_tables:
+        for cells in table[:: max(1, len(table) // 8)]:
+            np.testing.assert_array_equal(relations[np.ix_(cells, cells)] == 0, relations == 0)
 
 
 @families

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from hrm_rl.envs.core.source import PoolSource, Validator
 from hrm_rl.envs.options import unknown_option
+from hrm_rl.puzzles.base.relations import as_relations
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays, Symmetry
 from hrm_rl.tensors import below, refuse
 
@@ -24,6 +25,7 @@ def source_from_arrays(
     rating: ArrayLike | None = None,
     symmetry: Symmetry | None = None,
     validator: Validator | None = None,
+    relations: ArrayLike | None = None,
     device: torch.device | str = "cpu",
 ) -> PoolSource:
     """A pool of these puzzles; all are drawn equally often.
@@ -38,6 +40,8 @@ def source_from_arrays(
         symmetry: applied at random to every puzzle drawn.
         validator: `validator(inputs [B, S], answers [B, S]) -> bool [B]` in torch, for puzzles with several
             right answers.
+        relations: integers [S, S], a class for each ordered pair of cells, 0 for unrelated, for a model with
+            `relation_bias`: `HRM(config, relations=envs.source.relations)`.
         device: of the pool.
 
     Raises:
@@ -70,8 +74,15 @@ def source_from_arrays(
         refuse("rating", ratings, np.isinf(ratings), "NaN stands for unknown")
     if symmetry is not None:
         _check_symmetry(symmetry, questions.shape[1], vocab_size)
+    related = None if relations is None else as_relations(relations, questions.shape[1])
     return PoolSource(
-        arrays, vocab_size, symmetry=symmetry, device=device, validator=validator, num_ids=num_ids
+        arrays,
+        vocab_size,
+        symmetry=symmetry,
+        device=device,
+        validator=validator,
+        num_ids=num_ids,
+        relations=related,
     )
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hrm_rl.hashing import below, stream
@@ -145,8 +147,11 @@ class PoolSource(_Arrays):
         device: torch.device | str = "cpu",
         validator: Validator | None = None,
         num_ids: int | None = None,
+        relations: NDArray[np.int32] | None = None,
     ) -> None:
         super().__init__(arrays, vocab_size, device=device, validator=validator, num_ids=num_ids)
+        self.relations = relations
+        """How cells are related, [S, S] (see `Family.relations`); None if it is not known."""
         self.permuted_tokens = symmetry.permuted_tokens if symmetry else None
         self.cell_tables = [
             torch.as_tensor(table, dtype=torch.int64, device=self.device)

@@ -99,7 +99,7 @@ class PuzzleVectorEnv(RowsVectorEnv):
         """Environments over your puzzles: tokens of questions and answers, integers [N, S].
 
         Cells without a label hold -100. The settings are those of `source_from_arrays` (vocab_size,
-        puzzle_identifiers, num_ids, rating, symmetry, validator) and of this class.
+        puzzle_identifiers, num_ids, rating, symmetry, validator, relations) and of this class.
 
         Raises ValueError naming the field and the row for an array of the wrong form.
         """

@@ -90,6 +90,7 @@ def family_source(
         symmetry=symmetry,
         device=device,
         validator=validator_of(family),
+        relations=family.relations,
     )
 
 

@@ -43,7 +43,12 @@ class BlockMatrices(Protocol):
 
 
 def fused_blocks(
-    x: Tensor, blocks: Sequence[BlockMatrices], rotary: Tensor | None, heads: int, eps: float
+    x: Tensor,
+    blocks: Sequence[BlockMatrices],
+    rotary: Tensor | None,
+    heads: int,
+    eps: float,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """A module's blocks on x, [B, T, D]: `recurrence.block` one after another, normed at the end.
 
@@ -55,7 +60,7 @@ def fused_blocks(
     for block in blocks:
         qkv = qkv_rope(state, block.qkv, rotary, tokens, heads, eps)
         q, k, v = qkv.view(batch, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
-        mixed = fused_attention(q, k, v)
+        mixed = fused_attention(q, k, v, bias)
         mixed = mixed.transpose(1, 2).reshape(-1, width)
         state = linear_residual(mixed, block.o, state, eps)
         inner = gate_up_swiglu(state, block.gate_up, eps)

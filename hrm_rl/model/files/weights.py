@@ -6,12 +6,13 @@ Reading returns (config, tensors, name), from which `HRM.from_state` makes a mod
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from hrm_rl.files import write_text
 from hrm_rl.model.config import HRMConfig
@@ -19,6 +20,7 @@ from hrm_rl.model.files.checkpoints import list_checkpoints, newest_whole
 from hrm_rl.model.files.checksums import check_files
 from hrm_rl.model.files.hub import resolve
 from hrm_rl.model.files.tensors import not_finite, write_tensors
+from hrm_rl.model.relation_bias import stored_relations
 from hrm_rl.settings import read_json, reading
 from hrm_rl.stored.tensors import read_tensors
 
@@ -122,6 +124,25 @@ def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name:
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise ValueError(f"{name} does not fit: " + "; ".join(problems[:3]) + more)
+
+
+def check_model(
+    make: Callable[..., nn.Module], config: HRMConfig, tensors: Mapping[str, Tensor], name: str
+) -> NDArray[Any] | None:
+    """The relations of cells that the tensors hold, if any.
+
+    Raises ValueError with the first differences if the tensors do not fit the model that `make` builds from
+    the configuration and those relations.
+    """
+    relations = stored_relations(tensors, config)
+    if (relations is not None) != config.relation_bias:
+        has = "no" if relations is None else "a"
+        raise ValueError(
+            f"{name} does not fit: it has {has} relation bias, but relation_bias is {config.relation_bias}"
+        )
+    with torch.device("meta"):  # takes no memory, however wrong the configuration is
+        check_fit(make(config, relations).state_dict(), tensors, name)
+    return relations
 
 
 def with_puzzle_ids(loaded: Loaded, count: int | None, reset: bool) -> Loaded:

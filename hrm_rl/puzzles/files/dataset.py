@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.files.dataset_writer import write_dataset
+from hrm_rl.puzzles.base.relations import as_relations
+from hrm_rl.puzzles.files.dataset_writer import RELATIONS_FILE, write_dataset
 from hrm_rl.puzzles.files.metadata import Metadata, read_json, read_metadata, refuse
 from hrm_rl.puzzles.files.table import PuzzleTable
 from hrm_rl.puzzles.pool import CHUNK, PuzzleArrays
@@ -118,6 +119,21 @@ def read_dataset(
         group_indices=groups,
         identifiers=_names(root / "identifiers.json", ids),
     )
+
+
+def read_relations(path: str | os.PathLike[str], cells: int) -> NDArray[np.int32] | None:
+    """The relations of a dataset folder's cells, int32 [cells, cells]; None if it has none.
+
+    Raises ValueError naming the file if it is damaged, or not of that shape.
+    """
+    file = Path(path) / RELATIONS_FILE
+    if not file.exists():
+        return None
+    array = _array(file, 2)
+    try:
+        return as_relations(array, cells)
+    except ValueError as error:
+        refuse(file, str(error))
 
 
 def _set_name(folder: Path, sets: tuple[str, ...], name: str | None) -> str:

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.files import write_text, written_whole
+from hrm_rl.puzzles.base.relations import as_relations
 from hrm_rl.puzzles.files.metadata import Metadata
 from hrm_rl.puzzles.files.table import PuzzleTable
 from hrm_rl.puzzles.pool import IGNORE_LABEL, PuzzleArrays
 
 _BLANK_NAME = "<blank>"
+RELATIONS_FILE = "relations.npy"
 
 
 def write_dataset(
@@ -27,6 +29,7 @@ def write_dataset(
     ignore_label_id: int | None = 0,
     groups: Mapping[str, ArrayLike] | None = None,
     identifiers: Sequence[str] | None = None,
+    relations: ArrayLike | None = None,
 ) -> None:
     """Write a folder that the reference can train on and `read_dataset` reads.
 
@@ -44,6 +47,8 @@ def write_dataset(
         groups: by split, one integer a row; rows of one group follow each other. By default every puzzle
             is its own group.
         identifiers: names of the puzzle identifiers, the first for identifier 0.
+        relations: a class for each ordered pair of cells, integers [S, S] (``relations.npy``, which the
+            reference ignores), for a model with `relation_bias`.
 
     Raises ValueError if `path` exists and is not empty, there are no puzzles, or they do not fit the format
     or each other (the message names the fault); OSError if the folder cannot be written.
@@ -71,11 +76,14 @@ def write_dataset(
         mean_puzzle_examples=0,
         sets=("all",),
     )
+    related = None if relations is None else as_relations(relations, metadata.seq_len)
     with written_whole(root) as building:
         for split, puzzles in splits.items():
             (building / split).mkdir(parents=True)
             _write_split(building / split, split, puzzles, metadata, (groups or {}).get(split))
         write_text(building / "identifiers.json", json.dumps(names))
+        if related is not None:
+            np.save(building / RELATIONS_FILE, related)
 
 
 def _check_request(

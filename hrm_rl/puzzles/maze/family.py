@@ -11,6 +11,7 @@ from PIL import Image
 from hrm_rl.puzzles.base.counter_rng import stream_keys
 from hrm_rl.puzzles.base.dials import dial, switch
 from hrm_rl.puzzles.base.picture import Shown
+from hrm_rl.puzzles.base.relations import neighbours
 from hrm_rl.puzzles.base.tokens import dihedral
 from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.files.cell_text import CellText
@@ -74,6 +75,11 @@ class Maze(SquareFamily):
         """The characters ``# SG``, and ``o`` for a path; no '.', which is PAD."""
         reads = {CHARACTERS[token]: token for token in range(WALL, VOCAB_SIZE)}
         return CellText(CHARACTERS, reads, self._cell_name)
+
+    @property
+    def relations(self) -> NDArray[np.int32]:
+        """Itself and the four neighbours: `neighbours`."""
+        return neighbours(self.size)
 
     @property
     def augmentation(self) -> Symmetry | None:

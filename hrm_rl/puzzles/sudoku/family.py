@@ -40,6 +40,7 @@ class Sudoku(SquareFamily):
 
     name: ClassVar = "sudoku"
     split_salt: ClassVar = SPLIT_SALT
+    favoured: ClassVar = ((1, 3, 5, 7), (2, 3, 6, 7), (4, 5, 6, 7))
     pixels: ClassVar = 40
     written: ClassVar = (
         "a board is its digits and . 0 _ or a space for a blank: on one line, in rows, or drawn"
@@ -64,6 +65,13 @@ class Sudoku(SquareFamily):
     @property
     def symmetry(self) -> Symmetry:
         return symmetry(self.size)
+
+    @property
+    def relations(self) -> NDArray[np.int32]:
+        """1 for the same row, 2 for the same column and 4 for the same box, added up."""
+        units = layout(self.size).cell_units
+        same = units[:, None, :] == units[None, :, :]
+        return (same @ np.array([1, 2, 4])).astype(np.int32)
 
     @property
     def cell_text(self) -> CellText:

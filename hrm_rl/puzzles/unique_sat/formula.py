@@ -79,6 +79,18 @@ class UniqueSAT(Family):
         """The rotations of the M rows of clauses, and the six orders of literals, the same in all clauses."""
         return _symmetry(self.variables, self._rows)
 
+    @property
+    def relations(self) -> NDArray[np.int32]:
+        """1 a cell with itself, 2 literals of one clause, 3 two answers, 4 an answer with a literal, 5 a
+        literal with an answer; 0 literals of different clauses."""
+        n = self.variables
+        clause = np.repeat(np.arange(self._rows), 3)
+        found = np.full((self.seq_len,) * 2, 2, np.int32)
+        found[n:, n:] *= clause[:, None] == clause
+        found[:n, :n], found[:n, n:], found[n:, :n] = 3, 4, 5
+        np.fill_diagonal(found, 1)
+        return found
+
     def check(self) -> None:
         most = 7 * comb(self.variables, 3) - 3 * self.variables
         if self.extra_clauses > most:

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.files.checkpoints import checkpoint_name
 from hrm_rl.model.files.reference import import_reference, is_reference
-from hrm_rl.model.files.weights import CONFIG_FILE, check_fit, read_pretrained, with_puzzle_ids
+from hrm_rl.model.files.weights import CONFIG_FILE, check_model, read_pretrained, with_puzzle_ids
 from hrm_rl.settings import SettingError
 
 # Settings of a model that its weights do not fix; without learned positions seq_len is another.
@@ -91,6 +90,5 @@ def read_init(source: str, seq_len: int) -> Init:
     else:
         config, tensors, name = read_pretrained(source)
         found = checkpoint_name(Path(name).parent) or source
-    with torch.device("meta"):
-        check_fit(HRM(config).state_dict(), tensors, name)
+    check_model(HRM, config, tensors, name)
     return Init(found, config, tensors, Path(name).parent)

@@ -65,6 +65,10 @@ def resolve(*layers: Layer) -> Run:
             needs["num_puzzle_identifiers"] = init.rows(needs.get("num_puzzle_identifiers", 1), rows, reset)
     with given.blame("model"):
         model = _model(init.config if init else preset.model, given.table("model"), needs)
+    if model.relation_bias and data.kind.relations is None:
+        message = f"relation_bias needs puzzles whose cells are related; {data.kind.words} have no relations"
+        with given.blame("model"):
+            raise SettingError(message, "relation_bias")
     if init is not None:
         with given.blame():
             init = init.fitted(model, needs, reset)

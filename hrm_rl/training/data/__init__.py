@@ -63,6 +63,7 @@ def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
         device=device,
         validator=validator,
         num_ids=num_ids,
+        relations=kind.relations,
     )
     return TrainingData(source, validation, validator, description, kind, kind.picture)
 

@@ -15,7 +15,7 @@ from hrm_rl.kernels.fused import block as fused_block
 from hrm_rl.kernels.fused.block import fused_blocks, obstacle, wanted
 from hrm_rl.model import layers
 from hrm_rl.model.layers import rotary_tables
-from hrm_rl.model.recurrence import BlockWeights, block
+from hrm_rl.model.recurrence import BlockWeights, Positions, block
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,8 +38,8 @@ def test_deferring_the_norm_changes_rounding_alone(monkeypatch, dtype, rotated) 
     exact, usual = x.double(), x
     for one in blocks:
         wide = BlockWeights(*(w.double() for w in one))
-        exact = block(exact, wide, None if rotary is None else rotary.double(), 3, 1e-5)
-        usual = block(usual, one, rotary, 3, 1e-5)
+        exact = block(exact, wide, Positions(None if rotary is None else rotary.double()), 3, 1e-5)
+        usual = block(usual, one, Positions(rotary), 3, 1e-5)
     found = fused_blocks(x, blocks, rotary, 3, 1e-5)
     assert found.dtype == dtype and found.shape == x.shape
     error, its = ((y.double() - exact).norm() / exact.norm() for y in (found, usual))
