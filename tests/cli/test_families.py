@@ -43,6 +43,30 @@ def folder(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("puzzles", ["life", "folder"])
+def test_a_relation_bias_is_trained_kept_and_judged(hrm_rl, config, folder, tmp_path, puzzles) -> None:
+    run, words = tmp_path / "run", ["--data.family", "life", "--data.dials", "size=4 steps=1"]
+    if puzzles == "folder":
+        shutil.copytree(folder, tmp_path / "related")
+        relations = np.tri(7, dtype=int) + np.tri(7, k=-1, dtype=int)
+        np.save(tmp_path / "related" / "relations.npy", relations)
+        words = ["--data.family", "custom", "--data", tmp_path / "related"]
+    words += ["--model.relation-bias", "True", "--out", run, "--json"]
+    assert hrm_rl("train", "--config", config, *words).json["steps"] == 2
+    assert hrm_rl("train", "--out", run, "--resume", "--max-steps", 3, "--json").json["steps"] == 3
+    model = HRM.from_pretrained(run)
+    classes = {"life": 10, "folder": 3}[puzzles] + model.config.prefix_len
+    assert len(model.relation_bias.weight) == classes
+    assert hrm_rl("eval", run, "--puzzles", 5, "--json").json["count"] == 5
+    if puzzles == "folder":
+        np.save(tmp_path / "related" / "relations.npy", relations.T)
+        refused = hrm_rl("train", "--config", config, *words[:-2], tmp_path / "other", "--init", run).refusal
+        assert "related in another way" in refused and not (tmp_path / "other").exists()
+        np.save(tmp_path / "related" / "relations.npy", relations[:6])
+        refused = hrm_rl("train", "--config", config, *words[:-2], tmp_path / "again").refusal
+        assert "relations.npy" in refused and "must be [7, 7]" in refused
+
+
 @pytest.mark.parametrize("family", [name for name in SMALL if name != "sudoku"])
 def test_every_family_trains_is_judged_and_recorded(hrm_rl, config, tmp_path, family) -> None:
     dials = " ".join(f"{name}={value}" for name, value in SMALL[family].items())

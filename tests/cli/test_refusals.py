@@ -77,6 +77,10 @@ def place(made, question, tmp_path) -> Callable[[str], str]:
         ("eval {made}/run --threads 0", ["threads must be 1..4096, got 0"]),
         ("trace {made}/run --threads -2 --out {tmp}/bank", ["threads must be 1..4096, got -2"]),
         ("compare {made}/run --threads 9999 --out {tmp}/out", ["threads must be 1..4096, got 9999"]),
+        (
+            "train prefix-parity --out {tmp}/run --model.relation-bias True",
+            ["--model.relation-bias needs puzzles whose cells are related", "no relations"],
+        ),
         ("bench --rounds 1", ["rounds", "1"]),
         # Names.
         ("eval {made}/run --halting nonsense", ["nonsense", "confidence"]),

@@ -10,6 +10,8 @@ from hrm_rl.model.config import HRMConfig
 
 # Stored in forward_dtype, so hashed in bfloat16, the coarsest usual type.
 _STARTS = ("H_init", "L_init")
+# Settings that came after the first hashes were stored, with the value that those models had.
+_LATER = {"relation_bias": False}
 
 
 class Model(Protocol):
@@ -25,7 +27,10 @@ def model_hash(model: Model) -> str:
 
     The hash does not depend on `forward_dtype` or the device: weights are always float32.
     """
-    config = {k: v for k, v in sorted(model.config.to_dict().items()) if k != "forward_dtype"}
+    config = dict(sorted(model.config.to_dict().items()))
+    for name, value in [("forward_dtype", model.config.forward_dtype), *_LATER.items()]:
+        if config[name] == value:
+            del config[name]
     digest = hashlib.sha256(json.dumps(config).encode())
     for name, tensor in sorted(model.state_dict().items()):
         if name in _STARTS:

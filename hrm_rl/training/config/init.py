@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.files.checkpoints import checkpoint_name
 from hrm_rl.model.files.reference import import_reference, is_reference
 from hrm_rl.model.files.weights import CONFIG_FILE, check_model, read_pretrained, with_puzzle_ids
+from hrm_rl.model.relation_bias import stored_relations
 from hrm_rl.settings import SettingError
 
 # Settings of a model that its weights do not fix; without learned positions seq_len is another.
@@ -49,6 +52,13 @@ class Init:
                 "model.num_puzzle_identifiers",
             )
         return given or max(puzzles, has)
+
+    def check_relations(self, relations: NDArray[np.int32] | None) -> None:
+        """Raise SettingError if the weights learned a bias for other relations of cells than the puzzles'."""
+        learned = stored_relations(self.tensors, self.config)
+        if learned is not None and not np.array_equal(learned, relations):
+            message = f"the weights of {self.name} are for cells that are related in another way"
+            raise SettingError(message, "init")
 
     def fitted(self, config: HRMConfig, puzzles: Mapping[str, int], reset: bool) -> "Init":
         """These weights for a model of `config`, with fresh rows where the puzzle embedding has none.

@@ -162,6 +162,8 @@ def _option_type(setting: Setting) -> Any:
     kind = setting.kind
     if get_origin(kind) in (Union, UnionType):
         (kind,) = (k for k in get_args(kind) if k is not NoneType)
+    if kind is bool:  # with a value, as in a config file; of a flag without a default tyro shows one half
+        return Annotated[kind, tyro.conf.FlagConversionOff, about]
     return Annotated[kind, _DIALS, about] if get_origin(kind) is Mapping else Annotated[kind, about]
 
 

@@ -77,10 +77,6 @@ def read_settings(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_value(key: str, value: Any) -> Any:
     """A value as the setting's type, read as the option is on the command line."""
-    if settings()[key].kind is bool:  # a flag on the command line, which takes no value
-        if not isinstance(value, bool):
-            raise ValueError(f"{key} must be true or false, got {value!r}")
-        return value
     words = [f"--{key}={value}"]
     if isinstance(value, Mapping):
         words = [f"--{key}={' '.join(f'{name}={part}' for name, part in value.items())}"]

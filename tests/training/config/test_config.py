@@ -162,6 +162,7 @@ def test_a_written_file_resolves_to_the_same_run(write, name, tmp_path) -> None:
         ("batch_size = 2.5", "batch_size takes INT, not '2.5'"),
         ("batch_size = true", "batch_size takes INT, not 'True'"),
         ("max_steps = 0", "max_steps must be >= 1, got 0"),
+        ("[model]\nrelation_bias = 'yes'", "model.relation_bias must be one of False, True; got 'yes'"),
         ("dtype = 'half'", "dtype must be one of auto, float32, bfloat16"),
         ("[model]\nhidden_size = 'big'", "model.hidden_size takes INT, not 'big'"),
         ("[model]\nhidden_size = 97", "model.hidden_size=97 is not divisible by num_heads=4"),
