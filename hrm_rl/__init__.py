@@ -7,6 +7,11 @@ names below are loaded on first use (PEP 562).
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hrm_rl.process import is_command, prepare_command
+
+if is_command():  # before anything that takes long to import
+    prepare_command()
+
 from hrm_rl.moved import redirect_old_paths
 from hrm_rl.registration import register_environments
 

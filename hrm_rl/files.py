@@ -13,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+# What this process is writing: by partial path, where an earlier folder is moved aside, and its path.
+_unfinished: dict[Path, tuple[Path, Path]] = {}
+
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -34,6 +37,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.old.partial")
     for stale in (partial, aside):
         _remove(stale)
+    _unfinished[partial] = (aside, path)
     try:
         yield partial
         _write_through(partial)
@@ -44,6 +48,17 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         for stale in (partial, aside):
             _remove(stale)
+        del _unfinished[partial]
+
+
+def remove_unfinished() -> None:
+    """Remove what this process has begun to write and not finished; for one that is about to end."""
+    for partial, (aside, path) in list(_unfinished.items()):
+        with suppress(OSError):
+            if aside.exists() and not path.exists():
+                os.rename(aside, path)
+            for stale in (partial, aside):
+                _remove(stale)
 
 
 def _write_through(path: Path) -> None:

@@ -1,6 +1,7 @@
 """`hrm-rl`, one file a command.
 
-Exit code 2 with one short message for bad input, 1 for a training run that diverged.
+Exit code 2 with one short message for bad input, 1 for a training run that diverged, 128 + its number for a
+stop signal.
 """
 
 import sys
@@ -13,9 +14,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code."""
     from hrm_rl.cli.commands import parse_command
     from hrm_rl.cli.output import prepare_streams
+    from hrm_rl.process import prepare_command
 
     words = list(sys.argv[1:] if argv is None else argv)
     prepare_streams()
+    if argv is None:
+        prepare_command()
     try:
         parse_command(words).run()
         sys.stdout.flush()

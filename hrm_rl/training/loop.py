@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import shlex
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -17,7 +18,9 @@ from hrm_rl.agents.learning.graphs import GraphedLearner
 from hrm_rl.distributed.ranks import current
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.evaluation.evaluate import evaluate
+from hrm_rl.halting import TraceBank
 from hrm_rl.model import HRM
+from hrm_rl.process.stopping import Stop, postponed
 from hrm_rl.training.average import WeightAverage
 from hrm_rl.training.config.init import Init
 from hrm_rl.training.data import TrainingData, training_data
@@ -108,6 +111,9 @@ class Trainer:
     def train(self, progress: bool = True) -> dict[str, Any]:
         """Train to `max_steps`; returns the last validation's figures and the seconds taken.
 
+        A stop signal (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1) takes its usual course once the step is done and
+        saved: Ctrl-C raises KeyboardInterrupt. A second Ctrl-C raises it at once.
+
         Raises FloatingPointError if a loss becomes infinite or NaN, MemoryError if the batch does not fit;
         earlier checkpoints stay.
         """
@@ -134,8 +140,12 @@ class Trainer:
         seeds = [self.seed + row for row in self.ranks.numbers(preset.batch_size).tolist()]
         obs, info = envs.reset(seed=seeds) if learner.step == 0 else envs.current()
         validation: dict[str, Any] = {}
-        with self._reporting(progress) as report:
-            while learner.step < preset.max_steps:
+        stopping = False
+        with postponed() as stop, self._reporting(progress) as report:
+            if self._lacks_validation():
+                validation = self._checkpoint(report, stop)
+                _, stopping = self._agree(stop)
+            while learner.step < preset.max_steps and not stopping:
                 report.gradient.expect(self._is_due(preset.log_every, learner.step + 1))
                 out, action = learner.act(obs)
                 next_obs, _, terminated, _, next_info = envs.step(action)
@@ -148,9 +158,17 @@ class Trainer:
                     report.refuse_nan(self.model)
                     report.write_averages(learner.step, learner.learning_rate)
                 if self._is_due(preset.validate_every, learner.step):
-                    validation = self._checkpoint(report)
-                elif self._is_time():
+                    validation = self._checkpoint(report, stop)
+                saving, stopping = self._agree(stop)
+                if (saving or stopping) and not self._is_due(preset.validate_every, learner.step):
                     self.save()
+            if stopping:
+                log.warning(
+                    "%s: saved at step %d; `hrm-rl train --resume --out %s` goes on.",
+                    stop.name,
+                    learner.step,
+                    shlex.quote(str(self.run.path)),
+                )
         return validation
 
     @contextlib.contextmanager
@@ -171,24 +189,41 @@ class Trainer:
     def _is_due(self, every: int, step: int) -> bool:
         return step % every == 0 or step == self.preset.max_steps
 
-    def _is_time(self) -> bool:
-        """Whether the last checkpoint is `checkpoint_minutes` old, by the clock of any rank."""
+    def _agree(self, stop: Stop) -> tuple[bool, bool]:
+        """Whether the last checkpoint is `checkpoint_minutes` old, and whether a stop signal came; on any
+        rank."""
         minutes = self.preset.checkpoint_minutes
-        due = 0 < minutes <= (time.monotonic() - self._saved_at) / 60
-        return bool(*self.ranks.largest(due)) if minutes else False
+        old = 0 < minutes <= (time.monotonic() - self._saved_at) / 60
+        saving, stop.number = self.ranks.largest(old, stop.number)
+        return bool(saving), stop.requested
 
-    def _checkpoint(self, report: Report) -> dict[str, Any]:
-        """Validate, report and save; returns the validation's figures."""
+    def _lacks_validation(self) -> bool:
+        """Whether the run was stopped while it validated this step."""
+        step = self.learner.step
+        if step == 0 or not self._is_due(self.preset.validate_every, step):
+            return False
+        made = self.ranks.first and any("eval/count" in x for x in self.run.metrics() if x["step"] == step)
+        return not any(self.ranks.largest(made))
+
+    def _checkpoint(self, report: Report, stop: Stop) -> dict[str, Any]:
+        """Validate, report and save; returns the validation's figures, none if a stop signal came."""
         report.refuse_nan(self.model, weights=True)
-        validation = self.validate()
-        step, data = self.learner.step, self.data
-        bank = watch(self.evaluated_model, data, self.preset.batch_size)
-        learns_q = not self.preset.learner.stopping.whole_episodes
+
+        def figures() -> tuple[dict[str, Any], TraceBank]:
+            return self.validate(), watch(self.evaluated_model, self.data, self.preset.batch_size)
+
+        # Ranks validate together, so one alone does not leave.
+        found = stop.attempt(figures) if self.ranks.count == 1 else figures()
+        if found is not None:
+            self._write_validation(report, *found)
+        self.save()
+        return found[0] if found else {}
+
+    def _write_validation(self, report: Report, validation: dict[str, Any], bank: TraceBank) -> None:
+        step, learns_q = self.learner.step, not self.preset.learner.stopping.whole_episodes
         report.write_validation(step, validation)
         report.log.show(step, segment_figures(bank, learns_q=learns_q))
-        write_boards(report.log, step, bank, self.rule, data.picture)
-        self.save()
-        return validation
+        write_boards(report.log, step, bank, self.rule, self.data.picture)
 
     def validate(self) -> dict[str, Any]:
         """Figures of the validation puzzles, halting by the run's rule; `scores_apart` if some were learned

@@ -1,12 +1,14 @@
 """A run from beginning to end, and interrupted."""
 
 import dataclasses
+import signal
 
 import pytest
 import torch
 
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRM
+from hrm_rl.process.stopping import SIGNALS
 from hrm_rl.training.average import WeightAverage
 from hrm_rl.training.presets import find_preset
 from hrm_rl.training.run_folder import RunFolder
@@ -139,3 +141,20 @@ def test_average_by_hand(preset) -> None:
     for decay in (0.0, 1.0, -0.1, float("nan")):
         with pytest.raises(ValueError, match=r"must lie in \(0, 1\)"):
             WeightAverage(model, decay)
+
+
+def test_ctrl_c_raises_once_the_step_is_saved(start, tmp_path) -> None:
+    trainer = start(tmp_path / "run", max_steps=50)
+    act = trainer.learner.act
+
+    def interrupted(obs):
+        if trainer.learner.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return act(obs)
+
+    trainer.learner.act = interrupted
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(progress=False)
+    assert trainer.run.latest_step() == 4
+    assert [signal.getsignal(number) for number in SIGNALS] == before
