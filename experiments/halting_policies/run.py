@@ -1,10 +1,10 @@
 """Train HRMs on two worlds, record them, and compare rules for stopping on puzzles never seen.
 
     python experiments/halting_policies/run.py              # three seeds a world, about 40 minutes
-    python experiments/halting_policies/run.py --full       # five seeds, the presets' whole length
+    python experiments/halting_policies/run.py --study experiments/halting_policies/full.toml
 
-Trains as many runs at a time as there are cores, one thread each. Runs and recordings stay in --work,
-and what is in there already is not made again. The reports go to results/ beside this file.
+The runs are a study of `hrm-rl sweep`. They and the recordings stay in --work, and what is in there already
+is not made again. The reports go to results/ beside this file.
 """
 
 import json
@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ import tyro
 from PIL import Image
 
 HERE = Path(__file__).parent
-# Training steps of the short study; None is the preset's own number.
-WORLDS: dict[str, int | None] = {"sudoku-6x6": 2000, "sudoku-4x4": None}
 # Other puzzles than the default ones, on which some rules' own settings were tried out.
 PUZZLES_SEED = 7
 LEARNED_BY_RL = ("pqn:auto", "sb3:dqn:auto")
@@ -35,10 +32,8 @@ LEARNED_BY_RL = ("pqn:auto", "sb3:dqn:auto")
 class Study:
     """Compare stopping rules on 4x4 and 6x6 Sudoku."""
 
-    full: bool = False
-    """Five seeds, and 6x6 trained to the end of its preset."""
-    seeds: int = 3
-    """Runs a world, with the seeds 0, 1, ..."""
+    study: Path = HERE / "study.toml"
+    """The runs to train: each group is a world, and its seeds are pooled."""
     puzzles: int = 2000
     """Puzzles of held-out classes to choose thresholds on, and as many others to judge on."""
     cost: float = 0.01
@@ -47,58 +42,29 @@ class Study:
     """Folder for the runs and recordings."""
     results: Path = HERE / "results"
     """Folder for the reports."""
-    workers: int = os.cpu_count() or 1
-    """Runs trained at a time."""
 
 
 def main(study: Study) -> None:
-    seeds = range(5 if study.full else study.seeds)
-    with ThreadPoolExecutor(study.workers) as pool:
-        jobs = [
-            pool.submit(train, study, world, None if study.full else steps, seed)
-            for world, steps in WORLDS.items()
-            for seed in seeds
-        ]
-        for job in jobs:
-            job.result()
+    hrm_rl("sweep", str(study.study), "--out", str(study.work / study.study.stem))
     trained = time.perf_counter()
-    for world in WORLDS:
-        compare(study, world, [folder(study, world, seed) for seed in seeds])
+    report = json.loads((study.work / study.study.stem / "sweep.json").read_text())
+    worlds = {
+        group["group"]: [row for row in report["trials"] if row["group"] == group["group"]]
+        for group in report["groups"]
+    }
+    for world, trials in worlds.items():
+        compare(study, world, [Path(trial["run"]) for trial in trials])
     record = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}",
         "torch": torch.__version__,
         "command": " ".join(["python", "experiments/halting_policies/run.py", *sys.argv[1:]]),
-        "seeds": len(seeds),
         "training_seconds": {
-            world: [training_seconds(folder(study, world, seed)) for seed in seeds] for world in WORLDS
+            world: [round(trial["seconds"]) for trial in trials] for world, trials in worlds.items()
         },
         "seconds_in_comparing": time.perf_counter() - trained,
     }
     (study.results / "machine.json").write_text(json.dumps(record, indent=1) + "\n")
-
-
-def folder(study: Study, world: str, seed: int) -> Path:
-    return study.work / f"{world}-seed{seed}"
-
-
-def train(study: Study, world: str, steps: int | None, seed: int) -> None:
-    """One run in a process of its own, on one thread; nothing if it is there and finished."""
-    run = folder(study, world, seed)
-    if (run / "seconds.json").exists():
-        return
-    shutil.rmtree(run, ignore_errors=True)
-    length = [] if steps is None else ["--max-steps", str(steps)]
-    start = time.perf_counter()
-    # The presets' targets when the results were made.
-    target = "full" if world == "sudoku-4x4" else "subsample:0.25"
-    words = ["--seed", str(seed), "--q-target", target, *length]
-    hrm_rl("train", world, "--out", str(run), *words)
-    (run / "seconds.json").write_text(json.dumps(time.perf_counter() - start))
-
-
-def training_seconds(run: Path) -> float:
-    return round(json.loads((run / "seconds.json").read_text()))
 
 
 def compare(study: Study, world: str, runs: list[Path]) -> None:

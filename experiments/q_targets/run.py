@@ -3,11 +3,13 @@
     python experiments/q_targets/run.py                 # every target, one seed
     python experiments/q_targets/run.py --seeds 0 1 2   # more seeds
 
-Results go to results.json beside this file after every run; runs already in it are not repeated.
+The runs are a study of `hrm-rl sweep`; finished ones in --work are not repeated. Results go to results.json
+beside this file.
 """
 
 import dataclasses
 import json
+import logging
 import platform
 import statistics
 import sys
@@ -20,46 +22,40 @@ from typing import Any
 import torch
 import tyro
 
-from hrm_rl.evaluation.evaluate import evaluate
+from hrm_rl.evaluation import evaluate
+from hrm_rl.sweep import sweep
 from hrm_rl.training.data import generated_puzzles
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine.compute import Compute
-from hrm_rl.training.presets import Preset, find_preset
+from hrm_rl.training.open_run import open_trained
+from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.start import fit_to_machine
 
 HERE = Path(__file__).parent
-TARGETS = ("full", "subsample:0.125", "every:8", "delayed", "lambda:0.9", "none")
 
 
 @dataclass(frozen=True)
 class Study:
     """Compare the targets of the continue value on 4x4 Sudoku."""
 
-    targets: tuple[str, ...] = TARGETS
-    """Q targets to train with."""
+    study: Path = HERE / "study.toml"
+    """The runs to train, which differ in learner.q_target."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of the runs."""
-    steps: int = 1500
-    """Training steps of each run."""
     puzzles: int = 1000
     """Test puzzles, of held-out classes."""
+    work: Path = Path("runs/q_targets")
+    """Folder for the runs."""
     results: Path = HERE / "results.json"
-    """File to write, and to resume from."""
+    """File to write."""
 
 
 def main(study: Study) -> None:
-    base, compute = fit_to_machine(find_preset("sudoku-4x4").with_max_steps(study.steps))
-    done: dict[str, Any] = {"runs": []}
-    if study.results.exists():
-        done = json.loads(study.results.read_text())
-    finished = {(run["q_target"], run["seed"], run["steps"]) for run in done["runs"]}
-    for seed in study.seeds:
-        for target in study.targets:
-            if (target, seed, study.steps) not in finished:
-                done["runs"].append(train_and_judge(study, base, compute, target, seed))
-                save(study, done)
-    done["step_seconds"] = step_seconds(study, base, compute)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    trials = sweep(study.study, study.work, seeds=study.seeds)["trials"]
+    done: dict[str, Any] = {"runs": [judge(study, trial) for trial in trials if trial["state"] == "finished"]}
+    base, compute = RunFolder(trials[0]["run"]).config()
+    done["step_seconds"] = step_seconds([run["q_target"] for run in done["runs"]], base, compute)
     done["machine"] = {
         "date": time.strftime("%Y-%m-%d"),
         "processor": platform.processor() or platform.machine(),
@@ -67,48 +63,42 @@ def main(study: Study) -> None:
         "torch": torch.__version__,
         "command": " ".join(["python", "experiments/q_targets/run.py", *sys.argv[1:]]),
     }
-    save(study, done)
+    study.results.write_text(json.dumps(done, indent=2) + "\n")
     show(done)
+
+
+def judge(study: Study, trial: dict[str, Any]) -> dict[str, Any]:
+    """Evaluate a run on the test puzzles, at the limit and with its own rule."""
+    trained = open_trained(trial["run"])
+    assert trained.preset is not None
+    puzzles = generated_puzzles(trained.preset.data.kind, "test", study.puzzles)
+    limit = trained.model.config.halt_max_steps
+    rules = {"limit": f"fixed:{limit}", "own": trained.rule, "four": "fixed:4", "one": "fixed:1"}
+    judged = {name: evaluate(trained.model, puzzles, rule).summary() for name, rule in rules.items()}
+    return {
+        "q_target": trained.preset.learner.q_target,
+        "seed": trial["seed"],
+        "steps": trial["max_steps"],
+        "rule": trained.rule,
+        **{f"{name}_accuracy": result["exact_accuracy"] for name, result in judged.items()},
+        "mean_segments": judged["own"]["mean_segments"],
+    }
 
 
 def with_target(preset: Preset, target: str) -> Preset:
     return dataclasses.replace(preset, learner=dataclasses.replace(preset.learner, q_target=target))
 
 
-def train_and_judge(study: Study, base: Preset, compute: Compute, target: str, seed: int) -> dict[str, Any]:
-    """Train one run and evaluate it on the test puzzles, at the limit and with its own rule."""
-    preset = with_target(base, target)
-    with tempfile.TemporaryDirectory() as folder:
-        run = RunFolder(Path(folder) / "run")
-        run.create(preset, compute)
-        trainer = Trainer(preset, compute, run, seed)
-        trainer.train()
-        puzzles = generated_puzzles(preset.data.kind, "test", study.puzzles)
-        limit = preset.model.halt_max_steps
-        rules = {"limit": f"fixed:{limit}", "own": trainer.rule, "four": "fixed:4", "one": "fixed:1"}
-        judged = {
-            name: evaluate(trainer.evaluated_model, puzzles, rule).summary() for name, rule in rules.items()
-        }
-    return {
-        "q_target": target,
-        "seed": seed,
-        "steps": study.steps,
-        "rule": rules["own"],
-        **{f"{name}_accuracy": result["exact_accuracy"] for name, result in judged.items()},
-        "mean_segments": judged["own"]["mean_segments"],
-    }
-
-
-def step_seconds(study: Study, base: Preset, compute: Compute) -> dict[str, dict[str, Any]]:
+def step_seconds(targets: list[str], base: Preset, compute: Compute) -> dict[str, dict[str, Any]]:
     """Seconds of a training step with each target: the median of five interleaved rounds of eight steps."""
     with tempfile.TemporaryDirectory() as folder:
         steppers = {}
-        for number, target in enumerate(study.targets):
+        for number, target in enumerate(dict.fromkeys(targets)):
             preset = with_target(base, target)
             run = RunFolder(Path(folder) / str(number))
             trainer = Trainer(preset, compute, run)
             steppers[target] = (trainer, [trainer.envs.reset(seed=0)])
-        times: dict[str, list[float]] = {target: [] for target in study.targets}
+        times: dict[str, list[float]] = {target: [] for target in steppers}
         for _ in range(6):
             for target, (trainer, current) in steppers.items():
                 start = time.perf_counter()
@@ -131,10 +121,6 @@ def step_seconds(study: Study, base: Preset, compute: Compute) -> dict[str, dict
         }
         for target, rounds in times.items()
     }
-
-
-def save(study: Study, done: dict[str, Any]) -> None:
-    study.results.write_text(json.dumps(done, indent=2) + "\n")
 
 
 def show(done: dict[str, Any]) -> None:
