@@ -11,15 +11,22 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns its exit code."""
-    from hrm_rl.cli.commands import parse_command
+    """Run a command line, under torchrun as one rank of a job; returns its exit code."""
     from hrm_rl.cli.output import prepare_streams
+    from hrm_rl.distributed.launch import as_rank
     from hrm_rl.process import prepare_command
 
     words = list(sys.argv[1:] if argv is None else argv)
     prepare_streams()
     if argv is None:
         prepare_command()
+    return as_rank(lambda: _run(words), together=words[:1] in (["train"], ["eval"], ["trace"]))
+
+
+def _run(words: Sequence[str]) -> int:
+    from hrm_rl.cli.commands import parse_command
+    from hrm_rl.cli.output import prepare_streams
+
     try:
         parse_command(words).run()
         sys.stdout.flush()

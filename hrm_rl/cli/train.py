@@ -40,13 +40,14 @@ class Train(Long):
     """The settings given as options; `train_with_settings` lists them."""
 
     def run(self) -> None:
+        from hrm_rl.distributed.launch import is_restarted
         from hrm_rl.training.config import Layer, read_config, to_toml
         from hrm_rl.training.start import resume_run, start_run
 
         show_log()
         layers = [read_config(self.config)] if self.config is not None else []
         layers.append(Layer(self.settings, self.preset))
-        begin = resume_run if self.resume else start_run
+        begin = resume_run if self.resume or is_restarted() else start_run
         trainer = begin(layers, self.out, graphs=self.graphs)
         preset, compute = trainer.preset, trainer.compute
         say(to_toml(preset, compute))

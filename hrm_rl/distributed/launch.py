@@ -24,14 +24,19 @@ def is_restarted() -> bool:
     return is_launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def as_rank(run: Callable[[], int]) -> int:
+def as_rank(run: Callable[[], int], *, together: bool) -> int:
     """Call `run`, a command that returns its exit code, as a rank of torchrun's job; without one, call it.
+    A command that does not work `together` is refused.
 
     Only the first rank prints. If one fails alone, its last line is printed with its number; if one is lost,
     a single other one prints so, and the exit code is 1.
     """
     if not is_launched() or os.environ["WORLD_SIZE"] == "1":
         return run()
+    if not together:
+        if os.environ["RANK"] == "0":
+            print("hrm-rl: torchrun is for train, eval and trace; start this without it", file=sys.stderr)
+        return 2
     from hrm_rl.distributed.ranks import LostRank, current
 
     _join()
@@ -54,6 +59,22 @@ def as_rank(run: Callable[[], int]) -> int:
         line = (held.getvalue().strip().splitlines() or ["hrm-rl: failed"])[-1]
         print(line.replace("hrm-rl:", f"hrm-rl: rank {ranks.rank} of {ranks.count}:", 1), file=voice)
     return code
+
+
+def refuse_shared_gpu(device: str) -> None:
+    """Raise ValueError for a device that the ranks of this machine could not use, one each."""
+    if not is_launched() or os.environ["WORLD_SIZE"] == "1" or device == "cpu":
+        return
+    import torch
+
+    ranks, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+    if device != "cuda":
+        raise ValueError(f"of several ranks each takes its GPU: device must be cuda or cpu, got {device}")
+    if ranks > gpus:
+        raise ValueError(
+            f"{ranks} ranks need a GPU each and this machine has {gpus}: --nproc-per-node {gpus}, or "
+            "--device cpu"
+        )
 
 
 def _join() -> None:

@@ -4,7 +4,8 @@ Neighbouring rows lie on different ranks, so a window of rows (`q_target subsamp
 same. Without a job there is one rank, `ALONE`, which sends nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -148,6 +149,16 @@ def current() -> Ranks:
     if not (dist.is_available() and dist.is_initialized()):
         return ALONE
     return Ranks(dist.get_rank(), dist.get_world_size())
+
+
+def on_first_rank(write: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that only the first rank calls; on the others it does nothing and returns None."""
+
+    @functools.wraps(write)
+    def call(*arguments: Any, **named: Any) -> Any:
+        return write(*arguments, **named) if current().first else None
+
+    return call
 
 
 def _has_rows(value: Any) -> bool:

@@ -1,15 +1,17 @@
 """Starting a run from its settings, fitted to this machine, and continuing a stored one."""
 
 import dataclasses
+import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hrm_rl.agents.learning.graphs import check_can_be_graphed
+from hrm_rl.distributed.ranks import current
 from hrm_rl.messages import as_path
 from hrm_rl.training.config import Layer, Run, resolve
 from hrm_rl.training.config import resume as resume_settings
@@ -83,20 +85,22 @@ def start_run(
 
 
 def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
-    device = pick_device(given.settings.device)
+    device, rows = pick_device(given.settings.device), current().share(given.preset.batch_size)
     if graphs:
         refuse_graphs_without_gpu(device)
         check_can_be_graphed(given.preset.learner)
-    refuse_too_large(given.preset.model, given.preset.batch_size, device)
+    refuse_too_large(given.preset.model, rows, device)
     # Read the data first, so that a mistake in it shows before the probe.
     data = training_data(given.preset.data, device)
-    preset, compute = fit_to_machine(
-        given.preset,
-        device=device,
-        dtype=given.settings.dtype,
-        compile=given.settings.compile,
-        threads=given.settings.threads or "auto",
-        keep_batch_size="batch_size" in given.given,
+    preset, compute = _chosen_once(
+        lambda: fit_to_machine(
+            given.preset,
+            device=device,
+            dtype=given.settings.dtype,
+            compile=given.settings.compile,
+            threads=given.settings.threads or "auto",
+            keep_batch_size="batch_size" in given.given,
+        )
     )
     for note in unread_notes(given.preset, given.given):
         _log.warning(note)
@@ -148,7 +152,8 @@ def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
         again = resolve(Layer({key: value for key, value in values if value is not None}, stored.name))
         again = dataclasses.replace(again, settings=given.settings, given=frozenset(("batch_size",)))
         return _begin(again, run, graphs)
-    run.set_damaged_aside()
+    with current().first_then_others():
+        run.set_damaged_aside()
     run.check_model(stored)
     step = run.latest_step()
     if given.preset.max_steps < step:
@@ -157,22 +162,34 @@ def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
         )
     if stretched := stretch_note(stored, given.preset, step):
         _log.info(stretched)
-    preset = given.preset
-    compute = choose_again(
-        compute,
-        preset.model,
-        preset.learner,
-        preset.batch_size,
-        device=given.settings.device,
-        threads=given.settings.threads or "auto",
-    )
-    refuse_too_large(preset.model, preset.batch_size, compute.device)
+    preset, rows = given.preset, current().share(given.preset.batch_size)
+
+    def choose() -> tuple[Preset, Compute]:
+        device, threads = given.settings.device, given.settings.threads or "auto"
+        return preset, choose_again(
+            compute, preset.model, preset.learner, rows, device=device, threads=threads
+        )
+
+    preset, compute = _chosen_once(choose)
+    refuse_too_large(preset.model, rows, compute.device)
     if graphs:
         refuse_graphs_without_gpu(compute.device)
     trainer = Trainer(preset, compute, run, given.settings.seed, graphs=graphs)
     trainer.restore()
     run.store(preset, compute)
     return trainer
+
+
+def _chosen_once(choose: Callable[[], tuple[Preset, Compute]]) -> tuple[Preset, Compute]:
+    """What `choose` returns on the first rank, which may measure, on all of them."""
+    ranks, text = current(), ""
+    if ranks.first:
+        preset, compute = choose()
+        if ranks.count == 1:
+            return preset, compute
+        text = json.dumps({"preset": preset.to_dict(), "compute": vars(compute)})
+    found = json.loads(ranks.text(text))
+    return Preset.from_dict(found["preset"]), Compute(**found["compute"])
 
 
 def fit_to_machine(
@@ -187,13 +204,15 @@ def fit_to_machine(
     """The preset as it will run on this machine, and how it computes.
 
     The dtype is the fastest measured (bfloat16 on CUDA). If a step of the preset's batch would take more than
-    20 seconds on a CPU, the batch is cut to the largest power of two that does not, and the validation set
-    with it, unless `keep_batch_size`; a log line reports it.
+    20 seconds on a CPU, the batch is cut to the largest power of two that does not (times the ranks), and the
+    validation set with it, unless `keep_batch_size`; a log line reports it.
     """
+    ranks = current()
+    share = ranks.share(preset.batch_size)
     choice = choose_compute(
         preset.model,
         preset.learner,
-        preset.batch_size,
+        share,
         steps=preset.max_steps,
         device=device,
         dtype=dtype,
@@ -202,10 +221,10 @@ def fit_to_machine(
     )
     model = dataclasses.replace(preset.model, forward_dtype=choice.compute.dtype)
     preset = dataclasses.replace(preset, model=model)
-    whole = (choice.row_seconds or 0) * preset.batch_size
+    whole = (choice.row_seconds or 0) * share
     if choice.row_seconds is None or keep_batch_size or whole <= LONG_STEP:
         return preset, choice.compute
-    rows = max(1, 1 << int(LONG_STEP / choice.row_seconds).bit_length() - 1)
+    rows = ranks.count * max(1, 1 << int(LONG_STEP / choice.row_seconds).bit_length() - 1)
     _log.info(
         "A step of %d rows would take about %.0f s on this CPU; training on %d rows instead "
         "(--batch-size %d keeps the batch, as does a GPU)",

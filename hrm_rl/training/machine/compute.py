@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 
 from hrm_rl.agents import Learner, LearnerConfig
+from hrm_rl.distributed.launch import refuse_shared_gpu
 from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
@@ -86,7 +87,8 @@ class Choice:
 def pick_device(device: str = "auto") -> str:
     """The device; `auto` is CUDA if there is a GPU, else the CPU. Raises ValueError if it cannot be used."""
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    refuse_shared_gpu(device)
     if usable_device(device).type == "meta":
         raise ValueError("device 'meta' cannot be used here: it computes nothing")
     return device

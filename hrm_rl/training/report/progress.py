@@ -13,7 +13,7 @@ from hrm_rl.model.files.tensors import not_finite
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.gradient import GradientNorm
-from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog
+from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog, NoLog
 from hrm_rl.training.run_folder import RunFolder
 
 
@@ -25,11 +25,12 @@ class Report:
     ) -> None:
         self._step = first_step = learner.step
         self.run = run
-        self.log = MetricsLog(run, first_step, settings=(preset, compute))
+        first = learner.ranks.first
+        self.log = MetricsLog(run, first_step, settings=(preset, compute)) if first else NoLog()
         self.gradient = GradientNorm(learner, graphs=graphs)
         self._metrics = IntervalMetrics(preset.model.halt_max_steps, learner.model.device)
         steps: Any = {"total": preset.max_steps, "initial": first_step}
-        self._bar = progress_bar(shown=bar, desc=preset.name, unit="step", **steps)
+        self._bar = progress_bar(shown=bar and first, desc=preset.name, unit="step", **steps)
 
     def close(self) -> None:
         """Close the files and the bar."""

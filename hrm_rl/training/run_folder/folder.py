@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hrm_rl.distributed.ranks import on_first_rank
 from hrm_rl.files import written_whole
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.files.checkpoints import (
@@ -42,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 class RunFolder:
     """Reads and writes the files of one run. `which` is the checkpoint that `load_model` loads: a step, best,
-    or the newest."""
+    or the newest. Of several ranks all read, and the first one writes."""
 
     def __init__(self, path: str | os.PathLike[str], which: str | None = None) -> None:
         self.path, self.which = Path(path), which
@@ -78,11 +79,13 @@ class RunFolder:
         self.refuse_if_used()
         self.store(preset, compute)
 
+    @on_first_rank
     def store(self, preset: Preset, compute: Compute) -> None:
         """Write the resolved configuration, replacing an earlier one."""
         write_configuration(self.path, preset, compute)
         self._stored = preset, compute
 
+    @on_first_rank
     def store_learned(self, keys: NDArray[np.uint64]) -> None:
         """Keep the keys of the puzzles that the run learns from."""
         with written_whole(self.path / LEARNED_FILE) as partial, partial.open("wb") as file:
@@ -103,6 +106,7 @@ class RunFolder:
             return None
         return keys
 
+    @on_first_rank
     def refuse_if_used(self, alternative: str = "") -> None:
         """Raise FileExistsError if the folder holds a run (the message ends in `alternative`) or anything
         else."""
@@ -150,6 +154,7 @@ class RunFolder:
         self.config()  # raises if this is not a run at all
         return find_checkpoint(self.path, self.which)
 
+    @on_first_rank
     def save(self, step: int, model: HRM, state: dict[str, Any], keep: int = 2) -> Path:
         """Write a checkpoint; keep the newest `keep` and the best, and nothing that a killed process left
         half written.
@@ -189,6 +194,7 @@ class RunFolder:
             return newest_whole(self.path, load)
         return load(self.chosen())
 
+    @on_first_rank
     def set_damaged_aside(self) -> None:
         """Rename checkpoints that are newer than the newest whole one, with a warning.
 
