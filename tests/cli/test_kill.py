@@ -1,12 +1,19 @@
 """A run whose process is killed, again and again, ends where an undisturbed one does."""
 
+import json
+import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 CONFIG = """
 preset = "sudoku-4x4"
@@ -50,3 +57,63 @@ def test_killed_three_times_and_resumed_is_bit_identical(tmp_path) -> None:
     assert (whole / last).read_bytes() == (killed / last).read_bytes()
     steps = [line.split(",")[0] for line in (killed / "metrics.jsonl").read_text().splitlines()]
     assert steps == [line.split(",")[0] for line in (whole / "metrics.jsonl").read_text().splitlines()]
+
+
+# --- killed 50 times ------------------------------------------------------------------------------
+
+
+def read(checkpoint: Path) -> dict[str, Any]:
+    """All tensors of a checkpoint by file and name, without those of clocks."""
+    files = ("model.safetensors", "state.safetensors")
+    return {f"{file}/{name}": t for file in files for name, t in load_file(checkpoint / file).items()}
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    a, b = read(one), read(other)
+    return [name for name in a.keys() | b.keys() if name not in a or not torch.equal(a[name], b[name])]
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    found = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    timed = ("time/", "eval/seconds", "eval/puzzles_per_second")
+    return [{name: one for name, one in line.items() if not name.startswith(timed)} for line in found]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is of POSIX")
+def test_killed_50_times_some_inside_a_save_and_every_resume_is_exact(tmp_path) -> None:
+    rng, whole, run = random.Random(0), tmp_path / "whole", tmp_path / "run"
+    command = [sys.executable, str(Path(__file__).with_name("killing.py"))]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def child(folder: Path, **options: Any) -> int:
+        """The exit code of a training that saves every step."""
+        job = {"folder": str(folder), "checkpoint_minutes": 1e-9, **options}
+        server.stdin.write(json.dumps(job) + "\n")
+        server.stdin.flush()
+        return int(server.stdout.readline())
+
+    assert child(whole, keep=999) == 0
+    kills = inside = started_over = 0
+    while kills < 50:
+        if kills % 10 == 0:
+            shutil.rmtree(run, ignore_errors=True)  # so that early steps are met again
+        moment = {"seconds": rng.uniform(0.05, 1.5)} if kills % 2 else {"calls": rng.randrange(1, 120)}
+        code = child(run, **moment)
+        assert code in (0, -signal.SIGKILL)
+        if code == 0:
+            shutil.rmtree(run)  # it came to its end before
+            continue
+        kills += 1
+        inside += bool(list(run.glob("checkpoints/.*.partial")))
+        left = sorted(run.glob("checkpoints/step-*"))
+        started_over += not left
+        for checkpoint in left:
+            assert differences(checkpoint, whole / "checkpoints" / checkpoint.name) == []
+    assert child(run) == 0
+    assert lines(run) == lines(whole)
+    assert not list(run.rglob("*.partial"))
+    server.stdin.close()
+    assert server.wait(60) == 0
+    print(f"{kills} kills, {inside} inside a save, {started_over} before the first checkpoint")
+    assert inside >= 10
