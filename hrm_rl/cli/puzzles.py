@@ -91,9 +91,10 @@ class Generated(Shown):
         words = []
         if self.out is not None:
             sudoku = family.name == "sudoku"
-            kind = f"puzzles of {family.words}" if sudoku else f"{family.name} puzzles"
-            first = "" if self.show else " The first:"
             count, distinct = len(puzzles), result["distinct"]
+            noun = "puzzle" if count == 1 else "puzzles"
+            kind = f"{noun} of {family.words}" if sudoku else f"{family.name} {noun}"
+            first = "" if self.show else " The first:"
             note = "" if distinct == count else f", {distinct} of them distinct"
             words.append(f"{count} {kind} in {self.out}{note}.{first}")
         if self.picture is not None:

@@ -14,7 +14,7 @@ from hrm_rl.puzzles.base.dials import range_of
 from hrm_rl.puzzles.base.tokens import as_tokens, cell_name, dihedral
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.files.cell_text import CellText
-from hrm_rl.puzzles.files.csv import read_puzzles
+from hrm_rl.puzzles.files.csv import CsvFormat, read_puzzles
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
 
 
@@ -35,7 +35,7 @@ class SquareFamily(Family, abstract=True):
 
     @property
     def cell_text(self) -> CellText:
-        return CellText(self.characters, cell_name=self._cell_name)
+        return CellText(self.characters, cell_name=self._cell_name, board=self.cells)
 
     def _cell_name(self, cell: int) -> str:
         return f"character {cell + 1} ({cell_name(cell, self.size)})"
@@ -95,7 +95,11 @@ class SquareFamily(Family, abstract=True):
         """
         if size is not None:
             cls.with_dials({"size": size})  # refused here, and not as a fault of the file
-        return read_puzzles(path, lambda text: cls.of_length(len(text), size).csv_format(path), limit)
+
+        def format_of(question: str) -> CsvFormat:
+            return cls.of_length(len(cls.cells(question)), size).csv_format(path)
+
+        return read_puzzles(path, format_of, limit)
 
 
 @cache

@@ -25,6 +25,13 @@ WAYS = {
     "blank lines": lambda text: "\n\n".join(map(" ".join, rows(text))),
     "commas": lambda text: ",\n".join(map(",".join, rows(text))),
     "list": lambda text: str([list(map(int, re.sub("[._]", "0", row))) for row in rows(text)]),
+    "slashes": lambda text: "/".join(rows(text)),
+    "quoted": lambda text: f"'{text}'",
+    "spreadsheet": lambda text: "\n".join(map("\t".join, rows(text))),
+    "empty cells": lambda text: "\n".join(map(",".join, rows(text))).replace(".", ""),
+    "printed with a caption": lambda text: (
+        f"1 puzzle. The first:\n{sudoku.draw(sudoku.parse(text), len(rows(text)))}\nSolved, after 3."
+    ),
     "boxes": lambda text: "\n".join(f"║{' │ '.join(row)}║\n╟───┼───╢" for row in rows(text)),
 }
 
@@ -51,7 +58,7 @@ def test_what_is_drawn_is_read(size, color) -> None:
     mazes = maze.generate(3, size, seed=1)
     for board, label in zip(mazes.inputs, mazes.labels, strict=True):
         for row in (board, label):
-            drawn = maze.draw(board, row, size=size, color=color)
+            drawn = f"The first:\n{maze.draw(board, row, size=size, color=color)}\n"
             np.testing.assert_array_equal(maze.parse(drawn), row)
             cut = [line.rstrip() for line in rows(maze.to_text(row))]
             if max(map(len, cut)) == size:

@@ -106,7 +106,7 @@ def _build(
         nonlocal family
         family = family or ("maze" if "G" in question else "sudoku")
         kind: Any = find_family(family)
-        form: CsvFormat = kind.of_length(len(question), size).csv_format(path)
+        form: CsvFormat = kind.of_length(len(kind.cells(question)), size).csv_format(path)
         return form
 
     count = named = side = 0

@@ -24,11 +24,17 @@ class CellText:
     reads: Mapping[str, int] | None = None
     """The token of each accepted character; None accepts `characters` and ``?``."""
     cell_name: Callable[[int], str] = lambda cell: f"cell {cell + 1}"
+    board: Callable[[str], str] | None = None
+    """The characters of a board in rows or as a list; ValueError for rows of different lengths."""
 
     @property
     def unit(self) -> str:
         """What a length of text counts."""
         return "cells" if self.characters is None else "characters"
+
+    def on_one_line(self, text: str) -> str:
+        """The text without what stands between the cells of a `board`."""
+        return text if self.board is None else self.board(text)
 
     def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Number of cells of each text."""

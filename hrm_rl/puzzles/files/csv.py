@@ -1,11 +1,12 @@
 """Puzzle files of every family: ``source,question,answer,rating``, one puzzle a line.
 
 Question and answer hold one token a cell: a character each if the family has `CHARACTERS` (all but the
-pointer chase and unique 3-SAT), else the token's number, with spaces between. ``?`` in an answer is a cell
-without a label. A blank rating means unrated. A family describes its texts and its answers by a
-`CsvFormat`; Sudoku and maze infer the size from the first question.
+pointer chase and unique 3-SAT), a board also in rows or as a list, else the token's number, with spaces
+between. ``?`` in an answer is a cell without a label. A blank rating means unrated. A family describes its
+texts and its answers by a `CsvFormat`; Sudoku and maze infer the size from the first question.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -106,9 +107,9 @@ def decode(path: str | os.PathLike[str], format_of: FormatOf) -> Iterator[Decode
         if form is None:
             try:
                 form = format_of(rows.questions[0])
+                cells = int(form.text.lengths([form.text.on_one_line(rows.questions[0])])[0])
             except ValueError as error:
                 refuse(path, int(rows.lines[0]), "question", str(error))
-            cells = int(form.text.lengths(rows.questions[:1])[0])
         unit = form.text.unit
         if cells == 0:
             refuse(path, int(rows.lines[0]), "question", f"no {unit}")
@@ -127,6 +128,10 @@ def decode(path: str | os.PathLike[str], format_of: FormatOf) -> Iterator[Decode
 def _tokens(path: Path, rows: Rows, field: str, text: CellText, cells: int, wanted: str) -> NDArray[Any]:
     texts = rows.questions if field == "question" else rows.answers
     lengths = text.lengths(texts)
+    if (lengths != cells).any():
+        with contextlib.suppress(ValueError):
+            texts = [text.on_one_line(one) for one in texts]
+        lengths = text.lengths(texts)
     if (lengths != cells).any():
         row = int(np.argmax(lengths != cells))
         refuse(path, int(rows.lines[row]), field, f"{lengths[row]} {text.unit}; {wanted}")

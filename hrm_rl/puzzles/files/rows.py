@@ -23,6 +23,10 @@ _ALIASES = {
     "question": ("quiz", "puzzle", "questions", "quizzes", "puzzles"),
     "answer": ("solution", "answers", "solutions"),
 }
+_FORM = (
+    f"should be {','.join(COLUMNS)} (or quiz or puzzle, solution; source and rating may be missing), "
+    "with commas, semicolons or tabs between"
+)
 _SEPARATORS = ",;\t"
 _BLOCK = 1 << 22  # characters
 _ROWS = 1 << 14  # lines of a block with quotes
@@ -81,7 +85,7 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[Rows]:
                 sources, questions, answers, ratings = columns
                 yield Rows(numbers, sources, questions, answers, _ratings(path, numbers, ratings))
     if not header:
-        raise ValueError(f"{path} is empty; its first line should be {','.join(COLUMNS)}")
+        raise ValueError(f"{path} is empty; its first line {_FORM}")
     if not found:
         raise ValueError(f"{path} has a header and no puzzle")
 
@@ -118,7 +122,9 @@ def _quoted_blocks(path: Path, texts: Iterator[str], before: int, mark: str) -> 
             lines, rows = [line for line, _ in block], [row for _, row in block]
             yield lines, list(map(len, rows)), list(chain.from_iterable(rows))
     except csv.Error as error:
-        raise ValueError(f"{path}, line {before + reader.line_num}: {error}") from None
+        place = f"{path}, line {before + reader.line_num}"
+        hint = f"; the first line {_FORM}" if before + reader.line_num == 1 else ""
+        raise ValueError(f"{place}: {error}{hint}") from None
 
 
 def _header(path: Path, line: int, header: list[str]) -> list[str]:
@@ -137,11 +143,11 @@ def _header(path: Path, line: int, header: list[str]) -> list[str]:
         elif column in _ALIASES:
             missing.append(column)
     if missing:
-        raise ValueError(
-            f"{path}, line {line}: the header lacks {', '.join(missing)}; it should be "
-            f"{','.join(COLUMNS)} (or quiz or puzzle, solution; source and rating may be missing), "
-            f"and is {','.join(given)[:80]!r}"
-        )
+        shown = ",".join(given)[:80]
+        if "\0" in shown or "\ufffd" in shown:
+            raise ValueError(f"{path} is not a text file (unpack a .gz or .zip); its first line {_FORM}")
+        lacks = f"the header lacks {', '.join(missing)}"
+        raise ValueError(f"{path}, line {line}: {lacks}; it {_FORM}, and is {shown!r}")
     return names
 
 

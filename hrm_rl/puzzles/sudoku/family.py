@@ -78,7 +78,7 @@ class Sudoku(SquareFamily):
         """Digits, and '.' (read also: '0', '_' and a space) for a blank."""
         digits = "123456789"[: self.size]
         reads = {character: token for token, character in enumerate("." + digits, start=BLANK)}
-        return CellText(".." + digits, {**dict.fromkeys("0_ ", BLANK), **reads}, self._cell_name)
+        return CellText(".." + digits, {**dict.fromkeys("0_ ", BLANK), **reads}, self._cell_name, self.cells)
 
     @classmethod
     def cells(cls, text: str) -> str:

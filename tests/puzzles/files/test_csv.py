@@ -11,6 +11,7 @@ import pytest
 
 from hrm_rl.puzzles import IGNORE_LABEL, PuzzleArrays, maze, sudoku
 from hrm_rl.puzzles.files import rows as files_rows
+from hrm_rl.puzzles.files.cache import read_csv_cached
 from hrm_rl.puzzles.files.csv import read_csv, write_csv
 
 HEADER = "source,question,answer,rating\n"
@@ -98,6 +99,26 @@ def test_variants_of_the_format_are_read(family: Any, text: tuple[str, str], tmp
     assert len(family.read_csv(path)) == 1
 
 
+WAYS = {
+    "padded": lambda text: f" {text}  ",
+    "spaced": " ".join,
+    "rows": lambda text: f'"{text[:4]}\n{text[4:8]}\n{text[8:12]}\n{text[12:]}"',
+    "slashes": lambda text: "/".join(text[k : k + 4] for k in range(0, 16, 4)),
+    "list": lambda text: f'"{list(map(int, text.replace(".", "0")))}"',
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_boards_in_rows_and_lists_are_read_from_fields(way: str, tmp_path: Path) -> None:
+    path = tmp_path / "puzzles.csv"
+    path.write_text("puzzle,solution\n" + GOOD.split(",", 1)[1].rsplit(",", 1)[0] + "\n")
+    wanted = sudoku.read_csv(path)
+    path.write_text("puzzle,solution\n" + ",".join(map(WAYS[way], SUDOKU)) + "\n")
+    for found in (sudoku.read_csv(path), read_csv_cached(path, cache_dir=tmp_path).take([0])):
+        np.testing.assert_array_equal(found.inputs, wanted.inputs)
+        np.testing.assert_array_equal(found.labels, wanted.labels)
+
+
 def test_rating_may_be_padded_or_blank(tmp_path: Path) -> None:
     path = tmp_path / "puzzles.csv"
     path.write_text(HEADER + "".join(line(*SUDOKU, rating) for rating in ("", " ", " 4 ", "1e1")))
@@ -110,6 +131,8 @@ FORM = [
     (HEADER, "has a header and no puzzle"),
     ("source,question,rating\n", "line 1: the header lacks answer;"),
     (GOOD, r"line 1: the header lacks question, answer; it should be source,.* \(or quiz or puzzle"),
+    ("PK\3\4\0\0, \0,a\n", "is not a text file .unpack a .gz or .zip.; its first line should be source,"),
+    ('{"question":"1","answer":"2"}\n', "line 1: ',' expected after .*; the first line should be source,"),
     ("quiz,puzzle,answer\n", "line 1: quiz and puzzle may be the question; name one question"),
     ("question,answer,answer\n", "line 1: answer and answer may be the answer"),
     (HEADER + GOOD + "mine,..1.", r"line 3: 2 fields, the header has 4 \(a truncated file\?\)"),
