@@ -43,6 +43,7 @@ class Eval(OnPuzzles):
     """Replay each segment as a CUDA graph (a GPU only)."""
 
     def run(self) -> None:
+        from hrm_rl.distributed.ranks import current
         from hrm_rl.evaluation import evaluate
         from hrm_rl.evaluation.confirm import check_bank, measure_speedup
         from hrm_rl.halting import parse_rule
@@ -58,7 +59,7 @@ class Eval(OnPuzzles):
         trained = self.open()
         model, name = trained.model, self.halting or trained.rule
         rule, limit = parse_rule(name), self.max_segments or model.config.halt_max_steps
-        options: dict[str, Any] = {"batch_size": self.batch_size, "graphs": self.graphs}
+        options: Any = {"batch_size": self.batch_size, "graphs": self.graphs, "ranks": current()}
         replayed = None
         if bank is None:
             data = self.data or trained.learned_folder()

@@ -38,6 +38,7 @@ class Trace(OnPuzzles, Long):
     """Also keep every draft."""
 
     def run(self) -> None:
+        from hrm_rl.distributed.ranks import current
         from hrm_rl.training.open_run import record_run
         from hrm_rl.training.pools import pools
 
@@ -56,6 +57,8 @@ class Trace(OnPuzzles, Long):
             drafts=self.drafts,
             progress=self.progress and not self.json,
         )
+        if not current().first:
+            return
         bank.save(self.out)
         result = self._result(bank) | {"seconds": time.perf_counter() - start}
         self.report(result, _text(result))

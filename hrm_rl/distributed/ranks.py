@@ -104,14 +104,14 @@ class Ranks:
         parts = flat.split([tensor.numel() for tensor in tensors])
         return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
-    def largest(self, *numbers: int) -> tuple[int, ...]:
-        """The largest of each number over the ranks; waits for no GPU."""
+    def largest(self, *numbers: Any) -> tuple[Any, ...]:
+        """The largest of each number over the ranks, of the same type; waits for no GPU."""
         if self.count == 1:
             return numbers
-        found = torch.tensor(numbers)
+        found = torch.tensor(numbers, dtype=torch.float64)
         with _answered():
             dist.all_reduce(found, op=dist.ReduceOp.MAX)
-        return tuple(found.tolist())
+        return tuple(type(own)(most) for own, most in zip(numbers, found.tolist(), strict=True))
 
     def text(self, text: str = "") -> str:
         """The first rank's text, on all of them."""

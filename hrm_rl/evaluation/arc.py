@@ -1,8 +1,11 @@
 """Evaluation on ARC: every test pair under every augmentation, and a vote on the answers."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.halting import HaltingRule
 from hrm_rl.model import HRM
@@ -22,6 +25,7 @@ def vote(
     rows: ArrayLike | None = None,
     max_segments: int | None = None,
     batch_size: int = 256,
+    ranks: Ranks = ALONE,
 ) -> Voting:
     """Answer rows of an evaluation table, each once, and count the answers as votes.
 
@@ -34,7 +38,7 @@ def vote(
         rule: a vote's weight is q_halt at its stop.
         rows: of the table, int [K]; all by default.
         max_segments: as in `evaluate`.
-        batch_size: as in `evaluate`.
+        batch_size, ranks: as in `evaluate`.
 
     Raises:
         ValueError: a model of other boards, tokens, or fewer identifiers; a table that translates.
@@ -52,11 +56,10 @@ def vote(
         )
     voting = Voting(table)
     wanted = np.arange(len(table)) if rows is None else np.atleast_1d(np.asarray(rows))
-    size = _BATCHES_AT_ONCE * batch_size
+    size = _BATCHES_AT_ONCE * batch_size * ranks.count
     for start in range(0, len(wanted), size):
         part = wanted[start : start + size]
-        found = evaluate(
-            model, table.take(part), rule, max_segments=max_segments, batch_size=batch_size, puzzle_keys=part
-        )
+        options: Any = {"max_segments": max_segments, "batch_size": batch_size, "ranks": ranks}
+        found = evaluate(model, table.take(part), rule, puzzle_keys=part, **options)
         voting.add(part, found.answers, found.q_halt)
     return voting

@@ -1,5 +1,6 @@
 """Evaluation with halting: each puzzle is answered once; a row that stops takes the next puzzle."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 from hrm_rl.agents import HRMAgent
 from hrm_rl.agents.hrm_agent import Decision
 from hrm_rl.agents.learning.graphs import GraphedAgent
+from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.halting import HaltingRule
@@ -47,6 +49,13 @@ class Evaluation:
     cpu_share: float = 1.0
     """Share of the seconds in which this process ran; clearly below 1 on a crowded machine."""
 
+    def whole(self, ranks: Ranks, count: int) -> "Evaluation":
+        """The evaluation of all ranks' puzzles, `count` in all, of which this is one rank's `numbers`."""
+        columns = {name: column for name, column in vars(self).items() if isinstance(column, np.ndarray)}
+        whole = {name: ranks.whole_array(column, count) for name, column in columns.items()}
+        seconds, missed = ranks.largest(self.seconds, 1 - self.cpu_share)
+        return dataclasses.replace(self, **whole, seconds=seconds, cpu_share=1 - missed)
+
     def summary(self) -> dict[str, float | int]:
         """The figures of `hrm-rl eval --json`."""
         count = len(self.correct)
@@ -72,6 +81,7 @@ def evaluate(
     validator: Validator | None = None,
     puzzle_keys: ArrayLike | None = None,
     graphs: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Answer every puzzle once, stopping by `rule`, at the latest after `max_segments`.
 
@@ -87,6 +97,7 @@ def evaluate(
         puzzle_keys: int64 [N], the counters of rules that draw at random; 0, 1, 2, ... by default.
         graphs: replay segments as CUDA graphs (`hrm_rl.agents.learning.graphs`); near the end, when rows
             run idle, batches shrink to powers of two.
+        ranks: processes that each answer their share of the puzzles, and return all answers.
 
     Raises:
         ValueError: an unknown rule, or as `check_arguments`.
@@ -95,14 +106,19 @@ def evaluate(
     check_arguments(model, puzzles, validator, max_segments=limit, batch_size=batch_size)
     limit = model.config.halt_max_steps if max_segments is None else max_segments
     count, device = len(puzzles), model.device
-    envs = each_puzzle_once(model, puzzles, min(batch_size, count), limit, validator)
-    agent = (GraphedAgent if graphs else HRMAgent)(model, rule)
-    # Padded rows, whose key is past the end, take the last key.
     counters = np.arange(count) if puzzle_keys is None else np.asarray(puzzle_keys)
     if counters.shape != (count,) or counters.dtype.kind not in "iu":
         raise ValueError(
             f"puzzle_keys must be {count} integers, one a puzzle; got {counters.dtype} of {counters.shape}"
         )
+    if ranks.count > 1:
+        own = ranks.numbers(count)
+        options: Any = {"max_segments": limit, "batch_size": batch_size, "validator": validator}
+        options |= {"puzzle_keys": counters[own], "graphs": graphs}
+        return evaluate(model, puzzles.take(own), rule, **options).whole(ranks, count)
+    envs = each_puzzle_once(model, puzzles, min(batch_size, count), limit, validator)
+    agent = (GraphedAgent if graphs else HRMAgent)(model, rule)
+    # Padded rows, whose key is past the end, take the last key.
     keys = torch.as_tensor(np.append(counters, counters[-1]).astype(np.int64), device=device)
     sheet, state = _Sheet(count, model.config.seq_len, device), None
     with in_eval_mode(model):

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import hrm_rl
 from hrm_rl.agents import HRMAgent
+from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.evaluation.evaluate import check_arguments, each_puzzle_once, in_eval_mode
 from hrm_rl.evaluation.progress import progress_bar
@@ -46,6 +47,7 @@ def record(
     drafts: bool = False,
     header: BankHeader | None = None,
     progress: bool = False,
+    ranks: Ranks = ALONE,
 ) -> TraceBank:
     """Run every puzzle for `max_segments` segments and return the trace bank.
 
@@ -66,6 +68,7 @@ def record(
         header: the caller's facts about the model: trained_rule, preset, step, seconds_per_segment,
             cpu_share, note. The other fields are filled in here.
         progress: show it on stderr (`hrm_rl.evaluation.progress`).
+        ranks: processes that each run their share of the puzzles, and return the whole bank.
 
     Raises:
         ValueError: an unknown split, or as `check_arguments`.
@@ -77,15 +80,17 @@ def record(
     if splits.shape not in ((), (len(puzzles),)):
         raise ValueError(f"split must be a name, or {len(puzzles)} of them; got shape {splits.shape}")
     splits = np.broadcast_to(splits, (len(puzzles),))
-    rows = min(batch_size, len(puzzles))
+    own = puzzles.take(ranks.numbers(len(puzzles))) if ranks.count > 1 else puzzles
+    rows = min(batch_size, len(own))
     agent = HRMAgent(model, f"fixed:{max_segments}", pooled=pooled)
     parts: list[Columns] = []
     with in_eval_mode(model):
-        starts = range(0, len(puzzles), rows)
+        starts = range(0, len(own), rows)
         for start in progress_bar(starts, desc="recording", unit="batch", shown=progress):
-            few = puzzles.take(slice(start, start + rows))
+            few = own.take(slice(start, start + rows))
             parts.append(_record_batch(agent, few, rows, max_segments, validator, drafts))
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns = {name: ranks.whole_array(column, len(puzzles)) for name, column in joined.items()}
     return TraceBank(
         **{name: columns.pop(name) for name in _JUDGED},
         features={name: columns.pop(name) for name in FEATURES},

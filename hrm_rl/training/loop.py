@@ -210,7 +210,7 @@ class Trainer:
         report.refuse_nan(self.model, weights=True)
 
         def figures() -> tuple[dict[str, Any], TraceBank]:
-            return self.validate(), watch(self.evaluated_model, self.data, self.preset.batch_size)
+            return self.validate(), watch(self.evaluated_model, self.data, self.rows, self.ranks)
 
         # Ranks validate together, so one alone does not leave.
         found = stop.attempt(figures) if self.ranks.count == 1 else figures()
@@ -232,9 +232,10 @@ class Trainer:
             self.evaluated_model,
             self.data.validation,
             self.rule,
-            batch_size=self.preset.batch_size,
+            batch_size=self.rows,
             validator=self.data.validator,
             graphs=self.graphs,
+            ranks=self.ranks,
         )
         figures = result.summary()
         # Validation classes are held out; custom puzzles and the run of --init may have repeated some.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hrm_rl.distributed.ranks import current
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation import record
@@ -193,5 +194,6 @@ def record_run(
             cpu_share=share,
         ),
         progress=progress,
+        ranks=current(),
     )
     return dataclasses.replace(bank, learned=trained.learned(puzzles))

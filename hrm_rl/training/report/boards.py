@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from hrm_rl.analysis.statistics.calibration import halt_calibration
+from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs.core.rendering import PictureDrawer
 from hrm_rl.evaluation.record import record
 from hrm_rl.halting import TraceBank
@@ -23,10 +24,10 @@ _SEGMENTS = (1, 2, 4)
 _CELL, _LEAST_CELL, _SIDE = 28, 16, 336
 
 
-def watch(model: HRM, data: TrainingData, batch_size: int) -> TraceBank:
+def watch(model: HRM, data: TrainingData, batch_size: int, ranks: Ranks = ALONE) -> TraceBank:
     """The first validation puzzles, the same ones each time, run to the limit; draws no random numbers."""
     puzzles, limit = data.validation.take(slice(_WATCHED)), model.config.halt_max_steps
-    options: dict[str, Any] = {"batch_size": batch_size, "validator": data.validator}
+    options: Any = {"batch_size": batch_size, "validator": data.validator, "ranks": ranks}
     # A compiled model would compile again for this number of rows.
     with torch.compiler.set_stance("force_eager"):
         return record(model, puzzles, limit, drafts=data.picture is not None, **options)
