@@ -17,7 +17,7 @@ from hrm_rl.training.config import Layer, Run, resolve
 from hrm_rl.training.config import resume as resume_settings
 from hrm_rl.training.config.settings import values_of
 from hrm_rl.training.config.toml import read_settings
-from hrm_rl.training.data import training_data
+from hrm_rl.training.data import TrainingData, training_data
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine.compute import (
     LONG_STEP,
@@ -174,7 +174,9 @@ def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
     refuse_too_large(preset.model, rows, compute.device)
     if graphs:
         refuse_graphs_without_gpu(compute.device)
-    trainer = Trainer(preset, compute, run, given.settings.seed, graphs=graphs)
+    data = training_data(preset.data, compute.device)
+    _refuse_other_puzzles(run, stored, data)
+    trainer = Trainer(preset, compute, run, given.settings.seed, data, graphs=graphs)
     trainer.restore()
     run.store(preset, compute)
     return trainer
@@ -190,6 +192,22 @@ def _chosen_once(choose: Callable[[], tuple[Preset, Compute]]) -> tuple[Preset, 
         text = json.dumps({"preset": preset.to_dict(), "compute": vars(compute)})
     found = json.loads(ranks.text(text))
     return Preset.from_dict(found["preset"]), Compute(**found["compute"])
+
+
+def _refuse_other_puzzles(run: RunFolder, preset: Preset, data: TrainingData) -> None:
+    """Raise ValueError if the puzzles to learn from are not those that the run began with."""
+    began = run.learned()
+    if began is None:
+        return
+    now = data.learned()
+    new = int((~np.isin(now, began)).sum())
+    gone = 0 if preset.init else len(began) - len(now) + new  # those of the weights count too
+    if new or gone:
+        source = preset.data.file or "the generator"
+        raise ValueError(
+            f"{source} has changed since {run.path} began: {new} of {len(now)} puzzles are new, {gone} are "
+            f"gone. Restore it, or start another run from these weights: --init {run.path}"
+        )
 
 
 def fit_to_machine(

@@ -56,6 +56,21 @@ def test_a_csv_that_was_learned_from(hrm_rl, train, tmp_path) -> None:
     assert "Which of these puzzles it learned from is not known." in said.out
 
 
+def test_a_file_that_changed_is_not_resumed(hrm_rl, train, tmp_path) -> None:
+    """The run would go on with other puzzles than it states."""
+    file, puzzles = tmp_path / "all.csv", sudoku.generate(80, 4, seed=9, extra_givens=(4, 8))
+    sudoku.write_csv(file, puzzles, 4)
+    run, _ = train(file)
+    again = ("train", "--resume", "--out", run, "--max-steps", 3)
+    for rows, new in ((slice(0, 70), 0), (slice(None), 3)):
+        changed = puzzles.take(rows)
+        more = Sudoku(4, (4, 8)).generate(new, seed=1, split="train")
+        sudoku.write_csv(file, concatenate([changed, more]), 4)
+        assert f"{file} has changed since {run} began: {new} of " in hrm_rl(*again).refusal
+    sudoku.write_csv(file, puzzles, 4)
+    assert hrm_rl(*again).code == 0
+
+
 def test_a_pushed_model_and_a_run_from_it_know_what_was_learned(hrm_rl, train, tmp_path, monkeypatch) -> None:
     """Downloads are folders of the files that were uploaded."""
     puzzles = sudoku.generate(40, 4, seed=9, extra_givens=(4, 8))
