@@ -119,7 +119,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def check_replaces(path: str | os.PathLike[str], kind: str, is_kind: Callable[[Path], bool]) -> None:
-    """Check that an output to `path` destroys nothing: there is no file, an empty one, or an earlier output
+    """Check that an output to `path` destroys nothing: the file is missing, empty, or an earlier output
     of the same kind, such as "a trace bank", which `is_kind` knows from its content.
 
     Raises FileExistsError, or ValueError as `place`.

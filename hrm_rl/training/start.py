@@ -138,7 +138,7 @@ def resume_run(
         _log.info("%s holds no run yet: it starts.", run.path)
         return start_run(layers, folder, graphs=graphs)
     if not run.path.is_dir():
-        run.config()  # raises: there is no run
+        run.config()  # raises, since there cannot be a run
     with run.lock.kept_on_success():
         return _resume(layers, run, graphs)
 
