@@ -1,23 +1,26 @@
 """Averages over log intervals, written to TensorBoard and JSON lines; tensors are read once an interval."""
 
 import json
-import os
+import logging
 import time
-from collections.abc import Mapping
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from hrm_rl.agents.learning.update import Update
 from hrm_rl.files import write_text
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
+from hrm_rl.training.report.appended import AppendedFile, Board
 from hrm_rl.training.report.cards import constant_figures, write_settings
 from hrm_rl.training.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 _SUMS = ("steps", "names", "means", "broken", "judged", "histogram")
 
@@ -84,7 +87,8 @@ class IntervalMetrics:
                 figures[f"rollout/{name}"] = total / count
             segments = torch.arange(len(histogram), dtype=torch.float32)
             figures["rollout/mean_segments"] = float((segments * histogram).sum() / count)
-        figures["time/steps_per_second"] = self.steps / seconds
+        # A clock may stand still, or go back.
+        figures["time/steps_per_second"] = self.steps / seconds if seconds > 0 else 0.0
         self._clear()
         return figures, histogram
 
@@ -102,7 +106,11 @@ class IntervalMetrics:
 
 
 class MetricsLog:
-    """Writes figures to metrics.jsonl and TensorBoard with SB3's prefixes: rollout/ train/ eval/ time/."""
+    """Writes figures to metrics.jsonl and TensorBoard with SB3's prefixes: rollout/ train/ eval/ time/.
+
+    Neither ends the training: what cannot be written to a file waits (`AppendedFile`), and TensorBoard is
+    left out, with a warning, once it fails otherwise.
+    """
 
     def __init__(
         self, run: RunFolder, first_step: int = 0, *, settings: tuple[Preset, Compute] | None = None
@@ -112,13 +120,13 @@ class MetricsLog:
         if again:
             kept = [json.dumps(line) + "\n" for line in run.metrics() if line["step"] <= first_step]
             write_text(run.metrics_file, "".join(kept))
-        self._lines: TextIO = run.metrics_file.open("a", encoding="utf-8")
-        purge = first_step + 1 if again else None
-        self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)
-        self._constant: frozenset[str] = frozenset()
+        self._lines = AppendedFile(run.metrics_file)
+        self._constant = frozenset() if settings is None else constant_figures(settings[0])
+        self._board: Board | None = None
+        with self._tracker():
+            self._board = Board(str(run.tensorboard), purge_step=first_step + 1 if again else None)
         if settings is not None:
-            self._constant = constant_figures(settings[0])
-            write_settings(self._board, *settings)
+            self._track(lambda board: write_settings(board, *settings))
 
     def write(self, step: int, figures: Mapping[str, Any], histogram: Tensor | None = None) -> None:
         """Write a line to the log, and its figures to TensorBoard."""
@@ -128,28 +136,47 @@ class MetricsLog:
             counts = histogram.long()
             segments = torch.arange(len(counts)).repeat_interleave(counts)
             if "rollout/segments" not in self._constant:
-                self._board.add_histogram("rollout/segments", segments, step)
+                self._track(lambda board: board.add_histogram("rollout/segments", segments, step))
             line["rollout/segments"] = counts[1:].tolist()
-        self._lines.write(json.dumps(line) + "\n")
+        self._lines.write(f"{json.dumps(line)}\n".encode())
         self._lines.flush()
+        self._track(Board.flush)
 
     def show(self, step: int, figures: Mapping[str, float]) -> None:
         """Write the figures that may change to TensorBoard only."""
-        for name, value in figures.items():
-            if name not in self._constant:
-                self._board.add_scalar(name, value, step)
+
+        def add(board: Board) -> None:
+            for name, value in figures.items():
+                if name not in self._constant:
+                    board.add_scalar(name, value, step)
+
+        self._track(add)
 
     def image(self, step: int, name: str, array: NDArray[np.uint8]) -> None:
         """Write an RGB picture, uint8 [H, W, 3], to TensorBoard only."""
-        self._board.add_image(name, array, step, dataformats="HWC")
+        self._track(lambda board: board.add_image(name, array, step, dataformats="HWC"))
 
     def sync(self) -> None:
         """Wait until all lines are on the disk."""
-        os.fsync(self._lines.fileno())
+        self._lines.flush(through=True)
 
     def close(self) -> None:
-        self._lines.close()
-        self._board.close()
+        """Write what waits."""
+        self._lines.flush()
+        self._track(Board.close)
+
+    def _track(self, call: Callable[[Board], None]) -> None:
+        if self._board is not None:
+            with self._tracker():
+                call(self._board)
+
+    @contextmanager
+    def _tracker(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            _log.warning("TensorBoard failed (%s); training goes on without it.", error or type(error))
+            self._board = None
 
 
 class NoLog(MetricsLog):
