@@ -12,7 +12,9 @@ FORWARD_DTYPES = ("float32", "bfloat16", "float16", "float64")
 POSITION_ENCODINGS = ("rope", "learned", "rope-2d")
 
 # Far beyond any model: what is larger is damage, and would take all memory or all time.
-_LARGEST, _MOST_CYCLES, _MOST_LAYERS = 1 << 20, 128, 1024
+_LARGEST, _MOST_CYCLES, _MOST_LAYERS, _MOST_CELLS, MOST_SEGMENTS = 1 << 20, 128, 1024, 1 << 16, 1 << 12
+_MOST_BLOCKS = 1 << 14  # blocks computed in a segment; the paper's model has 24
+_MOST_LOGITS, _MOST_ANGLES = 1 << 26, 1 << 24  # of a puzzle, and of the tables of rotary positions
 # Entries of the reference's `arch` section that do not describe the network.
 _REFERENCE_EXTRAS = frozenset({"name", "loss", "batch_size", "causal"})
 
@@ -24,6 +26,25 @@ def check_heads(hidden_size: int, num_heads: int) -> None:
             f"hidden_size={hidden_size} is not divisible by num_heads={num_heads}",
             *("hidden_size", "num_heads"),
         )
+
+
+def check_sizes(config: Any) -> None:
+    """Raise SettingError if width, heads, layers or cycles are out of range, or too many together."""
+    check_integers(config, 1, "hidden_size", "num_heads", most=_LARGEST)
+    check_integers(config, 1, "H_cycles", "L_cycles", most=_MOST_CYCLES)
+    check_integers(config, 1, "H_layers", "L_layers", most=_MOST_LAYERS)
+    check_heads(config.hidden_size, config.num_heads)
+    check_interval(config, "(0, 1000]", "expansion")
+    blocks = config.H_cycles * (config.L_cycles * config.L_layers + config.H_layers)
+    settings = ("H_cycles", "L_cycles", "L_layers", "H_layers")
+    check_product(config, blocks, _MOST_BLOCKS, "blocks of a segment", *settings)
+
+
+def check_product(config: Any, count: int, most: int, what: str, *settings: str) -> None:
+    """Raise SettingError if settings that are possible alone make too many of something together."""
+    if count > most:
+        names = ", ".join(f"{name}={getattr(config, name)}" for name in settings)
+        raise SettingError(f"{names} make {count:,} {what}; at most {most:,} are possible", *settings)
 
 
 def swiglu_width(expansion: float, hidden_size: int, multiple: int) -> int:
@@ -81,12 +102,11 @@ class HRMConfig:
     def __post_init__(self) -> None:
         if self.puzzle_emb_ndim is None:
             object.__setattr__(self, "puzzle_emb_ndim", self.hidden_size)
-        check_integers(self, 1, "vocab_size", "seq_len", "hidden_size", "num_heads", most=_LARGEST)
-        check_integers(self, 1, "H_cycles", "L_cycles", most=_MOST_CYCLES)
-        check_integers(self, 1, "H_layers", "L_layers", most=_MOST_LAYERS)
-        check_integers(self, 1, "halt_max_steps", most=_LARGEST)
+        check_sizes(self)
+        check_integers(self, 1, "vocab_size", most=_LARGEST)
+        check_integers(self, 1, "seq_len", most=_MOST_CELLS)
+        check_integers(self, 1, "halt_max_steps", most=MOST_SEGMENTS)
         check_integers(self, 1, "num_puzzle_identifiers")
-        check_heads(self.hidden_size, self.num_heads)
         check_one_of(self, POSITION_ENCODINGS, "pos_encodings")
         check_one_of(self, FORWARD_DTYPES, "forward_dtype")
         if not isinstance(self.relation_bias, bool):
@@ -106,9 +126,14 @@ class HRMConfig:
                 f"rope-2d needs a square board, got seq_len={self.seq_len}", *("seq_len", "pos_encodings")
             )
         check_integers(self, 0, "puzzle_emb_ndim", most=_LARGEST)
-        check_interval(self, "(0, 1000]", "expansion")
         check_interval(self, "(0, inf)", "rms_norm_eps", "rope_theta")
         check_interval(self, "[0, 1]", "halt_exploration_prob")
+        logits = self.seq_len * self.vocab_size
+        check_product(self, logits, _MOST_LOGITS, "logits of a puzzle", "seq_len", "vocab_size")
+        if kind != "learned":
+            angles, sizes = (self.prefix_len + self.seq_len) * self.head_dim, ("hidden_size", "num_heads")
+            settings = ("seq_len", "puzzle_emb_ndim", *sizes)
+            check_product(self, angles, _MOST_ANGLES, "rotary angles", *settings)
 
     @property
     def head_dim(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hrm_rl.model.config import check_heads, swiglu_width
+from hrm_rl.model.config import check_sizes, swiglu_width
 from hrm_rl.model.layers import ReasoningModule, truncated_normal_
 from hrm_rl.model.recurrence import (
     GRADIENTS,
@@ -24,7 +24,7 @@ from hrm_rl.model.recurrence import (
     block,
     run_segment,
 )
-from hrm_rl.settings import check_integers, check_interval, check_one_of
+from hrm_rl.settings import check_interval, check_one_of
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,9 @@ class CoreConfig:
     """Added to the mean square in RMSNorm."""
 
     def __post_init__(self) -> None:
-        check_integers(self, 1, "hidden_size", "num_heads")
-        check_integers(self, 1, "H_layers", "L_layers", "H_cycles", "L_cycles")
-        check_heads(self.hidden_size, self.num_heads)
+        check_sizes(self)
         check_one_of(self, GRADIENTS, "gradient")
-        check_interval(self, "(0, inf)", "expansion", "rms_norm_eps")
+        check_interval(self, "(0, inf)", "rms_norm_eps")
 
     @property
     def swiglu_width(self) -> int:

@@ -31,8 +31,6 @@ from hrm_rl.training.config import read_config, resolve
 from hrm_rl.training.open_run import open_trained
 from hrm_rl.training.run_folder import RunFolder
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 COUNT = int(os.environ.get("FUZZ_FILES", "30"))
 SECONDS, MEGABYTES = 4.0, 1000
 ARTIFACTS = Path(__file__).parents[1] / "pins" / "artifacts"

@@ -60,6 +60,8 @@ def test_prefix_is_the_embedding_in_tokens_rounded_up(config, width, tokens) -> 
         ("hidden_size", 0),
         ("num_heads", 3),
         ("halt_max_steps", 0),
+        ("halt_max_steps", 5000),
+        ("seq_len", 1 << 17),
         ("puzzle_emb_ndim", -1),
         ("expansion", 0.0),
         ("expansion", float("nan")),
@@ -86,6 +88,9 @@ def test_bad_value_is_refused_by_name(config, field, value) -> None:
             {"pos_encodings": "rope-2d", "seq_len": 9, "hidden_size": 8, "num_heads": 4},
             r"divisible by 4.*num_heads = 2",
         ),
+        ({"H_cycles": 128, "L_cycles": 128}, "H_cycles=128, L_cycles=128, .* at most 16,384"),
+        ({"vocab_size": 1 << 20, "seq_len": 1 << 16}, "seq_len=65536, .*68,719,476,736 logits"),
+        ({"hidden_size": 1 << 20, "seq_len": 1 << 15}, "rotary angles; at most 16,777,216"),
         ({"hiden_size": 16}, "'hiden_size'; did you mean 'hidden_size'"),
     ],
 )

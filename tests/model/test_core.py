@@ -54,7 +54,7 @@ def test_rows_are_independent_and_reset_alone():
         ({"H_cycles": True}, "H_cycles must be an integer >= 1, got True"),
         ({"num_heads": 5}, "hidden_size=64 is not divisible by num_heads=5"),
         ({"gradient": "two-step"}, "gradient must be one of"),
-        ({"expansion": 0}, "expansion must lie in .0, inf., got 0"),
+        ({"expansion": 0}, "expansion must lie in .0, 1000., got 0"),
     ],
 )
 def test_settings_out_of_range_are_named(settings, words):

@@ -6,7 +6,7 @@ segments of an observation can learn at once, whichever of them acted.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from hrm_rl.agents.tokenizer import ObsTokenizer
 from hrm_rl.model import CoreConfig, HRMCore
-from hrm_rl.model.files.weights import read_folder, write_folder
+from hrm_rl.model.config import MOST_SEGMENTS
+from hrm_rl.model.files.weights import CONFIG_FILE, check_fit, read_folder, write_folder
 from hrm_rl.model.recurrence import Carry
-from hrm_rl.settings import SettingError, check_integers, check_interval, check_one_of
+from hrm_rl.settings import SettingError, check_integers, check_interval, check_one_of, reading, restore
 
 _KIND = "hrm_q_network"
+_MOST_TOKENS = 1 << 14  # of a stored network
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class ThinkingConfig:
         if self.halting != "learned" and not fixed:
             message = f"halting must be 'learned' or 'fixed:N', N >= 1, got {self.halting!r}"
             raise SettingError(message, "halting")
-        check_integers(self, 1, "max_segments")
+        check_integers(self, 1, "max_segments", most=MOST_SEGMENTS)
+        check_integers(self, 1, "segments", most=MOST_SEGMENTS)
         check_interval(self, "[0, inf)", "segment_cost")
         check_interval(self, "[0, 1]", "gamma_think")
         check_one_of(self, ("reset", "keep"), "carry")
@@ -69,6 +72,31 @@ class ThinkingConfig:
         discounts = [self.gamma_think**k for k in range(self.segments)]
         costs = [self.segment_cost * sum(discounts[:k]) for k in range(self.segments)]
         return costs, discounts
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The content of a network's config.json."""
+
+    kind: Literal["hrm_q_network"]
+    actions: int
+    core: CoreConfig
+    thinking: ThinkingConfig
+    value_scale: float
+    tokens: Mapping[str, Any]
+
+    def check_sizes(self, tensors: Mapping[str, Tensor], name: str) -> None:
+        """Raise ValueError, before a network takes memory, if the tensors of its core differ, or for too many
+        tokens."""
+        if self.core.H_layers + self.core.L_layers > len(tensors):
+            raise ValueError(f"its layers are more than the {len(tensors)} tensors")
+        if self.tokens.get("max_tokens", 1) not in range(1, _MOST_TOKENS + 1):
+            raise ValueError(f"tokens.max_tokens must be an integer from 1 to {_MOST_TOKENS}")
+        with torch.device("meta"):
+            wanted = HRMCore(self.core).state_dict()
+            wanted |= nn.Linear(self.core.hidden_size, self.actions).state_dict(prefix="action_head.")
+        core = {key.removeprefix("core."): tensor for key, tensor in tensors.items()}
+        check_fit(wanted, {key: core[key] for key in wanted if key in core}, name)
 
 
 class SegmentValues(NamedTuple):
@@ -240,17 +268,14 @@ class HRMQNetwork(nn.Module):
         Raises FileNotFoundError for a missing file, ValueError for a damaged one or, naming the part that
         differs, for a network trained on other observations.
         """
-        settings, tensors = read_folder(Path(directory))
-        try:
-            if settings["kind"] != _KIND:
-                raise ValueError(f"its kind is {settings['kind']!r}, not {_KIND!r}")
-            core, thinking = CoreConfig(**settings["core"]), ThinkingConfig(**settings["thinking"])
-            options = settings["tokens"] | {"value_scale": settings["value_scale"]}
-            network = cls(space, settings["actions"], core, thinking, **options)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"config.json of {directory} is not for an HRMQNetwork on these observations: {error!r}"
-            ) from None
+        folder = Path(directory)
+        settings, tensors = read_folder(folder)
+        with reading(folder / CONFIG_FILE, "for an HRMQNetwork on these observations"):
+            stored = restore(_Stored, settings)
+
+            stored.check_sizes(tensors, str(folder))
+            options: Any = {**stored.tokens, "value_scale": stored.value_scale}
+            network = cls(space, stored.actions, stored.core, stored.thinking, **options)
         try:
             network.load_state_dict(tensors)
         except (ValueError, RuntimeError) as error:

@@ -134,6 +134,9 @@ def check_model(
     Raises ValueError with the first differences if the tensors do not fit the model that `make` builds from
     the configuration and those relations.
     """
+    layers = config.H_layers + config.L_layers
+    if layers > len(tensors):  # before seconds are spent on making them
+        raise ValueError(f"{name} does not fit: {len(tensors)} tensors are too few for {layers} layers")
     relations = stored_relations(tensors, config)
     if (relations is not None) != config.relation_bias:
         has = "no" if relations is None else "a"

@@ -89,6 +89,7 @@ def without_a_tensor(folder) -> None:
         ),
         *((cut(keep), "model.safetensors is damaged") for keep in (0, 4, 200, 5000)),
         (without_a_tensor, "lm_head.weight is missing"),
+        (edited(H_layers=1000, L_layers=1000), "tensors are too few for 2000 layers"),
         (edited(num_heads=3), "hidden_size=16 is not divisible by num_heads=3"),
         (edited(halt_max_step=3), "'halt_max_step'; did you mean 'halt_max_steps'"),
         (
