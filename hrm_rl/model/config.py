@@ -13,8 +13,10 @@ POSITION_ENCODINGS = ("rope", "learned", "rope-2d")
 
 # Far beyond any model: what is larger is damage, and would take all memory or all time.
 _LARGEST, _MOST_CYCLES, _MOST_LAYERS, _MOST_CELLS, MOST_SEGMENTS = 1 << 20, 128, 1024, 1 << 16, 1 << 12
+_MOST_HEADS = 1 << 12
 _MOST_BLOCKS = 1 << 14  # blocks computed in a segment; the paper's model has 24
 _MOST_LOGITS, _MOST_ANGLES = 1 << 26, 1 << 24  # of a puzzle, and of the tables of rotary positions
+_MOST_BIASES = 1 << 28  # of relation_bias
 # Entries of the reference's `arch` section that do not describe the network.
 _REFERENCE_EXTRAS = frozenset({"name", "loss", "batch_size", "causal"})
 
@@ -30,7 +32,8 @@ def check_heads(hidden_size: int, num_heads: int) -> None:
 
 def check_sizes(config: Any) -> None:
     """Raise SettingError if width, heads, layers or cycles are out of range, or too many together."""
-    check_integers(config, 1, "hidden_size", "num_heads", most=_LARGEST)
+    check_integers(config, 1, "hidden_size", most=_LARGEST)
+    check_integers(config, 1, "num_heads", most=_MOST_HEADS)
     check_integers(config, 1, "H_cycles", "L_cycles", most=_MOST_CYCLES)
     check_integers(config, 1, "H_layers", "L_layers", most=_MOST_LAYERS)
     check_heads(config.hidden_size, config.num_heads)
@@ -130,10 +133,12 @@ class HRMConfig:
         check_interval(self, "[0, 1]", "halt_exploration_prob")
         logits = self.seq_len * self.vocab_size
         check_product(self, logits, _MOST_LOGITS, "logits of a puzzle", "seq_len", "vocab_size")
+        tokens = self.prefix_len + self.seq_len
+        settings = ("seq_len", "puzzle_emb_ndim", "hidden_size", "num_heads")
         if kind != "learned":
-            angles, sizes = (self.prefix_len + self.seq_len) * self.head_dim, ("hidden_size", "num_heads")
-            settings = ("seq_len", "puzzle_emb_ndim", *sizes)
-            check_product(self, angles, _MOST_ANGLES, "rotary angles", *settings)
+            check_product(self, tokens * self.head_dim, _MOST_ANGLES, "rotary angles", *settings)
+        if self.relation_bias:
+            check_product(self, self.num_heads * tokens**2, _MOST_BIASES, "biases", *settings)
 
     @property
     def head_dim(self) -> int:

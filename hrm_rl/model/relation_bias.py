@@ -72,6 +72,8 @@ def stored_relations(tensors: Mapping[str, Tensor], config: HRMConfig) -> NDArra
     found = tensors.get("relation_bias.relations")
     if found is None:
         return None
+    if found.is_floating_point():
+        raise ValueError(f"relation_bias.relations must hold integers, got {found.dtype}")
     table = found.cpu().numpy()
     return table[config.prefix_len :, config.prefix_len :] if table.ndim == 2 else table
 
