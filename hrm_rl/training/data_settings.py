@@ -13,6 +13,7 @@ from hrm_rl.puzzles.files.dataset import read_relations
 from hrm_rl.puzzles.files.metadata import Metadata, read_metadata
 from hrm_rl.puzzles.sudoku import Sudoku
 from hrm_rl.settings import LARGEST_SEED, SettingError, about, check_at_least, check_integers, restore
+from hrm_rl.training.curriculum import read_phases
 
 CUSTOM = CustomPuzzles.name
 # Former names of families, which stored runs and config files may have.
@@ -23,6 +24,11 @@ _OLD_NAMES = {"own": CUSTOM}
 class CommonData:
     """The settings that all families have."""
 
+    @property
+    def kind(self) -> Family | CustomPuzzles:
+        """The family with its dials."""
+        raise NotImplementedError
+
     train_puzzles: int = 1000
     """Distinct puzzles (of a dataset folder, groups), or all there are. Each time one is drawn, a random
     symmetry of its family is applied, if it has any."""
@@ -30,12 +36,38 @@ class CommonData:
     """Distinct puzzles of classes held out of training and test, judged at every validation."""
     seed: int = 0
     """Seed of the generated puzzles."""
+    curriculum: str = ""
+    """Phases before the run's own puzzles, with other dials: "600 extra_givens=0..57" learns from puzzles of
+    0 to 57 extra givens before step 600; ";" separates phases. Validation puzzles are the run's own. With
+    another max_steps the phases of a preset stretch."""
     file: str | None = None
     """A file to learn from instead of generated puzzles. In a CSV (source,question,answer,rating), puzzles of
     validation classes only validate and those of test classes are not used. In a dataset folder of the
     reference's format, validation classes of train/ validate and test/ is not used."""
 
+    @property
+    def phases(self) -> tuple[tuple[int, Family], ...]:
+        """The curriculum: steps, and the family whose puzzles are learned from before each.
+
+        Raises ValueError for phases in another form, or dials that the family lacks.
+        """
+        read = read_phases(self.curriculum)
+        if not read:
+            return ()
+        kind = self.kind
+        if isinstance(kind, CustomPuzzles) or self.file is not None:
+            message = "a curriculum is for generated puzzles; these come from a file"
+            raise SettingError(message, "curriculum", "file")
+        with about("curriculum"):
+            phases = tuple((phase.until, kind.with_dials({**kind.dials(), **phase.dials})) for phase in read)
+        for _, other in phases:
+            if (other.seq_len, other.vocab_size) != (kind.seq_len, kind.vocab_size):
+                message = f"curriculum: {other.words} does not have the cells and tokens of {kind.words}"
+                raise SettingError(message, "curriculum")
+        return phases
+
     def _check_counts(self) -> None:
+        _ = self.phases
         counts = ("train_puzzles", "validation_puzzles")
         check_at_least(self, 1, *counts)
         check_integers(self, 1, *counts)
@@ -128,6 +160,8 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
     Raises ValueError for a setting of another family, or out of range.
     """
     changes = _local(given)
+    if not {"family", "size", "dials", "file"}.isdisjoint(changes):
+        changes.setdefault("curriculum", "")  # made for the puzzles of before
     family = changes.pop("family", data.family)
     family = _OLD_NAMES.get(family, family)
     if family not in (*FAMILIES, CUSTOM):

@@ -92,7 +92,7 @@ class Trainer:
             self.model.compile_blocks()
         self.envs = PuzzleVectorEnv(
             self.rows,
-            data.source,
+            data.source_at(0),
             halt_max_steps=preset.model.halt_max_steps,
             segment_cost=preset.learner.segment_cost,
             device=compute.device,
@@ -147,6 +147,7 @@ class Trainer:
                 _, stopping = self._agree(stop)
             while learner.step < preset.max_steps and not stopping:
                 report.gradient.expect(self._is_due(preset.log_every, learner.step + 1))
+                envs.source = self.data.source_at(learner.step)
                 out, action = learner.act(obs)
                 next_obs, _, terminated, _, next_info = envs.step(action)
                 update = learner.learn(out, obs, info["labels"], terminated, next_info)

@@ -56,7 +56,7 @@ class Init:
     def check_relations(self, relations: NDArray[np.int32] | None) -> None:
         """Raise SettingError if the weights learned a bias for other relations of cells than the puzzles'."""
         learned = stored_relations(self.tensors, self.config)
-        if learned is not None and not np.array_equal(learned, relations):
+        if learned is not None and (relations is None or not np.array_equal(learned, relations)):
             message = f"the weights of {self.name} are for cells that are related in another way"
             raise SettingError(message, "init")
 

@@ -13,6 +13,7 @@ from hrm_rl.settings import SettingError
 from hrm_rl.training.config.init import Init, read_init
 from hrm_rl.training.config.layers import Given, Layer
 from hrm_rl.training.config.settings import RunSettings, run_settings, values_of
+from hrm_rl.training.curriculum import stretch
 from hrm_rl.training.data_settings import change_data, model_needs
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import PRESETS, Preset, find_preset
@@ -53,7 +54,12 @@ def resolve(*layers: Layer) -> Run:
         settings = RunSettings(**run_settings)
         preset = base.with_max_steps(top["max_steps"]) if "max_steps" in top else base
     with given.blame("data"):
-        data = change_data(preset.data, given.table("data"))
+        longer = preset.max_steps / base.max_steps
+        stretched = dataclasses.replace(preset.data, curriculum=stretch(preset.data.curriculum, longer))
+        data = change_data(stretched, given.table("data"))
+        if data.phases and data.phases[-1][0] >= preset.max_steps:
+            message = f"curriculum ends at step {data.phases[-1][0]}, the run at {preset.max_steps}"
+            raise SettingError(message, "curriculum")
         if data.file is not None and not Path(data.file).exists():
             named = given.layers["data.file"].named("data.file")
             raise FileNotFoundError(f"{named}: no file at {data.file}")

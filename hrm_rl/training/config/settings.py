@@ -21,6 +21,7 @@ from hrm_rl.agents.learning.config import RENAMED_SETTINGS
 from hrm_rl.model import HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.settings import LARGEST_SEED, check_integers, check_one_of
+from hrm_rl.training.curriculum import read_dials
 from hrm_rl.training.data_settings import CommonData, FamilyData, SudokuData
 from hrm_rl.training.machine.compute import Compiling, Compute
 from hrm_rl.training.machine.threads import MOST_THREADS
@@ -168,15 +169,7 @@ def _option_type(setting: Setting) -> Any:
 
 
 def _read_dials(words: list[str]) -> dict[str, Any]:
-    """A table of numbers and switches: "size=12 perfect=true"."""
-    pairs = [word.partition("=") for word in words[0].replace(",", " ").split()]
-    return {name: _read_dial(value) for name, _, value in pairs}
-
-
-def _read_dial(word: str) -> int | float | bool:
-    if word.lower() in ("true", "false"):
-        return word.lower() == "true"
-    return int(word) if word.removeprefix("-").isdigit() else float(word)
+    return read_dials(words[0])
 
 
 _DIALS = PrimitiveConstructorSpec(

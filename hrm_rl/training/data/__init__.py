@@ -30,12 +30,20 @@ class TrainingData:
     kind: Family | CustomPuzzles
     picture: PictureDrawer | None = None
     """Draws one puzzle; None for custom puzzles."""
+    phases: tuple[tuple[int, PoolSource], ...] = ()
+    """The curriculum: steps, and the source to learn from before each."""
+
+    def source_at(self, step: int) -> PoolSource:
+        """The source to learn from at a step, 0-based."""
+        return next((source for until, source in self.phases if step < until), self.source)
 
     def learned(self) -> Keys:
         """`puzzle_keys` of the puzzles to learn from, each once, sorted."""
-        table = self.source.table
-        inputs, labels = (x.cpu().numpy() for x in (table.inputs, table.labels))
-        return np.unique(puzzle_keys(self.kind, PuzzleArrays(inputs, labels)))
+        found = []
+        for source in (self.source, *(source for _, source in self.phases)):
+            inputs, labels = (x.cpu().numpy() for x in (source.table.inputs, source.table.labels))
+            found.append(puzzle_keys(self.kind, PuzzleArrays(inputs, labels)))
+        return np.unique(np.concatenate(found))
 
 
 def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
@@ -56,16 +64,26 @@ def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
     else:
         train, validation, num_ids, description = _from_file(data, kind, data.file)
     validator = validator_of(kind)
-    source = PoolSource(
-        train,
-        kind.vocab_size,
-        symmetry=kind.augmentation,
-        device=device,
-        validator=validator,
-        num_ids=num_ids,
-        relations=kind.relations,
+
+    def source(puzzles: PuzzleArrays, of: Family | CustomPuzzles) -> PoolSource:
+        return PoolSource(
+            puzzles,
+            of.vocab_size,
+            symmetry=of.augmentation,
+            device=device,
+            validator=validator,
+            num_ids=num_ids,
+            relations=of.relations,
+        )
+
+    phases = tuple(
+        (until, source(generated_puzzles(other, "train", data.train_puzzles, data.seed), other))
+        for until, other in data.phases
     )
-    return TrainingData(source, validation, validator, description, kind, kind.picture)
+    if phases:
+        description += f", after a curriculum of {len(phases)} phase{'s'[: len(phases) > 1]}"
+    own = source(train, kind)
+    return TrainingData(own, validation, validator, description, kind, kind.picture, phases)
 
 
 def _from_file(
