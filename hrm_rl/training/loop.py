@@ -27,6 +27,7 @@ from hrm_rl.training.data import TrainingData, training_data
 from hrm_rl.training.data.learned import puzzle_keys, scores_apart
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.machine.memory import is_out_of_memory, step_memory, too_large, total_memory
+from hrm_rl.training.machine.pace import Pace
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.boards import segment_figures, watch, write_boards
 from hrm_rl.training.report.progress import Report
@@ -49,6 +50,7 @@ class Trainer:
         init: Init | None = None,
         *,
         graphs: bool = False,
+        pace: Pace | None = None,
     ) -> None:
         """
         Args:
@@ -59,6 +61,7 @@ class Trainer:
             data: `training_data` of the preset's data, if it exists already.
             init: weights to start from; by default random ones.
             graphs: replay steps and validations as CUDA graphs (`hrm_rl.agents.learning.graphs`).
+            pace: follows the steps' time and chooses the threads again where it stays slow.
 
         Raises ValueError for graphs of steps that are not all alike.
         """
@@ -83,7 +86,7 @@ class Trainer:
         self.rows = ranks.share(preset.batch_size)
         make = GraphedLearner if graphs else make_learner
         self.learner: Learner = make(self.model, self.rows, preset.learner, ranks=ranks)
-        self.graphs = graphs
+        self.graphs, self.pace = graphs, pace
         self._report: Report | None = None
         self._report_state: dict[str, Any] | None = None
         self._saved_at = time.monotonic()
@@ -146,6 +149,7 @@ class Trainer:
                 validation = self._checkpoint(report, stop)
                 _, stopping = self._agree(stop)
             while learner.step < preset.max_steps and not stopping:
+                begun = time.perf_counter()
                 report.gradient.expect(self._is_due(preset.log_every, learner.step + 1))
                 envs.source = self.data.source_at(learner.step)
                 out, action = learner.act(obs)
@@ -155,6 +159,7 @@ class Trainer:
                 if self.average:
                     self.average.update()
                 report.add(update, learner.step)
+                self._keep_pace(report, time.perf_counter() - begun)
                 if self._is_due(preset.log_every, learner.step):
                     report.refuse_nan(self.model)
                     report.write_averages(learner.step, learner.learning_rate)
@@ -186,6 +191,15 @@ class Trainer:
         finally:
             self._report, self._report_state = None, report.state_dict()
             report.close()
+
+    def _keep_pace(self, report: Report, seconds: float) -> None:
+        """Compute otherwise from now on, if a step's time shows that the machine has become crowded."""
+        again = self.pace.add(seconds) if self.pace else None
+        if again is not None:
+            self.compute = again
+            again.apply()
+            self.run.store(self.preset, again)
+            report.log.write(self.learner.step, {"time/threads": again.threads})
 
     def _is_due(self, every: int, step: int) -> bool:
         return step % every == 0 or step == self.preset.max_steps

@@ -29,7 +29,8 @@ from hrm_rl.training.machine.compute import (
     refuse_graphs_without_gpu,
 )
 from hrm_rl.training.machine.memory import refuse_too_large
-from hrm_rl.training.machine.threads import Threads
+from hrm_rl.training.machine.pace import Pace
+from hrm_rl.training.machine.threads import Threads, thread_counts
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.schedule import stretch_note, unread_notes
@@ -106,7 +107,8 @@ def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
         _log.warning(note)
     if init := given.init:
         _log.info("Starts from %s%s.", init.name, init.ids and f": {init.ids}")
-    trainer = Trainer(preset, compute, run, given.settings.seed, data, init, graphs=graphs)
+    pace = _pace(preset, compute, given)
+    trainer = Trainer(preset, compute, run, given.settings.seed, data, init, graphs=graphs, pace=pace)
     keys = data.learned()
     if init:
         before = RunFolder.named(init.folder).learned()
@@ -165,7 +167,8 @@ def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
     preset, rows = given.preset, current().share(given.preset.batch_size)
 
     def choose() -> tuple[Preset, Compute]:
-        device, threads = given.settings.device, given.settings.threads or "auto"
+        device: str = given.settings.device
+        threads: Threads = given.settings.threads or "auto"
         return preset, choose_again(
             compute, preset.model, preset.learner, rows, device=device, threads=threads
         )
@@ -176,10 +179,18 @@ def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
         refuse_graphs_without_gpu(compute.device)
     data = training_data(preset.data, compute.device)
     _refuse_other_puzzles(run, stored, data)
-    trainer = Trainer(preset, compute, run, given.settings.seed, data, graphs=graphs)
+    pace = _pace(preset, compute, given)
+    trainer = Trainer(preset, compute, run, given.settings.seed, data, graphs=graphs, pace=pace)
     trainer.restore()
     run.store(preset, compute)
     return trainer
+
+
+def _pace(preset: Preset, compute: Compute, given: Run) -> Pace | None:
+    """What follows the run's steps; None on a GPU, and of several ranks, which wait for one another."""
+    if compute.device != "cpu" or current().count > 1:
+        return None
+    return Pace(preset, compute, thread_counts(given.settings.threads or "auto", compute.threads))
 
 
 def _chosen_once(choose: Callable[[], tuple[Preset, Compute]]) -> tuple[Preset, Compute]:
@@ -240,8 +251,9 @@ def fit_to_machine(
     model = dataclasses.replace(preset.model, forward_dtype=choice.compute.dtype)
     preset = dataclasses.replace(preset, model=model)
     whole = (choice.row_seconds or 0) * share
+    compute = dataclasses.replace(choice.compute, step_seconds=whole or None)
     if choice.row_seconds is None or keep_batch_size or whole <= LONG_STEP:
-        return preset, choice.compute
+        return preset, compute
     rows = ranks.count * max(1, 1 << int(LONG_STEP / choice.row_seconds).bit_length() - 1)
     _log.info(
         "A step of %d rows would take about %.0f s on this CPU; training on %d rows instead "
@@ -253,4 +265,5 @@ def fit_to_machine(
     )
     few = min(preset.data.validation_puzzles, 2 * rows)
     data = dataclasses.replace(preset.data, validation_puzzles=few)
-    return dataclasses.replace(preset, batch_size=rows, data=data), choice.compute
+    compute = dataclasses.replace(compute, step_seconds=rows * choice.row_seconds)
+    return dataclasses.replace(preset, batch_size=rows, data=data), compute

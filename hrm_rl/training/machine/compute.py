@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,10 +18,10 @@ from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.model.relation_bias import unrelated
-from hrm_rl.settings import check_integers, check_one_of
+from hrm_rl.settings import check_at_least, check_integers, check_one_of
 from hrm_rl.tensors import usable_device
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
-from hrm_rl.training.machine.threads import MOST_THREADS, WORTH_CHANGING, Threads, thread_counts
+from hrm_rl.training.machine.threads import MOST_THREADS, WORTH_CHANGING, Threads, thread_counts, usable_cpus
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +51,20 @@ class Compute:
     """Threads of the CPU, on the machine of training; another machine fits its own. None leaves PyTorch's."""
     compile: bool = False
     """Compile the model's block with torch.compile."""
+    cpus: int | None = None
+    """Processors of the machine that the threads were chosen for; None if they were not, or for a crowd."""
+    step_seconds: float | None = None
+    """Seconds of a training step, as measured when the threads were chosen."""
 
     def __post_init__(self) -> None:
         check_one_of(self, FORWARD_DTYPES, "dtype")
         check_one_of(self, ("highest", "high", "medium"), "matmul_precision")
         if self.threads is not None:
             check_integers(self, 1, "threads", most=MOST_THREADS)
+        if self.cpus is not None:
+            check_integers(self, 1, "cpus")
+        if self.step_seconds is not None:
+            check_at_least(self, 0, "step_seconds")
 
     def apply(self) -> None:
         """Set PyTorch's process-wide switches."""
@@ -146,7 +154,7 @@ def choose_compute(
         seconds[way] = _row_seconds(way, model, learner, batch_size)
         log.info("probe: %7.2f ms a row with %s", 1000 * seconds[way], way)
 
-    plain = Compute(dtype="float32" if dtype == "auto" else dtype, threads=first)
+    plain = Compute(dtype="float32" if dtype == "auto" else dtype, threads=first, cpus=usable_cpus())
     try:
         probe(plain)
         if dtype == "auto" and has_fast_bfloat16():
@@ -181,8 +189,9 @@ def choose_again(
 ) -> Compute:
     """How a stored run goes on: as before, as far as this machine can; a log line reports a change.
 
-    The dtype stays. Threads are the user's; else the stored number stays unless another measures a quarter
-    faster. Raises ValueError if the device was named and cannot be used.
+    The dtype stays. Threads are the user's. Else, if this machine has as many processors as that of training,
+    the stored number stays, so that the run goes on to the bit; on another it stays unless another number
+    measures a quarter faster. Raises ValueError if the device was named and cannot be used.
     """
     device = _usable(stored.device, device)
     again = dataclasses.replace(
@@ -190,20 +199,34 @@ def choose_again(
         device=device,
         matmul_precision=precision_here(stored, device),
         compile=stored.compile and (device != "cpu" or _has_compiler()),
+        cpus=usable_cpus() if device == "cpu" else None,
     )
     counts = thread_counts(threads, stored.threads)
-    ways = [dataclasses.replace(again, threads=count) for count in counts]
-    if len(ways) > 1 and again.device == "cpu":
-        before = current_switches()
-        try:
-            plain = [dataclasses.replace(way, compile=False) for way in ways]
-            seconds = {way: _row_seconds(way, model, learner, batch_size) for way in plain}
-        finally:
-            before.apply()
-        ways = [ways[plain.index(_best(seconds))]]
-    if ways[0] != stored:
-        log.info("Trained on %s; on this machine it goes on on %s.", stored, ways[0])
-    return ways[0]
+    if (again.cpus, counts[0]) != (stored.cpus, stored.threads):
+        again = dataclasses.replace(again, threads=counts[0], step_seconds=None)
+        if device == "cpu" and len(counts) > 1:
+            again = with_fastest_threads(again, counts, model, learner, batch_size)
+    if str(again) != str(stored):
+        log.info("Trained on %s; on this machine it goes on on %s.", stored, again)
+    return again
+
+
+def with_fastest_threads(
+    way: Compute, counts: Sequence[int], model: HRMConfig, learner: LearnerConfig, batch_size: int
+) -> Compute:
+    """This way to compute with the fastest of these numbers of threads, measured.
+
+    The first is preferred: another must be a quarter faster.
+    """
+    before, seconds = current_switches(), {}
+    try:
+        for count in counts:
+            plain = dataclasses.replace(way, threads=count, compile=False)
+            seconds[plain] = _row_seconds(plain, model, learner, batch_size)
+    finally:
+        before.apply()
+    best = _best(seconds)
+    return dataclasses.replace(way, threads=best.threads, step_seconds=batch_size * seconds[best])
 
 
 def precision_here(stored: Compute, device: str) -> str:

@@ -134,6 +134,17 @@ def test_a_resumed_run_is_fitted_again(stored, fast, chosen, preset, monkeypatch
     assert not caplog.text
 
 
+@pytest.mark.parametrize(("here", "chosen"), [(4, 2), (8, 4)])
+def test_a_run_resumed_on_as_many_processors_keeps_its_threads(here, chosen, preset, monkeypatch) -> None:
+    """Another number of threads may round differently."""
+    monkeypatch.setattr(compute, "_row_seconds", lambda way, *_: 1.0 if way.threads == 4 else 2.0)
+    monkeypatch.setattr(compute, "usable_cpus", lambda: here)
+    p, was = preset(), Compute(threads=2, cpus=4, step_seconds=0.5)
+    again = choose_again(was, p.model, p.learner, 2)
+    assert (again.threads, again.cpus) == (chosen, here)
+    assert again.step_seconds == (0.5 if chosen == 2 else 2.0)
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "mps", "xyz", "meta"])
 def test_a_run_of_another_device_goes_on_here_in_one_line(device, preset, caplog) -> None:
     p, was = preset(), Compute(device, matmul_precision="medium", threads=1)
