@@ -25,7 +25,7 @@ class Train(Long):
     """
 
     preset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")] = None
-    """What to train; not needed with --resume or if the config file names it."""
+    """What to train; not needed with --resume, --init RUN or a config file that names it."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """Config file: the settings below without dashes, in tables [model], [learner] and [data]."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
@@ -94,7 +94,8 @@ def train_with_settings() -> type[Train]:
     from hrm_rl.training.presets import PRESETS
 
     options: Any = Annotated[given_settings(), tyro.conf.arg(name="")]
-    about = f"What to train: {', '.join(PRESETS)}; not needed with --resume or if the config file names it."
+    known = ", ".join(PRESETS)
+    about = f"What to train: {known}; not needed with --resume, --init RUN or a config file that names it."
     preset: Any = Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]", help=about)]
     return make_dataclass(
         "Train",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from hrm_rl.files import local_path
 from hrm_rl.puzzles import FAMILIES, CustomPuzzles, find_family, make_family
+from hrm_rl.puzzles.base.tokens import check_shape
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.files.dataset import read_relations
 from hrm_rl.puzzles.files.metadata import Metadata, read_metadata
@@ -196,11 +197,18 @@ def folder_metadata(data: PuzzleData) -> Metadata | None:
     return read_metadata(Path(data.file) / "train" / "dataset.json")
 
 
+def check_folder(kind: Family | CustomPuzzles, place: str | Path, folder: Metadata) -> None:
+    """Raise ValueError if a dataset folder has not the family's cells, or other tokens."""
+    hint = " or, for any puzzles, --data.family custom"
+    check_shape(kind, place, folder.vocab_size, folder.seq_len, hint)
+
+
 def model_needs(data: PuzzleData) -> dict[str, int]:
     """The settings of a model that these puzzles fix. Raises ValueError as `folder_metadata`."""
     kind, folder = data.kind, folder_metadata(data)
     needs = {"vocab_size": kind.vocab_size, "seq_len": kind.seq_len}
     if folder is not None:
+        check_folder(kind, f"{data.file}/train", folder)
         needs["num_puzzle_identifiers"] = folder.num_puzzle_identifiers
     return needs
 

@@ -15,7 +15,8 @@ from hrm_rl.distributed.ranks import current
 from hrm_rl.messages import as_path
 from hrm_rl.training.config import Layer, Run, resolve
 from hrm_rl.training.config import resume as resume_settings
-from hrm_rl.training.config.settings import values_of
+from hrm_rl.training.config.layers import Given
+from hrm_rl.training.config.settings import RunSettings, values_of
 from hrm_rl.training.config.toml import read_settings
 from hrm_rl.training.data import TrainingData, training_data
 from hrm_rl.training.loop import Trainer
@@ -73,16 +74,40 @@ def train(
 def start_run(
     layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: bool = False
 ) -> Trainer:
-    """A new run of these settings, fitted to this machine; in runs/PRESET by default.
+    """A new run of these settings, fitted to this machine; in runs/PRESET by default. Without a preset, what
+    is not given is as in the run that `init` names.
 
     Raises ValueError or OSError for a mistake in the settings or the data, or a folder in use.
     """
-    given = resolve(*layers)
+    given = resolve(*_of_init(layers), *layers)
     run = RunFolder(folder or Path("runs") / given.preset.name)
     with run.lock.kept_on_success():
         again = ", or --resume to continue it" if run.checkpoints() else ", or --resume to start it over"
         run.refuse_if_used(again)
         return _begin(given, run, graphs)
+
+
+def _of_init(layers: Sequence[Layer]) -> list[Layer]:
+    """The settings of the run that the weights come from, if no preset is named; none if they come from no
+    run."""
+    given = Given(*layers)
+    if "init" not in given.values or any(layer.preset for layer in layers):
+        return []
+    run = RunFolder.named(str(given.values["init"]))
+    if not run.path.is_dir() or not run.checkpoints():
+        return []
+    stored, compute = run.config()
+    fitted = {"init", "init_ids"} | {field.name for field in dataclasses.fields(RunSettings)}
+    values = {
+        key: value
+        for key, value in values_of(stored, compute).items()
+        if value is not None and key not in fitted and not key.startswith("model.")
+    }
+    if given.values.get("data.family", stored.data.family) != stored.data.family:
+        values = {key: value for key, value in values.items() if not key.startswith("data.")}
+    if stored.learner.total_steps == stored.max_steps:
+        del values["learner.total_steps"]
+    return [Layer(values, stored.name)]
 
 
 def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:

@@ -39,8 +39,8 @@ def import_reference(path: str | os.PathLike[str], seq_len: int | None = None) -
     Raises as `read_reference`.
     """
     file = Path(path)
-    if file.is_dir() and _checkpoints(file):
-        file = _checkpoints(file)[-1]
+    if file.is_dir():
+        file = _newest_in(file)
     state = read_reference_state(file)
     settings = _read_settings(file.parent / SETTINGS_FILE) or _usual_settings(state)
     vocabulary = state["embed_tokens.embedding_weight"].shape[0]
@@ -52,6 +52,14 @@ def import_reference(path: str | os.PathLike[str], seq_len: int | None = None) -
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     return config, tensors, str(file)
+
+
+def _newest_in(folder: Path) -> Path:
+    if found := _checkpoints(folder):
+        return found[-1]
+    if (folder / "config.json").is_file():
+        raise ValueError(f"{folder} is a model or a run of hrm_rl: commands take it as it is")
+    raise FileNotFoundError(f"{folder} has no file checkpoint or step_NUMBER; name the checkpoint's file")
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -131,6 +139,12 @@ def read_reference_state(checkpoint: Mapping[str, Tensor] | str | os.PathLike[st
     tensors = {_bare_name(key): t for key, t in tensors.items()}
     if "embed_tokens.embedding_weight" not in tensors:
         raise ValueError(f"{name} is not an HRM checkpoint: it has no embed_tokens.embedding_weight")
+    for module in ("H_level", "L_level"):
+        if not _layers(tensors, module):
+            raise ValueError(
+                f"{name} is not an HRM checkpoint: it has no {module}.layers, as models with one network, "
+                "such as TRM"
+            )
     return {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
 
 
@@ -141,12 +155,18 @@ def _bare_name(key: str) -> str:
 
 
 def _read_torch_file(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
+    if not path.exists():
+        raise FileNotFoundError(f"no checkpoint at {path} (from the Hub: hf download OWNER/NAME)")
     try:
         loaded = read_torch_file(path)
     except ValueError as error:
         raise ValueError(f"{path} is not a PyTorch state dict: {error}") from None
-    if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
-        raise ValueError(f"{path} is not a PyTorch state dict: it holds more than named tensors")
-    return dict(loaded)
+    if isinstance(loaded, Mapping):
+        inner = [part for part in loaded.values() if _is_state(part)]
+        if _is_state(loaded) or len(inner) == 1:  # {"model": state, "step": 100}
+            return dict(inner[0] if inner else loaded)
+    raise ValueError(f"{path} is not a PyTorch state dict: it holds more than named tensors")
+
+
+def _is_state(part: Any) -> bool:
+    return isinstance(part, Mapping) and bool(part) and all(isinstance(t, Tensor) for t in part.values())

@@ -100,7 +100,7 @@ def _read_init(given: Given, needs: dict[str, int]) -> Init | None:
 def _base(layers: tuple[Layer, ...]) -> Preset:
     chosen = [layer for layer in layers if layer.preset is not None]
     if not chosen:
-        raise ValueError(f"which preset? Known: {', '.join(PRESETS)}")
+        raise ValueError(f"which preset? Known: {', '.join(PRESETS)}; or give --init RUN to go on as RUN")
     try:
         return find_preset(str(chosen[-1].preset))
     except ValueError as error:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrm_rl.puzzles import CustomPuzzles, sudoku
-from hrm_rl.puzzles.base.tokens import check_shape
 from hrm_rl.puzzles.family import Family, in_split
 from hrm_rl.puzzles.files.cache import read_csv_cached
 from hrm_rl.puzzles.files.dataset import Dataset, read_dataset
@@ -20,6 +19,7 @@ from hrm_rl.puzzles.files.table import PuzzleTable
 from hrm_rl.puzzles.maze import Maze
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.puzzles.sudoku import Sudoku
+from hrm_rl.training.data_settings import check_folder
 
 # CSV files of at least this many bytes are read through a cache beside them.
 _LARGE_FILE = 16_000_000
@@ -130,9 +130,7 @@ class Folder:
         name = "test" if split == "test" else "train"
         if name not in self.opened:
             data = read_dataset(self.path, name)
-            shape = data.metadata.vocab_size, data.metadata.seq_len
-            hint = " or, for any puzzles, --data.family custom"
-            check_shape(self.kind, self.path / name, *shape, hint)
+            check_folder(self.kind, self.path / name, data.metadata)
             self.opened[name] = data
         return self.opened[name]
 

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hrm_rl.model import HRM
+from hrm_rl.model.files.reference import import_reference
 
 
 @pytest.fixture
@@ -173,6 +174,29 @@ def test_files_without_a_checkpoint_are_refused(tmp_path, content, words) -> Non
         HRM.from_reference(file, {}, 5)
     with pytest.raises(FileNotFoundError, match=f"no checkpoint at {tmp_path}"):
         HRM.from_reference(tmp_path / "none", {}, 5)
+
+
+def test_a_state_dict_inside_a_dictionary_is_read(build, tmp_path) -> None:
+    model = build()
+    state = reference_state(model)
+    for name, content in (("a", {"model": state, "step": 3}), ("b", {"state_dict": state})):
+        torch.save(content, tmp_path / name)
+        found = HRM.from_reference(tmp_path / name, model.config.to_dict(), 5)
+        assert torch.equal(found.lm_head.weight, model.lm_head.weight)
+    torch.save({"model": state, "ema": state}, tmp_path / "two")
+    with pytest.raises(ValueError, match="two is not a PyTorch state dict: it holds more"):
+        HRM.from_reference(tmp_path / "two", model.config.to_dict(), 5)
+    torch.save({k: t for k, t in state.items() if "H_level" not in k}, tmp_path / "one_network")
+    with pytest.raises(ValueError, match=r"one_network is not an HRM checkpoint: it has no H_level.layers"):
+        HRM.from_reference(tmp_path / "one_network", model.config.to_dict(), 5)
+
+
+def test_folders_that_are_not_of_the_reference_are_named(build, tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match="has no file checkpoint or step_NUMBER"):
+        import_reference(tmp_path)
+    build().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="is a model or a run of hrm_rl: commands take it as it is"):
+        import_reference(tmp_path)
 
 
 class Malicious:

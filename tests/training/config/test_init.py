@@ -218,6 +218,24 @@ def test_a_longer_board_is_free_without_learned_positions(weights, tmp_path) -> 
     assert (model.seq_len, model.H_cycles, model.halt_max_steps) == (5, 5, 9)
 
 
+def test_without_a_preset_the_settings_are_those_of_the_run(begin, weights, tmp_path) -> None:
+    first = begin(max_steps=1, validate_every=7, learner={"lr": 3e-3}, model={"H_cycles": 3})
+    first.train(progress=False)
+    init = {"init": str(tmp_path / "run")}
+    stored = first.preset
+    again = start_run([Layer(init)], tmp_path / "again").preset
+    assert again == dataclasses.replace(stored, init=f"{tmp_path}/run@1")
+    data, changes = folder(tmp_path / "data6", 6), {"max_steps": 5, "learner.lr": 1e-4, "seed": 3}
+    other = start_run([Layer(init | changes | {"data.file": data})], tmp_path / "other").preset
+    assert (other.data.family, other.data.file, other.batch_size) == ("custom", data, 4)
+    assert (other.max_steps, other.validate_every) == (5, 7)
+    assert (other.learner.lr, other.learner.seed, other.model.H_cycles) == (1e-4, 3, 3)
+    with pytest.raises(ValueError, match=r"the weights of .* the puzzles need"):
+        start_run([Layer(init | {"data.family": "life"})], tmp_path / "third")
+    with pytest.raises(ValueError, match="which preset"):
+        start_run([Layer({"init": str(tmp_path / "weights")})], tmp_path / "third")
+
+
 @pytest.mark.parametrize("name", ["step_20", "checkpoint", ""])
 def test_a_checkpoint_of_the_reference_is_a_start(begin, tmp_path, name) -> None:
     place, shape = (tmp_path / "reference", {"hidden_size": 64, "num_heads": 1, "puzzle_emb_ndim": 64})
