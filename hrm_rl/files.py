@@ -36,7 +36,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     aside = path.with_name(f".{path.name}.{os.getpid()}.old.partial")
     for stale in (partial, aside):
-        _remove(stale)
+        remove(stale)
     _unfinished[partial] = (aside, path)
     try:
         yield partial
@@ -47,7 +47,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         for stale in (partial, aside):
-            _remove(stale)
+            remove(stale)
         del _unfinished[partial]
 
 
@@ -58,7 +58,7 @@ def remove_unfinished() -> None:
             if aside.exists() and not path.exists():
                 os.rename(aside, path)
             for stale in (partial, aside):
-                _remove(stale)
+                remove(stale)
 
 
 def _write_through(path: Path) -> None:
@@ -87,11 +87,15 @@ def _sync_folder(path: Path) -> None:
             os.close(descriptor)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if there is one. A folder loses its name first: a process that is killed
+    never leaves a part of it under its name."""
+    if not path.is_dir():
         path.unlink(missing_ok=True)
+        return
+    if not path.name.endswith(".partial"):
+        path = path.rename(path.with_name(f".{path.name}.{os.getpid()}.gone.partial"))
+    shutil.rmtree(path)
 
 
 def place(path: str | os.PathLike[str]) -> Path:

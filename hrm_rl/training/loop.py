@@ -288,8 +288,7 @@ class Trainer:
 
     def restore(self) -> None:
         """Go on from the folder's newest checkpoint."""
-        state = self.run.load_state()
-        saved = self.run.load_model()[0].state_dict()
+        state, saved = self.run.load_state()
         try:
             self.model.load_state_dict(state["weights"] if self.average else saved)
             self.learner.load_state_dict(state["learner"])

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.run_folder import RunFolder
+from hrm_rl.training.run_folder.state import read_state
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +28,23 @@ def start(preset) -> Callable[..., Trainer]:
         return trainer
 
     return start
+
+
+@pytest.fixture(scope="session")
+def older() -> Callable[..., Path]:
+    """Rewrites a checkpoint as earlier versions wrote it, with its state or another; the state's file."""
+
+    def older(checkpoint: Path, state: Any = None) -> Path:
+        if state is None:
+            state = read_state(checkpoint)
+            state.setdefault("weights", load_file(checkpoint / "model.safetensors"))
+            del state["report"]
+        for name in ("state.safetensors", "run.json", "checksums.sha256"):
+            (checkpoint / name).unlink()
+        torch.save(state, checkpoint / "state.pt")
+        return checkpoint / "state.pt"
+
+    return older
 
 
 @pytest.fixture(scope="module")

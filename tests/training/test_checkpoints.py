@@ -9,6 +9,7 @@ import torch
 
 from hrm_rl.files import written_whole
 from hrm_rl.model import HRM
+from hrm_rl.training.config import Layer
 from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.start import resume_run
 
@@ -24,6 +25,11 @@ def lines(folder) -> list[dict]:
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     timed = ("time/", "eval/seconds", "eval/puzzles_per_second")
     return [{k: v for k, v in line.items() if not k.startswith(timed)} for line in found]
+
+
+def same_weights(one, other) -> bool:
+    first, second = (HRM.from_pretrained(folder).state_dict() for folder in (one, other))
+    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def stop_after(trainer, steps: int, monkeypatch) -> None:
@@ -52,8 +58,7 @@ def test_a_checkpoint_by_time_changes_neither_the_run_nor_its_log(start, tmp_pat
     stop_after(resumed, 6, monkeypatch)
     start(tmp_path / "often", resume=True, **plan).train(progress=False)
     assert lines(tmp_path / "often") == lines(tmp_path / "whole")
-    first, second = (HRM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "often"))
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert same_weights(tmp_path / "often", tmp_path / "whole")
 
 
 def test_minutes_between_checkpoints(start, tmp_path, monkeypatch) -> None:
@@ -131,11 +136,10 @@ def test_every_damaged_checkpoint_is_named_and_the_resume_is_exact(start, tmp_pa
     assert lines(tmp_path / "run") == lines(tmp_path / "whole")
     name = "checkpoints/step-0000008/state.safetensors"
     assert len((tmp_path / "run" / name).read_bytes()) == len((tmp_path / "whole" / name).read_bytes())
-    first, second = (HRM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "run"))
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert same_weights(tmp_path / "run", tmp_path / "whole")
 
 
-def test_weights_that_are_not_numbers_are_neither_saved_nor_loaded(start, tmp_path) -> None:
+def test_weights_that_are_not_numbers_are_neither_saved_nor_loaded(start, tmp_path, older) -> None:
     plan = {"max_steps": 4, "validate_every": 2, "log_every": 9, "keep": 9}
     trainer = start(tmp_path / "run", **plan)
     validate = trainer.validate
@@ -151,15 +155,26 @@ def test_weights_that_are_not_numbers_are_neither_saved_nor_loaded(start, tmp_pa
     state["exp_avg"].fill_(torch.inf)
     with pytest.raises(FloatingPointError, match=r"learner/optimizers/0/.*/exp_avg holds NaN or inf"):
         trainer.save()
-    # Of an earlier version, without checksums:
-    (model / "checksums.sha256").unlink()
-    (model / "state.safetensors").rename(model / "state.pt")
+    older(model)
     broken = HRM.from_pretrained(model)
     broken.lm_head.weight.data[0, 0] = torch.nan
     broken.save_pretrained(model)
     with pytest.raises(ValueError, match=r"model.safetensors is damaged: lm_head.weight holds NaN"):
         HRM.from_pretrained(model)
     assert RunFolder(tmp_path / "moments").load_model()[1] == 2
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.0])
+def test_a_run_of_an_earlier_version_goes_on(start, tmp_path, older, decay) -> None:
+    plan = {"validate_every": 2, "log_every": 2, "ema_decay": decay}
+    start(tmp_path / "whole", **plan).train(progress=False)
+    start(tmp_path / "run", max_steps=4, **plan).train(progress=False)
+    older(RunFolder(tmp_path / "run").latest())
+    resumed = resume_run([Layer({"max_steps": 6})], tmp_path / "run")
+    assert resumed.learner.step == 4
+    resumed.train(progress=False)
+    assert lines(tmp_path / "run") == lines(tmp_path / "whole")
+    assert same_weights(tmp_path / "run", tmp_path / "whole")
 
 
 def test_a_diverging_run_saves_nothing(start, tmp_path) -> None:

@@ -10,7 +10,6 @@ from hrm_rl.model import HRM
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.open_run import open_trained
 from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.run_folder.state import write_state
 
 FILES = ("checksums.sha256", "config.json", "model.safetensors", "run.json", "state.safetensors")
 
@@ -121,10 +120,10 @@ def test_stopped_while_writing_leaves_the_older_checkpoint(run, model, monkeypat
         run.save(6, model, {"step": 6})
     (run.path / "checkpoints" / "step-0000006.partial").mkdir(exist_ok=True)  # if it was killed
     assert names(run) == ["step-0000003"]
-    assert run.load_state() == {"step": 3}
+    assert run.load_state()[0] == {"step": 3}
     run.save(6, model, {"step": 6})
     assert names(run) == ["step-0000003", "step-0000006"]
-    assert run.load_state() == {"step": 6}
+    assert run.load_state()[0] == {"step": 6}
     assert not list(run.path.rglob("*.partial"))
 
 
@@ -144,7 +143,7 @@ def test_every_file_of_a_checkpoint_has_the_umasks_mode(run, model, umask) -> No
 def test_checkpoint_holds_the_model_and_is_replaced_by_the_same_step(run, model) -> None:
     run.save(3, model, {"value": 1})
     run.save(3, model, {"value": 2})
-    assert run.load_state() == {"value": 2}
+    assert run.load_state()[0] == {"value": 2}
     loaded, step = run.load_model()
     assert step == 3 and loaded.config == model.config
     assert torch.equal(loaded.lm_head.weight, model.lm_head.weight)
@@ -179,7 +178,7 @@ def test_damaged_files_are_named(run, model) -> None:
     file = run.save(3, model, {"a": torch.zeros(1000)}) / "state.safetensors"
     for content in (b"", file.read_bytes()[:500], b"hello", None):
         file.unlink() if content is None else file.write_bytes(content)
-        with pytest.raises(ValueError, match=r"state.safetensors is damaged or missing"):
+        with pytest.raises(ValueError, match=r"state.safetensors is (damaged|missing)"):
             run.load_state()
 
 
@@ -232,11 +231,11 @@ def test_a_run_and_its_checkpoint_have_one_architecture(run, model, preset) -> N
         run.check_model(dataclasses.replace(preset(), model=other))
 
 
-def test_state_of_another_run_does_not_fit(finished, start, tmp_path) -> None:
+def test_state_of_another_run_does_not_fit(finished, start, tmp_path, older) -> None:
     shutil.copytree(finished, tmp_path / "run")
-    other = RunFolder(tmp_path / "run")
+    file = older(RunFolder(tmp_path / "run").latest())
     for state in ([], {}, {"weights": {"a": torch.zeros(1)}}):
-        write_state(other.latest(), state)
+        torch.save(state, file)
         with pytest.raises(ValueError, match="does not fit this run"):
             start(tmp_path / "run", resume=True)
 
@@ -249,10 +248,10 @@ class Trap:
         return (open, (self.path, "w"))
 
 
-def test_code_in_a_state_is_not_run(run, model, tmp_path) -> None:
+def test_code_in_a_state_is_not_run(run, model, tmp_path, older) -> None:
     with pytest.raises(TypeError, match="a is a Trap"):
         run.save(3, model, {"a": Trap(str(tmp_path / "trap"))})
-    torch.save({"a": Trap(str(tmp_path / "trap"))}, run.save(3, model, {}) / "state.pt")
+    older(run.save(3, model, {}), {"a": Trap(str(tmp_path / "trap"))})
     with pytest.raises(ValueError, match=r"state.pt is damaged"):
         run.load_state()
     assert not (tmp_path / "trap").exists()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from hrm_rl.files import open_regular, read_text
+from hrm_rl.files import open_regular
 
 CHECKSUM_FILE = "checksums.sha256"
 _MOST_CHECKSUMS = 1 << 16  # bytes of it
@@ -30,7 +30,8 @@ def check_files(folder: Path, names: Iterable[str]) -> None:
         if (folder / STATE_FILE).exists():
             raise ValueError(f"{file} is missing")
         return
-    content = read_text(file, _MOST_CHECKSUMS).encode()
+    with open_regular(file) as opened:
+        content = opened.read(_MOST_CHECKSUMS)
     lines = re.findall(rb"([0-9a-f]{64}  ([^/\n]+)\n)", content)
     stored = {name.decode(errors="replace"): line for line, name in lines}
     if b"".join(stored.values()) != content:

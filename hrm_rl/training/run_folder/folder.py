@@ -2,15 +2,16 @@
 
 import logging
 import os
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hrm_rl.distributed.ranks import on_first_rank
-from hrm_rl.files import written_whole
+from hrm_rl.files import remove, written_whole
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.model.files.checkpoints import (
     METRICS_FILE,
@@ -25,7 +26,14 @@ from hrm_rl.model.files.checkpoints import (
 )
 from hrm_rl.model.files.checksums import STATE_FILE, check_files, write_checksums
 from hrm_rl.model.files.tensors import not_finite
-from hrm_rl.model.files.weights import CONFIG_FILE, LEARNED_FILE, RUN_FILE, read_config
+from hrm_rl.model.files.weights import (
+    CONFIG_FILE,
+    LEARNED_FILE,
+    RUN_FILE,
+    check_model,
+    read_config,
+    read_pretrained,
+)
 from hrm_rl.stored.npy import read_npy
 from hrm_rl.training.lock import LOCK_FILE, FolderLock
 from hrm_rl.training.machine.compute import Compute
@@ -48,6 +56,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str], which: str | None = None) -> None:
         self.path, self.which = Path(path), which
         self._stored: Configuration | None = None
+        self._checked: _Checkpoint | None = None
         self.lock = FolderLock(self.path)
 
     @classmethod
@@ -165,7 +174,7 @@ class RunFolder:
             raise FloatingPointError(f"{broken[0]} holds NaN or infinite values; nothing was saved")
         folder = self.path / "checkpoints" / f"step-{step:07d}"
         for stale in folder.parent.glob("*.partial"):
-            shutil.rmtree(stale)
+            remove(stale)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(folder) as partial:
             partial.mkdir()
@@ -177,7 +186,7 @@ class RunFolder:
         best = best_checkpoint(self.path)
         for old in self.checkpoints()[:-keep]:
             if old != best:
-                shutil.rmtree(old)
+                remove(old)
         return folder
 
     def load_model(self, dtype: str | None = None) -> tuple[HRM, int]:
@@ -201,13 +210,13 @@ class RunFolder:
         Raises ValueError if none is whole.
         """
         try:
-            whole = newest_whole(self.path, _check)
+            self._checked = newest_whole(self.path, _check)
         except (ValueError, OSError) as error:
             raise ValueError(
                 f"{error}. No checkpoint is whole; --init starts a new run from weights"
             ) from error
         for checkpoint in self.checkpoints():
-            if step_of(checkpoint) > whole:
+            if step_of(checkpoint) > step_of(self._checked.folder):
                 checkpoint.rename(_free_name(checkpoint.with_name(f"{checkpoint.name}.damaged")))
 
     def check_model(self, preset: Preset, config: HRMConfig | None = None) -> None:
@@ -221,17 +230,28 @@ class RunFolder:
                     f"{kept[name]!r}: one of the two is damaged"
                 )
 
-    def load_state(self) -> dict[str, Any]:
-        """The newest checkpoint's training state. Raises ValueError if the file is damaged."""
-        return read_state(self.latest())
+    def load_state(self) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+        """The newest checkpoint's training state and the weights of its model. What `set_damaged_aside` has
+        read is not read again.
+
+        Raises ValueError if a file is damaged.
+        """
+        latest, checked, self._checked = self.latest(), self._checked, None
+        return (checked if checked and checked.folder == latest else _check(latest))[1:]
 
 
-def _check(checkpoint: Path) -> int:
-    """The step of a checkpoint. Raises ValueError or OSError if a resume cannot read it."""
-    check_files(checkpoint, (STATE_FILE, RUN_FILE))
-    HRM.from_pretrained(checkpoint)
-    read_state(checkpoint)
-    return step_of(checkpoint)
+class _Checkpoint(NamedTuple):
+    folder: Path
+    state: Any
+    weights: Mapping[str, Tensor]
+
+
+def _check(folder: Path) -> _Checkpoint:
+    """What a resume reads of a checkpoint. Raises ValueError or OSError if it is damaged."""
+    check_files(folder, (STATE_FILE, RUN_FILE))
+    config, tensors, name = read_pretrained(folder)
+    check_model(HRM, config, tensors, name)
+    return _Checkpoint(folder, read_state(folder), tensors)
 
 
 def _free_name(path: Path) -> Path:

@@ -32,7 +32,7 @@ def read_state(checkpoint: Path) -> Any:
 
     Raises ValueError if it is damaged, missing, or not finite.
     """
-    old = (checkpoint / _OLD_FILE).exists()
+    old = (checkpoint / _OLD_FILE).exists() and not (checkpoint / STATE_FILE).exists()
     file = checkpoint / (_OLD_FILE if old else STATE_FILE)
     try:
         state, tensors = (_read_old if old else _read)(file)
