@@ -94,18 +94,33 @@ def test_a_damaged_cache_is_made_again_and_a_full_disk_noted(load, tmp_path, mon
 
 
 @pytest.mark.skipif(os.name != "posix", reason="homes are of POSIX")
-def test_tritons_cache_moves_too(tmp_path, monkeypatch) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="homes are of POSIX")
+@pytest.mark.parametrize(
+    ("place", "variable", "name"),
+    [
+        ("place_triton_cache", "TRITON_CACHE_DIR", "triton"),
+        ("place_inductor_cache", "TORCHINDUCTOR_CACHE_DIR", "inductor"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("home", "given", "moves"), [("", None, False), ("file", None, True), ("", "file", True)]
+)
+def test_caches_of_compilers_move_too(
+    place, variable, name, home, given, moves, tmp_path, monkeypatch
+) -> None:
+    """From a home, or a folder that the user named, which cannot be written."""
     from hrm_rl.kernels import dispatch
 
-    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("TRITON_CACHE_DIR", "")  # restored
     (tmp_path / "file").touch()
-    for home, moved in ((tmp_path, None), (tmp_path / "file", f"{tmp_path}/hrm_rl-{os.getuid()}")):
-        monkeypatch.setenv("TRITON_HOME", str(home))
-        monkeypatch.delenv("TRITON_CACHE_DIR")
-        dispatch.place_triton_cache.__wrapped__()
-        assert os.environ.get("TRITON_CACHE_DIR") == (moved and f"{moved}/triton")
-        monkeypatch.setenv("TRITON_CACHE_DIR", "")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("TRITON_HOME", str(tmp_path / home))
+    cache_dirs = "torch._inductor.runtime.cache_dir_utils"
+    monkeypatch.setattr(f"{cache_dirs}.default_cache_dir", lambda: str(tmp_path / home / "x"))
+    monkeypatch.setenv(variable, str(tmp_path / given) if given else "")
+    getattr(dispatch, place).__wrapped__()
+    wanted = tmp_path / "tmp" / f"hrm_rl-{os.getuid()}" / name
+    assert os.environ[variable] == (str(wanted) if moves else "")
 
 
 @pytest.mark.slow

@@ -163,11 +163,25 @@ def triton_form(module: str) -> ModuleType:
 def place_triton_cache() -> None:
     """Where triton cannot write its cache, and would fail, let it use a temporary folder."""
     home = os.environ.get("TRITON_HOME") or os.path.expanduser("~")
-    default = os.path.join(home, ".triton", "cache")
-    place = temporary_folder()
-    if "TRITON_CACHE_DIR" not in os.environ and not can_write(default) and place is not None:
-        os.environ["TRITON_CACHE_DIR"] = str(place / "triton")
-        log.warning("Triton keeps its code in %s, since %s cannot be written.", place, default)
+    _place_cache("Triton", "TRITON_CACHE_DIR", os.path.join(home, ".triton", "cache"), "triton")
+
+
+@functools.cache
+def place_inductor_cache() -> None:
+    """Where torch.compile cannot write its cache, and would fail, let it use a temporary folder."""
+    try:
+        from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+    except ImportError:  # another version of PyTorch has it elsewhere
+        return
+    _place_cache("torch.compile", "TORCHINDUCTOR_CACHE_DIR", default_cache_dir(), "inductor")
+
+
+def _place_cache(whose: str, variable: str, default: str, name: str) -> None:
+    """Set the variable of a cache to a temporary folder if its own, or its default, cannot be written."""
+    folder, place = os.environ.get(variable) or default, temporary_folder()
+    if not can_write(folder) and place is not None:
+        os.environ[variable] = str(place / name)
+        log.warning("%s keeps its code in %s, since %s cannot be written.", whose, place, folder)
 
 
 def operator(

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from hrm_rl.kernels.dispatch import place_inductor_cache
 from hrm_rl.kernels.precision import warn_of_emulation
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.core import Recurrent
@@ -110,6 +111,7 @@ class HRM(Recurrent):
     def compile_blocks(self, **options: Any) -> None:
         """Compile the block with torch.compile; every layer of H and L shares it, with and without
         gradients. Options are torch.compile's; a batch of another size compiles again."""
+        place_inductor_cache()
         self._block = torch.compile(block, **{"dynamic": False, **options})
 
     @property
