@@ -33,7 +33,7 @@ from hrm_rl.training.machine.memory import refuse_too_large
 from hrm_rl.training.machine.pace import Pace
 from hrm_rl.training.machine.threads import Threads, thread_counts
 from hrm_rl.training.presets import Preset
-from hrm_rl.training.run_folder import RunFolder
+from hrm_rl.training.run_folder import RunFolder, version_note
 from hrm_rl.training.schedule import stretch_note, unread_notes
 
 _log = logging.getLogger(__name__)
@@ -82,9 +82,17 @@ def start_run(
     given = resolve(*_of_init(layers), *layers)
     run = RunFolder(folder or Path("runs") / given.preset.name)
     with run.lock.kept_on_success():
-        again = ", or --resume to continue it" if run.checkpoints() else ", or --resume to start it over"
-        run.refuse_if_used(again)
+        run.refuse_if_used(_way_on(run))
         return _begin(given, run, graphs)
+
+
+def _way_on(run: RunFolder) -> str:
+    """What --resume would do with a run; empty if it could not read its settings."""
+    try:
+        run.config()
+    except (ValueError, OSError):
+        return ""
+    return ", or --resume to " + ("continue it" if run.checkpoints() else "start it over")
 
 
 def _of_init(layers: Sequence[Layer]) -> list[Layer]:
@@ -183,6 +191,8 @@ def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
         run.set_damaged_aside()
     run.check_model(stored)
     step = run.latest_step()
+    if note := version_note(run.latest()):
+        _log.info(note)
     if given.preset.max_steps < step:
         raise ValueError(
             f"{run.path} is at step {step}; max_steps must be larger to go on, got {given.preset.max_steps}"

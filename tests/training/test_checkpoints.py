@@ -3,15 +3,17 @@
 import json
 import random
 import shutil
+from importlib import metadata
 
+import numpy
 import pytest
 import torch
 
 from hrm_rl.files import written_whole
 from hrm_rl.model import HRM
 from hrm_rl.training.config import Layer
-from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.start import resume_run
+from hrm_rl.training.run_folder import RunFolder, version_note
+from hrm_rl.training.start import resume_run, start_run
 
 FILES = ("checksums.sha256", "config.json", "model.safetensors", "run.json", "state.safetensors")
 
@@ -217,6 +219,30 @@ def test_settings_are_read_from_another_file_of_the_run(
     assert "config.json" in warning and warning.endswith(f"{source}.")
     assert main(["train", "--resume", "--out", str(tmp_path / "run"), "--json"]) == 0
     assert json.loads(file.read_text())["preset"] == json.loads(json.dumps(wanted[0].to_dict()))
+
+
+def test_nothing_left_of_the_settings_has_one_remedy(finished, tmp_path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "config.json").write_text("{}")
+    (run / "config.toml").write_text("")
+    for checkpoint in run.glob("checkpoints/*"):
+        (checkpoint / "run.json").unlink()
+    with pytest.raises(ValueError, match=r"config.json is not a run .*; --init starts a new run from"):
+        resume_run([], run)
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(ValueError, match=r"config.json is not a run configuration: it lacks 'preset'$"):
+        resume_run([], run)
+    with pytest.raises(FileExistsError, match=r"already holds a run or a model; choose another folder$"):
+        start_run([Layer({}, "sudoku-4x4")], run)
+
+
+def test_other_versions_are_noted(finished, monkeypatch) -> None:
+    checkpoint = RunFolder(finished).latest()
+    assert version_note(checkpoint) is None
+    monkeypatch.setattr(numpy, "__version__", "9.9")
+    found = "Other versions than before, which may change digits: numpy {} -> 9.9."
+    assert version_note(checkpoint) == found.format(metadata.version("numpy"))
 
 
 def test_a_checkpoint_elsewhere_has_its_settings(finished, tmp_path) -> None:

@@ -10,7 +10,7 @@ RUN/checkpoints/step-0000500/       config.json + model.safetensors (what is eva
                                     configuration, step and versions) and checksums.sha256
 """
 
-from hrm_rl.training.run_folder.configuration import as_stored, read_config_json
+from hrm_rl.training.run_folder.configuration import as_stored, read_config_json, version_note
 from hrm_rl.training.run_folder.folder import RunFolder
 
-__all__ = ["RunFolder", "as_stored", "read_config_json"]
+__all__ = ["RunFolder", "as_stored", "read_config_json", "version_note"]

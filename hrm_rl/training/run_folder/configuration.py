@@ -119,3 +119,19 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+
+
+def version_note(checkpoint: Path) -> str | None:
+    """Which other versions than these wrote a checkpoint, if it stores them."""
+    file = checkpoint / RUN_FILE
+    if not file.is_file():
+        return None
+    stored, here = read_json(file, "a run configuration").get("versions", {}), versions()
+    with reading(file, "a run configuration"):
+        before = typed(stored, Mapping[str, str], "versions")
+    changed = [
+        f"{name} {before[name]} -> {here[name]}"
+        for name in here
+        if before.get(name) not in (None, here[name])
+    ]
+    return f"Other versions than before, which may change digits: {', '.join(changed)}." if changed else None

@@ -119,7 +119,7 @@ class RunFolder:
     def refuse_if_used(self, alternative: str = "") -> None:
         """Raise FileExistsError if the folder holds a run (the message ends in `alternative`) or anything
         else."""
-        if (self.path / CONFIG_FILE).exists():
+        if (self.path / CONFIG_FILE).exists() or self.checkpoints():
             message = f"{self.path} already holds a run or a model; choose another folder"
             raise FileExistsError(message + alternative)
         if not self.is_unused():
