@@ -32,7 +32,8 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             state = read_torch_file(io.BytesIO(read_entry(archive, WEIGHTS)))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not the file of an SB3 policy ({error})") from None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not named or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds more than weights (its {WEIGHTS} is not a dict of tensors)")
     return state
 

@@ -30,7 +30,7 @@ from hrm_rl.halting.fit.fitted import FittedRule
 from hrm_rl.halting.fit.provenance import FittedOn
 from hrm_rl.halting.vector import FEATURE_NAMES, feature_vector
 from hrm_rl.messages import pip_install
-from hrm_rl.settings import restore
+from hrm_rl.settings import check_at_least, check_integers, restore
 from hrm_rl.stored.archives import open_archive, read_entry
 from hrm_rl.stored.npy import read_npy_stream
 from hrm_rl.stored.text import parse_json
@@ -75,6 +75,11 @@ class _Note:
     model_hash: str = ""
     split: str = ""
     cost: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "cost")
+        if self.max_segments is not None:
+            check_integers(self, 1, "max_segments")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +181,8 @@ def _check_widths(kwargs: Mapping[str, Any], state: Mapping[str, Tensor]) -> Non
     arch = kwargs.get("net_arch", ())
     parts = arch.values() if isinstance(arch, Mapping) else (arch,)
     widths = [width for part in parts for width in part]
+    if len(widths) > len(state):
+        raise ValueError(f"net_arch has {len(widths)} layers, and there are {len(state)} tensors")
     sizes = {int(size) for tensor in state.values() for size in tensor.shape}
     others = [value for value in kwargs.values() if isinstance(value, int)]
     for width in (*widths, *others):

@@ -22,6 +22,11 @@ class FittedOn:
     cost: float
     """Cost of a segment that the rule was fitted for."""
 
+    def __post_init__(self) -> None:
+        ids = self.puzzle_ids
+        if ids.dtype != np.uint64 or ids.ndim != 1:
+            raise ValueError(f"puzzle_ids must be uint64 [N], got {ids.dtype} {list(ids.shape)}")
+
 
 def fitting_data(bank: TraceBank, cost: float) -> FittedOn:
     """Return the provenance of a rule to be fitted on a bank, for a cost of a segment.

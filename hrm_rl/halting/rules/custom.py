@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
-from hrm_rl.halting.rules.protocol import HaltingRule
+from hrm_rl.halting.rules.protocol import HaltingRule, is_built_in, where
 from hrm_rl.halting.rules.threshold import ThresholdRule
-from hrm_rl.messages import did_you_mean
+from hrm_rl.messages import did_you_mean, shortened
+from hrm_rl.settings import LARGEST
 
 __all__ = ["ThresholdRule", "find_custom", "import_rule", "make_rule"]
 
@@ -52,10 +53,15 @@ def make_rule(kind: Any, text: str, spec: str) -> Any:
         )
     if not text and len(values) == 1 and values[0].default is MISSING:
         raise ValueError(f"rule {spec!r} needs a value, as in {spec.rstrip(':')}:VALUE")
+    number = _number(kind, text, spec) if text else None
     try:
-        return kind(_number(kind, text, spec)) if text else kind()
-    except TypeError as error:
+        return kind(number) if text else kind()
+    except (TypeError, ValueError) as error:
         raise ValueError(f"rule {spec!r}: {error}") from None
+    except Exception as error:
+        if is_built_in(kind):
+            raise
+        raise ValueError(f"rule {spec!r}: {where(error)}") from error
 
 
 def find_custom(module: str, name: str, known: Sequence[str] = ()) -> Any:
@@ -71,17 +77,30 @@ def find_custom(module: str, name: str, known: Sequence[str] = ()) -> Any:
             path = "set PYTHONPATH=. to import a module of this folder"
             hint = f"; {did_you_mean(module, known) or path}"
         raise ValueError(f"rule {spec!r}: {error}{hint}") from None
-    except AttributeError:
-        raise ValueError(f"rule {spec!r}: module {module!r} has no {name!r}") from None
+    except AttributeError as error:
+        if error.name == name:
+            raise ValueError(f"rule {spec!r}: module {module!r} has no {name!r}") from None
+        raise ValueError(f"rule {spec!r}: {where(error)}") from error
+    except Exception as error:  # of the module's own code
+        raise ValueError(f"rule {spec!r}: {where(error)}") from error
+
+
+def whole_number(text: str) -> int:
+    """The number of a text. Raises ValueError unless it is whole and of 32 bits."""
+    number = int(text)
+    if abs(number) > LARGEST:
+        raise ValueError(f"{number} is too large")
+    return number
 
 
 def _number(kind: Any, text: str, spec: str) -> float:
     whole = getattr(kind, "whole", False) or fields(kind)[0].type in (int, "int")
     try:
-        number = int(text) if whole else float(text)
+        number = whole_number(text) if whole else float(text)
     except ValueError:
         wanted = "a whole number" if whole else "a number"
-        raise ValueError(f"rule {spec!r}: {text!r} is not {wanted}") from None
+        given = shortened(text, 60)
+        raise ValueError(f"rule {spec!r}: {given!r} is not {wanted}") from None
     if number != number:
         raise ValueError(f"rule {spec!r}: the value is not a number")
     return number

@@ -1,5 +1,6 @@
 """The interface of halting rules: names, needs, and checked decisions."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.messages import did_you_mean
+from hrm_rl.messages import did_you_mean, shortened
 
 
 class HaltingRule(Protocol):
@@ -43,8 +44,7 @@ class Named:
 
 def name_of(kind: type[Named]) -> str:
     """The name of a class of rules in specs: `confidence`, or `module:Class` of one from elsewhere."""
-    built_in = kind.__module__.startswith("hrm_rl.")
-    return kind.name if built_in else f"{kind.__module__}:{kind.__qualname__}"
+    return kind.name if is_built_in(kind) else f"{kind.__module__}:{kind.__qualname__}"
 
 
 def auto_spec(kind: type[Any]) -> str:
@@ -88,11 +88,12 @@ def spec_of(rule: HaltingRule) -> str:
 @contextmanager
 def for_all_rows(rule: HaltingRule) -> Iterator[None]:
     """Raise ValueError with the remedy if the rule branches on the value of a tensor, or reads a feature that
-    does not exist."""
+    does not exist; and with the place of any other error in a rule of your own."""
     try:
         yield
     except AttributeError as error:
         if not isinstance(error.obj, SegmentFeatures):
+            _of_custom(rule, error)
             raise
         known = SegmentFeatures._fields
         hint = did_you_mean(str(error.name), known) or f"the features are {', '.join(known)}"
@@ -101,11 +102,36 @@ def for_all_rows(rule: HaltingRule) -> Iterator[None]:
         ) from error
     except RuntimeError as error:
         if "Boolean value of Tensor" not in str(error):
+            _of_custom(rule, error)
             raise
         raise ValueError(
             f"rule {spec_of(rule)!r} decides for all rows at once and cannot use `if`, `and`, `or` or "
             "`not` on tensors; use `&`, `|`, `~` and torch.where"
         ) from error
+    except ValueError:
+        raise
+    except Exception as error:
+        _of_custom(rule, error)
+        raise
+
+
+def _of_custom(rule: HaltingRule, error: Exception) -> None:
+    """Raise an error of a rule from elsewhere as a ValueError with its place."""
+    kind: Any = rule if hasattr(rule, "__qualname__") else type(rule)
+    if not is_built_in(kind):
+        raise ValueError(f"rule {spec_of(rule)!r}: {where(error)}") from error
+
+
+def is_built_in(kind: Any) -> bool:
+    """Whether a class or function is of this package."""
+    return str(kind.__module__).startswith("hrm_rl.")
+
+
+def where(error: Exception) -> str:
+    """An error with the file and line that raised it, on one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return shortened(f"{type(error).__name__}: {error}{place}", 300)
 
 
 def stops_of(rule: HaltingRule, features: SegmentFeatures) -> Tensor:
@@ -121,6 +147,8 @@ def stops_of(rule: HaltingRule, features: SegmentFeatures) -> Tensor:
     rows = tuple(features.segment.shape)
     if not isinstance(stops, Tensor):
         got = type(stops).__name__
+    elif stops.is_meta and not features.segment.is_meta:
+        got = "one without values (device meta)"
     elif stops.dtype != torch.bool or tuple(stops.shape) != rows:
         got = f"{str(stops.dtype).removeprefix('torch.')} {list(stops.shape)}"
     else:

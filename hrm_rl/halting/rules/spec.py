@@ -17,7 +17,7 @@ from typing import Any
 
 from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.combine import COMBINATORS
-from hrm_rl.halting.rules.custom import find_custom, import_rule, make_rule
+from hrm_rl.halting.rules.custom import find_custom, import_rule, make_rule, whole_number
 from hrm_rl.halting.rules.learned import FILES, LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import HaltingRule
 from hrm_rl.halting.rules.threshold import ThresholdRule
@@ -182,9 +182,12 @@ def _build_wrapper(node: Node, choose: Choose | None) -> HaltingRule:
         raise ValueError(f"rule {str(node)!r}: the form is {kind.form}, got {len(parts)} parts")
     if name == "recall":
         return kind(build(parts[0], choose))
-    if not re.fullmatch(r"[+-]?\d+", str(parts[0])):
-        raise ValueError(f"rule {str(node)!r}: {str(parts[0])!r} is not a whole number; {kind.form}")
-    return kind(int(str(parts[0])), build(parts[1], choose))
+    try:
+        count = whole_number(str(parts[0]))
+    except ValueError:
+        given = shortened(str(parts[0]), 60)
+        raise ValueError(f"rule {str(node)!r}: {given!r} is not a whole number; {kind.form}") from None
+    return kind(count, build(parts[1], choose))
 
 
 def _load(name: str, argument: str) -> HaltingRule:
@@ -204,6 +207,6 @@ def _load(name: str, argument: str) -> HaltingRule:
 
 def _unknown(token: str, known: Iterable[str] = KNOWN, spec: str | None = None) -> ValueError:
     hint = did_you_mean(token.partition(":")[0], known)
-    start = f"unknown rule {token!r}" + (f" in {spec!r}" if spec else "")
+    start = f"unknown rule {shortened(token, 60)!r}" + (f" in {shortened(spec, 60)!r}" if spec else "")
     last = "" if spec else ", or module:Class"
     return ValueError(f"{start}; {hint}{' ' if hint else ''}known: {', '.join(known)}{last}")

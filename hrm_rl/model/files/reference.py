@@ -169,4 +169,5 @@ def _read_torch_file(path: Path) -> dict[str, Tensor]:
 
 
 def _is_state(part: Any) -> bool:
-    return isinstance(part, Mapping) and bool(part) and all(isinstance(t, Tensor) for t in part.values())
+    pairs = part.items() if isinstance(part, Mapping) else ()
+    return bool(pairs) and all(isinstance(name, str) and isinstance(t, Tensor) for name, t in pairs)

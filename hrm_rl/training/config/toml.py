@@ -15,6 +15,8 @@ from hrm_rl.training.config.settings import ALIASES, TABLES, given_settings, set
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import PRESETS, Preset
 
+_MOST_SETTINGS = 1 << 20  # bytes of a file of settings
+
 
 def read_config(path: str | os.PathLike[str]) -> Layer:
     """The layer of a TOML file.
@@ -41,11 +43,13 @@ def read_config(path: str | os.PathLike[str]) -> Layer:
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises ValueError with the line of a mistake."""
     try:
-        text = read_text(path)
+        text = read_text(path, _MOST_SETTINGS)
     except UnicodeError:
         raise ValueError("not UTF-8 text") from None
     try:
         return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("its lists and tables are nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         what, _, place = str(error).removesuffix(")").rpartition(" (at ")
         line = place.removeprefix("line ").partition(",")[0]
