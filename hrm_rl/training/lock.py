@@ -27,6 +27,8 @@ class FolderLock:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self.lost = False
+        """Whether `check` found another process in the folder."""
         self._file: int | None = None
         self._owner = os.getpid()
         self._made = False
@@ -59,11 +61,36 @@ class FolderLock:
             os.ftruncate(self._file, 0)
             os.write(self._file, f"{os.getpid()} {socket.gethostname()}\n".encode())
 
+    def check(self, *, make: bool = False) -> None:
+        """Check that the folder is still the one that was locked; if it was removed or renamed, lock the
+        folder that has its name now. With `make`, make one that is missing.
+
+        Raises BlockingIOError if another process has that folder.
+        """
+        if self._file is None or self._is_named() or not (make or (self.folder / LOCK_FILE).exists()):
+            return
+        before, self._file = self._file, None
+        try:
+            self.acquire()
+        except BlockingIOError:
+            self.lost = True
+            raise
+        finally:
+            os.close(before)
+
+    def _is_named(self) -> bool:
+        """Whether the file of this lock has its name still."""
+        assert self._file is not None
+        try:
+            return os.path.samestat(os.fstat(self._file), (self.folder / LOCK_FILE).stat())
+        except OSError:
+            return False
+
     def release(self) -> None:
         """Give it back, and remove the folder if `acquire` made it and it is empty."""
         if self._file is None:
             return
-        if self._owner == os.getpid():  # not a fork of it
+        if self._owner == os.getpid() and self._is_named():  # not a fork of it
             # First the name, then the lock: a process that opened the file before finds the name gone.
             with suppress(OSError):
                 os.unlink(self.folder / LOCK_FILE)

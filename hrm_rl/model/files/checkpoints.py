@@ -116,7 +116,7 @@ def _is_number(value: Any) -> bool:
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's log, without one that a killed process left incomplete."""
     file = run / METRICS_FILE
-    if not file.exists():
+    if not file.is_file():
         return []
     found = []
     with open_text(file) as lines:

@@ -120,7 +120,7 @@ class MetricsLog:
         if again:
             kept = [json.dumps(line) + "\n" for line in run.metrics() if line["step"] <= first_step]
             write_text(run.metrics_file, "".join(kept))
-        self._lines = AppendedFile(run.metrics_file)
+        self._lock, self._lines = run.lock, AppendedFile(run.metrics_file)
         self._constant = frozenset() if settings is None else constant_figures(settings[0])
         self._board: Board | None = None
         with self._tracker():
@@ -129,7 +129,11 @@ class MetricsLog:
             self._track(lambda board: write_settings(board, *settings))
 
     def write(self, step: int, figures: Mapping[str, Any], histogram: Tensor | None = None) -> None:
-        """Write a line to the log, and its figures to TensorBoard."""
+        """Write a line to the log, and its figures to TensorBoard.
+
+        Raises BlockingIOError if another process took the run's folder.
+        """
+        self._lock.check()
         self.show(step, figures)
         line: dict[str, Any] = {"step": step, **figures}
         if histogram is not None and histogram.sum() > 0:
@@ -157,11 +161,14 @@ class MetricsLog:
         self._track(lambda board: board.add_image(name, array, step, dataformats="HWC"))
 
     def sync(self) -> None:
-        """Wait until all lines are on the disk."""
+        """Wait until all lines are on the disk. Raises as `write`."""
+        self._lock.check()
         self._lines.flush(through=True)
 
     def close(self) -> None:
-        """Write what waits."""
+        """Write what waits, unless another process has the folder."""
+        if self._lock.lost:
+            return
         self._lines.flush()
         self._track(Board.close)
 

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -57,6 +58,7 @@ class RunFolder:
         self.path, self.which = Path(path), which
         self._stored: Configuration | None = None
         self._checked: _Checkpoint | None = None
+        self._keys: NDArray[np.uint64] | None = None
         self.lock = FolderLock(self.path)
 
     @classmethod
@@ -97,6 +99,7 @@ class RunFolder:
     @on_first_rank
     def store_learned(self, keys: NDArray[np.uint64]) -> None:
         """Keep the keys of the puzzles that the run learns from."""
+        self._keys = keys
         with written_whole(self.path / LEARNED_FILE) as partial, partial.open("wb") as file:
             np.save(file, keys)
 
@@ -113,6 +116,7 @@ class RunFolder:
         if keys is None or keys.dtype != np.uint64 or keys.ndim != 1:
             _log.warning("%s is damaged; the run's puzzles are read again.", file)
             return None
+        self._keys = keys
         return keys
 
     @on_first_rank
@@ -173,21 +177,51 @@ class RunFolder:
         if broken := not_finite(model.state_dict()):
             raise FloatingPointError(f"{broken[0]} holds NaN or infinite values; nothing was saved")
         folder = self.path / "checkpoints" / f"step-{step:07d}"
-        for stale in folder.parent.glob("*.partial"):
-            remove(stale)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(folder) as partial:
-            partial.mkdir()
-            write_state(partial, state)
-            model.save_pretrained(partial)
-            text = run_json(*(self._stored or self.config()), step)
-            (partial / RUN_FILE).write_text(text, encoding="utf-8")
-            write_checksums(partial)
-        best = best_checkpoint(self.path)
+        try:
+            self._restore_removed()
+            for stale in folder.parent.glob("*.partial"):
+                with suppress(OSError):
+                    remove(stale)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(folder) as partial:
+                partial.mkdir()
+                write_state(partial, state)
+                model.save_pretrained(partial)
+                text = run_json(*(self._stored or self.config()), step)
+                (partial / RUN_FILE).write_text(text, encoding="utf-8")
+                write_checksums(partial)
+        except OSError as error:
+            if error.strerror is None:
+                raise
+            kept = self.checkpoints()
+            last = f"the newest is {kept[-1].name}" if kept else "there is none yet"
+            reason = f"{error.strerror}. This checkpoint was not saved; {last}"
+            raise OSError(
+                error.errno, f"{reason}. --resume goes on once that is mended", str(folder)
+            ) from None
+        try:
+            best = best_checkpoint(self.path)
+        except OSError as error:
+            _log.warning("%s cannot be read (%s): older checkpoints stay.", self.metrics_file, error.strerror)
+            return folder
         for old in self.checkpoints()[:-keep]:
             if old != best:
-                remove(old)
+                with suppress(OSError):
+                    remove(old)
         return folder
+
+    def _restore_removed(self) -> None:
+        """Write the run's files again if its folder was removed or renamed while it trained.
+
+        Raises BlockingIOError if another process uses the folder of that name.
+        """
+        self.lock.check(make=True)
+        if self._stored is None or (self.path / CONFIG_FILE).exists():
+            return
+        _log.warning("%s was removed or renamed: a new folder of that name takes what follows.", self.path)
+        self.store(*self._stored)
+        if self._keys is not None:
+            self.store_learned(self._keys)
 
     def load_model(self, dtype: str | None = None) -> tuple[HRM, int]:
         """The chosen checkpoint's model (the weight average, if one is kept) and its step.
