@@ -134,7 +134,7 @@ def open_trained(
         preset, compute = run.config()
         torch.set_float32_matmul_precision(precision_here(compute, device))
         model, step = run.load_model(dtype)
-        run.check_model(preset, model.config)
+        run.check_settings(preset, step, model.config)
     keys = run.learned()
     model = model.to(device).eval()
     fit_threads(model, threads)

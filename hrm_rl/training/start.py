@@ -13,6 +13,7 @@ import numpy as np
 from hrm_rl.agents.learning.graphs import check_can_be_graphed
 from hrm_rl.distributed.ranks import current
 from hrm_rl.messages import as_path
+from hrm_rl.model.files.weights import read_config as read_model_config
 from hrm_rl.training.config import Layer, Run, resolve
 from hrm_rl.training.config import resume as resume_settings
 from hrm_rl.training.config.layers import Given
@@ -189,8 +190,8 @@ def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
         return _begin(again, run, graphs)
     with current().first_then_others():
         run.set_damaged_aside()
-    run.check_model(stored)
     step = run.latest_step()
+    run.check_settings(stored, step, read_model_config(run.latest()))
     if note := version_note(run.latest()):
         _log.info(note)
     if given.preset.max_steps < step:

@@ -38,7 +38,7 @@ def older() -> Callable[..., Path]:
         if state is None:
             state = read_state(checkpoint)
             state.setdefault("weights", load_file(checkpoint / "model.safetensors"))
-            del state["report"]
+            state.pop("report", None)
         for name in ("state.safetensors", "run.json", "checksums.sha256"):
             (checkpoint / name).unlink()
         torch.save(state, checkpoint / "state.pt")

@@ -223,12 +223,19 @@ def test_a_damaged_setting_is_named_with_its_file(run, key, value, words) -> Non
         run.config()
 
 
-def test_a_run_and_its_checkpoint_have_one_architecture(run, model, preset) -> None:
-    run.save(3, model, {})
-    run.check_model(preset())
+def test_a_run_and_its_checkpoints_have_one_configuration(run, model, preset, older) -> None:
+    folder = run.save(3, model, {})
+    run.check_settings(preset(max_steps=9, log_every=3, keep=4), 3, model.config)
+    learner = dataclasses.replace(preset().learner, lr=2e-3)
+    with pytest.raises(ValueError, match=r"preset.learner.lr is 0.002, but .*0000003 was made with 0.001"):
+        run.check_settings(preset(learner=learner), 3, model.config)
     other = dataclasses.replace(model.config, halt_max_steps=7, forward_dtype="bfloat16")
-    with pytest.raises(ValueError, match=r"preset.model.halt_max_steps is 7, but .*step-0000003"):
-        run.check_model(dataclasses.replace(preset(), model=other))
+    for old in (False, True):
+        with pytest.raises(ValueError, match=r"preset.model.halt_max_steps is 7, but .*0003 .*with 3"):
+            run.check_settings(preset(model=other), 3, model.config)
+        if not old:
+            older(folder)
+    run.check_settings(preset(learner=learner), 3, model.config)
 
 
 def test_state_of_another_run_does_not_fit(finished, start, tmp_path, older) -> None:

@@ -76,7 +76,7 @@ def _sources(run: Path) -> Iterator[tuple[Path, Callable[[Path], Configuration]]
     if others or (run / CONFIG_FILE).is_file():
         yield run / CONFIG_FILE, read_config_json
     for file in others:
-        yield file, _read_toml if file.name == _TOML_FILE else _read_checked
+        yield file, _read_toml if file.name == _TOML_FILE else read_checked
 
 
 def read_config_json(file: Path) -> Configuration:
@@ -89,7 +89,8 @@ def read_config_json(file: Path) -> Configuration:
         return preset, restore(Compute, stored["compute"], "compute")
 
 
-def _read_checked(file: Path) -> Configuration:
+def read_checked(file: Path) -> Configuration:
+    """The configuration in a checkpoint, compared with its checksum. Raises ValueError if it is damaged."""
     check_files(file.parent, [file.name])
     return read_config_json(file)
 

@@ -27,20 +27,16 @@ from hrm_rl.model.files.checkpoints import (
 )
 from hrm_rl.model.files.checksums import STATE_FILE, check_files, write_checksums
 from hrm_rl.model.files.tensors import not_finite
-from hrm_rl.model.files.weights import (
-    CONFIG_FILE,
-    LEARNED_FILE,
-    RUN_FILE,
-    check_model,
-    read_config,
-    read_pretrained,
-)
+from hrm_rl.model.files.weights import CONFIG_FILE, LEARNED_FILE, RUN_FILE, check_model, read_pretrained
 from hrm_rl.stored.npy import read_npy
+from hrm_rl.training.config import FREE_ON_RESUME
+from hrm_rl.training.config.layers import flat
 from hrm_rl.training.lock import LOCK_FILE, FolderLock
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder.configuration import (
     Configuration,
+    read_checked,
     read_configuration,
     run_json,
     write_configuration,
@@ -48,6 +44,9 @@ from hrm_rl.training.run_folder.configuration import (
 from hrm_rl.training.run_folder.state import read_state, write_state
 
 _log = logging.getLogger(__name__)
+
+# What may differ between the checkpoints of a run: a length stretches the schedule, a machine has its dtype.
+_FREE = (*FREE_ON_RESUME, "learner.total_steps", "model.forward_dtype")
 
 
 class RunFolder:
@@ -253,15 +252,19 @@ class RunFolder:
             if step_of(checkpoint) > step_of(self._checked.folder):
                 checkpoint.rename(_free_name(checkpoint.with_name(f"{checkpoint.name}.damaged")))
 
-    def check_model(self, preset: Preset, config: HRMConfig | None = None) -> None:
-        """Raise ValueError if the chosen checkpoint (or one with this `config`) has another architecture than
-        the run's configuration."""
-        kept = (config or read_config(self.chosen())).to_dict()
-        for name, value in preset.model.to_dict().items():
-            if name != "forward_dtype" and value != kept[name]:
+    def check_settings(self, preset: Preset, step: int, config: HRMConfig) -> None:
+        """Raise ValueError if the checkpoint of a step, whose model has this configuration, was made with
+        other settings than the run's, but for those that a resume may change."""
+        checkpoint = find_checkpoint(self.path, str(step))
+        made, remedy = flat({"model": config.to_dict()}), "one of the two is damaged"
+        if (checkpoint / RUN_FILE).is_file():
+            made = flat(read_checked(checkpoint / RUN_FILE)[0].to_dict())
+            remedy = f"it is damaged or was changed. Without {CONFIG_FILE} those of the checkpoint are taken"
+        for name, value in flat(preset.to_dict()).items():
+            if name not in _FREE and made.get(name, value) != value:
                 raise ValueError(
-                    f"{self.path / CONFIG_FILE}: preset.model.{name} is {value!r}, but {self.chosen()} has "
-                    f"{kept[name]!r}: one of the two is damaged"
+                    f"{self.path / CONFIG_FILE}: preset.{name} is {value!r}, but {checkpoint} was made with "
+                    f"{made[name]!r}: {remedy}"
                 )
 
     def load_state(self) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
