@@ -1,16 +1,18 @@
 """Trials as processes of this machine, several at a time."""
 
-import contextlib
+import math
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hrm_rl.process.stopping import postponed
 from hrm_rl.sweep.trial_files import Attempts, TrialFiles
 from hrm_rl.training.machine.threads import usable_cpus
 
@@ -19,7 +21,6 @@ MOST_ATTEMPTS = 2
 # Seconds in which a process may save and end after SIGTERM.
 _PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.1
-_STOPS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 Ended = Callable[[TrialFiles, Attempts], None]
 
 
@@ -60,13 +61,13 @@ def plan_workers(count: int | None, trials: int, threads: int | None = None, gpu
 def run_local(trials: Sequence[TrialFiles], workers: Workers, ended: Ended) -> None:
     """Run trials to their end, a failed one once more; `ended` is called as each ends for good.
 
-    An interruption, or SIGTERM, reaches every process, which saves and ends; KeyboardInterrupt follows.
+    A stop signal, as Ctrl-C, is passed on to every process, which saves and ends, and then takes its course.
     """
     waiting, failures = deque(trials), Counter[Path]()
     running: dict[int, Process] = {}
-    with _stopped_by_signals():
+    with postponed() as stop:
         try:
-            while waiting or running:
+            while (waiting or running) and not stop.requested:
                 for slot in range(workers.count):
                     if waiting and slot not in running:
                         running[slot] = Process.start(waiting.popleft(), workers.environment(slot))
@@ -103,13 +104,19 @@ class Process:
         with trial.log.open("ab") as log:
             streams: Any = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             popen = subprocess.Popen(trial.command(), env=environment, start_new_session=True, **streams)
+        # A handler of signals that waits in the middle of another wait would wait for its lock, for ever.
+        threading.Thread(target=popen.wait, daemon=True).start()
         return cls(trial, popen, time.monotonic())
 
     def is_running(self) -> bool:
-        return self.popen.poll() is None
+        return self.popen.returncode is None
 
-    def wait(self) -> None:
-        self.popen.wait()
+    def wait(self, seconds: float = math.inf) -> bool:
+        """Wait for the end, but no longer than this; returns whether it has come."""
+        deadline = time.monotonic() + seconds
+        while self.is_running() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        return not self.is_running()
 
     def end(self, *, stopped: bool = False) -> Attempts:
         """Store and return the trial's attempts, of which this one has ended, by itself or `stopped`."""
@@ -130,31 +137,11 @@ class Process:
     def stop(self) -> None:
         """Have the process save and end; kill it if it takes too long."""
         self.terminate()
-        try:
-            self.popen.wait(_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
+        if not self.wait(_PATIENCE_SECONDS):
             self.popen.kill()
-            self.popen.wait()
+            self.wait()
         self.end(stopped=True)
 
 
 def _failure(code: int, last_line: str) -> str:
     return f"killed by {signal.Signals(-code).name} after: {last_line}" if code < 0 else last_line
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Raise KeyboardInterrupt on signals that end a process, so that its children can be ended first."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = {number: signal.signal(number, stop) for number in _STOPS}
-    except ValueError:  # not the main thread, which alone handles signals
-        before = {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
