@@ -51,6 +51,7 @@ MODULES = {
         "training.start",
         "training.presets",
         "training.comparison",
+        "sweep",
         "evaluation",
         "evaluation.arc",
     ),

@@ -88,7 +88,7 @@ def test_a_failed_trial_is_tried_again_after_the_others_and_keeps_its_last_line(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_sweep_saves_its_trials_and_goes_on_to_the_same_end(write, tmp_path, number) -> None:
     study, out = write(), tmp_path / "out"
-    text = study.read_text().replace("max_steps = 4", "max_steps = 400").replace("every = 2", "every = 50")
+    text = study.read_text().replace("max_steps = 4", "max_steps = 200").replace("every = 2", "every = 25")
     study.write_text(text)
     command = [sys.executable, "-m", "hrm_rl", "sweep", str(study), "--json", "--out"]
     with subprocess.Popen([*command, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sweep:
@@ -105,7 +105,7 @@ def test_a_stopped_sweep_saves_its_trials_and_goes_on_to_the_same_end(write, tmp
     assert row["state"] == "finished" and row["attempts"] == 2
     whole = tmp_path / "whole"
     subprocess.run([*command, str(whole)], capture_output=True, timeout=300, check=True)
-    last = "all/seed-0/checkpoints/step-0000400/model.safetensors"
+    last = "all/seed-0/checkpoints/step-0000200/model.safetensors"
     assert (out / last).read_bytes() == (whole / last).read_bytes()
 
 

@@ -63,8 +63,8 @@ def test_a_preempted_job_saves_is_queued_again_and_goes_on(write, slurm, tmp_pat
 
     out, found = tmp_path / "out", {}
     study = write("seeds = 2")
-    longer = study.read_text().replace("max_steps = 4", "max_steps = 600")
-    study.write_text(longer.replace("validate_every = 2", "validate_every = 100"))
+    longer = study.read_text().replace("max_steps = 4", "max_steps = 300")
+    study.write_text(longer.replace("validate_every = 2", "validate_every = 50"))
     waiting = threading.Thread(target=lambda: found.update(sweep(study, out, slurm="slurm")))
     waiting.start()
     deadline = time.monotonic() + 240
