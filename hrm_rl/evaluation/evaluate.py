@@ -230,7 +230,7 @@ def check_arguments(model: HRM, puzzles: Any, validator: Any, **counts: int) -> 
     if not isinstance(puzzles, PuzzleArrays):
         raise ValueError(
             f"puzzles must be PuzzleArrays, got {type(puzzles).__name__}; PuzzleArrays(inputs, labels) "
-            "makes them of arrays [N, S]"
+            "makes them of arrays [N, S], read_csv of a family reads a file"
         )
     if not len(puzzles):
         raise ValueError("puzzles must hold at least one puzzle, got none")

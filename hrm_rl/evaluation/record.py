@@ -38,7 +38,7 @@ Columns = dict[str, NDArray[Any]]
 def record(
     model: HRM,
     puzzles: PuzzleArrays,
-    max_segments: int,
+    max_segments: int | None = None,
     *,
     split: str | ArrayLike = "test",
     batch_size: int = 256,
@@ -51,7 +51,7 @@ def record(
 ) -> TraceBank:
     """Run every puzzle for `max_segments` segments and return the trace bank.
 
-        bank = record(model, puzzles, 16)
+        bank = record(model, puzzles)
         hrm_rl.compare(bank, ["q", "fixed:4", "oracle"])
 
     Every batch has the same number of rows, the last one padded, so a compiled model compiles once.
@@ -59,7 +59,7 @@ def record(
     Args:
         model: the network; runs on its device.
         puzzles: N puzzles of the model's length.
-        max_segments: M.
+        max_segments: M; the model's halt_max_steps by default.
         split: train, validation or test: one name for all puzzles, or one per puzzle.
         batch_size: puzzles in flight at once.
         validator: decides whether an answer is any correct one; without it valid = correct.
@@ -73,7 +73,9 @@ def record(
     Raises:
         ValueError: an unknown split, or as `check_arguments`.
     """
-    check_arguments(model, puzzles, validator, max_segments=max_segments, batch_size=batch_size)
+    limit = 1 if max_segments is None else max_segments
+    check_arguments(model, puzzles, validator, max_segments=limit, batch_size=batch_size)
+    max_segments = model.config.halt_max_steps if max_segments is None else max_segments
     if header is not None and not isinstance(header, BankHeader):
         raise ValueError(f"header must be a BankHeader, got {type(header).__name__}")
     splits = np.asarray(split, dtype=np.str_)

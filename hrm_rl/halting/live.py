@@ -25,6 +25,10 @@ class LiveRule:
         rule = parse_rule(rule) if isinstance(rule, str) else rule
         if not callable(rule):
             raise ValueError(f"a rule is a spec such as 'q', or a function of features; got {rule!r}")
+        if isinstance(rule, type):
+            raise ValueError(
+                f"a rule is an object or a function, got the class {rule.__name__}: make one of it"
+            )
         needs = needs_of(rule)
         if "future" in needs:
             raise ValueError(

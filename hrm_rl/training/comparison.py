@@ -42,7 +42,7 @@ def compare(
     seed: int = Settings.seed,
     baseline: Policy = "q",
     allow_mismatch: bool = False,
-    data: Path | None = None,
+    data: str | os.PathLike[str] | None = None,
     device: str = "auto",
     dtype: str | None = None,
     threads: "Threads" = None,
@@ -90,6 +90,7 @@ def compare(
     rules = rules_by_name((*several, baseline))
     chosen = Settings(tuple(names), cost, tuple(costs), draws, seed, base, allow_mismatch)
     kept = None if folder is None else as_path("folder", folder)
+    data = None if data is None else as_path("data", data)
     if kept is not None:
         _check_folder(kept)
     one = not isinstance(runs_or_banks, Sequence) or isinstance(runs_or_banks, str)

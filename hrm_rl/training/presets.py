@@ -225,6 +225,8 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}
 
 def find_preset(name: str) -> Preset:
     """The preset of this name. Raises ValueError with the nearest names."""
+    if not isinstance(name, str):
+        raise ValueError(f"a preset is given by its name, got {type(name).__name__}")
     if name in PRESETS:
         return PRESETS[name]
     near = did_you_mean(name, PRESETS, most=2, cutoff=0.4)

@@ -12,6 +12,7 @@ from hrm_rl import stopwatch
 from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation.evaluate import check_fits, evaluate
 from hrm_rl.halting import SegmentFeatures
+from hrm_rl.halting.rules import Fixed
 from hrm_rl.messages import also_valid
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
@@ -112,6 +113,7 @@ def test_foreign_puzzles_and_bad_numbers_are_refused(model: HRM, puzzles: Puzzle
         ({"model": "runs/quickstart"}, "model must be an HRM, got str; HRM"),
         ({"puzzles": np.ones((2, 16), int)}, "puzzles must be PuzzleArrays, got ndarray"),
         ({"puzzles": "all.csv"}, "puzzles must be PuzzleArrays, got str"),
+        ({"rule": Fixed}, "a rule is an object or a function, got the class Fixed: make one of it"),
         ({"rule": None}, "a rule is a spec such as 'q', or a function of features; got None"),
         ({"rule": "qq"}, "unknown rule 'qq'; did you mean 'q'"),
         ({"validator": "valid"}, "validator must be a function of inputs and answers, got 'valid'"),

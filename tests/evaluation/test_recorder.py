@@ -82,6 +82,11 @@ def test_batches_do_not_matter(model: HRM, puzzles: PuzzleArrays, bank: TraceBan
         )
 
 
+def test_the_limit_is_the_models_by_default(model: HRM, puzzles: PuzzleArrays) -> None:
+    found = record(model, puzzles.take(slice(2))).num_segments
+    assert found == model.config.halt_max_steps
+
+
 def test_the_model_stays_as_it_was(model: HRM, puzzles: PuzzleArrays) -> None:
     random = torch.get_rng_state()
     model.train()

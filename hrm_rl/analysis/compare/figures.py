@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from hrm_rl.analysis.compare.table import counted, label
 from hrm_rl.analysis.statistics.curves import curve, upper_hull
 from hrm_rl.files import written_whole
-from hrm_rl.messages import shortened
 
 # Okabe and Ito's palette for colour-blind readers, without yellow, which is too pale for a line.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -170,7 +169,7 @@ def _name_marks(axes: Any, points: Mapping[str, _Point]) -> None:
     for at, name in zip(sites, _uncrossed(names, marks, sites), strict=True):
         point = points[name]
         axes.annotate(
-            shortened(label(name), 40),
+            _short(name),
             point[:2],
             (1.04, at / height),
             textcoords="axes fraction",
@@ -247,9 +246,9 @@ def _padded(values: Sequence[float], least: float) -> tuple[float, float]:
 def difficulty_figure(report: Report, path: Path) -> Path:
     """Two heat maps, policies by bins of difficulty: mean segments, and puzzles solved."""
     bins, policies = report["difficulty"]["bins"], report["difficulty"]["policies"]
-    names = [label(policy["policy"]) for policy in policies]
+    names = [_short(policy["policy"]) for policy in policies]
     labels = [f"{_range(b['low'], b['high'])}\n({b['count']:,})" for b in bins]
-    size = 3 + 1.5 * len(bins), 1.8 + 0.3 * len(names)
+    size = 2 + 0.08 * max(map(len, names)) + 1.5 * len(bins), 1.8 + 0.3 * len(names)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     segments = np.array([policy["mean_segments"] for policy in policies], dtype=float)
@@ -312,6 +311,12 @@ def _styles() -> Iterator[tuple[str, str]]:
     lightness = itertools.cycle((0.28, 0.42, 0.35))
     more = (to_hex(colorsys.hls_to_rgb(h, s, 0.75)) for h, s in zip(hues, lightness, strict=False))
     return zip(itertools.chain(_COLOURS, more), itertools.cycle(_MARKERS), strict=False)
+
+
+def _short(policy: str) -> str:
+    """The name of a policy, a long one without its middle: rules of a module differ at the end."""
+    name = " ".join(label(policy).split())
+    return name if len(name) <= 40 else f"{name[:18]}...{name[-19:]}"
 
 
 def _percent(values: Sequence[float]) -> np.ndarray:

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,6 +195,10 @@ class Comparison:
             if row.policy == policy:
                 return row
         raise KeyError(f"{policy!r}; compared: {', '.join(row.policy for row in self.policies)}")
+
+    def __iter__(self) -> Iterator[PolicyRow]:
+        """The rows of the policies."""
+        return iter(self.policies)
 
     def __str__(self) -> str:
         """The table of `hrm-rl compare` and the explanation of its columns."""

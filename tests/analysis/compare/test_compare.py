@@ -74,6 +74,11 @@ def test_gain_by_hand(report) -> None:
     assert found == pytest.approx((rule - fixed) / (oracle - fixed))
 
 
+def test_a_comparison_is_a_sequence_of_rows() -> None:
+    found = compare_cases([make_case("toy", toy_bank(20))], Settings(policies=("q", "fixed:1"), draws=10))
+    assert list(found) == found.policies and found["q"] is found.policies[0]
+
+
 def test_the_baseline_joins_and_may_be_any_policy() -> None:
     found = compare(case_of(), "q", baseline="fixed:LIMIT", cost=0.02)
     assert list(by_name(found)) == ["q", "fixed:8"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -71,6 +72,16 @@ def test_names_do_not_meet_and_colours_do_not_repeat(report, drawn, tmp_path) ->
         lines = [(axes.transData.transform(at), (b.x0, (b.y0 + b.y1) / 2)) for at, b in ends]
         for one, other in itertools.combinations(lines, 2):
             assert not crossing(*one, *other)
+
+
+def test_long_names_stand_beside_the_table_of_difficulty(report, tmp_path) -> None:
+    names = [f"my_module:{'a_long_name_of_a_rule_' * 9}{k}" for k in "ab"]
+    row = report["difficulty"]["policies"][0]
+    difficulty = report["difficulty"] | {"policies": [row | {"policy": name} for name in names]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a layout that failed
+        compare_figures.difficulty_figure(report | {"difficulty": difficulty}, tmp_path / "a.png")
+    assert len({compare_figures._short(name) for name in names}) == 2
 
 
 def crossing(a, b, c, d) -> bool:
