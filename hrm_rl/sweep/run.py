@@ -34,7 +34,7 @@ def sweep(
         seeds: instead of the file's.
         workers: trials at a time; by default one a GPU, or else one a processor, and of Slurm all.
         threads: CPU threads of each trial; by default the workers share the processors.
-        slurm: run trials as jobs: "slurm", or "local" for processes that stand for jobs.
+        slurm: run trials as jobs: "slurm", or "local" for processes that stand for jobs, "debug" for calls.
         dry_run: run nothing, and write nothing.
 
     Raises ValueError or OSError for a mistake in the study, or a folder that holds anything else.

@@ -64,7 +64,7 @@ def run_jobs(
         ended: takes a trial and its attempts.
         environment: of the trials, beside that of the job.
         at_a_time: jobs that run at a time; by default as many as the cluster allows.
-        cluster: "slurm", or "local" for processes that stand for jobs.
+        cluster: "slurm", or "local" for processes that stand for jobs, "debug" for calls.
 
     Raises ValueError for a parameter that submitit does not know, without submitit, or without Slurm.
     """

@@ -33,12 +33,26 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return states
 
 
-def test_trials_run_as_jobs_of_submitit(write, tmp_path) -> None:
-    found = sweep(
-        write(last="[slurm]\npartition = 'small'\ntimeout_min = 10"), tmp_path / "out", slurm="local"
-    )
+@pytest.mark.parametrize("cluster", ["debug", pytest.param("local", marks=pytest.mark.slow)])
+def test_trials_run_as_jobs_of_submitit(write, tmp_path, request, cluster) -> None:
+    commands = request.getfixturevalue("in_process") if cluster == "debug" else None
+    study = write(last="[slurm]\npartition = 'small'\ntimeout_min = 10")
+    found = sweep(study, tmp_path / "out", slurm=cluster)
     assert found["states"] == {"finished": 1} and found["trials"][0]["attempts"] == 1
     assert list((tmp_path / "out/jobs").glob("*_log.out"))
+    assert commands is None or len(commands) == 1
+
+
+def test_a_trial_that_fails_in_its_job_is_tried_once_more_there(write, in_process, tmp_path) -> None:
+    found = sweep(write(last="[grid]\nlearner.lr = [1e38]"), tmp_path / "out", slurm="debug")
+    assert found["states"] == {"failed": 1} and len(in_process) == 2
+
+
+def test_a_trial_whose_job_is_lost_is_submitted_once_more_and_reported(write, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("hrm_rl.sweep.slurm.TrialJob.__call__", lambda self: None)
+    monkeypatch.setattr("hrm_rl.sweep.slurm._POLL_SECONDS", 0.0)
+    (row,) = sweep(write(), tmp_path / "out", slurm="debug")["trials"]
+    assert row["state"] == "failed" and row["failure"].startswith("its job was lost; the logs are in ")
 
 
 def test_a_parameter_that_submitit_does_not_know_is_refused_in_one_line(write, slurm, tmp_path) -> None:
