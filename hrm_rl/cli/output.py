@@ -1,11 +1,25 @@
 """Output of the commands: results on stdout, progress on stderr."""
 
+import codecs
 import io
 import logging
 import os
 import sys
 from contextlib import suppress
 from typing import Any
+
+_DEGRADE = "hrm_rl.degrade"
+
+
+def _degrade(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Keep the bytes of a file name that the locale could not read; other characters become ``?``."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("replace")(error)
+
+
+codecs.register_error(_DEGRADE, _degrade)
 
 
 def prepare_streams() -> None:
@@ -18,8 +32,8 @@ def prepare_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="replace")
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors=_DEGRADE)
     if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
         raw = _Messages(sys.stderr.fileno(), "w", closefd=False)
         options: Any = {"encoding": sys.stderr.encoding, "errors": sys.stderr.errors}

@@ -57,3 +57,12 @@ def test_the_reader_of_results_may_go(monkeypatch) -> None:
         output.print_result("lost")
     with pytest.raises(BrokenPipeError):
         stream.close()
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # the second in the C locale
+def test_a_console_without_a_character_shows_another(errors, tmp_path, monkeypatch) -> None:
+    with open(tmp_path / "out", "w", encoding="ascii", errors=errors) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        output.prepare_streams()
+        print("90 ± 2, of noth\udcc3\udca9")
+    assert (tmp_path / "out").read_bytes() == b"90 ? 2, of noth\xc3\xa9\n"
