@@ -6,6 +6,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
 
 # Variables that torchrun sets for each process that it starts.
 _LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -20,8 +24,17 @@ def is_launched() -> bool:
 
 
 def is_restarted() -> bool:
-    """Whether `torchrun --max-restarts` started this process after a failure."""
-    return is_launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    """Whether `torchrun --max-restarts` started this job after a failure; all ranks must ask."""
+    if not is_launched():
+        return False
+    from hrm_rl.distributed.ranks import current
+
+    # Each machine counts the failures of its own processes.
+    return current().largest(_attempt())[0] > 0
+
+
+def _attempt() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def as_rank(run: Callable[[], int], *, together: bool) -> int:
@@ -39,7 +52,7 @@ def as_rank(run: Callable[[], int], *, together: bool) -> int:
         return 2
     from hrm_rl.distributed.ranks import LostRank, current
 
-    _join()
+    store = _join()
     ranks, voice, held = current(), sys.stderr, io.StringIO()
     try:
         if ranks.first:
@@ -48,14 +61,14 @@ def as_rank(run: Callable[[], int], *, together: bool) -> int:
             with redirect_stdout(io.StringIO()), redirect_stderr(held):
                 code = run()
     except LostRank as error:
-        if _is_first_to_fail():
+        if _is_first_to_fail(store):
             print(f"hrm-rl: {error}", file=voice)
         return 1
     if code == 0:
         _leave()
     elif ranks.first:
-        _is_first_to_fail()
-    elif _is_first_to_fail(_PATIENCE):
+        _is_first_to_fail(store)
+    elif _is_first_to_fail(store, _PATIENCE):
         line = (held.getvalue().strip().splitlines() or ["hrm-rl: failed"])[-1]
         print(line.replace("hrm-rl:", f"hrm-rl: rank {ranks.rank} of {ranks.count}:", 1), file=voice)
     return code
@@ -77,16 +90,23 @@ def refuse_shared_gpu(device: str) -> None:
         )
 
 
-def _join() -> None:
+def _join() -> "Store":
+    """Join the job; returns the store that its ranks share."""
     import torch
     import torch.distributed as dist
 
     gpus = torch.cuda.device_count()
     if gpus > int(os.environ["LOCAL_RANK"]):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # gloo for what lies on the host, also beside GPUs; a group of NCCL opens with the first message between
-    # them.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
+    store, rank, count = next(dist.rendezvous("env://"))
+    if os.environ["LOCAL_WORLD_SIZE"] == str(count):
+        # On one machine a restarted job may find the store of the last attempt. Several machines meet at a
+        # new one (--rdzv-backend c10d).
+        store = dist.PrefixStore(f"attempt {_attempt()}", store)
+    # gloo for what lies on the host, also beside GPUs; NCCL opens with the first message between those.
+    backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count)
+    return store
 
 
 def _leave() -> None:
@@ -95,12 +115,10 @@ def _leave() -> None:
     dist.destroy_process_group()
 
 
-def _is_first_to_fail(patience: float = 0.0) -> bool:
+def _is_first_to_fail(store: "Store", patience: float = 0.0) -> bool:
     """Whether no rank has failed before this one, also in the next `patience` seconds."""
-    from torch.distributed.distributed_c10d import _get_default_store
-
     with suppress(RuntimeError):  # the store ends with the machine, or the process, that holds it
-        store, end = _get_default_store(), time.monotonic() + patience
+        end = time.monotonic() + patience
         while time.monotonic() < end and not store.check([_FAILED]):
             time.sleep(0.05)
         return store.add(_FAILED, 1) == 1

@@ -41,7 +41,7 @@ class Ranks:
         if rows % self.count:
             raise ValueError(
                 f"batch_size must be a multiple of the {self.count} ranks, got {rows}; "
-                f"the next one is {rows + self.count - rows % self.count}"
+                f"the next is {rows + self.count - rows % self.count}"
             )
         return rows // self.count
 

@@ -14,10 +14,13 @@ import torch
 from hrm_rl.agents import LearnerConfig, make_learner
 from hrm_rl.distributed.ranks import current
 from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.evaluation import evaluate, record
+from hrm_rl.evaluation.arc import vote
 from hrm_rl.model import HRM, HRMConfig
-from hrm_rl.puzzles import sudoku
+from hrm_rl.puzzles import arc, sudoku
 from hrm_rl.training.average import WeightAverage
 
+TASKS = Path(__file__).parents[1] / "puzzles" / "arc_tasks"
 STEPS, ROWS, IDS = 20, 16, 5
 LEARNERS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -34,7 +37,25 @@ LEARNERS: dict[str, dict[str, Any]] = {
 
 def everything(names: list[str] | None = None) -> dict[str, Any]:
     """Figures, rows and weights of a training by every learner."""
-    return {name: trained(LEARNERS[name]) for name in names or LEARNERS}
+    return {name: trained(LEARNERS[name]) for name in names or LEARNERS} | {"judged": judged()}
+
+
+def judged() -> dict[str, Any]:
+    """The columns of an evaluation, a bank and a vote, on numbers of puzzles that the ranks cannot divide."""
+    ranks, model = current(), begin({"dtype": "float32"})[0]
+    some = sudoku.generate(13, size=4, seed=2)
+    found = evaluate(model, some, "random:0.4", batch_size=2, ranks=ranks)
+    bank = record(model, some, 3, batch_size=4, pooled=True, drafts=True, ranks=ranks)
+    table = arc.ArcTable(arc.augment(arc.read_folder(TASKS), 1), "evaluation")
+    torch.manual_seed(0)
+    shape = {"vocab_size": 12, "seq_len": 900, "hidden_size": 16, "puzzle_emb_ndim": 16, "H_cycles": 1}
+    shape |= {"num_heads": 2, "num_puzzle_identifiers": table.augmented.num_ids, "halt_max_steps": 2}
+    arc_model = HRM(HRMConfig(**shape, H_layers=1, L_layers=1, forward_dtype="float32"))
+    voting = vote(arc_model, table, "fixed:2", rows=range(7), batch_size=2, ranks=ranks)
+    columns = {k: v for k, v in vars(found).items() if k in ("answers", "q_halt", "correct", "segments")}
+    columns |= {"drafts": bank.drafts, "pooled": bank.pooled_z_H, **bank.features}
+    tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+    return tensors | {"votes": voting.votes, "score": voting.score()}
 
 
 def trained(settings: dict[str, Any]) -> dict[str, Any]:

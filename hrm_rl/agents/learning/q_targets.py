@@ -113,7 +113,7 @@ class Bootstrap(TargetRule):
         if self._window(rows * count) != self._window(rows) * count:
             raise SettingError(
                 f"q_target subsample:{self.share:g} takes {self._window(rows * count)} of the {rows * count} "
-                f"rows at a step, which {count} ranks cannot divide: choose P x batch_size as a multiple",
+                f"rows at a step, which {count} ranks cannot divide: P x batch_size must be a multiple",
                 "q_target",
             )
 
