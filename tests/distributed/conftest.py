@@ -17,7 +17,7 @@ def job() -> Callable[..., list[subprocess.CompletedProcess[str]]]:
     return _job
 
 
-def _job(count: int, *words: Any, timeout: float = 300, **variables: str) -> list[Any]:
+def _job(count: int, *words: Any, timeout: float = 600, **variables: str) -> list[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
