@@ -32,7 +32,7 @@ class Train(Long):
     """Run folder, new or empty; runs/PRESET by default."""
     resume: bool = False
     """Continue the run in --out from its newest checkpoint, or start it if there is none. Only max_steps,
-    validate_every, checkpoint_minutes, log_every, keep, device and threads may change."""
+    validate_every, checkpoint_minutes, log_every, keep, on_nan, device and threads may change."""
     graphs: bool = False
     """Replay each training step as CUDA graphs (GPU only; not with every:K or jointly trained halting).
     Not stored with the run: repeat it with --resume."""

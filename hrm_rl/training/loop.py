@@ -31,6 +31,7 @@ from hrm_rl.training.machine.pace import Pace
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.boards import segment_figures, watch, write_boards
 from hrm_rl.training.report.progress import Report
+from hrm_rl.training.roll_back import rolling_back
 from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.schedule import episode_note, identifier_note, warmup_note
 
@@ -86,6 +87,7 @@ class Trainer:
         self.rows = ranks.share(preset.batch_size)
         make = GraphedLearner if graphs else make_learner
         self.learner: Learner = make(self.model, self.rows, preset.learner, ranks=ranks)
+        self.skip = self.learner.skip_broken() if preset.on_nan == "skip" else None
         self.graphs, self.pace = graphs, pace
         self._report: Report | None = None
         self._report_state: dict[str, Any] | None = None
@@ -117,8 +119,8 @@ class Trainer:
         A stop signal (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1) takes its usual course once the step is done and
         saved: Ctrl-C raises KeyboardInterrupt. A second Ctrl-C raises it at once.
 
-        Raises FloatingPointError if a loss becomes infinite or NaN, MemoryError if the batch does not fit;
-        earlier checkpoints stay.
+        Raises FloatingPointError if a loss becomes infinite or NaN (see `on_nan`), MemoryError if the batch
+        does not fit; earlier checkpoints stay.
         """
         if self.learner.step == 0:
             ids = identifier_note(self.preset.model, self.data.source.num_ids)
@@ -127,7 +129,7 @@ class Trainer:
         start = time.perf_counter()
         try:
             with self.run.lock:
-                validation = self._train(progress)
+                validation = rolling_back(self, lambda: self._train(progress))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -161,7 +163,7 @@ class Trainer:
                 report.add(update, learner.step)
                 self._keep_pace(report, time.perf_counter() - begun)
                 if self._is_due(preset.log_every, learner.step):
-                    report.refuse_nan(self.model)
+                    report.refuse_nan(self.model, skip=self.skip)
                     report.write_averages(learner.step, learner.learning_rate)
                 if self._is_due(preset.validate_every, learner.step):
                     validation = self._checkpoint(report, stop)

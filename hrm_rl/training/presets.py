@@ -21,6 +21,8 @@ from hrm_rl.settings import (
 from hrm_rl.training.data_settings import FamilyData, PuzzleData, SudokuData, data_from_dict
 
 InitIds = Literal["keep", "reset"]
+OnNan = Literal["stop", "skip", "roll-back"]
+ON_NAN: tuple[OnNan, ...] = ("stop", "skip", "roll-back")
 INIT_IDS: tuple[InitIds, ...] = ("keep", "reset")
 
 
@@ -48,6 +50,12 @@ class Preset:
     """Steps between lines of the log."""
     keep: int = 2
     """Newest checkpoints to keep, beside the best one (RUN@best)."""
+    on_nan: OnNan = "stop"
+    """What follows a value that is NaN or infinite. stop: training ends; its checkpoints are good. skip: an
+    update whose gradients or weights would not be finite is left out, and rows whose carry is not finite get
+    a fresh one; the step counts, and training ends after 100 in a row. roll-back: at the next line of the
+    log, return to the newest checkpoint and go on from there with the puzzles that come next; training ends
+    at the fourth time from one checkpoint."""
     init: str | None = None
     """Weights to start from: a run (RUN, RUN@500, RUN@best), a model folder, a Hub id, or a checkpoint of the
     reference. Optimizer, step and carry are fresh. The model's settings are the weights'; only H_cycles,
@@ -63,6 +71,7 @@ class Preset:
         check_at_least(self, 0, "checkpoint_minutes")
         check_interval(self, "[0, 1)", "ema_decay")
         check_one_of(self, INIT_IDS, "init_ids")
+        check_one_of(self, ON_NAN, "on_nan")
         if not isinstance(self.init, str | None):
             raise SettingError(f"init must be the name of a run or model, got {self.init!r}", "init")
         if self.init is None and self.init_ids != "keep":

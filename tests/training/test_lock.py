@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from hrm_rl.training.lock import LOCK_FILE, FolderLock
+from hrm_rl.training.run_folder.lock import LOCK_FILE, FolderLock
 
 HOLD = """
 import sys
-from hrm_rl.training.lock import FolderLock
+from hrm_rl.training.run_folder.lock import FolderLock
 lock = FolderLock(sys.argv[1])
 lock.acquire()
 print("held", flush=True)
@@ -57,7 +57,7 @@ def test_a_file_system_without_locks_serves_with_a_warning(tmp_path, monkeypatch
     def refuse(file: int) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr("hrm_rl.training.lock._lock", refuse)
+    monkeypatch.setattr("hrm_rl.training.run_folder.lock._lock", refuse)
     with FolderLock(tmp_path):
         pass
     assert "cannot be locked (Function not implemented)" in caplog.text

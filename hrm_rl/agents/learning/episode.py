@@ -108,6 +108,12 @@ class EpisodeLearner(Learner):
         means = (loss.detach() / len(labels), episode.price.mean(), episode.segments.mean())
         return torch.stack([mean.float() for mean in means])
 
+    def begin_episodes(self) -> None:
+        super().begin_episodes()
+        self._q_halt, self._losses, self._correct = [], [], []
+        self._in_step = torch.ones_like(self._in_step)
+        self._learned = torch.zeros_like(self._learned)
+
     # --- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:

@@ -164,9 +164,7 @@ class GraphedLearner(Learner):
 
     def apply_gradients(self) -> None:
         """Take one optimizer step; its rate and step number are already in static memory."""
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        self._step_optimizers()
 
     @property
     def clock(self) -> Tensor:

@@ -8,6 +8,7 @@
 Source: arXiv 2506.21734, section 2 (deep supervision; adaptive computation time), figure 4.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -20,6 +21,7 @@ from hrm_rl.agents.learning.halting_loss import HaltingLoss
 from hrm_rl.agents.learning.losses import q_loss, token_loss
 from hrm_rl.agents.learning.optim import learning_rate_factor, make_optimizers
 from hrm_rl.agents.learning.q_targets import Experience, target_rule
+from hrm_rl.agents.learning.skip import SkipBroken, finite_or_zero
 from hrm_rl.agents.learning.together import sum_gradients, whole_update
 from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
 from hrm_rl.distributed.ranks import ALONE, Ranks
@@ -59,13 +61,14 @@ class Learner:
         self.step = 0
         self.optimizers = make_optimizers(model, config)
         self._base_lrs = [o.param_groups[0]["lr"] for o in self.optimizers]
-        self._generator = torch.Generator(model.device).manual_seed(config.seed)
+        self.generator = torch.Generator(model.device).manual_seed(config.seed)
         self._floor = torch.zeros(num_envs, dtype=torch.int64, device=model.device)
         self.carry: Carry = model.initial_carry(num_envs)
         # A limit of one segment leaves nothing to continue.
         spec = config.q_target if model.config.halt_max_steps > 1 else "none"
         self._target_rule = target_rule(spec, config.gamma, config.segment_cost)
         self._target_rule.check_ranks(num_envs, ranks.count)
+        self._skip: SkipBroken | None = None
 
     @classmethod
     def for_envs(cls, model: HRM, envs: PuzzleVectorEnv, config: LearnerConfig | None = None) -> Self:
@@ -123,7 +126,7 @@ class Learner:
         if model.halt_exploration_prob == 0 or model.halt_max_steps < 2:
             return self._floor
         # Every rank draws for all rows, and keeps its own.
-        rows, generator, device = (self.global_batch,), self._generator, segment.device
+        rows, generator, device = (self.global_batch,), self.generator, segment.device
         luck = torch.rand(rows, generator=generator, device=device)
         explores = luck < model.halt_exploration_prob
         drawn = torch.randint(2, model.halt_max_steps + 1, rows, generator=generator, device=device)
@@ -162,7 +165,10 @@ class Learner:
         if info is None:
             raise ValueError("learn needs the step's info beside terminated")
         judged = info if isinstance(info, Judgement) else Judgement.of(info)
+        if self._skip is not None:
+            self._skip.begin()
         update = self._update(JudgedSegment(out, obs, labels, terminated, judged))
+        update = update if self._skip is None else self._skip.update(update)
         return whole_update(self.ranks, update)
 
     def _update(self, segment: JudgedSegment) -> Update:
@@ -181,6 +187,9 @@ class Learner:
         (loss.sum() / self.global_batch).backward()
         self.apply_gradients()
         self.carry = out.carry
+        if self._skip is not None:
+            self.carry, memory = self._skip.carry(out.carry), self._target_rule.memory
+            self._target_rule.memory = memory and tuple(map(finite_or_zero, memory))
         losses = {"loss": loss, "token_loss": ce}
         losses |= {"q_halt_loss": halt_loss, "q_continue_loss": continue_loss}
         means = {name: rows.detach().mean() for name, rows in losses.items()}
@@ -192,9 +201,15 @@ class Learner:
         for optimizer, rate in zip(self.optimizers, self.scheduled_rates(), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        self._step_optimizers()
         self.step += 1
+
+    def _step_optimizers(self) -> None:
+        with contextlib.nullcontext() if self._skip is None else self._skip.watching():
+            for optimizer in self.optimizers:
+                optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
     def scheduled_rates(self) -> list[float]:
         """The learning rate of this step for each optimizer."""
@@ -212,6 +227,20 @@ class Learner:
         """Learning rate of the network's optimizer at the last step."""
         return float(self.optimizers[0].param_groups[0]["lr"])
 
+    # --- values that are not finite ----------------------------------------------------------------
+
+    def skip_broken(self) -> SkipBroken:
+        """From now on leave out updates that are not finite, and return what counts them. Call it before the
+        first step. `learn` then also returns the loss `skipped`."""
+        self._skip = SkipBroken(self.model, self.optimizers)
+        return self._skip
+
+    def begin_episodes(self) -> None:
+        """Forget the running episodes; every row must begin a new one."""
+        self.carry = self.model.initial_carry(self.num_envs)
+        self._floor = torch.zeros_like(self._floor)
+        self._target_rule.memory = None
+
     # --- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -223,7 +252,7 @@ class Learner:
             "optimizers": [o.state_dict() for o in self.optimizers],
             "carry": self.ranks.whole(*self.carry),
             "floor": self.ranks.whole(self._floor)[0],
-            "generator": self._generator.get_state(),
+            "generator": self.generator.get_state(),
             "target_memory": memory and self.ranks.whole_state(memory, dim),
         }
 
@@ -235,7 +264,7 @@ class Learner:
         device = self.model.device
         self.carry = Carry(*(self.ranks.own(z).to(device) for z in state["carry"]))
         self._floor = self.ranks.own(state["floor"]).to(device)
-        self._generator.set_state(state["generator"])
+        self.generator.set_state(state["generator"])
         memory = self.ranks.own_state(state["target_memory"], self._target_rule.row_dim)
         self._target_rule.memory = memory and tuple(t.to(device) for t in memory)
 

@@ -79,7 +79,10 @@ class IntervalMetrics:
         count, *sums = self.judged.tolist()
         histogram = self.histogram.cpu()
         seconds = time.perf_counter() - self.start
-        figures = {f"train/{name}": value for name, value in zip(self.names, values, strict=True)}
+        losses = dict(zip(self.names, values, strict=True))
+        if 0 < (skipped := losses.get("skipped", 0.0)) < 1:  # those steps added 0 to the other losses
+            losses = {name: value / (1 - skipped) for name, value in losses.items()} | {"skipped": skipped}
+        figures = {f"train/{name}": value for name, value in losses.items()}
         figures["rollout/episodes"] = count
         if count:
             names = ("exact_accuracy", "cell_accuracy", "q_halt_accuracy")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hrm_rl.agents import Learner
+from hrm_rl.agents.learning.skip import SkipBroken
 from hrm_rl.agents.learning.update import Update
 from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.messages import also_valid
@@ -14,7 +15,10 @@ from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.gradient import GradientNorm
 from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog, NoLog
+from hrm_rl.training.roll_back import NotFinite
 from hrm_rl.training.run_folder import RunFolder
+
+_MOST_SKIPPED = 100  # in a row
 
 
 class Report:
@@ -66,9 +70,11 @@ class Report:
                 file=sys.stderr,
             )
 
-    def refuse_nan(self, model: HRM, *, weights: bool = False) -> None:
-        """Raise FloatingPointError if a loss was not a finite number; with `weights`, also if a weight is
-        not one, which a checkpoint must not hold."""
+    def refuse_nan(self, model: HRM, *, weights: bool = False, skip: SkipBroken | None = None) -> None:
+        """Raise FloatingPointError if a loss was not a finite number, or `skip` left out too many updates;
+        with `weights`, also if a weight is not one, which a checkpoint must not hold."""
+        if skip is not None and (skipped := int(skip.in_a_row)) >= _MOST_SKIPPED:
+            raise NotFinite(f"the last {skipped} updates were not finite and left out", self._advice())
         broken = self._metrics.first_broken()
         if broken is None and not weights:
             return
@@ -78,12 +84,12 @@ class Report:
         found = f"{broken[0]} is not a number at step {broken[1]}" if broken else f"step {self._step}"
         tensors = f"; weights no longer finite: {', '.join(spoilt[:3])}" if spoilt else ""
         more = f" and {len(spoilt) - 3} more" if len(spoilt) > 3 else ""
+        raise NotFinite(f"{found}{tensors}{more}", self._advice())
+
+    def _advice(self) -> str:
         kept = self.run.checkpoints()
         last = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was made before"
-        raise FloatingPointError(
-            f"{found}{tensors}{more}. Training stops; {last}. A lower "
-            "learner.lr, or --dtype float32, may help"
-        )
+        return f"Training stops; {last}. A lower learner.lr, or --dtype float32, may help"
 
     def state_dict(self) -> dict[str, Any]:
         """What the next line of the log depends on besides the next steps."""

@@ -31,7 +31,6 @@ from hrm_rl.model.files.weights import CONFIG_FILE, LEARNED_FILE, RUN_FILE, chec
 from hrm_rl.stored.npy import read_npy
 from hrm_rl.training.config import FREE_ON_RESUME
 from hrm_rl.training.config.layers import flat
-from hrm_rl.training.lock import LOCK_FILE, FolderLock
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder.configuration import (
@@ -41,6 +40,7 @@ from hrm_rl.training.run_folder.configuration import (
     run_json,
     write_configuration,
 )
+from hrm_rl.training.run_folder.lock import LOCK_FILE, FolderLock
 from hrm_rl.training.run_folder.state import read_state, write_state
 
 _log = logging.getLogger(__name__)

@@ -162,9 +162,9 @@ def test_a_segment_may_be_run_again_before_it_is_learned_from(model, start, reco
     graphed = start(GraphedLearner(model(), 8, c, recorder=recorder))
     for game in (plain, graphed):
         for _ in range(6):
-            kept = game.learner._generator.get_state()
+            kept = game.learner.generator.get_state()
             game.learner.act(game.obs)
-            game.learner._generator.set_state(kept)
+            game.learner.generator.set_state(kept)
             game.play(1)
     assert_same_run(plain, graphed)
 

@@ -32,10 +32,10 @@ def output(model, q_halt, q_continue) -> SegmentOutput:
 def test_halts_by_the_rule_that_it_trains_for(hrm, q_target, q_continue, wanted) -> None:
     """q_halt > q_continue, or without a target q_halt > 0; without exploration nothing is drawn."""
     learner = Learner(hrm(halt_exploration_prob=0.0), 3, LearnerConfig(q_target=q_target))
-    state = learner._generator.get_state()
+    state = learner.generator.get_state()
     out = output(learner.model, [1.0, -1.0, 0.5], q_continue)
     assert learner.decide(out, torch.zeros(3).long())["halt"].tolist() == wanted
-    assert torch.equal(learner._generator.get_state(), state)
+    assert torch.equal(learner.generator.get_state(), state)
     assert learner.rule == ("q" if q_target == "full" else "q-halt:0")
 
 
