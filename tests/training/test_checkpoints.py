@@ -166,6 +166,21 @@ def test_weights_that_are_not_numbers_are_neither_saved_nor_loaded(start, tmp_pa
     assert RunFolder(tmp_path / "moments").load_model()[1] == 2
 
 
+def test_damaged_keys_of_learned_puzzles_are_read_again(tmp_path, caplog) -> None:
+    run = RunFolder(tmp_path)
+    keys = numpy.arange(9, dtype=numpy.uint64)
+    run.store_learned(keys)
+    file, whole = tmp_path / "learned.npy", (tmp_path / "learned.npy").read_bytes()
+    assert (run.learned() == keys).all()
+    for kind in ("flipped", "cut", "empty", "longer"):
+        damage(file, kind, random.Random(1))
+        assert run.learned() is None and "learned.npy is damaged; the run's puzzles are read" in caplog.text
+        file.write_bytes(whole)
+        caplog.clear()
+    (tmp_path / "checksums.sha256").unlink()  # of an earlier version
+    assert (run.learned() == keys).all()
+
+
 @pytest.mark.parametrize("decay", [0.9, 0.0])
 def test_a_run_of_an_earlier_version_goes_on(start, tmp_path, older, decay) -> None:
     plan = {"validate_every": 2, "log_every": 2, "ema_decay": decay}

@@ -1,4 +1,4 @@
-"""Checksums of a checkpoint's files, in the format of sha256sum: `sha256sum -c checksums.sha256` checks them
+"""Checksums of the files in a folder, in the format of sha256sum: `sha256sum -c checksums.sha256` checks them
 too."""
 
 import hashlib
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from hrm_rl.files import open_regular
+from hrm_rl.files import open_regular, written_whole
 
 CHECKSUM_FILE = "checksums.sha256"
 _MOST_CHECKSUMS = 1 << 16  # bytes of it
@@ -14,10 +14,12 @@ _MOST_CHECKSUMS = 1 << 16  # bytes of it
 STATE_FILE = "state.safetensors"
 
 
-def write_checksums(folder: Path) -> None:
-    """Write the checksums of every file in a folder."""
-    lines = {path.name: _line(path) for path in folder.iterdir() if path.name != CHECKSUM_FILE}
-    (folder / CHECKSUM_FILE).write_bytes("".join(lines[name] for name in sorted(lines)).encode())
+def write_checksums(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Write the checksums of files in a folder, by default of all."""
+    names = names or {path.name for path in folder.iterdir()} - {CHECKSUM_FILE}
+    lines = [_line(folder / name) for name in sorted(names)]
+    with written_whole(folder / CHECKSUM_FILE) as partial:
+        partial.write_bytes("".join(lines).encode())
 
 
 def check_files(folder: Path, names: Iterable[str]) -> None:

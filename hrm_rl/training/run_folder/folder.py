@@ -101,6 +101,7 @@ class RunFolder:
         self._keys = keys
         with written_whole(self.path / LEARNED_FILE) as partial, partial.open("wb") as file:
             np.save(file, keys)
+        write_checksums(self.path, [LEARNED_FILE])
 
     def learned(self) -> NDArray[np.uint64] | None:
         """The keys that `store_learned` kept, also beside a pushed model; None if there are none, or, with a
@@ -109,6 +110,7 @@ class RunFolder:
         if not file.is_file():
             return None
         try:
+            check_files(self.path, [LEARNED_FILE])
             keys = read_npy(file)
         except ValueError:
             keys = None
