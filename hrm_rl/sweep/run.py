@@ -12,6 +12,7 @@ from hrm_rl.sweep.local import plan_workers, run_local, thread_variables
 from hrm_rl.sweep.report import Report, report
 from hrm_rl.sweep.study import read_study
 from hrm_rl.sweep.trial_files import Attempts, TrialFiles, check_folder, claim
+from hrm_rl.training.lock import FolderLock
 
 _log = logging.getLogger(__name__)
 
@@ -37,20 +38,23 @@ def sweep(
         slurm: run trials as jobs: "slurm", or "local" for processes that stand for jobs, "debug" for calls.
         dry_run: run nothing, and write nothing.
 
-    Raises ValueError or OSError for a mistake in the study, or a folder that holds anything else.
+    Raises ValueError or OSError for a mistake in the study, or a folder that is in use or holds
+    anything else.
     """
     described = read_study(study, seeds)
     place = Path(folder or Path("runs") / Path(study).stem)
     trials = [TrialFiles(place, trial) for trial in described.trials()]
     check_folder(place, described)
-    if not dry_run:
+    if dry_run:
+        return report(described, trials, str(place))
+    with FolderLock(place):
         claim(place, described)
-        todo, count = [trial for trial in trials if trial.state() != "finished"], len(trials)
+        todo = [trial for trial in trials if trial.state() != "finished"]
 
         def ended(files: TrialFiles, attempts: Attempts) -> None:
             what = f"failed: {attempts.failure}" if attempts.failure else _result(files)
-            left = sum(trial.state() != "finished" for trial in trials)
-            _log.info("%d of %d finished. %s %s", count - left, count, files.trial.name, what)
+            done = sum(trial.state() == "finished" for trial in trials)
+            _log.info("%d of %d finished. %s %s", done, len(trials), files.trial.name, what)
 
         if slurm is not None:
             from hrm_rl.sweep.slurm import run_jobs
@@ -59,12 +63,10 @@ def sweep(
             run_jobs(todo, place / "jobs", described.slurm, ended, **options)
         elif todo:
             plan = plan_workers(workers, len(todo), threads, _gpus(described.common.get("device")))
-            _log.info(
-                "Trials to run: %d, at a time: %d, threads of each: %d.", len(todo), plan.count, plan.threads
-            )
+            numbers = len(todo), plan.count, plan.threads
+            _log.info("Trials to run: %d, at a time: %d, threads of each: %d.", *numbers)
             run_local(todo, plan, ended)
-    found = report(described, trials, str(place))
-    if not dry_run:
+        found = report(described, trials, str(place))
         write_text(place / "sweep.json", json.dumps(found, indent=1) + "\n")
     return found
 

@@ -114,7 +114,9 @@ def check_folder(folder: Path, study: Study) -> None:
     if file.is_file():
         if difference := _difference(read_json(file, "a study"), study.fixed()):
             raise FileExistsError(f"{folder} holds another study: {difference}; choose another folder")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        return
+    hidden = (path.name.startswith(".") for path in folder.iterdir()) if folder.is_dir() else ()
+    if (folder.exists() and not folder.is_dir()) or not all(hidden):
         raise FileExistsError(f"{folder} already exists and holds no study; choose another folder")
 
 

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from hrm_rl.analysis.statistics.stats import mean_interval
 from hrm_rl.cli import main
 from hrm_rl.sweep import sweep
+from hrm_rl.sweep.report import table
 from hrm_rl.sweep.trial_files import TrialFiles
 
 GRID = '[grid]\nlearner.q_target = ["full", "none"]'
@@ -26,6 +29,20 @@ def test_a_sweep_trains_every_trial_and_reports_means_over_seeds(write, in_proce
     lines = (out / "q_target=none/seed-1/metrics.jsonl").read_text().splitlines()
     last = [line for line in map(json.loads, lines) if "eval/exact_accuracy" in line][-1]
     assert found["trials"][3]["figures"]["exact_accuracy"] == last["eval/exact_accuracy"]
+
+
+def test_the_table_shows_what_varies_and_means_with_intervals() -> None:
+    figures = {
+        "exact_accuracy": {"mean": 0.987, "ci95": [0.979, 0.9951]},
+        "mean_segments": {"mean": 2, "ci95": None},
+    }
+    groups = [
+        {"varied": {"learner.lr": 0.001, "preset": "small"}, "seeds": [0, 1], "figures": figures},
+        {"varied": {"learner.lr": 0.002}, "seeds": [], "figures": {}},
+    ]
+    header, rows = table({"groups": groups})
+    assert header == ["lr", "preset", "seeds", "solved", "mean segments"]
+    assert rows == [["0.001", "small", "2", "98.7 % [97.9, 99.5]", "2.00"], ["0.002", "", "0", "-", "-"]]
 
 
 def test_finished_trials_are_skipped_and_seeds_and_values_may_be_added(write, in_process, tmp_path) -> None:
@@ -90,6 +107,19 @@ def test_a_folder_of_another_study_is_refused(write, in_process, tmp_path, capsy
     assert "holds no study" in capsys.readouterr().err
     assert main(["sweep", str(write()), "--out", str(write())]) == 2
     assert main(["sweep", str(write()), "--workers", "0"]) == 2
+
+
+def test_two_sweeps_do_not_share_a_folder(write, in_process, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    code = "import sys; from hrm_rl.training.lock import FolderLock; lock = FolderLock(sys.argv[1]); "
+    code += "lock.acquire(); print('held', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code, str(out)], **pipes) as other:
+        assert other.stdout.readline() == b"held\n"
+        assert main(["sweep", str(write()), "--out", str(out)]) == 2
+        assert f"{out} is in use by process {other.pid} on " in capsys.readouterr().err
+        other.kill()
+    assert main(["sweep", str(write()), "--out", str(out)]) == 0
 
 
 def test_a_trial_without_a_run_has_no_figures(write, tmp_path) -> None:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hrm_rl.analysis.statistics.bootstrap import stratified_bootstrap
-from hrm_rl.analysis.statistics.stats import holm, interquartile_mean, mcnemar, mean_score, spearman_within
+from hrm_rl.analysis.statistics.stats import (
+    holm,
+    interquartile_mean,
+    mcnemar,
+    mean_interval,
+    mean_score,
+    spearman_within,
+)
 
 # Three runs on two tasks.
 SCORES = np.array([[0.2, 1.0], [0.4, 0.8], [0.9, 1.5]])
@@ -154,3 +161,30 @@ def test_weights_of_sources_and_what_is_left_out():
 def test_input_that_does_not_fit(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("runs", "level", "quantile"),  # the quantiles from a table of Student's t
+    [
+        (2, 0.95, 12.706),
+        (3, 0.95, 4.303),
+        (5, 0.95, 2.776),
+        (10, 0.95, 2.262),
+        (3, 0.99, 9.925),
+        (31, 0.9, 1.697),
+    ],
+)
+def test_the_interval_of_a_mean_is_that_of_the_tables(runs, level, quantile):
+    values = np.arange(runs, dtype=float)
+    mean, (low, high) = mean_interval(values, level)
+    half = quantile * values.std(ddof=1) / math.sqrt(runs)
+    assert mean == values.mean() == pytest.approx((low + high) / 2)
+    assert (high - low) / 2 == pytest.approx(half, rel=3e-4)
+
+
+def test_one_run_has_a_mean_without_an_interval():
+    assert mean_interval([0.5]) == (0.5, None)
+    assert mean_interval([0.5, 0.5]) == (0.5, [0.5, 0.5])
+    for values, level in (([], 0.95), ([math.nan], 0.95), ([1.0, 2.0], 1.0)):
+        with pytest.raises(ValueError):
+            mean_interval(values, level)
