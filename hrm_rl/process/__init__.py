@@ -5,6 +5,8 @@ import sys
 
 from hrm_rl.process.stopping import end_on_signals
 
+SPINS = "20000"
+
 
 def is_command() -> bool:
     """Whether this process is `hrm-rl`, or `python -m hrm_rl` while its packages are imported."""
@@ -15,12 +17,13 @@ def is_command() -> bool:
 
 
 def prepare_command() -> None:
-    """Set this process up for a command; before torch is imported, since OpenMP reads its settings once.
+    """Set this process up for a command, before torch is imported: its stop signals, and how long its OpenMP
+    threads spin while they wait for one another. A setting of the user's stays.
 
-    Threads that wait for one another sleep at once. By default they spin first, and beside another busy
-    process they spin away the time that the thread they wait for needs: measured, 8 to 25 times slower. A
-    setting of the user's stays.
+    GNU OpenMP, that of PyTorch's wheels for Linux, lets them spin 300,000 times before they sleep. Beside
+    another busy process that takes away the time that the awaited thread needs, and a step many times
+    as long. Far fewer spins bridge the gaps between operations as well (`benchmarks/crowded.py`).
     """
     end_on_signals()
-    if not any(os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    if not any(os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")):
+        os.environ["GOMP_SPINCOUNT"] = SPINS
