@@ -170,7 +170,8 @@ def resume_run(
     if folder is None and not names:
         raise ValueError("--resume needs the run folder: --out RUN")
     run = RunFolder(folder or Path("runs") / str(names[-1]))
-    if names and run.is_unused():
+    # Every rank looks before the first one writes.
+    if names and max(current().largest(int(run.is_unused()))):
         _log.info("%s holds no run yet: it starts.", run.path)
         return start_run(layers, folder, graphs=graphs)
     if not run.path.is_dir():

@@ -248,7 +248,8 @@ class RunFolder:
             self._checked = newest_whole(self.path, _check)
         except (ValueError, OSError) as error:
             raise ValueError(
-                f"{error}. No checkpoint is whole; --init starts a new run from weights"
+                f"{error}. No checkpoint is whole: --init starts a new run from weights, and --resume starts "
+                "this one over once its checkpoints are removed"
             ) from error
         for checkpoint in self.checkpoints():
             if step_of(checkpoint) > step_of(self._checked.folder):
