@@ -13,6 +13,7 @@ from hrm_rl.model import HRM
 from hrm_rl.model.files.tensors import not_finite
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
+from hrm_rl.training.report.alarms import Alarms, QRange
 from hrm_rl.training.report.gradient import GradientNorm
 from hrm_rl.training.report.metrics import IntervalMetrics, MetricsLog, NoLog
 from hrm_rl.training.roll_back import NotFinite
@@ -33,6 +34,8 @@ class Report:
         self.log = MetricsLog(run, first_step, settings=(preset, compute)) if first else NoLog()
         self.gradient = GradientNorm(learner, graphs=graphs)
         self._metrics = IntervalMetrics(preset.model.halt_max_steps, learner.model.device)
+        self._alarms = Alarms()
+        self._q_range = None if learner.whole_episodes else QRange(learner.model.device)
         steps: Any = {"total": preset.max_steps, "initial": first_step}
         self._bar = progress_bar(shown=bar and first, desc=preset.name, unit="step", **steps)
 
@@ -45,6 +48,8 @@ class Report:
     def add(self, update: Update, step: int) -> None:
         """Add the update of step `step`."""
         self._metrics.add(update, step)
+        if self._q_range is not None:
+            self._q_range.add(update.rows)
         self._step = step
         self._bar.update()
 
@@ -52,8 +57,9 @@ class Report:
         """Write the averages since the last call."""
         figures, histogram = self._metrics.take()
         figures["train/learning_rate"] = learning_rate
-        self.log.write(step, figures, histogram)
-        self.log.show(step, self.gradient.take())
+        watched = self.gradient.take() | (self._q_range.take() if self._q_range is not None else {})
+        self.log.write(step, figures | self._alarms.check(step, watched), histogram)
+        self.log.show(step, watched)
         shown = {"loss": f"{figures['train/token_loss']:.3f}"}
         if "rollout/mean_segments" in figures:
             shown["exact"] = f"{100 * figures['rollout/exact_accuracy']:.1f}%"
@@ -93,9 +99,18 @@ class Report:
 
     def state_dict(self) -> dict[str, Any]:
         """What the next line of the log depends on besides the next steps."""
-        return {"metrics": self._metrics.state_dict(), "gradient_norm": self.gradient.norm}
+        return {
+            "metrics": self._metrics.state_dict(),
+            "gradient_norm": self.gradient.norm,
+            "q_range": None if self._q_range is None else self._q_range.range,
+            "alarms": self._alarms.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`."""
         self._metrics.load_state_dict(state["metrics"])
         self.gradient.norm = state["gradient_norm"]
+        if self._q_range is not None and state.get("q_range") is not None:
+            self._q_range.load(state["q_range"])
+        if "alarms" in state:  # checkpoints of before do not have it
+            self._alarms.load_state_dict(state["alarms"])
