@@ -12,7 +12,7 @@ from hrm_rl.sweep.local import plan_workers, run_local, thread_variables
 from hrm_rl.sweep.report import Report, report
 from hrm_rl.sweep.study import read_study
 from hrm_rl.sweep.trial_files import Attempts, TrialFiles, check_folder, claim
-from hrm_rl.training.lock import FolderLock
+from hrm_rl.training.run_folder.lock import FolderLock
 
 _log = logging.getLogger(__name__)
 

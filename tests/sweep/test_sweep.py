@@ -111,7 +111,9 @@ def test_a_folder_of_another_study_is_refused(write, in_process, tmp_path, capsy
 
 def test_two_sweeps_do_not_share_a_folder(write, in_process, tmp_path, capsys) -> None:
     out = tmp_path / "out"
-    code = "import sys; from hrm_rl.training.lock import FolderLock; lock = FolderLock(sys.argv[1]); "
+    code = (
+        "import sys; from hrm_rl.training.run_folder.lock import FolderLock; lock = FolderLock(sys.argv[1]); "
+    )
     code += "lock.acquire(); print('held', flush=True); sys.stdin.read()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code, str(out)], **pipes) as other:
