@@ -1,5 +1,7 @@
 """Python's entry points refuse an argument of another type or form in words that name it."""
 
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -25,11 +27,19 @@ def here():
         model = HRM(CONFIG)
         agent = HRMAgent(model)
         envs = gym.make_vec("HRM/Sudoku-v0", num_envs=4, size=4)
-        obs, _ = envs.reset(seed=0)
+        obs, info = envs.reset(seed=0)
+        labels, learner = info["labels"].clone(), Learner.for_envs(model, envs)
         carry = model.initial_carry(4)
         state = agent.act(obs).state
         bank = toy_bank(4)
         ids = torch.zeros(4, dtype=torch.int64)
+
+        @classmethod
+        def learn(cls, **other):
+            out, action = cls.learner.act(cls.obs)
+            *_, terminated, _, info = cls.envs.step(action)
+            arguments = {"labels": cls.labels, "terminated": terminated, "info": info} | other
+            return cls.learner.learn(out, cls.obs, **arguments)
 
     return Here
 
@@ -55,6 +65,15 @@ CASES = {
     "learner: single": (lambda h: Learner.for_envs(h.model, gym.make("HRM/Sudoku-v0", size=4)), "got Order"),
     "learner: config": (lambda h: Learner.for_envs(h.model, h.envs, {"lr": 1}), "LearnerConfig, got dict"),
     "learner: model": (lambda h: Learner.for_envs("run", h.envs), "model must be an HRM, got str"),
+    "learn: labels": (lambda h: h.learn(labels=h.labels[:3]), r"labels must be a tensor of shape \(4, 16\)"),
+    "learn: labels in NumPy": (lambda h: h.learn(labels=h.labels.numpy()), "labels must be .* got ndarray"),
+    "learn: labels past the end": (lambda h: h.learn(labels=h.labels + 50), "row 0, cell 0 holds 5"),
+    "learn: reward for terminated": (lambda h: h.learn(terminated=torch.zeros(4)), "terminated must be bool"),
+    "learn: info": (lambda h: h.learn(info={}), "the step's info: correct must be a tensor"),
+    "learner: a part of an observation": (
+        lambda h: h.learner.act({"inputs": h.obs["inputs"]}),
+        "an observation has puzzle_identifiers, segment too; got inputs",
+    ),
     "learner: rows": (lambda h: Learner(h.model, 2.5), "num_envs must be an integer >= 1, got 2.5"),
     "agent: state": (lambda h: h.agent.act(h.obs, 3), "AgentState of the last act, or None; got int"),
     "agent: key": (
@@ -87,3 +106,20 @@ def test_an_argument_is_refused_by_name(here, name) -> None:
     call, words = CASES[name]
     with pytest.raises(ValueError, match=words):
         call(here)
+
+
+def test_what_is_dropped_is_named(here, caplog, tmp_path) -> None:
+    """Identifiers that a model or a file does not keep."""
+    puzzles = Sudoku(4).generate(3)
+    numbered = dataclasses.replace(puzzles, puzzle_identifiers=np.arange(3))
+    arrays = {"puzzle_identifiers": np.arange(3), "vocab_size": 6}
+    envs = PuzzleVectorEnv.from_arrays(2, puzzles.inputs, puzzles.labels, **arrays)
+    blind = HRM(dataclasses.replace(CONFIG, puzzle_emb_ndim=0))
+    Learner.for_envs(blind, envs)
+    assert "have 3 puzzle identifiers, which the model does not see" in caplog.text
+    Sudoku(4).write_csv(tmp_path / "a.csv", numbered)
+    assert "a.csv: a CSV keeps no puzzle identifiers" in caplog.text
+    caplog.clear()
+    Learner.for_envs(blind, here.envs)
+    Sudoku(4).write_csv(tmp_path / "b.csv", puzzles)
+    assert not caplog.text

@@ -308,6 +308,10 @@ class Family(Drawable):
             row = int(np.argmin(right))
             reason = self.explain(puzzles.inputs[row], puzzles.labels[row])
             raise ValueError(f"puzzle {row}, answer: {reason}")
+        if puzzles.puzzle_identifiers.any():
+            _log.warning(
+                "%s: a CSV keeps no puzzle identifiers; a dataset folder does (write_dataset).", path
+            )
         write_puzzles(path, puzzles, self.cell_text)
 
     def csv_format(self, path: str | os.PathLike[str]) -> CsvFormat:

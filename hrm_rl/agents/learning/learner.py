@@ -9,6 +9,7 @@ Source: arXiv 2506.21734, section 2 (deep supervision; adaptive computation time
 """
 
 import contextlib
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -29,6 +30,8 @@ from hrm_rl.envs import Judgement, PuzzleVectorEnv
 from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.settings import check_counts
+
+_log = logging.getLogger(__name__)
 
 
 class Learner:
@@ -104,6 +107,9 @@ class Learner:
         return self.model(carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient)
 
     def _check_rows(self, obs: dict[str, Tensor]) -> None:
+        missing = {"inputs", "puzzle_identifiers", "segment"} - obs.keys()
+        if missing:
+            raise ValueError(f"an observation has {', '.join(sorted(missing))} too; got {', '.join(obs)}")
         if not isinstance(obs["inputs"], Tensor):
             raise ValueError("a learner takes observations of tensors; leave ToNumpy out")
         wanted, got = [self.num_envs, self.model.config.seq_len], list(obs["inputs"].shape)
@@ -165,9 +171,11 @@ class Learner:
         if info is None:
             raise ValueError("learn needs the step's info beside terminated")
         judged = info if isinstance(info, Judgement) else Judgement.of(info)
+        segment = JudgedSegment(out, obs, labels, terminated, judged)
+        segment.check(self.num_envs, self.model.config)
         if self._skip is not None:
             self._skip.begin()
-        update = self._update(JudgedSegment(out, obs, labels, terminated, judged))
+        update = self._update(segment)
         update = update if self._skip is None else self._skip.update(update)
         return whole_update(self.ranks, update)
 
@@ -276,6 +284,12 @@ def check_envs(model: HRMConfig, config: LearnerConfig, envs: PuzzleVectorEnv) -
         raise ValueError(
             "a learner takes the vector environment that gym.make_vec returns without a vectorization_mode, "
             f"unwrapped and in tensors; got {type(envs).__name__}"
+        )
+    if envs.source.num_ids > 1 and not model.embedding_width:
+        _log.warning(
+            "The environments have %d puzzle identifiers, which the model does not see: "
+            "its puzzle_emb_ndim is 0.",
+            envs.source.num_ids,
         )
     same_step = AutoresetMode.SAME_STEP
     both = (

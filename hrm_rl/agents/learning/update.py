@@ -4,10 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 from hrm_rl.envs import Judgement
-from hrm_rl.model import SegmentOutput
+from hrm_rl.model import HRMConfig, SegmentOutput
+from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.tensors import below, refuse
 
 
 class JudgedSegment(NamedTuple):
@@ -18,6 +21,27 @@ class JudgedSegment(NamedTuple):
     labels: Tensor  # [B, S]
     ended: Tensor  # [B] bool
     judged: Judgement
+
+    def check(self, rows: int, model: HRMConfig) -> None:
+        """Raise ValueError for a part of another form; labels on a GPU are not read, which would wait."""
+        shapes = {
+            "labels": (rows, model.seq_len),
+            "terminated": (rows,),
+            "correct": (rows,),
+            "segments": (rows,),
+        }
+        parts = self.labels, self.ended, self.judged.correct, self.judged.segments
+        for (name, shape), value in zip(shapes.items(), parts, strict=True):
+            if not isinstance(value, Tensor) or value.shape != shape:
+                given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                place = "the step's info: " if name in ("correct", "segments") else ""
+                raise ValueError(f"{place}{name} must be a tensor of shape {shape}, got {given}")
+        if self.ended.dtype != torch.bool:
+            raise ValueError(f"terminated must be bool, the third that step returns; got {self.ended.dtype}")
+        if self.labels.device.type == "cpu":
+            labels, tokens = self.labels.numpy(), model.vocab_size
+            wrong = ~below(labels, tokens) & (labels != IGNORE_LABEL)
+            refuse("labels", labels, wrong, f"they are 0 to {tokens - 1}, or {IGNORE_LABEL} for no label")
 
 
 class Rows(NamedTuple):

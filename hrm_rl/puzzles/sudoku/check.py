@@ -64,7 +64,7 @@ def what_is_wrong(question: NDArray[np.int32], answer: NDArray[np.int32], size: 
     if clash:
         return f"no answer can be right: the question has {clash}"
     for cell in range(size * size):
-        if answer[cell] == BLANK:
+        if answer[cell] <= BLANK:
             return f"blank at {cell_name(cell, size)}"
         if question[cell] > BLANK and question[cell] != answer[cell]:
             given, found = question[cell] - BLANK, answer[cell] - BLANK
