@@ -27,14 +27,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hrm_rl.messages import did_you_mean
 from hrm_rl.settings import LARGEST_SEED
-from hrm_rl.training.config import Layer, resolve
+from hrm_rl.training.config import Layer, resolve, settings
 from hrm_rl.training.config.layers import flat
+from hrm_rl.training.config.settings import ALIASES
 from hrm_rl.training.config.toml import read_settings, read_toml
 
 Values = dict[str, Any]
 MOST_TRIALS = 10_000
 _LONGEST_NAME = 80
+_STUDY_KEYS = ("seeds", "grid", "list", "slurm")
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,10 @@ class Study:
         ]
 
     def _resolved(self, varied: Values) -> tuple[str, Values, int]:
-        settings = self.common | varied
-        preset = settings.pop("preset", None)
-        run = resolve(Layer(settings, preset, self.file))
-        return run.preset.name, settings, run.preset.max_steps
+        given = self.common | varied
+        preset = given.pop("preset", None)
+        run = resolve(Layer(given, preset, self.file))
+        return run.preset.name, given, run.preset.max_steps
 
     def fixed(self) -> dict[str, Any]:
         """What may not change while trials of it exist: the common settings and the names of the others.
@@ -115,9 +118,7 @@ def read_study(path: str | os.PathLike[str], seeds: Sequence[int] | None = None)
         for name, table in {"grid": grid, "slurm": slurm}.items():
             if not isinstance(table, Mapping):
                 raise ValueError(f"{name} must be a table, [{name}], got {table!r}")
-        if "seed" in tables:
-            raise ValueError("seed is of one run; a study has seeds, a number or a list")
-        common = _read(tables)
+        common = _read_common(tables)
         groups = _groups(_read_grid(grid), _read_cases(cases))
         _refuse_repeated(common, groups)
         named = {name: dict(varied) for name, varied in groups}
@@ -130,13 +131,26 @@ def read_study(path: str | os.PathLike[str], seeds: Sequence[int] | None = None)
         raise ValueError(f"{file}{separator}{error}") from None
 
 
+def _read_common(tables: Mapping[str, Any]) -> Values:
+    """The settings of every trial."""
+    if "seed" in tables:
+        raise ValueError("seed is of one run; a study has seeds, a number or a list")
+    for key, value in flat(tables).items():
+        name = ALIASES.get(key, key)
+        if isinstance(value, list) and name in settings() and "tuple" not in str(settings()[name].kind):
+            raise ValueError(f"{key} is a list; values to train each with belong in [grid]")
+        if name not in (*settings(), "preset") and (near := did_you_mean(key, _STUDY_KEYS)):
+            raise ValueError(f"unknown {key}; {near}")
+    return _read(tables)
+
+
 def _read(tables: Mapping[str, Any]) -> Values:
     """Settings by key, each as its type, and `preset`."""
-    settings = dict(tables)
-    preset = settings.pop("preset", None)
+    rest = dict(tables)
+    preset = rest.pop("preset", None)
     if preset is not None and not isinstance(preset, str):
         raise ValueError(f"preset must be a name, got {preset!r}")
-    return ({} if preset is None else {"preset": preset}) | read_settings(settings)
+    return ({} if preset is None else {"preset": preset}) | read_settings(rest)
 
 
 def _read_grid(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -149,8 +163,9 @@ def _read_grid(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
             raise ValueError(f"grid.{given} must be a list of values, got {values!r}")
         if not values:
             raise ValueError(f"grid.{given} is an empty list; give at least one value")
-        with _within("grid."):
-            read = [_read({given: value}) for value in values]
+        table, _, name = given.rpartition(".")
+        with _within("grid: "):
+            read = [_read({table: {name: value}} if table else {name: value}) for value in values]
         (key,) = read[0]
         if key == "seed":
             raise ValueError("grid.seed: a study has seeds, a number or a list, at the top")
@@ -167,14 +182,14 @@ def _read_cases(cases: Any) -> list[tuple[str, Values]]:
         raise ValueError("list must be tables, each under [[list]]")
     found = []
     for number, case in enumerate(cases, 1):
-        settings = dict(case)
-        name = settings.pop("name", "")
+        rest = dict(case)
+        name = rest.pop("name", "")
         if not isinstance(name, str):
             raise ValueError(f"list {number}: name must be a string, got {name!r}")
-        if not settings:
+        if not rest:
             raise ValueError(f"list {number} has no settings")
         with _within(f"list {number}: "):
-            values = _read(settings)
+            values = _read(rest)
         if "seed" in values:
             raise ValueError(f"list {number}: seed is of one run; a study has seeds, a number or a list")
         found.append((name, values))

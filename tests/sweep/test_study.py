@@ -50,6 +50,16 @@ def test_a_trial_s_config_file_resolves_to_the_trial(write, tmp_path) -> None:
         assert run.preset.learner.q_target == "subsample:0.25"
 
 
+def test_dials_may_vary(tmp_path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('preset = "prefix-parity"\n[grid]\ndata.dials = [{length = 16}, {length = 12}]\n')
+    trials = read_study(path).trials()
+    assert [trial.group for trial in trials] == ["dials=length-16", "dials=length-12"]
+    file = tmp_path / "trial.toml"
+    file.write_text(as_toml(trials[1].preset, trials[1].settings))
+    assert resolve(read_config(file)).preset.data.dials["length"] == 12
+
+
 def test_names_are_folders_short_and_different(write) -> None:
     cases = [f'[[list]]\nname = "{name}"\nlearner.lr = {lr}' for name, lr in [("a/b", 1e-3), ("a b", 2e-3)]]
     cases.append(f'[[list]]\nname = "{"x" * 300}"\nlearner.lr = 3e-3')
@@ -83,6 +93,8 @@ def test_names_are_folders_short_and_different(write) -> None:
         ("list = 3", "", "list must be tables"),
         ("grid = 3", "", "grid must be a table"),
         ("max_step = 3", "", "unknown key max_step"),
+        ("", "[gird]\nlearner.lr = [1.0]", "unknown gird; did you mean 'grid'?"),
+        ("log_every = [1, 2]", "", "log_every is a list; values to train each with belong in [grid]"),
         ("=", "", ", line 1"),
     ],
 )
