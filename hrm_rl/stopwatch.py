@@ -30,6 +30,11 @@ class Stopwatch:
         return Timing(seconds, min(1.0, ran / seconds) if on_cpu else 1.0)
 
 
+def rate(count: float, seconds: float) -> float:
+    """How many a second; 0 if the clock did not move."""
+    return count / seconds if seconds > 0 else 0.0
+
+
 def crowded(cpu_share: float) -> str:
     """A sentence for times taken on a crowded machine; "" if it was free."""
     if cpu_share >= _CROWDED:

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from hrm_rl import stopwatch
-from hrm_rl.stopwatch import Stopwatch, crowded
+from hrm_rl.stopwatch import Stopwatch, crowded, rate
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,7 @@ def test_waiting_is_not_computing() -> None:
     watch = Stopwatch()
     time.sleep(0.05)
     assert watch.read().cpu_share < 0.5
+
+
+def test_a_rate_needs_a_clock_that_moves() -> None:
+    assert (rate(10, 4.0), rate(10, 0.0), rate(10, -1.0)) == (2.5, 0.0, 0.0)

@@ -47,7 +47,7 @@ def now(compute: Compute) -> float:
 def interleaved(ways: Mapping[str, Way], rounds: int, warm_up: int = 1, runs: int = 1) -> dict[str, Samples]:
     """Seconds of every way, `rounds` times each, interleaved so that a disturbance affects all.
 
-    Seconds are divided by `runs`, the repetitions in one call.
+    Seconds are divided by `runs`, the repetitions in one call. Raises ValueError if the clock does not move.
     """
     for way in ways.values():
         for _ in range(warm_up):
@@ -59,6 +59,8 @@ def interleaved(ways: Mapping[str, Way], rounds: int, warm_up: int = 1, runs: in
         for name, way in ways.items():
             seconds[name].append(way.seconds() / runs)
     share = watch.read().cpu_share
+    if not all(min(times) > 0 for times in seconds.values()):
+        raise ValueError("the clock did not move, so that nothing can be measured")
     return {name: Samples(times, share) for name, times in seconds.items()}
 
 

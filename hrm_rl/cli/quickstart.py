@@ -97,7 +97,7 @@ class Quickstart(Long):
                 rules[rule][1],
                 percent(row["exact_accuracy"]),
                 f"{row['mean_segments']:.2f}",
-                f"{row['wall_clock']['refilled']:,.0f}",
+                f"{row['wall_clock']['refilled'] or 0:,.0f}",
             ]
             for rule, row in result["rules"].items()
         ]

@@ -42,6 +42,8 @@ def measure_speedup(
     Returns:
         speedup: puzzles a second with the rule over those at the limit.
         promised_speedup: limit / mean segments, the speed-up if segments took all the time.
+
+    Raises ValueError if the clock does not move.
     """
 
     def run(tried: HaltingRule | str) -> tuple[float, float]:
@@ -50,4 +52,6 @@ def measure_speedup(
 
     rounds = [(run(f"fixed:{max_segments}"), run(rule)) for _ in range(repeats)]
     to_the_limit, stopping = (min(one) for one in zip(*rounds, strict=True))
+    if not stopping[0] > 0:
+        raise ValueError("the clock did not move, so that no speed-up can be measured")
     return {"speedup": to_the_limit[0] / stopping[0], "promised_speedup": max_segments / stopping[1]}

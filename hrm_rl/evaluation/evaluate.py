@@ -21,7 +21,7 @@ from hrm_rl.halting import HaltingRule
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.settings import check_counts
-from hrm_rl.stopwatch import Stopwatch, Timing
+from hrm_rl.stopwatch import Stopwatch, Timing, rate
 
 _COLUMNS = {
     "q_halt": torch.float32,
@@ -67,7 +67,7 @@ class Evaluation:
             "max_segments": self.max_segments,
             "count": count,
             "seconds": self.seconds,
-            "puzzles_per_second": count / self.seconds,
+            "puzzles_per_second": rate(count, self.seconds),
         }
 
 

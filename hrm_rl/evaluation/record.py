@@ -144,9 +144,11 @@ def _record_batch(
 def segment_seconds(model: HRM, puzzles: PuzzleArrays, batch_sizes: Iterable[int]) -> dict[str, float]:
     """Wall-clock seconds of one segment with its features, by batch size: the best of several.
 
-    Keys are strings, as in a bank's header. Batches larger than the pool repeat its puzzles.
+    Keys are strings, as in a bank's header. Batches larger than the pool repeat its puzzles. A size is left
+    out if the clock did not move.
     """
-    return {str(size): _time_segment(model, puzzles, size) for size in sorted(set(batch_sizes))}
+    times = {str(size): _time_segment(model, puzzles, size) for size in sorted(set(batch_sizes))}
+    return {size: seconds for size, seconds in times.items() if seconds > 0}
 
 
 def _time_segment(model: HRM, puzzles: PuzzleArrays, rows: int) -> float:

@@ -157,6 +157,18 @@ def test_quickstart_leaves_other_runs_alone(hrm_rl, made, tmp_path) -> None:
 # --- as a program ---------------------------------------------------------------------------------
 
 
+def test_a_clock_that_stands_still_ends_nothing(hrm_rl, made, tmp_path, monkeypatch) -> None:
+    for clock in ("perf_counter", "monotonic", "thread_time"):
+        monkeypatch.setattr(f"time.{clock}", lambda: 5.0)
+    bank, few = tmp_path / "bank.safetensors", ("--puzzles", 8)
+    said = hrm_rl("train", "tiny", "--out", tmp_path / "run", "--json")
+    assert said.json["seconds"] == said.json["puzzles_per_second"] == 0
+    assert hrm_rl("eval", made / "run", *few, "--json").json["puzzles_per_second"] == 0
+    assert hrm_rl("trace", made / "run", "--out", bank, *few, "--json").json["seconds_per_segment"] == {}
+    assert hrm_rl("compare", bank, "--out", tmp_path / "compared").code == 0
+    assert "clock" in hrm_rl("eval", made / "run", *few, "--speedup").refusal
+
+
 def test_the_program_prints_json_alone_or_one_message(made) -> None:
     """In a process of its own, with its exit code."""
     for run, code in (("run", 0), ("nothing", 2)):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hrm_rl.agents.learning.update import Update
 from hrm_rl.files import write_text
+from hrm_rl.stopwatch import rate
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.appended import AppendedFile, Board
@@ -91,7 +92,7 @@ class IntervalMetrics:
             segments = torch.arange(len(histogram), dtype=torch.float32)
             figures["rollout/mean_segments"] = float((segments * histogram).sum() / count)
         # A clock may stand still, or go back.
-        figures["time/steps_per_second"] = self.steps / seconds if seconds > 0 else 0.0
+        figures["time/steps_per_second"] = rate(self.steps, seconds)
         self._clear()
         return figures, histogram
 
