@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,12 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: floa
         most: name at most this many candidates.
         cutoff: similarity from which a name is near, 0 to 1 (see `difflib.get_close_matches`).
     """
-    near = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return meant(difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff))
+
+
+def meant(names: Sequence[str]) -> str:
+    """The question "did you mean 'sudoku'?"; "" without names."""
+    return f"did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
 def pip_install(extra: str) -> str:

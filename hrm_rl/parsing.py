@@ -1,13 +1,26 @@
 """Words parsed by tyro, from a command line or a config file; a mistake raises one short message."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import tyro
 from tyro import _errors as events  # private: pyproject.toml bounds the versions of tyro
 
-from hrm_rl.messages import did_you_mean
+from hrm_rl.messages import meant
+
+# What others call an option.
+_CALLED = {
+    "rule": ("halting",),
+    "policy": ("halting",),
+    "epochs": ("max-steps",),
+    "iterations": ("max-steps",),
+    "checkpoint": ("init",),
+    "pretrained": ("init",),
+    "batch": ("batch-size",),
+    "n": ("puzzles",),
+}
 
 
 class UsageError(ValueError):
@@ -42,6 +55,10 @@ def _message(event: events.ParseErrorEvent, kind: Any, words: Sequence[str]) -> 
             accepted = ", ".join(sorted({*choices} - {"None"}))
             return f"{_name(argument)} must be one of {accepted}; got {value!r}"
         case events.BadValue(argument=argument):
+            known = dict(_options(kind))
+            unknown = [word for word in words if _is_unknown(word, known.values())]
+            if unknown and argument.is_positional():
+                return _unknown(unknown, kind)
             count = argument.lowered.nargs
             return f"{_name(argument)} needs {'a value' if count == 1 else f'{count} values'}"
         case events.InstantiationFailure(argument=argument, message=message):
@@ -51,6 +68,10 @@ def _message(event: events.ParseErrorEvent, kind: Any, words: Sequence[str]) -> 
             return f"{_name(argument)} takes {takes}, not {_given(argument, words)}"
         case _:
             return f"these options do not go together ({type(event).__name__})"
+
+
+def _is_unknown(word: str, known: Collection[str]) -> bool:
+    return word.startswith("--") and word.partition("=")[0].replace("_", "-") not in known
 
 
 def _name(argument: Any) -> str:
@@ -72,32 +93,62 @@ def _given(argument: Any, words: Sequence[str]) -> str:
 
 def _unknown(tokens: Sequence[str], kind: Any) -> str:
     """A message for words that no option takes, with the nearest option."""
-    known = sorted(set(_options(kind)))
+    known = dict(_options(kind))
     misspelt = [token.partition("=")[0] for token in tokens if token.startswith("--")]
-    hints = [_nearest(option.replace("_", "-"), known) for option in misspelt]
+    hints = [_nearest(option.lstrip("-").replace("_", "-"), known) for option in misspelt]
     hint = next((f"; {hint}" for hint in hints if hint), "")
     return f"unknown or misplaced: {', '.join(misspelt or tokens)}{hint}"
 
 
-def _nearest(option: str, known: Sequence[str]) -> str:
-    """The question whether an option was meant: the one named by its initials, else the most similar."""
-    table, dot, name = option.rpartition(".")
-    initials = (table + dot if dot else "--") + "".join(word[:1] for word in name.strip("-").split("-"))
-    short = [each for each in known if "-" in name.strip("-") and each == initials]
-    return f"did you mean {short[0]!r}?" if short else did_you_mean(option, known)
+def _nearest(option: str, known: Mapping[str, str]) -> str:
+    """The question whether an option was meant, or that it is given without one."""
+    if option in known and not known[option].startswith("-"):
+        return f"{known[option]} is given without an option"
+    options = {name: spelt for name, spelt in known.items() if spelt.startswith("-")}
+    return meant([options[name] for name in nearest_option(option, options)])
 
 
-def _options(kind: Any, prefix: str = "") -> Iterator[str]:
-    """The options of a dataclass, a TypedDict or a union of them; nested ones with their prefix."""
+def nearest_option(option: str, known: Collection[str]) -> list[str]:
+    """The name `table.some-words` that was meant, if any: one with this name or these initials in another
+    table, one with these words among others, one that others call so, or the most similar."""
+    table, _, name = option.rpartition(".")
+    words, initials = set(name.split("-")), "".join(word[:1] for word in name.split("-"))
+    ways: list[Callable[[str], bool]] = [
+        lambda last: last == name,
+        lambda last: len(initials) > 1 and last == initials,
+        lambda last: words < set(last.split("-")),
+        lambda last: last in _CALLED.get(name, ()),
+    ]
+    for is_meant in ways:
+        found = [each for each in known if is_meant(each.rpartition(".")[2])]
+        if found:
+            return sorted(found, key=lambda each: each.rpartition(".")[0] != table)[:1]
+    return difflib.get_close_matches(option, known, n=1, cutoff=0.65)
+
+
+def _options(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The options of a dataclass, a TypedDict or a union of them, and how each is given; nested ones with
+    their prefix."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if not _has_options(bare):
         for member in get_args(bare):
             yield from _options(member, prefix)
         return
+    defaults = {f.name: f.default for f in dataclasses.fields(bare)} if dataclasses.is_dataclass(bare) else {}
     for name, hint in get_type_hints(bare, include_extras=True).items():
-        flat = any(getattr(mark, "name", None) == "" for mark in getattr(hint, "__metadata__", ()))
+        marks = getattr(hint, "__metadata__", ())
+        named = next((str(mark.name) for mark in marks if getattr(mark, "name", None)), name)
+        flat = any(getattr(mark, "name", None) == "" for mark in marks)
         nested = list(_options(hint, prefix if flat else f"{prefix}{name}."))
-        yield from nested or [f"--{prefix}{name}".replace("_", "-")]
+        if nested or tyro.conf.Suppress in marks:
+            yield from nested
+            continue
+        option = f"{prefix}{named}".replace("_", "-")
+        if tyro.conf.Positional in marks:
+            metavars = (str(mark.metavar) for mark in marks if getattr(mark, "metavar", None))
+            yield option, next(metavars, named.upper())
+        else:
+            yield option, f"--{'no-' if defaults.get(name) is True else ''}{option}"
 
 
 def _has_options(kind: Any) -> bool:

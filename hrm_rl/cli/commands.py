@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from hrm_rl import __version__
+from hrm_rl.cli.output import print_result
 from hrm_rl.messages import did_you_mean
 from hrm_rl.parsing import UsageError, parse
 
@@ -25,7 +27,14 @@ COMMANDS = {
     "bench": "bench:Bench",
 }
 _CONFIG = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff)
-_ABOUT = "Hierarchical reasoning as reinforcement learning: train, halt, evaluate."
+_ABOUT = "Hierarchical reasoning as reinforcement learning: train, halt, evaluate (--version: of hrm_rl)."
+
+
+class Version:
+    """`hrm-rl --version`."""
+
+    def run(self) -> None:
+        print_result(f"hrm_rl {__version__}")
 
 
 def parse_command(words: Sequence[str]) -> Any:
@@ -41,6 +50,8 @@ def parse_command(words: Sequence[str]) -> Any:
             raise UsageError(f"{error} (more: hrm-rl {name} --help)") from None
     if not words:
         raise UsageError(f"which command? Known: {', '.join(COMMANDS)}")
+    if words[0] == "--version":
+        return Version()
     if not words[0].startswith("-"):
         hint = did_you_mean(words[0], COMMANDS)
         known = f"the commands are {', '.join(COMMANDS)}"

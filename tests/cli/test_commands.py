@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from hrm_rl import __version__
 from hrm_rl.cli import main
 from hrm_rl.cli.commands import COMMANDS
 from hrm_rl.model import HRM
@@ -27,6 +28,10 @@ def test_train_learns_from_a_file(hrm_rl, tmp_path) -> None:
     assert "tiny" in said.err and "mine.csv" in said.err  # progress
     stored = RunFolder(out).config()[0]
     assert (stored.batch_size, stored.data.file) == (4, str(file))
+
+
+def test_the_version(hrm_rl) -> None:
+    assert hrm_rl("--version").out.strip() == f"hrm_rl {__version__}"
 
 
 # --- eval -----------------------------------------------------------------------------------------

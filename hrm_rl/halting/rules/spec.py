@@ -99,7 +99,8 @@ def parse_tree(spec: str) -> Node:
         raise ValueError(f"rule {shortened(spec, 60)!r}: {limits}")
     node, rest = _parse(tokens, spec)
     if rest:
-        raise ValueError(f"rule {spec!r}: unexpected {rest[0]!r} after {str(node)!r}")
+        hint = "; several rules are given apart" if rest[0] == "," else ""
+        raise ValueError(f"rule {spec!r}: unexpected {rest[0]!r} after {str(node)!r}{hint}")
     return node
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hrm_rl.files import read_text
-from hrm_rl.messages import did_you_mean
-from hrm_rl.parsing import UsageError, parse
+from hrm_rl.messages import did_you_mean, meant
+from hrm_rl.parsing import UsageError, nearest_option, parse
 from hrm_rl.training.config.layers import Layer, flat
 from hrm_rl.training.config.settings import ALIASES, TABLES, given_settings, settings, values_of
 from hrm_rl.training.machine.compute import Compute
@@ -94,13 +94,9 @@ def _read_value(key: str, value: Any) -> Any:
 
 
 def _unknown(key: str) -> str:
-    """A message for an unknown key, with the same name elsewhere or the nearest one of its table."""
-    table, _, name = key.rpartition(".")
-    same = [s.key for s in settings().values() if s.name == name]
-    beside = [s.key for s in settings().values() if s.table == table]
-    if same:
-        return f"unknown key {key}; did you mean {same[0]!r}?"
-    near = did_you_mean(key, [*beside, *TABLES, "preset"], cutoff=0.7)
+    """A message for an unknown key, with the nearest one."""
+    known = {name.replace("_", "-"): name for name in (*settings(), *TABLES, "preset")}
+    near = meant([known[name] for name in nearest_option(key.replace("_", "-"), known)])
     return f"unknown key {key}{near and f'; {near}'}"
 
 

@@ -64,7 +64,9 @@ def read_configuration(run: Path) -> Configuration:
             _log.warning("%s. The settings are read from %s.", faults[0], file)
         return found
     if not faults:
-        raise FileNotFoundError(f"{run} is not a run folder: it has no {CONFIG_FILE}")
+        inside = sorted(path.parent for path in run.glob(f"*/{CONFIG_FILE}"))
+        hint = f"; it holds {', '.join(map(str, inside[:3]))}" if inside else ""
+        raise FileNotFoundError(f"{run} is not a run folder: it has no {CONFIG_FILE}{hint}")
     weights = "; --init starts a new run from its weights" if list_checkpoints(run) else ""
     raise ValueError(f"{faults[0]}{weights}")
 

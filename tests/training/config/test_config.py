@@ -153,6 +153,8 @@ def test_a_written_file_resolves_to_the_same_run(write, name, tmp_path) -> None:
     ("text", "words"),
     [
         ("[model]\nhiden_size = 3", "key model.hiden_size; did you mean 'model.hidden_size'"),
+        ("learning_rate = 1", "unknown key learning_rate; did you mean 'learner.lr'?"),
+        ("[learner]\nlearning_rate = 1", "learner.learning_rate; did you mean 'learner.lr'?"),
         ("lr = 1", "unknown key lr; did you mean 'learner.lr'?"),
         ("[model]\nlr = 1", "unknown key model.lr; did you mean 'learner.lr'?"),
         ("batchsize = 1", "unknown key batchsize; did you mean 'batch_size'?"),
