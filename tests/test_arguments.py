@@ -9,10 +9,12 @@ import torch
 
 import hrm_rl
 from hrm_rl import HRM, HRMAgent, Learner, PuzzleEnv, PuzzleVectorEnv, compare
-from hrm_rl.envs import ToNumpy
+from hrm_rl.envs import ThinkingWrapper, ToNumpy
 from hrm_rl.halting import parse_rule
 from hrm_rl.halting.bank.toy import toy_bank
+from hrm_rl.halting.rules import Confidence, Stable
 from hrm_rl.model import HRMConfig
+from hrm_rl.puzzles import PuzzleArrays
 from hrm_rl.puzzles.sudoku import Sudoku
 
 CONFIG = HRMConfig(6, 16, hidden_size=16, num_heads=2, H_layers=1, L_layers=1, forward_dtype="float32")
@@ -90,6 +92,18 @@ CASES = {
     "model: carry of another": (
         lambda h: h.model(type(h.carry)(*(z[:, 1:] for z in h.carry)), h.obs["inputs"], h.ids),
         "carry is of another model",
+    ),
+    "puzzles: 64 bits": (
+        lambda h: PuzzleArrays(TOKENS, TOKENS * 2**40),
+        "labels holds 1099511627776, which does not fit 32 bits",
+    ),
+    "rule: threshold": (lambda h: Confidence("0.9"), "Confidence takes a number as threshold, got '0.9'"),
+    "rule: NaN": (lambda h: Confidence(float("nan")), "takes a number as threshold, got nan"),
+    "rule: half a segment": (lambda h: Stable(2.5), "Stable takes a whole number as threshold, got 2.5"),
+    "toy bank": (lambda h: toy_bank(2.5), "num_puzzles must be an integer, got 2.5"),
+    "thinking: reasoner": (
+        lambda h: ThinkingWrapper(gym.make("CartPole-v1"), 3, max_segments=2, segment_cost=0),
+        "reasoner must be a Reasoner .* got 3",
     ),
     "family: count": (lambda h: Sudoku(4).generate("3"), "count must be an integer, got '3'"),
     "family: seed": (lambda h: Sudoku(4).generate(3, seed=0.5), "seed must be an integer, got 0.5"),

@@ -83,6 +83,8 @@ class _Thinking(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.RecordCons
         check_integers(self, 1, "max_segments")
         check_interval(self, "[0, inf)", "segment_cost")
         self._actions = _discrete(env.action_space)
+        if reasoner is not None and not hasattr(reasoner, "latent_size"):
+            raise ValueError(f"reasoner must be a Reasoner such as HRMReasoner, or None; got {reasoner!r}")
         size = None if reasoner is None else reasoner.latent_size
         self.observation_space = _thinking_space(env.observation_space, max_segments, size)
         self._thoughts = self._episode_thoughts = 0

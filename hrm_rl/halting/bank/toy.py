@@ -20,6 +20,8 @@ best expected return from there times the probability of h,
 and the best return is V_1(0) + V_1(1) - cost: an episode returns correct - cost * segments.
 """
 
+from numbers import Integral
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,6 +47,9 @@ def toy_bank(num_puzzles: int = 2000, seed: int = 0, *, num_segments: int = NUM_
 
     `rating` is 1 for hopeless puzzles and 0 for the others. Raises ValueError for sizes out of range.
     """
+    for name, value in (("num_puzzles", num_puzzles), ("seed", seed), ("num_segments", num_segments)):
+        if not isinstance(value, Integral):
+            raise ValueError(f"{name} must be an integer, got {value!r}")
     if num_puzzles < 1 or not 1 <= num_segments <= 16:
         raise ValueError(
             "a toy bank needs num_puzzles >= 1 and 1 <= num_segments <= 16, got "

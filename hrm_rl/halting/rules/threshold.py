@@ -4,8 +4,10 @@ Such a rule stops at the first segment whose signal reaches the threshold. So on
 the outcomes of all thresholds at once; tuning and calibration need no replay for each.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -54,7 +56,12 @@ class ThresholdRule(Named, ABC):
         """The number compared with the threshold, [B]. It must not depend on the threshold."""
 
     def __post_init__(self) -> None:
-        if self.whole and self.threshold < 1:
+        number = self.threshold
+        if isinstance(number, bool) or not isinstance(number, Real) or number != number:
+            raise ValueError(f"{type(self).__name__} takes a number as threshold, got {number!r}")
+        if self.whole and math.isfinite(number) and number != int(number):
+            raise ValueError(f"{type(self).__name__} takes a whole number as threshold, got {number!r}")
+        if self.whole and number < 1:
             raise ValueError(f"rule {str(self)!r}: the number must be >= 1, got {self.threshold}")
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
