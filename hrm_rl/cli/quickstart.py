@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _MARK = ".quickstart"
 # What it may remove there, by path; `X.partial` is what a killed process leaves of X.
 _WRITTEN = (
-    r"\.quickstart|\.lock|config\.(json|toml)|learned\.npy|metrics\.jsonl|(tensorboard/)?events\.out\.tfevents\..*"
+    r"\.quickstart|\.lock|config\.(json|toml)|learned\.npy|checksums\.sha256|metrics\.jsonl"
+    r"|(tensorboard/)?events\.out\.tfevents\..*"
     r"|checkpoints/step-\d+(\.damaged.*)?/((config|run)\.json|model\.safetensors|state\.\w+|checksums\.sha256)"
     r"|compare/(compare\.(json|md)|\w+\.png|(bank-|rules/)[^/]*)|(.*/)?\.[^/]+\.partial(/.*)?"
 )
