@@ -17,7 +17,7 @@ from hrm_rl.kernels.rope import rope, rotate
 from hrm_rl.kernels.stablemax import stablemax_cross_entropy
 from hrm_rl.kernels.swiglu import swiglu
 from hrm_rl.model.layers import rotary_tables
-from hrm_rl.model.recurrence import BlockWeights
+from hrm_rl.model.recurrence import BlockWeights, Positions
 
 EPS = 1e-5
 LAYERS = 4
@@ -155,7 +155,7 @@ def module_call(case: Case, one: Callable[..., Tensor]) -> tuple[Work, Work]:
     def stacked() -> Tensor:
         y = x
         for weights in blocks:
-            y = one(y, weights, case.rotary, case.heads, EPS)
+            y = one(y, weights, Positions(case.rotary), case.heads, EPS)
         return y
 
     return partial(fused_blocks, x, blocks, case.rotary, case.heads, EPS), stacked
