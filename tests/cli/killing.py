@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hrm_rl
-import hrm_rl.training
+import hrm_rl.training.start
 
 STEPS = 60
 SETTINGS: dict[str, Any] = {

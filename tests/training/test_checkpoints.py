@@ -207,8 +207,9 @@ def test_a_diverging_run_saves_nothing(start, tmp_path) -> None:
 # --- settings -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [None, b"", b'{"preset": {}}'])
-@pytest.mark.parametrize("checkpoints", [True, False])
+@pytest.mark.parametrize(
+    ("content", "checkpoints"), [(None, True), (b"", True), (b'{"preset": {}}', True), (b"", False)]
+)
 def test_settings_are_read_from_another_file_of_the_run(
     finished, tmp_path, caplog, content, checkpoints
 ) -> None:
