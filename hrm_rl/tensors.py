@@ -55,6 +55,20 @@ def row_numbers(rows: Any, count: int, device: torch.device) -> Tensor:
     return in_range("rows", numbers, count, device).long()
 
 
+def stored_tensor(name: str, found: Any, like: Tensor, count: int | None = None) -> Tensor:
+    """A tensor of a stored state on the device of `like`, whose type and shape it must have.
+
+    Integers are from 0 to `count` - 1 (None: any), wherever they lie. Raises ValueError naming what differs.
+    """
+    dense = isinstance(found, Tensor) and found.layout == torch.strided and not found.is_meta
+    if not dense or found.dtype != like.dtype or found.shape != like.shape:
+        got = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"{name} must be {like.dtype} {list(like.shape)}, got {got}")
+    if count is not None:
+        in_range(name, found.cpu(), count, torch.device("cpu"))
+    return found.to(like.device)
+
+
 def as_halt(name: str, values: Tensor, device: torch.device) -> Tensor:
     """Zeros and ones, or booleans, of any type as bool on the device. Raises ValueError as `in_range`."""
     if values.device.type == "cpu" and values.dtype != torch.bool:

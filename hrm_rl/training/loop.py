@@ -297,7 +297,7 @@ class Trainer:
             self.envs.load_state_dict(self.ranks.own_state(state["envs"]))
             self.seed = state["seed"]
             self._report_state = state.get("report")
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{self.run.latest()} does not fit this run: {reason}") from None
         if self.average:

@@ -19,6 +19,7 @@ from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
 from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.model import HRM, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
+from hrm_rl.tensors import stored_tensor
 
 
 class EpisodeLearner(Learner):
@@ -131,10 +132,15 @@ class EpisodeLearner(Learner):
         q_halt, losses, in_step, learned = state["episode"]
         # Checkpoints of losses that do not read them may lack them.
         correct = state.get("episode_correct", [torch.zeros_like(t, dtype=torch.bool) for t in losses])
+        rows, most = torch.zeros(self.num_envs, device=device), self.model.config.halt_max_steps
+        if not len(q_halt) == len(losses) == len(correct) < most:
+            raise ValueError(f"an episode must have fewer than {most} segments, each with its loss")
         self._q_halt, self._losses, self._correct = (
-            [self.ranks.own(t).to(device) for t in ts] for ts in (q_halt, losses, correct)
+            [stored_tensor("episode", self.ranks.own(t), like) for t in ts]
+            for ts, like in ((q_halt, rows), (losses, rows), (correct, rows.bool()))
         )
-        self._in_step, self._learned = in_step.to(device), learned.to(device)
+        self._in_step = stored_tensor("episode", in_step, self._in_step)
+        self._learned = stored_tensor("episode", learned, self._learned)
 
 
 def make_learner(model: HRM, num_envs: int, config: LearnerConfig, *, ranks: Ranks = ALONE) -> Learner:

@@ -23,6 +23,7 @@ from hrm_rl.agents.learning.losses import q_loss, token_loss
 from hrm_rl.agents.learning.optim import learning_rate_factor, make_optimizers
 from hrm_rl.agents.learning.q_targets import Experience, target_rule
 from hrm_rl.agents.learning.skip import SkipBroken, finite_or_zero
+from hrm_rl.agents.learning.stored_state import check_memory, load_optimizer
 from hrm_rl.agents.learning.together import sum_gradients, whole_update
 from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
 from hrm_rl.distributed.ranks import ALONE, Ranks
@@ -30,6 +31,7 @@ from hrm_rl.envs import Judgement, PuzzleVectorEnv
 from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.settings import check_counts
+from hrm_rl.tensors import stored_tensor
 
 _log = logging.getLogger(__name__)
 
@@ -266,15 +268,18 @@ class Learner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a `state_dict`. Raises ValueError or KeyError where it does not fit."""
-        self.step = state["step"]
+        check_counts(step=state["step"] + 1)
+        own = self.ranks.own_state
+        memory = own(state["target_memory"], self._target_rule.row_dim)
+        check_memory(memory, self.carry.z_H, self.model.config.halt_max_steps, self._target_rule.row_dim)
+        names = zip(("z_H", "z_L"), own(state["carry"]), self.carry, strict=True)
+        carry = Carry(*(stored_tensor(f"carry.{name}", z, like) for name, z, like in names))
+        floor = stored_tensor("floor", own(state["floor"]), self._floor)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        device = self.model.device
-        self.carry = Carry(*(self.ranks.own(z).to(device) for z in state["carry"]))
-        self._floor = self.ranks.own(state["floor"]).to(device)
+            load_optimizer(optimizer, saved)
         self.generator.set_state(state["generator"])
-        memory = self.ranks.own_state(state["target_memory"], self._target_rule.row_dim)
-        self._target_rule.memory = memory and tuple(t.to(device) for t in memory)
+        self.step, self.carry, self._floor = state["step"], carry, floor
+        self._target_rule.memory = memory and tuple(t.to(self.model.device) for t in memory)
 
 
 def check_envs(model: HRMConfig, config: LearnerConfig, envs: PuzzleVectorEnv) -> None:

@@ -20,7 +20,7 @@ from hrm_rl.envs.core.transition import Checker, EnvState, EpisodeSettings, begi
 from hrm_rl.envs.to_numpy import to_numpy
 from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.puzzles.pool import IGNORE_LABEL
-from hrm_rl.tensors import as_halt, as_tensor, in_range, row_numbers
+from hrm_rl.tensors import as_halt, as_tensor, in_range, row_numbers, stored_tensor
 
 _UNLABELLED = f" ({IGNORE_LABEL} marks cells without a label, where any token will do)"
 
@@ -195,7 +195,7 @@ class PuzzleVectorEnv(RowsVectorEnv):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`; episode times start at 0.
 
-        Raises ValueError for a state of other rows or cells.
+        Raises ValueError for a state of other rows or cells, or with numbers out of range.
         """
         missing = {"puzzles", "rows", "row_seeds", "drawn", "cursor"} - state.keys()
         if missing:
@@ -207,11 +207,37 @@ class PuzzleVectorEnv(RowsVectorEnv):
                 f"({self.num_envs}, {self.source.seq_len})"
             )
         count = len(Puzzles._fields)
-        self.state = EnvState(Puzzles(*on_device[:count]), *on_device[count:])
-        self._keys.seeds = state["row_seeds"].to(self.device)
-        self._keys.drawn = state["drawn"].to(self.device)
-        self._keys.cursor = state["cursor"].to(self.device)
+        read = EnvState(Puzzles(*on_device[:count]), *on_device[count:])
+        keys = self._keys
+        stored = [
+            stored_tensor(name, state[name], like)
+            for name, like in (("row_seeds", keys.seeds), ("drawn", keys.drawn), ("cursor", keys.cursor))
+        ]
+        self._check_state(read)
+        self.state = read
+        keys.seeds, keys.drawn, keys.cursor = stored
         self._began = torch.full_like(self._began, self._now())
+
+    def _check_state(self, state: EnvState) -> None:
+        """Raise ValueError unless tensors have the types, shapes and ranges of these environments' state."""
+        rows, limit, puzzles = torch.zeros_like(self._keys.seeds), self.halt_max_steps + 1, state.puzzles
+        board = rows.new_zeros((self.num_envs, self.seq_len), dtype=torch.int32)
+        # Cells without a label count as those of token 0.
+        labels = stored_tensor("labels", puzzles.labels, board)
+        labels = torch.where(labels == IGNORE_LABEL, 0, labels)
+        for name, found, like, count in (
+            ("inputs", puzzles.inputs, board, self.vocab_size),
+            ("labels", labels, board, self.vocab_size),
+            ("draft", state.draft, board, self.vocab_size),
+            ("puzzle_identifiers", puzzles.puzzle_identifiers, rows, self.source.num_ids),
+            ("rating", puzzles.rating, rows.float(), None),
+            ("puzzle_key", state.puzzle_key, rows, None),
+            ("segment", state.segment, rows, limit),
+            ("first_correct", state.first_correct, rows, limit),
+            ("episode_return", state.episode_return, rows.float(), None),
+            ("ended", state.ended, rows.bool(), None),
+        ):
+            stored_tensor(name, found, like, count)
 
     # --- actions, seeds and keys ---------------------------------------------------------------
 

@@ -124,4 +124,4 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
             with contextlib.suppress(ValueError):
                 if line.endswith("\n"):
                     found.append(parse_json(line))
-    return [line for line in found if isinstance(line, dict) and "step" in line]
+    return [line for line in found if isinstance(line, dict) and isinstance(line.get("step"), int)]

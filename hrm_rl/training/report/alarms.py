@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from hrm_rl.agents.learning.update import Rows
+from hrm_rl.settings import typed
+from hrm_rl.tensors import stored_tensor
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class QRange:
 
     def load(self, stored: Tensor) -> None:
         """Go on with a range of before."""
-        self.range = stored.to(self._blank.device)
+        self.range = stored_tensor("q_range", stored, self._blank)
 
 
 class Alarms:
@@ -87,4 +89,5 @@ class Alarms:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`."""
-        self._ringing, self._norms = set(state["ringing"]), list(state["norms"])
+        self._ringing = set(typed(state["ringing"], tuple[str, ...], "alarms.ringing"))
+        self._norms = list(typed(state["norms"], tuple[float, ...], "alarms.norms"))

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from hrm_rl.agents.learning.update import Update
 from hrm_rl.files import write_text
+from hrm_rl.settings import check_integers, check_interval, restore
 from hrm_rl.stopwatch import rate
+from hrm_rl.tensors import stored_tensor
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.appended import AppendedFile, Board
@@ -23,7 +26,21 @@ from hrm_rl.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 
+_MOST_EPISODES = 1 << 24  # of an interval, beyond which a histogram takes all memory
 _SUMS = ("steps", "names", "means", "broken", "judged", "histogram")
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """The plain values of a stored interval."""
+
+    steps: int
+    names: tuple[str, ...]
+    seconds: float
+
+    def __post_init__(self) -> None:
+        check_integers(self, 0, "steps")
+        check_interval(self, "(-inf, inf)", "seconds")
 
 
 class IntervalMetrics:
@@ -102,11 +119,21 @@ class IntervalMetrics:
         return {name: getattr(self, name) for name in _SUMS} | {"seconds": seconds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with the interval of a `state_dict`."""
-        for name in _SUMS:
-            value = state[name]
-            setattr(self, name, value.to(self.device) if isinstance(value, Tensor) else value)
-        self.start = time.perf_counter() - state["seconds"]
+        """Go on with the interval of a `state_dict`.
+
+        Raises SettingError or ValueError if it is not one of this number of segments.
+        """
+        plain = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+        stored = restore(_Interval, plain, "metrics")
+        count = torch.zeros(len(stored.names), device=self.device)
+        like = {"means": count, "broken": count.long(), "judged": self.judged, "histogram": self.histogram}
+        sums = {name: stored_tensor(name, state.get(name), tensor) for name, tensor in like.items()}
+        if (sums["histogram"] < 0).any() or not sums["histogram"].sum() < _MOST_EPISODES:
+            raise ValueError("histogram must hold counts of episodes")
+        for name, tensor in sums.items():
+            setattr(self, name, tensor)
+        self.steps, self.names = stored.steps, stored.names
+        self.start = time.perf_counter() - stored.seconds
 
 
 class MetricsLog:

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from hrm_rl.agents import Learner
 from hrm_rl.agents.learning.skip import SkipBroken
 from hrm_rl.agents.learning.update import Update
@@ -11,6 +13,8 @@ from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.messages import also_valid
 from hrm_rl.model import HRM
 from hrm_rl.model.files.tensors import not_finite
+from hrm_rl.settings import reading
+from hrm_rl.tensors import stored_tensor
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.alarms import Alarms, QRange
@@ -107,10 +111,13 @@ class Report:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
-        self._metrics.load_state_dict(state["metrics"])
-        self.gradient.norm = state["gradient_norm"]
-        if self._q_range is not None and state.get("q_range") is not None:
-            self._q_range.load(state["q_range"])
-        if "alarms" in state:  # checkpoints of before do not have it
-            self._alarms.load_state_dict(state["alarms"])
+        """Go on from a `state_dict`. Raises ValueError if it is damaged."""
+        with reading(self.run.path, "a run whose log can go on"):
+            self._metrics.load_state_dict(state["metrics"])
+            norm = state["gradient_norm"]
+            scalar = torch.zeros((), device=self._metrics.device)
+            self.gradient.norm = None if norm is None else stored_tensor("gradient_norm", norm, scalar)
+            if self._q_range is not None and state.get("q_range") is not None:
+                self._q_range.load(state["q_range"])
+            if "alarms" in state:  # checkpoints of before do not have it
+                self._alarms.load_state_dict(state["alarms"])

@@ -1,0 +1,60 @@
+"""Checks of a stored learner's state: damaged tensors would be read or written beyond their ends."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hrm_rl.agents.learning.optim import AdamATan2, SignSGD
+from hrm_rl.tensors import stored_tensor
+
+# The tensors that each optimizer keeps of a parameter.
+_NAMES: dict[type, set[str]] = {
+    AdamATan2: {"step", "m", "v"},
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+    SignSGD: set(),
+}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load an optimizer's state.
+
+    Raises ValueError or KeyError if it has other groups or settings, or a tensor unlike its parameter.
+    """
+    for ours, theirs in zip(optimizer.state_dict()["param_groups"], saved["param_groups"], strict=True):
+        if list(map(repr, theirs["params"])) != list(map(repr, ours["params"])):
+            raise ValueError("the optimizer's parameters must be numbered in order")
+        for name, value in ours.items():
+            kinds = (int, float) if type(value) in (int, float) else type(value)
+            if name not in ("params", "lr") and not isinstance(theirs[name], kinds):
+                raise ValueError(f"the optimizer's {name} must be {value!r}, got {theirs[name]!r}")
+        if not isinstance(theirs["lr"], float | Tensor):
+            raise ValueError(f"the optimizer's lr must be a number, got {theirs['lr']!r}")
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, tensors in saved["state"].items():
+        if number not in range(len(parameters)):
+            raise ValueError(f"the optimizer has {len(parameters)} parameters, and none of number {number!r}")
+        parameter = parameters[number].detach()
+        if set(tensors) != _NAMES[type(optimizer)]:
+            raise ValueError(
+                f"the optimizer's state of parameter {number} has {', '.join(map(str, tensors))}"
+            )
+        for name, value in tensors.items():
+            like = torch.zeros((), dtype=torch.float32) if name == "step" else parameter
+            stored_tensor(f"optimizer {name} of parameter {number}", value, like)
+    optimizer.load_state_dict(dict(saved))
+
+
+def check_memory(memory: Any, carry: Tensor, limit: int, row_dim: int) -> None:
+    """Raise ValueError unless a target rule's memory is empty or fits the rows of a carry [B, T, D]."""
+    if memory is None:
+        return
+    state, values = memory
+    like = carry.detach()[:, 0]
+    if row_dim:  # of every segment
+        stored_tensor("target_memory", state, like.expand(limit, *like.shape))
+        stored_tensor("target_memory", values, like.new_zeros((limit, len(like)), dtype=torch.float32))
+    else:
+        stored_tensor("target_memory", state, like)
+        stored_tensor("target_memory", values, like.new_zeros(len(like), dtype=torch.bool))
