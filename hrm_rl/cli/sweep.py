@@ -65,9 +65,9 @@ def _listed(found: "Report") -> str:
 
 
 def _text(found: "Report") -> str:
-    from hrm_rl.sweep.report import failures, table
+    from hrm_rl.sweep.report import notes, table
 
     header, rows = table(found)
     title = "Validation: mean over seeds [95 % interval]"
     written = f"Written: {Path(found['folder']) / 'sweep.json'}"
-    return "\n".join([table_text(title, header, rows), *failures(found), written])
+    return "\n".join([table_text(title, header, rows), *notes(found), written])

@@ -39,6 +39,7 @@ def _trial(files: TrialFiles) -> dict[str, Any]:
         "seconds": attempts.seconds,
         "failure": attempts.failure if state != "finished" else None,
         "run": str(files.run.path),
+        "fitted": files.fitted(),
         "figures": files.figures(),
     }
 
@@ -85,7 +86,19 @@ def _cell(figure: dict[str, Any] | None, scale: float, digits: int, unit: str = 
     return f"{mean} [{low}, {high}]"
 
 
-def failures(found: Report) -> list[str]:
-    """A line for every failed trial, with its reason."""
+def notes(found: Report) -> list[str]:
+    """A line for every failed trial, with its reason, and for what trials were fitted to differently."""
     failed = [row for row in found["trials"] if row["state"] == "failed"]
-    return [f"{row['trial']} failed {row['attempts']} times: {row['failure']}" for row in failed]
+    lines = [f"{row['trial']} failed {row['attempts']} times: {row['failure']}" for row in failed]
+    varied = {key for group in found["groups"] for key in group["varied"]}
+    # Presets and sizes may ask for other batches, but for no other dtype.
+    for name, sets in {"dtype": [""], "batch_size": [group["group"] for group in found["groups"]]}.items():
+        for chosen in sets if name not in varied else []:
+            rows = [row for row in found["trials"] if chosen in ("", row["group"]) and row["fitted"]]
+            values = Counter(row["fitted"][name] for row in rows)
+            if len(values) > 1:
+                which = f"Trials of {chosen}" if chosen else "Trials"
+                shares = ", ".join(f"{value} ({count})" for value, count in values.items())
+                what = f"{which} differ in {name}, which was fitted to the machine: {shares}."
+                lines.append(f"{what} Set it in the study.")
+    return lines

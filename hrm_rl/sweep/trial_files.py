@@ -67,6 +67,14 @@ class TrialFiles:
         named = {name.removeprefix("eval/"): name for name in (lines[-1] if lines else {}) if "eval/" in name}
         return {short: lines[-1][name] for short, name in named.items()}
 
+    def fitted(self) -> dict[str, Any]:
+        """What the run was fitted to its machine with, if nothing was given; empty without a run."""
+        try:
+            preset, compute = self.run.config()
+        except (OSError, ValueError):
+            return {}
+        return {"dtype": compute.dtype, "batch_size": preset.batch_size}
+
     def command(self) -> list[str]:
         """The command that starts or continues the trial."""
         words = ["--config", str(self.config)] if self.state() == "new" else ["--resume"]

@@ -4,13 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from hrm_rl.analysis.statistics.stats import mean_interval
 from hrm_rl.cli import main
 from hrm_rl.sweep import sweep
-from hrm_rl.sweep.report import table
+from hrm_rl.sweep.report import notes, table
 from hrm_rl.sweep.trial_files import TrialFiles
 
 GRID = '[grid]\nlearner.q_target = ["full", "none"]'
@@ -43,6 +44,25 @@ def test_the_table_shows_what_varies_and_means_with_intervals() -> None:
     header, rows = table({"groups": groups})
     assert header == ["lr", "preset", "seeds", "solved", "mean segments"]
     assert rows == [["0.001", "small", "2", "98.7 % [97.9, 99.5]", "2.00"], ["0.002", "", "0", "-", "-"]]
+
+
+def test_trials_that_were_fitted_differently_are_noted() -> None:
+    groups = [{"group": name, "varied": {"learner.lr": lr}} for name, lr in (("lr=1", 1.0), ("lr=10", 10.0))]
+    fitted = [("lr=1", "float32", 64), ("lr=1", "float32", 64), ("lr=10", "bfloat16", 32)]
+    trials: list[dict[str, Any]] = [
+        {"group": group, "state": "finished", "fitted": {"dtype": dtype, "batch_size": rows}}
+        for group, dtype, rows in fitted
+    ]
+    (line,) = notes({"groups": groups, "trials": trials})
+    assert (
+        line == "Trials here were fitted to different dtype: float32 (2), bfloat16 (1). Set it in the study."
+    )
+    for group in groups:
+        group["varied"]["dtype"] = "auto"
+    assert notes({"groups": groups, "trials": trials}) == []
+    trials[1]["fitted"]["batch_size"] = 32
+    (line,) = notes({"groups": groups, "trials": trials})
+    assert line.startswith("Trials of lr=1 differ in batch_size, ")
 
 
 def test_finished_trials_are_skipped_and_seeds_and_values_may_be_added(write, in_process, tmp_path) -> None:
