@@ -181,6 +181,15 @@ def test_damaged_keys_of_learned_puzzles_are_read_again(tmp_path, caplog) -> Non
     assert (run.learned() == keys).all()
 
 
+def test_damaged_lines_of_a_log_are_left_out(start, tmp_path) -> None:
+    start(tmp_path / "run", max_steps=4).train(progress=False)
+    file, good = tmp_path / "run" / "metrics.jsonl", lines(tmp_path / "run")
+    bad = [b'{"step": "3"}', b'{"step": null}', b"[]", b"\xff\xfe{", b'{"step": 1', b"[" * 9999, b"\0" * 9]
+    file.write_bytes(b"\n".join([*bad, file.read_bytes()]) + b'{"step": 4, "tra')
+    resume_run([Layer({"max_steps": 6})], tmp_path / "run").train(progress=False)
+    assert lines(tmp_path / "run")[: len(good)] == good
+
+
 @pytest.mark.parametrize("decay", [0.9, 0.0])
 def test_a_run_of_an_earlier_version_goes_on(start, tmp_path, older, decay) -> None:
     plan = {"validate_every": 2, "log_every": 2, "ema_decay": decay}

@@ -114,7 +114,7 @@ def _is_number(value: Any) -> bool:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log, without one that a killed process left incomplete."""
+    """The lines of a run's log, without damaged ones and one that a killed process left incomplete."""
     file = run / METRICS_FILE
     if not file.is_file():
         return []
