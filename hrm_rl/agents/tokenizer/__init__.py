@@ -35,7 +35,7 @@ class ObsTokenizer(nn.Module):
     Token 0 is a learned summary, from whose final state an agent reads its answer; the tokens of the
     parts follow, in the order of the space. Entries have about unit variance, as HRM's own inputs have:
     sqrt(D) times the sum of the embeddings of content, position and, with several parts, the part,
-    divided by the root of their number.
+    divided by the root of their number. Categories out of the space count as the nearest in it.
 
     The state dict contains the spec; loading that of a different tokenizer raises ValueError naming the
     part that differs.
