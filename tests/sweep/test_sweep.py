@@ -54,9 +54,8 @@ def test_trials_that_were_fitted_differently_are_noted() -> None:
         for group, dtype, rows in fitted
     ]
     (line,) = notes({"groups": groups, "trials": trials})
-    assert (
-        line == "Trials here were fitted to different dtype: float32 (2), bfloat16 (1). Set it in the study."
-    )
+    what = "Trials differ in dtype, which was fitted to the machine: float32 (2), bfloat16 (1)."
+    assert line == f"{what} Set it in the study."
     for group in groups:
         group["varied"]["dtype"] = "auto"
     assert notes({"groups": groups, "trials": trials}) == []
