@@ -45,6 +45,10 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.rename(path, aside)
         os.replace(partial, path)
         _sync_folder(path.parent)
+    except OSError as error:
+        if error.strerror and error.filename in (None, str(partial)):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
         for stale in (partial, aside):
             remove(stale)
