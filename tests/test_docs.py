@@ -212,3 +212,13 @@ def test_the_pages_stay_short() -> None:
     words = sum(len(page.read_text(encoding="utf-8").split()) for page in PAGES)
     assert words <= 22_800
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 450
+
+
+def test_each_promise_of_security_has_its_test() -> None:
+    page = (DOCS / "security.md").read_text(encoding="utf-8")
+    promises = re.findall(r"^\| \*\*.*\| (.*) \|$", page, re.MULTILINE)
+    tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    assert len(promises) == 10 and all(promises)
+    for name in re.findall(r"`(test_\w+)`", page):
+        assert f"def {name}(" in tests, name
+    assert len(page.split()) <= 600
