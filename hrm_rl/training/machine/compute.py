@@ -144,7 +144,8 @@ def choose_compute(
         if dtype == "auto":
             half = device.startswith("cuda") and has_fast_bfloat16(device)
             dtype = "bfloat16" if half else "float32"
-        return Choice(Compute(device, dtype, compile=compile == "yes"))
+        given = threads if isinstance(threads, int) else None
+        return Choice(Compute(device, dtype, threads=given, compile=compile == "yes"))
     if compile == "yes" and not _has_compiler():
         raise ValueError("torch.compile needs a C++ compiler (g++, clang++ or cl); none was found")
     before, (first, *others) = current_switches(), thread_counts(threads)
@@ -201,7 +202,9 @@ def choose_again(
         compile=stored.compile and (device != "cpu" or _has_compiler()),
         cpus=usable_cpus() if device == "cpu" else None,
     )
-    counts = thread_counts(threads, stored.threads)
+    counts: list[int | None] = [*thread_counts(threads, stored.threads)]
+    if device != "cpu" and not isinstance(threads, int):
+        counts = [None if stored.device == "cpu" else stored.threads]
     if (again.cpus, counts[0]) != (stored.cpus, stored.threads):
         again = dataclasses.replace(again, threads=counts[0], step_seconds=None)
         if device == "cpu" and len(counts) > 1:
@@ -212,7 +215,7 @@ def choose_again(
 
 
 def with_fastest_threads(
-    way: Compute, counts: Sequence[int], model: HRMConfig, learner: LearnerConfig, batch_size: int
+    way: Compute, counts: Sequence[int | None], model: HRMConfig, learner: LearnerConfig, batch_size: int
 ) -> Compute:
     """This way to compute with the fastest of these numbers of threads, measured.
 

@@ -155,6 +155,22 @@ def test_a_run_of_another_device_goes_on_here_in_one_line(device, preset, caplog
         choose_again(was, p.model, p.learner, 2, device=device)
 
 
+@pytest.mark.parametrize(
+    ("given", "stored", "threads"), [("auto", 64, None), (3, 64, 3), ("auto", None, None)]
+)
+def test_threads_beside_a_gpu_are_the_users(given, stored, threads, preset, monkeypatch, caplog) -> None:
+    """They are not measured, and a resumed run reports no change of its own."""
+    monkeypatch.setattr(compute, "pick_device", lambda device="auto": "cuda")
+    monkeypatch.setattr(compute, "has_fast_bfloat16", lambda device: True)
+    p = preset()
+    first = choose_compute(p.model, p.learner, 2, device="cuda", threads=given).compute
+    assert first.threads == (None if given == "auto" else given)
+    was = Compute("cpu" if stored else "cuda", matmul_precision="highest", threads=stored)
+    with caplog.at_level("INFO", logger="hrm_rl"):
+        assert choose_again(was, p.model, p.learner, 2, threads=given).threads == threads
+    assert bool(caplog.text) == bool(stored)
+
+
 def test_what_would_not_keep_float32_is_left_out(preset, monkeypatch) -> None:
     p, was = preset(), Compute(matmul_precision="medium", threads=1, compile=True)
     monkeypatch.setattr(compute, "_onednn_keeps_float32", lambda: False)
