@@ -111,6 +111,12 @@ CASES = {
     "compare: folder": (lambda h: compare(h.bank, ["q"], folder=3), "folder must be a path, got 3"),
     "train: folder": (lambda h: hrm_rl.train("sudoku-4x4", 3), "folder must be a path, got 3"),
     "train: settings": (lambda h: hrm_rl.train("sudoku-4x4", settings=3), "settings must be a mapping"),
+    "halting: split of a source": (
+        lambda h: gym.make_vec(
+            "HRM/Halting-v0", num_envs=2, agent=h.agent, source=h.envs.source, split="test"
+        ),
+        "split 'test' is of a bank; an agent plays the puzzles of its source",
+    ),
     "halting: bank": (lambda h: gym.make("HRM/Halting-v0", bank=3), "bank must be a path, got 3"),
 }
 

@@ -34,8 +34,8 @@ class CommonData:
     """Distinct puzzles (of a dataset folder, groups), or all there are. Each time one is drawn, a random
     symmetry of its family is applied, if it has any."""
     validation_puzzles: int = 256
-    """Distinct puzzles (of a dataset folder, examples) of classes held out of training and test, judged at every
-    validation."""
+    """Distinct puzzles (of a dataset folder, examples) of classes held out of training and test, judged at
+    every validation."""
     seed: int = 0
     """Seed of the generated puzzles."""
     curriculum: str = ""

@@ -36,6 +36,7 @@ from hrm_rl.tensors import read_discrete
 
 __all__ = ["HaltingEnv", "HaltingVectorEnv", "LiveHaltingVectorEnv", "make_env", "make_vector_env"]
 
+_SPLIT = "validation"
 Bank = TraceBank | str | os.PathLike[str]
 
 
@@ -64,7 +65,7 @@ def make_vector_env(
     num_envs: int = 1,
     bank: Bank | None = None,
     *,
-    split: str | None = "validation",
+    split: str | None = _SPLIT,
     agent: Thinker | None = None,
     source: Source | None = None,
     segment_cost: float = 0.01,
@@ -100,6 +101,8 @@ def make_vector_env(
         return HaltingVectorEnv(num_envs, played, **chosen)
     if agent is None or source is None or bank is not None:
         raise ValueError("give either a bank, or an agent and a source of puzzles for it")
+    if split != _SPLIT:
+        raise ValueError(f"split {split!r} is of a bank; an agent plays the puzzles of its source")
     return LiveHaltingVectorEnv(PuzzleVectorEnv(num_envs, source, **chosen), agent)
 
 
