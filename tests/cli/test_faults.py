@@ -6,10 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from hrm_rl.model.files.checksums import write_checksums
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine import compute
 from hrm_rl.training.report.metrics import MetricsLog
+from hrm_rl.training.run_folder.state import read_state, write_state
 
 STEPS = ("--max-steps", 4, "--validate-every", 1, "--log-every", 1)
 UNDISTURBED: list[bytes] = []
@@ -170,3 +173,23 @@ def test_a_clock_that_stands_still_divides_nothing(train, hrm_rl, monkeypatch) -
     assert hrm_rl("trace", "run", "--puzzles", 4, "--out", "bank.safetensors").code == 0
     said = hrm_rl("compare", "run", "--puzzles", 4, "--policies", "q", "--draws", 10, "--out", "report")
     assert said.code == 0, said.err
+
+
+def test_a_run_of_a_gpu_goes_on_on_a_cpu(train) -> None:
+    assert train("--max-steps", 2).code == 0
+    checkpoint = Path("run", "checkpoints", "step-0000002")
+    state = read_state(checkpoint)
+    state["learner"]["generator"] = torch.arange(16, dtype=torch.uint8)  # the size of CUDA's
+    write_state(checkpoint, state)
+    for file in (Path("run", "config.json"), checkpoint / "run.json"):
+        file.write_text(file.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    write_checksums(checkpoint)
+    Path("run", "checksums.sha256").unlink(missing_ok=True)
+    said = train("--resume", "--device", "cpu", "--json")
+    assert said.json["steps"] == 4
+    assert said.err.count("from a device of another kind") == 1 and "Trained on cuda" in said.err
+    state["learner"]["generator"] = torch.arange(17, dtype=torch.uint8)
+    checkpoint = Path("run", "checkpoints", "step-0000004")
+    write_state(checkpoint, state)
+    write_checksums(checkpoint)
+    assert "the generator's state is damaged" in train("--resume", "--max-steps", 5).refusal

@@ -20,10 +20,9 @@ from torch import Tensor
 from hrm_rl.agents.learning.config import LearnerConfig as LearnerConfig
 from hrm_rl.agents.learning.halting_loss import HaltingLoss
 from hrm_rl.agents.learning.losses import q_loss, token_loss
-from hrm_rl.agents.learning.optim import learning_rate_factor, make_optimizers
+from hrm_rl.agents.learning.optim import SkipBroken, finite_or_zero, learning_rate_factor, make_optimizers
 from hrm_rl.agents.learning.q_targets import Experience, target_rule
-from hrm_rl.agents.learning.skip import SkipBroken, finite_or_zero
-from hrm_rl.agents.learning.stored_state import check_memory, load_optimizer
+from hrm_rl.agents.learning.stored_state import check_memory, load_optimizer, set_generator
 from hrm_rl.agents.learning.together import sum_gradients, whole_update
 from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
 from hrm_rl.distributed.ranks import ALONE, Ranks
@@ -277,7 +276,7 @@ class Learner:
         floor = stored_tensor("floor", own(state["floor"]), self._floor)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             load_optimizer(optimizer, saved)
-        self.generator.set_state(state["generator"])
+        set_generator(self.generator, state["generator"])
         self.step, self.carry, self._floor = state["step"], carry, floor
         self._target_rule.memory = memory and tuple(t.to(self.model.device) for t in memory)
 

@@ -1,5 +1,7 @@
 """Checks of a stored learner's state: damaged tensors would be read or written beyond their ends."""
 
+import hashlib
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +10,8 @@ from torch import Tensor
 
 from hrm_rl.agents.learning.optim import AdamATan2, SignSGD
 from hrm_rl.tensors import stored_tensor
+
+_log = logging.getLogger(__name__)
 
 # The tensors that each optimizer keeps of a parameter.
 _NAMES: dict[type, set[str]] = {
@@ -58,3 +62,23 @@ def check_memory(memory: Any, carry: Tensor, limit: int, row_dim: int) -> None:
     else:
         stored_tensor("target_memory", state, like)
         stored_tensor("target_memory", values, like.new_zeros(len(like), dtype=torch.bool))
+
+
+def set_generator(generator: torch.Generator, stored: Tensor) -> None:
+    """Load a generator's state; from a device of another kind, a seed that is made of it, with a line.
+
+    Raises ValueError if it is neither.
+    """
+    sizes = {"cpu": 5056, "cuda": 16, "mps": 5056}
+    if stored.dtype != torch.uint8 or stored.ndim != 1 or len(stored) not in sizes.values():
+        raise ValueError(f"the generator's state is damaged: {stored.dtype} {list(stored.shape)}")
+    if len(stored) == len(generator.get_state()):
+        generator.set_state(stored)
+        return
+    digest = hashlib.sha256(stored.numpy().tobytes()).digest()
+    generator.manual_seed(int.from_bytes(digest[:7], "little"))
+    _log.warning(
+        "The run comes from a device of another kind than this %s: exploration draws other random numbers, "
+        "and the digits are not those of that device.",
+        generator.device.type,
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hrm_rl.agents import Learner
-from hrm_rl.agents.learning.skip import SkipBroken
+from hrm_rl.agents.learning.optim import SkipBroken
 from hrm_rl.agents.learning.update import Update
 from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.messages import also_valid
