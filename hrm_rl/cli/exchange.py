@@ -61,9 +61,11 @@ class Push(Command):
     """Upload nothing; print the card."""
 
     def run(self) -> None:
+        from hrm_rl.model.files.hub import check_repo_id
         from hrm_rl.training.report.model_card import model_card, push_run
         from hrm_rl.training.run_folder import RunFolder
 
+        check_repo_id(self.repo_id)
         folder = RunFolder.named(self.run_folder)
         if self.dry_run:
             card = model_card(folder, self.repo_id)

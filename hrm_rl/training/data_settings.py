@@ -200,7 +200,7 @@ def folder_metadata(data: PuzzleData) -> Metadata | None:
 
 def check_folder(kind: Family | CustomPuzzles, place: str | Path, folder: Metadata) -> None:
     """Raise ValueError if a dataset folder has not the family's cells, or other tokens."""
-    hint = " or, for any puzzles, --data.family custom"
+    hint = " (hrm-rl train learns any puzzles of a folder with --data.family custom)"
     check_shape(kind, place, folder.vocab_size, folder.seq_len, hint)
 
 

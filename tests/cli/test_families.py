@@ -175,7 +175,9 @@ def test_what_does_not_fit_is_named(hrm_rl, config, parity, folder, made, tmp_pa
     out = ("--out", tmp_path / "run")
     words = ("train", "--config", config, *out)
     assert "tokens/train has 7 cells and 9 tokens" in hrm_rl(*words, "--data", folder).refusal
-    assert "--data.family custom" in hrm_rl("eval", parity, "--data", folder).refusal
+    refusal = hrm_rl("eval", parity, "--data", folder).refusal
+    assert "other dials, or another family (hrm-rl train learns" in refusal  # eval has no such option
+    assert "--data.family custom" in refusal
     assert "puzzles4.csv" in hrm_rl("eval", parity, "--data", made / "puzzles4.csv").refusal
     assert "not a dial of prefix-parity" in hrm_rl(*words, "--data.dials", "size=3").refusal
     assert not (tmp_path / "run").exists()

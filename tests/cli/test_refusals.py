@@ -59,6 +59,7 @@ def place(made, question, tmp_path) -> Callable[[str], str]:
         ("push {made}/run@7 a/b", ["no checkpoint '7'"]),
         ("push {made}/model4@best a/b", ["model4/config.json is not a run"]),
         ("compare {made}/model9@best --out {tmp}/c", ["{made}/model9@best", "has no checkpoint"]),
+        ("push {made}/run ab --dry-run", ["a repository on the Hub is owner/name, got 'ab'"]),
         ("push {tmp} a/b", ["{tmp} is not a run folder"]),
         ("eval {made}", ["{made} is not a run folder", "it holds {made}/model4, "]),
         (

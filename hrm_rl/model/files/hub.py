@@ -53,6 +53,12 @@ def download(repo_id: str, files: Sequence[str], revision: str | None = None) ->
         raise FileNotFoundError(f"no folder {repo_id}, and {error}") from None
 
 
+def check_repo_id(repo_id: str) -> None:
+    """Raise ValueError unless it is owner/name."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", repo_id):
+        raise ValueError(f"a repository on the Hub is owner/name, got {repo_id!r}")
+
+
 def push(
     save: Callable[[Path], None],
     repo_id: str,
@@ -82,8 +88,7 @@ def push(
         from huggingface_hub import HfApi
     except ImportError:
         raise ValueError(f"to push to the Hub, {_INSTALL}") from None
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", repo_id):
-        raise ValueError(f"a repository on the Hub is owner/name, got {repo_id!r}")
+    check_repo_id(repo_id)
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))

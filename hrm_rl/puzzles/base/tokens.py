@@ -64,7 +64,7 @@ def check_shape(family: Any, where: object, vocab_size: int, seq_len: int, hint:
     if seq_len != family.seq_len or vocab_size > family.vocab_size:
         raise ValueError(
             f"{where} has {seq_len} cells and {vocab_size} tokens a puzzle, {family.words} has "
-            f"{family.seq_len} and {family.vocab_size}: choose the dials that match{hint}"
+            f"{family.seq_len} and {family.vocab_size}: other dials, or another family{hint}"
         )
 
 

@@ -139,7 +139,7 @@ def test_what_does_not_fit_is_refused(mazes, tmp_path) -> None:
     folder, *_ = mazes
     for kind, words in (
         (Maze(6), r"mazes/train has 49 cells and 6 tokens a puzzle, maze"),
-        (Sudoku(4), r"4x4 Sudoku has 16 and 6: choose the dials"),
+        (Sudoku(4), r"4x4 Sudoku has 16 and 6: other dials, or another family"),
         (CustomPuzzles(5, 49), r"has 49 and 5"),
     ):
         with pytest.raises(ValueError, match=words):
