@@ -7,6 +7,7 @@ sb3-contrib's RecurrentPPO, CleanRL's ppo_atari_lstm.py, or any other loop.
     out, (h, c) = cell(torch.randn(7, 3, 10))          # [L, N, F] -> [L, N, D], each state [4, N, D]
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -25,6 +26,13 @@ CarryMode = Literal["keep", "reset"]
 _SHARE = 0.5**0.5  # scales two summands of unit variance so that their sum has unit variance
 
 
+def core_config(hidden_size: int | None) -> CoreConfig:
+    """The default core of this width, by default 64, with four heads, or two or one if they divide it."""
+    if not isinstance(hidden_size, int) or hidden_size < 1:
+        return CoreConfig() if hidden_size is None else CoreConfig(hidden_size=hidden_size)
+    return CoreConfig(hidden_size=hidden_size, num_heads=math.gcd(hidden_size, CoreConfig.num_heads))
+
+
 class HRMCell(nn.Module):
     """nn.LSTM's interface to an `HRMCore` of T tokens, whose number takes the place of `num_layers`.
 
@@ -38,7 +46,8 @@ class HRMCell(nn.Module):
 
     Args:
         input_size: number of features F at a time step.
-        hidden_size: width D; by default the config's, else 64.
+        hidden_size: width D; by default the config's, else 64. Without a config there are 4 heads, or 2 or 1
+            if 4 do not divide it.
         tokens: number of tokens T of the carry. The features are projected to T tokens, and the output is
             z_H of the first. None, with `embedded`: the input's tokens.
         segments: segments run at each time step.
@@ -74,7 +83,7 @@ class HRMCell(nn.Module):
         config: CoreConfig | None = None,
     ) -> None:
         super().__init__()
-        config = config or CoreConfig(hidden_size=64 if hidden_size is None else hidden_size)
+        config = config or core_config(hidden_size)
         width = config.hidden_size
         self.input_size, self.tokens, self.segments = input_size, tokens, segments
         self.carry, self.through_time = carry, through_time
@@ -117,6 +126,8 @@ class HRMCell(nn.Module):
             wanted = f"{'[N, L, F]' if self.batch_first else '[L, N, F]'} or [L, F]"
             wanted = f"{wanted} with F = {self.input_size}"
             raise ValueError(f"the input must have shape {wanted}, got {shape}")
+        if not input.shape[1 if self.batch_first and input.ndim == 3 else 0]:
+            raise ValueError(f"the input must have one time step or more, got shape {shape}")
         h, c = self._checked(hx, input)
         single, batch_dim = input.ndim == 2, 0 if self.batch_first else 1
         if single:
@@ -190,6 +201,8 @@ class HRMCell(nn.Module):
         shape = (self.num_layers, *([] if rows is None else [rows]), self.hidden_size)
         if hx is None:
             return input.new_zeros(shape), input.new_zeros(shape)
+        if not isinstance(hx, tuple | list) or len(hx) != 2:
+            raise ValueError(f"the state must be the pair (h, c), got {type(hx).__name__}")
         for name, state in zip(("h", "c"), hx, strict=True):
             if state.ndim == len(shape) == 3 and (held := state.shape[1]) != rows:
                 raise ValueError(f"{name} is the state of {held} sequences, the input has {rows}")

@@ -227,6 +227,7 @@ def test_settings_that_do_not_fit_are_refused(settings, words) -> None:
     ("x", "hx", "words"),
     [
         (torch.zeros(2, 3, 4), None, r"shape \[L, N, F\] or \[L, F\] with F = 5, got \(2, 3, 4\)"),
+        (torch.zeros(0, 3, 5), None, r"one time step or more, got shape \(0, 3, 5\)"),
         (torch.zeros(5), None, r"the input must have shape .*got \(5,\)"),
         (torch.zeros(2, 3, 5), (3, 4, 16), "h is the state of 4 sequences, the input has 3"),
         (torch.zeros(2, 5), (3, 4, 16), r"h must have shape \(3, 16\), got \(3, 4, 16\)"),
@@ -238,3 +239,15 @@ def test_inputs_that_do_not_fit_are_refused(x, hx, words) -> None:
     state = None if hx is None else (torch.zeros(3, *hx[1:]), torch.zeros(hx))
     with pytest.raises(ValueError, match=words):
         cell()(x, state)
+
+
+def test_a_state_is_a_pair() -> None:
+    for state, kind in ((torch.zeros(3, 3, 16), "Tensor"), ((torch.zeros(3, 3, 16),), "tuple")):
+        with pytest.raises(ValueError, match=f"the pair .h, c., got {kind}"):
+            cell()(torch.zeros(2, 3, 5), state)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(64, 4), (30, 2), (7, 1)])
+def test_widths_of_an_lstm_need_no_config(width, heads) -> None:
+    cell = HRMCell(5, width)
+    assert cell.core.config.num_heads == heads and cell(torch.zeros(2, 3, 5))[0].shape == (2, 3, width)

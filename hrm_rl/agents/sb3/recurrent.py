@@ -14,7 +14,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 
-from hrm_rl.agents.cell import CarryMode, HRMCell
+from hrm_rl.agents.cell import CarryMode, HRMCell, core_config
 from hrm_rl.agents.tokenizer import ObsTokenizer
 from hrm_rl.model import CoreConfig
 
@@ -100,7 +100,7 @@ class HRMRecurrentPolicy(RecurrentActorCriticPolicy):
         for name, instead in _NOT_TAKEN.items():
             if name in kwargs:
                 raise ValueError(f"HRMRecurrentPolicy has no {name}; use {instead}")
-        config = config or CoreConfig(hidden_size=64 if hidden_size is None else hidden_size)
+        config = config or core_config(hidden_size)
         cell: dict[str, Any] = {"hidden_size": hidden_size, "segments": segments, "carry": carry}
         cell |= {"through_time": through_time, "tokens": tokens, "config": config}
         self._cell_settings = cell
