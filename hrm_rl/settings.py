@@ -133,7 +133,8 @@ def typed(value: Any, kind: Any, name: str = "") -> Any:
     if origin is tuple:
         return _of_tuple(value, inner, name)
     if origin is Mapping:
-        _checked(value, isinstance(value, Mapping), "an object", name)
+        named = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+        _checked(value, named, "an object", name)
         return {key: typed(one, inner[1], f"{name}.{key}".lstrip(".")) for key, one in value.items()}
     return _checked(value, _is(value, kind), _WORDS[kind], name)
 

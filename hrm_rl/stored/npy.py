@@ -22,7 +22,7 @@ def read_npy(path: str | os.PathLike[str], *, mapped: bool = False) -> NDArray[A
     """
     with open_regular(path) as file:
         shape, in_columns, dtype = _header(file)
-        if mapped and math.prod(shape):
+        if mapped and 0 not in shape:
             order: Any = "F" if in_columns else "C"
             return np.memmap(Path(path), dtype, "r", file.tell(), shape, order)
         return _array(file, shape, in_columns, dtype)

@@ -76,7 +76,7 @@ def _check_steps(content: bytes) -> None:
         if step.name in _REFUSED:
             raise ValueError("it holds objects, which are not loaded")
         # A place in the memo beyond the steps would only take memory.
-        if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > number:
+        if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > number:
             raise ValueError("its objects are damaged")
     raise ValueError(f"it holds more than {_MOST_STEPS:,} objects")
 

@@ -1,6 +1,7 @@
 """Checkpoints of the reference implementation: a state dict, and its settings in all_config.yaml."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,8 @@ def _usual_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _layers(state: Mapping[str, Tensor], module: str) -> int:
-    numbers = [int(k.split(".")[2]) for k in state if k.startswith(f"{module}.layers.")]
-    return max(numbers, default=-1) + 1
+    numbers = (re.match(rf"{module}\.layers\.([0-9]{{1,9}})\.", key) for key in state)
+    return max((int(number[1]) for number in numbers if number), default=-1) + 1
 
 
 def read_reference(
@@ -139,6 +140,10 @@ def read_reference_state(checkpoint: Mapping[str, Tensor] | str | os.PathLike[st
     tensors = {_bare_name(key): t for key, t in tensors.items()}
     if "embed_tokens.embedding_weight" not in tensors:
         raise ValueError(f"{name} is not an HRM checkpoint: it has no embed_tokens.embedding_weight")
+    for key in ("embed_tokens.embedding_weight", PUZZLE_TABLE):
+        if key in tensors and tensors[key].ndim != 2:
+            shape = list(tensors[key].shape)
+            raise ValueError(f"{name} is not an HRM checkpoint: {key} must have 2 dimensions, got {shape}")
     for module in ("H_level", "L_level"):
         if not _layers(tensors, module):
             raise ValueError(

@@ -117,6 +117,8 @@ def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name:
     for key, tensor in tensors.items():
         if key not in wanted:
             problems.append(f"{key} has no place in this architecture")
+        elif tensor.is_floating_point() != wanted[key].is_floating_point():
+            problems.append(f"{key} holds {tensor.dtype}, the architecture {wanted[key].dtype}")
         elif tensor.shape != wanted[key].shape:
             problems.append(
                 f"{key} has shape {tuple(tensor.shape)}, the architecture {tuple(wanted[key].shape)}"

@@ -160,6 +160,48 @@ def test_misfits_are_named(build, changes, seq_len, words) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("arch: {1: 2}", "must be an object"),
+        ("arch: [1]", "has no arch section"),
+        ("arch: " + "[" * 20_000, "has no arch section"),
+        ("arch: {hidden_size: " + "9" * 10_000 + "}", "has no arch section"),
+        ("arch: {a: " + "x" * 100_000 + "}", "has no arch section"),
+        ("arch: !!python/object/apply:os.abort []", "has no arch section"),
+        ("arch: &a {hidden_size: *a}", "hidden_size must be an integer, got {'hidden_size'"),
+        (
+            "a0: &a0 [x, x]\n"
+            + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 99))
+            # Written out, it would not end.
+            + "arch: {hidden_size: *a98}",
+            r"hidden_size must be an integer, got \[\[\[",
+        ),
+    ],
+)
+def test_settings_beside_a_checkpoint_are_bounded(build, tmp_path, text, words) -> None:
+    pytest.importorskip("yaml")
+    torch.save(build().state_dict(), tmp_path / "step_1")
+    (tmp_path / "all_config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        import_reference(tmp_path / "step_1", 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"embed_tokens.embedding_weight": torch.zeros(3)}, r"must have 2 dimensions, got \[3\]"),
+        ({"puzzle_emb.weights": torch.zeros(())}, r"puzzle_emb.weights must have 2 dimensions, got \[\]"),
+        ({"H_level.layers.99999999.x": torch.zeros(2)}, "H_layers must be an integer >= 1 and <= 1024"),
+        ({"lm_head.weight": torch.zeros(6, 16).long()}, "lm_head.weight holds torch.int64"),
+    ],
+)
+def test_tensors_of_other_forms_are_named(build, tmp_path, change, words) -> None:
+    torch.save(build(pos_encodings="rope").state_dict() | change, tmp_path / "step_1")
+    with pytest.raises(ValueError, match=words):
+        HRM.from_state(*import_reference(tmp_path / "step_1", 5))
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         ({"fc.weight": torch.zeros(2)}, "not an HRM checkpoint"),
