@@ -104,6 +104,8 @@ class TorchVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         frames: Any = self.envs.render()
+        if frames is None and self.envs.render_mode is not None:
+            raise RuntimeError("call reset() before render()")
         return [None] * self.num_envs if frames is None else frames
 
     def _refuse_some(self, indices: VecEnvIndices, what: str) -> None:

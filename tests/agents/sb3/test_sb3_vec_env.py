@@ -120,3 +120,12 @@ def test_environments_that_sb3_cannot_play_are_refused() -> None:
         wrapped(autoreset_mode="DISABLED")
     with pytest.raises(ValueError, match="flat_action=True"):
         TorchVecEnv(puzzles())
+
+
+def test_a_picture_needs_a_reset() -> None:
+    make = {"id": "HRM/Sudoku-v0", "num_envs": 2, "size": 4, "flat_action": True, "render_mode": "rgb_array"}
+    envs = TorchVecEnv(gym.make_vec(**make))
+    with pytest.raises(RuntimeError, match=r"call reset\(\) before render"):
+        envs.render()
+    envs.reset()
+    assert envs.render().ndim == 3
