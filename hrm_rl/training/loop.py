@@ -281,6 +281,7 @@ class Trainer:
             "learner": self.learner.state_dict(),
             "envs": self.ranks.whole_state(self.envs.state_dict()),
             "seed": self.seed,
+            "puzzles": self.data.fingerprint,
             "report": self._report_state if report is None else report.state_dict(),
         }
         if self.average:
@@ -291,6 +292,12 @@ class Trainer:
     def restore(self) -> None:
         """Go on from the folder's newest checkpoint."""
         state, saved = self.run.load_state()
+        if state.get("puzzles") not in (None, self.data.fingerprint):  # None in checkpoints of before
+            raise ValueError(
+                f"{self.preset.data.file or 'the generator'} gives other puzzles, answers or another order "
+                f"than {self.run.latest()} was made with. Restore it, or start another run: --init "
+                f"{self.run.path}"
+            )
         try:
             self.model.load_state_dict(state["weights"] if self.average else saved)
             self.learner.load_state_dict(state["learner"])

@@ -67,6 +67,10 @@ def test_a_file_that_changed_is_not_resumed(hrm_rl, train, tmp_path) -> None:
         more = Sudoku(4, (4, 8)).generate(new, seed=1, split="train")
         sudoku.write_csv(file, concatenate([changed, more]), 4)
         assert f"{file} has changed since {run} began: {new} of " in hrm_rl(*again).refusal
+    turned = PuzzleArrays(*(np.where(x > 1, 7 - x, x) for x in (puzzles.inputs, puzzles.labels)))
+    for other in (puzzles.take(slice(None, None, -1)), turned):  # of the same classes
+        sudoku.write_csv(file, other, 4)
+        assert f"{file} gives other puzzles, answers or another order than {run}" in hrm_rl(*again).refusal
     sudoku.write_csv(file, puzzles, 4)
     assert hrm_rl(*again).code == 0
 

@@ -1,6 +1,9 @@
 """From a preset's data settings to a source to learn from and puzzles to validate on."""
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -8,6 +11,7 @@ from hrm_rl.envs import PoolSource
 from hrm_rl.envs.core.rendering import PictureDrawer
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.envs.families.validators import validator_of
+from hrm_rl.halting import puzzles_hash
 from hrm_rl.puzzles import CustomPuzzles
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays
@@ -39,11 +43,25 @@ class TrainingData:
 
     def learned(self) -> Keys:
         """`puzzle_keys` of the puzzles to learn from, each once, sorted."""
-        found = []
+        return np.unique(np.concatenate([puzzle_keys(self.kind, pool) for pool in self._pools()]))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all of them in their order, with their answers and identifiers."""
+        digest = hashlib.sha256()
+        for puzzles in (*self._pools(), self.validation):
+            ids = puzzles.puzzle_identifiers
+            digest.update(
+                f"{puzzles_hash(puzzles.inputs, puzzles.labels)} {puzzles_hash(ids, ids)} ".encode()
+            )
+        return digest.hexdigest()
+
+    def _pools(self) -> Iterator[PuzzleArrays]:
+        """The puzzles of every source."""
         for source in (self.source, *(source for _, source in self.phases)):
-            inputs, labels = (x.cpu().numpy() for x in (source.table.inputs, source.table.labels))
-            found.append(puzzle_keys(self.kind, PuzzleArrays(inputs, labels)))
-        return np.unique(np.concatenate(found))
+            table = source.table
+            arrays = (x.cpu().numpy() for x in (table.inputs, table.labels, table.puzzle_identifiers))
+            yield PuzzleArrays(*arrays)
 
 
 def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
