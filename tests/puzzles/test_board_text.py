@@ -73,7 +73,7 @@ def test_what_is_drawn_is_read(size, color) -> None:
         ("1...\n....\n...\n....", "row 3 has 3 cells, row 1 has 4"),
         ("1 . . .\n. . . .\n. . .\n. . . .", "row 3 has 3 cells, row 1 has 4"),
         ("x" + "." * 15, r"is 'x'; the characters of tokens are '0_ .1234' \(a board is"),
-        ("+----+\n|*1*.|", "cells"),
+        ("+----+\n|*1*.|", r"cells such as \*1\* are wrong digits of a draft"),
         ("-" * 16, "is '-'"),
         ("+---+", "0 cells"),
         ("+---+\n+---+", "0 cells"),

@@ -225,6 +225,11 @@ def stack(steps: list[T]) -> T:
 
 def count_actions(envs: VectorEnv) -> int:
     """The number of actions. Raises ValueError unless they are Discrete from 0, with SAME_STEP autoreset."""
+    if not hasattr(envs, "single_action_space"):
+        raise ValueError(
+            f"PQN needs a vector environment of tensors, got {type(envs).__name__}; "
+            "ToTorch(gym.vector.SyncVectorEnv([...], autoreset_mode=AutoresetMode.SAME_STEP)) makes one"
+        )
     actions, mode = envs.single_action_space, envs.metadata.get("autoreset_mode")
     if not isinstance(actions, spaces.Discrete) or actions.start != 0:
         raise ValueError(f"PQN needs Discrete actions from 0, got {actions}")

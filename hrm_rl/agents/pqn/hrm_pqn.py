@@ -104,7 +104,9 @@ def train_hrm(
 
     Raises ValueError for environments of another kind, or observations that the network does not read.
     """
-    config = config or HRMPQNConfig()
+    config = HRMPQNConfig() if config is None else config
+    if not isinstance(config, HRMPQNConfig):
+        raise ValueError(f"config must be an HRMPQNConfig, got {type(config).__name__}")
     actions, space = count_actions(envs), envs.single_observation_space
     device = torch.device(getattr(envs, "device", "cpu"))
     if network is None:

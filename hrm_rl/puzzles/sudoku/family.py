@@ -83,6 +83,8 @@ class Sudoku(SquareFamily):
     @classmethod
     def cells(cls, text: str) -> str:
         """As `cells_of`; spaces and commas may part cells, and a draft's digit, ``(5)``, is a blank."""
+        if wrong := re.search(r"\*\d\*", text):
+            raise ValueError(f"cells such as {wrong[0]} are wrong digits of a draft; give the puzzle alone")
         return cells_of(re.sub(r"\(\d\)", " . ", text), spaced=True)
 
     @property

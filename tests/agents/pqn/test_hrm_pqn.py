@@ -276,12 +276,16 @@ def test_environments_that_the_network_does_not_fit_are_refused(bandit, states, 
 def test_other_environments_are_refused(bandit) -> None:
     mode = AutoresetMode.SAME_STEP
     for envs, message in (
+        (OneWayMaze(), "needs a vector environment of tensors, got OneWayMaze; ToTorch"),
+        ("CartPole-v1", "needs a vector environment of tensors, got str"),
         (SyncVectorEnv([OneWayMaze], autoreset_mode=mode), "no tensors: wrap it in ToTorch"),
         (bandit(3, 2, actions=spaces.MultiBinary(2)), "needs Discrete actions"),
         (bandit(3, 2, mode=AutoresetMode.NEXT_STEP), "SAME_STEP"),
     ):
         with pytest.raises(ValueError, match=message):
             train_hrm(envs, HRMPQNConfig(core=SMALL))
+    with pytest.raises(ValueError, match="config must be an HRMPQNConfig, got dict"):
+        train_hrm(bandit(3, 2), {"core": SMALL})
 
 
 def test_cut_episodes_need_their_final_observation(table_env) -> None:
