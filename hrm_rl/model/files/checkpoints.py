@@ -104,13 +104,14 @@ def best_checkpoint(run: Path) -> Path | None:
     left = {step_of(path): path for path in list_checkpoints(run)}
     names = ("eval/exact_accuracy", "eval/cell_accuracy", "step")
     scores = [tuple(line.get(name) for name in names) for line in read_metrics(run)]
-    known = [score for score in scores if all(_is_number(value) for value in score)]
+    known = [score for score in scores if all(is_number(value) for value in score)]
     last: Any = max((score for score in known if score[-1] in left), default=None)
     return None if last is None else left[last[-1]]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether a value of the log is a finite number."""
+    return isinstance(value, int | float) and abs(value) < math.inf
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

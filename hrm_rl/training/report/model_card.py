@@ -7,7 +7,7 @@ from typing import Any
 import hrm_rl
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRM
-from hrm_rl.model.files.checkpoints import split_name
+from hrm_rl.model.files.checkpoints import is_number, split_name
 from hrm_rl.model.files.hub import is_hub_id
 from hrm_rl.model.files.weights import LEARNED_FILE, RUN_FILE
 from hrm_rl.training.data_settings import CUSTOM
@@ -38,8 +38,11 @@ def model_card(run: RunFolder, repo_id: str) -> str:
 
 
 def last_validation(run: RunFolder, step: int) -> dict[str, Any] | None:
-    """Figures and `step` of the last logged validation up to `step`; None if there is none."""
-    found = [m for m in run.metrics() if "eval/exact_accuracy" in m and m["step"] <= step]
+    """Figures and `step` of the last logged validation up to `step`; None if there is none. Values that are
+    not numbers are left out."""
+    lines = [{name: x for name, x in line.items() if is_number(x)} for line in run.metrics()]
+    needed = {"step", "eval/exact_accuracy", "eval/count"}
+    found = [line for line in lines if needed <= line.keys() and line["step"] <= step]
     if not found:
         return None
     return {name.removeprefix("eval/"): value for name, value in found[-1].items()}

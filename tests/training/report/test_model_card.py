@@ -71,6 +71,16 @@ def test_no_validation_no_figures(tmp_path) -> None:
     assert "## Figures" not in card and "%" not in card
 
 
+@pytest.mark.parametrize("value", [None, "x", [], {}, float("nan"), 10**400])
+def test_damaged_figures_of_the_log_are_left_out(tmp_path, value) -> None:
+    whole = validation(20, 0.25)
+    damaged = [validation(30, 0.5) | {f"eval/{name}": value} for name in ("exact_accuracy", "count")]
+    run = make_run(tmp_path / "run", whole | {"eval/valid_accuracy": value}, *damaged, {"step": value})
+    found = last_validation(run, 40)
+    assert found is not None and found["step"] == 20 and "valid_accuracy" not in found
+    assert "25.0 %" in model_card(run, "some-one/small")
+
+
 def test_figures_belong_to_the_checkpoint(tmp_path) -> None:
     """Not to steps that a killed run logged after it; half a line is passed over."""
     run = make_run(tmp_path / "run", validation(40, 0.1), validation(40, 0.2), validation(60, 0.9))
