@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import reprlib
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -181,7 +182,8 @@ def _hints(kind: Any) -> dict[str, Any]:
 def _is(value: Any, kind: type) -> bool:
     if kind in (int, float):
         number = int if kind is int else int | float
-        return isinstance(value, number) and not isinstance(value, bool) and abs(value) < math.inf
+        known = isinstance(value, number) and not isinstance(value, bool)
+        return known and (kind is int or abs(value) <= sys.float_info.max)
     return isinstance(value, kind)
 
 

@@ -100,6 +100,7 @@ def test_a_stored_mapping_becomes_its_dataclass() -> None:
         (GOOD | {"pair": [1, 2, 3]}, "pair must be a list of 2 values"),
         (GOOD | {"pair": [1, math.nan]}, "pair must be a number, got nan"),
         (GOOD | {"times": {"a": "b"}}, "times.a must be a number, got 'b'"),
+        (GOOD | {"pair": [1, 10**400]}, "pair must be a number, got 1000"),
         (GOOD | {"name": 5}, "name must be a string, got 5"),
     ],
 )

@@ -2,8 +2,8 @@
 
 import contextlib
 import logging
-import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,7 +111,7 @@ def best_checkpoint(run: Path) -> Path | None:
 
 def is_number(value: Any) -> bool:
     """Whether a value of the log is a finite number."""
-    return isinstance(value, int | float) and abs(value) < math.inf
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
