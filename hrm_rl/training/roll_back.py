@@ -3,10 +3,12 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from hrm_rl.training.loop import Trainer
+from hrm_rl.agents import Learner
+from hrm_rl.envs import PuzzleVectorEnv
+from hrm_rl.training.presets import Preset
+from hrm_rl.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -23,7 +25,19 @@ class NotFinite(FloatingPointError):
         self.found = found
 
 
-def rolling_back(trainer: "Trainer", train: Callable[[], _Result]) -> _Result:
+class Restorable(Protocol):
+    """What is needed of a Trainer."""
+
+    preset: Preset
+    run: RunFolder
+    learner: Learner
+    envs: PuzzleVectorEnv
+
+    def restore(self) -> None:
+        """Go on from the newest checkpoint."""
+
+
+def rolling_back(trainer: Restorable, train: Callable[[], _Result]) -> _Result:
     """What `train` returns; it starts again from the newest checkpoint when a value was not finite.
 
     Raises FloatingPointError without a checkpoint, or at the fourth time from the same one.
@@ -49,7 +63,7 @@ def rolling_back(trainer: "Trainer", train: Callable[[], _Result]) -> _Result:
             )
 
 
-def _return_to_checkpoint(trainer: "Trainer") -> None:
+def _return_to_checkpoint(trainer: Restorable) -> None:
     """Load the weights, their average and the optimizer. The puzzles go on where they are, in new episodes,
     and so do the random numbers: the same ones would lead to the same fault."""
     envs, drawn = trainer.envs.state_dict(), trainer.learner.generator.get_state()
