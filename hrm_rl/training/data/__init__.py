@@ -51,17 +51,17 @@ class TrainingData:
         digest = hashlib.sha256()
         for puzzles in (*self._pools(), self.validation):
             ids = puzzles.puzzle_identifiers
-            digest.update(
-                f"{puzzles_hash(puzzles.inputs, puzzles.labels)} {puzzles_hash(ids, ids)} ".encode()
-            )
+            for pair in ((puzzles.inputs, puzzles.labels), (ids, ids)):
+                digest.update(puzzles_hash(*pair).encode())
         return digest.hexdigest()
 
     def _pools(self) -> Iterator[PuzzleArrays]:
         """The puzzles of every source."""
         for source in (self.source, *(source for _, source in self.phases)):
             table = source.table
-            arrays = (x.cpu().numpy() for x in (table.inputs, table.labels, table.puzzle_identifiers))
-            yield PuzzleArrays(*arrays)
+            tensors = table.inputs, table.labels, table.puzzle_identifiers
+            inputs, labels, ids = (tensor.cpu().numpy() for tensor in tensors)
+            yield PuzzleArrays(inputs, labels, ids)
 
 
 def training_data(data: PuzzleData, device: str = "cpu") -> TrainingData:
