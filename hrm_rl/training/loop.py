@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -33,13 +33,16 @@ from hrm_rl.training.report.boards import segment_figures, watch, write_boards
 from hrm_rl.training.report.progress import Report
 from hrm_rl.training.roll_back import rolling_back
 from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.schedule import episode_note, identifier_note, warmup_note
+from hrm_rl.training.schedule import episode_note, identifier_note, unread_notes, warmup_note
 
 log = logging.getLogger(__name__)
 
 
 class Trainer:
     """One run: its environments, learner, weight average and folder."""
+
+    given: Collection[str] = ()
+    """The settings that the user gave, by key; those that this run does not read are named as it begins."""
 
     def __init__(
         self,
@@ -124,7 +127,8 @@ class Trainer:
         """
         if self.learner.step == 0:
             ids = identifier_note(self.preset.model, self.data.source.num_ids)
-            for note in filter(None, (warmup_note(self.preset), episode_note(self.preset), ids)):
+            notes = warmup_note(self.preset), episode_note(self.preset), ids
+            for note in filter(None, (*notes, *unread_notes(self.preset, self.given))):
                 log.warning(note)
         start = time.perf_counter()
         try:

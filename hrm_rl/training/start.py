@@ -35,7 +35,7 @@ from hrm_rl.training.machine.pace import Pace
 from hrm_rl.training.machine.threads import Threads, thread_counts
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder, version_note
-from hrm_rl.training.schedule import stretch_note, unread_notes
+from hrm_rl.training.schedule import stretch_note
 
 _log = logging.getLogger(__name__)
 
@@ -137,12 +137,11 @@ def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
             keep_batch_size="batch_size" in given.given,
         )
     )
-    for note in unread_notes(given.preset, given.given):
-        _log.warning(note)
     if init := given.init:
         _log.info("Starts from %s%s.", init.name, init.ids and f": {init.ids}")
     pace = _pace(preset, compute, given)
     trainer = Trainer(preset, compute, run, given.settings.seed, data, init, graphs=graphs, pace=pace)
+    trainer.given = given.given
     keys = data.learned()
     if init:
         before = RunFolder.named(init.folder).learned()

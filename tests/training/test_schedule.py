@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+import hrm_rl
 from hrm_rl.training.config import Layer, resolve
 from hrm_rl.training.schedule import unread_notes
 
@@ -56,3 +57,16 @@ def test_a_frozen_network_has_no_learning_rate() -> None:
     preset = dataclasses.replace(preset, init="somewhere", learner=learner)
     (note,) = unread_notes(preset, ["learner.lr"])
     assert "--learner.lr 0.5 changes nothing: only the puzzle embedding learns" in note
+
+
+def test_a_run_names_them_as_it_begins(tmp_path, caplog) -> None:
+    given = {
+        "learner.act_cost": 0.1,
+        "max_steps": 1,
+        "batch_size": 2,
+        "data.train_puzzles": 4,
+        "device": "cpu",
+    }
+    given |= {"data.validation_puzzles": 2, "dtype": "float32", "compile": "no", "learner.warmup_steps": 1}
+    hrm_rl.train("sudoku-4x4", tmp_path / "run", given, progress=False)
+    assert "--learner.act-cost 0.1 changes nothing: it is for halting_loss act, this is q" in caplog.text

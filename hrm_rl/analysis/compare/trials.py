@@ -127,8 +127,8 @@ class Trials:
         """A rule chosen on the validation puzzles; fitted parts are saved."""
         if self.case.validation is None:
             raise ValueError(
-                "the rule is chosen on validation puzzles, and the bank has none; record them with "
-                "`hrm-rl trace RUN --out BANK --splits validation test`"
+                "the rule is chosen on validation puzzles, and there are none here: give a threshold, or "
+                "record some with `hrm-rl trace RUN --out BANK --splits validation test`"
             )
         rule = resolve(policy, self.case.validation, cost, seed=self.settings.seed)
         if self.rules_folder is not None:
