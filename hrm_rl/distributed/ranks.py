@@ -131,15 +131,6 @@ class Ranks:
                 for tensor in tensors:
                     dist.broadcast(tensor, 0)
 
-    @contextmanager
-    def first_then_others(self) -> Iterator[None]:
-        """The first rank goes through the body while the others wait, then they do."""
-        if not self.first:
-            self.largest(0)
-        yield
-        if self.first:
-            self.largest(0)
-
 
 ALONE = Ranks()
 
@@ -152,11 +143,25 @@ def current() -> Ranks:
 
 
 def on_first_rank(write: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that only the first rank calls; on the others it does nothing and returns None."""
+    """A function that the first rank calls while the others wait; for them it returns None.
+
+    If it raises, so do the others: FloatingPointError for FloatingPointError, else LostRank.
+    """
 
     @functools.wraps(write)
     def call(*arguments: Any, **named: Any) -> Any:
-        return write(*arguments, **named) if current().first else None
+        ranks, result, error = current(), None, None
+        if ranks.count == 1:
+            return write(*arguments, **named)
+        if ranks.first:
+            try:
+                result = write(*arguments, **named)
+            except Exception as raised:
+                error = raised
+        (failed,) = ranks.largest(1 + isinstance(error, FloatingPointError) if error else 0)
+        if failed:
+            raise error or (LostRank if failed == 1 else FloatingPointError)(f"{write.__name__} failed")
+        return result
 
     return call
 
@@ -173,7 +178,7 @@ def _bytes(tensor: Tensor) -> Tensor:
 def _answered() -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, NotImplementedError):
         raise
     except RuntimeError as error:
         raise LostRank(

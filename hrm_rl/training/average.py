@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor
 
+from hrm_rl.distributed.sharding import local
 from hrm_rl.model import HRM
 
 
@@ -19,8 +20,12 @@ class WeightAverage:
             raise ValueError(f"the decay of a weight average must lie in (0, 1), got {decay}")
         self.decay = decay
         self.model = copy.deepcopy(model).requires_grad_(False)
-        self._ours: list[Tensor] = list(self.model.parameters())
-        self._theirs: list[Tensor] = list(model.parameters())
+        self.follow(model)
+
+    def follow(self, model: HRM) -> None:
+        """Follow the weights of `model` from now on; call it when either model was divided among ranks."""
+        self._ours: list[Tensor] = [local(weight.detach()) for weight in self.model.parameters()]
+        self._theirs: list[Tensor] = [local(weight.detach()) for weight in model.parameters()]
 
     @torch.no_grad()
     def update(self) -> None:

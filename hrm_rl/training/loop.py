@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hrm_rl.agents import Learner, make_learner
 from hrm_rl.agents.learning.graphs import GraphedLearner
 from hrm_rl.distributed.ranks import current
+from hrm_rl.distributed.sharding import Sharding, gathered, load, shard
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.halting import TraceBank
@@ -54,6 +55,7 @@ class Trainer:
         init: Init | None = None,
         *,
         graphs: bool = False,
+        sharding: Sharding | None = None,
         pace: Pace | None = None,
     ) -> None:
         """
@@ -65,6 +67,7 @@ class Trainer:
             data: `training_data` of the preset's data, if it exists already.
             init: weights to start from; by default random ones.
             graphs: replay steps and validations as CUDA graphs (`hrm_rl.agents.learning.graphs`).
+            sharding: of several ranks: `full` divides the model among them (`hrm_rl.distributed.sharding`).
             pace: follows the steps' time and chooses the threads again where it stays slow.
 
         Raises ValueError for graphs of steps that are not all alike.
@@ -88,6 +91,10 @@ class Trainer:
         self.ranks = ranks = current()
         ranks.follow(self.model.state_dict().values())
         self.rows = ranks.share(preset.batch_size)
+        self.average = WeightAverage(self.model, preset.ema_decay) if preset.ema_decay else None
+        self.sharded = sharding == "full"
+        if self.sharded:
+            self._shard()
         make = GraphedLearner if graphs else make_learner
         self.learner: Learner = make(self.model, self.rows, preset.learner, ranks=ranks)
         self.skip = self.learner.skip_broken() if preset.on_nan == "skip" else None
@@ -95,7 +102,6 @@ class Trainer:
         self._report: Report | None = None
         self._report_state: dict[str, Any] | None = None
         self._saved_at = time.monotonic()
-        self.average = WeightAverage(self.model, preset.ema_decay) if preset.ema_decay else None
         if compute.compile:
             self.model.compile_blocks()
         self.envs = PuzzleVectorEnv(
@@ -106,10 +112,23 @@ class Trainer:
             device=compute.device,
         )
 
+    def _shard(self) -> None:
+        if self.preset.on_nan == "skip":
+            raise ValueError("on_nan skip looks at whole gradients: not with sharding full")
+        for model in (self.model, self.average.model) if self.average else (self.model,):
+            table = model.puzzle_emb.parameters() if model.puzzle_emb is not None else ()
+            shard(model, dtype=model.dtype, whole=table)
+        if self.average:
+            self.average.follow(self.model)
+
     @property
     def evaluated_model(self) -> HRM:
-        """The model that is evaluated and saved: the weight average, if there is one."""
-        return self.average.model if self.average else self.model
+        """The model that is evaluated and saved: the weight average, if there is one; with sharding, a whole
+        copy, for which all ranks must ask."""
+        model = self.average.model if self.average else self.model
+        if not self.sharded:
+            return model
+        return HRM.from_state(model.config, gathered(model.state_dict())).to(self.compute.device)
 
     @property
     def rule(self) -> str:
@@ -289,7 +308,7 @@ class Trainer:
             "report": self._report_state if report is None else report.state_dict(),
         }
         if self.average:
-            state["weights"] = self.model.state_dict()  # else they are the model's
+            state["weights"] = gathered(self.model.state_dict())  # else they are the model's
         self.run.save(self.learner.step, self.evaluated_model, state, self.preset.keep)
         self._saved_at = time.monotonic()
 
@@ -303,7 +322,7 @@ class Trainer:
                 f"{self.run.path}"
             )
         try:
-            self.model.load_state_dict(state["weights"] if self.average else saved)
+            load(self.model, state["weights"] if self.average else saved)
             self.learner.load_state_dict(state["learner"])
             self.envs.load_state_dict(self.ranks.own_state(state["envs"]))
             self.seed = state["seed"]
@@ -312,4 +331,4 @@ class Trainer:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{self.run.latest()} does not fit this run: {reason}") from None
         if self.average:
-            self.average.model.load_state_dict(saved)
+            load(self.average.model, saved)

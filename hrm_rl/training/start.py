@@ -124,7 +124,7 @@ def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
     if graphs:
         refuse_graphs_without_gpu(device)
         check_can_be_graphed(given.preset.learner)
-    refuse_too_large(given.preset.model, rows, device)
+    refuse_too_large(given.preset.model, rows, device, _parts(given.settings))
     # Read the data first, so that a mistake in it shows before the probe.
     data = training_data(given.preset.data, device)
     preset, compute = _chosen_once(
@@ -140,7 +140,8 @@ def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
     if init := given.init:
         _log.info("Starts from %s%s.", init.name, init.ids and f": {init.ids}")
     pace = _pace(preset, compute, given)
-    trainer = Trainer(preset, compute, run, given.settings.seed, data, init, graphs=graphs, pace=pace)
+    options: Any = {"graphs": graphs, "sharding": given.settings.sharding, "pace": pace}
+    trainer = Trainer(preset, compute, run, given.settings.seed, data, init, **options)
     trainer.given = given.given
     keys = data.learned()
     if init:
@@ -188,8 +189,7 @@ def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
         again = resolve(Layer({key: value for key, value in values if value is not None}, stored.name))
         again = dataclasses.replace(again, settings=given.settings, given=frozenset(("batch_size",)))
         return _begin(again, run, graphs)
-    with current().first_then_others():
-        run.set_damaged_aside()
+    run.set_damaged_aside()
     step = run.latest_step()
     run.check_settings(stored, step, read_model_config(run.latest()))
     if note := version_note(run.latest()):
@@ -210,13 +210,14 @@ def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
         )
 
     preset, compute = _chosen_once(choose)
-    refuse_too_large(preset.model, rows, compute.device)
+    refuse_too_large(preset.model, rows, compute.device, _parts(given.settings))
     if graphs:
         refuse_graphs_without_gpu(compute.device)
     data = training_data(preset.data, compute.device)
     _refuse_other_puzzles(run, stored, data)
     pace = _pace(preset, compute, given)
-    trainer = Trainer(preset, compute, run, given.settings.seed, data, graphs=graphs, pace=pace)
+    options: Any = {"graphs": graphs, "sharding": given.settings.sharding, "pace": pace}
+    trainer = Trainer(preset, compute, run, given.settings.seed, data, **options)
     trainer.restore()
     run.store(preset, compute)
     return trainer
@@ -227,6 +228,11 @@ def _pace(preset: Preset, compute: Compute, given: Run) -> Pace | None:
     if compute.device != "cpu" or current().count > 1:
         return None
     return Pace(preset, compute, thread_counts(given.settings.threads or "auto", compute.threads))
+
+
+def _parts(settings: RunSettings) -> int:
+    """The number of parts that a model in training is divided into."""
+    return current().count if settings.sharding == "full" else 1
 
 
 def _chosen_once(choose: Callable[[], tuple[Preset, Compute]]) -> tuple[Preset, Compute]:

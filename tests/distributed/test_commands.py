@@ -67,6 +67,21 @@ def test_a_run_goes_on_with_another_number_of_ranks(runs: Path, job: Callable) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "adam-atan2"])
+def test_a_divided_model_leaves_the_run_of_one_process(optimizer: str, job: Callable, tmp_path: Path) -> None:
+    """And its checkpoints go on undivided."""
+    words = [*TINY, "--learner.optimizer", optimizer, "--model.puzzle-emb-ndim", "16", "--max-steps"]
+    ends = job(2, "-m", "hrm_rl", *words, "4", "--out", tmp_path / "two", "--sharding", "full")
+    assert [end.returncode for end in ends] == [0, 0], ends[0].stderr
+    assert main([*words, "4", "--out", str(tmp_path / "one")]) == 0
+    assert_alike(tmp_path / "two", tmp_path / "one", 4)
+    ends = job(2, "-m", "hrm_rl", *words, "8", "--resume", "--out", tmp_path / "one", "--sharding", "full")
+    assert [end.returncode for end in ends] == [0, 0], ends[0].stderr
+    assert main([*words, "8", "--resume", "--out", str(tmp_path / "two")]) == 0
+    assert_alike(tmp_path / "two", tmp_path / "one", 8)
+
+
+@pytest.mark.slow
 def test_ranks_answer_and_record_as_one_process(runs: Path, job: Callable, capsys) -> None:
     run, bank = str(runs / "one@6"), runs / "bank.safetensors"
     asked = ["eval", run, "--puzzles", "7", "--json"]
@@ -92,6 +107,7 @@ MISTAKES = [
     ([*TINY, "--graphs"], "--graphs needs a CUDA device"),
     ([*TINY, "--q-target", "subsample:0.1"], "takes 1 of the 8 rows at a step, which 2 ranks cannot"),
     (["train", "sudoku-4x4", "--outt", "x"], "--outt"),
+    ([*TINY, "--sharding", "full", "--on-nan", "skip"], "on_nan skip looks at whole gradients"),
     (["compare", "x"], "torchrun is for train, eval and trace"),
 ]
 

@@ -1,10 +1,10 @@
-"""What one process and the ranks of a job both run: `python training.py OUT.pt` under torchrun's variables.
+"""What one process and the ranks of a job both run: `python training.py OUT.pt [full]` under torchrun's
+variables.
 
 Rank 0 writes what it saw. The test runs `everything` itself, alone, and compares.
 """
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 
 from hrm_rl.agents import LearnerConfig, make_learner
 from hrm_rl.distributed.ranks import current
+from hrm_rl.distributed.sharding import gathered, load, shard
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.evaluation import evaluate, record
 from hrm_rl.evaluation.arc import vote
@@ -21,6 +22,7 @@ from hrm_rl.puzzles import arc, sudoku
 from hrm_rl.training.average import WeightAverage
 
 TASKS = Path(__file__).parents[1] / "puzzles" / "arc_tasks"
+SHARDED = sys.argv[2:] == ["full"]
 STEPS, ROWS, IDS = 20, 16, 5
 LEARNERS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -35,9 +37,10 @@ LEARNERS: dict[str, dict[str, Any]] = {
 }
 
 
-def everything(names: list[str] | None = None) -> dict[str, Any]:
+def everything() -> dict[str, Any]:
     """Figures, rows and weights of a training by every learner."""
-    return {name: trained(LEARNERS[name]) for name in names or LEARNERS} | {"judged": judged()}
+    found = {name: trained(settings) for name, settings in LEARNERS.items()}
+    return found if SHARDED else found | {"judged": judged()}
 
 
 def judged() -> dict[str, Any]:
@@ -62,17 +65,16 @@ def trained(settings: dict[str, Any]) -> dict[str, Any]:
     """Train with puzzle embeddings whose identifiers lie on several ranks; stop in the middle of an episode,
     and go on from the state."""
     ranks, seen = current(), []
-    model, envs, learner = begin(settings)
-    average = WeightAverage(model, 0.9)
+    model, average, envs, learner = begin(settings)
     obs, info = envs.reset(seed=[3 + row for row in ranks.numbers(ROWS).tolist()])
     for step in range(STEPS):
         if step == STEPS // 2:
-            states = learner.state_dict(), ranks.whole_state(envs.state_dict()), model.state_dict()
-            model, envs, learner = begin(settings)
-            model.load_state_dict(states[2])
+            states = learner.state_dict(), ranks.whole_state(envs.state_dict()), whole(model)
+            model, _, envs, learner = begin(settings)
+            load(model, states[2])
             learner.load_state_dict(states[0])
             envs.load_state_dict(ranks.own_state(states[1]))
-            average._theirs = list(model.parameters())
+            average.follow(model)
             obs, info = envs.current()
         out, action = learner.act(obs)
         next_obs, _, terminated, _, next_info = envs.step(action)
@@ -82,15 +84,19 @@ def trained(settings: dict[str, Any]) -> dict[str, Any]:
         seen.append({name: tensor.clone() for name, tensor in update.tensors().items()})
     return {
         "steps": seen,
-        "weights": {name: w.clone() for name, w in model.state_dict().items()},
-        "average": {name: w.clone() for name, w in average.model.state_dict().items()},
+        "weights": whole(model),
+        "average": whole(average.model),
         "state": learner.state_dict(),
         "episodes": ranks.whole_state(envs.state_dict()),
     }
 
 
-def begin(settings: dict[str, Any]) -> tuple[HRM, PuzzleVectorEnv, Any]:
-    """A model in float64, where the order of a sum does not show, its environments and its learner."""
+def whole(model: HRM) -> dict[str, Any]:
+    return {name: tensor.clone() for name, tensor in gathered(model.state_dict()).items()}
+
+
+def begin(settings: dict[str, Any]) -> tuple[HRM, WeightAverage, PuzzleVectorEnv, Any]:
+    """A model in float64, where the order of a sum does not show, its average, environments and learner."""
     settings = dict(settings)
     dtype = settings.pop("dtype", "float64")
     torch.manual_seed(0)
@@ -125,12 +131,17 @@ def begin(settings: dict[str, Any]) -> tuple[HRM, PuzzleVectorEnv, Any]:
         puzzle_identifiers=torch.arange(40).numpy() % IDS,
         halt_max_steps=3,
     )
-    return model, envs, make_learner(model, rows, config, ranks=ranks)
+    average = WeightAverage(model, 0.9)
+    if SHARDED:
+        for one in (model, average.model):
+            shard(one, dtype=one.dtype, whole=one.puzzle_emb.parameters())
+        average.follow(model)
+    return model, average, envs, make_learner(model, rows, config, ranks=ranks)
 
 
 if __name__ == "__main__":
     torch.distributed.init_process_group("gloo")
-    found = everything(json.loads(sys.argv[2]) if sys.argv[2:] else None)
+    found = everything()
     if current().first:
         torch.save(found, Path(sys.argv[1]))
     torch.distributed.destroy_process_group()

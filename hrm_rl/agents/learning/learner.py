@@ -20,12 +20,18 @@ from torch import Tensor
 from hrm_rl.agents.learning.config import LearnerConfig as LearnerConfig
 from hrm_rl.agents.learning.halting_loss import HaltingLoss
 from hrm_rl.agents.learning.losses import q_loss, token_loss
-from hrm_rl.agents.learning.optim import SkipBroken, finite_or_zero, learning_rate_factor, make_optimizers
+from hrm_rl.agents.learning.optim import (
+    SkipBroken,
+    finite_or_zero,
+    learning_rate_factor,
+    make_optimizers,
+    sum_gradients,
+)
 from hrm_rl.agents.learning.q_targets import Experience, target_rule
 from hrm_rl.agents.learning.stored_state import check_memory, load_optimizer, set_generator
-from hrm_rl.agents.learning.together import sum_gradients, whole_update
 from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
 from hrm_rl.distributed.ranks import ALONE, Ranks
+from hrm_rl.distributed.sharding import gathered
 from hrm_rl.envs import Judgement, PuzzleVectorEnv
 from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
@@ -178,7 +184,7 @@ class Learner:
             self._skip.begin()
         update = self._update(segment)
         update = update if self._skip is None else self._skip.update(update)
-        return whole_update(self.ranks, update)
+        return update.whole(self.ranks)
 
     def _update(self, segment: JudgedSegment) -> Update:
         """Compute target and loss, and take an optimizer step."""
@@ -258,7 +264,7 @@ class Learner:
         memory, dim = self._target_rule.memory, self._target_rule.row_dim
         return {
             "step": self.step,
-            "optimizers": [o.state_dict() for o in self.optimizers],
+            "optimizers": [gathered(o.state_dict()) for o in self.optimizers],
             "carry": self.ranks.whole(*self.carry),
             "floor": self.ranks.whole(self._floor)[0],
             "generator": self.generator.get_state(),

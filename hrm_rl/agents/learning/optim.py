@@ -10,6 +10,8 @@ from torch import Tensor
 
 from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.agents.learning.update import Update
+from hrm_rl.distributed.ranks import Ranks
+from hrm_rl.distributed.sharding import is_divided, local
 from hrm_rl.kernels.adam_atan2 import adam_atan2_, step_device
 from hrm_rl.model import HRM, Carry
 from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
@@ -72,9 +74,10 @@ class AdamATan2(torch.optim.Optimizer):
             if not params:
                 continue
             states = self._states(params, step_device(params, group["lr"]))
-            columns = ([state[name] for state in states] for name in ("m", "v", "step"))
+            columns = ([local(state[name]) for state in states] for name in ("m", "v", "step"))
             settings = {name: group[name] for name in ("lr", "betas", "weight_decay")}
-            adam_atan2_(params, [p.grad for p in params], *columns, **settings)
+            grads = [local(p.grad) for p in params]
+            adam_atan2_([local(p) for p in params], grads, *columns, **settings)
         return loss
 
     def _states(self, params: list[Tensor], device: torch.device) -> list[dict[str, Tensor]]:
@@ -113,6 +116,36 @@ class SignSGD(torch.optim.Optimizer):
                 same = (ids[:, None] == ids[None, :]).to(rows.dtype)
                 table[ids] = table[ids] * decay - lr * (same @ rows).sign()
         return loss
+
+
+def sum_gradients(ranks: Ranks, optimizers: list[torch.optim.Optimizer], rows: int) -> None:
+    """Give every rank the gradient of the global batch: the sum of the ranks', in one message.
+
+    A puzzle embedding's sparse gradient becomes that of the rows of all ranks, which its optimizer sums by
+    identifier before it takes their sign; no rank has more than `rows` of them.
+    """
+    if ranks.count == 1:
+        return
+    weights = [weight for o in optimizers for group in o.param_groups for weight in group["params"]]
+    # The gradients of divided weights are summed already.
+    learning = [weight for weight in weights if weight.grad is not None and not is_divided(weight)]
+    dense = [weight for weight in learning if not weight.grad.is_sparse]
+    for weight, total in zip(dense, ranks.sum_([weight.grad for weight in dense]), strict=True):
+        weight.grad = total
+    for weight in learning:
+        if weight.grad.is_sparse:
+            weight.grad = _whole_rows(ranks, weight.grad, rows)
+
+
+def _whole_rows(ranks: Ranks, gradient: Tensor, rows: int) -> Tensor:
+    ids, values = gradient._indices()[0], gradient._values()
+    missing = rows - len(ids)
+    if missing:
+        # Zeros for an identifier that is there: they change no sum, and every rank sends the same size.
+        ids = torch.cat((ids, ids[:1].expand(missing)))
+        values = torch.cat((values, values.new_zeros(missing, values.shape[1])))
+    ids, values = ranks.whole(ids, values)
+    return torch.sparse_coo_tensor(ids[None], values, gradient.shape, check_invariants=False)
 
 
 def _evaluate(closure: Callable[[], Any] | None) -> Any:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hrm_rl.agents.learning.optim import AdamATan2, SignSGD
+from hrm_rl.distributed.sharding import divided_state
 from hrm_rl.tensors import stored_tensor
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -
         for name, value in tensors.items():
             like = torch.zeros((), dtype=torch.float32) if name == "step" else parameter
             stored_tensor(f"optimizer {name} of parameter {number}", value, like)
-    optimizer.load_state_dict(dict(saved))
+    optimizer.load_state_dict(divided_state(optimizer, saved))
 
 
 def check_memory(memory: Any, carry: Tensor, limit: int, row_dim: int) -> None:

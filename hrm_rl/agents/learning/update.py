@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from hrm_rl.distributed.ranks import Ranks
 from hrm_rl.envs import Judgement
 from hrm_rl.model import HRMConfig, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
@@ -78,6 +79,14 @@ class Update(Mapping[str, Tensor]):
         """The record whose `tensors()` these are."""
         losses = {name: t for name, t in tensors.items() if name not in Rows._fields}
         return cls(losses, Rows(*(tensors[name] for name in Rows._fields)))
+
+    def whole(self, ranks: Ranks) -> Self:
+        """The update of the global batch: means of the losses, and the rows of all ranks."""
+        if ranks.count == 1:
+            return self
+        losses = torch.stack(list(self.losses.values()))
+        *rows, means = ranks.whole(*self.rows, losses[None])
+        return type(self)(dict(zip(self.losses, means.mean(0), strict=True)), Rows(*rows))
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors()[name]

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hrm_rl.distributed.sharding import gathered
 from hrm_rl.files import written_whole
 
 _DTYPES = {
@@ -54,5 +55,6 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _is_finite(tensor: Tensor) -> bool:
+    tensor = gathered(tensor)
     # A sum is not finite if a value is not; the values are looked at only where it is not.
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())

@@ -19,7 +19,7 @@ from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import PRESETS, Preset, find_preset
 
 # What a resumed run may change: its length, its log, and the machine; all else stays as it was stored.
-_MACHINE = ("device", "threads")
+_MACHINE = ("device", "sharding", "threads")
 FREE_ON_RESUME = (
     *("checkpoint_minutes", "keep", "log_every", "max_steps", "on_nan", "validate_every"),
     *_MACHINE,

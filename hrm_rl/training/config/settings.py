@@ -18,6 +18,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.agents.learning.config import RENAMED_SETTINGS
+from hrm_rl.distributed.sharding import SHARDINGS, Sharding
 from hrm_rl.model import HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.settings import LARGEST_SEED, check_integers, check_one_of
@@ -44,8 +45,14 @@ class RunSettings:
     threads: int | None = None
     """Threads of the CPU; by default OMP_NUM_THREADS, or else the faster of PyTorch's choice and one."""
 
+    sharding: Sharding | None = None
+    """Of several ranks: full divides weights, gradients and optimizer states among them (FSDP2), for models
+    beyond one GPU's memory; by default, none, each holds all."""
+
     def __post_init__(self) -> None:
         check_one_of(self, ("auto", *FORWARD_DTYPES), "dtype")
+        if self.sharding is not None:
+            check_one_of(self, SHARDINGS, "sharding")
         check_integers(self, 0, "seed", most=LARGEST_SEED)
         if self.threads is not None:
             check_integers(self, 1, "threads", most=MOST_THREADS)

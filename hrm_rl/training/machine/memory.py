@@ -85,16 +85,17 @@ def _kept(network: HRM, rows: int, learner: LearnerConfig, segments: int = 1, at
     return most
 
 
-def refuse_too_large(model: HRMConfig, batch_size: int, device: str) -> None:
+def refuse_too_large(model: HRMConfig, batch_size: int, device: str, parts: int = 1) -> None:
     """Raise MemoryError if the weights in training, or the states of a batch, exceed the device's memory.
 
-    Both are less than a step takes, so nothing that fits is refused.
+    The network is divided into `parts`, one a device. Both are less than a step takes, so nothing that fits
+    is refused.
     """
     with torch.device("meta"):
         network = HRM(model, unrelated(model))
         state = sum(z.numel() * z.element_size() for z in network.initial_carry(1))
     table = sum(p.numel() for p in network.parameters()) - network.num_parameters()
-    weights, total = 4 * (_COPIES * network.num_parameters() + table), total_memory(device)
+    weights, total = 4 * (_COPIES * network.num_parameters() // parts + table), total_memory(device)
     room = f"the {total / 1e9:.1f} GB of {device}"
     if weights > total:
         raise MemoryError(f"the weights take {weights / 1e9:,.0f} GB in training, more than {room}")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hrm_rl.agents import Learner
+from hrm_rl.distributed.sharding import gathered
 
 
 class GradientNorm:
@@ -31,9 +32,10 @@ class GradientNorm:
         if self.due:
             weights = (weight for group in optimizer.param_groups for weight in group["params"])
             gradients = [weight.grad for weight in weights if weight.grad is not None]
-            self.norm = torch.nn.utils.get_total_norm(
+            norm = torch.nn.utils.get_total_norm(
                 [g.coalesce().values() if g.is_sparse else g for g in gradients]
             )
+            self.norm = gathered(norm)
 
     def take(self) -> dict[str, float]:
         """The figure; empty before the first update."""

@@ -38,7 +38,7 @@ def write(tmp_path):
 
 
 def test_every_field_is_a_setting_with_a_meaning() -> None:
-    named = {"seed", "device", "dtype", "compile", "threads"}
+    named = {"seed", "device", "dtype", "compile", "sharding", "threads"}
     named |= {f.name for f in dataclasses.fields(Preset)} - {"name", "model", "learner", "data"}
     for kind in (HRMConfig, LearnerConfig, SudokuData, FamilyData):
         table = {HRMConfig: "model", LearnerConfig: "learner"}.get(kind, "data")
