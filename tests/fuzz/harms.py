@@ -177,3 +177,38 @@ def harmed(name: str, data: bytes) -> Any:
     by_format = _BY_NAME.get(suffix)
     usual = harmed_bytes(data)
     return usual if by_format is None else st.one_of(usual, by_format(data), by_format(data))
+
+
+def documents(name: str, data: bytes) -> list[tuple[Any, Any]]:
+    """The JSON values within a file, each with a function from another value to the file that has it."""
+    if name.endswith(".json"):
+        return [(json.loads(data), lambda value: json.dumps(value).encode())]
+    if name.endswith(".safetensors"):
+        (length,) = struct.unpack("<Q", data[:8])
+        header, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
+        metadata = header.get("__metadata__", {})
+
+        def rebuilt(key: str) -> Any:
+            def build(value: Any) -> bytes:
+                text = json.dumps(header | {"__metadata__": metadata | {key: json.dumps(value)}}).encode()
+                return struct.pack("<Q", len(text)) + text + rest
+
+            return build
+
+        return [(json.loads(text), rebuilt(key)) for key, text in metadata.items() if text[:1] in "{["]
+    if not name.endswith(".zip"):
+        return []
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = {entry: archive.read(entry) for entry in archive.namelist()}
+
+    def zipped(entry: str) -> Any:
+        def build(value: Any) -> bytes:
+            file = io.BytesIO()
+            with zipfile.ZipFile(file, "w") as archive:
+                for other, content in (entries | {entry: json.dumps(value).encode()}).items():
+                    archive.writestr(other, content)
+            return file.getvalue()
+
+        return build
+
+    return [(json.loads(text), zipped(entry)) for entry, text in entries.items() if entry.endswith(".json")]

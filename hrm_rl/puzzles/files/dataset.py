@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrm_rl.puzzles.base.relations import as_relations
 from hrm_rl.puzzles.files.dataset_writer import RELATIONS_FILE, write_dataset
-from hrm_rl.puzzles.files.metadata import Metadata, read_json, read_metadata, refuse
+from hrm_rl.puzzles.files.metadata import Metadata, read_json_file, read_metadata, refuse
 from hrm_rl.puzzles.files.table import PuzzleTable
 from hrm_rl.puzzles.pool import CHUNK, PuzzleArrays
 from hrm_rl.stored.npy import read_npy
@@ -202,7 +202,7 @@ def _rating(file: Path, count: int) -> NDArray[np.float32]:
 def _names(file: Path, count: int) -> tuple[str, ...] | None:
     if not file.exists():
         return None
-    names = read_json(file)
+    names = read_json_file(file)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         refuse(file, "should be a list of names")
     if len(names) != count:

@@ -1,10 +1,13 @@
 """The reference's dataset.json (`dataset/common.py` there)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hrm_rl.files import read_text
+from hrm_rl.messages import shortened
+from hrm_rl.settings import LARGEST, SettingError, check_integers, check_interval, restore, typed
 from hrm_rl.stored.text import parse_json
 
 
@@ -32,22 +35,12 @@ class Metadata:
     """Names of the sets, usually ("all",)."""
 
 
-_LEAST = {
-    "seq_len": 1,
-    "vocab_size": 1,
-    "pad_id": 0,
-    "ignore_label_id": -(1 << 31),
-    "blank_identifier_id": 0,
-    "num_puzzle_identifiers": 1,
-    "total_groups": 1,
-}
-
-
 def refuse(file: Path, reason: str) -> NoReturn:
     raise ValueError(f"{file}: {reason}")
 
 
-def read_json(file: Path) -> Any:
+def read_json_file(file: Path) -> Any:
+    """The JSON value of a file. Raises ValueError naming it if it is missing or damaged."""
     try:
         return parse_json(read_text(file))
     except FileNotFoundError:
@@ -57,30 +50,31 @@ def read_json(file: Path) -> Any:
 
 
 def read_metadata(file: Path) -> Metadata:
-    given = read_json(file)
-    if not isinstance(given, dict):
-        refuse(file, f"should be an object, is a {type(given).__name__}")
-    known = [field.name for field in fields(Metadata)]
-    missing = [name for name in known if name not in given]
-    if missing:
-        refuse(file, f"lacks {', '.join(missing)}")
-    values = {name: given[name] for name in known}
-    for name, least in _LEAST.items():
-        number = values[name]
-        if name == "ignore_label_id" and number is None:
-            continue
-        if type(number) is not int or not least <= number < 1 << 31:
-            refuse(file, f"{name} should be an integer of {least} or more, is {number!r:.40}")
+    """The content of dataset.json; entries that it has besides are ignored. Raises ValueError naming the file
+    and the field."""
+    given = read_json_file(file)
+    try:
+        values = typed(given, Mapping[str, Any])
+        known = {field.name: values[field.name] for field in fields(Metadata) if field.name in values}
+        _check(metadata := restore(Metadata, known))
+    except SettingError as error:
+        refuse(file, str(error))
+    return metadata
+
+
+def _check(metadata: Metadata) -> None:
+    """Raise SettingError naming a field that is out of range."""
+    check_integers(metadata, 1, "seq_len", "vocab_size", "num_puzzle_identifiers", "total_groups")
+    check_integers(metadata, 0, "pad_id", "blank_identifier_id")
+    if metadata.ignore_label_id is not None:
+        check_integers(metadata, -LARGEST - 1, "ignore_label_id")
     for name, end in (("pad_id", "vocab_size"), ("blank_identifier_id", "num_puzzle_identifiers")):
-        if values[name] >= values[end]:
-            refuse(file, f"{name} {values[name]} is beyond {end} {values[end]}")
-    mean = values["mean_puzzle_examples"]
-    if type(mean) not in (int, float) or not 0 < mean < float("inf"):
-        refuse(file, f"mean_puzzle_examples should be a number above 0, is {mean!r:.40}")
-    sets = values["sets"]
-    if not isinstance(sets, list) or not sets or not all(map(_is_set_name, sets)):
-        refuse(file, f"sets should be a list of names, is {sets!r:.40}")
-    return Metadata(**(values | {"sets": tuple(sets)}))
+        if getattr(metadata, name) >= getattr(metadata, end):
+            beyond = f"{name} {getattr(metadata, name)} is beyond {end} {getattr(metadata, end)}"
+            raise SettingError(beyond, name, end)
+    check_interval(metadata, "(0, inf)", "mean_puzzle_examples")
+    if not metadata.sets or not all(map(_is_set_name, metadata.sets)):
+        raise SettingError(f"sets must be a list of names, got {shortened(repr(metadata.sets), 60)}", "sets")
 
 
 def _is_set_name(name: Any) -> bool:
