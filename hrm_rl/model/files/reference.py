@@ -11,6 +11,7 @@ from torch import Tensor
 from hrm_rl.files import read_text
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.files.weights import PUZZLE_TABLE, Loaded
+from hrm_rl.stored.tensors import read_tensors
 from hrm_rl.stored.torch_file import read_torch_file
 
 SETTINGS_FILE = "all_config.yaml"
@@ -163,7 +164,7 @@ def _read_torch_file(path: Path) -> dict[str, Tensor]:
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint at {path} (from the Hub: hf download OWNER/NAME)")
     try:
-        loaded = read_torch_file(path)
+        loaded = read_tensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
     except ValueError as error:
         raise ValueError(f"{path} is not a PyTorch state dict: {error}") from None
     if isinstance(loaded, Mapping):

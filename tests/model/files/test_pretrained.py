@@ -225,6 +225,9 @@ def test_a_state_dict_inside_a_dictionary_is_read(build, tmp_path) -> None:
         torch.save(content, tmp_path / name)
         found = HRM.from_reference(tmp_path / name, model.config.to_dict(), 5)
         assert torch.equal(found.lm_head.weight, model.lm_head.weight)
+    save_file({name: tensor.clone() for name, tensor in state.items()}, tmp_path / "c.safetensors")
+    found = HRM.from_reference(tmp_path / "c.safetensors", model.config.to_dict(), 5)
+    assert torch.equal(found.lm_head.weight, model.lm_head.weight)
     torch.save({"model": state, "ema": state}, tmp_path / "two")
     with pytest.raises(ValueError, match="two is not a PyTorch state dict: it holds more"):
         HRM.from_reference(tmp_path / "two", model.config.to_dict(), 5)
