@@ -27,7 +27,7 @@ from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import sudoku
 
-_ROW_BYTES = 7 * 8  # of one row's figures, at most
+_ROW_BYTES = 26  # of one row's figures
 
 
 @dataclass(frozen=True)
