@@ -172,7 +172,7 @@ MOST_TEXT = 1 << 28
 _SPARSE, _MOST_HOLES = 1 << 28, 0.9
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open a regular file to read its bytes; it never waits.
 
     Raises OSError if it cannot be read; ValueError for a pipe, a device or a socket, and for a file of holes.

@@ -52,7 +52,7 @@ class Evaluation:
     def whole(self, ranks: Ranks, count: int) -> "Evaluation":
         """The evaluation of all ranks' puzzles, `count` in all, of which this is one rank's `numbers`."""
         columns = {name: column for name, column in vars(self).items() if isinstance(column, np.ndarray)}
-        whole = {name: ranks.whole_array(column, count) for name, column in columns.items()}
+        whole: Any = {name: ranks.whole_array(column, count) for name, column in columns.items()}
         seconds, missed = ranks.largest(self.seconds, 1 - self.cpu_share)
         return dataclasses.replace(self, **whole, seconds=seconds, cpu_share=1 - missed)
 

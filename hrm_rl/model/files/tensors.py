@@ -46,7 +46,7 @@ def write_tensors(
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
             flat = tensors[name].detach().cpu().contiguous().reshape(-1)
-            file.write(flat.view(torch.uint8).numpy())
+            file.write(flat.view(torch.uint8).numpy().data)
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:

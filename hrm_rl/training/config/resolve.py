@@ -105,7 +105,7 @@ def _base(layers: tuple[Layer, ...]) -> Preset:
     if not chosen:
         raise ValueError(f"which preset? Known: {', '.join(PRESETS)}; or give --init RUN to go on as RUN")
     try:
-        return find_preset(chosen[-1].preset)
+        return find_preset(str(chosen[-1].preset))
     except ValueError as error:
         raise ValueError(f"{chosen[-1].file}: {error}" if chosen[-1].file else str(error)) from None
 
