@@ -241,9 +241,13 @@ def test_a_run_and_its_checkpoints_have_one_configuration(run, model, preset, ol
 def test_state_of_another_run_does_not_fit(finished, start, tmp_path, older) -> None:
     shutil.copytree(finished, tmp_path / "run")
     file = older(RunFolder(tmp_path / "run").latest())
-    for state in ([], {}, {"weights": {"a": torch.zeros(1)}}):
+    for state, words in (
+        ([], "holds no training state"),
+        ({}, "does not fit this run"),
+        ({"weights": {"a": torch.zeros(1)}}, "does not fit this run"),
+    ):
         torch.save(state, file)
-        with pytest.raises(ValueError, match="does not fit this run"):
+        with pytest.raises(ValueError, match=words):
             start(tmp_path / "run", resume=True)
 
 

@@ -27,7 +27,7 @@ def write_state(checkpoint: Path, state: Mapping[str, Any]) -> None:
     write_tensors(checkpoint / STATE_FILE, tensors, {"state": json.dumps(structure)})
 
 
-def read_state(checkpoint: Path) -> Any:
+def read_state(checkpoint: Path) -> dict[str, Any]:
     """What `write_state`, or an earlier version, wrote. No code in it is run.
 
     Raises ValueError if it is damaged, missing, or not finite.
@@ -38,6 +38,8 @@ def read_state(checkpoint: Path) -> Any:
         state, tensors = (_read_old if old else _read)(file)
     except Exception as error:
         raise ValueError(f"{file} is damaged or missing") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{file} is damaged: it holds no training state")
     if broken := _broken(tensors):
         raise ValueError(f"{file} is damaged: {broken} holds NaN or infinite values")
     return state
