@@ -108,7 +108,8 @@ def train(
     """Learn the values of a vector environment's actions; equal seeds give equal networks.
 
     The environments return tensors and have Discrete actions, observations in a Box of one axis, and
-    SAME_STEP autoreset; ValueError is raised for others. `report` is called after each update.
+    SAME_STEP autoreset; ValueError is raised for others, FloatingPointError if the weights become NaN or
+    infinite. `report` is called after each update.
     """
     config = config or PQNConfig()
     features, actions = _sizes(envs)
@@ -126,7 +127,14 @@ def train(
         if report is not None:
             metrics = {"loss": loss, "reward": rollout.reward.mean(), "value": target.mean()}
             report(steps, network, metrics)
+    refuse_broken(network, config)
     return network
+
+
+def refuse_broken(network: torch.nn.Module, config: QLearningConfig) -> None:
+    """Raise FloatingPointError if training left weights that are NaN or infinite."""
+    if not torch.stack([p.isfinite().all() for p in network.parameters()]).all():
+        raise FloatingPointError(f"training diverged: weights are NaN or infinite; lower lr, {config.lr:g}")
 
 
 def seeded(seed: int, make: Callable[[], T]) -> T:

@@ -36,6 +36,7 @@ from hrm_rl.agents.pqn import (
     fit,
     lambda_returns,
     next_value,
+    refuse_broken,
     seeded,
     stack,
 )
@@ -102,7 +103,8 @@ def train_hrm(
         network: train this one further, with its `core`, `thinking` and `value_scale`.
         report: called after each update.
 
-    Raises ValueError for environments of another kind, or observations that the network does not read.
+    Raises ValueError for environments of another kind, or observations that the network does not read,
+    FloatingPointError if the weights become NaN or infinite.
     """
     config = HRMPQNConfig() if config is None else config
     if not isinstance(config, HRMPQNConfig):
@@ -129,6 +131,7 @@ def train_hrm(
         if report is not None:
             thought = log.add(rollout.segments, rollout.ended)
             report(steps, network, _metrics(rollout, target) | thought | {"loss": loss})
+    refuse_broken(network, config)
     return network
 
 

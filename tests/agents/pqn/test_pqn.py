@@ -8,6 +8,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from hrm_rl.agents import HRMPQNConfig, train_hrm
 from hrm_rl.agents.pqn import PQNConfig, _play, explore, train
 from hrm_rl.envs.halting import make_vector_env
 from hrm_rl.halting.fit.network import QNetwork
@@ -96,3 +97,11 @@ def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
     ((name, value),) = bad.items()
     with pytest.raises(ValueError, match=f"{name} must .*got {value}"):
         PQNConfig(**bad)
+
+
+@pytest.mark.parametrize("learn", [train, train_hrm])
+def test_weights_that_diverge_are_not_returned(learn) -> None:
+    kind = PQNConfig if learn is train else HRMPQNConfig
+    envs = make_vector_env(4)
+    with pytest.raises(FloatingPointError, match=r"weights are NaN or infinite; lower lr, 1e\+30"):
+        learn(envs, kind(total_steps=256, rollout=4, lr=1e30, max_grad_norm=1e30))
