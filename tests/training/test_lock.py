@@ -47,6 +47,14 @@ def test_a_failed_start_leaves_nothing(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_not_a_folder_is_refused(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        with pytest.raises(FileExistsError, match=f"{name} already exists and is not a folder"):
+            FolderLock(tmp_path / name).acquire()
+
+
 def test_a_process_may_have_a_lock_twice(tmp_path) -> None:
     with FolderLock(tmp_path), FolderLock(tmp_path) as second:
         second.acquire()

@@ -32,8 +32,10 @@ class AppendedFile:
         self._failed = False
 
     def write(self, data: bytes) -> None:
-        """Add data, which the next `flush` writes."""
-        if len(self._waiting) + len(data) <= _MOST:
+        """Add data, which the next `flush` writes. It is lost if too much waits for a disk."""
+        if len(self._waiting) + len(data) > _MOST:
+            self.flush()
+        if not self._failed or len(self._waiting) + len(data) <= _MOST:
             self._waiting += data
 
     def flush(self, *, through: bool = False) -> None:

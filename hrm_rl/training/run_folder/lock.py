@@ -55,7 +55,12 @@ class FolderLock:
         if self._file is not None or not current().first:
             return
         self._made = not self.folder.exists()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:  # also of a link that leads nowhere
+            raise FileExistsError(
+                f"{self.folder} already exists and is not a folder; choose another one"
+            ) from None
         self._file, self._owner = self._open(), os.getpid()
         if self._file is not None:
             os.ftruncate(self._file, 0)

@@ -40,6 +40,18 @@ def test_lines_wait_for_room_and_none_is_torn(tmp_path, full, caplog) -> None:
     assert caplog.text.count("log cannot be written (No space left on device); training goes on") == 1
 
 
+def test_more_than_may_wait_is_written_at_once(tmp_path, full, caplog) -> None:
+    file = AppendedFile(tmp_path / "log")
+    file.write(b"a" * (1 << 24))
+    file.write(b"b")  # no flush was called, and nothing is lost
+    full["full"] = True
+    for _ in range(2):
+        file.write(b"c" * (1 << 24))  # too much to wait
+    full["full"] = False
+    file.flush()
+    assert file.path.stat().st_size == (1 << 24) + 1
+
+
 def test_a_removed_file_or_folder_appears_again(tmp_path, caplog) -> None:
     file = AppendedFile(tmp_path / "run" / "log", b"head\n")
     for _ in range(2):
