@@ -224,7 +224,7 @@ class Trainer:
             self.compute = again
             again.apply()
             self.run.store(self.preset, again)
-            report.log.write(self.learner.step, {"time/threads": again.threads})
+            report.log.show(self.learner.step, {"time/threads": again.threads or 0})
 
     def _is_due(self, every: int, step: int) -> bool:
         return step % every == 0 or step == self.preset.max_steps

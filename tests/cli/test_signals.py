@@ -25,6 +25,7 @@ max_steps = {}
 validate_every = 1000
 log_every = 1
 threads = 1
+compile = "no"
 batch_size = 4
 dtype = "float32"
 [data]

@@ -8,6 +8,7 @@ from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine import compute
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.machine.pace import Pace
+from hrm_rl.training.report.metrics import MetricsLog
 from hrm_rl.training.run_folder import RunFolder
 
 
@@ -98,10 +99,12 @@ def test_a_change_is_recorded_and_training_goes_on(preset, tmp_path, monkeypatch
                 dataclasses.replace(self.compute, threads=1, cpus=None) if trainer.learner.step == 3 else None
             )
 
+    shown = []
+    monkeypatch.setattr(MetricsLog, "show", lambda self, step, figures: shown.append((step, figures)))
     settings, way, folder = preset(), Compute(threads=1, cpus=2), RunFolder(tmp_path / "run")
     folder.create(settings, way)
     trainer = Trainer(settings, way, folder, pace=Slow(settings, way, [2, 1]))
     trainer.train(progress=False)
-    assert [line for line in folder.metrics() if "time/threads" in line] == [{"step": 3, "time/threads": 1}]
+    assert [pair for pair in shown if "time/threads" in pair[1]] == [(3, {"time/threads": 1})]
     assert folder.config()[1] == dataclasses.replace(way, cpus=None)
     assert folder.latest_step() == 6
