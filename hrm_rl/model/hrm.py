@@ -197,7 +197,10 @@ class HRM(Recurrent):
     # --- files -------------------------------------------------------------------------------
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
-        """Write config.json and model.safetensors into `directory` (made if missing)."""
+        """Write config.json and model.safetensors into `directory` (made if missing).
+
+        Raises FileExistsError if it is the folder of a run.
+        """
         weights.write_folder(self.config.to_dict(), self.state_dict(), directory)
 
     @classmethod

@@ -46,6 +46,16 @@ def test_the_two_newest_checkpoints_are_kept(run, model) -> None:
     assert len(list((run.path / "checkpoints").iterdir())) == 2
 
 
+def test_a_model_is_not_saved_over_a_run(run, model) -> None:
+    run.save(3, model, {})
+    stored = (run.path / "config.json").read_bytes()
+    with pytest.raises(FileExistsError, match="is a run's folder; save the model in another"):
+        model.save_pretrained(run.path)
+    assert (run.path / "config.json").read_bytes() == stored
+    model.save_pretrained(run.path / "export")
+    model.save_pretrained(run.path / "export")  # over a model
+
+
 def log(run, *scores) -> None:
     """Validations as the loop logs them: (step, exact accuracy, cell accuracy)."""
     with run.metrics_file.open("a") as file:

@@ -119,6 +119,8 @@ def read_reference(
     """
     name = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
     tensors = read_reference_state(checkpoint)
+    if not isinstance(arch, HRMConfig | Mapping):
+        raise ValueError(f"arch must be settings by name or an HRMConfig, got {type(arch).__name__}")
     settings = arch.to_dict() if isinstance(arch, HRMConfig) else dict(arch)
     settings["vocab_size"] = tensors["embed_tokens.embedding_weight"].shape[0]
     settings["seq_len"] = seq_len

@@ -83,8 +83,13 @@ def fetch_pretrained(source: str | os.PathLike[str], revision: str | None = None
 def write_folder(
     settings: Mapping[str, Any], tensors: Mapping[str, Tensor], directory: str | os.PathLike[str]
 ) -> None:
-    """Write config.json and model.safetensors; each file appears whole or not at all."""
+    """Write config.json and model.safetensors; each file appears whole or not at all.
+
+    Raises FileExistsError if the folder is a run's, whose config.json they would replace.
+    """
     folder = Path(directory)
+    if list_checkpoints(folder):
+        raise FileExistsError(f"{folder} is a run's folder; save the model in another")
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS_FILE, tensors)
     write_text(folder / CONFIG_FILE, json.dumps(settings, indent=2) + "\n")

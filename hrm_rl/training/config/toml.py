@@ -5,7 +5,8 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from hrm_rl.files import read_text
 from hrm_rl.messages import did_you_mean, meant
@@ -63,7 +64,8 @@ def read_settings(tables: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"settings must be a mapping of names to values, got {tables!r}")
     for name, value in tables.items():
         if name in TABLES and not isinstance(value, Mapping):
-            raise ValueError(f"{name} must be a table, [{name}], got {value!r}")
+            hint = "; a file of puzzles is data.file" if name == "data" else ""
+            raise ValueError(f"{name} must be a table, [{name}], got {value!r}{hint}")
         if name not in TABLES and isinstance(value, Mapping):
             near = did_you_mean(name, TABLES)
             raise ValueError(f"unknown table [{name}]{near and f'; {near}'}")
@@ -81,6 +83,8 @@ def read_settings(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_value(key: str, value: Any) -> Any:
     """A value as the setting's type, read as the option is on the command line."""
+    if value is None and NoneType in get_args(settings()[key].kind):
+        return None
     words = [f"--{key}={value}"]
     if isinstance(value, Mapping):
         words = [f"--{key}={' '.join(f'{name}={part}' for name, part in value.items())}"]

@@ -18,6 +18,7 @@ from hrm_rl.training.config import (
     settings_table,
     to_toml,
 )
+from hrm_rl.training.config.toml import read_settings
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import PRESETS, FamilyData, Preset, SudokuData, find_preset
 
@@ -277,3 +278,12 @@ def test_a_resume_changes_nothing_else(key, value, was) -> None:
         resume(stored, Compute(), "runs/x", Layer({key: value}))
     with pytest.raises(ValueError, match="the preset cannot change in a resumed run"):
         resume(stored, Compute(), "runs/x", Layer({}, "sudoku-6x6"))
+
+
+def test_none_is_a_value_where_a_setting_may_be_none() -> None:
+    run = resolve(Layer(read_settings({"data": {"file": None}, "init": None, "threads": None}), "small"))
+    assert run.preset.data.file is None and run.settings.threads is None
+    with pytest.raises(ValueError, match="max_steps takes INT, not 'None'"):
+        read_settings({"max_steps": None})
+    with pytest.raises(ValueError, match=r"data must be a table, .* a file of puzzles is data.file"):
+        read_settings({"data": "all.csv"})
