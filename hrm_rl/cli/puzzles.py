@@ -60,8 +60,8 @@ class Generated(Shown):
     """CSV file to write."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1000
     """Number of puzzles in the file."""
-    distinct: bool = True
-    """Keep puzzles that repeat an earlier one, instead of the next of the seed."""
+    distinct: bool = False
+    """Leave out puzzles that repeat an earlier one, and take the next of the seed instead."""
     seed: int = 0
     """Seed of the puzzles."""
     rate: Annotated[bool, tyro.conf.arg(help="Leave out the ratings.", help_behavior_hint="")] = True
@@ -95,7 +95,7 @@ class Generated(Shown):
             noun = "puzzle" if count == 1 else "puzzles"
             kind = f"{noun} of {family.words}" if sudoku else f"{family.name} {noun}"
             first = "" if self.show else " The first:"
-            note = "" if distinct == count else f", {distinct} of them distinct"
+            note = "" if distinct == count else f", {distinct} of them distinct (see --distinct)"
             words.append(f"{count} {kind} in {self.out}{note}.{first}")
         if self.picture is not None:
             words.append(f"{shown} drawn in {self.picture}")

@@ -44,15 +44,15 @@ def test_a_file_of_every_family_reads_back(hrm_rl, tmp_path, family: str) -> Non
 def test_repetitions_are_counted_or_left_out(hrm_rl, tmp_path) -> None:
     out = tmp_path / "p.csv"
     words = ("puzzles", "sudoku", "--size", 4, "--split", "test", "--seed", 5, "-n", 300, "--out")
-    plain = hrm_rl(*words, out, "--no-distinct", "--json").json
+    plain = hrm_rl(*words, out, "--json").json
     assert plain["count"] == 300 and plain["distinct"] < 300
-    assert f"{plain['distinct']} of them distinct" in hrm_rl(*words, out, "--no-distinct").out
-    assert hrm_rl(*words, out, "--json").json["distinct"] == 300
+    assert f"{plain['distinct']} of them distinct (see --distinct)" in hrm_rl(*words, out).out
+    assert hrm_rl(*words, out, "--distinct", "--json").json["distinct"] == 300
     assert len(set(out.read_text().splitlines()[1:])) == 300
 
 
 def test_a_family_with_fewer_puzzles_gives_all_it_has(hrm_rl, tmp_path) -> None:
-    words = ("--size", 2, "-n", 100, "--out", tmp_path / "p.csv", "--json")
+    words = ("--size", 2, "-n", 100, "--distinct", "--out", tmp_path / "p.csv", "--json")
     said = hrm_rl("puzzles", "lights-out", *words)
     assert said.json["count"] == said.json["distinct"] < 100
     assert "distinct puzzles" in said.err and "fewer than 100" in said.err
