@@ -38,6 +38,11 @@ def check_sizes(config: Any) -> None:
     check_integers(config, 1, "H_layers", "L_layers", most=_MOST_LAYERS)
     check_heads(config.hidden_size, config.num_heads)
     check_interval(config, "(0, 1000]", "expansion")
+    if swiglu_width(config.expansion, config.hidden_size, 1) < 1:
+        raise SettingError(
+            f"expansion={config.expansion} leaves no inner width of hidden_size={config.hidden_size}",
+            *("expansion", "hidden_size"),
+        )
     blocks = config.H_cycles * (config.L_cycles * config.L_layers + config.H_layers)
     settings = ("H_cycles", "L_cycles", "L_layers", "H_layers")
     check_product(config, blocks, _MOST_BLOCKS, "blocks of a segment", *settings)

@@ -91,6 +91,7 @@ def test_bad_value_is_refused_by_name(config, field, value) -> None:
         ({"H_cycles": 128, "L_cycles": 128}, "H_cycles=128, L_cycles=128, .* at most 16,384"),
         ({"vocab_size": 1 << 20, "seq_len": 1 << 16}, "seq_len=65536, .*68,719,476,736 logits"),
         ({"hidden_size": 1 << 20, "seq_len": 1 << 15}, "rotary angles; at most 16,777,216"),
+        ({"expansion": 1e-300}, "expansion=1e-300 leaves no inner width of hidden_size=16"),
         ({"hiden_size": 16}, "'hiden_size'; did you mean 'hidden_size'"),
     ],
 )

@@ -97,6 +97,7 @@ class LearnerConfig:
         check_one_of(self, tuple(HALTING_LOSSES), "halting_loss")
         rates = ("lr", "weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay")
         check_at_least(self, 0, *rates, "warmup_steps")
+        check_integers(self, 0, "warmup_steps")
         for loss in HALTING_LOSSES.values():
             loss.of(self)  # checks the settings it reads
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
