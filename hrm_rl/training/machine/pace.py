@@ -80,7 +80,7 @@ class Pace:
 def _report(typical: float, expected: float, was: Compute, now: Compute) -> str:
     words = f"Steps take {typical:.2g} s; on a free machine they took {expected:.2g} s."
     if now.threads != was.threads:
-        return f"{words} From now on {now.threads} threads instead of {was.threads}, the fastest measured."
+        return f"{words} From now on threads: {now.threads} instead of {was.threads}, the fastest measured."
     passive = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
     advice = "" if passive else " OMP_WAIT_POLICY=passive, set before Python starts, may help."
-    return f"{words} {now.threads} threads stay.{advice}"
+    return f"{words} Threads stay at {now.threads}.{advice}"

@@ -51,7 +51,7 @@ def test_slow_steps_take_the_fastest_number_of_threads(preset, machine, caplog) 
     (record,) = caplog.records
     assert record.getMessage() == (
         "Steps take 3 s; on a free machine they took 0.1 s. "
-        "From now on 1 threads instead of 4, the fastest measured."
+        "From now on threads: 1 instead of 4, the fastest measured."
     )
     # No probe follows while the steps take what was measured; later more threads are tried again.
     tried.clear()
@@ -75,7 +75,7 @@ def test_where_nothing_is_faster_probes_become_rare(preset, machine, caplog) -> 
     p = pace(preset)
     with caplog.at_level("INFO", logger="hrm_rl"):
         assert run(p, 1.0, 10_000) == []
-    assert len(caplog.records) == 1 and "4 threads stay" in caplog.text
+    assert len(caplog.records) == 1 and "Threads stay at 4" in caplog.text
     assert "OMP_WAIT_POLICY" in caplog.text
 
 
