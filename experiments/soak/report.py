@@ -22,6 +22,7 @@ def summarise(lines: list[Line]) -> dict[str, Any]:
         "ended_by_themselves": [line["life"] for line in lives if line["signal"] is None],
         "exit_codes": _codes(lives),
         "slowest_end_seconds": max((line["seconds_to_end"] for line in lives), default=None),
+        "partial_files_after_a_kill": sum(line.get("partial", 0) for line in lives),
         "orphans": sum(line["orphans"] for line in lives),
         "temporary_files": max((line["temporary"] for line in lives), default=0),
         "neighbour_started": len(busy),
@@ -46,10 +47,21 @@ def _within(samples: list[Line]) -> dict[str, Any] | None:
     """Memory of one long life: the median of its first fifth against that of its last."""
     if len(samples) < 10:
         return None
-    fifth = len(samples) // 5
-    return {"minutes": round((samples[-1]["age"] - samples[0]["age"]) / 60, 1)} | _growth(
-        samples[:fifth], samples[-fifth:]
+    fifth, half = len(samples) // 5, len(samples) // 2
+    return {
+        "minutes": round((samples[-1]["age"] - samples[0]["age"]) / 60, 1),
+        **_growth(samples[:fifth], samples[-fifth:]),
+        "mib_per_hour": _slope(samples),
+        "mib_per_hour_in_second_half": _slope(samples[half:]),
+    }
+
+
+def _slope(samples: list[Line]) -> float:
+    """The growth of a straight line through the samples."""
+    hours, rss = (
+        [line[name] / unit for line in samples] for name, unit in (("age", 3600), ("rss_kib", 1024))
     )
+    return round(float(np.polyfit(hours, rss, 1)[0]), 2)
 
 
 def _over(samples: list[Line]) -> dict[str, Any] | None:

@@ -105,9 +105,9 @@ class Training:
         return max(steps, default=0)
 
     def is_saving(self) -> bool:
-        """Whether a checkpoint is being written."""
-        folder = self.folder / "checkpoints"
-        return folder.is_dir() and any(not name.startswith("step-") for name in os.listdir(folder))
+        """Whether this process is writing a checkpoint; what a killed one left has another number."""
+        folder, mark = self.folder / "checkpoints", f".{self.process.pid}."
+        return folder.is_dir() and any(mark in name for name in os.listdir(folder))
 
     def watch(self) -> None:
         """Keep the digest of the weights of each new checkpoint."""
