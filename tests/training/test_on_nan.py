@@ -115,6 +115,17 @@ def test_skip_leaves_the_update_out(trainer, poison, monkeypatch, changes, rows)
     assert all(0 <= loss < 10 for loss in losses)
 
 
+def test_skip_is_reported(trainer, poison, caplog) -> None:
+    poison(3, 4, 5, 9)
+    run = trainer(on_nan="skip", log_every=2)
+    run.train(progress=False)
+    found = {line["step"]: line for line in lines(run) if "train/skipped" in line}
+    assert [found[step]["train/skipped"] for step in range(2, 13, 2)] == [0, 1, 0.5, 0, 0.5, 0]
+    assert "train/token_loss" not in found[4] and 1 < found[6]["train/token_loss"] < 3
+    assert [step for step in found if "alarm/skipped" in found[step]] == [4, 10]
+    assert "step 4: 100 % of the updates since the last line were not finite" in caplog.text
+
+
 def test_skip_changes_nothing_where_all_is_finite(trainer) -> None:
     runs = [trainer(name, on_nan=name) for name in ("stop", "skip", "roll-back")]
     for run in runs:

@@ -56,7 +56,8 @@ class Alarms:
         self._norms: list[float] = []
 
     def check(self, step: int, figures: Mapping[str, float]) -> dict[str, float]:
-        """The figures of the alarms that begin at this step: `alarm/q_range`, `alarm/gradient_norm`."""
+        """The figures of the alarms that begin at this step: `alarm/q_range`, `alarm/gradient_norm` and,
+        with `on_nan` skip, `alarm/skipped`."""
         found: dict[str, float] = {}
         reach = max(
             (abs(figures[name]) for name in ("train/q_min", "train/q_max") if name in figures), default=0.0
@@ -65,6 +66,11 @@ class Alarms:
             found["alarm/q_range"] = reach
             text = "step %d: a Q value is %.1f in size; beyond %g its loss has no gradient left. %s."
             _log.warning(text, step, reach, Q_LIMIT, _ADVICE)
+        skipped = figures.get("train/skipped", 0.0)
+        if self._begins("alarm/skipped", skipped > 0, skipped == 0):
+            found["alarm/skipped"] = skipped
+            text = "step %d: %.0f %% of the updates since the last line were not finite, and are left out."
+            _log.warning(text, step, 100 * skipped)
         norm = figures.get("train/gradient_norm", math.nan)
         if math.isfinite(norm):
             usual = median(self._norms) if len(self._norms) >= _LEAST else math.inf

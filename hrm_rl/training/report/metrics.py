@@ -98,8 +98,10 @@ class IntervalMetrics:
         histogram = self.histogram.cpu()
         seconds = time.perf_counter() - self.start
         losses = dict(zip(self.names, values, strict=True))
-        if 0 < (skipped := losses.get("skipped", 0.0)) < 1:  # those steps added 0 to the other losses
-            losses = {name: value / (1 - skipped) for name, value in losses.items()} | {"skipped": skipped}
+        if (skipped := losses.pop("skipped", None)) is not None:
+            # Those steps added 0 to the other losses.
+            losses = {name: value / (1 - skipped) for name, value in losses.items() if skipped < 1}
+            losses["skipped"] = skipped
         figures = {f"train/{name}": value for name, value in losses.items()}
         figures["rollout/episodes"] = count
         if count:

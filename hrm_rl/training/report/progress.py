@@ -1,5 +1,6 @@
 """The report of a running training: averages to the logs, a progress bar, and the stop at a NaN."""
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -62,9 +63,9 @@ class Report:
         figures, histogram = self._metrics.take()
         figures["train/learning_rate"] = learning_rate
         watched = self.gradient.take() | (self._q_range.take() if self._q_range is not None else {})
-        self.log.write(step, figures | self._alarms.check(step, watched), histogram)
+        self.log.write(step, figures | self._alarms.check(step, figures | watched), histogram)
         self.log.show(step, watched)
-        shown = {"loss": f"{figures['train/token_loss']:.3f}"}
+        shown = {"loss": f"{figures.get('train/token_loss', math.nan):.3f}"}
         if "rollout/mean_segments" in figures:
             shown["exact"] = f"{100 * figures['rollout/exact_accuracy']:.1f}%"
             shown["segments"] = f"{figures['rollout/mean_segments']:.2f}"
