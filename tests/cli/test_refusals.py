@@ -156,7 +156,7 @@ def test_quickstart_keeps_the_earlier_one_when_it_cannot_run(hrm_rl, made, tmp_p
         (["eval", "run", "--steps", "3"], ["unknown or misplaced: --steps (more"]),
         (["eval", "--run", "run"], ["--run; RUN is given without an option"]),
         (["train", "--preset", "tiny"], ["--preset; [PRESET] is given without an option"]),
-        (["puzzles", "sudoku", "--distinct"], ["--distinct; did you mean '--no-distinct'?"]),
+        (["train", "tiny", "--progress"], ["--progress; did you mean '--no-progress'?"]),
         (["train", "tiny", "--epochs", "3"], ["--epochs; did you mean '--max-steps'?"]),
         (["train", "tiny", "--lr", "1"], ["--lr; did you mean '--learner.lr'?"]),
         (["train", "tiny", "--learning-rate", "1"], ["did you mean '--learner.lr'?"]),
