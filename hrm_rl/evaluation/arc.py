@@ -38,7 +38,8 @@ def vote(
         rule: a vote's weight is q_halt at its stop.
         rows: of the table, int [K]; all by default.
         max_segments: as in `evaluate`.
-        batch_size, ranks: as in `evaluate`.
+        batch_size: as in `evaluate`.
+        ranks: as in `evaluate`.
 
     Raises:
         ValueError: a model of other boards, tokens, or fewer identifiers; a table that translates.
