@@ -107,6 +107,7 @@ def test_a_folder_that_goes_appears_again(train, hrm_rl, monkeypatch, undisturbe
     names = {path.name.partition(".tfevents")[0] for path in Path("run").iterdir()}
     assert names == {
         "checkpoints",
+        "checksums.sha256",
         "config.json",
         "config.toml",
         "learned.npy",
