@@ -135,9 +135,11 @@ class EpisodeLearner(Learner):
         rows, most = torch.zeros(self.num_envs, device=device), self.model.config.halt_max_steps
         if not len(q_halt) == len(losses) == len(correct) < most:
             raise ValueError(f"an episode must have fewer than {most} segments, each with its loss")
+        # A model in float64 has losses in float64.
+        losses_like = rows.to(losses[0].dtype) if losses and losses[0].is_floating_point() else rows
         self._q_halt, self._losses, self._correct = (
             [stored_tensor("episode", self.ranks.own(t), like) for t in ts]
-            for ts, like in ((q_halt, rows), (losses, rows), (correct, rows.bool()))
+            for ts, like in ((q_halt, rows), (losses, losses_like), (correct, rows.bool()))
         )
         self._in_step = stored_tensor("episode", in_step, self._in_step)
         self._learned = stored_tensor("episode", learned, self._learned)
