@@ -31,8 +31,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -
         if list(map(repr, theirs["params"])) != list(map(repr, ours["params"])):
             raise ValueError("the optimizer's parameters must be numbered in order")
         for name, value in ours.items():
-            kinds = (int, float) if type(value) in (int, float) else type(value)
-            if name not in ("params", "lr") and not isinstance(theirs[name], kinds):
+            if name not in ("params", "lr") and not _alike(theirs[name], value):
                 raise ValueError(f"the optimizer's {name} must be {value!r}, got {theirs[name]!r}")
         if not isinstance(theirs["lr"], float | Tensor):
             raise ValueError(f"the optimizer's lr must be a number, got {theirs['lr']!r}")
@@ -49,6 +48,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -
             like = torch.zeros((), dtype=torch.float32) if name == "step" else parameter
             stored_tensor(f"optimizer {name} of parameter {number}", value, like)
     optimizer.load_state_dict(divided_state(optimizer, saved))
+
+
+def _alike(value: Any, ours: Any) -> bool:
+    """Whether a stored setting has the kind of ours: a number, several of them, a switch, or none."""
+    if isinstance(ours, tuple | list):
+        listed = isinstance(value, tuple | list) and len(value) == len(ours)
+        return listed and all(map(_alike, value, ours))
+    return type(value) in ((int, float) if type(ours) in (int, float) else (type(ours),))
 
 
 def check_memory(memory: Any, carry: Tensor, limit: int, row_dim: int) -> None:
