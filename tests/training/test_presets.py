@@ -24,11 +24,13 @@ def test_settings_of_before_there_were_families_load() -> None:
         "train_puzzles": 20_000,
         "validation_puzzles": 256,
         "seed": 0,
+        "curriculum": "",
         "file": None,
     }
     later = ("halting_loss", "act_cost", "act_epsilon", "ponder_prior", "ponder_weight")
     learner = {name: value for name, value in written["learner"].items() if name not in later}
-    old = json.loads(json.dumps(written | {"learner": learner}))
+    data = {name: value for name, value in written["data"].items() if name != "curriculum"}
+    old = json.loads(json.dumps(written | {"learner": learner, "data": data}))
     assert Preset.from_dict(old) == find_preset("sudoku-6x6")
 
 
