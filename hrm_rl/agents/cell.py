@@ -126,6 +126,9 @@ class HRMCell(nn.Module):
             wanted = f"{'[N, L, F]' if self.batch_first else '[L, N, F]'} or [L, F]"
             wanted = f"{wanted} with F = {self.input_size}"
             raise ValueError(f"the input must have shape {wanted}, got {shape}")
+        own = self.core.H_init.dtype
+        if input.dtype != own and not torch.is_autocast_enabled(input.device.type):
+            raise ValueError(f"the input must be {own}, as the cell's weights, got {input.dtype}")
         if not input.shape[1 if self.batch_first and input.ndim == 3 else 0]:
             raise ValueError(f"the input must have one time step or more, got shape {shape}")
         h, c = self._checked(hx, input)

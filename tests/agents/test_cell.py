@@ -228,6 +228,7 @@ def test_settings_that_do_not_fit_are_refused(settings, words) -> None:
     [
         (torch.zeros(2, 3, 4), None, r"shape \[L, N, F\] or \[L, F\] with F = 5, got \(2, 3, 4\)"),
         (torch.zeros(0, 3, 5), None, r"one time step or more, got shape \(0, 3, 5\)"),
+        (torch.zeros(2, 3, 5).double(), None, r"the input must be torch.float32.*got torch.float64"),
         (torch.zeros(5), None, r"the input must have shape .*got \(5,\)"),
         (torch.zeros(2, 3, 5), (3, 4, 16), "h is the state of 4 sequences, the input has 3"),
         (torch.zeros(2, 5), (3, 4, 16), r"h must have shape \(3, 16\), got \(3, 4, 16\)"),

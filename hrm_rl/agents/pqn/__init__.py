@@ -242,7 +242,10 @@ def count_actions(envs: VectorEnv) -> int:
     if not isinstance(actions, spaces.Discrete) or actions.start != 0:
         raise ValueError(f"PQN needs Discrete actions from 0, got {actions}")
     if mode != AutoresetMode.SAME_STEP:
-        raise ValueError(f"PQN needs environments of autoreset_mode SAME_STEP, got {mode}")
+        raise ValueError(
+            f"PQN needs environments of autoreset_mode SAME_STEP, got {mode}; a vector environment takes "
+            'autoreset_mode=AutoresetMode.SAME_STEP, gym.make_vec vector_kwargs={"autoreset_mode": ...}'
+        )
     return int(actions.n)
 
 

@@ -37,6 +37,8 @@ class RowEnv(gym.Env[Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
+        if options:
+            raise ValueError(f"reset takes no options here, got {options!r}")
         super().reset(seed=seed)
         if seed is None and not self._started:
             # np_random is this environment's own generator, so an unseeded start is a random one.

@@ -59,6 +59,11 @@ def test_unseeded_starts_differ() -> None:
     assert len({int(make().reset()[1]["puzzle_key"]) for _ in range(4)}) == 4
 
 
+def test_a_reset_takes_no_options() -> None:
+    with pytest.raises(ValueError, match="reset takes no options here, got .*puzzle"):
+        make().reset(seed=0, options={"puzzle": 3})
+
+
 # --- drawings -------------------------------------------------------------------------------------
 
 
