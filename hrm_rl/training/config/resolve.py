@@ -103,7 +103,9 @@ def _read_init(given: Given, needs: dict[str, int]) -> Init | None:
 def _base(layers: tuple[Layer, ...]) -> Preset:
     chosen = [layer for layer in layers if layer.preset is not None]
     if not chosen:
-        raise ValueError(f"which preset? Known: {', '.join(PRESETS)}; or give --init RUN to go on as RUN")
+        init = Given(*layers).values.get("init")
+        way = f"{init} is not a run, whose preset would do" if init else "or give --init RUN to go on as RUN"
+        raise ValueError(f"which preset? Known: {', '.join(PRESETS)}; {way}")
     try:
         return find_preset(str(chosen[-1].preset))
     except ValueError as error:

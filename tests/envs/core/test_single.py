@@ -60,7 +60,7 @@ def test_unseeded_starts_differ() -> None:
 
 
 def test_a_reset_takes_no_options() -> None:
-    with pytest.raises(ValueError, match="reset takes no options here, got .*puzzle"):
+    with pytest.raises(ValueError, match=r"reset takes no options here, got .*puzzle"):
         make().reset(seed=0, options={"puzzle": 3})
 
 
