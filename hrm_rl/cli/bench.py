@@ -39,6 +39,8 @@ class Bench(Command):
 
         if self.rounds < 3:
             raise ValueError(f"--rounds must be >= 3, got {self.rounds}")
+        if self.record is not None:  # now, not after minutes
+            self.record.mkdir(parents=True, exist_ok=True)
         show_log()
         measured = benchmark(pick_device(self.device), self.rounds, self.reference)
         about = {**measured.about, "command": " ".join(["hrm-rl", *sys.argv[1:]])}

@@ -24,8 +24,8 @@ def _as_int32(name: str, values: ArrayLike) -> NDArray[np.int32]:
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"{name} must hold integers, got dtype {array.dtype}")
     kept = np.ascontiguousarray(array, dtype=np.int32)
-    if not np.can_cast(array.dtype, np.int32) and not np.array_equal(kept, array):
-        raise ValueError(f"{name} holds {array[kept != array].flat[0]}, which does not fit 32 bits")
+    if not np.can_cast(array.dtype, np.int32) and (kept != array).any():
+        raise ValueError(f"{name} holds {np.atleast_1d(array)[kept != array][0]}, which does not fit 32 bits")
     return kept
 
 

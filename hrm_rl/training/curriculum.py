@@ -55,10 +55,14 @@ def stretch(text: str, factor: float) -> str:
 def read_dials(text: str) -> dict[str, Any]:
     """A table of numbers, switches and ranges: "size=12 perfect=true extra_givens=0..9".
 
-    Raises ValueError for a value that is none of these.
+    Raises ValueError for a value that is none of these, or a name that comes twice.
     """
-    pairs = [word.partition("=") for word in text.replace(",", " ").split()]
-    return {name: _value(word) for name, _, word in pairs}
+    found: dict[str, Any] = {}
+    for name, _, word in (word.partition("=") for word in text.replace(",", " ").split()):
+        if name in found:
+            raise ValueError(f"{name} is given twice")
+        found[name] = _value(word)
+    return found
 
 
 def _value(word: str) -> int | float | bool | tuple[int, int]:

@@ -172,6 +172,8 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
     if family == "sudoku":
         dials = changes.pop("dials", {})
         _family(family, dials)
+        for name in dials.keys() & changes.keys():
+            raise SettingError(f"{name} is given twice, as a setting of data and in data.dials", name)
         changes |= dials
     else:
         foreign = [name for name in ("size", "extra_givens") if name in changes]

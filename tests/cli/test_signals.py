@@ -170,9 +170,11 @@ def test_a_signal_leaves_a_validation_and_the_resumed_run_makes_it(hrm_rl, tmp_p
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("goes on after the signal")
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     with monkeypatch.context() as patch:
         patch.setattr("hrm_rl.training.loop.evaluate", evaluate)
         said = hrm_rl("train", "--config", config, "--out", run)
+    signal.signal(signal.SIGINT, before)
     assert said.code == 130 and "saved at step 2" in said.err
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-0000002"]
     assert hrm_rl("train", "--resume", "--out", run, "--json").code == 0

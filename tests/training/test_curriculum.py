@@ -6,7 +6,7 @@ import torch
 
 from hrm_rl.puzzles.sudoku import Sudoku
 from hrm_rl.training.config import Layer, resolve
-from hrm_rl.training.curriculum import Phase, read_phases, stretch
+from hrm_rl.training.curriculum import Phase, read_dials, read_phases, stretch
 from hrm_rl.training.data import training_data
 from hrm_rl.training.data_settings import SudokuData
 from hrm_rl.training.presets import PRESETS
@@ -91,3 +91,10 @@ def test_a_file_has_no_phases(tmp_path) -> None:
     file.touch()
     with pytest.raises(ValueError, match="a curriculum is for generated puzzles"):
         resolve(Layer({"data.curriculum": "9 extra_givens=3", "data.file": str(file)}, "sudoku-4x4"))
+
+
+def test_a_dial_is_given_once() -> None:
+    with pytest.raises(ValueError, match="size is given twice"):
+        read_dials("size=4 perfect=true size=6")
+    with pytest.raises(ValueError, match="size is given twice, as a setting of data and in data.dials"):
+        resolve(Layer({"data.dials": {"size": 4}, "data.size": 6}, "sudoku-4x4"))
