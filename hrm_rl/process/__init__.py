@@ -5,7 +5,7 @@ import sys
 
 from hrm_rl.process.stopping import end_on_signals
 
-SPINS = "20000"
+SPINS = "4000"
 
 
 def is_command() -> bool:
@@ -21,8 +21,9 @@ def prepare_command() -> None:
     threads spin while they wait for one another. A setting of the user's stays.
 
     GNU OpenMP, that of PyTorch's wheels for Linux, lets them spin 300,000 times before they sleep. Beside
-    another busy process that takes away the time that the awaited thread needs, and a step many times
-    as long. Far fewer spins bridge the gaps between operations as well (`benchmarks/crowded.py`).
+    another busy process that takes away the time that the awaited thread needs, and a step takes several
+    times as long. Far fewer spins bridge the gaps between operations as well (`benchmarks/crowded.py`: 1000
+    are too few, 20,000 too many).
     """
     end_on_signals()
     if not any(os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")):
