@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Variables that torchrun sets for each process that it starts.
 _LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _FAILED = "hrm_rl/failed"
+_LEFT = "hrm_rl/left"
 # Seconds that another rank leaves the first one to print an error that both have.
 _PATIENCE = 3.0
 
@@ -68,9 +69,13 @@ def as_rank(run: Callable[[], int], *, together: bool) -> int:
         _leave()
     elif ranks.first:
         _is_first_to_fail(store)
+        _wait_for(store, ranks.count - 1)
     elif _is_first_to_fail(store, _PATIENCE):
         line = (held.getvalue().strip().splitlines() or ["hrm-rl: failed"])[-1]
         print(line.replace("hrm-rl:", f"hrm-rl: rank {ranks.rank} of {ranks.count}:", 1), file=voice)
+    if code and not ranks.first:
+        with suppress(RuntimeError):
+            store.add(_LEFT, 1)
     return code
 
 
@@ -113,6 +118,15 @@ def _leave() -> None:
     import torch.distributed as dist
 
     dist.destroy_process_group()
+
+
+def _wait_for(store: "Store", others: int) -> None:
+    """Wait until the other ranks have failed too, at most `_PATIENCE` seconds: the first rank may hold the
+    store, and torch prints a warning in each process that asks a store which is gone."""
+    with suppress(RuntimeError):
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and store.add(_LEFT, 0) < others:
+            time.sleep(0.05)
 
 
 def _is_first_to_fail(store: "Store", patience: float = 0.0) -> bool:
