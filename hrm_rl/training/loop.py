@@ -248,15 +248,16 @@ class Trainer:
     def _checkpoint(self, report: Report, stop: Stop) -> dict[str, Any]:
         """Validate, report and save; returns the validation's figures, none if a stop signal came."""
         report.refuse_nan(self.model, weights=True)
+        model = self.evaluated_model  # once: with sharding it is gathered
 
         def figures() -> tuple[dict[str, Any], TraceBank]:
-            return self.validate(), watch(self.evaluated_model, self.data, self.rows, self.ranks)
+            return self.validate(model), watch(model, self.data, self.rows, self.ranks)
 
         # Ranks validate together, so one alone does not leave.
         found = stop.attempt(figures) if self.ranks.count == 1 else figures()
         if found is not None:
             self._write_validation(report, *found)
-        self.save()
+        self.save(model)
         return found[0] if found else {}
 
     def _write_validation(self, report: Report, validation: dict[str, Any], bank: TraceBank) -> None:
@@ -265,11 +266,11 @@ class Trainer:
         report.log.show(step, segment_figures(bank, learns_q=learns_q))
         write_boards(report.log, step, bank, self.rule, self.data.picture)
 
-    def validate(self) -> dict[str, Any]:
-        """Figures of the validation puzzles, halting by the run's rule; `scores_apart` if some were learned
-        from."""
+    def validate(self, model: HRM | None = None) -> dict[str, Any]:
+        """Figures of the validation puzzles by `model`, by default the evaluated one, halting by the run's
+        rule; `scores_apart` if some were learned from."""
         result = evaluate(
-            self.evaluated_model,
+            model or self.evaluated_model,
             self.data.validation,
             self.rule,
             batch_size=self.rows,
@@ -291,8 +292,9 @@ class Trainer:
         keys = self.data.learned() if keys is None else keys
         return np.isin(puzzle_keys(self.data.kind, self.data.validation), keys)
 
-    def save(self) -> None:
-        """A checkpoint of everything that the next step and the next line of the log depend on.
+    def save(self, model: HRM | None = None) -> None:
+        """A checkpoint of everything that the next step and the next line of the log depend on; `model` is
+        the evaluated one, if the caller has it already.
 
         Raises FloatingPointError, and saves nothing, if weights or optimizer hold NaN or infinite values.
         """
@@ -309,7 +311,7 @@ class Trainer:
         }
         if self.average:
             state["weights"] = gathered(self.model.state_dict())  # else they are the model's
-        self.run.save(self.learner.step, self.evaluated_model, state, self.preset.keep)
+        self.run.save(self.learner.step, model or self.evaluated_model, state, self.preset.keep)
         self._saved_at = time.monotonic()
 
     def restore(self) -> None:

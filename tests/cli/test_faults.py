@@ -52,10 +52,10 @@ def at_step(monkeypatch, step: int, happens) -> None:
     """Let something happen before the checkpoint of a step."""
     save = Trainer.save
 
-    def disturbed(trainer: Trainer) -> None:
+    def disturbed(trainer: Trainer, *model: object) -> None:
         if trainer.learner.step == step:
             happens()
-        save(trainer)
+        save(trainer, *model)
 
     monkeypatch.setattr(Trainer, "save", disturbed)
 

@@ -6,6 +6,7 @@ import struct
 import zipfile
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 NASTY: list[Any] = [
@@ -31,6 +32,17 @@ PIECES = [
     b"1e999",
 ]
 LARGE = 1 << 16  # a nested text of as many levels
+
+
+def examples(count: int, *, usual: int) -> settings:
+    """That many examples, the same ones every time unless more than usual are wanted."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=count <= usual,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

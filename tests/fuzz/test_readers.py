@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from harms import harmed
-from hypothesis import HealthCheck, given, settings
+from harms import examples, harmed
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hrm_rl import HRM
@@ -202,13 +202,7 @@ def test_a_harmed_file_is_read_or_refused_in_one_line(
     kind, use = READERS[name]
     whole = trees[kind]
 
-    @settings(
-        max_examples=COUNT,
-        deadline=None,
-        database=None,
-        derandomize=COUNT <= 30,
-        suppress_health_check=list(HealthCheck),
-    )
+    @examples(COUNT, usual=30)
     @given(st.data())
     def fuzz(data: Any) -> None:
         victim = data.draw(st.sampled_from(sorted(whole)))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from harms import NASTY, places, replaced
-from hypothesis import HealthCheck, given, settings
+from harms import NASTY, examples, places, replaced
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
@@ -60,13 +60,7 @@ def test_a_harmed_state_is_refused(run: Path, tmp_path: Path, capsys: Any) -> No
         structure = json.loads(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
-    @settings(
-        max_examples=COUNT,
-        deadline=None,
-        database=None,
-        derandomize=COUNT <= 15,
-        suppress_health_check=list(HealthCheck),
-    )
+    @examples(COUNT, usual=15)
     @given(st.data())
     def fuzz(data: Any) -> None:
         changed, packed = dict(tensors), structure

@@ -147,7 +147,7 @@ def test_weights_that_are_not_numbers_are_neither_saved_nor_loaded(start, tmp_pa
     plan = {"max_steps": 4, "validate_every": 2, "log_every": 9, "keep": 9}
     trainer = start(tmp_path / "run", **plan)
     validate = trainer.validate
-    trainer.validate = lambda: (validate(), trainer.model.lm_head.weight.data.fill_(torch.nan))[0]
+    trainer.validate = lambda model: (validate(model), trainer.model.lm_head.weight.data.fill_(torch.nan))[0]
     with pytest.raises(FloatingPointError, match=r"step 2; weights no longer finite: lm_head\.weight"):
         trainer.train(progress=False)  # they are spoilt between the validation and the save
     assert trainer.run.checkpoints() == [] and list(trainer.run.path.glob("checkpoints/*")) == []
