@@ -12,6 +12,7 @@ from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, segment_feature
 from hrm_rl.halting.live import LiveRule
 from hrm_rl.hashing import mix, stream
 from hrm_rl.model import HRM, Carry, SegmentOutput
+from hrm_rl.model.noise import Noise
 from hrm_rl.tensors import as_halt, as_tensor, in_range, row_numbers
 
 
@@ -63,18 +64,26 @@ class HRMAgent:
         flat_action: `predict` returns the actions of environments made with `flat_action=True`, for tools
             without Dict actions, such as Stable-Baselines3's `evaluate_policy`.
         pooled: compute the feature pooled_z_H even if the rule does not need it.
+        noise: of the trajectories, none by default; its numbers follow from `puzzle_key`.
 
     Raises ValueError for something else than a model, or a rule that decides in hindsight.
     """
 
     def __init__(
-        self, model: HRM, rule: HaltingRule | str = "q", *, flat_action: bool = False, pooled: bool = False
+        self,
+        model: HRM,
+        rule: HaltingRule | str = "q",
+        *,
+        flat_action: bool = False,
+        pooled: bool = False,
+        noise: Noise | None = None,
     ) -> None:
         if not hasattr(model, "initial_carry"):  # a compiled HRM has it too
             raise ValueError(
                 f"model must be an HRM, got {type(model).__name__}; HRM.from_pretrained opens a run's"
             )
         self.model, self.flat_action = model, flat_action
+        self.noise = noise or Noise()
         self._live = LiveRule.of(rule)
         self.rule = self._live.rule
         self._pooled = pooled or self._live.pooled
@@ -90,7 +99,12 @@ class HRMAgent:
 
     @torch.no_grad()
     def act(
-        self, obs: dict[str, Tensor], state: AgentState | None = None, *, puzzle_key: Tensor | None = None
+        self,
+        obs: dict[str, Tensor],
+        state: AgentState | None = None,
+        *,
+        puzzle_key: Tensor | None = None,
+        trajectory: Tensor | None = None,
     ) -> Decision:
         """Run one segment and decide, on tensors.
 
@@ -99,6 +113,8 @@ class HRMAgent:
             state: the state after the last segment; None: every row starts from a fresh state.
             puzzle_key: info["puzzle_key"], the counter of rules that draw at random; a hash of the
                 inputs by default.
+            trajectory: which of a puzzle's trajectories each row runs, int64 [B], for the noise; number 0
+                has none. By default 1.
 
         Raises ValueError for an observation or a state that does not fit the model. Of tensors on a GPU only
         shapes and types are checked, since reading numbers would wait for it.
@@ -117,8 +133,12 @@ class HRMAgent:
                 "starts without a state"
             )
         key = _hash_rows(obs["inputs"]) if puzzle_key is None else as_tensor("puzzle_key", puzzle_key)
-        if key.shape != (rows,):
-            raise ValueError(f"puzzle_key must have the shape ({rows},), got {tuple(key.shape)}")
+        keys = {"puzzle_key": key}
+        if trajectory is not None:
+            keys["trajectory"] = obs["trajectory"] = as_tensor("trajectory", trajectory)
+        for name, part in keys.items():
+            if part.shape != (rows,):
+                raise ValueError(f"{name} must have the shape ({rows},), got {tuple(part.shape)}")
         out, features, memory, answer = self._think(obs, state, key)
         best = state.best
         if best is not None:
@@ -149,6 +169,7 @@ class HRMAgent:
         """Run one segment of every row and compute its features."""
         fresh = obs["segment"] == 0
         carry = self.model.reset(state.carry, fresh)
+        carry = self.noise(carry, puzzle_key, obs["segment"], obs.get("trajectory"))
         out = self.model(carry, obs["inputs"], obs["puzzle_identifiers"])
         features, memory = segment_features(
             state.memory.reset(fresh), carry, out, puzzle_key, pooled=self._pooled

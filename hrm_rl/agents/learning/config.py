@@ -12,6 +12,7 @@ from hrm_rl.agents.learning.halting_loss import (
     QLearning,
 )
 from hrm_rl.agents.learning.losses import TOKEN_LOSSES, TokenLoss
+from hrm_rl.model.noise import Noise
 from hrm_rl.model.recurrence import GRADIENTS, Gradient
 from hrm_rl.settings import (
     LARGEST_SEED,
@@ -86,8 +87,13 @@ class LearnerConfig:
     """act: price of a segment in the loss; higher stops earlier."""
     act_epsilon: float = 0.01
     """act: an episode is over where the halting units' sum reaches 1 - act_epsilon."""
+    random_start: bool = False
+    """Start every episode from random states instead of H_init and L_init; evaluate such a model with random
+    starts too."""
+    path_noise: float = 0.0
+    """Standard deviation of the Gaussian noise added to the states between segments."""
     seed: int = 0
-    """Seeds the exploration."""
+    """Seeds the exploration and the noise."""
 
     def __post_init__(self) -> None:
         check_one_of(self, OPTIMIZERS, "optimizer")
@@ -95,7 +101,7 @@ class LearnerConfig:
         check_one_of(self, GRADIENTS, "gradient")
         check_one_of(self, TRAIN_ONLY, "train_only")
         check_one_of(self, tuple(HALTING_LOSSES), "halting_loss")
-        rates = ("lr", "weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay")
+        rates = ("lr", "weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay", "path_noise")
         check_at_least(self, 0, *rates, "warmup_steps")
         check_integers(self, 0, "warmup_steps")
         for loss in HALTING_LOSSES.values():
@@ -132,6 +138,11 @@ class LearnerConfig:
         """
         settings = {RENAMED_SETTINGS.get(name, name): value for name, value in values.items()}
         return restore(cls, settings)
+
+    @property
+    def noise(self) -> Noise:
+        """The noise that training adds to the states."""
+        return Noise(self.random_start, self.path_noise)
 
     @property
     def stopping(self) -> HaltingLoss:

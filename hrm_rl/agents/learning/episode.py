@@ -95,8 +95,9 @@ class EpisodeLearner(Learner):
         # Rows without labels do not contribute.
         loss = (episode.loss * labelled).sum()
         by_loss, by_q_halt = torch.autograd.grad(loss / self.global_batch, (losses, q_halt))
-        carry = self.model.initial_carry(len(labels))
-        for a, b in zip(by_loss, by_q_halt, strict=True):
+        carry, first = self.model.initial_carry(len(labels)), self.step + 1 - len(losses)
+        for number, (a, b) in enumerate(zip(by_loss, by_q_halt, strict=True)):
+            carry = self._noisy(carry, torch.full_like(self._rows, number), first + number)
             again = self.model(carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient)
             ce = token_loss(again.logits, labels, self.config.token_loss)
             (a * ce + b * again.q_halt).sum().backward()

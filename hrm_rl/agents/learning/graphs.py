@@ -109,6 +109,7 @@ class GraphedLearner(Learner):
     def act(self, obs: dict[str, Tensor]) -> tuple[SegmentOutput, dict[str, Tensor]]:
         """As `Learner.act`; without gradient, and overwritten by the next call."""
         self._check_rows(obs)
+        self._step_now.fill_(self.step)
         # The floor is drawn outside the graph.
         given = {name: obs[name] for name in _OBSERVED} | {"floor": self._explore(obs["segment"])}
         found = self._acting(given, warm_up=self._warms_up)
@@ -135,7 +136,6 @@ class GraphedLearner(Learner):
             raise ValueError("with CUDA graphs learn() takes what the last act() returned")
         for rate, value in zip(self._rates, self.scheduled_rates(), strict=True):
             rate.fill_(value)
-        self._step_now.fill_(self.step)
         given = {name: obs[name] for name in _OBSERVED[:2]} | {"labels": labels, "ended": ended}
         given |= {name: getattr(judged, name) for name in _JUDGED}
         found = self._learning(given, warm_up=self._warms_up)
@@ -207,7 +207,7 @@ class GraphedAgent(HRMAgent):
     """
 
     def __init__(
-        self, model: HRM, rule: HaltingRule | str = "q", *, recorder: Recorder | None = None, **options: bool
+        self, model: HRM, rule: HaltingRule | str = "q", *, recorder: Recorder | None = None, **options: Any
     ) -> None:
         super().__init__(model, rule, **options)
         self._recorder = recorder or make_recorder(model.device)
@@ -217,7 +217,8 @@ class GraphedAgent(HRMAgent):
         rows = len(puzzle_key)
         if rows not in self._buckets:
             self._buckets[rows] = _Bucket(self, rows, self._recorder)
-        given = {name: obs[name] for name in _OBSERVED} | {"puzzle_key": puzzle_key}
+        given = {name: obs[name] for name in (*_OBSERVED, "trajectory") if name in obs}
+        given["puzzle_key"] = puzzle_key
         return self._buckets[rows].think(given, state)
 
     def think_eagerly(self, given: Tensors, state: AgentState) -> SegmentResult:

@@ -34,6 +34,7 @@ from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.distributed.sharding import gathered
 from hrm_rl.envs import Judgement, PuzzleVectorEnv
 from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
+from hrm_rl.model.noise import step_keys
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.settings import check_counts
 from hrm_rl.tensors import stored_tensor
@@ -73,6 +74,8 @@ class Learner:
         self._base_lrs = [o.param_groups[0]["lr"] for o in self.optimizers]
         self.generator = torch.Generator(model.device).manual_seed(config.seed)
         self._floor = torch.zeros(num_envs, dtype=torch.int64, device=model.device)
+        self._noise = config.noise
+        self._rows = ranks.own(torch.arange(self.global_batch, device=model.device))
         self.carry: Carry = model.initial_carry(num_envs)
         # A limit of one segment leaves nothing to continue.
         spec = config.q_target if model.config.halt_max_steps > 1 else "none"
@@ -111,7 +114,15 @@ class Learner:
     def think(self, obs: dict[str, Tensor]) -> SegmentOutput:
         """Run one segment of every row; rows at segment 0 start from a fresh carry."""
         carry = self.model.reset(self.carry, obs["segment"] == 0)
+        carry = self._noisy(carry, obs["segment"], self.clock)
         return self.model(carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient)
+
+    def _noisy(self, carry: Carry, segment: Tensor, step: int | Tensor) -> Carry:
+        """The carry that the segment of a step starts from, after `segment` [B] others. Target rules that
+        run one more segment run it without noise."""
+        if not self._noise:
+            return carry
+        return self._noise(carry, step_keys(self.config.seed, self._rows, step), segment)
 
     def _check_rows(self, obs: dict[str, Tensor]) -> None:
         missing = {"inputs", "puzzle_identifiers", "segment"} - obs.keys()

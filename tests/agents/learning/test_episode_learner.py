@@ -8,6 +8,7 @@ from hrm_rl.agents.learning.halting_loss import ACT, HALTING_LOSSES
 from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.envs import Judgement, PoolSource
 from hrm_rl.evaluation.evaluate import evaluate
+from hrm_rl.model.noise import step_keys
 from hrm_rl.puzzles import sudoku
 
 KINDS = [name for name, loss in HALTING_LOSSES.items() if loss.whole_episodes]
@@ -28,7 +29,8 @@ def test_gradient_is_that_of_the_whole_episode(loop, hrm, monkeypatch, halting, 
     # Not rounded to float32.
     monkeypatch.setattr(model, "q_values", lambda first: model.q_head(first).unbind(-1))
     price = {"act_cost": 0.2, "ponder_weight": 0.3}
-    game = loop(model, rows=5, halting_loss=halting, gradient=gradient, **price)
+    noise = {"path_noise": 0.3, "random_start": True} if gradient == "full" else {}
+    game = loop(model, rows=5, halting_loss=halting, gradient=gradient, **price, **noise)
     found = {}
 
     def note() -> None:
@@ -45,7 +47,9 @@ def test_gradient_is_that_of_the_whole_episode(loop, hrm, monkeypatch, halting, 
     assert game.terminated.all()
 
     carry, q_halt, ce = model.initial_carry(5), [], []
-    for _ in range(4):
+    for segment in range(4):
+        keys = step_keys(0, torch.arange(5), segment)
+        carry = game.learner.config.noise(carry, keys, torch.full((5,), segment))
         out = model(carry, puzzle["inputs"], puzzle["puzzle_identifiers"], gradient=gradient)
         q_halt.append(out.q_halt)
         ce.append(token_loss(out.logits, labels))

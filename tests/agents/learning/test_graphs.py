@@ -85,6 +85,7 @@ def config(**changes: Any) -> LearnerConfig:
         ({}, {"exploration": "episode"}),
         ({}, {"gradient": "full", "token_loss": "softmax"}),
         ({"halt_max_steps": 1}, {}),
+        ({}, {"random_start": True, "path_noise": 0.1}),
         ({"halt_exploration_prob": 0.0}, {"gamma": 0.9, "segment_cost": 0.01}),
         ({"forward_dtype": "bfloat16", "puzzle_emb_ndim": 8}, {"q_target": "delayed"}),
     ],

@@ -131,7 +131,10 @@ def test_learning_rates_follow_the_schedule(loop, hrm) -> None:
 
 
 @pytest.mark.parametrize("q_target", ["full", "delayed", "lambda:0.5", "every:2"])
-@pytest.mark.parametrize("changes", [{}, {"exploration": "episode", "optimizer": "adamw"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"exploration": "episode", "optimizer": "adamw"}, {"random_start": True, "path_noise": 0.1}],
+)
 def test_a_resume_is_bit_for_bit_the_run(loop, hrm, q_target, changes) -> None:
     def start():
         model = hrm(puzzle_emb_ndim=16, halt_exploration_prob=0.5)
