@@ -62,7 +62,8 @@ class Push(Command):
 
     def run(self) -> None:
         from hrm_rl.model.files.hub import check_repo_id
-        from hrm_rl.training.report.model_card import model_card, push_run
+        from hrm_rl.training.report.model_card import model_card
+        from hrm_rl.training.report.release import push_run
         from hrm_rl.training.run_folder import RunFolder
 
         check_repo_id(self.repo_id)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hrm_rl.messages import did_you_mean
 from hrm_rl.model.files.checkpoints import find_checkpoint, split_name
+from hrm_rl.model.files.pretrained import PREFIX, find_pretrained, pretrained_models
 
 _INSTALL = "pip install huggingface_hub"
 
@@ -117,15 +119,21 @@ def _call(repo_id: str, call: Callable[[], Answer]) -> Answer:
 
 
 def resolve(source: str | os.PathLike[str], files: Sequence[str], revision: str | None) -> Path:
-    """A local folder, a checkpoint's in one (RUN@500, RUN@best), or the cached copy of a repository on the
-    Hub (owner/name, owner/name@revision).
+    """An installed model's folder, a local folder, a checkpoint's in one (RUN@500, RUN@best), or the cached
+    copy of a repository on the Hub (owner/name, owner/name@revision).
 
-    Raises FileNotFoundError if it is none of these.
+    Raises FileNotFoundError if it is none of these, ValueError for a name that is both of the first two.
     """
+    if (installed := find_pretrained(str(source))) is not None:
+        return installed
     folder, which = split_name(source)
     if folder.is_dir():
         return folder if which is None else find_checkpoint(folder, which)
     name = folder.as_posix() if isinstance(source, os.PathLike) else str(source).removesuffix(f"@{which}")
     if not is_hub_id(name):
-        raise FileNotFoundError(f"no model folder at {name}")
+        known = pretrained_models()
+        meant = did_you_mean(name.removeprefix(PREFIX), known)
+        raise FileNotFoundError(
+            f"no model folder at {name}" + (f"; {meant} Installed: {', '.join(known)}" if meant else "")
+        )
     return download(name, files, revision or which)

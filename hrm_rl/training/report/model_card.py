@@ -1,6 +1,5 @@
 """A model card written from the records of a run folder."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,9 @@ from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRM
 from hrm_rl.model.files.checkpoints import is_number, split_name
 from hrm_rl.model.files.hub import is_hub_id
-from hrm_rl.model.files.weights import LEARNED_FILE, RUN_FILE
 from hrm_rl.training.data_settings import CUSTOM
 from hrm_rl.training.presets import Preset, PuzzleData, SudokuData
-from hrm_rl.training.run_folder import RunFolder, as_stored
+from hrm_rl.training.run_folder import RunFolder
 
 TAGS = ("hierarchical-reasoning-model", "reinforcement-learning", "adaptive-computation-time", "gymnasium")
 _FIGURES = {
@@ -27,14 +25,14 @@ _FIGURES = {
 }
 
 
-def model_card(run: RunFolder, repo_id: str) -> str:
-    """The README.md of a run's chosen checkpoint, with the Hub's front matter.
+def model_card(run: RunFolder, repo_id: str, licence: str | None = None) -> str:
+    """The README.md of a run's chosen checkpoint, with the Hub's front matter; by default without a licence.
 
     Raises FileNotFoundError or ValueError if the folder does not hold a whole run.
     """
     preset, _ = run.config()
     model, step = run.load_model()
-    return _card(preset, model, step, last_validation(run, step), repo_id)
+    return _card(preset, model, step, last_validation(run, step), repo_id, licence)
 
 
 def last_validation(run: RunFolder, step: int) -> dict[str, Any] | None:
@@ -48,35 +46,21 @@ def last_validation(run: RunFolder, step: int) -> dict[str, Any] | None:
     return {name.removeprefix("eval/"): value for name, value in found[-1].items()}
 
 
-def push_run(run: RunFolder, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-    """Upload a run's chosen checkpoint with its card, its settings and the keys of the puzzles it learned
-    from; returns the address.
-
-    Of the paths of puzzle files, and of the weights it started from, only the names are published. Raises
-    the errors of `model_card` and of `hrm_rl.model.files.hub.push`.
-    """
-    card = model_card(run, repo_id)
-    model, step = run.load_model()
-    stored = as_stored(*run.config())
-    if stored["preset"]["data"].get("file"):
-        stored["preset"]["data"]["file"] = _base_name(stored["preset"]["data"]["file"])
-    if stored["preset"].get("init"):
-        stored["preset"]["init"] = _origin_name(stored["preset"]["init"])
-    settings = json.dumps({"step": step, **stored}, indent=2) + "\n"
-    files: dict[str, str | bytes] = {"README.md": card, RUN_FILE: settings}
-    if run.learned() is not None:
-        files[LEARNED_FILE] = (run.path / LEARNED_FILE).read_bytes()
-    message = f"{stored['preset']['name']} after {step} steps"
-    return model.push_to_hub(repo_id, private=private, token=token, message=message, files=files)
-
-
-def _card(preset: Preset, model: HRM, step: int, validation: dict[str, Any] | None, repo_id: str) -> str:
+def _card(
+    preset: Preset,
+    model: HRM,
+    step: int,
+    validation: dict[str, Any] | None,
+    repo_id: str,
+    licence: str | None,
+) -> str:
     data, custom = preset.data, preset.data.family == CUSTOM
     tags = TAGS if custom else (*TAGS, data.family)
     folder = custom or (data.file is not None and _is_folder(data.file))
     unseen = "a dataset folder's test puzzles" if folder else "puzzles of classes held out of training"
+    stated = [f"license: {licence.lower()}"] if licence else []
     parts = [
-        "\n".join(["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in tags), "---"]),
+        "\n".join(["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in tags), *stated, "---"]),
         f"# {repo_id.rpartition('/')[2]}",
         f"A [Hierarchical Reasoning Model](https://arxiv.org/abs/2506.21734) of "
         f"{model.num_parameters():,} parameters for {'puzzles' if custom else data.kind.words}, "
@@ -97,7 +81,8 @@ agent = HRMAgent(model, rule="{preset.learner.rule}")
         "## Data\n\n" + _origin(data) + ("" if custom else f"\n\n{_classes(data)}"),
         "## Architecture\n\n" + _table({f"`{k}`": v for k, v in model.config.to_dict().items()}),
         "## Training\n\n" + _table(_training(preset, step)),
-        "## Licence\n\nNot stated by the run; the author adds `license:` to the lines at the top.",
+        "## Licence\n\n"
+        + (licence or "Not stated by the run; the author adds `license:` to the lines at the top."),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -108,7 +93,7 @@ def _start(preset: Preset) -> str:
         return ""
     only = "" if preset.learner.train_only == "all" else ", of which only the puzzle embedding learned"
     fresh = " with a fresh puzzle embedding" if preset.init_ids == "reset" else ""
-    return f", starting from the weights of `{_origin_name(preset.init)}`{fresh}{only}"
+    return f", starting from the weights of `{origin_name(preset.init)}`{fresh}{only}"
 
 
 def _figures(preset: Preset, validation: dict[str, Any]) -> str:
@@ -131,7 +116,7 @@ def _figures(preset: Preset, validation: dict[str, Any]) -> str:
 def _origin(data: PuzzleData) -> str:
     """Where the puzzles come from."""
     if data.file is not None:
-        name, most = _base_name(data.file), f"at most {data.train_puzzles:,}"
+        name, most = base_name(data.file), f"at most {data.train_puzzles:,}"
         if _is_folder(data.file):
             text = f"Puzzles of the dataset folder `{name}`, {most} groups of its training set."
         else:
@@ -192,14 +177,14 @@ def _value(setting: str | float) -> str:
     return f"`{setting}`" if isinstance(setting, str) else f"{setting:g}"
 
 
-def _base_name(file: str) -> str:
+def base_name(file: str) -> str:
     """The name without its folder, for POSIX and Windows paths."""
     return Path(file.replace("\\", "/")).name
 
 
-def _origin_name(source: str) -> str:
+def origin_name(source: str) -> str:
     """A Hub id, or the name of a path without its folder."""
-    return source if is_hub_id(split_name(source)[0].as_posix()) else _base_name(source)
+    return source if is_hub_id(split_name(source)[0].as_posix()) else base_name(source)
 
 
 def _table(rows: dict[str, Any]) -> str:

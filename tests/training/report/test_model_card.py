@@ -14,7 +14,8 @@ from hrm_rl.puzzles import PuzzleArrays
 from hrm_rl.puzzles.files.dataset import write_dataset
 from hrm_rl.training.config import Layer, resolve
 from hrm_rl.training.machine.compute import Compute
-from hrm_rl.training.report.model_card import last_validation, model_card, push_run
+from hrm_rl.training.report.model_card import last_validation, model_card
+from hrm_rl.training.report.release import push_run
 from hrm_rl.training.run_folder import RunFolder
 
 
