@@ -111,7 +111,7 @@ def commands_table() -> str:
     rows = []
     for name, place in COMMANDS.items():
         module, _, kind = place.partition(":")
-        command = getattr(import_module(f"hrm_rl.cli.{module}"), kind)
+        command = getattr(import_module(f"hrm_rl.cli.commands.{module}"), kind)
         rows.append([f"`hrm-rl {name}`", first(command)])
     return table(["command", "what it does"], rows)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrm_rl.cli.train import _text
+from hrm_rl.cli.commands.train import _text
 from hrm_rl.model import HRM, HRMConfig
 from hrm_rl.puzzles import PuzzleArrays
 from hrm_rl.puzzles.files.dataset import write_dataset

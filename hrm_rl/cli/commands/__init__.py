@@ -67,9 +67,9 @@ def _called(name: str, *words: str) -> tuple[Any, str, Sequence[str]]:
     The options of `train` load torch, and the families of `puzzles` load numba.
     """
     if name == "train":
-        return import_module("hrm_rl.cli.train").train_with_settings(), name, words
+        return import_module("hrm_rl.cli.commands.train").train_with_settings(), name, words
     if name == "puzzles":
-        puzzles = import_module("hrm_rl.cli.puzzles")
+        puzzles = import_module("hrm_rl.cli.commands.puzzles")
         if words and not words[0].startswith("-"):
             return puzzles.family_command(words[0]), f"{name} {words[0]}", words[1:]
         return puzzles.puzzles_command(), name, words
@@ -78,4 +78,4 @@ def _called(name: str, *words: str) -> tuple[Any, str, Sequence[str]]:
 
 def _load(name: str) -> Any:
     module_name, _, class_name = COMMANDS[name].partition(":")
-    return getattr(import_module(f"hrm_rl.cli.{module_name}"), class_name)
+    return getattr(import_module(f"hrm_rl.cli.commands.{module_name}"), class_name)
