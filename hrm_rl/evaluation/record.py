@@ -21,6 +21,7 @@ from hrm_rl.agents import HRMAgent
 from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.evaluation.evaluate import check_arguments, each_puzzle_once, in_eval_mode
+from hrm_rl.evaluation.flops import segment_gflop
 from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.halting.bank import FEATURES
@@ -193,6 +194,7 @@ def _header(model: HRM, header: BankHeader) -> BankHeader:
             "python": platform.python_version(),
         },
         halt_max_steps=model.config.halt_max_steps,
+        gflop_per_segment=segment_gflop(model.config),
         dtype=model.config.forward_dtype,
         device=model.device.type,
     )

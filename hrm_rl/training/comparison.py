@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_rl.analysis.compare import compare as compare_cases
-from hrm_rl.analysis.compare.cases import make_case
-from hrm_rl.analysis.compare.records import Comparison, check_report_folder
+from hrm_rl.analysis.compare.cases import Case, make_case
+from hrm_rl.analysis.compare.records import Comparison, Measured, PolicyRow, check_report_folder
 from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
 from hrm_rl.analysis.compare.trials import Policy, policy_name, rules_by_name
-from hrm_rl.halting import TraceBank, puzzles_hash
+from hrm_rl.halting import HaltingRule, TraceBank, parse_rule, puzzles_hash
 from hrm_rl.messages import as_path
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
 from hrm_rl.settings import check_counts
@@ -47,6 +47,7 @@ def compare(
     dtype: str | None = None,
     threads: "Threads" = None,
     progress: bool = False,
+    seconds: bool = False,
 ) -> Comparison:
     """Compare stopping rules on the same puzzles: accuracy against segments, with 95 % intervals.
 
@@ -75,10 +76,12 @@ def compare(
         dtype: for recording; see `open_trained`.
         threads: for recording; see `open_trained`.
         progress: show it on stderr while recording (`hrm_rl.evaluation.progress`).
+        seconds: measure seconds a puzzle of every rule live: alone, and with slot refill. Needs runs and
+            `folder`.
 
     Raises:
         ValueError: a setting out of range, a rule that cannot be parsed or judged, runs that cannot be
-            pooled, or a kept recording of another model.
+            pooled, a kept recording of another model, or `seconds` of banks.
         FileNotFoundError: a run or bank that does not exist.
     """
     given_counts = {"puzzles": puzzles, "max_segments": max_segments}
@@ -101,11 +104,15 @@ def compare(
                 f"give folders of runs, banks or their files, got {type(source).__name__}; "
                 "hrm_rl.record makes a bank of a model"
             )
+    if seconds and (kept is None or any(isinstance(s, TraceBank) or _is_bank(s) for s in given)):
+        raise ValueError("seconds are measured live: give runs instead of banks, and a folder for the rules")
     recording = {"data": data, "dtype": dtype, "threads": threads, "device": device}
     if all(isinstance(source, TraceBank) or _is_bank(source) for source in given):
         _refuse_recording_options(recording)
     labels = _names(given)
     start = time.perf_counter()
+
+    opened: list[Trained] = []
 
     def open_source(source: Source, name: str) -> TraceBank:
         if isinstance(source, TraceBank):
@@ -117,6 +124,7 @@ def compare(
         from hrm_rl.training.pools import pools
 
         trained = open_trained(source, device, dtype, threads)
+        opened.append(trained)
         by_split = pools(trained, data=data, puzzles=puzzles, seed=chosen.seed)
         return _recording(trained, by_split, max_segments, _file(source, name, kept), progress)
 
@@ -132,7 +140,33 @@ def compare(
         else dataclasses.replace(bank, given=str(source), file=_file(source, bank.name, kept))
         for bank, source in zip(found.banks, given, strict=True)
     ]
+    if seconds:
+        found = dataclasses.replace(found, policies=_measured(found, opened, cases, rules))
     return dataclasses.replace(found, banks=banks, seconds={**found.seconds, "opening": opening})
+
+
+def _measured(
+    found: Comparison, runs: Sequence["Trained"], cases: Sequence[Case], rules: Mapping[str, HaltingRule]
+) -> list[PolicyRow]:
+    """The rows with seconds a puzzle, a mean over runs: of 32 test puzzles alone, of all with slot refill."""
+    from hrm_rl.evaluation import evaluate
+
+    def seconds(row: PolicyRow, puzzles: slice, batch: int) -> float:
+        each = []
+        for spec, run, case in zip(row.spec, runs, cases, strict=True):
+            some, rule = case.test.take(puzzles).puzzles, rules.get(row.policy) or parse_rule(spec)
+            answered = evaluate(run.model, some, rule, max_segments=case.limit, batch_size=batch)
+            each.append(answered.seconds / len(some))
+        return sum(each) / len(each)
+
+    rows = []
+    for row in found.policies:
+        if not row.hindsight:
+            _log.info("Measuring seconds of %s.", row.policy)
+            alone, refilled = seconds(row, slice(32), 1), seconds(row, slice(None), 256)
+            row = dataclasses.replace(row, measured=Measured(alone, refilled))
+        rows.append(row)
+    return rows
 
 
 def _refuse_recording_options(options: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ import torch
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.bench import roofline
 from hrm_rl.bench.roofline import Peak, Work, measure_peak, segment_work, step_work
+from hrm_rl.evaluation.flops import segment_gflop
 from hrm_rl.model import HRMConfig
 from hrm_rl.training.machine.compute import Compute
 
@@ -31,6 +32,17 @@ def head_flops() -> int:
 def test_a_segment_is_counted_as_by_hand() -> None:
     calls = 2 * (3 + 1)
     assert segment_work(CONFIG, ROWS).flops == calls * block_flops() + head_flops()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"puzzle_emb_ndim": 40, "L_layers": 2, "relation_bias": True}, {"pos_encodings": "rope-2d"}],
+)
+def test_gflop_of_the_configuration_are_those_that_run(changes: dict) -> None:
+    config = dataclasses.replace(CONFIG, **changes)
+    found = segment_gflop(config)
+    assert found["segment"] == segment_work(config, 1).flops / 1e9
+    assert found["logits"] == 2 * 32 * 16 * 6 / 1e9
 
 
 def test_a_step_adds_the_backward_of_the_last_calls_and_the_target() -> None:

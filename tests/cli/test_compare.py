@@ -152,6 +152,19 @@ def test_a_run_is_recorded_once_and_its_rules_work_live(hrm_rl, made, tmp_path) 
     assert otherwise.json["banks"][0]["dtype"] == "float64"
 
 
+def test_compute_beside_segments(hrm_rl, made, tmp_path) -> None:
+    """GFLOP follow from segments, and an earlier report is drawn beside a new one."""
+    words = ("compare", made / "run", "--puzzles", 4, *FEW, "q", "fixed:2", "oracle")
+    said = hrm_rl(*words, "--out", tmp_path / "a", "--json", "--seconds").json
+    each = said["banks"][0]["gflop_per_segment"]["segment"]
+    assert [row["gflop"] / each for row in said["policies"]] == pytest.approx(
+        [row["mean_segments"] for row in said["policies"]]
+    )
+    assert said["policies"][1]["measured"]["batch_1"] > 0 and "measured" not in said["policies"][2]
+    other = hrm_rl(*words, "--out", tmp_path / "b", "--beside", tmp_path / "a")
+    assert "GFLOP" in other.out and (tmp_path / "b" / "accuracy_gflop.png").is_file()
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_a_recording_of_another_model_is_refused(hrm_rl, made, config_of, tmp_path) -> None:
     model = tmp_path / "model"
@@ -176,6 +189,8 @@ def test_a_recording_of_another_model_is_refused(hrm_rl, made, config_of, tmp_pa
         (("one", "--data", "{}/p.csv"), ("p.csv is for runs", "a bank holds the puzzles")),
         (("none.safetensors",), ("none.safetensors", "hrm-rl trace")),
         ((), ("give a run or a bank",)),
+        (("one", "--seconds"), ("give runs instead of banks",)),
+        (("one", "--beside", "{}/no"), ("no report at", "hrm-rl compare RUN")),
         (("one", "--out", "{}/file"), ("is a file",)),
         (("one", "--out", "{}/a, b"), ("no comma",)),
     ],

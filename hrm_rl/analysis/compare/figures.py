@@ -4,7 +4,6 @@ import colorsys
 import itertools
 import math
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,25 +14,28 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from hrm_rl.analysis.compare.table import counted, label
+from hrm_rl.analysis.figures import COLOURS as _COLOURS
+from hrm_rl.analysis.figures import GREY as _GREY
+from hrm_rl.analysis.figures import MARKERS as _MARKERS
+from hrm_rl.analysis.figures import accuracy_gflop_figure
+from hrm_rl.analysis.figures import save as _save
 from hrm_rl.analysis.statistics.curves import curve, upper_hull
-from hrm_rl.files import written_whole
 
-# Okabe and Ito's palette for colour-blind readers, without yellow, which is too pale for a line.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = "osD^vPX<>hp"
 _DASHES = ("-", "--", "-.")
-_BLACK, _GREY = "#000000", "#777777"
-_DPI = 150
+_BLACK = "#000000"
 
 Report = Mapping[str, Any]
 
 
-def draw_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
+def draw_figures(
+    report: Report, folder: str | os.PathLike[str], beside: Mapping[str, Report] | None = None
+) -> list[Path]:
     """Write every figure that the report has data for into `folder`; return the files.
 
     accuracy_compute.png: the rules as chosen, the hulls of swept ones, the constants and hindsight;
     difficulty.png: segments and accuracy by difficulty, if it is known;
-    calibration.png: the halt logit's probability against outcomes.
+    calibration.png: the halt logit's probability against outcomes;
+    accuracy_gflop.png: accuracy against GFLOP, if it is known, with the reports `beside` it by name.
     """
     folder = Path(folder)
     kinds = {
@@ -43,7 +45,11 @@ def draw_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
     }
     # A $ in the name of a file is a $.
     with rc_context({"text.parse_math": False, "text.usetex": False}):
-        return [draw(report, folder / f"{name}.png") for name, draw in kinds.items() if draw]
+        drawn = [draw(report, folder / f"{name}.png") for name, draw in kinds.items() if draw]
+        if all(bank.get("gflop_per_segment") for bank in report["banks"]):
+            names = {" + ".join(bank["name"] for bank in report["banks"]): report}
+            drawn.append(accuracy_gflop_figure(names | (beside or {}), folder / "accuracy_gflop.png"))
+        return drawn
 
 
 def accuracy_compute_figure(report: Report, path: Path) -> Path:
@@ -329,11 +335,3 @@ def _number(value: float | None) -> str:
 
 def _range(low: float, high: float) -> str:
     return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
-
-
-def _save(figure: Any, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as partial, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for the letter
-        figure.savefig(partial, dpi=_DPI, format="png")
-    return path

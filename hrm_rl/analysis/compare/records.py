@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.statistics.calibration import HaltCalibration
 from hrm_rl.analysis.statistics.curves import Curve
 from hrm_rl.files import begins_with, check_replaces, write_text
+from hrm_rl.settings import read_json, reading
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +80,15 @@ class WallClock:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Seconds a puzzle, measured live."""
+
+    batch_1: float
+    refilled: float
+    """In the batch of `WallClock`, where a row that stops takes the next puzzle."""
+
+
+@dataclass(frozen=True)
 class PolicyRow:
     """One policy, chosen at the headline's cost, on the test puzzles of all runs."""
 
@@ -111,6 +121,10 @@ class PolicyRow:
     wall_clock: WallClock
     held_out_accuracy: float | None = None
     """exact_accuracy without puzzles that a run learned from; None if there are none."""
+    gflop: float | None = None
+    """GFLOP a puzzle, the logits of every segment included; None if a bank does not know it."""
+    measured: Measured | None = None
+    """Of runs, if it was measured."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +180,8 @@ class BankRecord:
     """Test puzzles that the run learned from, if that is known."""
     cpu_share: float | None = None
     """Share of the timing in which the recording process ran; clearly below 1 on a crowded machine."""
+    gflop_per_segment: Mapping[str, float] | None = None
+    """As in the bank's header; None if that does not know it."""
 
 
 @dataclass(frozen=True)
@@ -215,18 +231,21 @@ class Comparison:
         found["calibration"] = summary | found["calibration"]
         for name in ("max_segments", "shared_puzzles"):
             found["settings"][name] = found.pop(name)
-        for bank in found["banks"]:
-            for name in ("given", "file", "cpu_share", "learned_test_puzzles"):
-                if bank[name] is None:
-                    del bank[name]
-        for row in found["policies"]:
-            if row["held_out_accuracy"] is None:
-                del row["held_out_accuracy"]
+        for record, kind in ((found["banks"], BankRecord), (found["policies"], PolicyRow)):
+            optional = [field.name for field in dataclasses.fields(kind) if field.default is None]
+            for row in record:
+                for name in optional:
+                    if row[name] is None:
+                        del row[name]
         plain: dict[str, Any] = _plain(found)
         return plain
 
-    def save(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
+    def save(
+        self, folder: str | os.PathLike[str], beside: Sequence[str | os.PathLike[str]] = ()
+    ) -> dict[str, Any]:
         """Write compare.json, compare.md and, if matplotlib is installed, figures into a folder.
+
+        `beside` are folders of earlier reports, such as of other models, for accuracy_gflop.png.
 
         Returns the object in compare.json: `to_dict()`, the files written, and the seconds of drawing.
         Raises FileExistsError if a file there has one of these names and is not of an earlier report.
@@ -234,9 +253,10 @@ class Comparison:
         from hrm_rl.analysis.compare.table import markdown
 
         check_report_folder(folder)
+        others = [read_reports(beside)] if beside else []
         folder, report, start = Path(folder), self.to_dict(), time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
-        figures = _draw(report, folder)
+        figures = _draw(report, folder, *others)
         spent = report["seconds"]
         spent["drawing"] = time.perf_counter() - start
         spent["total"] = sum(spent.values())
@@ -255,13 +275,34 @@ def check_report_folder(folder: str | os.PathLike[str]) -> None:
     check_replaces(Path(folder) / "compare.md", kind, begins_with(b"**"))
 
 
-def _draw(report: dict[str, Any], folder: Path) -> list[Path]:
+def read_reports(folders: Sequence[str | os.PathLike[str]]) -> dict[str, dict[str, Any]]:
+    """The reports in folders of `hrm-rl compare`, by the folders' names, to be drawn beside another.
+
+    Raises FileNotFoundError for a folder without one, ValueError for a damaged report or one without GFLOP.
+    """
+    found = {}
+    for file in (Path(folder) / "compare.json" for folder in folders):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"no report at {file}; `hrm-rl compare RUN --out {file.parent}` makes one"
+            )
+        report = read_json(file, "a report of hrm-rl compare")
+        with reading(file, "a report to draw beside another"):
+            if not all("gflop_per_segment" in bank for bank in report["banks"]):
+                raise ValueError("its banks have no GFLOP; record them again with `hrm-rl trace`")
+        found[file.parent.resolve().name] = report
+    return found
+
+
+def _draw(
+    report: dict[str, Any], folder: Path, beside: Mapping[str, dict[str, Any]] | None = None
+) -> list[Path]:
     if importlib.util.find_spec("matplotlib") is None:
         _log.info("No figures: they need matplotlib (pip install matplotlib).")
         return []
     from hrm_rl.analysis.compare.figures import draw_figures
 
-    return draw_figures(report, folder)
+    return draw_figures(report, folder, beside)
 
 
 def _plain(value: Any) -> Any:

@@ -71,7 +71,15 @@ def _row(
         p_value=p_value,
         wall_clock=_pooled_wall_clock(chosen, runs),
         held_out_accuracy=_held_out_accuracy(chosen, runs),
+        gflop=_gflop(chosen, runs),
     )
+
+
+def _gflop(trials: Sequence[Trial], runs: Sequence[Trials]) -> float | None:
+    """Mean over runs of GFLOP a puzzle; None if a bank does not know it."""
+    each = [run.case.test.header.gflop_per_segment.get("segment") for run in runs]
+    spent = [g * t.judgement.segments.mean() for g, t in zip(each, trials, strict=True) if g is not None]
+    return float(np.mean(spent)) if len(spent) == len(runs) else None
 
 
 def _held_out_accuracy(trials: Sequence[Trial], runs: Sequence[Trials]) -> float | None:

@@ -104,4 +104,5 @@ def _bank(case: Case) -> BankRecord:
         dtype=header.dtype,
         seconds_per_segment=dict(header.seconds_per_segment),
         cpu_share=header.cpu_share,
+        gflop_per_segment=dict(header.gflop_per_segment) or None,
     )

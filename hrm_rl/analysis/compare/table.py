@@ -24,6 +24,7 @@ def table_cells(report: Report) -> tuple[list[str], list[list[str]]]:
         "solved %": lambda row: spread(row, "exact_accuracy", 100, 1),
         "held out %": lambda row: _number(_percent(row.get("held_out_accuracy")), 1),
         "segments": lambda row: spread(row, "mean_segments", 1, 2),
+        "GFLOP": lambda row: f"{row['gflop']:.3g}",
         f"gain at {cost}": lambda row: _range(row["adaptive_gain"][cost], row["ci95"]["adaptive_gain"][cost]),
         "p": lambda row: _p_value(row, baseline),
         "-1 pt": lambda row: _number(row["iso_accuracy_segments"]["1"], 2),
@@ -32,8 +33,14 @@ def table_cells(report: Report) -> tuple[list[str], list[list[str]]]:
         "wasted": lambda row: _number(row["wasted_segments"], 2),
         "rho": lambda row: _number(row["rank_correlation"], 2),
         "/ s": lambda row: _number(row["wall_clock"]["refilled"], 0),
+        "ms alone": lambda row: _milliseconds(row, "batch_1"),
+        "ms refilled": lambda row: _milliseconds(row, "refilled"),
     }
+    measured = any("measured" in row for row in policies)
     shown = {
+        "GFLOP": all("gflop" in row for row in policies),
+        "ms alone": measured,
+        "ms refilled": measured,
         "held out %": any("held_out_accuracy" in row for row in policies),
         "p": len(policies) > 1,
         "rho": report["difficulty"] is not None,
@@ -116,6 +123,10 @@ def legend(report: Report) -> list[str]:
         devices = ", ".join(sorted({f"{bank['device']} {bank['dtype']}" for bank in banks}))
         lines.append(f"/ s: puzzles a second in a batch of {batch} with slot refill ({devices}).")
         lines += filter(None, [crowded(min(bank.get("cpu_share", 1.0) for bank in banks))])
+    if all("gflop" in policy for policy in report["policies"]):
+        lines.append("GFLOP: of a puzzle, counted from the model, the logits of every segment included.")
+    if any("measured" in policy for policy in report["policies"]):
+        lines.append("ms: measured milliseconds a puzzle, alone and in that batch with slot refill.")
     undefined = report["adaptive_gain_undefined"]
     if undefined and not any(report["curves"]["fixed"]["accuracy"]):
         # The same at every price: one line for all.
@@ -177,6 +188,10 @@ def _p_value(policy: Mapping[str, Any], baseline: str) -> str:
 
 def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
+
+
+def _milliseconds(row: Report, name: str) -> str:
+    return f"{1000 * row['measured'][name]:.3g}" if "measured" in row else "-"
 
 
 def _number(value: float | None, digits: int) -> str:

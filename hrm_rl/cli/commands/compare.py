@@ -33,16 +33,23 @@ class Compare(OnDevice, Long, Settings):
     """CSV of puzzles (source,question,answer,rating) or dataset folder for runs. By default generated
     puzzles, or, for custom puzzles, the folder that each run learned from."""
 
+    seconds: bool = False
+    """Also measure seconds a puzzle of every rule live, alone and with slot refill; for runs."""
+    beside: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR ...")] = ()
+    """Folders of earlier reports, such as of other models, drawn beside this one in accuracy_gflop.png."""
+
     def run(self) -> None:
+        from hrm_rl.analysis.compare.records import read_reports
         from hrm_rl.training.comparison import compare
 
         check_counts(self, "puzzles", "max_segments")
+        read_reports(self.beside)
         show_log()
         options = dict(vars(self))
-        runs, out, json = (options.pop(name) for name in ("runs", "out", "json"))
+        runs, out, json, beside = (options.pop(name) for name in ("runs", "out", "json", "beside"))
         options["progress"] = self.progress and not json
         options["threads"] = "auto" if self.threads is None else self.threads
-        report = compare(runs, folder=out, **options).save(out)
+        report = compare(runs, folder=out, **options).save(out, beside)
         self.report(report, _text(report))
 
 

@@ -60,10 +60,15 @@ class BankHeader:
     cpu_share: float | None = None
     """Share of the timing in which the recording process ran; clearly below 1 on a crowded machine. None =
     unknown."""
+    gflop_per_segment: Mapping[str, float] = field(default_factory=dict)
+    """GFLOP of one segment of one puzzle, counted from the model, a multiply-add as two: `segment`, and of
+    these `logits`. Empty = unknown."""
     note: str = ""
 
     def __post_init__(self) -> None:
         check_integers(self, 0, "halt_max_steps", "step")
+        if not all(0 <= value < np.inf for value in self.gflop_per_segment.values()):
+            raise SettingError("gflop_per_segment must be numbers >= 0", "gflop_per_segment")
         for size, seconds in self.seconds_per_segment.items():
             if not (size.isascii() and size.isdigit() and int(size) > 0 and 0 < seconds < np.inf):
                 message = "seconds_per_segment must be seconds by batch size, both > 0, got "
