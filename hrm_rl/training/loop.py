@@ -115,6 +115,8 @@ class Trainer:
     def _shard(self) -> None:
         if self.preset.on_nan == "skip":
             raise ValueError("on_nan skip looks at whole gradients: not with sharding full")
+        if self.preset.learner.optimizer == "muon":
+            raise ValueError("optimizer 'muon' takes whole matrices: not with sharding full")
         for model in (self.model, self.average.model) if self.average else (self.model,):
             table = model.puzzle_emb.parameters() if model.puzzle_emb is not None else ()
             shard(model, dtype=model.dtype, whole=table)

@@ -218,7 +218,8 @@ _PRESETS = [
         batch_size=128,
         ema_decay=0.99,
     ),
-    # The paper's recipe: the defaults of HRMConfig and LearnerConfig.
+    # The paper's recipe: the defaults of HRMConfig and LearnerConfig, and as in the reference no average of
+    # the weights, which every other preset keeps.
     Preset(
         "sudoku-extreme",
         HRMConfig(vocab_size=11, seq_len=81),

@@ -81,8 +81,12 @@ def _unread(preset: Preset) -> Iterator[tuple[str, str]]:
             width = model.hidden_size
             yield key, f"the model has no puzzle embedding; --model.puzzle-emb-ndim {width} adds one"
     if learner.train_only == "puzzle-embedding":
-        for key in ("learner.lr", "learner.weight_decay", "learner.betas", "learner.optimizer"):
+        rates = ("learner.muon_lr", "learner.muon_weight_decay")
+        for key in ("learner.lr", "learner.weight_decay", "learner.betas", "learner.optimizer", *rates):
             yield key, "only the puzzle embedding learns, by learner.puzzle_emb_lr"
+    if learner.optimizer != "muon":
+        for key in ("learner.muon_lr", "learner.muon_weight_decay"):
+            yield key, f"it is for optimizer muon, this is {learner.optimizer}"
     if model.pos_encodings == "learned":
         yield "model.rope_theta", "model.pos_encodings is learned"
     if learner.lr_min_ratio == 1.0:

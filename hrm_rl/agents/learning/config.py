@@ -24,8 +24,8 @@ from hrm_rl.settings import (
     restore,
 )
 
-OptimizerName = Literal["adam-atan2", "adamw"]
-OPTIMIZERS: tuple[OptimizerName, ...] = ("adam-atan2", "adamw")
+OptimizerName = Literal["adam-atan2", "adamw", "muon"]
+OPTIMIZERS: tuple[OptimizerName, ...] = ("adam-atan2", "adamw", "muon")
 TrainOnly = Literal["all", "puzzle-embedding"]
 TRAIN_ONLY: tuple[TrainOnly, ...] = ("all", "puzzle-embedding")
 # Settings under the names that older files give them.
@@ -40,7 +40,8 @@ class LearnerConfig:
     """
 
     optimizer: OptimizerName = "adam-atan2"
-    """adam-atan2 (the reference's; no epsilon) or adamw. Puzzle embeddings always take sign-SGD."""
+    """adam-atan2 (the reference's; no epsilon), adamw, or muon for the matrices of the blocks with adamw for
+    all other weights (PyTorch 2.9 or newer). Puzzle embeddings always take sign-SGD."""
     lr: float = 1e-4
     """Learning rate after warm-up."""
     weight_decay: float = 1.0
@@ -48,6 +49,10 @@ class LearnerConfig:
     weights, on which the paper rests the stability of its Q-learning."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay rates of the gradient's running mean and mean square."""
+    muon_lr: float = 0.02
+    """muon: learning rate of the blocks' matrices, on the same schedule; lr is that of the other weights."""
+    muon_weight_decay: float = 0.005
+    """muon: decay of the blocks' matrices."""
     puzzle_emb_lr: float = 1e-4
     """Learning rate of the puzzle embeddings' sign-SGD, on the same schedule."""
     puzzle_emb_weight_decay: float = 1.0
@@ -60,6 +65,10 @@ class LearnerConfig:
     """Length of the cosine, in steps; `hrm-rl train` stretches it with max_steps."""
     token_loss: TokenLoss = "stablemax"
     """Cross-entropy of the cells by stablemax (the reference) or softmax."""
+    label_smoothing: float = 0.0
+    """Share of a label's probability that is spread evenly over all tokens, in [0, 1)."""
+    q_loss_weight: float = 0.5
+    """Weight of the Q losses beside the token loss; the reference's is 0.5."""
     q_target: str = "full"
     """What q_continue learns from: `full` (the paper), `every:K`, `subsample:P`, `delayed`, `lambda:L`,
     or `none`, which learns only q_halt and halts where it is > 0. See `hrm_rl.agents.learning.q_targets`."""
@@ -101,14 +110,15 @@ class LearnerConfig:
         check_one_of(self, GRADIENTS, "gradient")
         check_one_of(self, TRAIN_ONLY, "train_only")
         check_one_of(self, tuple(HALTING_LOSSES), "halting_loss")
-        rates = ("lr", "weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay", "path_noise")
-        check_at_least(self, 0, *rates, "warmup_steps")
+        rates = ("lr", "weight_decay", "muon_lr", "muon_weight_decay", "puzzle_emb_lr")
+        check_at_least(self, 0, *rates, "puzzle_emb_weight_decay", "path_noise", "warmup_steps")
         check_integers(self, 0, "warmup_steps")
         for loss in HALTING_LOSSES.values():
             loss.of(self)  # checks the settings it reads
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise SettingError(f"betas must be two numbers in [0, 1), got {self.betas}", "betas")
         check_interval(self, "[0, 1]", "lr_min_ratio")
+        check_interval(self, "[0, 1)", "label_smoothing")
         check_integers(self, 0, "seed", most=LARGEST_SEED)
         if self.total_steps is not None:
             check_integers(self, 1, "total_steps")

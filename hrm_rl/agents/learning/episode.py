@@ -14,7 +14,6 @@ from torch import Tensor
 
 from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.agents.learning.learner import Learner
-from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
 from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.model import HRM, SegmentOutput
@@ -60,7 +59,7 @@ class EpisodeLearner(Learner):
         self._in_step = self._in_step & (obs["segment"] == len(self._losses)).all()
         labelled = (labels != IGNORE_LABEL).any(-1)
         with torch.no_grad():
-            ce = token_loss(out.logits, labels, self.config.token_loss)
+            ce = self._token_loss(out.logits, labels)
         self._q_halt.append(out.q_halt.detach())
         self._losses.append(ce)
         self._correct.append(judged.correct)
@@ -99,7 +98,7 @@ class EpisodeLearner(Learner):
         for number, (a, b) in enumerate(zip(by_loss, by_q_halt, strict=True)):
             carry = self._noisy(carry, torch.full_like(self._rows, number), first + number)
             again = self.model(carry, obs["inputs"], obs["puzzle_identifiers"], gradient=self.config.gradient)
-            ce = token_loss(again.logits, labels, self.config.token_loss)
+            ce = self._token_loss(again.logits, labels)
             (a * ce + b * again.q_halt).sum().backward()
             carry = again.carry
         if self.model.puzzle_emb is not None:

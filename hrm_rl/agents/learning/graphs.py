@@ -35,12 +35,14 @@ _JUDGED = ("correct", "segments", "cell_accuracy")
 
 
 def check_can_be_graphed(config: LearnerConfig) -> None:
-    """Raises ValueError if the steps of a learner are not all alike."""
+    """Raises ValueError if the steps of a learner are not all alike, or not all on the device."""
     if config.stopping.whole_episodes:
         raise ValueError(
             f"CUDA graphs need steps that are all alike; with halting_loss {config.halting_loss!r} not "
             "every step learns"
         )
+    if config.optimizer == "muon":
+        raise ValueError("CUDA graphs do not record optimizer 'muon'; leave them out, or take adamw")
     name, _, every = config.q_target.partition(":")
     if name == "every" and float(every) > 1:
         raise ValueError(

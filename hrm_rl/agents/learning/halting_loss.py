@@ -102,12 +102,13 @@ class QLearning(HaltingLoss):
     exploration: Exploration
     gamma: float
     segment_cost: float
+    q_loss_weight: float
 
     def __post_init__(self) -> None:
         target_rule(self.q_target)
         check_one_of(self, EXPLORATIONS, "exploration")
         check_interval(self, "(0, 1]", "gamma")
-        check_at_least(self, 0, "segment_cost")
+        check_at_least(self, 0, "segment_cost", "q_loss_weight")
 
     @property
     def rule(self) -> str:

@@ -207,8 +207,8 @@ class Learner:
         now = Experience(self.model, out, *puzzles, judged.segments, ended, right, self.clock)
         continue_loss, target = self._target_rule(now)
         halt_loss = q_loss(out.q_halt, right)
-        ce = token_loss(out.logits, labels, self.config.token_loss)
-        loss = ce + 0.5 * (halt_loss + continue_loss)
+        ce = self._token_loss(out.logits, labels)
+        loss = ce + self.config.q_loss_weight * (halt_loss + continue_loss)
         # The sum over rows over the global batch: every row counts, halted or thinking on.
         (loss.sum() / self.global_batch).backward()
         self.apply_gradients()
@@ -220,6 +220,9 @@ class Learner:
         losses |= {"q_halt_loss": halt_loss, "q_continue_loss": continue_loss}
         means = {name: rows.detach().mean() for name, rows in losses.items()}
         return Update(means, Rows.of(out, ended & labelled, judged, target))
+
+    def _token_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return token_loss(logits, labels, self.config.token_loss, self.config.label_smoothing)
 
     def apply_gradients(self) -> None:
         """Take one optimizer step from the current gradients, at this step's learning rate."""

@@ -18,10 +18,10 @@ from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
 
 
 def make_optimizers(model: HRM, config: LearnerConfig) -> list[torch.optim.Optimizer]:
-    """The network's optimizer and, if the model has puzzle embeddings, theirs.
+    """The network's optimizers (with muon AdamW, then Muon) and, if the model has puzzle embeddings, theirs.
 
     With `train_only` puzzle-embedding the network is frozen and has none; raises ValueError without puzzle
-    embeddings.
+    embeddings. Raises ValueError for muon if PyTorch lacks it.
     """
     c, dense = config, [p for n, p in model.named_parameters() if not n.startswith("puzzle_emb.")]
     if c.train_only == "puzzle-embedding":
@@ -32,14 +32,34 @@ def make_optimizers(model: HRM, config: LearnerConfig) -> list[torch.optim.Optim
         for parameter in dense:
             parameter.requires_grad_(False)
         return [_embedding_optimizer(model.puzzle_emb, c)]
+    optimizers: list[torch.optim.Optimizer] = []
+    if c.optimizer == "muon":
+        matrices = _hidden_matrices(model)
+        dense = [p for p in dense if all(p is not matrix for matrix in matrices)]
+        optimizers = [_muon(matrices, c)]
     if c.optimizer == "adam-atan2":
-        network: torch.optim.Optimizer = AdamATan2(dense, c.lr, c.betas, c.weight_decay)
+        optimizers = [AdamATan2(dense, c.lr, c.betas, c.weight_decay)]
     else:
         fused = model.device.type != "mps"
-        network = torch.optim.AdamW(dense, c.lr, c.betas, weight_decay=c.weight_decay, fused=fused)
-    if model.puzzle_emb is None:
-        return [network]
-    return [network, _embedding_optimizer(model.puzzle_emb, c)]
+        adam = torch.optim.AdamW(dense, c.lr, c.betas, weight_decay=c.weight_decay, fused=fused)
+        optimizers = [adam, *optimizers]
+    if model.puzzle_emb is not None:
+        optimizers.append(_embedding_optimizer(model.puzzle_emb, c))
+    return optimizers
+
+
+def _hidden_matrices(model: HRM) -> list[Tensor]:
+    """The matrices inside the blocks: not embeddings, heads, biases and scales of norms."""
+    return [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
+
+
+def _muon(matrices: list[Tensor], config: LearnerConfig) -> torch.optim.Optimizer:
+    kind = getattr(torch.optim, "Muon", None)
+    if kind is None:
+        raise ValueError(
+            f"optimizer 'muon' needs PyTorch 2.9 or newer, this is {torch.__version__}; adamw runs on any"
+        )
+    return kind(matrices, config.muon_lr, config.muon_weight_decay)  # type: ignore[no-any-return]
 
 
 def _embedding_optimizer(table: PuzzleEmbedding, config: LearnerConfig) -> "SignSGD":

@@ -20,6 +20,8 @@ _NAMES: dict[type, set[str]] = {
     torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
     SignSGD: set(),
 }
+if hasattr(torch.optim, "Muon"):  # PyTorch 2.9 or newer
+    _NAMES[torch.optim.Muon] = {"momentum_buffer"}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:

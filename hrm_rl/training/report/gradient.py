@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from hrm_rl.agents import Learner
+from hrm_rl.agents.learning.optim import SignSGD
 from hrm_rl.distributed.sharding import gathered
 
 
 class GradientNorm:
-    """Follows the network's optimizer: while `due`, an update leaves the norm of its gradient.
+    """Follows the network's optimizers: while `due`, an update leaves the norm of its gradient.
 
     Puzzle embeddings have an optimizer of their own and count only where they alone learn. Nothing waits
     for the device until `take`. Whole-episode learners and recorded steps always compute it: the
@@ -20,18 +21,20 @@ class GradientNorm:
     def __init__(self, learner: Learner, *, graphs: bool) -> None:
         self.due = self._always = graphs or learner.whole_episodes
         self.norm: Tensor | None = None
+        first, *others = learner.optimizers
+        network = [first, *(o for o in others if not isinstance(o, SignSGD))]
+        self._weights = [w for o in network for group in o.param_groups for w in group["params"]]
         # A pre-hook of the optimizer, since an update frees the gradients.
-        self._hook = learner.optimizers[0].register_step_pre_hook(self._measure)
+        self._hook = first.register_step_pre_hook(self._measure)
 
     def expect(self, due: bool) -> None:
         """Whether the next step is written."""
         self.due = self._always or due
 
     @torch.no_grad()
-    def _measure(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _measure(self, *_: Any) -> None:
         if self.due:
-            weights = (weight for group in optimizer.param_groups for weight in group["params"])
-            gradients = [weight.grad for weight in weights if weight.grad is not None]
+            gradients = [weight.grad for weight in self._weights if weight.grad is not None]
             norm = torch.nn.utils.get_total_norm(
                 [g.coalesce().values() if g.is_sparse else g for g in gradients]
             )

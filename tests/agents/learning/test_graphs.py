@@ -185,6 +185,7 @@ def test_learning_from_another_segment_is_refused(model, start) -> None:
         ({"q_target": "every:2"}, "'every:2'.*subsample:P"),
         ({"halting_loss": "act"}, "'act'"),
         ({"halting_loss": "ponder"}, "'ponder'"),
+        ({"optimizer": "muon"}, "'muon'.*adamw"),
     ],
 )
 def test_steps_that_are_not_alike_are_refused(model, changes, message) -> None:

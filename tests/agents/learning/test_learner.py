@@ -127,13 +127,24 @@ def test_learning_rates_follow_the_schedule(loop, hrm) -> None:
     assert rates == pytest.approx([2.5e-3, 5e-3, 7.5e-3, 1e-2, 1e-2, 1e-2])
 
 
+def test_loss_is_the_tokens_and_the_weighted_q_losses(loop, hrm) -> None:
+    m = loop(hrm(halt_exploration_prob=0.0), q_loss_weight=0.125, label_smoothing=0.2).step()
+    weighted = m["token_loss"] + 0.125 * (m["q_halt_loss"] + m["q_continue_loss"])
+    torch.testing.assert_close(m["loss"], weighted)
+
+
 # --- resuming -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("q_target", ["full", "delayed", "lambda:0.5", "every:2"])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"exploration": "episode", "optimizer": "adamw"}, {"random_start": True, "path_noise": 0.1}],
+    [
+        {},
+        {"exploration": "episode", "optimizer": "adamw"},
+        {"random_start": True, "path_noise": 0.1},
+        {"optimizer": "muon", "label_smoothing": 0.1, "q_loss_weight": 0.2},
+    ],
 )
 def test_a_resume_is_bit_for_bit_the_run(loop, hrm, q_target, changes) -> None:
     def start():
@@ -166,12 +177,18 @@ def test_same_seed_same_run_and_another_seed_another(loop, hrm) -> None:
 # --- settings -------------------------------------------------------------------------------------
 
 Q_SETTINGS = {"q_target": "delayed", "exploration": "episode", "gamma": 0.9, "segment_cost": 0.1}
+Q_SETTINGS["q_loss_weight"] = 0.1
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"optimizer": "sgd"}, "optimizer.*adam-atan2, adamw.*'sgd'"),
+        ({"optimizer": "sgd"}, "optimizer.*adam-atan2, adamw, muon.*'sgd'"),
+        ({"label_smoothing": 1.0}, r"label_smoothing.*\[0, 1\).*1.0"),
+        ({"label_smoothing": -0.1}, r"label_smoothing.*\[0, 1\).*-0.1"),
+        ({"q_loss_weight": -1.0}, "q_loss_weight.*-1.0"),
+        ({"muon_lr": -1.0}, "muon_lr.*-1.0"),
+        ({"path_noise": -0.1}, "path_noise.*-0.1"),
         ({"token_loss": "hinge"}, "token_loss.*'hinge'"),
         ({"gradient": "two-step"}, "gradient.*'two-step'"),
         ({"exploration": "always"}, "exploration.*step, episode.*'always'"),

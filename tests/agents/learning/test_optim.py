@@ -1,8 +1,10 @@
+import dataclasses
 import math
 
 import pytest
 import torch
 
+from hrm_rl.agents import Learner, LearnerConfig
 from hrm_rl.agents.learning.optim import AdamATan2, SignSGD, learning_rate_factor
 from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
 
@@ -54,6 +56,55 @@ def test_adam_atan2_goes_on_from_its_state() -> None:
     second = AdamATan2([p], 0.3)  # the state brings the learning rate too
     second.load_state_dict(first.state_dict())
     assert run(second, p, GRADS[2:])[-1] == wanted[-1]
+
+
+# --- Muon -----------------------------------------------------------------------------------------
+
+
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """Five steps of the quintic iteration, on the singular values."""
+    U, s, V = torch.linalg.svd(matrix / matrix.norm(), full_matrices=False)
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return U @ s.diag() @ V
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="PyTorch has Muon from 2.9 on")
+def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest(tiny_hrm) -> None:
+    """By hand, with rates and decay of each; Muon's iteration runs in bfloat16."""
+    model = tiny_hrm(puzzle_emb_ndim=16)
+    config = LearnerConfig("muon", lr=0.01, weight_decay=0.5, muon_lr=0.1, muon_weight_decay=0.2)
+    learner = Learner(model, 2, dataclasses.replace(config, warmup_steps=2))
+    before = {name: p.detach().double() for name, p in model.named_parameters()}
+    mean, square, momentum = ({name: torch.zeros_like(p) for name, p in before.items()} for _ in range(3))
+    for t in (1, 2):
+        rate = t / 2
+        for name, p in model.named_parameters():
+            if name.startswith("puzzle_emb"):
+                continue
+            g, w = torch.randn_like(p), before[name]
+            p.grad, g = g, g.double()
+            if ".layers." in name:
+                momentum[name] = 0.95 * momentum[name] + 0.05 * g
+                update = orthogonal(0.05 * g + 0.95 * momentum[name])
+                step = update * max(1, p.shape[0] / p.shape[1]) ** 0.5
+                before[name] = w * (1 - rate * 0.1 * 0.2) - rate * 0.1 * step
+            else:
+                mean[name] = 0.9 * mean[name] + 0.1 * g
+                square[name] = 0.95 * square[name] + 0.05 * g**2
+                step = mean[name] / (1 - 0.9**t) / ((square[name] / (1 - 0.95**t)).sqrt() + 1e-8)
+                before[name] = w * (1 - rate * 0.01 * 0.5) - rate * 0.01 * step
+        learner.apply_gradients()
+    assert len(learner.optimizers) == 3
+    for name, p in model.named_parameters():
+        error = (p - before[name]).norm() / before[name].norm().clamp_min(1)
+        assert error < (0.02 if ".layers." in name else 1e-5), name
+
+
+def test_a_pytorch_without_muon_is_named(tiny_hrm, monkeypatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(ValueError, match=r"'muon' needs PyTorch 2\.9 or newer, this is 2\.\d+.*adamw"):
+        Learner(tiny_hrm(), 2, LearnerConfig("muon"))
 
 
 # --- sign-SGD -------------------------------------------------------------------------------------
