@@ -1,5 +1,6 @@
 """Opening a trained model: a run folder, a model folder, or a Hub id; and recording it."""
 
+import copy
 import dataclasses
 import logging
 import os
@@ -20,6 +21,8 @@ from hrm_rl.evaluation.record import segment_seconds
 from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.model import HRM
 from hrm_rl.model.config import FORWARD_DTYPES
+from hrm_rl.model.files.checkpoints import find_checkpoint
+from hrm_rl.model.files.checksums import STATE_FILE
 from hrm_rl.model.files.weights import RUN_FILE, fetch_pretrained
 from hrm_rl.puzzles import CustomPuzzles, family_of_shape
 from hrm_rl.puzzles.family import Family
@@ -32,6 +35,7 @@ from hrm_rl.training.machine.compute import pick_device, precision_here
 from hrm_rl.training.machine.threads import Threads, fit_threads
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.run_folder import RunFolder, read_config_json
+from hrm_rl.training.run_folder.state import read_state
 
 _log = logging.getLogger(__name__)
 
@@ -147,6 +151,21 @@ def open_trained(
         rule="q" if preset is None else preset.learner.rule,
         learned_keys=keys,
     )
+
+
+def without_average(trained: Trained) -> HRM | None:
+    """The model with the weights that training goes on from; None unless `trained` holds their average and
+    the run's checkpoint has its training state."""
+    if trained.preset is None or not trained.preset.ema_decay:
+        return None
+    run = RunFolder.named(trained.path)
+    checkpoint = find_checkpoint(run.path, str(trained.step)) if run.checkpoints() else run.path
+    if not (checkpoint / STATE_FILE).is_file():
+        _log.info("%s has no training state: only the average of the weights is judged.", trained.path)
+        return None
+    model = copy.deepcopy(trained.model)
+    model.load_state_dict(read_state(checkpoint)["weights"])
+    return model
 
 
 def _kind(model: HRM, preset: Preset | None) -> Family | CustomPuzzles:

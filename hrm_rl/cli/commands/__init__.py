@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "evaluate:Eval",
     "trace": "trace:Trace",
     "compare": "compare:Compare",
+    "depth": "depth:Depth",
     "solve": "solve:Solve",
     "puzzles": "puzzles:Puzzles",
     "import-reference": "exchange:ImportReference",
