@@ -108,7 +108,7 @@ class Life(SquareFamily):
             lines.append(line + end)
         return "\n".join(lines)
 
-    def board(self, shown: pictures.Shown, cell: int) -> Image.Image:
+    def panels(self, shown: pictures.Shown) -> list[pictures.Panel]:
         """The start (dark cells live), and the draft (blue cells live) beside it, empty without one.
 
         A mistake is red if it should be dead, pale red if it should live.
@@ -118,8 +118,17 @@ class Life(SquareFamily):
         if shown.answered:
             pairs = zip(shown.answer, shown.wrong, strict=True)
             answers = [_ground(int(token), bool(wrong)) for token, wrong in pairs]
-        sides = ([pictures.Tile(ground=ground) for ground in side] for side in (grounds, answers))
-        return pictures.side_by_side([pictures.tiles(side, self.size, cell) for side in sides])
+        sides = ("start", grounds), (f"after {self.steps}", answers)
+        return [
+            pictures.Panel([pictures.Tile(ground=ground) for ground in side], self.size, title)
+            for title, side in sides
+        ]
+
+    def board(self, shown: pictures.Shown, cell: int) -> Image.Image:
+        """As `panels`."""
+        return pictures.side_by_side(
+            [pictures.tiles(panel.tiles, self.size, cell) for panel in self.panels(shown)]
+        )
 
 
 __getattr__ = module_functions(Life)

@@ -99,6 +99,15 @@ class LightsOut(SquareFamily):
         starts = range(0, self.seq_len, self.size)
         return "\n".join("".join(cells[start : start + self.size]).rstrip() for start in starts)
 
+    def panels(self, shown: pictures.Shown) -> list[pictures.Panel]:
+        """Lights with a disc for a press, a ring for a missing one."""
+        tiles = []
+        for light, answer, wrong in zip(shown.puzzle, shown.answer, shown.wrong, strict=True):
+            text = "\u25cf" if answer == PRESS else "\u25cb" if answer == LEAVE and wrong else ""
+            ground = _LAMP if light == LIT else pictures.GIVEN_CELL
+            tiles.append(pictures.Tile(text, pictures.MISTAKE if wrong else pictures.DRAFT, ground))
+        return [pictures.Panel(tiles, self.size)]
+
     def board(self, shown: pictures.Shown, cell: int) -> Image.Image:
         """Lights that are on are yellow; a press is a blue disc, red if wrong; a missing press a red ring."""
         size = self.size

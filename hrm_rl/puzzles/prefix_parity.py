@@ -101,7 +101,7 @@ class PrefixParity(Family):
                 lines.append("parity " + "".join(parities[part]))
         return "\n".join(line.rstrip() for line in lines)
 
-    def board(self, shown: pictures.Shown, cell: int) -> Image.Image:
+    def panels(self, shown: pictures.Shown) -> list[pictures.Panel]:
         """Bits (ones dark) in rows of 16, the draft below each row: blue, or red if wrong."""
         columns = min(self.length, _COLUMNS)
         padding = [pictures.Tile()] * (-self.length % columns)
@@ -112,9 +112,13 @@ class PrefixParity(Family):
             else pictures.Tile()
             for bit, answer, wrong in zip(shown.puzzle, shown.answer, shown.wrong, strict=True)
         ] + padding
-        # Paper between the pairs of rows keeps bits and answers together.
         parts = (slice(start, start + columns) for start in range(0, self.length, columns))
-        return pictures.on_top([pictures.tiles(bits[p] + answers[p], columns, cell) for p in parts])
+        return [pictures.Panel(bits[part] + answers[part], columns) for part in parts]
+
+    def board(self, shown: pictures.Shown, cell: int) -> Image.Image:
+        """As `panels`; paper between the pairs of rows keeps bits and answers together."""
+        panels = self.panels(shown)
+        return pictures.on_top([pictures.tiles(panel.tiles, panel.columns, cell) for panel in panels])
 
 
 __getattr__ = module_functions(PrefixParity)

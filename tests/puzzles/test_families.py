@@ -166,6 +166,10 @@ def test_drawings_and_pictures(family: Family) -> None:
     assert (pictures[1] != pictures[2]).any()
     other = family.picture(puzzles.inputs[1], labels=puzzles.labels[1], cell=24, **shown[0])
     assert other.shape == pictures[0].shape and (other != pictures[0]).any()
+    panels = [family.panels(family.shown(inputs, draft, labels)) for draft in (None, right, wrong)]
+    layouts = {tuple((len(panel.tiles), panel.columns, panel.title) for panel in each) for each in panels}
+    assert len(layouts) == 1 and all(len(p.tiles) % p.columns == 0 for p in panels[0])
+    assert panels[0] != panels[1] != panels[2]
 
 
 @families

@@ -87,6 +87,14 @@ class ArcBoards(pictures.Drawable):
         ]
         return pictures.side_by_side(boards)
 
+    def panels(self, shown: pictures.Shown) -> list[pictures.Panel]:
+        """Question and draft; a dot is EOS, a cross marks a wrong cell of the draft."""
+        answer = shown.answer if shown.answered else np.full(SEQ_LEN, PAD)
+        question = [_tile(token, False, True) for token in shown.puzzle.tolist()]
+        cells = zip(answer.tolist(), shown.wrong, shown.judged(), strict=True)
+        draft = [_tile(*cell) for cell in cells]
+        return [pictures.Panel(question, SIDE, "question"), pictures.Panel(draft, SIDE, "draft")]
+
     def strip_cell(self, cell: int) -> int:
         return _STRIP_CELL
 
@@ -104,6 +112,16 @@ def _text(token: int, wrong: bool, color: bool) -> str:
     red, green, blue = PALETTE[number]
     ink = 97 if number in _DARK else 30
     return paint(text, f"{ink};48;2;{red};{green};{blue}", color)
+
+
+def _tile(token: int, wrong: bool, judged: bool) -> pictures.Tile:
+    number = token - FIRST_COLOR
+    if number < 0:
+        text = "\u00d7" if wrong else "\u00b7" if token == EOS else ""
+        return pictures.Tile(text, pictures.MISTAKE if wrong else pictures.CAPTION, _OFF_GRID)
+    ink = pictures.PAPER if number in _DARK else pictures.GIVEN
+    ground = PALETTE[number] if judged else _pale(PALETTE[number])
+    return pictures.Tile("\u00d7" if wrong else "", ink, ground)
 
 
 def _board(

@@ -46,6 +46,15 @@ class Tile(NamedTuple):
     weight: float = 0.0  # of the text, as in `text_mask`
 
 
+class Panel(NamedTuple):
+    """A board of tiles, as reports draw it."""
+
+    tiles: list[Tile]
+    columns: int
+    title: str = ""
+    box: tuple[int, int] = (0, 0)  # rows and columns between thick lines
+
+
 def answer_tile(text: str, wrong: bool) -> Tile:
     """A cell of the draft."""
     return Tile(text, *(MISTAKE_LOOK if wrong else DRAFT_LOOK))
@@ -103,6 +112,15 @@ class Drawable:
         """A drawing as an image with a margin, `cell` pixels from one cell to the next."""
         raise NotImplementedError
 
+    def panels(self, shown: Shown) -> list[Panel]:
+        """A drawing as boards of tiles, of one layout for all drafts; by default tokens as numbers."""
+        side = math.isqrt(self.seq_len)
+        cells = [
+            answer_tile(str(token), bad) if token != given else Tile(str(token), *GIVEN_LOOK)
+            for token, given, bad in zip(shown.answer, shown.puzzle, shown.wrong, strict=True)
+        ]
+        return [Panel(cells, side if side**2 == self.seq_len else min(16, self.seq_len))]
+
     def strip_cell(self, cell: int) -> int:
         """The width of a cell to which the caption and the bars belong."""
         return cell
@@ -118,7 +136,7 @@ class Drawable:
 
         Cells in which the draft differs from the labels are marked, in red if `color`.
         """
-        shown = self._shown(inputs, draft, labels)
+        shown = self.shown(inputs, draft, labels)
         if draft is None and shown.labels is not None:
             shown = shown._replace(answer=shown.labels, answered=True)
         return self.text(shown, color)
@@ -148,11 +166,11 @@ class Drawable:
         cell = self.pixels if cell is None else cell
         if cell < self.least_pixels:
             raise ValueError(f"cell must be >= {self.least_pixels} pixels, got {cell}")
-        board = self.board(self._shown(inputs, draft, labels), cell)
+        board = self.board(self.shown(inputs, draft, labels), cell)
         return frame(board, self.strip_cell(cell), caption, q)
 
-    def _shown(self, inputs: ArrayLike, draft: ArrayLike | None, labels: ArrayLike | None) -> Shown:
-        """Raises ValueError for other shapes than one puzzle's, or an unknown token."""
+    def shown(self, inputs: ArrayLike, draft: ArrayLike | None, labels: ArrayLike | None) -> Shown:
+        """The content of a drawing. Raises ValueError for shapes that differ, or unknown tokens."""
         cells, tokens = self.seq_len, self.vocab_size
         puzzle = as_tokens("inputs", inputs, cells, tokens)
         if puzzle.ndim != 1:

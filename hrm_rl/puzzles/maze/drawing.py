@@ -63,6 +63,16 @@ def text(shown: pictures.Shown, size: int, color: bool) -> str:
     return "\n".join([rule, *(f"|{line}|" for line in lines), rule])
 
 
+def panels(shown: pictures.Shown, size: int) -> list[pictures.Panel]:
+    """The maze as tiles; a dot is the draft's path, a cross a part of it that is a mistake."""
+    marks = _LETTERS | {PATH: "\u2022", _ASTRAY: "\u00d7"}
+    tiles = [
+        pictures.Tile(marks.get(cell, ""), _STROKES.get(cell, pictures.PAPER), _GROUNDS[cell])
+        for cell in _drawn(shown, size).ravel().tolist()
+    ]
+    return [pictures.Panel(tiles, size)]
+
+
 def board(shown: pictures.Shown, size: int, cell: int) -> Image.Image:
     """The maze with the draft's path as a blue line; walls are dark, the start is green, the goal orange.
 

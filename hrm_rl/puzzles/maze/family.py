@@ -10,7 +10,7 @@ from PIL import Image
 
 from hrm_rl.puzzles.base.counter_rng import stream_keys
 from hrm_rl.puzzles.base.dials import dial, switch
-from hrm_rl.puzzles.base.picture import Shown
+from hrm_rl.puzzles.base.picture import Panel, Shown
 from hrm_rl.puzzles.base.relations import neighbours
 from hrm_rl.puzzles.base.tokens import dihedral
 from hrm_rl.puzzles.family import Made
@@ -150,6 +150,9 @@ class Maze(SquareFamily):
 
     def text(self, shown: Shown, color: bool) -> str:
         return drawing.text(shown, self.size, color)
+
+    def panels(self, shown: Shown) -> list[Panel]:
+        return drawing.panels(shown, self.size)
 
     def board(self, shown: Shown, cell: int) -> Image.Image:
         return drawing.board(shown, self.size, cell)

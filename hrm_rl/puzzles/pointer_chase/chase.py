@@ -10,7 +10,7 @@ from PIL import Image
 from hrm_rl.compiling import njit
 from hrm_rl.puzzles.base.counter_rng import below, choose, mix64
 from hrm_rl.puzzles.base.dials import dial, switch
-from hrm_rl.puzzles.base.picture import Shown
+from hrm_rl.puzzles.base.picture import Panel, Shown
 from hrm_rl.puzzles.family import Family, Made
 from hrm_rl.puzzles.pointer_chase import drawing
 from hrm_rl.puzzles.pointer_chase.layout import BLANK, FIRST_NODE
@@ -114,6 +114,9 @@ class PointerChase(Family):
 
     def text(self, shown: Shown, color: bool) -> str:
         return drawing.text(shown, self.nodes, color)
+
+    def panels(self, shown: Shown) -> list[Panel]:
+        return drawing.panels(shown, self.nodes, self.trajectory)
 
     def board(self, shown: Shown, cell: int) -> Image.Image:
         return drawing.board(shown, self.nodes, self.trajectory, cell)

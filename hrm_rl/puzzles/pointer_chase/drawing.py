@@ -12,6 +12,7 @@ from hrm_rl.puzzles.base.tokens import RED, paint
 from hrm_rl.puzzles.pointer_chase.layout import BLANK, FIRST_NODE, PAD
 
 _NOTHING = pictures.Tile()
+_COLUMNS = 16
 _OVER = 4  # times larger are circles drawn, to be smooth
 _LARGEST_CIRCLE = 900  # pixels; more nodes than fit are drawn smaller
 
@@ -46,18 +47,44 @@ def board(shown: pictures.Shown, nodes: int, trajectory: bool, cell: int) -> Ima
     cells, answer, wrong, answered, _ = shown
     first = 1 + nodes
     asked = int((cells[first:] == BLANK).sum())
-    hops = []
-    for hop in range(len(cells) - first):
-        judged = trajectory or hop == asked - 1
-        node = _node(answer[first + hop], "") if answered else ""
-        hops.append(_hop(node, judged, bool(wrong[first + hop])) if hop < asked else _NOTHING)
-    columns = max(8, min(len(hops), 16))
-    hops += [_NOTHING] * (-len(hops) % columns)
+    hops, columns = _answers(shown, nodes, trajectory)
     answers = pictures.tiles(hops, columns, cell, text=0.55)
     last = first + asked - 1
     marked = int(answer[last]) - FIRST_NODE if answered and asked else -1
     circle = _circle(cells[:first] - FIRST_NODE, marked, bool(wrong[last]), cell, answers.width)
     return pictures.on_top([circle, answers])
+
+
+def panels(shown: pictures.Shown, nodes: int, trajectory: bool) -> list[pictures.Panel]:
+    """The nodes, the start dark, with the node that each points to below it, and the answers hop by hop."""
+    columns, start = min(nodes, _COLUMNS), int(shown.puzzle[0]) - FIRST_NODE
+    look = (pictures.GIVEN, pictures.GIVEN_CELL)
+    names = [pictures.Tile(str(k), *(look[::-1] if k == start else look)) for k in range(nodes)]
+    targets = [pictures.Tile(_node(token), pictures.GIVEN) for token in shown.puzzle[1 : 1 + nodes]]
+    rows = []
+    for first in range(0, nodes, columns):
+        for side in (names, targets):
+            part = side[first : first + columns]
+            rows += part + [_NOTHING] * (columns - len(part))
+    hops, across = _answers(shown, nodes, trajectory)
+    return [
+        pictures.Panel(rows, columns, "nodes, and where they point", box=(2, columns)),
+        pictures.Panel(hops, across, "answers hop by hop"),
+    ]
+
+
+def _answers(shown: pictures.Shown, nodes: int, trajectory: bool) -> tuple[list[pictures.Tile], int]:
+    """A tile an answer, and how many stand in a row."""
+    cells, answer, wrong, answered, _ = shown
+    first = 1 + nodes
+    asked = int((cells[first:] == BLANK).sum())
+    hops = []
+    for hop in range(len(cells) - first):
+        judged = trajectory or hop == asked - 1
+        node = _node(answer[first + hop], "") if answered else ""
+        hops.append(_hop(node, judged, bool(wrong[first + hop])) if hop < asked else _NOTHING)
+    columns = max(8, min(len(hops), _COLUMNS))
+    return hops + [_NOTHING] * (-len(hops) % columns), columns
 
 
 def _hop(node: str, judged: bool, wrong: bool) -> pictures.Tile:

@@ -66,14 +66,20 @@ def _text(cell: _Cell, color: bool) -> str:
     return paint(f" {cell.digit} ", BOLD, color)
 
 
+def panels(shown: pictures.Shown, size: int) -> list[pictures.Panel]:
+    """The board as tiles, in boxes."""
+    _, box_rows, box_columns, *_ = layout(size)
+    tiles = [_tile(content) for content in _cells(shown, size)]
+    return [pictures.Panel(tiles, size, box=(box_rows, box_columns))]
+
+
 def board(shown: pictures.Shown, size: int, cell: int) -> Image.Image:
     """The board as an image with thick lines around boxes.
 
     A given is dark and bold on grey, a draft's digit blue, a mistake of the draft red on pale red, an
     empty cell white.
     """
-    tiles = [_tile(content) for content in _cells(shown, size)]
-    image = pictures.tiles(tiles, size, cell, text=0.65 * cell / (cell - 1))
+    image = pictures.tiles(panels(shown, size)[0].tiles, size, cell, text=0.65 * cell / (cell - 1))
     pen = ImageDraw.Draw(image)
     edge, side, thick = pictures.margin(cell), size * cell, max(2, round(cell / 16))
     low, high = edge - thick // 2, edge + side + (thick - 1) // 2

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hrm_rl.puzzles.base.board_text import cells_of
 from hrm_rl.puzzles.base.dials import dial
-from hrm_rl.puzzles.base.picture import Shown
+from hrm_rl.puzzles.base.picture import Panel, Shown
 from hrm_rl.puzzles.family import Made
 from hrm_rl.puzzles.files.cell_text import CellText
 from hrm_rl.puzzles.pool import PuzzleArrays, Symmetry
@@ -144,6 +144,9 @@ class Sudoku(SquareFamily):
 
     def text(self, shown: Shown, color: bool) -> str:
         return drawing.text(shown, self.size, color)
+
+    def panels(self, shown: Shown) -> list[Panel]:
+        return drawing.panels(shown, self.size)
 
     def board(self, shown: Shown, cell: int) -> Image.Image:
         return drawing.board(shown, self.size, cell)

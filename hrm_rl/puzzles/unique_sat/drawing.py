@@ -35,11 +35,27 @@ def text(shown: pictures.Shown, variables: int, color: bool) -> str:
 
 
 def board(shown: pictures.Shown, variables: int, cell: int) -> pictures.Image.Image:
+    """As `panels`."""
+    header, blocks = _parts(shown, variables)
+    top = pictures.tiles(header, variables, cell, text=0.55)
+    return pictures.on_top([top, *_lines(blocks, variables * cell, max(16, round(0.8 * cell)))])
+
+
+def panels(shown: pictures.Shown, variables: int) -> list[pictures.Panel]:
     """The variables with the draft's values below them, and the clauses in blocks of three literals.
 
     A literal that the draft makes true is green, a clause that it leaves false is red, and so is a wrong
     value.
     """
+    header, blocks = _parts(shown, variables)
+    blocks += [[pictures.Tile()] * 3] * (-len(blocks) % _CLAUSES_A_LINE)
+    literals = [tile for block in blocks for tile in block]
+    clauses = pictures.Panel(literals, 3 * _CLAUSES_A_LINE, "clauses", box=(1, 3))
+    return [pictures.Panel(header, variables, "variables and their values"), clauses]
+
+
+def _parts(shown: pictures.Shown, variables: int) -> tuple[list[pictures.Tile], list[list[pictures.Tile]]]:
+    """The variables and the values below them, and a block of literals a clause."""
     values = shown.answer[:variables]
     if not shown.answered:
         values = np.zeros(variables, np.int32)
@@ -48,9 +64,7 @@ def board(shown: pictures.Shown, variables: int, cell: int) -> pictures.Image.Im
         pictures.answer_tile(_VALUES[value], wrong) if value in _VALUES else pictures.Tile()
         for value, wrong in zip(values.tolist(), shown.wrong[:variables], strict=True)
     ]
-    blocks = [_block(clause, values) for clause in shown.puzzle[variables:].reshape(-1, 3)]
-    top = pictures.tiles(header + answers, variables, cell, text=0.55)
-    return pictures.on_top([top, *_lines(blocks, variables * cell, max(16, round(0.8 * cell)))])
+    return header + answers, [_block(c, values) for c in shown.puzzle[variables:].reshape(-1, 3)]
 
 
 def _block(clause: NDArray[np.int32], values: NDArray[np.int32]) -> list[pictures.Tile]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from hrm_rl.puzzles.base.dials import dial
-from hrm_rl.puzzles.base.picture import Shown
+from hrm_rl.puzzles.base.picture import Panel, Shown
 from hrm_rl.puzzles.base.tokens import as_tokens
 from hrm_rl.puzzles.family import Family, Made
 from hrm_rl.puzzles.pool import IGNORE_LABEL, Symmetry
@@ -161,6 +161,9 @@ class UniqueSAT(Family):
 
     def text(self, shown: Shown, color: bool) -> str:
         return drawing.text(shown, self.variables, color)
+
+    def panels(self, shown: Shown) -> list[Panel]:
+        return drawing.panels(shown, self.variables)
 
     def board(self, shown: Shown, cell: int) -> Image.Image:
         return drawing.board(shown, self.variables, cell)
