@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hrm_rl.evaluation.evaluate import evaluate
     from hrm_rl.evaluation.record import record
     from hrm_rl.halting import SegmentFeatures
-    from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
+    from hrm_rl.model import HRM, TRM, Carry, HRMConfig, SegmentOutput, from_pretrained
     from hrm_rl.training.comparison import compare
     from hrm_rl.training.start import train
 
@@ -29,7 +29,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "HRM": "hrm_rl.model",
+    "TRM": "hrm_rl.model",
     "HRMConfig": "hrm_rl.model",
+    "from_pretrained": "hrm_rl.model",
     "Carry": "hrm_rl.model",
     "SegmentOutput": "hrm_rl.model",
     "HRMAgent": "hrm_rl.agents",
@@ -46,6 +48,7 @@ _HOMES = {
 
 __all__ = [
     "HRM",
+    "TRM",
     "Carry",
     "HRMAgent",
     "HRMConfig",
@@ -58,6 +61,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "from_pretrained",
     "record",
     "train",
 ]

@@ -66,7 +66,7 @@ CASES = {
     "learner: NumPy": (lambda h: Learner.for_envs(h.model, ToNumpy(h.envs)), "got ToNumpy"),
     "learner: single": (lambda h: Learner.for_envs(h.model, gym.make("HRM/Sudoku-v0", size=4)), "got Order"),
     "learner: config": (lambda h: Learner.for_envs(h.model, h.envs, {"lr": 1}), "LearnerConfig, got dict"),
-    "learner: model": (lambda h: Learner.for_envs("run", h.envs), "model must be an HRM, got str"),
+    "learner: model": (lambda h: Learner.for_envs("run", h.envs), "model must be a ReasoningModel, got str"),
     "learn: labels": (lambda h: h.learn(labels=h.labels[:3]), r"labels must be a tensor of shape \(4, 16\)"),
     "learn: labels in NumPy": (lambda h: h.learn(labels=h.labels.numpy()), "labels must be .* got ndarray"),
     "learn: labels past the end": (lambda h: h.learn(labels=h.labels + 50), "row 0, cell 0 holds 5"),

@@ -11,7 +11,7 @@ from hrm_rl.envs.to_torch import map_tensors
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures, segment_features
 from hrm_rl.halting.live import LiveRule
 from hrm_rl.hashing import mix, stream
-from hrm_rl.model import HRM, Carry, SegmentOutput
+from hrm_rl.model import Carry, ReasoningModel, SegmentOutput
 from hrm_rl.model.noise import Noise
 from hrm_rl.tensors import as_halt, as_tensor, in_range, row_numbers
 
@@ -71,16 +71,17 @@ class HRMAgent:
 
     def __init__(
         self,
-        model: HRM,
+        model: ReasoningModel,
         rule: HaltingRule | str = "q",
         *,
         flat_action: bool = False,
         pooled: bool = False,
         noise: Noise | None = None,
     ) -> None:
-        if not hasattr(model, "initial_carry"):  # a compiled HRM has it too
+        if not hasattr(model, "initial_carry"):  # a compiled model has it too
             raise ValueError(
-                f"model must be an HRM, got {type(model).__name__}; HRM.from_pretrained opens a run's"
+                f"model must be a ReasoningModel, got {type(model).__name__}; hrm_rl.from_pretrained opens "
+                "a run's"
             )
         self.model, self.flat_action = model, flat_action
         self.noise = noise or Noise()

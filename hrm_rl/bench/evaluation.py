@@ -8,8 +8,8 @@ import torch
 
 from hrm_rl.bench.timing import Way, interleaved, ratio_row, shape
 from hrm_rl.evaluation.evaluate import Evaluation, evaluate
-from hrm_rl.model import HRM
-from hrm_rl.model.relation_bias import unrelated
+from hrm_rl.model import make_model
+from hrm_rl.model.layers import unrelated
 from hrm_rl.training.data import generated_puzzles
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
@@ -26,7 +26,7 @@ def evaluation_row(preset: Preset, compute: Compute, rounds: int) -> dict[str, A
     `promised` is the ratio of segments without and with the rule; `of_promised` is the time ratio over it.
     """
     config = dataclasses.replace(preset.model, forward_dtype=compute.dtype)
-    model = HRM(config, unrelated(config)).to(compute.device)
+    model = make_model(config, unrelated(config)).to(compute.device)
     puzzles = generated_puzzles(preset.data.kind, "validation", PUZZLES)
     segments: list[float] = []
 

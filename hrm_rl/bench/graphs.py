@@ -9,8 +9,8 @@ import torch
 from hrm_rl.agents import HRMAgent, Learner, LearnerConfig
 from hrm_rl.agents.learning.graphs import WARM_UP_STEPS, GraphedAgent, GraphedLearner
 from hrm_rl.bench.timing import Way, interleaved, ratio_row, shape
-from hrm_rl.model import HRM, HRMConfig
-from hrm_rl.model.relation_bias import unrelated
+from hrm_rl.model import HRMConfig, ReasoningModel, make_model
+from hrm_rl.model.layers import unrelated
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
 
@@ -70,9 +70,11 @@ def _training_step(config: HRMConfig, batch: int, device: str, graphs: bool) -> 
     return fixed_step(learner, obs, obs["inputs"])
 
 
-def _model_and_batch(config: HRMConfig, batch: int, device: str) -> tuple[HRM, dict[str, torch.Tensor]]:
+def _model_and_batch(
+    config: HRMConfig, batch: int, device: str
+) -> tuple[ReasoningModel, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
-    model = HRM(config, unrelated(config)).to(device)
+    model = make_model(config, unrelated(config)).to(device)
     return model, fixed_observation(random_tokens(config, batch, device), segment=1)
 
 

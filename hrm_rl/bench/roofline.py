@@ -17,8 +17,8 @@ from hrm_rl.agents import LearnerConfig
 from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.agents.learning.q_targets import extra_segments
 from hrm_rl.bench.timing import now
-from hrm_rl.model import HRM, HRMConfig
-from hrm_rl.model.relation_bias import unrelated
+from hrm_rl.model import HRMConfig, ReasoningModel, make_model
+from hrm_rl.model.layers import unrelated
 from hrm_rl.training.machine.compute import Compute
 
 # Per float32 weight an optimizer reads weight, gradient and two moments, and writes all but the gradient.
@@ -56,7 +56,7 @@ def step_work(model: HRMConfig, learner: LearnerConfig, rows: int) -> Work:
     """The work of a Q-learning step without the environment: a segment with its backward pass, the Q target's
     share of another segment, and the optimizer."""
     with torch.device("meta"):
-        network = HRM(model, unrelated(model))
+        network = make_model(model, unrelated(model))
 
         def gradient() -> None:
             out = _run(network, rows, learner)
@@ -72,11 +72,11 @@ def step_work(model: HRMConfig, learner: LearnerConfig, rows: int) -> Work:
 def segment_work(model: HRMConfig, rows: int) -> Work:
     """The work of one segment without gradients."""
     with torch.device("meta"), torch.no_grad():
-        network = HRM(model, unrelated(model))
+        network = make_model(model, unrelated(model))
         return count(lambda: _run(network, rows, LearnerConfig()))
 
 
-def _run(network: HRM, rows: int, learner: LearnerConfig) -> Any:
+def _run(network: ReasoningModel, rows: int, learner: LearnerConfig) -> Any:
     ids = torch.zeros(rows, dtype=torch.int64)
     tokens = _tokens(network.config, rows)
     return network(network.initial_carry(rows), tokens, ids, gradient=learner.gradient)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.halting import HaltingRule
-from hrm_rl.model import HRM
+from hrm_rl.model import ReasoningModel
 from hrm_rl.puzzles.arc.table import ArcTable
 from hrm_rl.puzzles.arc.tokens import SEQ_LEN, VOCAB_SIZE
 from hrm_rl.puzzles.arc.vote import Voting
@@ -18,7 +18,7 @@ _BATCHES_AT_ONCE = 16
 
 
 def vote(
-    model: HRM,
+    model: ReasoningModel,
     table: ArcTable,
     rule: HaltingRule | str = "q",
     *,

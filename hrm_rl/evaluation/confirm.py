@@ -5,13 +5,13 @@ from typing import Any
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.halting import HaltingRule, TraceBank
 from hrm_rl.halting.fit.provenance import check_fitted
-from hrm_rl.model import HRM
+from hrm_rl.model import ReasoningModel
 from hrm_rl.model.files.fingerprint import model_hash
 from hrm_rl.puzzles.pool import PuzzleArrays
 
 
 def check_bank(
-    model: HRM, bank: TraceBank, rule: HaltingRule | None = None, *, allow_mismatch: bool = False
+    model: ReasoningModel, bank: TraceBank, rule: HaltingRule | None = None, *, allow_mismatch: bool = False
 ) -> None:
     """Raise ValueError if the bank records another model (unless that is allowed), or if it may not judge
     the rule (`hrm_rl.halting.fit.provenance.check_fitted`)."""
@@ -27,7 +27,7 @@ def check_bank(
 
 
 def measure_speedup(
-    model: HRM,
+    model: ReasoningModel,
     puzzles: PuzzleArrays,
     rule: HaltingRule | str,
     max_segments: int,

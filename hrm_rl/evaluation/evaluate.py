@@ -18,7 +18,7 @@ from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.halting import HaltingRule
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRMConfig, ReasoningModel
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.settings import check_counts
 from hrm_rl.stopwatch import Stopwatch, Timing, rate
@@ -72,7 +72,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: HRM,
+    model: ReasoningModel,
     puzzles: PuzzleArrays,
     rule: HaltingRule | str = "q",
     *,
@@ -169,7 +169,7 @@ class _Sheet:
 
 
 def each_puzzle_once(
-    model: HRM,
+    model: ReasoningModel,
     puzzles: PuzzleArrays,
     rows: int,
     max_segments: int,
@@ -184,7 +184,7 @@ def each_puzzle_once(
 
 
 @contextmanager
-def in_eval_mode(model: HRM) -> Iterator[None]:
+def in_eval_mode(model: ReasoningModel) -> Iterator[None]:
     """Put the model in evaluation mode, and restore its mode at the end."""
     was_training = model.training
     model.eval()
@@ -198,7 +198,7 @@ def _on_cuda(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def _warm_up(model: HRM, obs: dict[str, Tensor], keys: Tensor) -> None:
+def _warm_up(model: ReasoningModel, obs: dict[str, Tensor], keys: Tensor) -> None:
     """Run one segment, discard it, and wait: the first call of kernels and attention on a GPU is slow and
     must not count. The caller's rule is not called, since it may count its calls."""
     HRMAgent(model, "fixed:1").act(obs, None, puzzle_key=keys)
@@ -216,7 +216,7 @@ def _rows_to_keep(busy: Tensor, power_of_two: bool) -> Tensor:
     return torch.cat((found, idle[: size - len(found)]))
 
 
-def check_arguments(model: HRM, puzzles: Any, validator: Any, **counts: int) -> None:
+def check_arguments(model: ReasoningModel, puzzles: Any, validator: Any, **counts: int) -> None:
     """Check what `evaluate` and `record` are given, once a call.
 
     Raises ValueError for something else than a model, no puzzles, puzzles that do not fit the model, a
@@ -225,7 +225,8 @@ def check_arguments(model: HRM, puzzles: Any, validator: Any, **counts: int) -> 
     check_counts(**counts)
     if not hasattr(model, "config"):
         raise ValueError(
-            f"model must be an HRM, got {type(model).__name__}; HRM.from_pretrained opens a run's"
+            f"model must be a ReasoningModel, got {type(model).__name__}; hrm_rl.from_pretrained opens "
+            "a run's"
         )
     if not isinstance(puzzles, PuzzleArrays):
         raise ValueError(

@@ -25,7 +25,7 @@ from hrm_rl.evaluation.flops import segment_gflop
 from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.halting.bank import FEATURES
-from hrm_rl.model import HRM
+from hrm_rl.model import ReasoningModel
 from hrm_rl.model.files.fingerprint import model_hash
 from hrm_rl.puzzles.pool import PuzzleArrays
 
@@ -37,7 +37,7 @@ Columns = dict[str, NDArray[Any]]
 
 
 def record(
-    model: HRM,
+    model: ReasoningModel,
     puzzles: PuzzleArrays,
     max_segments: int | None = None,
     *,
@@ -142,7 +142,9 @@ def _record_batch(
     return table
 
 
-def segment_seconds(model: HRM, puzzles: PuzzleArrays, batch_sizes: Iterable[int]) -> dict[str, float]:
+def segment_seconds(
+    model: ReasoningModel, puzzles: PuzzleArrays, batch_sizes: Iterable[int]
+) -> dict[str, float]:
     """Wall-clock seconds of one segment with its features, by batch size: the best of several.
 
     Keys are strings, as in a bank's header. Batches larger than the pool repeat its puzzles. A size is left
@@ -152,7 +154,7 @@ def segment_seconds(model: HRM, puzzles: PuzzleArrays, batch_sizes: Iterable[int
     return {size: seconds for size, seconds in times.items() if seconds > 0}
 
 
-def _time_segment(model: HRM, puzzles: PuzzleArrays, rows: int) -> float:
+def _time_segment(model: ReasoningModel, puzzles: PuzzleArrays, rows: int) -> float:
     few = puzzles.take(np.resize(np.arange(len(puzzles)), rows))
     keys = torch.arange(rows, device=model.device)
     obs = {
@@ -182,7 +184,7 @@ def _count_within(splits: NDArray[np.str_]) -> NDArray[np.int64]:
     return keys
 
 
-def _header(model: HRM, header: BankHeader) -> BankHeader:
+def _header(model: ReasoningModel, header: BankHeader) -> BankHeader:
     return dataclasses.replace(
         header,
         model_hash=model_hash(model),

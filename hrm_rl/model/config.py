@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hrm_rl.messages import did_you_mean
 from hrm_rl.settings import SettingError, check_integers, check_interval, check_one_of, restore
 
 FORWARD_DTYPES = ("float32", "bfloat16", "float16", "float64")
-POSITION_ENCODINGS = ("rope", "learned", "rope-2d")
+POSITION_ENCODINGS = ("rope", "learned", "rope-2d", "none")
+MIXERS = ("attention", "mlp")
+ARCHITECTURES: dict[str, type[Any]] = {}
+"""The models by `HRMConfig.architecture`; `hrm_rl.model.models` enters the package's own."""
 
 # Far beyond any model: what is larger is damage, and would take all memory or all time.
 _LARGEST, _MOST_CYCLES, _MOST_LAYERS, _MOST_CELLS, MOST_SEGMENTS = 1 << 20, 128, 1024, 1 << 16, 1 << 12
@@ -62,7 +66,7 @@ def swiglu_width(expansion: float, hidden_size: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class HRMConfig:
-    """Architecture of an HRM; the defaults are the reference's 27M-parameter model.
+    """Architecture of a model; the defaults are the reference's 27M-parameter HRM.
 
     Raises ValueError, naming the field, if a value is out of range.
     Source: arXiv 2506.21734, section 2; names as in the reference's `config/arch/hrm_v1.yaml`.
@@ -72,27 +76,35 @@ class HRMConfig:
     """Tokens, padding included: 11 for 9x9 Sudoku."""
     seq_len: int
     """Cells of a puzzle: 81 for 9x9 Sudoku."""
+    architecture: str = "hrm"
+    """The recursion: hrm, trm (one network updates both states), recurrent (one network, one state) or direct
+    (one pass, one segment)."""
     num_puzzle_identifiers: int = 1
     """Rows of the puzzle embedding: 1 for Sudoku, one for each task and augmentation in ARC."""
     puzzle_emb_ndim: int | None = None
     """Width of the per-puzzle embedding; None means hidden_size, 0 means no embedding."""
+    puzzle_emb_len: int = 0
+    """Tokens that the embedding takes in front of the puzzle; 0 means as many as its width fills."""
     H_cycles: int = 2
-    """Updates of the slow module H in a segment (the paper's N)."""
+    """Updates of the slow module H in a segment (the paper's N; TRM's T)."""
     L_cycles: int = 2
-    """Updates of the fast module L before each of H's (the paper's T)."""
+    """Updates of the fast module L before each of H's (the paper's T; TRM's n)."""
     H_layers: int = 4
     """Transformer blocks of H."""
     L_layers: int = 4
-    """Transformer blocks of L."""
+    """Transformer blocks of L, or of the one network."""
     hidden_size: int = 512
     """Width of both modules; divisible by num_heads."""
     num_heads: int = 8
     """Attention heads of a block."""
     expansion: float = 4.0
     """Inner width of the SwiGLU over hidden_size, before the factor 2/3 and rounding up to 256s."""
+    mixer: str = "attention"
+    """How a block mixes tokens: attention, or mlp, a SwiGLU over the tokens, the same for every channel (the
+    public TRM's mlp_t)."""
     pos_encodings: str = "rope"
-    """rope (rotary, the reference's), learned (a table, which small models need), or rope-2d: rotary by
-    row and by column of a square board, with which small models learn large boards."""
+    """rope (rotary, the reference's), learned (a table, which small models need), rope-2d: rotary by row and
+    by column of a square board, with which small models learn large boards, or none."""
     rms_norm_eps: float = 1e-5
     """Added to the mean square in RMSNorm."""
     rope_theta: float = 10000.0
@@ -115,6 +127,13 @@ class HRMConfig:
         check_integers(self, 1, "seq_len", most=_MOST_CELLS)
         check_integers(self, 1, "halt_max_steps", most=MOST_SEGMENTS)
         check_integers(self, 1, "num_puzzle_identifiers")
+        if self.architecture not in ARCHITECTURES:
+            known, near = ", ".join(ARCHITECTURES), did_you_mean(str(self.architecture), ARCHITECTURES)
+            raise SettingError(
+                f"architecture must be one of {known}; got {self.architecture!r}{near and f'; {near}'}",
+                "architecture",
+            )
+        check_one_of(self, MIXERS, "mixer")
         check_one_of(self, POSITION_ENCODINGS, "pos_encodings")
         check_one_of(self, FORWARD_DTYPES, "forward_dtype")
         if not isinstance(self.relation_bias, bool):
@@ -122,7 +141,7 @@ class HRMConfig:
                 f"relation_bias must be true or false, got {self.relation_bias!r}", "relation_bias"
             )
         kind = self.pos_encodings
-        pair = {"learned": 1, "rope": 2, "rope-2d": 4}[kind]
+        pair = {"rope": 2, "rope-2d": 4}.get(kind, 1)
         if self.head_dim % pair:
             raise SettingError(
                 f"{kind} needs a head size divisible by {pair}, got hidden_size / num_heads = "
@@ -134,16 +153,30 @@ class HRMConfig:
                 f"rope-2d needs a square board, got seq_len={self.seq_len}", *("seq_len", "pos_encodings")
             )
         check_integers(self, 0, "puzzle_emb_ndim", most=_LARGEST)
+        check_integers(self, 0, "puzzle_emb_len", most=_MOST_CELLS)
+        if self.puzzle_emb_len and not 0 < self.embedding_width <= self.puzzle_emb_len * self.hidden_size:
+            raise SettingError(
+                f"puzzle_emb_len={self.puzzle_emb_len} tokens of width {self.hidden_size} need a "
+                f"puzzle_emb_ndim of 1 to their product, got {self.embedding_width}",
+                *("puzzle_emb_len", "puzzle_emb_ndim"),
+            )
         check_interval(self, "(0, inf)", "rms_norm_eps", "rope_theta")
         check_interval(self, "[0, 1]", "halt_exploration_prob")
         logits = self.seq_len * self.vocab_size
         check_product(self, logits, _MOST_LOGITS, "logits of a puzzle", "seq_len", "vocab_size")
-        tokens = self.prefix_len + self.seq_len
+        tokens = self.tokens
         settings = ("seq_len", "puzzle_emb_ndim", "hidden_size", "num_heads")
-        if kind != "learned":
+        if kind.startswith("rope"):
             check_product(self, tokens * self.head_dim, _MOST_ANGLES, "rotary angles", *settings)
         if self.relation_bias:
             check_product(self, self.num_heads * tokens**2, _MOST_BIASES, "biases", *settings)
+            if self.mixer == "mlp":
+                raise SettingError(
+                    "relation_bias is added to attention's scores, which mixer mlp has not; take mixer "
+                    "attention or leave relation_bias false",
+                    *("relation_bias", "mixer"),
+                )
+        ARCHITECTURES[self.architecture].check(self)
 
     @property
     def head_dim(self) -> int:
@@ -157,13 +190,23 @@ class HRMConfig:
 
     @property
     def prefix_len(self) -> int:
-        """Tokens the puzzle embedding takes in front of the sequence: ceil(width / hidden_size)."""
-        return -(-self.embedding_width // self.hidden_size)
+        """Tokens the puzzle embedding takes before the sequence: as set, or ceil(width / hidden_size)."""
+        return self.puzzle_emb_len or -(-self.embedding_width // self.hidden_size)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the state: the prefix and the cells."""
+        return self.prefix_len + self.seq_len
 
     @property
     def swiglu_width(self) -> int:
         """Inner width of the SwiGLU: two thirds of the expansion, up to a multiple of 256."""
         return swiglu_width(self.expansion, self.hidden_size, 256)
+
+    @property
+    def mixer_width(self) -> int:
+        """Inner width of the SwiGLU over tokens, rounded as the other; 0 with attention."""
+        return swiglu_width(self.expansion, self.tokens, 256) if self.mixer == "mlp" else 0
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -6,24 +6,14 @@ observations come from a tokeniser, and outputs are action values or features.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hrm_rl.model.config import check_sizes, swiglu_width
 from hrm_rl.model.layers import ReasoningModule, truncated_normal_
-from hrm_rl.model.recurrence import (
-    GRADIENTS,
-    NOWHERE,
-    BlockFunction,
-    Carry,
-    Gradient,
-    Modules,
-    Positions,
-    block,
-    run_segment,
-)
+from hrm_rl.model.recurrence import GRADIENTS, Carry, Gradient, Modules, run_segment
 from hrm_rl.settings import check_interval, check_one_of
 
 
@@ -75,23 +65,27 @@ class CoreOutput(NamedTuple):
 
 
 class Recurrent(nn.Module):
-    """The modules H and L with their initial states, shared by `HRM` and `HRMCore`."""
+    """The initial states and the carry, shared by `PuzzleModel` and `HRMCore`."""
 
+    starts: ClassVar[tuple[str, ...]] = ("H_init", "L_init")
+    """The buffers of the initial states; a model with one state has the first, and z_L equals z_H."""
     H_init: Tensor
     L_init: Tensor
-    H_level: ReasoningModule
-    L_level: ReasoningModule
 
     def _draw_initial_states(self, width: int, dtype: torch.dtype) -> None:
-        for name in ("H_init", "L_init"):
+        for name in self.starts:
             self.register_buffer(name, truncated_normal_(torch.empty(width), 1.0).to(dtype))
+
+    @property
+    def _start(self) -> Carry:
+        return Carry(self.H_init, getattr(self, self.starts[-1]))
 
     def _fresh_carry(self, rows: int, tokens: int) -> Carry:
         """Every position at H_init / L_init."""
         if rows < 0:
             raise ValueError(f"a carry has 0 rows or more, got {rows}")
         shape = (rows, tokens, len(self.H_init))
-        return Carry(self.H_init.expand(shape).clone(), self.L_init.expand(shape).clone())
+        return Carry(*(start.expand(shape).clone() for start in self._start))
 
     def reset(self, carry: Carry, where: Tensor) -> Carry:
         """The carry with the rows of `where` (bool [B]) back at H_init / L_init.
@@ -103,13 +97,7 @@ class Recurrent(nn.Module):
             raise ValueError(
                 f"where must be bool of shape ({rows},), got {where.dtype} of {tuple(where.shape)}"
             )
-        return carry.replace_rows(where, Carry(self.H_init, self.L_init))
-
-    def modules_in(
-        self, dtype: torch.dtype, positions: Positions = NOWHERE, function: BlockFunction = block
-    ) -> Modules:
-        """H and L ready to run in `dtype`."""
-        return Modules(*(level.cast(dtype, positions, function) for level in (self.H_level, self.L_level)))
+        return carry.replace_rows(where, self._start)
 
 
 class HRMCore(Recurrent):
@@ -129,6 +117,10 @@ class HRMCore(Recurrent):
     def initial_carry(self, batch_size: int, tokens: int) -> Carry:
         """A fresh carry [B, T, D], every position at H_init / L_init."""
         return self._fresh_carry(batch_size, tokens)
+
+    def modules_in(self, dtype: torch.dtype) -> Modules:
+        """H and L ready to run in `dtype`."""
+        return Modules(*(level.cast(dtype) for level in (self.H_level, self.L_level)))
 
     def forward(self, carry: Carry, x: Tensor) -> CoreOutput:
         """Run one segment on embeddings x, [B, T, D].

@@ -1,17 +1,23 @@
-"""The parameters: embeddings, rotary tables, and the modules H and L as stacks of blocks.
+"""The parameters: embeddings, rotary tables, relation bias, and stacks of blocks.
 
 Parameters are float32 masters, initialised as in the reference's `models/layers.py`. `ReasoningModule.cast`
 casts a module's weights once a segment for all its calls; one compiled block serves every layer.
 """
 
 import math
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from hrm_rl.kernels.fused.block import fused_blocks, wanted
-from hrm_rl.model.recurrence import NOWHERE, BlockFunction, BlockWeights, Positions, block
+from hrm_rl.model.config import HRMConfig
+from hrm_rl.model.recurrence import NOWHERE, BlockFunction, BlockWeights, MixerWeights, Positions, block
+from hrm_rl.puzzles.base.relations import UNRELATED, as_relations
 
 # Standard deviation of a unit normal cut at two sigma.
 _TRUNCATED_STD = 0.87962566103423978
@@ -38,6 +44,22 @@ class Embedding(nn.Module):
         self.embedding_weight = nn.Parameter(truncated_normal_(torch.empty(count, width), std))
 
 
+class PuzzleEmbedding(nn.Module):
+    """A table of one learned vector per puzzle (ARC: per task), [ids, width]; a batch uses only a few.
+
+    Its gradient is sparse, one row per example, not summed over duplicates. As in the reference,
+    `weights.grad` is an uncoalesced sparse tensor whose values are [B, width] in the order of the batch;
+    `SignSGD` sums duplicates.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(count, width))
+
+    def forward(self, puzzle_identifiers: Tensor) -> Tensor:
+        return F.embedding(puzzle_identifiers, self.weights, sparse=True)
+
+
 # --- rotary positions ----------------------------------------------------------------------------
 
 
@@ -61,6 +83,79 @@ def board_rotary_tables(width: int, prefix: int, head_dim: int, theta: float) ->
     row, column = (torch.outer(p.float(), frequencies) for p in (cell // width, cell % width))
     angles = torch.cat((row, column, row, column), dim=-1)
     return torch.stack((angles.cos(), angles.sin()))
+
+
+# --- relations of cells --------------------------------------------------------------------------
+
+# A head that favours a class starts with this bias on it and its negative on all others.
+_FAVOUR = 3.0
+Favoured = Sequence[Sequence[int]]
+
+
+class RelationBias(nn.Module):
+    """A learned bias on attention by how two cells are related: one number for each head and class of pairs.
+
+    All blocks share it. It is structure of the puzzle that the model is told, which the paper's model is not.
+    Learned biases by relative position: arXiv 1803.02155 and
+    1910.10683, section 2.1; here the classes are a puzzle's, such as "same row".
+
+    Pairs with a token of the puzzle embedding are a class of their own.
+    """
+
+    relations: Tensor  # [T, T] int32
+
+    def __init__(self, config: HRMConfig, relations: ArrayLike, favoured: Favoured | None = None) -> None:
+        """
+        Args:
+            config: of the model.
+            relations: a class for each ordered pair of cells, integers [S, S], 0 to 255.
+            favoured: sets of classes. Heads start by favouring one set each, in turn; after the last set, one
+                head starts flat. By default each class but 0 is a set.
+
+        Raises ValueError for relations of another shape, or a class out of range.
+        """
+        super().__init__()
+        classes = as_relations(relations, config.seq_len)
+        count, favoured = int(classes.max()) + 1, favoured or _each(classes)
+        if config.prefix_len:
+            classes, count = np.pad(classes, ((config.prefix_len, 0),) * 2, constant_values=count), count + 1
+        self.register_buffer("relations", torch.from_numpy(classes))
+        self.weight = nn.Parameter(_start(config.num_heads, count, favoured))
+
+    def forward(self, dtype: torch.dtype) -> Tensor:
+        """The bias on the scores of every head and pair, [heads, T, T]."""
+        return F.embedding(self.relations, self.weight.to(dtype)).permute(2, 0, 1).contiguous()
+
+
+def _each(classes: NDArray[np.int32]) -> Favoured:
+    return [(int(number),) for number in np.unique(classes) if number != UNRELATED]
+
+
+def _start(heads: int, classes: int, favoured: Favoured) -> Tensor:
+    """The initial biases, [classes, heads]."""
+    start = torch.zeros(classes, heads)
+    for head in range(heads):
+        turn = head % (len(favoured) + 1)
+        if turn < len(favoured):
+            start[:, head] = -_FAVOUR
+            start[list(favoured[turn]), head] = _FAVOUR
+    return start
+
+
+def stored_relations(tensors: Mapping[str, Tensor], config: HRMConfig) -> NDArray[Any] | None:
+    """The relations of cells [S, S] in a model's tensors; None if it has none."""
+    found = tensors.get("relation_bias.relations")
+    if found is None:
+        return None
+    if found.is_floating_point():
+        raise ValueError(f"relation_bias.relations must hold integers, got {found.dtype}")
+    table = found.cpu().numpy()
+    return table[config.prefix_len :, config.prefix_len :] if table.ndim == 2 else table
+
+
+def unrelated(config: HRMConfig) -> NDArray[np.int32] | None:
+    """Relations for a model that is only measured, not trained; None if it takes none."""
+    return np.zeros((config.seq_len,) * 2, np.int32) if config.relation_bias else None
 
 
 # --- blocks --------------------------------------------------------------------------------------
@@ -98,31 +193,41 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """Holds one block's parameters, under the reference's tensor names."""
+    """Holds one block's parameters, under the reference's tensor names.
 
-    def __init__(self, config: BlockShape) -> None:
+    With `mixer`, the numbers of tokens and of the inner width, a SwiGLU over tokens replaces attention.
+    """
+
+    def __init__(self, config: BlockShape, mixer: tuple[int, int] | None = None) -> None:
         super().__init__()
-        self.self_attn = SelfAttention(config.hidden_size)
+        self.mixes = mixer is not None
+        if mixer is not None:
+            self.mlp_t = SwiGLU(*mixer)
+        else:
+            self.self_attn = SelfAttention(config.hidden_size)
         self.mlp = SwiGLU(config.hidden_size, config.swiglu_width)
 
-    def weights(self, dtype: torch.dtype) -> BlockWeights:
-        attn, mlp = self.self_attn, self.mlp
-        matrices = (attn.qkv_proj, attn.o_proj, mlp.gate_up_proj, mlp.down_proj)
-        return BlockWeights(*(layer.weight.to(dtype) for layer in matrices))
+    def weights(self, dtype: torch.dtype) -> BlockWeights | MixerWeights:
+        mlp, mixer = self.mlp, self.mlp_t if self.mixes else None
+        last = mlp.gate_up_proj.weight.to(dtype), mlp.down_proj.weight.to(dtype)
+        if mixer is not None:
+            return MixerWeights(mixer.gate_up_proj.weight.to(dtype), mixer.down_proj.weight.to(dtype), *last)
+        attn = self.self_attn
+        return BlockWeights(attn.qkv_proj.weight.to(dtype), attn.o_proj.weight.to(dtype), *last)
 
 
 class ReasoningModule(nn.Module):
-    """A recurrent module, H or L: a stack of blocks over its state plus its input."""
+    """A recurrent module, H or L: a stack of blocks over its state plus its input. `mixer` as in `Block`."""
 
-    def __init__(self, config: BlockShape, layers: int) -> None:
+    def __init__(self, config: BlockShape, layers: int, mixer: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.config = config
-        self.layers = nn.ModuleList(Block(config) for _ in range(layers))
+        self.layers = nn.ModuleList(Block(config, mixer) for _ in range(layers))
 
     def cast(
         self, dtype: torch.dtype, positions: Positions = NOWHERE, function: BlockFunction = block
     ) -> "CastModule":
-        """The module ready to run in `dtype`; `function` is `block`, compiled or not."""
+        """The module ready to run in `dtype`; `function` is its blocks', compiled or not."""
         weights = [layer.weights(dtype) for layer in self.layers]  # type: ignore[union-attr,operator]
         return CastModule(self.config, weights, positions, function)
 
@@ -137,25 +242,26 @@ class CastModule:
     def __init__(
         self,
         config: BlockShape,
-        weights: list[BlockWeights],
+        weights: list[BlockWeights | MixerWeights],
         positions: Positions,
         function: BlockFunction = block,
     ) -> None:
         self._heads, self._eps = config.num_heads, config.rms_norm_eps
         self._weights, self._positions, self._function = weights, positions, function
         self._detached_positions = positions.detach()
-        self._detached = [BlockWeights(*(w.detach() for w in one)) for one in weights]
+        self._detached = [type(one)(*(w.detach() for w in one)) for one in weights]
 
     def __call__(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return self._run(x, self._weights, self._positions)
         positions = self._detached_positions
-        if wanted(x, self._detached[0], positions.rotary, self._heads):
+        attending = [one for one in self._detached if isinstance(one, BlockWeights)]
+        if attending and wanted(x, attending[0], positions.rotary, self._heads):
             rotary, bias = positions
-            return fused_blocks(x, self._detached, rotary, self._heads, self._eps, bias)
+            return fused_blocks(x, attending, rotary, self._heads, self._eps, bias)
         return self._run(x, self._detached, positions)
 
-    def _run(self, x: Tensor, weights: list[BlockWeights], positions: Positions) -> Tensor:
+    def _run(self, x: Tensor, weights: list[BlockWeights | MixerWeights], positions: Positions) -> Tensor:
         for one in weights:
             x = self._function(x, one, positions, self._heads, self._eps)
         return x

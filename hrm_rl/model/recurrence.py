@@ -5,7 +5,7 @@ fused blocks. Source: arXiv 2506.21734, section 2 and figure 4; reference `model
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -52,11 +52,15 @@ class Cycles(Protocol):
     def L_cycles(self) -> int: ...
 
 
-class Modules(NamedTuple):
-    """H and L, ready to run: a stack of blocks each, [B, T, D] to [B, T, D]."""
+Net = Callable[[Tensor], Tensor]
+"""A stack of blocks, ready to run: [B, T, D] to [B, T, D]."""
 
-    H: Callable[[Tensor], Tensor]
-    L: Callable[[Tensor], Tensor]
+
+class Modules(NamedTuple):
+    """H and L, ready to run."""
+
+    H: Net
+    L: Net
 
 
 def run_segment(config: Cycles, modules: Modules, carry: Carry, x: Tensor, gradient: Gradient) -> Carry:
@@ -66,26 +70,30 @@ def run_segment(config: Cycles, modules: Modules, carry: Carry, x: Tensor, gradi
     each module. Raises ValueError for an unknown `gradient`.
     """
     (H, L), (z_H, z_L) = modules, carry
-    wanted = torch.is_grad_enabled()
     for h in range(config.H_cycles):
         last_cycle = h == config.H_cycles - 1
         for l in range(config.L_cycles):  # noqa: E741 (the paper's letter)
-            last_call = last_cycle and l == config.L_cycles - 1
-            with torch.set_grad_enabled(wanted and _covers(gradient, last_cycle, last_call)):
+            with graph_of(gradient, last_cycle, l == config.L_cycles - 1):
                 z_L = L(z_L + (z_H + x))
-        with torch.set_grad_enabled(wanted and _covers(gradient, last_cycle, last_cycle)):
+        with graph_of(gradient, last_cycle, True):
             z_H = H(z_H + z_L)
     return Carry(z_H, z_L)
 
 
-def _covers(gradient: Gradient, last_cycle: bool, last_call: bool) -> bool:
-    if gradient == "one-step":
-        return last_call
-    if gradient == "last-cycle":
-        return last_cycle
-    if gradient == "full":
-        return True
-    raise ValueError(f"gradient must be one of {GRADIENTS}, got {gradient!r}")
+def graph_of(gradient: Gradient, last_cycle: bool, last_call: bool) -> torch.set_grad_enabled:
+    """A context for one call of a module: it keeps the call's graph if `gradient` covers it.
+
+    Args:
+        gradient: how much of a segment is differentiated.
+        last_cycle: whether the call is in the segment's last H-cycle.
+        last_call: whether it is its module's last call in that cycle.
+
+    Raises ValueError for an unknown `gradient`.
+    """
+    if gradient not in GRADIENTS:
+        raise ValueError(f"gradient must be one of {GRADIENTS}, got {gradient!r}")
+    covered = gradient == "full" or (last_cycle and (last_call or gradient == "last-cycle"))
+    return torch.set_grad_enabled(covered and torch.is_grad_enabled())
 
 
 class BlockWeights(NamedTuple):
@@ -93,6 +101,15 @@ class BlockWeights(NamedTuple):
 
     qkv: Tensor  # [3 D, D]: all q, all k, all v, head-major
     o: Tensor  # [D, D]
+    gate_up: Tensor  # [2 W, D]: gate first
+    down: Tensor  # [D, W]
+
+
+class MixerWeights(NamedTuple):
+    """The matrices of a block that mixes tokens by a SwiGLU, in the compute dtype."""
+
+    mix_gate_up: Tensor  # [2 V, T]: gate first
+    mix_down: Tensor  # [T, V]
     gate_up: Tensor  # [2 W, D]: gate first
     down: Tensor  # [D, W]
 
@@ -111,7 +128,7 @@ class Positions(NamedTuple):
 NOWHERE = Positions()
 """For tokens whose embeddings hold their places."""
 
-BlockFunction = Callable[[Tensor, BlockWeights, Positions, int, float], Tensor]
+BlockFunction = Callable[[Tensor, Any, Positions, int, float], Tensor]
 
 
 def block(x: Tensor, weights: BlockWeights, positions: Positions, heads: int, eps: float) -> Tensor:
@@ -124,6 +141,18 @@ def block(x: Tensor, weights: BlockWeights, positions: Positions, heads: int, ep
     mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), positions.bias)
     mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
     x = add_rms_norm(x, F.linear(mixed, weights.o), eps)
+    return add_rms_norm(x, F.linear(linear_swiglu(x, weights.gate_up), weights.down), eps)
+
+
+def mixer_block(x: Tensor, weights: MixerWeights, positions: Positions, heads: int, eps: float) -> Tensor:
+    """One block with a SwiGLU over the tokens, channel by channel, in place of attention. [B, T, D]
+
+    Its first norm is over tokens. It reads neither `positions` nor `heads`. Source: arXiv 2510.04871, section
+    4.5, and the public code's mlp_t.
+    """
+    x = x.mT.contiguous()
+    x = add_rms_norm(x, F.linear(linear_swiglu(x, weights.mix_gate_up), weights.mix_down), eps)
+    x = x.mT.contiguous()
     return add_rms_norm(x, F.linear(linear_swiglu(x, weights.gate_up), weights.down), eps)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hrm_rl.distributed.sharding import local
-from hrm_rl.model import HRM
+from hrm_rl.model import ReasoningModel
 
 
 class WeightAverage:
@@ -15,14 +15,14 @@ class WeightAverage:
     Raises ValueError for a decay outside (0, 1).
     """
 
-    def __init__(self, model: HRM, decay: float) -> None:
+    def __init__(self, model: ReasoningModel, decay: float) -> None:
         if not 0 < decay < 1:
             raise ValueError(f"the decay of a weight average must lie in (0, 1), got {decay}")
         self.decay = decay
         self.model = copy.deepcopy(model).requires_grad_(False)
         self.follow(model)
 
-    def follow(self, model: HRM) -> None:
+    def follow(self, model: ReasoningModel) -> None:
         """Follow the weights of `model` from now on; call it when either model was divided among ranks."""
         self._ours: list[Tensor] = [local(weight.detach()) for weight in self.model.parameters()]
         self._theirs: list[Tensor] = [local(weight.detach()) for weight in model.parameters()]

@@ -20,7 +20,7 @@ from hrm_rl.distributed.sharding import Sharding, gathered, load, shard
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.halting import TraceBank
-from hrm_rl.model import HRM
+from hrm_rl.model import PuzzleModel, ReasoningModel, make_model
 from hrm_rl.process.stopping import Stop, postponed
 from hrm_rl.training.average import WeightAverage
 from hrm_rl.training.config.init import Init
@@ -84,7 +84,7 @@ class Trainer:
         relations, favoured = (
             (data.kind.relations, data.kind.favoured) if preset.model.relation_bias else (None, None)
         )
-        model = HRM(preset.model, relations, favoured)
+        model = make_model(preset.model, relations, favoured)
         if init is not None:
             model.load_state_dict(init.tensors)
         self.model = model.to(compute.device)
@@ -124,13 +124,13 @@ class Trainer:
             self.average.follow(self.model)
 
     @property
-    def evaluated_model(self) -> HRM:
+    def evaluated_model(self) -> ReasoningModel:
         """The model that is evaluated and saved: the weight average, if there is one; with sharding, a whole
         copy, for which all ranks must ask."""
         model = self.average.model if self.average else self.model
         if not self.sharded:
             return model
-        return HRM.from_state(model.config, gathered(model.state_dict())).to(self.compute.device)
+        return PuzzleModel.from_state(model.config, gathered(model.state_dict())).to(self.compute.device)
 
     @property
     def rule(self) -> str:
@@ -268,7 +268,7 @@ class Trainer:
         report.log.show(step, segment_figures(bank, learns_q=learns_q))
         write_boards(report.log, step, bank, self.rule, self.data.picture)
 
-    def validate(self, model: HRM | None = None) -> dict[str, Any]:
+    def validate(self, model: ReasoningModel | None = None) -> dict[str, Any]:
         """Figures of the validation puzzles by `model`, by default the evaluated one, halting by the run's
         rule; `scores_apart` if some were learned from."""
         result = evaluate(
@@ -294,7 +294,7 @@ class Trainer:
         keys = self.data.learned() if keys is None else keys
         return np.isin(puzzle_keys(self.data.kind, self.data.validation), keys)
 
-    def save(self, model: HRM | None = None) -> None:
+    def save(self, model: ReasoningModel | None = None) -> None:
         """A checkpoint of everything that the next step and the next line of the log depend on; `model` is
         the evaluated one, if the caller has it already.
 

@@ -19,7 +19,7 @@ from hrm_rl.evaluation import record
 from hrm_rl.evaluation.evaluate import check_fits
 from hrm_rl.evaluation.record import segment_seconds
 from hrm_rl.halting import BankHeader, TraceBank
-from hrm_rl.model import HRM
+from hrm_rl.model import ReasoningModel, from_pretrained
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.model.files.checkpoints import find_checkpoint
 from hrm_rl.model.files.checksums import STATE_FILE
@@ -46,7 +46,7 @@ class Trained:
 
     path: Path
     """The path or Hub id that was opened."""
-    model: HRM
+    model: ReasoningModel
     preset: Preset | None
     """None for a model folder without its run's configuration."""
     step: int
@@ -129,7 +129,7 @@ def open_trained(
     folder = fetch_pretrained(given)
     run = RunFolder.named(folder)
     if run.which is None and (folder / "model.safetensors").is_file():
-        model, step, preset = HRM.from_pretrained(folder, forward_dtype=dtype), 0, None
+        model, step, preset = from_pretrained(folder, forward_dtype=dtype), 0, None
         if (folder / RUN_FILE).is_file():
             preset, _ = read_config_json(folder / RUN_FILE)
             with reading(folder / RUN_FILE, "a run configuration"):
@@ -153,7 +153,7 @@ def open_trained(
     )
 
 
-def without_average(trained: Trained) -> HRM | None:
+def without_average(trained: Trained) -> ReasoningModel | None:
     """The model with the weights that training goes on from; None unless `trained` holds their average and
     the run's checkpoint has its training state."""
     if trained.preset is None or not trained.preset.ema_decay:
@@ -168,7 +168,7 @@ def without_average(trained: Trained) -> HRM | None:
     return model
 
 
-def _kind(model: HRM, preset: Preset | None) -> Family | CustomPuzzles:
+def _kind(model: ReasoningModel, preset: Preset | None) -> Family | CustomPuzzles:
     shape = model.config.vocab_size, model.config.seq_len
     if preset is None:
         return family_of_shape(*shape)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from hrm_rl.agents.learning.halting_loss import HALTING_LOSSES
 from hrm_rl.agents.learning.optim import learning_rate_factor
-from hrm_rl.model import HRMConfig
+from hrm_rl.model import ARCHITECTURES, HRMConfig
 from hrm_rl.training.config.settings import option
 from hrm_rl.training.presets import PRESETS, Preset
 
@@ -87,8 +87,14 @@ def _unread(preset: Preset) -> Iterator[tuple[str, str]]:
     if learner.optimizer != "muon":
         for key in ("learner.muon_lr", "learner.muon_weight_decay"):
             yield key, f"it is for optimizer muon, this is {learner.optimizer}"
-    if model.pos_encodings == "learned":
-        yield "model.rope_theta", "model.pos_encodings is learned"
+    if model.mixer == "mlp":
+        for key in ("model.num_heads", "model.rope_theta"):
+            yield key, "model.mixer is mlp, which has no attention"
+        if model.pos_encodings != "learned":
+            yield "model.pos_encodings", "model.mixer is mlp, which knows each token by its place"
+    elif not model.pos_encodings.startswith("rope"):
+        yield "model.rope_theta", f"model.pos_encodings is {model.pos_encodings}"
+    yield from ARCHITECTURES[model.architecture].unread.items()
     if learner.lr_min_ratio == 1.0:
         yield "learner.total_steps", "the learning rate is constant (learner.lr_min_ratio 1)"
 

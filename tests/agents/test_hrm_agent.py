@@ -273,7 +273,7 @@ def test_a_state_or_start_that_does_not_fit_is_refused(build: Any) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             agent.predict(board(), None, starts)
-    with pytest.raises(ValueError, match="model must be an HRM, got str; HRM"):
+    with pytest.raises(ValueError, match="model must be a ReasoningModel, got str; hrm_rl"):
         HRMAgent("runs/quickstart")  # type: ignore[arg-type]
     ignored = board(puzzle_identifiers=np.array([0, 12]))  # this model has no puzzle embedding
     agent.predict(ignored)

@@ -110,7 +110,7 @@ def test_foreign_puzzles_and_bad_numbers_are_refused(model: HRM, puzzles: Puzzle
         ({"max_segments": "3"}, "max_segments must be an integer >= 1, got '3'"),
         ({"batch_size": -1}, "batch_size must be an integer >= 1, got -1"),
         ({"batch_size": 2.5}, "batch_size must be an integer >= 1, got 2.5"),
-        ({"model": "runs/quickstart"}, "model must be an HRM, got str; HRM"),
+        ({"model": "runs/quickstart"}, "model must be a ReasoningModel, got str; hrm_rl"),
         ({"puzzles": np.ones((2, 16), int)}, "puzzles must be PuzzleArrays, got ndarray"),
         ({"puzzles": "all.csv"}, "puzzles must be PuzzleArrays, got str"),
         ({"rule": Fixed}, "a rule is an object or a function, got the class Fixed: make one of it"),

@@ -9,8 +9,10 @@ def test_defaults_are_the_reference_ones() -> None:
     assert config.to_dict() == {
         "vocab_size": 11,
         "seq_len": 81,
+        "architecture": "hrm",
         "num_puzzle_identifiers": 1,
         "puzzle_emb_ndim": 512,
+        "puzzle_emb_len": 0,
         "H_cycles": 2,
         "L_cycles": 2,
         "H_layers": 4,
@@ -18,6 +20,7 @@ def test_defaults_are_the_reference_ones() -> None:
         "hidden_size": 512,
         "num_heads": 8,
         "expansion": 4.0,
+        "mixer": "attention",
         "pos_encodings": "rope",
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,

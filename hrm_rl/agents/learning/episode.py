@@ -16,7 +16,7 @@ from hrm_rl.agents.learning.config import LearnerConfig
 from hrm_rl.agents.learning.learner import Learner
 from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
 from hrm_rl.distributed.ranks import ALONE, Ranks
-from hrm_rl.model import HRM, SegmentOutput
+from hrm_rl.model import ReasoningModel, SegmentOutput
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.tensors import stored_tensor
 
@@ -33,7 +33,9 @@ class EpisodeLearner(Learner):
 
     whole_episodes = True
 
-    def __init__(self, model: HRM, num_envs: int, config: LearnerConfig, *, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self, model: ReasoningModel, num_envs: int, config: LearnerConfig, *, ranks: Ranks = ALONE
+    ) -> None:
         config.check_limit(model.config.halt_max_steps)
         super().__init__(model, num_envs, config, ranks=ranks)
         # Of each segment of the running episode, [B]: halt logits, token losses, whether drafts are right.
@@ -145,7 +147,9 @@ class EpisodeLearner(Learner):
         self._learned = stored_tensor("episode", learned, self._learned)
 
 
-def make_learner(model: HRM, num_envs: int, config: LearnerConfig, *, ranks: Ranks = ALONE) -> Learner:
+def make_learner(
+    model: ReasoningModel, num_envs: int, config: LearnerConfig, *, ranks: Ranks = ALONE
+) -> Learner:
     """The learner of `config.halting_loss`: `Learner`, or `EpisodeLearner`. Raises ValueError as they do."""
     kind = EpisodeLearner if config.stopping.whole_episodes else Learner
     return kind(model, num_envs, config, ranks=ranks)

@@ -24,7 +24,7 @@ from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs import Judgement
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures
 from hrm_rl.kernels.graphs import Captured, Recorder, Tensors, make_recorder, overwrite
-from hrm_rl.model import HRM, Carry, SegmentOutput
+from hrm_rl.model import Carry, ReasoningModel, SegmentOutput
 
 # Steps (of the agent: segments of a number of rows) that run eagerly before one is recorded: kernels compile,
 # the optimizers make their state.
@@ -63,7 +63,7 @@ class GraphedLearner(Learner):
 
     def __init__(
         self,
-        model: HRM,
+        model: ReasoningModel,
         num_envs: int,
         config: LearnerConfig | None = None,
         *,
@@ -209,7 +209,12 @@ class GraphedAgent(HRMAgent):
     """
 
     def __init__(
-        self, model: HRM, rule: HaltingRule | str = "q", *, recorder: Recorder | None = None, **options: Any
+        self,
+        model: ReasoningModel,
+        rule: HaltingRule | str = "q",
+        *,
+        recorder: Recorder | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(model, rule, **options)
         self._recorder = recorder or make_recorder(model.device)

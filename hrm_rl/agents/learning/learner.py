@@ -33,7 +33,7 @@ from hrm_rl.agents.learning.update import JudgedSegment, Rows, Update
 from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.distributed.sharding import gathered
 from hrm_rl.envs import Judgement, PuzzleVectorEnv
-from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
+from hrm_rl.model import Carry, HRMConfig, ReasoningModel, SegmentOutput
 from hrm_rl.model.noise import step_keys
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.settings import check_counts
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 class Learner:
-    """Train an HRM by Q-learning, through a `PuzzleVectorEnv` with SAME_STEP autoreset and the model's
+    """Train a model by Q-learning, through a `PuzzleVectorEnv` with SAME_STEP autoreset and the model's
     `halt_max_steps` as its limit.
 
     The learner owns the optimizers, the exploration and the carry; the environment owns the puzzles and
@@ -56,7 +56,12 @@ class Learner:
     whole_episodes: ClassVar[bool] = False
 
     def __init__(
-        self, model: HRM, num_envs: int, config: LearnerConfig | None = None, *, ranks: Ranks = ALONE
+        self,
+        model: ReasoningModel,
+        num_envs: int,
+        config: LearnerConfig | None = None,
+        *,
+        ranks: Ranks = ALONE,
     ) -> None:
         check_counts(num_envs=num_envs)
         self.model, self.ranks = model, ranks
@@ -84,13 +89,15 @@ class Learner:
         self._skip: SkipBroken | None = None
 
     @classmethod
-    def for_envs(cls, model: HRM, envs: PuzzleVectorEnv, config: LearnerConfig | None = None) -> Self:
+    def for_envs(
+        cls, model: ReasoningModel, envs: PuzzleVectorEnv, config: LearnerConfig | None = None
+    ) -> Self:
         """A learner for these environments. Raises ValueError as `check_envs`."""
         config = config or LearnerConfig()
         if not isinstance(config, LearnerConfig):
             raise ValueError(f"config must be a LearnerConfig, got {type(config).__name__}")
-        if not hasattr(model, "initial_carry"):  # a compiled HRM has it too
-            raise ValueError(f"model must be an HRM, got {type(model).__name__}")
+        if not hasattr(model, "initial_carry"):  # a compiled model has it too
+            raise ValueError(f"model must be a ReasoningModel, got {type(model).__name__}")
         check_envs(model.config, config, envs)
         return cls(model, envs.num_envs, config)
 

@@ -13,11 +13,11 @@ from hrm_rl.agents.learning.update import Update
 from hrm_rl.distributed.ranks import Ranks
 from hrm_rl.distributed.sharding import is_divided, local
 from hrm_rl.kernels.adam_atan2 import adam_atan2_, step_device
-from hrm_rl.model import HRM, Carry
-from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
+from hrm_rl.model import Carry, ReasoningModel
+from hrm_rl.model.layers import PuzzleEmbedding
 
 
-def make_optimizers(model: HRM, config: LearnerConfig) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: ReasoningModel, config: LearnerConfig) -> list[torch.optim.Optimizer]:
     """The network's optimizers (with muon AdamW, then Muon) and, if the model has puzzle embeddings, theirs.
 
     With `train_only` puzzle-embedding the network is frozen and has none; raises ValueError without puzzle
@@ -48,7 +48,7 @@ def make_optimizers(model: HRM, config: LearnerConfig) -> list[torch.optim.Optim
     return optimizers
 
 
-def _hidden_matrices(model: HRM) -> list[Tensor]:
+def _hidden_matrices(model: ReasoningModel) -> list[Tensor]:
     """The matrices inside the blocks: not embeddings, heads, biases and scales of norms."""
     return [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
 
@@ -201,7 +201,7 @@ class SkipBroken:
     Weights and optimizers are then what they were before. It keeps a copy of them during the update.
     """
 
-    def __init__(self, model: HRM, optimizers: list[torch.optim.Optimizer]) -> None:
+    def __init__(self, model: ReasoningModel, optimizers: list[torch.optim.Optimizer]) -> None:
         self._model, self._optimizers = model, optimizers
         self._weights = [w for o in optimizers for group in o.param_groups for w in group["params"]]
         self._finite = torch.ones((), dtype=torch.bool, device=model.device)

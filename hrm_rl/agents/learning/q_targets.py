@@ -22,7 +22,7 @@ from torch import Tensor
 
 from hrm_rl.agents.learning.losses import q_loss
 from hrm_rl.envs.to_torch import map_tensors
-from hrm_rl.model import HRM, SegmentOutput
+from hrm_rl.model import ReasoningModel, SegmentOutput
 from hrm_rl.settings import SettingError
 
 Q_TARGETS = ("full", "none", "every:K", "subsample:P", "delayed", "lambda:L")
@@ -31,7 +31,7 @@ Q_TARGETS = ("full", "none", "every:K", "subsample:P", "delayed", "lambda:L")
 class Experience(NamedTuple):
     """The part of a training step that target rules read."""
 
-    model: HRM
+    model: ReasoningModel
     out: SegmentOutput
     inputs: Tensor  # [B, S]
     puzzle_identifiers: Tensor  # [B]

@@ -28,13 +28,13 @@ class ImportReference(Command):
     def run(self) -> None:
         import torch
 
-        from hrm_rl.model import HRM
+        from hrm_rl.model import PuzzleModel
         from hrm_rl.model.files.reference import import_reference
         from hrm_rl.training.run_folder import RunFolder
 
         RunFolder(self.out).refuse_if_used()
         with torch.random.fork_rng(devices=[]):
-            model = HRM.from_state(*import_reference(self.checkpoint, self.seq_len))
+            model = PuzzleModel.from_state(*import_reference(self.checkpoint, self.seq_len))
         model.save_pretrained(self.out)
         count = model.num_parameters()
         self.report(

@@ -11,11 +11,11 @@ from hrm_rl.model.config import HRMConfig
 # Stored in forward_dtype, so hashed in bfloat16, the coarsest usual type.
 _STARTS = ("H_init", "L_init")
 # Settings that came after the first hashes were stored, with the value that those models had.
-_LATER = {"relation_bias": False}
+_LATER = {"relation_bias": False, "architecture": "hrm", "mixer": "attention", "puzzle_emb_len": 0}
 
 
 class Model(Protocol):
-    """The part of an `HRM` that is hashed."""
+    """The part of a model that is hashed."""
 
     config: HRMConfig
 
@@ -23,7 +23,7 @@ class Model(Protocol):
 
 
 def model_hash(model: Model) -> str:
-    """SHA-256 of the configuration and the weights of an `HRM`, 64 hexadecimal digits.
+    """SHA-256 of the configuration and the weights of a model, 64 hexadecimal digits.
 
     The hash does not depend on `forward_dtype` or the device: weights are always float32.
     """

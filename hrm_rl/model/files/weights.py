@@ -1,26 +1,26 @@
 """Weights in and out of our folders, config.json + model.safetensors.
 
-Reading returns (config, tensors, name), from which `HRM.from_state` makes a model.
+Reading returns (config, tensors, name), from which `PuzzleModel.from_state` makes a model.
 """
 
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from hrm_rl.files import write_text
-from hrm_rl.model.config import HRMConfig
+from hrm_rl.model.config import ARCHITECTURES, HRMConfig
 from hrm_rl.model.files.checkpoints import list_checkpoints, newest_whole
 from hrm_rl.model.files.checksums import check_files
 from hrm_rl.model.files.hub import resolve
 from hrm_rl.model.files.tensors import not_finite, write_tensors
-from hrm_rl.model.relation_bias import stored_relations
+from hrm_rl.model.layers import stored_relations
 from hrm_rl.settings import read_json, reading
 from hrm_rl.stored.tensors import read_tensors
 
@@ -133,15 +133,14 @@ def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name:
         raise ValueError(f"{name} does not fit: " + "; ".join(problems[:3]) + more)
 
 
-def check_model(
-    make: Callable[..., nn.Module], config: HRMConfig, tensors: Mapping[str, Tensor], name: str
-) -> NDArray[Any] | None:
+def check_model(config: HRMConfig, tensors: Mapping[str, Tensor], name: str) -> NDArray[Any] | None:
     """The relations of cells that the tensors hold, if any.
 
-    Raises ValueError with the first differences if the tensors do not fit the model that `make` builds from
-    the configuration and those relations.
+    Raises ValueError with the first differences if the tensors do not fit the model of the configuration and
+    those relations.
     """
-    layers = config.H_layers + config.L_layers
+    kind = ARCHITECTURES[config.architecture]
+    layers = sum(stack.layers for stack in kind.stacks(config).values())
     if layers > len(tensors):  # before seconds are spent on making them
         raise ValueError(f"{name} does not fit: {len(tensors)} tensors are too few for {layers} layers")
     relations = stored_relations(tensors, config)
@@ -151,7 +150,7 @@ def check_model(
             f"{name} does not fit: it has {has} relation bias, but relation_bias is {config.relation_bias}"
         )
     with torch.device("meta"):  # takes no memory, however wrong the configuration is
-        check_fit(make(config, relations).state_dict(), tensors, name)
+        check_fit(kind(config, relations).state_dict(), tensors, name)
     return relations
 
 

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRMConfig
 from hrm_rl.model.files.checkpoints import checkpoint_name
 from hrm_rl.model.files.reference import import_reference, is_reference
 from hrm_rl.model.files.weights import CONFIG_FILE, check_model, read_pretrained, with_puzzle_ids
-from hrm_rl.model.relation_bias import stored_relations
+from hrm_rl.model.layers import stored_relations
 from hrm_rl.settings import SettingError
 
-# Settings of a model that its weights do not fix; without learned positions seq_len is another.
+# Settings of a model that its weights do not fix; seq_len is another, but for learned positions and mixers.
 _FREE = {"num_puzzle_identifiers", "H_cycles", "L_cycles", "forward_dtype"}
 _FREE |= {"halt_max_steps", "halt_exploration_prob"}
 
@@ -66,7 +66,8 @@ class Init:
         `puzzles` are the settings that the puzzles fix. Raises SettingError naming every other setting that
         differs from the weights'.
         """
-        free = _FREE if self.config.pos_encodings == "learned" else _FREE | {"seq_len"}
+        fixed = self.config.pos_encodings == "learned" or self.config.mixer == "mlp"
+        free = _FREE if fixed else _FREE | {"seq_len"}
         ours, theirs = self.config.to_dict(), config.to_dict()
         differ = {name: theirs[name] for name in ours if name not in free and ours[name] != theirs[name]}
         if differ:
@@ -100,5 +101,5 @@ def read_init(source: str, seq_len: int) -> Init:
     else:
         config, tensors, name = read_pretrained(source)
         found = checkpoint_name(Path(name).parent) or source
-    check_model(HRM, config, tensors, name)
+    check_model(config, tensors, name)
     return Init(found, config, tensors, Path(name).parent)

@@ -15,9 +15,9 @@ import torch
 from hrm_rl.agents import Learner, LearnerConfig
 from hrm_rl.distributed.launch import refuse_shared_gpu
 from hrm_rl.kernels.precision import has_fast_bfloat16
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRMConfig, make_model
 from hrm_rl.model.config import FORWARD_DTYPES
-from hrm_rl.model.relation_bias import unrelated
+from hrm_rl.model.layers import unrelated
 from hrm_rl.settings import check_at_least, check_integers, check_one_of
 from hrm_rl.tensors import usable_device
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
@@ -275,7 +275,7 @@ def _row_seconds(compute: Compute, model: HRMConfig, learner: LearnerConfig, bat
     config = dataclasses.replace(model, forward_dtype=compute.dtype)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = HRM(config, unrelated(config))
+        network = make_model(config, unrelated(config))
         if compute.compile:
             network.compile_blocks()
         # 16 module calls a step, each running half of the weights at two operations a weight.

@@ -10,9 +10,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.agents.learning.losses import token_loss
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRMConfig, ReasoningModel, make_model
+from hrm_rl.model.layers import unrelated
 from hrm_rl.model.recurrence import Gradient
-from hrm_rl.model.relation_bias import unrelated
 
 # Copies of each weight in float32: itself, its gradient and two moments.
 _COPIES = 4
@@ -39,7 +39,7 @@ def step_memory(model: HRMConfig, learner: LearnerConfig) -> StepMemory:
     Not counted are the scratch space of kernels, the allocator's waste and the puzzle embedding's table.
     """
     with torch.device("meta"):
-        network = HRM(model, unrelated(model))
+        network = make_model(model, unrelated(model))
         two, four = (_kept(network, rows, learner) for rows in (2, 4))
         carry = network.initial_carry(1)
     weights = sum(p.numel() for n, p in network.named_parameters() if not n.startswith("puzzle_"))
@@ -58,12 +58,14 @@ def kept_per_row(
     """
     learner = LearnerConfig(gradient=gradient)
     with torch.device("meta"):
-        network = HRM(model, unrelated(model))
+        network = make_model(model, unrelated(model))
         two, four = (_kept(network, rows, learner, segments, at_once) for rows in (2, 4))
     return (four - two) // 2
 
 
-def _kept(network: HRM, rows: int, learner: LearnerConfig, segments: int = 1, at_once: bool = False) -> int:
+def _kept(
+    network: ReasoningModel, rows: int, learner: LearnerConfig, segments: int = 1, at_once: bool = False
+) -> int:
     """Bytes that autograd keeps for `rows` rows, each storage counted once: the largest segment's, or all."""
     kept: dict[int, Tensor] = {}
 
@@ -92,7 +94,7 @@ def refuse_too_large(model: HRMConfig, batch_size: int, device: str, parts: int 
     is refused.
     """
     with torch.device("meta"):
-        network = HRM(model, unrelated(model))
+        network = make_model(model, unrelated(model))
         state = sum(z.numel() * z.element_size() for z in network.initial_carry(1))
     table = sum(p.numel() for p in network.parameters()) - network.num_parameters()
     weights, total = 4 * (_COPIES * network.num_parameters() // parts + table), total_memory(device)

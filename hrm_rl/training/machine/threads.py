@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from hrm_rl.files import read_text
-from hrm_rl.model import HRM
+from hrm_rl.model import ReasoningModel
 from hrm_rl.training.machine.fixed_step import random_tokens
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def thread_counts(given: Threads = "auto", stored: int | None = None) -> list[in
     return list(dict.fromkeys([first, here, 1]))
 
 
-def fit_threads(model: HRM, threads: Threads = "auto") -> None:
+def fit_threads(model: ReasoningModel, threads: Threads = "auto") -> None:
     """Set PyTorch's number of threads to the user's, or to the fastest for segments of this model."""
     first, *others = thread_counts(threads)
     if others and model.device.type == "cpu":
@@ -94,12 +94,12 @@ def fit_threads(model: HRM, threads: Threads = "auto") -> None:
 
 
 @torch.no_grad()
-def _segment_seconds(model: HRM, threads: int) -> float:
+def _segment_seconds(model: ReasoningModel, threads: int) -> float:
     """Seconds of a segment of a few rows: the faster of two, after one to warm up."""
     torch.set_num_threads(threads)
     config = model.config
-    calls = config.H_cycles * (config.L_cycles + 1)
-    flops = calls * model.num_parameters() * (config.seq_len + config.prefix_len)
+    calls = model.segment_blocks / model.blocks
+    flops = calls * model.num_parameters() * config.tokens
     rows = int(min(256, max(1, _PROBE_FLOPS / flops)))
     with torch.random.fork_rng(devices=[]):
         inputs, ids = random_tokens(config, rows), torch.zeros(rows, dtype=torch.int64)

@@ -12,7 +12,7 @@ from hrm_rl.envs.core.rendering import PictureDrawer
 from hrm_rl.evaluation.record import record
 from hrm_rl.halting import TraceBank
 from hrm_rl.halting.bank.replay import replay
-from hrm_rl.model import HRM
+from hrm_rl.model import ReasoningModel
 from hrm_rl.training.data import TrainingData
 from hrm_rl.training.report.cards import AFTER_SEGMENT
 from hrm_rl.training.report.metrics import MetricsLog
@@ -24,7 +24,7 @@ _SEGMENTS = (1, 2, 4)
 _CELL, _LEAST_CELL, _SIDE = 28, 16, 336
 
 
-def watch(model: HRM, data: TrainingData, batch_size: int, ranks: Ranks = ALONE) -> TraceBank:
+def watch(model: ReasoningModel, data: TrainingData, batch_size: int, ranks: Ranks = ALONE) -> TraceBank:
     """The first validation puzzles, the same ones each time, run to the limit; draws no random numbers."""
     puzzles, limit = data.validation.take(slice(_WATCHED)), model.config.halt_max_steps
     options: Any = {"batch_size": batch_size, "validator": data.validator, "ranks": ranks}

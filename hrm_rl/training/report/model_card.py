@@ -5,7 +5,7 @@ from typing import Any
 
 import hrm_rl
 from hrm_rl.agents import LearnerConfig
-from hrm_rl.model import HRM
+from hrm_rl.model import ReasoningModel
 from hrm_rl.model.files.checkpoints import is_number, split_name
 from hrm_rl.model.files.hub import is_hub_id
 from hrm_rl.training.data_settings import CUSTOM
@@ -48,7 +48,7 @@ def last_validation(run: RunFolder, step: int) -> dict[str, Any] | None:
 
 def _card(
     preset: Preset,
-    model: HRM,
+    model: ReasoningModel,
     step: int,
     validation: dict[str, Any] | None,
     repo_id: str,
@@ -71,8 +71,8 @@ def _card(
         f"""## Use
 
 ```python
-from hrm_rl import HRM, HRMAgent
-model = HRM.from_pretrained("{repo_id}")
+from hrm_rl import HRMAgent, from_pretrained
+model = from_pretrained("{repo_id}")
 agent = HRMAgent(model, rule="{preset.learner.rule}")
 ```
 

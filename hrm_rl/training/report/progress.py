@@ -12,7 +12,7 @@ from hrm_rl.agents.learning.optim import SkipBroken
 from hrm_rl.agents.learning.update import Update
 from hrm_rl.evaluation.progress import progress_bar
 from hrm_rl.messages import also_valid
-from hrm_rl.model import HRM
+from hrm_rl.model import ReasoningModel
 from hrm_rl.model.files.tensors import not_finite
 from hrm_rl.settings import reading
 from hrm_rl.tensors import stored_tensor
@@ -81,7 +81,9 @@ class Report:
                 file=sys.stderr,
             )
 
-    def refuse_nan(self, model: HRM, *, weights: bool = False, skip: SkipBroken | None = None) -> None:
+    def refuse_nan(
+        self, model: ReasoningModel, *, weights: bool = False, skip: SkipBroken | None = None
+    ) -> None:
         """Raise FloatingPointError if a loss was not a finite number, or `skip` left out too many updates;
         with `weights`, also if a weight is not one, which a checkpoint must not hold."""
         if skip is not None and (skipped := int(skip.in_a_row)) >= _MOST_SKIPPED:

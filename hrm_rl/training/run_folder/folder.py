@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hrm_rl.distributed.ranks import on_first_rank
 from hrm_rl.files import remove, written_whole
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.model import HRMConfig, ReasoningModel, from_pretrained
 from hrm_rl.model.files.checkpoints import (
     METRICS_FILE,
     best_checkpoint,
@@ -169,7 +169,7 @@ class RunFolder:
         return find_checkpoint(self.path, self.which)
 
     @on_first_rank
-    def save(self, step: int, model: HRM, state: dict[str, Any], keep: int = 2) -> Path:
+    def save(self, step: int, model: ReasoningModel, state: dict[str, Any], keep: int = 2) -> Path:
         """Write a checkpoint; keep the newest `keep` and the best, and nothing that a killed process left
         half written.
 
@@ -224,14 +224,14 @@ class RunFolder:
         if self._keys is not None:
             self.store_learned(self._keys)
 
-    def load_model(self, dtype: str | None = None) -> tuple[HRM, int]:
+    def load_model(self, dtype: str | None = None) -> tuple[ReasoningModel, int]:
         """The chosen checkpoint's model (the weight average, if one is kept) and its step.
 
         It computes in `dtype`, by default in the dtype it was trained in.
         """
 
-        def load(checkpoint: Path) -> tuple[HRM, int]:
-            return HRM.from_pretrained(checkpoint, forward_dtype=dtype), step_of(checkpoint)
+        def load(checkpoint: Path) -> tuple[ReasoningModel, int]:
+            return from_pretrained(checkpoint, forward_dtype=dtype), step_of(checkpoint)
 
         if self.which is None:
             self.config()  # raises if this is not a run at all
@@ -290,7 +290,7 @@ def _check(folder: Path) -> _Checkpoint:
     """What a resume reads of a checkpoint. Raises ValueError or OSError if it is damaged."""
     check_files(folder, (STATE_FILE, RUN_FILE))
     config, tensors, name = read_pretrained(folder)
-    check_model(HRM, config, tensors, name)
+    check_model(config, tensors, name)
     return _Checkpoint(folder, read_state(folder), tensors)
 
 

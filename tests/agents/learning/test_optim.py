@@ -6,7 +6,7 @@ import torch
 
 from hrm_rl.agents import Learner, LearnerConfig
 from hrm_rl.agents.learning.optim import AdamATan2, SignSGD, learning_rate_factor
-from hrm_rl.model.puzzle_embedding import PuzzleEmbedding
+from hrm_rl.model.layers import PuzzleEmbedding
 
 GRADS = [0.0, 0.5, -2.0, 0.1, 0.1, 3.0]
 

@@ -49,7 +49,7 @@ def test_the_card_has_what_the_run_recorded(tmp_path) -> None:
         "# small\n",
         f"of {parameters:,} parameters for 4x4 Sudoku",
         "for 40 steps",
-        'HRM.from_pretrained("some-one/small")',
+        'from_pretrained("some-one/small")',
         "after 40 steps, on puzzles of classes that training never saw",
         "| puzzles solved exactly | 50.0 % |",
         "| segments taken, mean | 2.35 |",
