@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from hrm_rl.distributed.ranks import current
@@ -19,7 +19,7 @@ Sharding = Literal["none", "full"]
 SHARDINGS: tuple[Sharding, ...] = ("none", "full")
 
 
-def shard(model: nn.Module, *, dtype: torch.dtype, whole: Iterable[Tensor] = ()) -> None:
+def shard(model: Any, *, dtype: torch.dtype, whole: Iterable[Tensor] = ()) -> None:
     """Divide the parameters, but for those of `whole`, among the ranks of the job; they are gathered in
     `dtype`, and gradients are summed in float32.
 
@@ -69,7 +69,7 @@ def divided_like(whole: Tensor, like: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def load(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def load(model: Any, tensors: Mapping[str, Tensor]) -> None:
     """`load_state_dict` of whole tensors."""
     own = model.state_dict()
     if any(map(is_divided, own.values())):

@@ -9,9 +9,9 @@ def segment_gflop(config: HRMConfig) -> dict[str, float]:
 
     Matrix products and attention count, a multiply-add as two operations; elementwise operations do not.
     """
-    tokens, width = config.prefix_len + config.seq_len, config.hidden_size
-    # qkv and output, scores and mixing, gate, up and down.
-    block = 2 * tokens * width * (4 * width + 2 * tokens + 3 * config.swiglu_width)
-    blocks = config.H_cycles * (config.L_cycles * config.L_layers + config.H_layers)
+    tokens, width = config.tokens, config.hidden_size
+    # qkv and output, scores and mixing; or the mixer's gate, up and down over tokens.
+    mix = 3 * config.mixer_width or 4 * width + 2 * tokens
+    block = 2 * tokens * width * (mix + 3 * config.swiglu_width)
     logits = 2 * config.seq_len * width * config.vocab_size
-    return {"segment": (blocks * block + logits + 4 * width) / 1e9, "logits": logits / 1e9}
+    return {"segment": (config.segment_blocks * block + logits + 4 * width) / 1e9, "logits": logits / 1e9}

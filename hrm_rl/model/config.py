@@ -199,6 +199,17 @@ class HRMConfig:
         return self.prefix_len + self.seq_len
 
     @property
+    def stacks(self) -> dict[str, Any]:
+        """The architecture's stacks of blocks by name: `layers`, and `calls` in a segment."""
+        found: dict[str, Any] = ARCHITECTURES[self.architecture].stacks(self)
+        return found
+
+    @property
+    def segment_blocks(self) -> int:
+        """Blocks run in a segment: a stack's at each of its calls. All cost the same."""
+        return sum(stack.layers * stack.calls for stack in self.stacks.values())
+
+    @property
     def swiglu_width(self) -> int:
         """Inner width of the SwiGLU: two thirds of the expansion, up to a multiple of 256."""
         return swiglu_width(self.expansion, self.hidden_size, 256)

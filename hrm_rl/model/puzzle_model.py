@@ -123,7 +123,7 @@ class PuzzleModel(Recurrent):
         if config.embedding_width:
             self.puzzle_emb = PuzzleEmbedding(config.num_puzzle_identifiers, config.embedding_width)
         mixer = (tokens, config.mixer_width) if config.mixer == "mlp" else None
-        for name, stack in self.stacks(config).items():
+        for name, stack in config.stacks.items():
             self.add_module(name, ReasoningModule(config, stack.layers, mixer))
         self.lm_head = linear(width, config.vocab_size)
         self.q_head = nn.Linear(width, 2)
@@ -134,7 +134,7 @@ class PuzzleModel(Recurrent):
         self.register_buffer("rotary", self._rotary_tables(), persistent=False)
         self.relation_bias = None if relations is None else RelationBias(config, relations, favoured)
         self._plain_block: BlockFunction = block if mixer is None else mixer_block
-        self._block = self._plain_block
+        self._block: BlockFunction = self._plain_block
 
     def _rotary_tables(self) -> Tensor | None:
         c = self.config
@@ -158,12 +158,7 @@ class PuzzleModel(Recurrent):
     @property
     def blocks(self) -> int:
         """Blocks with weights of their own."""
-        return sum(stack.layers for stack in self.stacks(self.config).values())
-
-    @property
-    def segment_blocks(self) -> int:
-        """Blocks run in a segment: a stack's at each of its calls. All cost the same."""
-        return sum(stack.layers * stack.calls for stack in self.stacks(self.config).values())
+        return sum(stack.layers for stack in self.config.stacks.values())
 
     def compile_blocks(self, **options: Any) -> None:
         """Compile the block with torch.compile; every layer shares it, with and without
@@ -208,7 +203,7 @@ class PuzzleModel(Recurrent):
         x = self._embed(inputs, puzzle_identifiers)
         bias = None if self.relation_bias is None else self.relation_bias(self.dtype)
         positions = Positions(self.rotary, bias)
-        levels = [getattr(self, name) for name in self.stacks(config)]
+        levels = [getattr(self, name) for name in config.stacks]
         nets = [level.cast(self.dtype, positions, self._block) for level in levels]
         after = self.recur(nets, carry, x, gradient)
         logits = F.linear(after.z_H[:, config.prefix_len :], self.lm_head.weight.to(self.dtype))

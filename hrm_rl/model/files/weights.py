@@ -140,7 +140,7 @@ def check_model(config: HRMConfig, tensors: Mapping[str, Tensor], name: str) -> 
     those relations.
     """
     kind = ARCHITECTURES[config.architecture]
-    layers = sum(stack.layers for stack in kind.stacks(config).values())
+    layers = sum(stack.layers for stack in config.stacks.values())
     if layers > len(tensors):  # before seconds are spent on making them
         raise ValueError(f"{name} does not fit: {len(tensors)} tensors are too few for {layers} layers")
     relations = stored_relations(tensors, config)

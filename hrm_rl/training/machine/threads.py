@@ -98,7 +98,7 @@ def _segment_seconds(model: ReasoningModel, threads: int) -> float:
     """Seconds of a segment of a few rows: the faster of two, after one to warm up."""
     torch.set_num_threads(threads)
     config = model.config
-    calls = model.segment_blocks / model.blocks
+    calls = config.segment_blocks / model.blocks
     flops = calls * model.num_parameters() * config.tokens
     rows = int(min(256, max(1, _PROBE_FLOPS / flops)))
     with torch.random.fork_rng(devices=[]):
