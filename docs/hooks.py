@@ -29,6 +29,7 @@ def rules_table() -> str:
     from hrm_rl.halting.rules import RULES
     from hrm_rl.halting.rules.combine import COMBINATORS
     from hrm_rl.halting.rules.learned import FILES, LEARNED, learned_class
+    from hrm_rl.halting.rules.select import SELECTORS
     from hrm_rl.halting.rules.threshold import ThresholdRule
 
     rows = []
@@ -42,7 +43,8 @@ def rules_table() -> str:
             forms = import_module(kind.__module__).FORM.split(" or ")
         shown = ", ".join(f"`{form}`" for form in forms[:3]) + ", ..." * (len(forms) > 3)
         rows.append([f"`{name}:{FILES[name]}`", first(kind), f"fitted by {shown}"])
-    rows += [[f"`{kind.form}`", first(kind), "as in RULE"] for kind in COMBINATORS.values()]
+    wrappers = (COMBINATORS | SELECTORS).values()
+    rows += [[f"`{kind.form}`", first(kind), "as in RULE"] for kind in wrappers]
     stops = [[spec, about.removeprefix("Stop").lstrip(", "), auto] for spec, about, auto in rows]
     return table(["rule", "stops", "`auto` chooses"], stops)
 

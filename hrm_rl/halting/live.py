@@ -30,6 +30,11 @@ class LiveRule:
                 f"a rule is an object or a function, got the class {rule.__name__}: make one of it"
             )
         needs = needs_of(rule)
+        if "width" in needs:
+            raise ValueError(
+                f"rule {spec_of(rule)!r} selects among several trajectories of a puzzle: evaluate it with "
+                "`hrm-rl eval RUN --width K`, or on a bank of `hrm-rl trace RUN --out BANK --width K`"
+            )
         if "future" in needs:
             raise ValueError(
                 f"rule {spec_of(rule)!r} decides in hindsight: it runs on a trace bank "

@@ -36,7 +36,9 @@ def policy_curve(runs: Sequence[Points], limit: int, first_accuracy: float) -> P
     if not runs[0]:
         return None
     points = _average(runs)
-    hull, area = upper_hull(points), area_under_hull(points, limit, first_accuracy)
+    hull, within = upper_hull(points), points.segments <= limit + 1e-9  # several trajectories may cost more
+    cheap = Curve(points.segments[within], points.accuracy[within])
+    area = area_under_hull(cheap, limit, first_accuracy)
     return PolicyCurve(points.segments, points.accuracy, hull.segments, hull.accuracy, area)
 
 

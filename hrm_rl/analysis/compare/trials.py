@@ -143,7 +143,9 @@ class Trials:
         if spec not in self._judged:
             test = self.case.test
             outcome = replay(test, rule)
-            judgement = judge(outcome.stopped, outcome.correct, test.correct)
+            several = outcome.lengths.shape[1] > 1
+            correct = test.stacked("correct") if several else test.correct[:, None]
+            judgement = judge(outcome.lengths, outcome.correct, correct)
             self._judged[spec] = Trial(rule, spec, outcome, judgement)
         return self._judged[spec]
 

@@ -24,7 +24,7 @@ class Judgement:
     """
 
     correct: NDArray[np.float64]  # 1: the answer is correct
-    segments: NDArray[np.float64]  # segments run
+    segments: NDArray[np.float64]  # segments run: the cost, of all trajectories
     premature: NDArray[np.float64]  # 1: wrong, but a draft after the stop is correct
     overthinking: NDArray[np.float64]  # 1: wrong, but a draft up to the stop was correct
     both: NDArray[np.float64]  # 1: counted as premature and as overthinking
@@ -35,43 +35,48 @@ class Judgement:
 def judge(stopped: ArrayLike, answered_correct: ArrayLike, correct: NDArray[np.bool_]) -> Judgement:
     """Judge a rule by where it stopped and whether its answers are correct.
 
+    Of K trajectories a puzzle, which run side by side, a draft of any counts.
+
     Args:
-        stopped: the segment after which it stopped, 1 to M, integers [N].
-        answered_correct: bool [N]: `correct[n, stopped[n] - 1]`, or of an earlier draft for a rule that
-            recalls.
-        correct: bool [N, M].
+        stopped: the segment after which it stopped, 1 to M, integers [N], or [N, K].
+        answered_correct: bool [N]: `correct[n, stopped[n] - 1]`, or of another draft up to the stop for a
+            rule that recalls or selects.
+        correct: bool [N, M], or [N, K, M].
 
     Raises:
         ValueError: shapes or types that do not fit, a stop outside 1 to M, or a correct answer without a
             correct draft up to the stop.
     """
-    first = first_correct(correct)
+    wanted, limit = correct.shape[:-1], correct.shape[-1]
+    first = first_correct(correct.reshape(-1, limit) if correct.ndim == 3 else correct)
     stops = np.asarray(stopped)
     right = np.asarray(answered_correct)
-    if stops.shape != first.shape or not np.issubdtype(stops.dtype, np.integer):
-        raise ValueError(f"stopped is {stops.dtype} {stops.shape}; integers {first.shape} needed")
-    if right.shape != first.shape or right.dtype != np.bool_:
-        raise ValueError(f"answered_correct is {right.dtype} {right.shape}; bool {first.shape} needed")
-    limit = correct.shape[1]
+    if stops.shape != wanted or not np.issubdtype(stops.dtype, np.integer):
+        raise ValueError(f"stopped is {stops.dtype} {stops.shape}; integers {wanted} needed")
+    if right.shape != wanted[:1] or right.dtype != np.bool_:
+        raise ValueError(f"answered_correct is {right.dtype} {right.shape}; bool {wanted[:1]} needed")
     if stops.min() < 1 or stops.max() > limit:
         raise ValueError(f"stopped goes from {stops.min()} to {stops.max()}; 1 to {limit} needed")
-    seen = (first > 0) & (first <= stops)
+    drafts = correct.reshape(len(correct), -1, limit)  # [N, K, M]
+    stops, first = (array.reshape(drafts.shape[:2]) for array in (stops, first))  # [N, K]
+    last = np.where(first > 0, limit - drafts[..., ::-1].argmax(2), 0)
+    first = np.where((first > 0) & (first <= stops), first, limit + 1)
+    earliest = first.min(1)
+    seen, later, wrong = earliest <= limit, (last > stops).any(1), ~right
     if (right & ~seen).any():
         row = int(np.argmax(right & ~seen))
         raise ValueError(
-            f"the answer to puzzle {row} is correct after {stops[row]} segments, but none of its drafts "
-            "up to there is: the answers do not come from `correct`"
+            f"the answer to puzzle {row} is correct after {stops[row].sum()} segments, but none of its "
+            "drafts up to there is: the answers do not come from `correct`"
         )
-    last_correct = np.where(first > 0, limit - correct[:, ::-1].argmax(1), 0)
-    later, wrong = last_correct > stops, ~right
     columns = {
         "correct": right,
-        "segments": stops,
+        "segments": stops.sum(1),
         "premature": wrong & later,
         "overthinking": wrong & seen,
         "both": wrong & later & seen,
-        "never_right": wrong & (first == 0),
-        "wasted": np.where(seen, stops - first, 0),
+        "never_right": wrong & ~drafts.any((1, 2)),
+        "wasted": (stops - earliest[:, None]).clip(0).sum(1),
     }
     return Judgement(**{name: column.astype(np.float64) for name, column in columns.items()})
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -25,6 +26,7 @@ _ARRAYS: dict[str, tuple[Any, str]] = {  # type, and shape: N puzzles, M segment
     "split": (np.str_, "N"),
     "pooled_z_H": (None, "NMD"),
     "drafts": (None, "NMS"),
+    "draft_ids": (np.uint32, "NM"),
     "learned": (None, "N"),
 }
 
@@ -32,6 +34,9 @@ _ARRAYS: dict[str, tuple[Any, str]] = {  # type, and shape: N puzzles, M segment
 @dataclass(frozen=True, eq=False)
 class TraceBank:
     """N puzzles x M segments of S cells; column m is the (m + 1)-th segment.
+
+    A bank of K trajectories a puzzle has the plain one, without noise and in the identity view, in the fields
+    of width 1, so that whatever reads one trajectory reads that one; `others` has the others.
 
     Raises ValueError if shapes or split names do not fit. Values (NaN, infinity) are checked when a bank
     is saved or loaded.
@@ -66,6 +71,10 @@ class TraceBank:
     """[N, M, S]: every draft, if recorded."""
     learned: NDArray[np.bool_] | None = None
     """[N]: whether the model learned from the puzzle, up to symmetry, if that is known."""
+    draft_ids: NDArray[np.uint32] | None = None
+    """[N, M]: drafts of a puzzle, of all trajectories, are equal if these numbers are. With others only."""
+    others: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """[N, K - 1, M, ...]: every column of segments, of the trajectories but the plain one; {} if K is 1."""
 
     def __post_init__(self) -> None:
         self._convert()
@@ -77,7 +86,7 @@ class TraceBank:
     def _convert(self) -> None:
         """Convert arrays to the declared types; those that have them are not copied."""
         for name, (kind, _) in _ARRAYS.items():
-            if kind is not None:
+            if kind is not None and getattr(self, name) is not None:
                 object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), kind))
         features = {
             name: np.ascontiguousarray(column, np.int64 if name in COUNTS else np.float32)
@@ -85,6 +94,17 @@ class TraceBank:
         }
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "source", tuple(self.source))
+        own = self._of_segments()
+        others = {
+            name: np.ascontiguousarray(column, own[name].dtype if name in own else None)
+            for name, column in self.others.items()
+        }
+        object.__setattr__(self, "others", others)
+
+    def _of_segments(self) -> dict[str, NDArray[Any]]:
+        """The recorded columns [N, M, ...] of the plain trajectory."""
+        columns = {name: getattr(self, name) for name, (_, axes) in _ARRAYS.items() if axes[:2] == "NM"}
+        return {name: column for name, column in columns.items() if column is not None} | dict(self.features)
 
     def _check_shapes(self) -> None:
         if self.correct.ndim != 2 or 0 in self.correct.shape:
@@ -103,6 +123,7 @@ class TraceBank:
             shape = tuple(sizes[letter] for letter in letters)
             if array is not None and array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, the bank needs {shape}")
+        self._check_others()
         if len(self.source) != count:
             raise ValueError(f"source names {len(self.source)} puzzles, the bank holds {count}")
         for name in self.features:
@@ -111,6 +132,22 @@ class TraceBank:
         for name in np.unique(self.split):
             if name not in SPLITS:
                 raise ValueError(f"unknown split {str(name)!r}; known: {', '.join(SPLITS)}")
+
+    def _check_others(self) -> None:
+        own = self._of_segments()
+        if not self.others:
+            return
+        if odd := own.keys() ^ self.others.keys():
+            raise ValueError(
+                f"the plain trajectory and the others must have the same columns; odd: {sorted(odd)}"
+            )
+        if "draft_ids" not in own:
+            raise ValueError("a bank of several trajectories needs draft_ids")
+        more = {column.shape[1] if column.ndim > 1 else 0 for column in self.others.values()}
+        for name, column in self.others.items():
+            wanted = (len(self), max(1, *more), *own[name].shape[1:])
+            if column.shape != wanted:
+                raise ValueError(f"others: {name} has shape {column.shape}, the bank needs {wanted}")
 
     # --- sizes and outcomes -----------------------------------------------------------------------
 
@@ -126,6 +163,11 @@ class TraceBank:
     def num_segments(self) -> int:
         """M."""
         return int(self.correct.shape[1])
+
+    @property
+    def width(self) -> int:
+        """Trajectories a puzzle, K."""
+        return 1 + next(iter(self.others.values())).shape[1] if self.others else 1
 
     @property
     def first_correct(self) -> NDArray[np.int64]:
@@ -157,7 +199,8 @@ class TraceBank:
         if not len(index):
             raise ValueError("a bank needs at least one puzzle, got none")
         source = tuple(self.source[row] for row in index)
-        return replace(self, source=source, **self._map("N", lambda array: array[index]))
+        others = {name: column[index] for name, column in self.others.items()}
+        return replace(self, source=source, others=others, **self._map("N", lambda array: array[index]))
 
     def in_split(self, name: str) -> "TraceBank":
         """The puzzles of one split. Raises ValueError naming the bank's splits if it has none of it."""
@@ -180,7 +223,38 @@ class TraceBank:
         self.check_limit(max_segments)
         if max_segments == self.num_segments:
             return self
-        return replace(self, **self._map("M", lambda array: array[:, :max_segments]))
+        others = {name: column[:, :, :max_segments] for name, column in self.others.items()}
+        return replace(self, others=others, **self._map("M", lambda array: array[:, :max_segments]))
+
+    def narrow(self, width: int) -> "TraceBank":
+        """The bank's first trajectories; of width 1 the plain one, as a bank without others.
+
+        Raises ValueError if it holds fewer.
+        """
+        if not 1 <= width <= self.width:
+            raise ValueError(f"width must be 1..{self.width}, the trajectories in the bank; got {width}")
+        if width == self.width:
+            return self
+        if width > 1:
+            return replace(
+                self, others={name: column[:, : width - 1] for name, column in self.others.items()}
+            )
+        return replace(self, others={}, draft_ids=None, header=replace(self.header, trajectories=""))
+
+    def stacked(self, name: str) -> NDArray[Any]:
+        """A recorded column of segments of all trajectories, [N, K, M, ...], the plain one first."""
+        own = self._of_segments()[name][:, None]
+        return np.concatenate([own, self.others[name]], axis=1) if self.others else own
+
+    @cached_property
+    def unrolled(self) -> "TraceBank":
+        """The bank with every trajectory as a puzzle, [N * K, M], a puzzle's trajectories together."""
+        if not self.others:
+            return self
+        rows = np.repeat(np.arange(len(self)), self.width)
+        columns = {name: np.concatenate(self.stacked(name)) for name in self._of_segments()}
+        features = {name: columns.pop(name) for name in self.features}
+        return replace(self.narrow(1).take(rows), features=features, **columns)
 
     def _map(self, axis: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Any]:
         """The features, and all arrays that have this axis and are recorded, each changed."""

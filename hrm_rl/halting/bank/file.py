@@ -28,7 +28,9 @@ _PLAIN = ("correct", "valid", "cell_accuracy", "puzzle_identifiers", "puzzle_key
 _TOKENS = ("inputs", "labels")
 _CODES = ("source", "split")
 _NAMES = ("source_names", "split_names")
-_OPTIONAL = ("pooled_z_H", "drafts", "learned")
+_OPTIONAL = ("pooled_z_H", "drafts", "learned", "draft_ids")
+_OTHERS = "others."
+"""Begins the names of columns of the trajectories but the plain one."""
 _REQUIRED = (*_PLAIN, *_TOKENS, *_CODES, "first_correct")
 # These compare a segment with the last one: infinite at the first.
 _INFINITE_AT_FIRST = ("kl", "residual_H", "residual_L")
@@ -41,9 +43,10 @@ def write_bank(path: str | os.PathLike[str], header: BankHeader, arrays: Arrays)
     names, codes = np.unique(np.array(arrays["source"], dtype=np.str_), return_inverse=True)
     tensors = {name: arrays[name] for name in (*_PLAIN, *_OPTIONAL) if arrays[name] is not None}
     tensors |= arrays["features"]
-    tensors |= {name: _pack(arrays[name]) for name in _TOKENS}
-    counts = arrays["features"].keys() & set(COUNTS)
+    tensors |= {f"{_OTHERS}{name}": column for name, column in arrays["others"].items()}
+    counts = [name for name in tensors if name.removeprefix(_OTHERS) in COUNTS]
     tensors |= {name: tensors[name].astype(np.int16) for name in counts}
+    tensors |= {name: _pack(arrays[name]) for name in _TOKENS}
     tensors |= {
         "first_correct": arrays["first_correct"].astype(np.int16),
         "source": codes.astype(np.uint16 if len(names) < 1 << 16 else np.uint32),
@@ -52,7 +55,9 @@ def write_bank(path: str | os.PathLike[str], header: BankHeader, arrays: Arrays)
     metadata = {
         "format": FORMAT,
         "version": str(FORMAT_VERSION),
-        "header": json.dumps(dataclasses.asdict(header)),
+        "header": json.dumps(
+            {k: v for k, v in dataclasses.asdict(header).items() if v or k != "trajectories"}
+        ),
         "source_names": json.dumps(names.tolist()),
         "split_names": json.dumps(SPLITS),
     }
@@ -125,8 +130,10 @@ def _read_arrays(metadata: Mapping[str, str], tensors: dict[str, NDArray[Any]]) 
     arrays: Arrays = {name: tensors[name] for name in (*_PLAIN, "first_correct")}
     arrays |= {name: tensors.get(name) for name in _OPTIONAL}
     arrays |= {name: _unpack(tensors[name]) for name in _TOKENS}
-    features = {name: tensors[name] for name in FEATURES if name in tensors}
-    return arrays | {"source": source, "split": split, "features": features}
+    arrays["features"] = {name: tensors[name] for name in FEATURES if name in tensors}
+    others = {name: column for name, column in tensors.items() if name.startswith(_OTHERS)}
+    arrays["others"] = {name.removeprefix(_OTHERS): column for name, column in others.items()}
+    return arrays | {"source": source, "split": split}
 
 
 def _read_json(metadata: Mapping[str, str], name: str) -> Any:
@@ -142,12 +149,14 @@ def check_values(arrays: Arrays, consequence: str) -> None:
     columns |= arrays["features"]
     if arrays["pooled_z_H"] is not None:
         columns["pooled_z_H"] = arrays["pooled_z_H"]
+    columns = {name: column[:, None] for name, column in columns.items()}  # [N, K, M, ...]
+    columns |= {f"{_OTHERS}{name}": column for name, column in arrays["others"].items()}
     for name, column in columns.items():
         wrong = ~np.isfinite(column)
-        if name in _INFINITE_AT_FIRST:
-            wrong[:, 0] &= column[:, 0] != np.inf
+        if name.removeprefix(_OTHERS) in _INFINITE_AT_FIRST:
+            wrong[:, :, 0] &= column[:, :, 0] != np.inf
         if wrong.any():
-            row, segment = (int(index[0]) for index in np.nonzero(wrong)[:2])
+            row, _, segment = (int(index[0]) for index in np.nonzero(wrong)[:3])
             what = "NaN" if np.isnan(column[wrong]).any() else "infinity"
             raise ValueError(
                 f"{consequence}: {name} holds {what} ({int(wrong.sum())} values, the first at "

@@ -64,6 +64,8 @@ class BankHeader:
     """GFLOP of one segment of one puzzle, counted from the model, a multiply-add as two: `segment`, and of
     these `logits`. Empty = unknown."""
     note: str = ""
+    trajectories: str = ""
+    """How the trajectories of a puzzle differ: start, views, noise:SIGMA, or several; "" of one a puzzle."""
 
     def __post_init__(self) -> None:
         check_integers(self, 0, "halt_max_steps", "step")

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, stops_of
+from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, spec_of, stops_of
+from hrm_rl.halting.rules.select import Select
 from hrm_rl.halting.rules.spec import parse_rule
 
 # A sweep needs the same features once for every threshold.
 _features: WeakKeyDictionary[TraceBank, dict[bool, SegmentFeatures]] = WeakKeyDictionary()
+_merits_by: WeakKeyDictionary[TraceBank, dict[str, NDArray[np.float32]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class Outcome:
     """Where a rule stopped and what it answered, puzzle by puzzle; segments count from 1."""
 
     stopped: NDArray[np.int64]
-    """[N]: segments run."""
+    """[N]: segments run, the cost of the answer; of several trajectories, their sum."""
     answered: NDArray[np.int64]
     """[N]: the segment whose draft is the answer; equals `stopped` unless the rule recalls."""
     correct: NDArray[np.bool_]
@@ -31,7 +33,13 @@ class Outcome:
     valid: NDArray[np.bool_]
     """[N]: the answer is any right answer."""
     max_segments: int
-    """The limit on segments."""
+    """The limit on segments, of each trajectory."""
+    lengths: NDArray[np.int64] = None  # type: ignore[assignment]
+    """[N, K]: segments run by each trajectory; K = 1 but for rules that select among several."""
+
+    def __post_init__(self) -> None:
+        if self.lengths is None:
+            object.__setattr__(self, "lengths", self.stopped[:, None])
 
 
 def bank_features(bank: TraceBank, needs: Collection[str] = ()) -> SegmentFeatures:
@@ -66,6 +74,8 @@ def replay(bank: TraceBank, rule: HaltingRule | str, *, max_segments: int | None
     limit = bank.num_segments if max_segments is None else max_segments
     bank.check_limit(limit)
     needs = needs_of(rule)
+    if isinstance(rule, Select):
+        return _select(bank, rule, limit)
     recalls = getattr(rule, "recalls", False)
     if "future" in needs:
         stopped = np.asarray(rule.stop_segments(bank.correct[:, :limit]))  # type: ignore[attr-defined]
@@ -85,6 +95,61 @@ def replay(bank: TraceBank, rule: HaltingRule | str, *, max_segments: int | None
         valid=bank.valid[rows, answered - 1],
         max_segments=limit,
     )
+
+
+def _select(bank: TraceBank, rule: Select, limit: int) -> Outcome:
+    """The outcome of a rule that selects among the trajectories of each puzzle."""
+    spec = spec_of(rule)
+    if "live" in rule.needs:
+        raise ValueError(f"rule {spec!r} changes the trajectories; run it live: `hrm-rl eval RUN --width K`")
+    check_width(bank, spec)
+    each = replay(bank.unrolled, rule.rule, max_segments=limit)
+    lengths, answered, chosen = selected(bank, rule, each.stopped, each.answered)
+    rows = np.arange(len(bank)) * bank.width + chosen
+    return Outcome(
+        stopped=lengths.sum(1),
+        answered=answered[rows],
+        correct=bank.unrolled.correct[rows, answered[rows] - 1],
+        valid=bank.unrolled.valid[rows, answered[rows] - 1],
+        max_segments=limit,
+        lengths=lengths,
+    )
+
+
+def check_width(bank: TraceBank, spec: str) -> None:
+    """Raise ValueError, with how to record them, unless a bank has several trajectories a puzzle."""
+    if bank.width == 1:
+        raise ValueError(
+            f"rule {spec!r} selects among trajectories, and this bank has one a puzzle; record several with "
+            "`hrm-rl trace RUN --out BANK --width 8 --trajectories start`"
+        )
+
+
+def selected(
+    bank: TraceBank, rule: Select, stopped: NDArray[np.int64], answered: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """What a rule selects, given where each trajectory stops by itself and its answer then, [N * K] both.
+
+    Returns the segments that each trajectory runs [N, K], the segments of their answers [N * K], and the
+    number of the trajectory that answers [N].
+    """
+    shape, rows, every = (len(bank), bank.width), np.arange(len(stopped)), bank.unrolled
+    own = stopped.reshape(shape)
+    lengths = np.repeat(own.min(1, keepdims=True), bank.width, axis=1) if rule.together else own
+    answered = np.minimum(answered, lengths.ravel())
+    merit = _merits(every, rule)[rows, lengths.ravel() - 1].reshape(shape)
+    drafts, correct = (
+        getattr(every, name)[rows, answered - 1].reshape(shape) for name in ("draft_ids", "correct")
+    )
+    return lengths, answered, rule.choose(merit, own == lengths, drafts, correct)
+
+
+def _merits(bank: TraceBank, rule: Select) -> NDArray[np.float32]:
+    """`Select.merit` of all segments, [N * K, M]; cached with the bank."""
+    kept = _merits_by.setdefault(bank, {})
+    if rule.by not in kept:
+        kept[rule.by] = _table(rule.merit(bank_features(bank, rule.needs)), bank)
+    return kept[rule.by]
 
 
 def _table(values: torch.Tensor, bank: TraceBank) -> NDArray[Any]:

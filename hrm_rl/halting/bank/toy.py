@@ -21,11 +21,12 @@ and the best return is V_1(0) + V_1(1) - cost: an episode returns correct - cost
 """
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hrm_rl.halting.bank import BankHeader, TraceBank
+from hrm_rl.halting.bank import FEATURES, BankHeader, TraceBank
 
 HOPELESS, SOLVES, SPOILS, SHOWS, FOOLS = 0.25, 0.3, 0.1, 0.9, 0.1
 NUM_SEGMENTS = 8
@@ -37,38 +38,47 @@ _SIGNAL = np.array([[1 - SHOWS, SHOWS], [1 - FOOLS, FOOLS], [1 - FOOLS, FOOLS]])
 _CELLS = 8
 
 
-def toy_bank(num_puzzles: int = 2000, seed: int = 0, *, num_segments: int = NUM_SEGMENTS) -> TraceBank:
+def toy_bank(
+    num_puzzles: int = 2000, seed: int = 0, *, num_segments: int = NUM_SEGMENTS, width: int = 1
+) -> TraceBank:
     """A trace bank sampled from the toy world; the same arguments give the same bank.
 
     Args:
         num_puzzles: puzzles of each split, `validation` and `test`; no puzzle is in both.
         seed: of the sample.
         num_segments: segments recorded, M, 1 to 16.
+        width: trajectories a puzzle, K, each sampled by itself; a wrong draft is one of four.
 
     `rating` is 1 for hopeless puzzles and 0 for the others. Raises ValueError for sizes out of range.
     """
-    for name, value in (("num_puzzles", num_puzzles), ("seed", seed), ("num_segments", num_segments)):
+    sizes = {"num_puzzles": num_puzzles, "seed": seed, "num_segments": num_segments, "width": width}
+    for name, value in sizes.items():
         if not isinstance(value, Integral):
             raise ValueError(f"{name} must be an integer, got {value!r}")
-    if num_puzzles < 1 or not 1 <= num_segments <= 16:
+    if num_puzzles < 1 or not 1 <= num_segments <= 16 or width < 1:
         raise ValueError(
-            "a toy bank needs num_puzzles >= 1 and 1 <= num_segments <= 16, got "
-            f"{num_puzzles} and {num_segments}"
+            "a toy bank needs num_puzzles >= 1, 1 <= num_segments <= 16 and width >= 1, got "
+            f"{num_puzzles}, {num_segments} and {width}"
         )
     rng = np.random.default_rng([seed, num_puzzles])
     total = 2 * num_puzzles
-    states = _draw_states(rng, total, num_segments)  # [N, M]
-    signals = _draw(_SIGNAL[states], rng)  # [N, M]
-    correct = states == _RIGHT
+    states, columns = _trajectory(rng, total, num_segments)
     inputs = rng.integers(0, 256, (total, _CELLS)).astype(np.int32)
     for place in range(3):  # no two puzzles alike
         inputs[:, place] = np.arange(total) // 256**place % 256
     labels = (inputs + 1) % 256
+    others = {}
+    if width > 1:
+        rngs = [np.random.default_rng([seed, num_puzzles, number]) for number in range(width)]
+        more = [_trajectory(rng, total, num_segments)[1] for rng in rngs[1:]]
+        for each, rng in zip((columns, *more), rngs, strict=True):
+            wrong = rng.integers(1, 5, (total, num_segments))
+            each["draft_ids"] = np.where(each["correct"], 0, wrong)
+        others = {name: np.stack([each[name] for each in more], 1) for name in columns}
     return TraceBank(
-        correct=correct,
-        valid=correct.copy(),
-        cell_accuracy=np.where(correct, 1.0, 0.5).astype(np.float32),
-        features=_columns(signals),
+        **{name: column for name, column in columns.items() if name not in FEATURES},
+        features={name: columns[name] for name in FEATURES},
+        others=others,
         inputs=inputs,
         labels=labels,
         puzzle_identifiers=np.zeros(total, dtype=np.int32),
@@ -77,7 +87,10 @@ def toy_bank(num_puzzles: int = 2000, seed: int = 0, *, num_segments: int = NUM_
         source=("toy",) * total,
         split=np.repeat(["validation", "test"], num_puzzles),
         header=BankHeader(
-            model_hash="toy", halt_max_steps=num_segments, note="made up by hrm_rl.halting.bank.toy"
+            model_hash="toy",
+            halt_max_steps=num_segments,
+            note="made up by hrm_rl.halting.bank.toy",
+            trajectories="start" if width > 1 else "",
         ),
     )
 
@@ -128,6 +141,16 @@ def _draw(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArr
     """Sample one outcome for each distribution along the last axis."""
     uniform = rng.random(probabilities.shape[:-1])[..., None]
     return (uniform >= probabilities.cumsum(-1)[..., :-1]).sum(-1)
+
+
+def _trajectory(
+    rng: np.random.Generator, rows: int, num_segments: int
+) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """States [N, M] and the recorded columns [N, M]."""
+    states = _draw_states(rng, rows, num_segments)
+    correct = states == _RIGHT
+    judged = {"correct": correct, "valid": correct, "cell_accuracy": np.where(correct, 1.0, 0.5)}
+    return states, judged | _columns(_draw(_SIGNAL[states], rng))
 
 
 def _draw_states(rng: np.random.Generator, rows: int, num_segments: int) -> NDArray[np.int64]:

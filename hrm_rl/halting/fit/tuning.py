@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrm_rl.halting.bank import TraceBank
-from hrm_rl.halting.bank.replay import bank_features
+from hrm_rl.halting.bank.replay import bank_features, check_width, selected
 from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.fit.provenance import check_cost, refuse_test
 from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.combine import AtLeast
 from hrm_rl.halting.rules.learned import LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, stops_of
+from hrm_rl.halting.rules.select import Select
 from hrm_rl.halting.rules.spec import Node, build, parse_tree, threshold_class
 from hrm_rl.halting.rules.threshold import ThresholdRule, sums_by_threshold
 
@@ -100,12 +101,15 @@ def threshold_curve(spec: str, bank: TraceBank, count: int = CANDIDATES) -> Thre
     kept = _curves.setdefault(bank, {})
     if (spec, count) not in kept:
         tree, rule, features = _prepare(spec, bank, count)
-        shape, rows = bank.correct.shape, bank.num_puzzles
-        thresholds = rule.thresholds(features, bank.num_segments, count)
-        heights = _heights(tree, rule, features).numpy().reshape(shape)
-        answers = _recalled(bank) if _recalls(tree) else bank.correct
-        segments = np.broadcast_to(np.arange(1, shape[1] + 1), shape)
-        right, run = sums_by_threshold(heights, rule.levels(thresholds), answers, segments)
+        rows, thresholds = bank.num_puzzles, rule.thresholds(features, bank.num_segments, count)
+        levels = rule.levels(thresholds)
+        if tree.name == Select.name:
+            right, run = _select_sums(tree, rule, bank, levels)
+        else:
+            shape, heights = bank.correct.shape, _heights(tree, rule, features)
+            answers = _recalled(bank) if _recalls(tree) else bank.correct
+            segments = np.broadcast_to(np.arange(1, shape[1] + 1), shape)
+            right, run = sums_by_threshold(heights.numpy().reshape(shape), levels, answers, segments)
         kept[spec, count] = ThresholdCurve(spec, thresholds, right / rows, run / rows)
     return kept[spec, count]
 
@@ -153,6 +157,9 @@ def _prepare(spec: str, bank: TraceBank, count: int) -> tuple[Node, ThresholdRul
     if count < 2:
         raise ValueError(f"count must be at least 2, got {count}")
     rule = _class(leaf).at(1.0)
+    if tree.name == Select.name:
+        check_width(bank, spec)
+        bank = bank.unrolled
     needs = needs_of(build(tree, lambda _: rule))
     return tree, rule, bank_features(bank, needs)
 
@@ -177,18 +184,45 @@ def _heights(node: Node, rule: ThresholdRule, features: SegmentFeatures) -> Tens
     return heights
 
 
+def _select_sums(
+    tree: Node, rule: ThresholdRule, bank: TraceBank, levels: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Right answers and segments of all trajectories, summed over puzzles, at every level: [2, L]."""
+    assert tree.parts is not None
+    select: Any = build(tree, lambda _: rule)
+    every, stopping = bank.unrolled, tree.parts[0]
+    heights = _heights(stopping, rule, bank_features(every, select.needs)).numpy()
+    highest = np.maximum.accumulate(heights.reshape(every.correct.shape), axis=1)
+    rows, sums, bins = np.arange(len(every)), [], len(levels) + 1
+    # The levels passed by each segment but the last, which stops all; then the segments short of each level.
+    passed = np.searchsorted(levels, highest[:, :-1], side="right") + rows[:, None] * bins
+    short = np.bincount(passed.ravel(), minlength=len(rows) * bins).reshape(-1, bins).cumsum(1)
+    answers = _recalled_segments(every) if _recalls(stopping) else None
+    for stopped in np.ascontiguousarray(1 + short.T[:-1]):
+        answered = stopped if answers is None else answers[rows, stopped - 1]
+        lengths, answered, chosen = selected(bank, select, stopped, answered)
+        picked = np.arange(len(bank)) * bank.width + chosen
+        sums.append((every.correct[picked, answered[picked] - 1].sum(), lengths.sum()))
+    return np.array(sums, np.float64).T
+
+
 def _recalls(tree: Node) -> bool:
     return tree.name == "recall" or any(_recalls(part) for part in tree.parts or ())
 
 
 def _recalled(bank: TraceBank) -> NDArray[np.bool_]:
-    """Whether the best-scored draft up to each segment is right, [N, M]; of equals, the earlier."""
+    """Whether the best-scored draft up to each segment is right, [N, M]."""
+    return np.take_along_axis(bank.correct, _recalled_segments(bank) - 1, axis=1)
+
+
+def _recalled_segments(bank: TraceBank) -> NDArray[np.int64]:
+    """The segment of the best-scored draft up to each segment, [N, M] from 1; of equals, the earlier."""
     scores = bank.column("q_halt")
     best = np.maximum.accumulate(scores, axis=1)
     new = np.ones(scores.shape, dtype=bool)
     new[:, 1:] = scores[:, 1:] > best[:, :-1]
     places = np.where(new, np.arange(scores.shape[1]), 0)
-    return np.take_along_axis(bank.correct, np.maximum.accumulate(places, axis=1), axis=1)
+    return np.maximum.accumulate(places, axis=1) + 1
 
 
 def _fit(leaf: Node, bank: TraceBank, cost: float, seed: int) -> HaltingRule:

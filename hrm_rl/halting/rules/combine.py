@@ -25,6 +25,11 @@ class Combined(Named):
                 raise ValueError(
                     f"rule {spec_of(rule)!r} decides in hindsight and cannot be part of {self.form}"
                 )
+            if "width" in needs_of(rule):
+                raise ValueError(
+                    f"rule {spec_of(rule)!r} selects among trajectories and cannot be part of {self.form}; "
+                    "select outside, as in select(min(2, q), vote)"
+                )
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
@@ -43,7 +48,7 @@ class Combined(Named):
         return f"{self.name}({', '.join(map(spec_of, self.rules))})"
 
 
-class _Wrapper(Combined):
+class Wrapper(Combined):
     """A rule around one other."""
 
     rule: HaltingRule
@@ -54,7 +59,7 @@ class _Wrapper(Combined):
 
 
 @dataclass(frozen=True)
-class Recall(_Wrapper):
+class Recall(Wrapper):
     """Stop as RULE does, but answer with the draft of the largest q_halt so far; the earlier of equals."""
 
     name, form = "recall", "recall(RULE)"
@@ -69,7 +74,7 @@ class Recall(_Wrapper):
 
 
 @dataclass(frozen=True)
-class AtLeast(_Wrapper):
+class AtLeast(Wrapper):
     """Stop as RULE does, but not before segment N."""
 
     name, form = "min", "min(N, RULE)"

@@ -20,13 +20,15 @@ from hrm_rl.halting.rules.combine import COMBINATORS
 from hrm_rl.halting.rules.custom import find_custom, import_rule, make_rule, whole_number
 from hrm_rl.halting.rules.learned import FILES, LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import HaltingRule
+from hrm_rl.halting.rules.select import SELECTORS
 from hrm_rl.halting.rules.threshold import ThresholdRule
 from hrm_rl.messages import did_you_mean, shortened
 
 MOST_NESTED, _MOST_TOKENS = 32, 1000
 """How deep rules nest, and how many names and signs a spec has, at most."""
 
-KNOWN = (*RULES, *LEARNED, *COMBINATORS)
+_WRAPPERS = COMBINATORS | SELECTORS
+KNOWN = (*RULES, *LEARNED, *_WRAPPERS)
 
 Choose = Callable[["Node"], HaltingRule]
 
@@ -141,8 +143,8 @@ def build(node: Node, choose: Choose | None = None) -> HaltingRule:
         return make_rule(RULES[node.name], node.argument, str(node))
     if node.name in LEARNED:
         return _load(node.name, node.argument)
-    if node.name in COMBINATORS:
-        form = COMBINATORS[node.name].form
+    if node.name in _WRAPPERS:
+        form = _WRAPPERS[node.name].form
         raise ValueError(f"rule {str(node)!r}: {node.name!r} wraps rules, as in {form}")
     if node.is_custom:
         return import_rule(node.name, node.argument, KNOWN)
@@ -174,15 +176,17 @@ def _build_wrapper(node: Node, choose: Choose | None) -> HaltingRule:
     name, parts = node.name, list(node.parts or ())
     if name in RULES or ":" in name:
         raise ValueError(f"rule {str(node)!r}: {name!r} wraps no rules; its value follows a colon")
-    if name not in COMBINATORS:
-        raise _unknown(name, COMBINATORS, str(node))
-    kind: Any = COMBINATORS[name]
+    if name not in _WRAPPERS:
+        raise _unknown(name, _WRAPPERS, str(node))
+    kind: Any = _WRAPPERS[name]
     if name in ("any", "all"):
         return kind(tuple(build(part, choose) for part in parts))
     if len(parts) != kind.form.count(",") + 1:
         raise ValueError(f"rule {str(node)!r}: the form is {kind.form}, got {len(parts)} parts")
-    if name == "recall":
+    if name in ("recall", "particles"):
         return kind(build(parts[0], choose))
+    if name == "select":
+        return kind(build(parts[0], choose), str(parts[1]))
     try:
         count = whole_number(str(parts[0]))
     except ValueError:

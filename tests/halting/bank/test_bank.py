@@ -22,7 +22,8 @@ from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 N, M, S, D = 9, 4, 8, 3
 PINNED = [8243656413853952051, 4972684991220920564]
-OTHERS = ("features", "header", "source")
+OTHERS = ("features", "header", "source", "others")
+SEGMENTS = ("correct", "valid", "cell_accuracy", "pooled_z_H", "drafts", "draft_ids")
 ARRAYS = [f.name for f in dataclasses.fields(TraceBank) if f.name not in OTHERS]
 
 
@@ -33,6 +34,7 @@ def full(random_bank: Callable[..., TraceBank]) -> TraceBank:
     labels = rng.integers(0, 250, (N, S))
     labels[:, ::3] = IGNORE_LABEL
     header = BankHeader(
+        trajectories="start",
         model_hash="abc",
         created="2025-01-01T00:00:00+00:00",
         versions={"numpy": "2"},
@@ -43,9 +45,7 @@ def full(random_bank: Callable[..., TraceBank]) -> TraceBank:
         seconds_per_segment={"1": 0.25, "64": 1.5},
         note="ä",
     )
-    return random_bank(
-        N,
-        M,
+    plain = dict(
         valid=rng.random((N, M)) < 0.5,
         labels=labels,
         puzzle_identifiers=rng.integers(0, 1000, N),
@@ -57,11 +57,17 @@ def full(random_bank: Callable[..., TraceBank]) -> TraceBank:
         pooled_z_H=rng.normal(size=(N, M, D)).astype(np.float16),
         drafts=rng.integers(0, 250, (N, M, S)).astype(np.uint8),
         learned=rng.random(N) < 0.5,
+        draft_ids=rng.integers(0, 9, (N, M)),
     )
+    bank = random_bank(N, M, **plain)
+    own = {name: getattr(bank, name) for name in SEGMENTS} | dict(bank.features)
+    others = {name: np.stack([column[::-1], column[::-1]], 1) for name, column in own.items()}
+    return replace(bank, others=others)
 
 
 def arrays_of(bank: TraceBank) -> dict[str, Any]:
     arrays = {name: getattr(bank, name) for name in ARRAYS} | dict(bank.features)
+    arrays |= {f"others.{name}": column for name, column in bank.others.items()}
     return {name: array for name, array in arrays.items() if array is not None}
 
 
@@ -120,10 +126,11 @@ def test_the_file_is_what_its_page_says(full: TraceBank, saved: Path) -> None:
     for line in page.splitlines():
         cells = [cell.strip() for cell in line.split("|")]
         if line.startswith("| `") and len(cells) == 6:
-            rows |= {name.strip("` "): cells[2] for name in cells[1].split(",")}
-    assert rows.keys() == names
+            rows |= {name.strip("` "): cells[2:4] for name in cells[1].split(",")}
+    assert rows.keys() == {name.removeprefix("others.") for name in names}
+    assert {f"others.{name}" for name, cells in rows.items() if "N,M" in cells} <= names
     for name, kind in kinds.items():
-        assert kind in rows[name].split(" or "), (name, kind, rows[name])
+        assert kind in rows[name.removeprefix("others.")][0].split(" or "), (name, kind)
     fields = {field.name for field in dataclasses.fields(BankHeader)}
     assert json.loads(metadata["header"]).keys() == fields
     assert all(f"`{name}`" in page for name in fields)
@@ -184,6 +191,10 @@ def test_other_files_and_places_are_named(full: TraceBank, tmp_path: Path) -> No
         ({"first_correct": np.full(N, 2, np.int16)}, "first_correct does not follow"),
         ({"drafts": np.zeros((N, M, 2), np.uint8)}, "drafts has shape"),
         ({"learned": np.zeros(N + 1, bool)}, "learned has shape"),
+        ({"others.kl": np.zeros((N, 1, M), np.float32)}, r"others: kl has shape \(9, 1, 4\)"),
+        ({"others.kl": np.zeros(N, np.float32)}, r"others: kl has shape \(9,\)"),
+        ({"others.kl": None}, r"same columns; odd: .'kl'"),
+        ({"others.kl": np.full((N, 2, M), np.nan, np.float32)}, "others.kl holds NaN"),
     ],
 )
 def test_damage_is_named(saved: Path, change: dict[str, Any], message: str) -> None:
@@ -237,7 +248,8 @@ def test_take_and_truncate(full: TraceBank, rows: Any) -> None:
     for limit in (1, 3, M):
         for name, array in arrays_of(few.truncate(limit)).items():
             wanted = arrays_of(few)[name]
-            wanted = wanted if array.shape == wanted.shape else wanted[:, :limit]
+            if array.shape != wanted.shape:
+                wanted = wanted[:, :, :limit] if "others" in name else wanted[:, :limit]
             np.testing.assert_array_equal(array, wanted, err_msg=name)
         assert few.truncate(limit).num_segments == limit
     assert few.source == tuple(np.array(full.source)[rows])
@@ -284,7 +296,7 @@ def test_derived_columns_do_not_overflow(random_bank: Callable[..., TraceBank]) 
         np.testing.assert_allclose(bank.column("log_survival"), [[-200, -200], [0, -200]])
 
 
-BARE = {"pooled_z_H": None, "features": {}}
+BARE = {"pooled_z_H": None, "features": {}, "others": {}}
 
 
 @pytest.mark.parametrize(
@@ -294,6 +306,8 @@ BARE = {"pooled_z_H": None, "features": {}}
         (lambda bank: bank.take([5]).in_split("train"), "no puzzle of split 'train'; .* test"),
         (lambda bank: bank.truncate(0), rf"1\.\.{M}, .* got 0"),
         (lambda bank: bank.truncate(M + 1), rf"1\.\.{M}, .* got {M + 1}"),
+        (lambda bank: bank.narrow(4), r"1\.\.3, the trajectories in the bank; got 4"),
+        (lambda bank: replace(bank, draft_ids=None), "same columns; odd: .'draft_ids'"),
         (lambda bank: bank.correct_under("both"), "'exact' or 'valid', got 'both'"),
         (lambda bank: replace(bank, **BARE).column("pooled_z_H"), "'pooled_z_H', .* lacks.*--pool"),
         (lambda bank: replace(bank, **BARE).column("kl"), "'kl', which this bank lacks; record it"),

@@ -110,5 +110,5 @@ def test_no_rule_beats_the_optimum_and_hindsight_does(bank: TraceBank, spec: str
 
 @pytest.mark.parametrize(("puzzles", "segments"), [(0, 8), (5, 0), (5, 17)])
 def test_impossible_sizes_are_refused(puzzles: int, segments: int) -> None:
-    with pytest.raises(ValueError, match=f"got {puzzles} and {segments}"):
+    with pytest.raises(ValueError, match=f"got {puzzles}, {segments} and 1"):
         toy_bank(puzzles, num_segments=segments)
