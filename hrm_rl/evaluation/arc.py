@@ -10,7 +10,7 @@ from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.halting import HaltingRule
 from hrm_rl.model import ReasoningModel
 from hrm_rl.puzzles.arc.table import ArcTable
-from hrm_rl.puzzles.arc.tokens import SEQ_LEN, VOCAB_SIZE
+from hrm_rl.puzzles.arc.tokens import VOCAB_SIZE
 from hrm_rl.puzzles.arc.vote import Voting
 
 # Batches read into memory at a time: a batch's rows are refilled within them.
@@ -45,9 +45,9 @@ def vote(
         ValueError: a model of other boards, tokens, or fewer identifiers; a table that translates.
     """
     config, ids = model.config, table.augmented.num_ids
-    if (config.seq_len, config.vocab_size) != (SEQ_LEN, VOCAB_SIZE):
+    if (config.seq_len, config.vocab_size) != (table.seq_len, VOCAB_SIZE):
         raise ValueError(
-            f"ARC has {SEQ_LEN} cells and {VOCAB_SIZE} tokens; the model was made for "
+            f"the table has {table.seq_len} cells and {VOCAB_SIZE} tokens; the model was made for "
             f"{config.seq_len} and {config.vocab_size}"
         )
     if config.num_puzzle_identifiers < ids and config.puzzle_emb_ndim:

@@ -163,7 +163,7 @@ class CustomPuzzles:
 
     def generate(self, count: int, **options: Any) -> PuzzleArrays:
         """Raises ValueError: it cannot be generated."""
-        raise ValueError(f"{self.words} can only come from a dataset folder")
+        raise ValueError(f"{self.words} can only come from a folder")
 
     generate_distinct = generate
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from hrm_rl.files import local_path
 from hrm_rl.puzzles import FAMILIES, CustomPuzzles, find_family, make_family
+from hrm_rl.puzzles.arc.family import ArcPuzzles
 from hrm_rl.puzzles.base.tokens import check_shape
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.files.dataset import read_relations
@@ -16,7 +17,9 @@ from hrm_rl.puzzles.sudoku import Sudoku
 from hrm_rl.settings import LARGEST_SEED, SettingError, about, check_at_least, check_integers, restore
 from hrm_rl.training.curriculum import read_phases
 
-CUSTOM = CustomPuzzles.name
+CUSTOM, ARC = CustomPuzzles.name, ArcPuzzles.name
+STORED = (CUSTOM, ARC)
+"""Families that come from files alone."""
 # Former names of families, which stored runs and config files may have.
 _OLD_NAMES = {"own": CUSTOM}
 
@@ -31,7 +34,8 @@ class CommonData:
         raise NotImplementedError
 
     train_puzzles: int = 1000
-    """Distinct puzzles (of a dataset folder, groups), or all there are. Each time one is drawn, a random
+    """Distinct puzzles (of a dataset folder, groups; of ARC, the first training and the first evaluation
+    tasks), or all there are. Each time one is drawn, a random
     symmetry of its family is applied, if it has any."""
     validation_puzzles: int = 256
     """Distinct puzzles (of a dataset folder, examples) of classes held out of training and test, judged at
@@ -45,7 +49,8 @@ class CommonData:
     file: str | None = None
     """A file to learn from instead of generated puzzles. In a CSV (source,question,answer,rating), puzzles of
     validation classes only validate and those of test classes are not used. In a dataset folder of the
-    reference's format, validation classes of train/ validate and test/ is not used."""
+    reference's format, validation classes of train/ validate and test/ is not used. Of ARC, the test pairs of
+    a sixteenth of the training tasks validate, and those of evaluation tasks are not used."""
 
     @property
     def phases(self) -> tuple[tuple[int, Family], ...]:
@@ -103,7 +108,8 @@ class FamilyData(CommonData):
 
     family: str
     """Family of the puzzles: sudoku (with size and extra_givens), any other of `hrm-rl puzzles` (with dials),
-    or custom, any puzzles in a dataset folder (data.file)."""
+    custom, any puzzles in a dataset folder (data.file), or arc, a folder of ARC's task files (dials size,
+    augmentations, translate)."""
     dials: Mapping[str, Any] = field(default_factory=dict)
     """Dials of any family but sudoku, by name, as the family's page has them; the others keep their
     defaults. The model's vocab_size and seq_len follow."""
@@ -120,14 +126,18 @@ class FamilyData(CommonData):
         elif self.family == "sudoku":
             raise ValueError("family sudoku is SudokuData")
         else:
-            with about("family"):
-                find_family(self.family)
+            if self.family != ARC:
+                with about("family"):
+                    find_family(self.family)
             _ = self.kind
         self._check_counts()
 
     @property
     def kind(self) -> Family | CustomPuzzles:
         """The family with its dials; custom puzzles have the shape that their folder has."""
+        if self.family == ARC:
+            with about("dials"):
+                return ArcPuzzles.with_dials(self.dials)
         if self.family != CUSTOM:
             return _family(self.family, self.dials)
         metadata = folder_metadata(self)
@@ -166,7 +176,7 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
         changes.setdefault("curriculum", "")  # made for the puzzles of before
     family = changes.pop("family", data.family)
     family = _OLD_NAMES.get(family, family)
-    if family not in (*FAMILIES, CUSTOM):
+    if family not in (*FAMILIES, *STORED):
         with about("family"):
             find_family(family)  # raises
     if family == "sudoku":
@@ -179,7 +189,7 @@ def change_data(data: PuzzleData, given: Mapping[str, Any]) -> PuzzleData:
         foreign = [name for name in ("size", "extra_givens") if name in changes]
         if foreign:
             message = f"{foreign[0]} is a setting of sudoku; {family} has dials"
-            if family in FAMILIES and foreign[0] in find_family(family).ranges():
+            if family == ARC or (family in FAMILIES and foreign[0] in find_family(family).ranges()):
                 message += f': use --data.dials "{foreign[0]}={changes[foreign[0]]}"'
             raise SettingError(message, *foreign)
         kept = data.dials if isinstance(data, FamilyData) and data.family == family else {}
@@ -208,12 +218,24 @@ def check_folder(kind: Family | CustomPuzzles, place: str | Path, folder: Metada
 
 def model_needs(data: PuzzleData) -> dict[str, int]:
     """The settings of a model that these puzzles fix. Raises ValueError as `folder_metadata`."""
-    kind, folder = data.kind, folder_metadata(data)
+    kind = data.kind
+    folder = None if data.family == ARC else folder_metadata(data)
     needs = {"vocab_size": kind.vocab_size, "seq_len": kind.seq_len}
     if folder is not None:
         check_folder(kind, f"{data.file}/train", folder)
         needs["num_puzzle_identifiers"] = folder.num_puzzle_identifiers
+    if isinstance(kind, ArcPuzzles):
+        opened = kind.open(arc_folder(data), data.train_puzzles)
+        needs["num_puzzle_identifiers"] = opened.augmented.num_ids
     return needs
+
+
+def arc_folder(data: PuzzleData) -> str:
+    """The folder of a run on ARC tasks. Raises ValueError if none is given."""
+    if data.file is None:
+        message = "family arc needs a folder of ARC task files, such as a copy of github.com/fchollet/ARC-AGI"
+        raise SettingError(message, "family", "file")
+    return data.file
 
 
 def _family(name: str, dials: Mapping[str, Any]) -> Family:

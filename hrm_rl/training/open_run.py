@@ -25,12 +25,15 @@ from hrm_rl.model.files.checkpoints import find_checkpoint
 from hrm_rl.model.files.checksums import STATE_FILE
 from hrm_rl.model.files.weights import RUN_FILE, fetch_pretrained
 from hrm_rl.puzzles import CustomPuzzles, family_of_shape
+from hrm_rl.puzzles.arc.family import ArcPuzzles
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
 from hrm_rl.settings import read_json, reading, typed
 from hrm_rl.stopwatch import Stopwatch, crowded
 from hrm_rl.training.data import training_data
+from hrm_rl.training.data.arc_files import ArcFiles
 from hrm_rl.training.data.learned import Keys, puzzle_keys
+from hrm_rl.training.data.puzzle_files import Stored, open_stored
 from hrm_rl.training.machine.compute import pick_device, precision_here
 from hrm_rl.training.machine.threads import Threads, fit_threads
 from hrm_rl.training.presets import Preset
@@ -81,6 +84,22 @@ class Trained:
         """The check for any correct answer; None if only the stored one is known."""
         return validator_of(self.kind)
 
+    def open(self, data: Path) -> Stored:
+        """The puzzles of a file or folder.
+
+        Raises ValueError as `open_stored`, or if its ARC tasks are not those that the run learned.
+        """
+        most = self.preset.data.train_puzzles if self.preset else None
+        stored = open_stored(data, self.kind, most)
+        if isinstance(stored, ArcFiles) and self.learned_keys is not None:
+            keys = puzzle_keys(self.kind, stored.originals())
+            if not np.isin(keys, self.learned_keys).all():
+                raise ValueError(
+                    f"{data} has other tasks than {self.path} learned from: the rows of its puzzle embedding "
+                    "would stand for others"
+                )
+        return stored
+
     def learned_folder(self) -> Path | None:
         """The dataset folder that the run learned from, for puzzles that cannot be generated; else None.
 
@@ -88,17 +107,18 @@ class Trained:
         """
         if not isinstance(self.kind, CustomPuzzles):
             return None
-        solves = "custom puzzles" if self.preset else "no Sudoku and no maze"
+        solves = f"{self.kind.name} puzzles" if self.preset else "no Sudoku and no maze"
         shape = f"{self.kind.seq_len} cells and {self.kind.vocab_size} tokens"
         solves = f"{self.path} solves {solves}, of {shape}"
+        what = f"{'task' if isinstance(self.kind, ArcPuzzles) else 'dataset'} folder"
         if self.preset is None or self.preset.data.file is None:
-            raise ValueError(f"{solves}: name their dataset folder with --data")
+            raise ValueError(f"{solves}: name their {what} with --data")
         folder = Path(self.preset.data.file)
         # A relative path starts from the current folder, which may differ from the training's.
         place = "" if folder.is_absolute() else f" in {Path.cwd()}"
         if not folder.is_dir():
             raise ValueError(
-                f"{solves}. It learned from the dataset folder {folder}, which is not{place or ' there'}: "
+                f"{solves}. It learned from the {what} {folder}, which is not{place or ' there'}: "
                 "name it with --data"
             )
         _log.info("Puzzles of %s%s, which %s learned from.", folder, place, self.path)

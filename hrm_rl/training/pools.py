@@ -8,9 +8,12 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from hrm_rl.evaluation.evaluate import Evaluation
+from hrm_rl.puzzles.arc.family import ArcPuzzles
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.training.data import generated_puzzles
-from hrm_rl.training.data.puzzle_files import CsvFile, open_stored
+from hrm_rl.training.data.arc_files import ArcFiles
+from hrm_rl.training.data.puzzle_files import CsvFile
 from hrm_rl.training.open_run import Trained
 
 GENERATED = 1000
@@ -47,11 +50,20 @@ def pools(
             split: dataclasses.replace(part, source=(kind.source_name,) * len(part))
             for split, part in made.items()
         }
-    stored = open_stored(data, trained.kind)
+    stored = trained.open(data)
     rows = {split: stored.rows(split)[:puzzles] for split in splits}
     if not any(len(found) for found in rows.values()):
         raise ValueError(f"{data} has no puzzle of a class for {' or '.join(splits)} among its {len(stored)}")
     return {split: stored.take(split, found) for split, found in rows.items()}
+
+
+def solved_tasks(
+    trained: Trained, found: Evaluation, split: str | None = None, data: Path | None = None
+) -> dict[str, float | int]:
+    """`ArcFiles.votes` of the answers to an `evaluation_pool`; {} for other puzzles than ARC's."""
+    data = data or trained.learned_folder()
+    stored = trained.open(data) if isinstance(trained.kind, ArcPuzzles) and data else None
+    return stored.votes(split or "test", found) if isinstance(stored, ArcFiles) else {}
 
 
 def evaluation_pool(
@@ -73,7 +85,7 @@ def evaluation_pool(
     """
     data = data or trained.learned_folder()
     if split is None and data is not None and not data.is_dir():
-        stored = open_stored(data, trained.kind)
+        stored = trained.open(data)
         assert isinstance(stored, CsvFile)
         return stored.first(puzzles)
     name = split or "test"

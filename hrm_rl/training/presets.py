@@ -157,6 +157,15 @@ def _small(
     )
 
 
+def _paper(
+    name: str, data: PuzzleData, *, learner: Mapping[str, Any] | None = None, **settings: Any
+) -> Preset:
+    """A preset of the paper's 27 million parameters."""
+    model = HRMConfig(data.kind.vocab_size, data.kind.seq_len)
+    usual: dict[str, Any] = {"batch_size": 768, "max_steps": 26_041, "validate_every": 1000}
+    return Preset(name, model, LearnerConfig(**(learner or {})), data, **(usual | settings))
+
+
 _PRESETS = [
     # "small" is a start for other puzzles (--data): without them it learns those of sudoku-4x4.
     *(
@@ -218,16 +227,44 @@ _PRESETS = [
         batch_size=128,
         ema_decay=0.99,
     ),
-    # The paper's recipe: the defaults of HRMConfig and LearnerConfig, and as in the reference no average of
+    # Few augmentations, so that each version of a task is seen often enough to learn its embedding.
+    _small(
+        "arc-small",
+        FamilyData("arc", {"size": 10, "augmentations": 16}),
+        max_steps=6000,
+        model={
+            "puzzle_emb_ndim": 256,
+            "hidden_size": 128,
+            "num_heads": 4,
+            "H_layers": 2,
+            "L_layers": 2,
+            "H_cycles": 1,
+            "L_cycles": 1,
+            "pos_encodings": "rope-2d",
+            "rope_theta": 30.0,
+            "halt_max_steps": 4,
+        },
+        learner={
+            "lr": 1e-3,
+            "warmup_steps": 200,
+            "puzzle_emb_lr": 1e-2,
+            "puzzle_emb_weight_decay": 0.1,
+            "gradient": "full",
+            "q_target": "subsample:0.25",
+        },
+        batch_size=128,
+        ema_decay=0.99,
+    ),
+    # The paper's recipes: the defaults of HRMConfig and LearnerConfig, and as in the reference no average of
     # the weights, which every other preset keeps.
-    Preset(
-        "sudoku-extreme",
-        HRMConfig(vocab_size=11, seq_len=81),
-        LearnerConfig(),
-        SudokuData(size=9, train_puzzles=1000),
-        batch_size=768,
-        max_steps=26_041,
-        validate_every=1000,
+    _paper("sudoku-extreme", SudokuData(size=9)),
+    _paper("maze-hard", FamilyData("maze", {"size": 30})),
+    _paper(
+        "arc-agi-1",
+        FamilyData("arc"),
+        learner={"weight_decay": 0.1, "puzzle_emb_lr": 1e-2, "puzzle_emb_weight_decay": 0.1},
+        max_steps=414_000,
+        validate_every=10_000,
     ),
 ]
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}

@@ -51,7 +51,7 @@ class Eval(OnPuzzles):
         from hrm_rl.halting.fit.provenance import check_may_judge
         from hrm_rl.model.files.fingerprint import model_hash
         from hrm_rl.training.data.learned import scores_apart
-        from hrm_rl.training.pools import evaluation_pool
+        from hrm_rl.training.pools import evaluation_pool, solved_tasks
 
         self._check()
         show_log()
@@ -77,7 +77,9 @@ class Eval(OnPuzzles):
         self.note_unread_seed(data)
         result: dict[str, Any] = {**found.summary(), "cpu_share": found.cpu_share}
         result |= scores_apart(found.correct, trained.learned(puzzles))
-        if replayed is not None:
+        if replayed is None:
+            result |= solved_tasks(trained, found, self.split, self.data)
+        else:
             result["agree_segments"] = float((found.segments == replayed.stopped).mean())
             result["agree_correct"] = float((found.correct == replayed.correct).mean())
         if self.speedup:
@@ -101,6 +103,13 @@ class Eval(OnPuzzles):
             text += (
                 f"\nCompared with {self.bank}: {alike[0]} of {result['count']} puzzles stop at the same "
                 f"segment, {alike[1]} have the same outcome."
+            )
+        if "tasks" in result:
+            first, second, single = (percent(result[k]) for k in ("pass@1", "pass@2", "single_view"))
+            text += (
+                f"\nOf {result['tasks']} tasks ({result['left_out']} more do not fit the board) the vote "
+                f"of all versions solves {first} at the first answer and {second} within two; the "
+                f"original version alone solves {single}."
             )
         if apart := told_apart(result):
             text += f"\n{apart}"

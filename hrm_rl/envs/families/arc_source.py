@@ -1,5 +1,7 @@
 """ARC tasks on the device, augmented and placed on the board when they are drawn."""
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from hrm_rl.envs.core.source import Puzzles, Validator
 from hrm_rl.hashing import below, stream
 from hrm_rl.puzzles.arc.kernels import FLIPS_COLUMN, FLIPS_ROW, SWAPS
 from hrm_rl.puzzles.arc.table import ArcTable
-from hrm_rl.puzzles.arc.tokens import EOS, FIRST_COLOR, PAD, SEQ_LEN, SIDE, VOCAB_SIZE
+from hrm_rl.puzzles.arc.tokens import EOS, FIRST_COLOR, PAD, SIDE, VOCAB_SIZE
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.tensors import usable_device
 
@@ -29,10 +31,10 @@ class ArcSource:
     """
 
     vocab_size = VOCAB_SIZE
-    seq_len = SEQ_LEN
 
     def __init__(self, table: ArcTable, device: torch.device | str = "cpu") -> None:
         self.table = table
+        self.side, self.seq_len = table.side, table.seq_len
         self.device = usable_device(device)
         self.num_ids = table.augmented.num_ids
         self.validator: Validator | None = ArcValidator()
@@ -59,7 +61,7 @@ class ArcSource:
         self._tokens = put(tokens, torch.uint8)  # [I, 12]: what each token becomes
         flags = [SWAPS, FLIPS_ROW, FLIPS_COLUMN]
         self._flags = put(flags, torch.bool)  # [3, 8]
-        self._steps = torch.arange(SIDE, device=self.device)
+        self._steps = torch.arange(self.side, device=self.device)
         self._both = torch.arange(2, device=self.device)
 
     def draw(self, keys: Tensor) -> Puzzles:
@@ -72,7 +74,7 @@ class ArcSource:
         turned = torch.where(swap[:, None, None], sizes.flip(-1), sizes)
         corner = torch.zeros(len(keys), 2, dtype=torch.int64, device=keys.device)
         if self._translates:
-            room = SIDE + 1 - turned.amax(1)
+            room = self.side + 1 - turned.amax(1)
             spot = torch.stack([stream(keys, 2), stream(keys, 3)], 1)
             stays = _below(stream(keys, 4), self._siblings[pair]) == 0
             corner = torch.where(stays[:, None], 0, _below(spot, room))
@@ -88,9 +90,9 @@ class ArcSource:
         by_column = by_column * torch.where(swap, _WIDTH, 1)
         board = (2 * pair[:, None] + self._both) * _WIDTH**2  # [B, 2]
         places = (by_row + board[:, :, None])[..., :, None] + by_column[..., None, :]
-        old = self._boards[places.flatten(1)]  # [B, 1800]
+        old = self._boards[places.flatten(1)]  # [B, 2 * S]
         tokens = self._tokens[ids].gather(1, old.long()).int()
-        inputs, outputs = tokens[:, :SEQ_LEN], tokens[:, SEQ_LEN:]
+        inputs, outputs = tokens[:, : self.seq_len], tokens[:, self.seq_len :]
         labels = torch.where(outputs == PAD, IGNORE_LABEL, outputs)
         return Puzzles(inputs.contiguous(), labels, ids, torch.full_like(keys, -1, dtype=torch.float32))
 
@@ -128,16 +130,17 @@ class ArcValidator:
     needs_labels = True
 
     def __call__(self, inputs: Tensor, answers: Tensor, labels: Tensor) -> Tensor:
-        """bool [B] for [B, 900] each."""
-        wanted = (labels >= FIRST_COLOR).view(-1, SIDE, SIDE)
-        color = ((answers >= FIRST_COLOR) & (answers < VOCAB_SIZE)).view(-1, SIDE, SIDE)
-        steps = torch.arange(SIDE, device=labels.device)
+        """bool [B] for [B, S] each."""
+        side = math.isqrt(labels.shape[1])
+        wanted = (labels >= FIRST_COLOR).view(-1, side, side)
+        color = ((answers >= FIRST_COLOR) & (answers < VOCAB_SIZE)).view(-1, side, side)
+        steps = torch.arange(side, device=labels.device)
         top, left = (wanted.any(dim).int().argmax(-1) for dim in (2, 1))
         height, width = wanted.any(2).sum(-1), wanted.any(1).sum(-1)
         # The board with the corner at (0, 0).
         row, column = steps + top[:, None], steps + left[:, None]
-        on_board = (row < SIDE)[:, :, None] & (column < SIDE)[:, None, :]
-        place = (row.clamp_max(SIDE - 1) * SIDE)[:, :, None] + column.clamp_max(SIDE - 1)[:, None]
+        on_board = (row < side)[:, :, None] & (column < side)[:, None, :]
+        place = (row.clamp_max(side - 1) * side)[:, :, None] + column.clamp_max(side - 1)[:, None]
         color = color.flatten(1).gather(1, place.flatten(1)).view_as(on_board) & on_board
         widths = color.int().cumprod(2).sum(2).cummin(1).values
         areas = widths * (steps + 1)

@@ -5,7 +5,6 @@ of the colors that leaves 0, black, alone. Each augmented task has its own puzzl
 contains the augmentation, so that answers can be transformed back.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from hrm_rl.puzzles.arc.kernels import (
     draw_augmentations,
     hash_augmented,
 )
-from hrm_rl.puzzles.arc.tasks import ArcTask, Collection
+from hrm_rl.puzzles.arc.tasks import ArcTask, Collection, task_key
 from hrm_rl.puzzles.arc.tokens import COLORS, SEQ_LEN, SIDE, Grid
 from hrm_rl.puzzles.base.counter_rng import stream_keys
 
@@ -146,11 +145,6 @@ def augment(collection: Collection, count: int = 1000, seed: int = 0) -> Augment
 
 def _identity() -> _Augmentations:
     return np.zeros(1, np.uint8), np.arange(COLORS, dtype=np.uint8)[None]
-
-
-def task_key(name: str) -> int:
-    """A 64-bit number of a name, the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 def _choose(task: ArcTask, count: int, seed: int) -> _Augmentations:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from hrm_rl.puzzles.arc.tokens import COLORS, EOS, FIRST_COLOR, PAD, SEQ_LEN, SIDE, VOCAB_SIZE
+from hrm_rl.puzzles.arc.tokens import COLORS, EOS, FIRST_COLOR, PAD, SIDE, VOCAB_SIZE, side_of
 from hrm_rl.puzzles.base import picture as pictures
 from hrm_rl.puzzles.base.tokens import RED, paint
 from hrm_rl.puzzles.pool import IGNORE_LABEL
@@ -35,12 +35,18 @@ _STRIP_CELL = 40  # sets the size of the caption and the bars
 
 
 class ArcBoards(pictures.Drawable):
-    """Boards of 30x30 cells; see `text` and `board`."""
+    """Boards of 30x30 cells, or another `side`; see `text` and `board`."""
 
     vocab_size: ClassVar = VOCAB_SIZE
-    seq_len: ClassVar = SEQ_LEN
     pixels: ClassVar = 16
     least_pixels: ClassVar = 8
+
+    def __init__(self, side: int = SIDE) -> None:
+        self.side = side
+
+    @property
+    def seq_len(self) -> int:
+        return self.side**2
 
     def text(self, shown: pictures.Shown, color: bool) -> str:
         """Digits are colors, ``+`` is EOS, PAD is empty.
@@ -48,12 +54,12 @@ class ArcBoards(pictures.Drawable):
         With labels, ``!`` follows every wrong cell of the draft, and ``.`` is any token in a cell without a
         label. Rows and columns at the edges that are empty on both sides are left out.
         """
-        boards = [(shown.puzzle, np.zeros(SEQ_LEN, bool), np.ones(SEQ_LEN, bool))]
+        boards = [(shown.puzzle, np.zeros(self.seq_len, bool), np.ones(self.seq_len, bool))]
         if shown.answered:
             boards.append((shown.answer, shown.wrong, shown.judged()))
-        used = np.zeros((SIDE, SIDE), bool)
+        used = np.zeros((self.side, self.side), bool)
         for tokens, wrong, judged in boards:
-            used |= (((tokens > PAD) & judged) | wrong).reshape(SIDE, SIDE)
+            used |= (((tokens > PAD) & judged) | wrong).reshape(used.shape)
         used[0, 0] |= not used.any()
         filled = (np.flatnonzero(used.any(axis=axis)) for axis in (1, 0))
         rows, columns = (np.arange(places[0], places[-1] + 1) for places in filled)
@@ -66,7 +72,7 @@ class ArcBoards(pictures.Drawable):
                     _text(int(tokens[cell]), bool(wrong[cell]), color)
                     if judged[cell] or tokens[cell] == PAD
                     else ". "
-                    for cell in row * SIDE + columns
+                    for cell in row * self.side + columns
                 )
                 parts.append(f"| {''.join(texts)}|")
             lines.append("  ".join(parts))
@@ -78,8 +84,8 @@ class ArcBoards(pictures.Drawable):
         An EOS is a grey dot, a PAD an empty cell. A wrong cell of the draft has a red frame around a square
         of the right color; a token of the draft in a cell without a label is small and pale.
         """
-        nothing, everything = np.zeros(SEQ_LEN, bool), np.ones(SEQ_LEN, bool)
-        answer = shown.answer if shown.answered else np.full(SEQ_LEN, PAD)
+        nothing, everything = np.zeros(self.seq_len, bool), np.ones(self.seq_len, bool)
+        answer = shown.answer if shown.answered else np.full(self.seq_len, PAD)
         right = answer if shown.labels is None else np.where(shown.wrong, shown.labels, answer)
         boards = [
             _board(shown.puzzle, shown.puzzle, nothing, everything, cell),
@@ -131,10 +137,11 @@ def _board(
     judged: NDArray[np.bool_],
     cell: int,
 ) -> Image.Image:
-    edge, side = pictures.margin(_STRIP_CELL), SIDE * cell
+    columns = side_of(len(tokens))
+    edge, side = pictures.margin(_STRIP_CELL), columns * cell
     image, pen = pictures.sheet(side + 1, side + 1, edge)
     pen.rectangle((edge, edge, edge + side, edge + side), fill=_OFF_GRID)
-    corners = [(edge + k % SIDE * cell, edge + k // SIDE * cell) for k in range(SIDE * SIDE)]
+    corners = [(edge + k % columns * cell, edge + k // columns * cell) for k in range(len(tokens))]
     for token, counts, (x, y) in zip(tokens.tolist(), judged, corners, strict=True):
         colored = token >= FIRST_COLOR
         if counts:

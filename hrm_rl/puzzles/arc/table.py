@@ -1,9 +1,9 @@
 """The examples of augmented ARC tasks, made on demand: millions, from a few megabytes.
 
-The split "training" has all pairs of training tasks and the train pairs of evaluation tasks; the split
-"evaluation" has the test pairs of evaluation tasks. Both use the same puzzle identifiers, so a task's
-embedding, learned from its train pairs, serves its test pairs. A test pair of an evaluation task is never
-trained on, even if another task contains it.
+The split "training" has all pairs of training tasks and the train pairs of the others; the splits
+"validation" and "evaluation" have the test pairs of these tasks. All use the same puzzle identifiers, so a
+task's embedding, learned from its train pairs, serves its test pairs. A test pair of another than a training
+task is never trained on, even if another task contains it.
 """
 
 from collections.abc import Iterator
@@ -14,23 +14,23 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrm_rl.puzzles.arc.augment import Augmented, task_key
+from hrm_rl.puzzles.arc.augment import Augmented
 from hrm_rl.puzzles.arc.kernels import SWAPS, place_grids
-from hrm_rl.puzzles.arc.tasks import Pair
+from hrm_rl.puzzles.arc.tasks import Pair, task_key
 from hrm_rl.puzzles.arc.tokens import PAD, SEQ_LEN, SIDE, Grid, as_labels
 from hrm_rl.puzzles.base.counter_rng import mix64_array, stream_keys
 from hrm_rl.puzzles.pool import PuzzleArrays, Puzzles, row_numbers
 
-Split = Literal["training", "evaluation"]
+Split = Literal["training", "validation", "evaluation"]
 SPLITS: tuple[Split, ...] = ("training", "evaluation")
 _SAME = {"train": "training", "test": "evaluation"}
 _STREAM = 0x4F4646534554
 _CHUNK = 1 << 13
 
 
-def check_split(split: str) -> Split:
-    """ "training" or "evaluation"; accepts "train" and "test", the names of other families, too."""
-    for known in SPLITS:
+def check_split(split: str, *also: Split) -> Split:
+    """One of `SPLITS`, or `also`; accepts "train" and "test", the names of other families, too."""
+    for known in (*SPLITS, *also):
         if _SAME.get(split, split) == known:
             return known
     raise ValueError(f"split must be {' or '.join(SPLITS)} (ARC has no other); got {split!r}")
@@ -54,15 +54,14 @@ class Pairs:
 
 def pairs_of(augmented: Augmented, split: str) -> Pairs:
     """The pairs of a split; ValueError for another split, or one without pairs."""
-    split = check_split(split)
+    split = check_split(split, "validation")
     collection = augmented.collection
-    tested = {pair.key() for task in collection.evaluation for pair in task.test}
+    tested = {pair.key() for task in collection.evaluation + collection.validation for pair in task.test}
     found: list[tuple[int, int, Pair]] = []
     left_out = 0
-    for place, task in enumerate(collection.tasks):
-        first_test = len(task.train) if place >= len(collection.training) else len(task.pairs)
+    for place, (task, role) in enumerate(zip(collection.tasks, collection.roles, strict=True)):
         for number, pair in enumerate(task.pairs):
-            if (number >= first_test) != (split == "evaluation"):
+            if split != (role if number >= len(task.train) else "training"):
                 continue
             if split == "training" and pair.key() in tested:
                 left_out += 1
@@ -103,16 +102,21 @@ class ArcTable(Puzzles):
 
     augmented: Augmented
     split: str = "training"
-    """Either "training" or "evaluation"."""
+    """One of `SPLITS`, or "validation" (of `Collection.held_out`)."""
     translate: bool = False
     """Put grids at random places of the board, as the reference does in training, except for about one
     example of each augmented task."""
     seed: int = 0
     """Of those places."""
+    side: int = SIDE
+    """Cells a side of the board, at least as many as the largest grid has."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "split", check_split(self.split))
-        _ = self.pairs  # raises for a split without pairs
+        object.__setattr__(self, "split", check_split(self.split, "validation"))
+        pairs = self.pairs  # raises for a split without pairs
+        largest = int(max(pairs.input_sizes.max(), pairs.output_sizes.max()))
+        if not largest <= self.side <= SIDE:
+            raise ValueError(f"side must be {largest}, the largest grid's, to {SIDE}; got {self.side}")
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -131,8 +135,8 @@ class ArcTable(Puzzles):
 
     @property
     def seq_len(self) -> int:
-        """Cells a puzzle, 900."""
-        return SEQ_LEN
+        """Cells a puzzle, 900 by default."""
+        return self.side**2
 
     def where(self, rows: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Puzzle identifiers [K] of rows [K], and their rows of `pairs` [K]."""
@@ -176,11 +180,15 @@ class ArcTable(Puzzles):
         names = {i: f"{prefix}/{self.augmented.name(i)}" for i in set(identifiers.tolist())}
         numbers = pairs.number[pair].tolist()
         return PuzzleArrays(
-            inputs=inputs.reshape(-1, SEQ_LEN),
-            labels=as_labels(outputs.reshape(-1, SEQ_LEN)),
+            inputs=self._cells(inputs),
+            labels=as_labels(self._cells(outputs)),
             puzzle_identifiers=identifiers.astype(np.int32),
             source=tuple(f"{names[i]}/{n}" for i, n in zip(identifiers, numbers, strict=True)),
         )
+
+    def _cells(self, boards: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The cells of the table's boards, [K, S], of boards [K, 30, 30]."""
+        return boards[:, : self.side, : self.side].reshape(len(boards), -1)
 
     def chunks(self, rows: int = _CHUNK) -> Iterator[PuzzleArrays]:
         """All rows in order, `rows` at a time; a row takes 7,200 bytes."""
@@ -201,7 +209,7 @@ class ArcTable(Puzzles):
         random = (mix64_array(three) >> np.uint64(33)).astype(np.int64)
         larger = np.maximum(pairs.input_sizes[pair], pairs.output_sizes[pair])
         swap = np.array(SWAPS)[symmetries]
-        room = SIDE + 1 - np.where(swap[:, None], larger[:, ::-1], larger)
+        room = self.side + 1 - np.where(swap[:, None], larger[:, ::-1], larger)
         size = self._layout.size[np.searchsorted(self._layout.task, task)]
         stays = random[:, 2] % size == 0
         return np.where(stays[:, None], 0, random[:, :2] % room)

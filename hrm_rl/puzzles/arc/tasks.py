@@ -6,6 +6,7 @@ are for evaluation.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import warnings
@@ -28,6 +29,11 @@ ROLES: tuple[Role, ...] = ("training", "evaluation")
 # Bytes of a task's file; the largest of ARC-AGI has 60,000.
 MOST_TASK = 1 << 24
 _AUGMENTED = re.compile(r"_t[0-7]_0[1-9]{9}$")
+
+
+def task_key(name: str) -> int:
+    """A 64-bit number of a name, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 class Pair(NamedTuple):
@@ -62,6 +68,11 @@ class ArcTask:
         """The train pairs, then the test pairs."""
         return self.train + self.test
 
+    @property
+    def side(self) -> int:
+        """The rows or columns of its largest grid."""
+        return max(max(grid.shape) for pair in self.pairs for grid in pair)
+
 
 @dataclass(frozen=True, eq=False)
 class Collection:
@@ -73,6 +84,8 @@ class Collection:
     """Tasks of which all pairs may be trained on."""
     evaluation: tuple[ArcTask, ...]
     """Tasks of which only the train pairs may be trained on."""
+    validation: tuple[ArcTask, ...] = ()
+    """As evaluation tasks, but to validate on in training."""
 
     def __post_init__(self) -> None:
         for name, count in Counter(task.name for task in self.tasks).items():
@@ -81,8 +94,36 @@ class Collection:
 
     @property
     def tasks(self) -> tuple[ArcTask, ...]:
-        """The training tasks, then the evaluation tasks."""
-        return self.training + self.evaluation
+        """The training tasks, then those for validation, then the evaluation tasks."""
+        return self.training + self.validation + self.evaluation
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Of `tasks`: training, validation or evaluation."""
+        parts = ("training", "validation", "evaluation")
+        return tuple(role for role in parts for _ in getattr(self, role))
+
+    def fitting(self, side: int) -> Collection:
+        """The tasks whose grids all have at most `side` rows and columns.
+
+        Raises ValueError if there are none.
+        """
+        parts = ([task for task in part if task.side <= side] for part in (self.training, self.evaluation))
+        training, evaluation = map(tuple, parts)
+        if not training + evaluation:
+            least = min(task.side for task in self.tasks)
+            raise ValueError(f"{self.name} has no task whose grids fit {side}x{side}; size {least} takes one")
+        return Collection(self.name, training, evaluation)
+
+    def held_out(self) -> Collection:
+        """The same tasks, of which a sixteenth of the training tasks, at least one of two, validate.
+
+        A hash of a task's name chooses it.
+        """
+        ranked = sorted(self.training, key=lambda task: task_key(task.name))
+        names = {task.name for task in ranked[: -(-len(ranked) // 16)]} if len(ranked) > 1 else set()
+        learned, held_out = ([t for t in self.training if (t.name in names) == held] for held in (0, 1))
+        return Collection(self.name, tuple(learned), self.evaluation, tuple(held_out))
 
     def first(self, count: int) -> Collection:
         """The first `count` training and the first `count` evaluation tasks."""

@@ -5,6 +5,8 @@ color c is token c + 2. If the board has room, EOS fills the row below the grid,
 the column to its right, as high as the grid; the corner between them stays PAD.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -89,8 +91,16 @@ def as_labels(tokens: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.where(tokens == PAD, np.int32(IGNORE_LABEL), tokens)
 
 
+def side_of(cells: int) -> int:
+    """Cells a side of a square board. Raises ValueError for a number of cells that no board has."""
+    side = math.isqrt(cells)
+    if side * side != cells or not 1 <= side <= SIDE:
+        raise ValueError(f"a board is [{SEQ_LEN}], or another square of at most {SIDE} a side, got {cells}")
+    return side
+
+
 def crop_sizes(tokens: ArrayLike) -> NDArray[np.int64]:
-    """Rows and columns of the grids on boards: int64 [N, 2] for integers [N, 900].
+    """Rows and columns of the grids on boards: int64 [N, 2] for integers [N, 900], or smaller boards.
 
     A board's grid is the largest rectangle of colors at its top left corner, the one of fewest rows if there
     are several; (0, 0) if the corner has no color.
@@ -99,7 +109,7 @@ def crop_sizes(tokens: ArrayLike) -> NDArray[np.int64]:
     color = (boards >= FIRST_COLOR) & (boards < VOCAB_SIZE)
     # Number of colored cells at the left of each row, and of all rows down to it.
     widths = np.minimum.accumulate(np.logical_and.accumulate(color, axis=2).sum(axis=2), axis=1)
-    areas = widths * np.arange(1, SIDE + 1)
+    areas = widths * np.arange(1, boards.shape[1] + 1)
     best = areas.argmax(axis=1)
     columns = np.take_along_axis(widths, best[:, None], axis=1)[:, 0]
     return np.stack([np.where(columns > 0, best + 1, 0), columns], axis=1)
@@ -108,20 +118,19 @@ def crop_sizes(tokens: ArrayLike) -> NDArray[np.int64]:
 def crop(tokens: ArrayLike) -> Grid:
     """The grid of a board, uint8 [h, w]; [0, 0] if it has none. See `crop_sizes`.
 
-    Any 900 integers are a board, since any may be a network's answer.
+    Any integers are a board, since any may be a network's answer.
     """
-    row = np.asarray(tokens)
-    if row.shape != (SEQ_LEN,):
-        raise ValueError(f"a board is [{SEQ_LEN}], got shape {row.shape}")
-    height, width = crop_sizes(row[None])[0]
-    board = row.reshape(SIDE, SIDE)[:height, :width]
+    row = np.asarray(tokens)[None]
+    height, width = crop_sizes(row)[0]
+    board = _boards(row)[0, :height, :width]
     return (board - FIRST_COLOR).astype(np.uint8)
 
 
 def _boards(tokens: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(tokens)
-    if array.ndim != 2 or array.shape[1] != SEQ_LEN:
+    if array.ndim != 2:
         raise ValueError(f"boards are [N, {SEQ_LEN}], got shape {array.shape}")
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"boards hold integer tokens, got dtype {array.dtype}")
-    return array.reshape(-1, SIDE, SIDE)
+    side = side_of(array.shape[1])
+    return array.reshape(-1, side, side)

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from hrm_rl.puzzles.arc.augment import invert
 from hrm_rl.puzzles.arc.table import ArcTable
-from hrm_rl.puzzles.arc.tokens import FIRST_COLOR, SEQ_LEN, SIDE, Grid, crop_sizes
+from hrm_rl.puzzles.arc.tokens import FIRST_COLOR, SIDE, Grid, crop_sizes, side_of
 
 ATTEMPTS = (1, 2, 10, 100, 1000)
 
@@ -52,16 +52,15 @@ class Voting:
         self._seen = np.zeros(len(table), bool)
 
     def add(self, rows: ArrayLike, answers: ArrayLike, q_halt: ArrayLike | None = None) -> None:
-        """Count the answers int [K, 900] of any tokens to rows [K] of the table, each once.
+        """Count the answers int [K, S] of any tokens to rows [K] of the table, each once.
 
         An answer without a grid counts as the empty grid. `q_halt` are logits [K]; None weighs all alike.
         Raises ValueError for shapes that do not fit, a row that has voted, or a NaN in `q_halt`.
         """
         places, boards = np.atleast_1d(np.asarray(rows)), np.asarray(answers)
-        if places.ndim != 1 or boards.shape != (len(places), SEQ_LEN):
-            raise ValueError(
-                f"answers must be [{places.size}, {SEQ_LEN}], one a row, got shape {boards.shape}"
-            )
+        side, cells = self.table.side, self.table.seq_len
+        if places.ndim != 1 or boards.shape != (len(places), cells):
+            raise ValueError(f"answers must be [{places.size}, {cells}], one a row, got shape {boards.shape}")
         logits = np.zeros(len(places)) if q_halt is None else np.asarray(q_halt, np.float64)
         if logits.shape != places.shape or np.isnan(logits).any():
             raise ValueError(f"q_halt must be [{len(places)}] numbers, one a row")
@@ -72,7 +71,7 @@ class Voting:
         augmented = self.table.augmented
         chances = 0.5 * (1 + np.tanh(logits / 2))
         for board, size, identifier, pair, q in zip(
-            boards.reshape(-1, SIDE, SIDE),
+            boards.reshape(-1, side, side),
             crop_sizes(boards).tolist(),
             identifiers.tolist(),
             pairs.tolist(),
@@ -142,6 +141,7 @@ def is_valid(labels: ArrayLike, answers: ArrayLike) -> np.ndarray:
     wanted, given = np.asarray(labels), np.asarray(answers)
     if wanted.shape != given.shape:
         raise ValueError(f"answers must have the shape of labels {wanted.shape}, got {given.shape}")
-    sizes, cells = crop_sizes(wanted), np.arange(SEQ_LEN)
-    inside = (cells // SIDE < sizes[:, :1]) & (cells % SIDE < sizes[:, 1:])
+    sizes, cells = crop_sizes(wanted), np.arange(wanted.shape[1])
+    rows, columns = np.divmod(cells, side_of(len(cells)))
+    inside = (rows < sizes[:, :1]) & (columns < sizes[:, 1:])
     return (sizes == crop_sizes(given)).all(axis=1) & ((wanted == given) | ~inside).all(axis=1)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrm_rl.puzzles import CustomPuzzles, sudoku
+from hrm_rl.puzzles.arc.family import ArcPuzzles
 from hrm_rl.puzzles.family import Family, in_split
 from hrm_rl.puzzles.files.cache import read_csv_cached
 from hrm_rl.puzzles.files.dataset import Dataset, read_dataset
@@ -19,6 +20,7 @@ from hrm_rl.puzzles.files.table import PuzzleTable
 from hrm_rl.puzzles.maze import Maze
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.puzzles.sudoku import Sudoku
+from hrm_rl.training.data.arc_files import ArcFiles, open_arc
 from hrm_rl.training.data_settings import check_folder
 
 # CSV files of at least this many bytes are read through a cache beside them.
@@ -135,17 +137,21 @@ class Folder:
         return self.opened[name]
 
 
-Stored = CsvFile | Folder
+Stored = CsvFile | Folder | ArcFiles
 
 
-def open_stored(path: str | os.PathLike[str], kind: Family | CustomPuzzles) -> Stored:
-    """The puzzles of a CSV or a dataset folder, which must be of a family.
+def open_stored(
+    path: str | os.PathLike[str], kind: Family | CustomPuzzles, most: int | None = None
+) -> Stored:
+    """The puzzles of a CSV or a dataset folder, which must be of a family; of ARC the first `most` tasks.
 
     Raises:
         FileNotFoundError: nothing is there.
         ValueError: anything wrong in it, or puzzles of another shape; names file and line or field.
     """
     path = Path(path)
+    if isinstance(kind, ArcPuzzles):
+        return open_arc(path, kind, most)
     if path.is_dir():
         return Folder(path, kind)
     if not path.exists():

@@ -8,7 +8,7 @@ from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import ReasoningModel
 from hrm_rl.model.files.checkpoints import is_number, split_name
 from hrm_rl.model.files.hub import is_hub_id
-from hrm_rl.training.data_settings import CUSTOM
+from hrm_rl.training.data_settings import ARC, CUSTOM, STORED
 from hrm_rl.training.presets import Preset, PuzzleData, SudokuData
 from hrm_rl.training.run_folder import RunFolder
 
@@ -54,8 +54,9 @@ def _card(
     repo_id: str,
     licence: str | None,
 ) -> str:
-    data, custom = preset.data, preset.data.family == CUSTOM
-    tags = TAGS if custom else (*TAGS, data.family)
+    data, custom = preset.data, preset.data.family in STORED
+    named = data.family != CUSTOM
+    tags = (*TAGS, data.family) if named else TAGS
     folder = custom or (data.file is not None and _is_folder(data.file))
     unseen = "a dataset folder's test puzzles" if folder else "puzzles of classes held out of training"
     stated = [f"license: {licence.lower()}"] if licence else []
@@ -63,7 +64,7 @@ def _card(
         "\n".join(["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in tags), *stated, "---"]),
         f"# {repo_id.rpartition('/')[2]}",
         f"A [Hierarchical Reasoning Model](https://arxiv.org/abs/2506.21734) of "
-        f"{model.num_parameters():,} parameters for {'puzzles' if custom else data.kind.words}, "
+        f"{model.num_parameters():,} parameters for {data.kind.words if named else 'puzzles'}, "
         f"trained from hrm_rl's preset `{preset.name}` (settings below) for {step:,} steps"
         f"{_start(preset)}. It thinks "
         f"one *segment* at a time and learned {preset.learner.stopping.learned}. This card was "
@@ -117,7 +118,9 @@ def _origin(data: PuzzleData) -> str:
     """Where the puzzles come from."""
     if data.file is not None:
         name, most = base_name(data.file), f"at most {data.train_puzzles:,}"
-        if _is_folder(data.file):
+        if data.family == ARC:
+            text = f"Tasks of the folder `{name}`, {most} training and evaluation ones, augmented."
+        elif _is_folder(data.file):
             text = f"Puzzles of the dataset folder `{name}`, {most} groups of its training set."
         else:
             text = f"Puzzles of the file `{name}`, {most}, without those of test classes."
@@ -128,7 +131,7 @@ def _origin(data: PuzzleData) -> str:
             extra = f"{low} to {high} extra givens" if high else "no extra givens"
             text += f", minimal ones with {extra}"
         text += "."
-    if data.family != CUSTOM and data.kind.augmentation is not None:
+    if data.family not in STORED and data.kind.augmentation is not None:
         text += " Every time one is drawn, a random symmetry is applied."
     return text
 

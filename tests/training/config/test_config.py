@@ -23,6 +23,7 @@ from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import PRESETS, FamilyData, Preset, SudokuData, find_preset
 
 BASE = 'preset = "sudoku-4x4"\n'
+ARC_TASKS = Path(__file__).parents[2] / "puzzles" / "arc_tasks"
 
 
 @pytest.fixture
@@ -136,7 +137,10 @@ def test_other_ways_to_learn_halting_leave_the_q_targets_out(name) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_written_file_resolves_to_the_same_run(write, name, tmp_path) -> None:
     odd = tmp_path / 'a "b" \\ ü\U0001f600.csv'
-    odd.touch()
+    if name.startswith("arc-"):  # learns from a folder
+        odd.symlink_to(ARC_TASKS, target_is_directory=True)
+    else:
+        odd.touch()
     values = {"learner.lr": 1e-5, "seed": 3, "learner.q_target": "lambda:0.9", "data.file": str(odd)}
     if isinstance(find_preset(name).data, SudokuData):
         values |= {"data.size": 6, "data.extra_givens": (0, 9)}

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrm_rl.envs.core.source import Validator
+from hrm_rl.envs.families.arc_source import ArcValidator
 from hrm_rl.puzzles import CustomPuzzles
+from hrm_rl.puzzles.arc.family import ArcPuzzles
 from hrm_rl.puzzles.family import Family
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
@@ -28,7 +30,7 @@ Judge = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[np.bool_]]
 def validator_of(family: Family | CustomPuzzles) -> Validator | None:
     """The check for any right answer; None if only the stored one is known."""
     if isinstance(family, CustomPuzzles):
-        return None
+        return ArcValidator() if isinstance(family, ArcPuzzles) else None
     if family.one_answer:
         return LabelValidator()
     module = f"{__name__}.{family.name.replace('-', '_')}"
