@@ -95,11 +95,11 @@ class ArcBoards(pictures.Drawable):
 
     def panels(self, shown: pictures.Shown) -> list[pictures.Panel]:
         """Question and draft; a dot is EOS, a cross marks a wrong cell of the draft."""
-        answer = shown.answer if shown.answered else np.full(SEQ_LEN, PAD)
+        answer = shown.answer if shown.answered else np.full(self.seq_len, PAD)
         question = [_tile(token, False, True) for token in shown.puzzle.tolist()]
         cells = zip(answer.tolist(), shown.wrong, shown.judged(), strict=True)
         draft = [_tile(*cell) for cell in cells]
-        return [pictures.Panel(question, SIDE, "question"), pictures.Panel(draft, SIDE, "draft")]
+        return [pictures.Panel(question, self.side, "question"), pictures.Panel(draft, self.side, "draft")]
 
     def strip_cell(self, cell: int) -> int:
         return _STRIP_CELL
