@@ -8,7 +8,7 @@ compare the last q = max(1, d // 4) segments with the q segments before them. A 
                 before: the state still converges;
     drifting    otherwise: the state moves as far as before, in a circle or away.
 
-The three shares add up to 1. At depth 1 there is no change to compare, so they are None.
+The three shares add up to 1. Depth 1 has no change to compare: there they are None.
 """
 
 from collections.abc import Mapping, Sequence

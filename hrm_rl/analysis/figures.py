@@ -51,3 +51,21 @@ def accuracy_gflop_figure(reports: Mapping[str, Mapping[str, Any]], path: Path) 
     axes.legend(fontsize=8.5)
     axes.set_title("Marks: rules as chosen; thin: constants; broad: the best of both", fontsize=10)
     return save(figure, path)
+
+
+def risk_figure(report: Mapping[str, Any], path: Path) -> Path:
+    """Risk against coverage of the rules that decline: a line all thresholds, a mark the rule as chosen."""
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
+    rows = [policy for policy in report["policies"] if "selective" in policy]
+    for number, row in enumerate(rows):
+        found, colour = row["selective"], COLOURS[number % len(COLOURS)]
+        curve = found["curve"]
+        name = f"{row['policy']} (area {curve['area']:.3f}, best {curve['best_area']:.3f})"
+        axes.plot(100 * np.array(curve["coverage"]), 100 * np.array(curve["risk"]), color=colour, label=name)
+        if found["risk"] is not None:
+            axes.plot(100 * found["coverage"], 100 * found["risk"], "o", color=colour)
+    axes.set(xlabel="puzzles answered (%)", ylabel="answers that are wrong (%)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8.5)
+    return save(figure, path)

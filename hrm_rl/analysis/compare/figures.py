@@ -17,7 +17,7 @@ from hrm_rl.analysis.compare.table import counted, label
 from hrm_rl.analysis.figures import COLOURS as _COLOURS
 from hrm_rl.analysis.figures import GREY as _GREY
 from hrm_rl.analysis.figures import MARKERS as _MARKERS
-from hrm_rl.analysis.figures import accuracy_gflop_figure
+from hrm_rl.analysis.figures import accuracy_gflop_figure, risk_figure
 from hrm_rl.analysis.figures import save as _save
 from hrm_rl.analysis.statistics.curves import curve, upper_hull
 
@@ -35,6 +35,7 @@ def draw_figures(
     accuracy_compute.png: the rules as chosen, the hulls of swept ones, the constants and hindsight;
     difficulty.png: segments and accuracy by difficulty, if it is known;
     calibration.png: the halt logit's probability against outcomes;
+    selective_risk.png: coverage against risk of rules that decline;
     accuracy_gflop.png: accuracy against GFLOP, if it is known, with the reports `beside` it by name.
     """
     folder = Path(folder)
@@ -49,6 +50,8 @@ def draw_figures(
         if all(bank.get("gflop_per_segment") for bank in report["banks"]):
             names = {" + ".join(bank["name"] for bank in report["banks"]): report}
             drawn.append(accuracy_gflop_figure(names | (beside or {}), folder / "accuracy_gflop.png"))
+        if any("selective" in policy for policy in report["policies"]):
+            drawn.append(risk_figure(report, folder / "selective_risk.png"))
         return drawn
 
 

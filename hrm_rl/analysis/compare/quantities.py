@@ -44,6 +44,8 @@ class AllTrials:
                 for name in ("correct", "segments"):
                     values[_key(trials, name)] = [getattr(t.judgement, name) for t in trials]
         for trials in self.headline.values():
+            if trials[0].outcome.declined is not None:
+                values[_key(trials, "answered")] = [1.0 - t.outcome.declined for t in trials]
             values[_key(trials, "valid")] = [t.outcome.valid.astype(np.float64) for t in trials]
         groups = [np.stack(columns, axis=1) for columns in zip(*values.values(), strict=True)]
         draws, seed = self.settings.draws, self.settings.seed
@@ -52,7 +54,7 @@ class AllTrials:
         self._estimates = dict(zip(values, estimates, strict=True))
 
     def estimate(self, trials: Sequence[Trial], name: str) -> Estimate:
-        """The mean of correct, segments or (at the headline's cost) valid."""
+        """The mean of correct, segments or, at the headline's cost, valid (and answered, if it declines)."""
         return self._estimates[_key(trials, name)]
 
     def utility(self, trials: Sequence[Trial], cost: float) -> Estimate:

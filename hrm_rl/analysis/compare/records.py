@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.statistics.calibration import HaltCalibration
 from hrm_rl.analysis.statistics.curves import Curve
+from hrm_rl.analysis.statistics.selective import RiskCurve
 from hrm_rl.files import begins_with, check_replaces, write_text
 from hrm_rl.settings import read_json, reading
 
@@ -89,6 +90,20 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Selective:
+    """A rule that declines to answer some puzzles."""
+
+    coverage: float
+    """Share of the puzzles that it answers."""
+    risk: float
+    """Share of its answers that are wrong; NaN without any."""
+    ci95: Mapping[str, Interval]
+    """Of coverage and risk."""
+    curve: RiskCurve
+    """All thresholds on the test puzzles; several runs by the mean of their curves."""
+
+
+@dataclass(frozen=True)
 class PolicyRow:
     """One policy, chosen at the headline's cost, on the test puzzles of all runs."""
 
@@ -123,6 +138,8 @@ class PolicyRow:
     """exact_accuracy without puzzles that a run learned from; None if there are none."""
     gflop: float | None = None
     """GFLOP a puzzle, the logits of every segment included; None if a bank does not know it."""
+    selective: Selective | None = None
+    """None of a rule that answers every puzzle."""
     measured: Measured | None = None
     """Of runs, if it was measured."""
 

@@ -15,6 +15,7 @@ from hrm_rl.analysis.compare.records import (
     MatchedCompute,
     PolicyCurve,
     PolicyRow,
+    Selective,
     WallClock,
 )
 from hrm_rl.analysis.compare.trials import Trial, Trials
@@ -22,6 +23,7 @@ from hrm_rl.analysis.compare.wall_clock import wall_clock
 from hrm_rl.analysis.statistics.bootstrap import percentile_interval, two_sided_p
 from hrm_rl.analysis.statistics.curves import nearest_compute
 from hrm_rl.analysis.statistics.judging import iso_accuracy
+from hrm_rl.analysis.statistics.selective import RiskCurve
 from hrm_rl.analysis.statistics.stats import holm, mcnemar, spearman_within
 
 
@@ -72,7 +74,22 @@ def _row(
         wall_clock=_pooled_wall_clock(chosen, runs),
         held_out_accuracy=_held_out_accuracy(chosen, runs),
         gflop=_gflop(chosen, runs),
+        selective=_selective(trials, chosen),
     )
+
+
+def _selective(trials: AllTrials, chosen: Sequence[Trial]) -> Selective | None:
+    """The coverage and risk of a rule that declines; None of a rule that answers every puzzle."""
+    if chosen[0].outcome.declined is None:
+        return None
+    coverage, answered = trials.estimate(chosen, "answered")
+    solved, correct = trials.estimate(chosen, "correct")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        risk, drawn = 1 - np.float64(solved) / coverage, 1 - correct / answered
+    intervals = {"coverage": _interval(answered), "risk": _interval(drawn)}
+    curves = [trial.risk_curve(run.case) for trial, run in zip(chosen, trials.runs, strict=True)]
+    mean = [np.mean(parts, axis=0) for parts in zip(*(vars(curve).values() for curve in curves), strict=True)]
+    return Selective(coverage, float(risk), intervals, RiskCurve(*mean))
 
 
 def _gflop(trials: Sequence[Trial], runs: Sequence[Trials]) -> float | None:

@@ -24,6 +24,8 @@ def table_cells(report: Report) -> tuple[list[str], list[list[str]]]:
         "solved %": lambda row: spread(row, "exact_accuracy", 100, 1),
         "held out %": lambda row: _number(_percent(row.get("held_out_accuracy")), 1),
         "segments": lambda row: spread(row, "mean_segments", 1, 2),
+        "answered %": lambda row: _selective(row, "coverage"),
+        "risk %": lambda row: _selective(row, "risk"),
         "GFLOP": lambda row: f"{row['gflop']:.3g}",
         f"gain at {cost}": lambda row: _range(row["adaptive_gain"][cost], row["ci95"]["adaptive_gain"][cost]),
         "p": lambda row: _p_value(row, baseline),
@@ -36,9 +38,12 @@ def table_cells(report: Report) -> tuple[list[str], list[list[str]]]:
         "ms alone": lambda row: _milliseconds(row, "batch_1"),
         "ms refilled": lambda row: _milliseconds(row, "refilled"),
     }
+    declines = any("selective" in row for row in policies)
     measured = any("measured" in row for row in policies)
     shown = {
         "GFLOP": all("gflop" in row for row in policies),
+        "answered %": declines,
+        "risk %": declines,
         "ms alone": measured,
         "ms refilled": measured,
         "held out %": any("held_out_accuracy" in row for row in policies),
@@ -125,6 +130,8 @@ def legend(report: Report) -> list[str]:
         lines += filter(None, [crowded(min(bank.get("cpu_share", 1.0) for bank in banks))])
     if all("gflop" in policy for policy in report["policies"]):
         lines.append("GFLOP: of a puzzle, counted from the model, the logits of every segment included.")
+    if any("selective" in policy for policy in report["policies"]):
+        lines.append("answered: the puzzles that the rule answers; risk: the answers that are wrong.")
     if any("measured" in policy for policy in report["policies"]):
         lines.append("ms: measured milliseconds a puzzle, alone and in that batch with slot refill.")
     undefined = report["adaptive_gain_undefined"]
@@ -188,6 +195,10 @@ def _p_value(policy: Mapping[str, Any], baseline: str) -> str:
 
 def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
+
+
+def _selective(row: Report, name: str) -> str:
+    return _number(_percent(row["selective"][name]), 1) if "selective" in row else "-"
 
 
 def _milliseconds(row: Report, name: str) -> str:

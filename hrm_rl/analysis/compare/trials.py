@@ -5,15 +5,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from hrm_rl.analysis.compare.cases import Case
 from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.statistics.judging import Judgement, best_fixed, judge
-from hrm_rl.halting.bank.replay import Outcome, replay
+from hrm_rl.analysis.statistics.selective import RiskCurve, risk_curve
+from hrm_rl.halting.bank.replay import Outcome, heights_at_stop, replay
 from hrm_rl.halting.fit.provenance import check_fitted
 from hrm_rl.halting.fit.tuning import check_spec, resolve, threshold_curve
 from hrm_rl.halting.rules import HaltingRule, ThresholdRule, auto_spec, needs_of, parts_of, spec_of
+from hrm_rl.halting.rules.combine import Abstain
 from hrm_rl.halting.rules.learned import LEARNED
 from hrm_rl.halting.rules.spec import Node, parse_rule, parse_tree
 
@@ -61,6 +65,12 @@ class Trial:
         """True if the rule knows the answers: a bound, not a rule to use."""
         return "future" in needs_of(self.rule)
 
+    def risk_curve(self, case: Case) -> RiskCurve:
+        """Of a rule that may decline, on the case's test puzzles: all thresholds of what it declines by."""
+        test, rule = case.test, cast(Abstain, self.rule)
+        heights = heights_at_stop(test, cast(ThresholdRule, rule.signal), self.outcome)
+        return risk_curve(heights, test.correct[np.arange(len(test)), self.outcome.answered - 1])
+
 
 @dataclass
 class Trials:
@@ -80,7 +90,7 @@ class Trials:
         if policy == "oracle":
             return self.oracle(cost)
         autos = self.autos(policy)
-        if any(node.name in ("sb3", "calm") for node in autos):
+        if any(node.name in ("sb3", "calm", "abstain") for node in autos):
             cost = self.settings.cost  # slow to train; chosen by risk instead of cost
         key = policy, cost if autos else None
         if key not in self._chosen:
@@ -146,6 +156,8 @@ class Trials:
             several = outcome.lengths.shape[1] > 1
             correct = test.stacked("correct") if several else test.correct[:, None]
             judgement = judge(outcome.lengths, outcome.correct, correct)
+            if outcome.declined is not None:
+                judgement = judgement.answered(~outcome.declined)
             self._judged[spec] = Trial(rule, spec, outcome, judgement)
         return self._judged[spec]
 
@@ -156,7 +168,8 @@ def _save_parts(rule: Any, path: str) -> Any:
         # A rule given as a file, beside a part learned here, stays there.
         return rule if rule.path is not None else rule.save(f"{path}{rule.suffix}")
     if hasattr(rule, "rule"):
-        return dataclasses.replace(rule, rule=_save_parts(rule.rule, path))
+        parts = [name for name in ("rule", "by") if hasattr(rule, name)]
+        return dataclasses.replace(rule, **{name: _save_parts(getattr(rule, name), path) for name in parts})
     if hasattr(rule, "rules"):
         return dataclasses.replace(rule, rules=tuple(_save_parts(r, path) for r in rule.rules))
     return rule

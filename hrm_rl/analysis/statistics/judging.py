@@ -6,7 +6,7 @@ Segments count from 1, and M is the limit. `cost` is the price of a segment in u
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,11 @@ class Judgement:
     both: NDArray[np.float64]  # 1: counted as premature and as overthinking
     never_right: NDArray[np.float64]  # 1: wrong, and no draft up to the limit is correct
     wasted: NDArray[np.float64]  # segments run after the first correct draft, 0 if there was none
+
+    def answered(self, given: NDArray[np.bool_]) -> "Judgement":
+        """The judgement of a rule that answers the puzzles `given`, bool [N]; the others are not wrong."""
+        wrong = ("premature", "overthinking", "both", "never_right")
+        return replace(self, **{name: getattr(self, name) * given for name in wrong})
 
 
 def judge(stopped: ArrayLike, answered_correct: ArrayLike, correct: NDArray[np.bool_]) -> Judgement:

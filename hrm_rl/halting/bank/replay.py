@@ -1,7 +1,7 @@
 """Replay: the exact outcome of any halting rule on a recorded bank, in milliseconds."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.features import SegmentFeatures
+from hrm_rl.halting.rules.combine import Abstain
 from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, spec_of, stops_of
 from hrm_rl.halting.rules.select import Select
 from hrm_rl.halting.rules.spec import parse_rule
+from hrm_rl.halting.rules.threshold import ThresholdRule
 
 # A sweep needs the same features once for every threshold.
 _features: WeakKeyDictionary[TraceBank, dict[bool, SegmentFeatures]] = WeakKeyDictionary()
@@ -36,6 +38,8 @@ class Outcome:
     """The limit on segments, of each trajectory."""
     lengths: NDArray[np.int64] = None  # type: ignore[assignment]
     """[N, K]: segments run by each trajectory; K = 1 but for rules that select among several."""
+    declined: NDArray[np.bool_] | None = None
+    """[N]: the rule does not answer, which is neither correct nor valid; None if it always does."""
 
     def __post_init__(self) -> None:
         if self.lengths is None:
@@ -73,6 +77,8 @@ def replay(bank: TraceBank, rule: HaltingRule | str, *, max_segments: int | None
     rule = parse_rule(rule) if isinstance(rule, str) else rule
     limit = bank.num_segments if max_segments is None else max_segments
     bank.check_limit(limit)
+    if isinstance(rule, Abstain):
+        return _answered(bank, rule, replay(bank, rule.rule, max_segments=limit))
     needs = needs_of(rule)
     if isinstance(rule, Select):
         return _select(bank, rule, limit)
@@ -150,6 +156,20 @@ def _merits(bank: TraceBank, rule: Select) -> NDArray[np.float32]:
     if rule.by not in kept:
         kept[rule.by] = _table(rule.merit(bank_features(bank, rule.needs)), bank)
     return kept[rule.by]
+
+
+def _answered(bank: TraceBank, rule: Abstain, outcome: Outcome) -> Outcome:
+    """The outcome without the answers that a rule declines to give."""
+    given = _table(rule.answers(bank_features(bank, needs_of(rule.by))), bank)
+    given = given[np.arange(bank.num_puzzles), outcome.stopped - 1]
+    right = {"correct": outcome.correct & given, "valid": outcome.valid & given}
+    return replace(outcome, **right, declined=~given)
+
+
+def heights_at_stop(bank: TraceBank, rule: ThresholdRule, outcome: Outcome) -> NDArray[np.float32]:
+    """The signal of a rule with a threshold where each puzzle stopped, as `ThresholdRule.height`: [N]."""
+    heights = _table(rule.height(bank_features(bank, needs_of(rule))), bank)
+    return heights[np.arange(bank.num_puzzles), outcome.stopped - 1]
 
 
 def _table(values: torch.Tensor, bank: TraceBank) -> NDArray[Any]:

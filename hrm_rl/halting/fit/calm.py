@@ -7,6 +7,8 @@ The risk is what stopping early loses against running to the limit, as a share o
     consistency   the early answer differs from the draft at the limit in some cell. Needs no labels, but
                   a bank with drafts.
 
+    answers       of `abstain(RULE, calm(NAME))`: the answer is wrong, as a share of the puzzles answered.
+
 The guarantee: over all puzzles from the distribution of the calibration puzzles, this risk is at most
 delta, with probability at least 1 - epsilon over the draw of the calibration puzzles. It does not cover
 other puzzles, nor any single calibration.
@@ -22,18 +24,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrm_rl.halting.bank import TraceBank
-from hrm_rl.halting.bank.replay import bank_features
+from hrm_rl.halting.bank.replay import bank_features, heights_at_stop, replay
 from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.fit.fitted import Contents, FittedRule, load_fitted
-from hrm_rl.halting.fit.provenance import FittedOn, fitting_data
+from hrm_rl.halting.fit.provenance import FittedOn, check_fitted, fitting_data
 from hrm_rl.halting.rules import RULES
-from hrm_rl.halting.rules.protocol import HaltingRule, needs_of
-from hrm_rl.halting.rules.spec import parse_rule, parse_tree, threshold_class
+from hrm_rl.halting.rules.combine import Abstain
+from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, spec_of
+from hrm_rl.halting.rules.spec import Node, build, parse_rule, parse_tree, threshold_class
 from hrm_rl.halting.rules.threshold import ThresholdRule, sums_by_threshold
 from hrm_rl.messages import shortened
 from hrm_rl.settings import check_integers, check_interval
 
-Risk = Literal["accuracy", "consistency"]
+Risk = Literal["accuracy", "consistency", "answers"]
 DELTA, EPSILON = 0.01, 0.05
 FORM = "calm(RULE) or calm(RULE, DELTA, EPSILON)"
 
@@ -49,6 +52,7 @@ class Calibrated(FittedRule):
         epsilon: float
         risk: Risk
         limit: int
+        answers_of: str = ""
 
         def __post_init__(self) -> None:
             check_interval(self, "(0, 1)", "delta", "epsilon")
@@ -62,6 +66,8 @@ class Calibrated(FittedRule):
     risk: Risk
     limit: int
     """Segments that the risk is relative to."""
+    answers_of: str = ""
+    """The rule whose answers are at risk, if the rule decides which to give."""
     path: str | None = None
 
     def __call__(self, features: SegmentFeatures) -> Tensor:
@@ -79,12 +85,7 @@ class Calibrated(FittedRule):
 
     @classmethod
     def auto(cls, words: tuple[str, ...], bank: TraceBank, cost: float, seed: int) -> "Calibrated":
-        try:
-            name, *levels = words
-            delta, epsilon = map(float, levels or (DELTA, EPSILON))
-        except ValueError:
-            raise ValueError(f"rule 'calm({', '.join(words)})': the form is {FORM}") from None
-        return calibrate(bank, name, delta, epsilon)
+        return calibrate(bank, *_read(words))
 
     def contents(self) -> Contents:
         stored = {field.name: getattr(self, field.name) for field in fields(self.Stored)}
@@ -127,6 +128,51 @@ def _custom_class(spec: str) -> str:
     return f"{node.name}:{node.argument.partition(':')[0]}" if node.is_custom else ""
 
 
+def _read(words: tuple[str, ...]) -> tuple[str, float, float]:
+    """The rule, delta and epsilon of `calm(...)`."""
+    try:
+        name, *levels = words
+        delta, epsilon = map(float, levels or (DELTA, EPSILON))
+    except ValueError:
+        raise ValueError(f"rule 'calm({', '.join(words)})': the form is {FORM}") from None
+    return name, delta, epsilon
+
+
+def calibrated_answers(node: Node, bank: TraceBank) -> Abstain:
+    """The rule of `abstain(RULE, calm(NAME, DELTA, EPSILON))`: the most lenient threshold at which the share
+    of wrong answers among those given is at most delta, with probability 1 - epsilon.
+
+    Thresholds are tested from strict to lenient, each on the puzzles that it answers, up to the first that
+    fails. Those that answer too few to be certified even without an error are passed over: which they are
+    depends on the signals and not on the labels. If none is certified, no puzzle is answered.
+
+    Raises ValueError as `calibrate`, and for a RULE that is to be chosen or was fitted on these puzzles.
+    """
+    rule, by = node.parts or ()
+    if by.name != "calm" or any(rule.autos()):
+        raise ValueError(
+            f"rule {str(node)!r}: its guarantee needs a given RULE and a calibrated BY, as in "
+            "abstain(q, calm(confidence, 0.01, 0.05))"
+        )
+    name, delta, epsilon = _read(by.words)
+    kind, stopping, fitted_on = _checked(name, delta, epsilon), build(rule), fitting_data(bank, 0.0)
+    check_fitted(stopping, bank, allow_mismatch=True)
+    outcome = replay(bank, stopping)
+    heights = heights_at_stop(bank, kind.at(float(kind.grid[0])), outcome)
+    thresholds = np.array([*kind.grid, kind.both_ends()[0]], np.float32)
+    chosen = bank.num_segments + 1 if kind.whole else kind.both_ends()[1]
+    for threshold, level in zip(thresholds, kind.levels(thresholds), strict=True):
+        given = heights >= level
+        count, wrong = int(given.sum()), int((given & ~outcome.correct).sum())
+        if p_value(0.0, count, delta) > epsilon:
+            continue
+        if p_value(wrong / count, count, delta) > epsilon:
+            break
+        chosen = float(threshold)
+    levels = delta, epsilon, "answers", bank.num_segments, spec_of(stopping)
+    return Abstain(stopping, Calibrated(kind.at(chosen), fitted_on, *levels))
+
+
 def calibrate(
     bank: TraceBank, rule: str, delta: float = DELTA, epsilon: float = EPSILON, *, risk: Risk = "accuracy"
 ) -> Calibrated:
@@ -145,10 +191,7 @@ def calibrate(
     Raises ValueError for a rule without a grid, numbers out of range, test puzzles, or a bank without
     drafts if the risk is `consistency`.
     """
-    kind = _with_grid(rule)
-    for name, value in (("delta", delta), ("epsilon", epsilon)):
-        if not 0 < value < 1:
-            raise ValueError(f"calm({rule}): {name} must lie between 0 and 1, got {value}")
+    kind = _checked(rule, delta, epsilon)
     fitted_on = fitting_data(bank, 0.0)
     thresholds = _tested(kind, bank.num_segments)
     strictest = kind.at(float(kind.grid[0]))
@@ -166,7 +209,11 @@ def calibrate(
     return Calibrated(kind.at(threshold), fitted_on, delta, epsilon, risk, bank.num_segments)
 
 
-def _with_grid(rule: str) -> type[ThresholdRule]:
+def _checked(rule: str, delta: float, epsilon: float) -> type[ThresholdRule]:
+    """The class of a rule with a grid of thresholds."""
+    for name, value in (("delta", delta), ("epsilon", epsilon)):
+        if not 0 < value < 1:
+            raise ValueError(f"calm({rule}): {name} must lie between 0 and 1, got {value}")
     grids = [name for name, kind in RULES.items() if getattr(kind, "grid", ())]
     if rule in RULES and rule not in grids:
         raise ValueError(f"calm({rule}): it has no grid of thresholds; {', '.join(grids)} have one")

@@ -12,9 +12,10 @@ from torch import Tensor
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features, check_width, selected
 from hrm_rl.halting.features import SegmentFeatures
+from hrm_rl.halting.fit.calm import calibrated_answers
 from hrm_rl.halting.fit.provenance import check_cost, refuse_test
 from hrm_rl.halting.rules import RULES
-from hrm_rl.halting.rules.combine import AtLeast
+from hrm_rl.halting.rules.combine import Abstain, AtLeast
 from hrm_rl.halting.rules.learned import LEARNED, learned_class
 from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, stops_of
 from hrm_rl.halting.rules.select import Select
@@ -59,7 +60,8 @@ def resolve(spec: str, validation: TraceBank, cost: float, *, seed: int = 0) -> 
     Args:
         spec: any spec. `auto` stands for a threshold (`recall(confidence:auto)`) or for a file
             (`lsm:auto`, `voc:auto`, `voc:blinkered:auto`, `pqn:auto`, `sb3:ALGO:auto`);
-            `calm(RULE, DELTA, EPSILON)` is calibrated, and `oracle:auto` takes the cost.
+            `calm(RULE, DELTA, EPSILON)`, also within `abstain`, is calibrated, and `oracle:auto` takes the
+            cost.
         validation: recorded puzzles to choose on; none of split `test`.
         cost: cost of a segment, >= 0.
         seed: of rules learned at random (`pqn`, `sb3`).
@@ -72,6 +74,8 @@ def resolve(spec: str, validation: TraceBank, cost: float, *, seed: int = 0) -> 
     leaf = _only_auto(tree, spec)
     if leaf is None:
         return build(tree)
+    if leaf.name == Abstain.name:
+        return build(tree, lambda leaf: calibrated_answers(leaf, validation))
     if has_threshold(leaf):
         curve = threshold_curve(spec, validation)
         return curve.rule(curve.best(cost))
@@ -141,7 +145,7 @@ def _only_auto(tree: Node, spec: str) -> Node | None:
     if len(autos) > 1:
         names = " and ".join(repr(str(leaf)) for leaf in autos)
         raise ValueError(f"rule {spec!r} leaves {names} open; only one can be chosen")
-    if autos and autos[0].name == "calm" and autos[0] is not tree:
+    if autos and autos[0].name in ("calm", Abstain.name) and autos[0] is not tree:
         raise ValueError(
             f"rule {spec!r}: {str(autos[0])!r} cannot be part of another rule, which would void its guarantee"
         )

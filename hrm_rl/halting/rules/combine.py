@@ -1,4 +1,4 @@
-"""Rules made of rules: answer with the best draft so far, not before segment n, any of, all of."""
+"""Rules made of rules: the best draft so far, not before segment n, any of, all of, declining to answer."""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.rules.protocol import HaltingRule, Named, needs_of, spec_of, stops_of
+from hrm_rl.halting.rules.threshold import ThresholdRule
 
 
 class Combined(Named):
@@ -30,6 +31,8 @@ class Combined(Named):
                     f"rule {spec_of(rule)!r} selects among trajectories and cannot be part of {self.form}; "
                     "select outside, as in select(min(2, q), vote)"
                 )
+            if isinstance(rule, Abstain):
+                raise ValueError(f"rule {str(rule)!r} may decline, so it cannot be part of {self.form}")
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
@@ -115,5 +118,40 @@ class AllOf(Combined):
         return reduce(lambda one, two: one & two, (stops_of(rule, features) for rule in self.rules))
 
 
-COMBINATORS: dict[str, type[Combined]] = {kind.name: kind for kind in (Recall, AtLeast, AnyOf, AllOf)}
+@dataclass(frozen=True)
+class Abstain(Wrapper):
+    """Stop as RULE does; answer where BY, a rule with a threshold, would stop, else decline to."""
+
+    name, form = "abstain", "abstain(RULE, BY)"
+    rule: HaltingRule
+    by: HaltingRule
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        spec = spec_of(self.by)
+        if not isinstance(self.signal, ThresholdRule):
+            raise ValueError(f"{self.form}: BY must have a threshold, such as confidence:0.9; got {spec!r}")
+        if getattr(self.by, "answers_of", spec_of(self.rule)) != spec_of(self.rule):
+            made, rule = getattr(self.by, "answers_of", "") or "stopping", spec_of(self.rule)
+            raise ValueError(f"{spec!r} is calibrated for {made}, not for the answers of {rule!r}")
+
+    @property
+    def signal(self) -> HaltingRule:
+        """The rule whose signal decides; a calibrated rule wraps it."""
+        return getattr(self.by, "rule", self.by)
+
+    @property
+    def rules(self) -> tuple[HaltingRule, ...]:  # type: ignore[override]
+        return (self.rule, self.by)
+
+    def __call__(self, features: SegmentFeatures) -> Tensor:
+        return stops_of(self.rule, features)
+
+    def answers(self, features: SegmentFeatures) -> Tensor:
+        """Which rows, if they stop here, are answered; bool [B]."""
+        return stops_of(self.by, features)
+
+
+_KINDS: tuple[type[Combined], ...] = (Recall, AtLeast, AnyOf, AllOf, Abstain)
+COMBINATORS = {kind.name: kind for kind in _KINDS}
 """The rules that wrap rules, by name."""

@@ -47,7 +47,7 @@ class Node:
     def is_auto(self) -> bool:
         """Whether this rule itself is to be chosen on validation puzzles."""
         if self.parts is not None:
-            return self.name == "calm"
+            return self.name == "calm" or (self.name == "abstain" and self.parts[-1].is_auto)
         before, _, last = self.argument.rpartition(":")
         return last == "auto" and (self.name in KNOWN or (self.is_custom and bool(before)))
 
@@ -183,8 +183,8 @@ def _build_wrapper(node: Node, choose: Choose | None) -> HaltingRule:
         return kind(tuple(build(part, choose) for part in parts))
     if len(parts) != kind.form.count(",") + 1:
         raise ValueError(f"rule {str(node)!r}: the form is {kind.form}, got {len(parts)} parts")
-    if name in ("recall", "particles"):
-        return kind(build(parts[0], choose))
+    if name in ("recall", "particles", "abstain"):
+        return kind(*(build(part, choose) for part in parts))
     if name == "select":
         return kind(build(parts[0], choose), str(parts[1]))
     try:

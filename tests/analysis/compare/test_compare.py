@@ -302,6 +302,27 @@ def test_settings_out_of_range(changes) -> None:
         Settings(**changes)
 
 
+# --- declining ---
+
+
+def test_a_rule_that_declines_has_coverage_and_risk(tmp_path) -> None:
+    case = case_of()
+    policies = "fixed:4", "abstain(fixed:4, q-halt:0.5)", "abstain(q, calm(margin, 0.3, 0.1))"
+    found = compare(case, *policies, folder=tmp_path)
+    plain, row, calibrated, _ = found["policies"]
+    declined = replay(case.test, "abstain(fixed:4, q-halt:0.5)").declined
+    selective = row["selective"]
+    assert selective["coverage"] == pytest.approx(1 - declined.mean())
+    assert selective["risk"] == pytest.approx(1 - row["exact_accuracy"] / selective["coverage"])
+    low, high = selective["ci95"]["risk"]
+    assert low < selective["risk"] < high
+    assert selective["curve"]["risk"][-1] == pytest.approx(1 - plain["exact_accuracy"])
+    assert "selective" not in plain and row["mean_segments"] == 4
+    right = case.test.correct[:, 3]
+    assert row["premature"] == pytest.approx((~declined & ~right & case.test.correct[:, 4:].any(1)).mean())
+    assert calibrated["spec"][0].startswith("abstain(q, calm:") and "risk %" in table_cells(found)[0]
+
+
 # --- wall-clock -----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrm_rl.halting import SegmentFeatures, ThresholdRule, TraceBank, parse_rule, spec_of
+from hrm_rl.halting import SegmentFeatures, ThresholdRule, TraceBank, parse_rule, resolve, spec_of, toy_bank
 from hrm_rl.halting.bank.replay import bank_features, replay
 from hrm_rl.halting.fit.calm import Calibrated, calibrate, p_value
 from hrm_rl.halting.fit.linear import check_fitted
@@ -104,6 +104,37 @@ def test_the_promise_holds(random_bank: Any, risk: Any) -> None:
     sigma = math.sqrt(epsilon * (1 - epsilon) / draws)
     assert failures / draws <= epsilon + 3 * sigma
     assert early > draws / 2  # and not by never stopping early
+
+
+def test_wrong_answers_among_those_given_keep_the_promise(tmp_path: Path) -> None:
+    """Simulated on a world with many puzzles; and with too few puzzles nothing is answered."""
+    population = toy_bank(4000, seed=99).in_split("test")
+    delta, epsilon, draws, spec = 0.1, 0.2, 50, "abstain(fixed:4, calm(q-halt, 0.1, 0.2))"
+    found = []
+    for seed in range(draws):
+        outcome = replay(population, resolve(spec, toy_bank(150, seed).in_split("validation"), 0.01))
+        assert outcome.declined is not None
+        given = ~outcome.declined
+        found.append((given.mean(), (given & ~outcome.correct).sum() / max(1, given.sum())))
+    coverage, risk = np.transpose(found)
+    assert (risk > delta).mean() <= epsilon + 3 * math.sqrt(epsilon * (1 - epsilon) / draws)
+    assert coverage.mean() > 0.2
+    few = resolve(spec, toy_bank(10).in_split("validation"), 0.01)
+    assert replay(population, few).declined.all()
+
+
+def test_a_calibration_of_answers_is_of_one_rule_and_not_of_its_puzzles(tmp_path: Path) -> None:
+    bank = toy_bank(400)
+    rule: Any = resolve("abstain(q, calm(confidence, 0.3, 0.1))", bank.in_split("validation"), 0.01)
+    kept = rule.by.save(tmp_path / "c")
+    assert parse_rule(f"abstain(q, {kept})").by.answers_of == "q"
+    with pytest.raises(ValueError, match="is calibrated for q, not for the answers of 'fixed:2'"):
+        parse_rule(f"abstain(fixed:2, {kept})")
+    with pytest.raises(ValueError, match="fitted on 400 of these 400"):
+        check_fitted(rule, bank.in_split("validation"))
+    for spec in ("abstain(q, confidence:auto)", "abstain(q-halt:auto, calm(margin))"):
+        with pytest.raises(ValueError, match="its guarantee needs a given RULE and a calibrated BY"):
+            resolve(spec, bank.in_split("validation"), 0.01)
 
 
 def test_a_calibrated_rule_is_its_rule_with_provenance(random_bank: Any, tmp_path: Path) -> None:

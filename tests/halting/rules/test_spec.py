@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hrm_rl.halting import SegmentFeatures, ThresholdRule, parse_rule, spec_of
 from hrm_rl.halting.rules import RULES, Confidence, Fixed, Q, parts_of
-from hrm_rl.halting.rules.combine import AllOf, AnyOf, AtLeast, Recall
+from hrm_rl.halting.rules.combine import Abstain, AllOf, AnyOf, AtLeast, Recall
 from hrm_rl.halting.rules.spec import parse_tree
 
 
@@ -125,7 +125,7 @@ NESTED = st.recursive(
 
 
 @settings(max_examples=100)
-@given(st.one_of(PLAIN, NESTED))
+@given(st.one_of(PLAIN, NESTED, st.builds(Abstain, NESTED, st.builds(Confidence, NUMBERS))))
 def test_what_is_printed_parses_to_the_same_rule(rule: Any) -> None:
     assert parse_rule(spec_of(rule)) == rule
     assert str(parse_tree(spec_of(rule))) == spec_of(rule)
@@ -216,6 +216,10 @@ REFUSED = [
     ("min(q)", r"the form is min\(N, RULE\), got 1 parts"),
     ("min(two, q)", "'two' is not a whole number"),
     ("min(0, q)", r"min\(N, RULE\) needs N >= 1, got 0"),
+    ("abstain(q)", r"the form is abstain\(RULE, BY\), got 1 parts"),
+    ("abstain(q, q)", r"BY must have a threshold, such as confidence:0.9; got 'q'"),
+    ("any(q, abstain(q, margin:1))", r"may decline, so it cannot be part of any\(RULE, ...\)"),
+    ("abstain(q, calm(margin))", "is chosen on validation puzzles"),
     ("recall(oracle)", r"'oracle' decides in hindsight and cannot be part of recall\(RULE\)"),
     ("any(q, min(2, confidense:1))", "'confidense:1'.*did you mean 'confidence'"),
     ("custom_rules:AtLeastThree", "module 'custom_rules' has no 'AtLeastThree'"),
