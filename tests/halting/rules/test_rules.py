@@ -44,6 +44,7 @@ DECISIONS = [
         [0, 1, 1, 1],
     ),
     ("all(stable:1, min(2, fixed:1))", {"unchanged_for": [1, 1, 0], "segment": [1, 2, 2]}, [0, 1, 0]),
+    ("abstain(fixed:2, margin:0.5)", {"segment": [1, 2], "margin": [0.9, 0.1]}, [0, 1]),
     ("random:1", {"puzzle_key": [0, 1, -5], "segment": [1, 1, 2]}, [1, 1, 1]),
 ]
 
