@@ -99,6 +99,10 @@ class HRMConfig:
     """Attention heads of a block."""
     expansion: float = 4.0
     """Inner width of the SwiGLU over hidden_size, before the factor 2/3 and rounding up to 256s."""
+    norm_gated: bool = False
+    """Norm the product in the SwiGLU, sigmoid(gate) * rms(gate * up), as arXiv 2601.19085 does for Muon."""
+    relaxation: float = 1.0
+    """trm: share of the network's output in a new state, the rest is the old state; EqR's lambda is 0.95."""
     mixer: str = "attention"
     """How a block mixes tokens: attention, or mlp, a SwiGLU over the tokens, the same for every channel (the
     public TRM's mlp_t)."""
@@ -136,9 +140,15 @@ class HRMConfig:
         check_one_of(self, MIXERS, "mixer")
         check_one_of(self, POSITION_ENCODINGS, "pos_encodings")
         check_one_of(self, FORWARD_DTYPES, "forward_dtype")
-        if not isinstance(self.relation_bias, bool):
+        for name in ("relation_bias", "norm_gated"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingError(f"{name} must be true or false, got {getattr(self, name)!r}", name)
+        check_interval(self, "(0, 1]", "relaxation")
+        if self.relaxation != 1 and self.architecture != "trm":
             raise SettingError(
-                f"relation_bias must be true or false, got {self.relation_bias!r}", "relation_bias"
+                f"relaxation is for architecture trm; it must be 1 for {self.architecture}, got "
+                f"{self.relaxation}",
+                *("relaxation", "architecture"),
             )
         kind = self.pos_encodings
         pair = {"rope": 2, "rope-2d": 4}.get(kind, 1)

@@ -172,6 +172,8 @@ class BlockShape(Protocol):
     def num_heads(self) -> int: ...
     @property
     def rms_norm_eps(self) -> float: ...
+    @property
+    def norm_gated(self) -> bool: ...
 
 
 class SelfAttention(nn.Module):
@@ -247,6 +249,7 @@ class CastModule:
         function: BlockFunction = block,
     ) -> None:
         self._heads, self._eps = config.num_heads, config.rms_norm_eps
+        self._fusable = not config.norm_gated
         self._weights, self._positions, self._function = weights, positions, function
         self._detached_positions = positions.detach()
         self._detached = [type(one)(*(w.detach() for w in one)) for one in weights]
@@ -255,7 +258,7 @@ class CastModule:
         if torch.is_grad_enabled():
             return self._run(x, self._weights, self._positions)
         positions = self._detached_positions
-        attending = [one for one in self._detached if isinstance(one, BlockWeights)]
+        attending = [one for one in self._detached if self._fusable and isinstance(one, BlockWeights)]
         if attending and wanted(x, attending[0], positions.rotary, self._heads):
             rotary, bias = positions
             return fused_blocks(x, attending, rotary, self._heads, self._eps, bias)

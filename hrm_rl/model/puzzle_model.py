@@ -30,7 +30,16 @@ from hrm_rl.model.layers import (
     linear,
     rotary_tables,
 )
-from hrm_rl.model.recurrence import BlockFunction, Carry, Gradient, Net, Positions, block, mixer_block
+from hrm_rl.model.recurrence import (
+    BlockFunction,
+    Carry,
+    Gradient,
+    Net,
+    Positions,
+    block,
+    mixer_block,
+    norm_gated_block,
+)
 from hrm_rl.tensors import in_range
 
 # sqrt(1/2): a token embedding plus a position embedding keeps the variance of one.
@@ -134,6 +143,8 @@ class PuzzleModel(Recurrent):
         self.register_buffer("rotary", self._rotary_tables(), persistent=False)
         self.relation_bias = None if relations is None else RelationBias(config, relations, favoured)
         self._plain_block: BlockFunction = block if mixer is None else mixer_block
+        if config.norm_gated:
+            self._plain_block = norm_gated_block
         self._block: BlockFunction = self._plain_block
 
     def _rotary_tables(self) -> Tensor | None:

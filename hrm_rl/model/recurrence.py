@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hrm_rl.kernels.attention import fused_attention
+from hrm_rl.kernels.precision import wide
 from hrm_rl.kernels.rms_norm import add_rms_norm
 from hrm_rl.kernels.rope import rope
 from hrm_rl.kernels.swiglu import linear_swiglu
@@ -129,9 +130,31 @@ NOWHERE = Positions()
 """For tokens whose embeddings hold their places."""
 
 BlockFunction = Callable[[Tensor, Any, Positions, int, float], Tensor]
+Gated = Callable[[Tensor, Tensor, float], Tensor]
+"""The inner layer of a feed-forward: x [..., D], weight [2 W, D] with the gate first, epsilon -> [..., W]."""
 
 
-def block(x: Tensor, weights: BlockWeights, positions: Positions, heads: int, eps: float) -> Tensor:
+def swiglu_gated(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """`silu(gate) * up`; without a norm, so `eps` is not read."""
+    return linear_swiglu(x, weight)
+
+
+def norm_gated(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """`sigmoid(gate) * rms(gate * up)`, the SwiGLU of arXiv 2601.19085: its product is normed."""
+    gate, up = F.linear(x, weight).chunk(2, dim=-1)
+    product = (gate * up).to(wide(x.dtype))
+    scale = (product.square().mean(-1, keepdim=True) + eps).rsqrt()
+    return gate.sigmoid() * (product * scale).to(x.dtype)
+
+
+def block(
+    x: Tensor,
+    weights: BlockWeights,
+    positions: Positions,
+    heads: int,
+    eps: float,
+    gated: Gated = swiglu_gated,
+) -> Tensor:
     """One Transformer block with Post-Norm: `rms(x + attention)`, then `rms(x + swiglu)`. [B, T, D]"""
     batch, tokens, width = x.shape
     qkv = F.linear(x, weights.qkv).view(batch, tokens, 3 * heads, width // heads)
@@ -141,19 +164,32 @@ def block(x: Tensor, weights: BlockWeights, positions: Positions, heads: int, ep
     mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), positions.bias)
     mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
     x = add_rms_norm(x, F.linear(mixed, weights.o), eps)
-    return add_rms_norm(x, F.linear(linear_swiglu(x, weights.gate_up), weights.down), eps)
+    return add_rms_norm(x, F.linear(gated(x, weights.gate_up, eps), weights.down), eps)
 
 
-def mixer_block(x: Tensor, weights: MixerWeights, positions: Positions, heads: int, eps: float) -> Tensor:
+def mixer_block(
+    x: Tensor,
+    weights: MixerWeights,
+    positions: Positions,
+    heads: int,
+    eps: float,
+    gated: Gated = swiglu_gated,
+) -> Tensor:
     """One block with a SwiGLU over the tokens, channel by channel, in place of attention. [B, T, D]
 
     Its first norm is over tokens. It reads neither `positions` nor `heads`. Source: arXiv 2510.04871, section
     4.5, and the public code's mlp_t.
     """
     x = x.mT.contiguous()
-    x = add_rms_norm(x, F.linear(linear_swiglu(x, weights.mix_gate_up), weights.mix_down), eps)
+    x = add_rms_norm(x, F.linear(gated(x, weights.mix_gate_up, eps), weights.mix_down), eps)
     x = x.mT.contiguous()
-    return add_rms_norm(x, F.linear(linear_swiglu(x, weights.gate_up), weights.down), eps)
+    return add_rms_norm(x, F.linear(gated(x, weights.gate_up, eps), weights.down), eps)
+
+
+def norm_gated_block(x: Tensor, weights: Any, positions: Positions, heads: int, eps: float) -> Tensor:
+    """`block`, or `mixer_block` for its weights, with `norm_gated` for SwiGLU."""
+    kind: Any = mixer_block if isinstance(weights, MixerWeights) else block
+    return kind(x, weights, positions, heads, eps, norm_gated)  # type: ignore[no-any-return]
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -6,6 +6,7 @@ L_layers=2, H_cycles=3, L_cycles=6, puzzle_emb_len=16)`, learned with gradient l
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from hrm_rl.model.config import HRMConfig
@@ -17,7 +18,8 @@ class TRM(PuzzleModel):
     """One small network of L_layers blocks that updates a latent z (z_L) and the answer y (z_H).
 
     A segment is H_cycles recursions (the paper's T) of L_cycles updates of z (n) and one of y. The paper's
-    gradient is `last-cycle`, the whole last recursion.
+    gradient is `last-cycle`, the whole last recursion. With `relaxation` below 1 a new state keeps a share of
+    the old one, as in EqR (arXiv 2605.21488).
     """
 
     unread = {"model.H_layers": "architecture trm has one network, of L_layers blocks"}  # noqa: RUF012
@@ -29,10 +31,16 @@ class TRM(PuzzleModel):
     def recur(self, nets: Sequence[Net], carry: Carry, x: Tensor, gradient: Gradient) -> Carry:
         (net,), (y, z) = nets, carry
         T, n = self.config.H_cycles, self.config.L_cycles
+        share = self.config.relaxation
+
+        def updated(state: Tensor, by: Tensor) -> Tensor:
+            new = net(state + by)
+            return new if share == 1 else torch.lerp(state, new, share)
+
         for t in range(T):
             for i in range(n):
                 with graph_of(gradient, t == T - 1, i == n - 1):
-                    z = net(z + (y + x))
+                    z = updated(z, y + x)
             with graph_of(gradient, t == T - 1, True):
-                y = net(y + z)
+                y = updated(y, z)
         return Carry(y, z)

@@ -49,7 +49,10 @@ def naive_segment(
             w = {k: p[f"{level}.layers.{n}.{k}.weight"] for k in _MATRICES}
             z = _norm(z + _mix(z, w, c, bias), c.rms_norm_eps)
             gate, up = (z @ w["mlp.gate_up_proj"].T).tensor_split(2, dim=-1)
-            z = _norm(z + (gate * torch.sigmoid(gate) * up) @ w["mlp.down_proj"].T, c.rms_norm_eps)
+            inner = gate * torch.sigmoid(gate) * up
+            if c.norm_gated:
+                inner = torch.sigmoid(gate) * _norm(gate * up, c.rms_norm_eps)
+            z = _norm(z + inner @ w["mlp.down_proj"].T, c.rms_norm_eps)
         return z
 
     (z_H, z_L), call = carry, 0

@@ -28,6 +28,8 @@ def test_defaults_are_the_reference_ones() -> None:
         "halt_max_steps": 16,
         "halt_exploration_prob": 0.1,
         "forward_dtype": "bfloat16",
+        "norm_gated": False,
+        "relaxation": 1.0,
     }
 
 
@@ -73,6 +75,9 @@ def test_prefix_is_the_embedding_in_tokens_rounded_up(config, width, tokens) -> 
         ("pos_encodings", "sinus"),
         ("halt_exploration_prob", 1.5),
         ("forward_dtype", "int8"),
+        ("norm_gated", 1),
+        ("relaxation", 0.0),
+        ("relaxation", 0.5),  # of an hrm
     ],
 )
 def test_bad_value_is_refused_by_name(config, field, value) -> None:

@@ -10,6 +10,7 @@ VARIANTS = [
     {"puzzle_emb_ndim": 20},
     {"puzzle_emb_ndim": 40, "pos_encodings": "learned"},
     {"H_cycles": 3, "L_cycles": 1},
+    {"norm_gated": True},
 ]
 # H_cycles, L_cycles, H_layers and L_layers with all counts different.
 DEEP = {"H_cycles": 2, "L_cycles": 3, "H_layers": 1, "L_layers": 2}

@@ -12,6 +12,7 @@ from hrm_rl.model.config import HRMConfig
 _STARTS = ("H_init", "L_init")
 # Settings that came after the first hashes were stored, with the value that those models had.
 _LATER = {"relation_bias": False, "architecture": "hrm", "mixer": "attention", "puzzle_emb_len": 0}
+_LATER |= {"norm_gated": False, "relaxation": 1.0}
 
 
 class Model(Protocol):

@@ -1,7 +1,6 @@
-"""Checkpoints of the reference implementation: a state dict, and its settings in all_config.yaml."""
+"""Checkpoints of public implementations: a state dict, and its settings in all_config.yaml."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from torch import Tensor
 
 from hrm_rl.files import read_text
 from hrm_rl.model.config import HRMConfig
-from hrm_rl.model.files.weights import PUZZLE_TABLE, Loaded
+from hrm_rl.model.files.layouts import TOKENS, layout_of, translate, usual_settings
+from hrm_rl.model.files.weights import Loaded
 from hrm_rl.stored.tensors import read_tensors
 from hrm_rl.stored.torch_file import read_torch_file
 
@@ -35,8 +35,9 @@ def is_reference(path: Path) -> bool:
 def import_reference(path: str | os.PathLike[str], seq_len: int | None = None) -> Loaded:
     """A checkpoint's configuration and tensors; of a folder, its newest checkpoint.
 
-    Settings are read from the all_config.yaml beside it; without one, the paper's apply (2 x 2 cycles, heads
-    of size 64, 16 segments). Without `seq_len` its vocabulary tells the cells of a puzzle.
+    Settings are read from the all_config.yaml beside it; without one, its paper's apply (cycles 2 x 2 of HRM,
+    3 x 6 of TRM and EqR; heads of size 64, of EqR 8 heads; 16 segments). Without `seq_len` its vocabulary
+    tells the cells of a puzzle.
 
     Raises as `read_reference`.
     """
@@ -44,8 +45,9 @@ def import_reference(path: str | os.PathLike[str], seq_len: int | None = None) -
     if file.is_dir():
         file = _newest_in(file)
     state = read_reference_state(file)
-    settings = _read_settings(file.parent / SETTINGS_FILE) or _usual_settings(state)
-    vocabulary = state["embed_tokens.embedding_weight"].shape[0]
+    settings = _read_settings(file.parent / SETTINGS_FILE)
+    settings = settings or usual_settings(layout_of(state, str(file)), state)
+    vocabulary = state[TOKENS].shape[0]
     seq_len = _CELLS.get(vocabulary) if seq_len is None else seq_len
     if seq_len is None:
         raise ValueError(f"{file} has a vocabulary of {vocabulary}; give its cells with --seq-len")
@@ -84,50 +86,31 @@ def _read_settings(file: Path) -> dict[str, Any] | None:
         raise ValueError(f"{file} has no arch section") from None
 
 
-def _usual_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    width = state["embed_tokens.embedding_weight"].shape[1]
-    return {
-        "hidden_size": width,
-        "num_heads": max(1, width // 64),
-        "H_layers": _layers(state, "H_level"),
-        "L_layers": _layers(state, "L_level"),
-        "pos_encodings": "learned" if "embed_pos.embedding_weight" in state else "rope",
-    }
-
-
-def _layers(state: Mapping[str, Tensor], module: str) -> int:
-    numbers = (re.match(rf"{module}\.layers\.([0-9]{{1,9}})\.", key) for key in state)
-    return max((int(number[1]) for number in numbers if number), default=-1) + 1
-
-
 def read_reference(
     checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
     arch: HRMConfig | Mapping[str, Any],
     seq_len: int,
 ) -> Loaded:
-    """The configuration and tensors of a checkpoint of the reference implementation.
+    """The configuration and tensors of a checkpoint of HRM, TRM or EqR (`hrm_rl.model.files.layouts`).
 
     Args:
         checkpoint: its state dict, or the path of one (nothing in it is run).
         arch: its `arch` settings (`all_config.yaml` beside the checkpoint), or an HRMConfig.
-            Vocabulary, number of puzzle ids and their width are read from the tensors.
+            Vocabulary, number of puzzle ids and their width, and how tokens are mixed, are read from the
+            tensors.
         seq_len: cells of a puzzle: 81 for Sudoku, 900 for Maze and ARC.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a checkpoint of an HRM, or wrong settings in `arch`.
+        ValueError: a checkpoint of an unknown layout, or wrong settings in `arch`.
     """
     name = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
     tensors = read_reference_state(checkpoint)
     if not isinstance(arch, HRMConfig | Mapping):
         raise ValueError(f"arch must be settings by name or an HRMConfig, got {type(arch).__name__}")
-    settings = arch.to_dict() if isinstance(arch, HRMConfig) else dict(arch)
-    settings["vocab_size"] = tensors["embed_tokens.embedding_weight"].shape[0]
-    settings["seq_len"] = seq_len
-    table = tensors.get(PUZZLE_TABLE)
-    settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
-    settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
+    arch = arch.to_dict() if isinstance(arch, HRMConfig) else arch
     try:
+        settings, tensors = translate(layout_of(tensors, name), arch, tensors, seq_len)
         config = HRMConfig.from_dict(settings)
     except ValueError as error:
         raise ValueError(f"the settings given for {name} are wrong: {error}") from None
@@ -141,18 +124,7 @@ def read_reference_state(checkpoint: Mapping[str, Tensor] | str | os.PathLike[st
     else:
         name, tensors = str(checkpoint), _read_torch_file(Path(checkpoint))
     tensors = {_bare_name(key): t for key, t in tensors.items()}
-    if "embed_tokens.embedding_weight" not in tensors:
-        raise ValueError(f"{name} is not an HRM checkpoint: it has no embed_tokens.embedding_weight")
-    for key in ("embed_tokens.embedding_weight", PUZZLE_TABLE):
-        if key in tensors and tensors[key].ndim != 2:
-            shape = list(tensors[key].shape)
-            raise ValueError(f"{name} is not an HRM checkpoint: {key} must have 2 dimensions, got {shape}")
-    for module in ("H_level", "L_level"):
-        if not _layers(tensors, module):
-            raise ValueError(
-                f"{name} is not an HRM checkpoint: it has no {module}.layers, as models with one network, "
-                "such as TRM"
-            )
+    layout_of(tensors, name)
     return {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
 
 

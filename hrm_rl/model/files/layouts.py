@@ -1,0 +1,137 @@
+"""Layouts of public checkpoints: how they are recognised, and their settings and tensors here.
+
+| layout | public code | recognised by |
+| --- | --- | --- |
+| hrm | sapientinc/HRM | H_level and L_level |
+| trm | SamsungSAILMontreal/TinyRecursiveModels | L_level alone, H_init |
+| eqr | locuslab/EqR (arXiv 2605.21488) | L_level alone, no H_init: every episode starts from random states |
+
+TRM and EqR become architecture trm. Where their q_continue was never trained it becomes 0, so that the rule
+`q` is theirs, q_halt > 0. EqR starts from zeros here, the mean of its random states, and runs without the
+noise of its calls; `hrm_rl.model.noise` has random starts, and noise between segments.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hrm_rl.model.files.weights import PUZZLE_TABLE
+
+TOKENS = "embed_tokens.embedding_weight"
+_HEADS = ("lm_head.weight", "q_head.weight", "q_head.bias")
+_POSITIONS, _MIXER = "embed_pos.embedding_weight", "L_level.layers.0.mlp_t.gate_up_proj.weight"
+# Settings of TRM and EqR that are read here, or describe training and noise.
+_TRANSLATED = ("mlp_t", "no_ACT_continue", "lambda_", "short_name", "noise_scale", "H_init_std", "L_init_std")
+_TRANSLATED += ("board_height", "board_width", "disable_act_halt", "act_inference", "halt_threshold")
+_TRANSLATED += ("halt_confirm_steps", "halt_confirm_mode")
+_NAMES_OF_POSITIONS = {"rope2d": "rope-2d", None: "none"}
+
+
+def layout_of(tensors: Mapping[str, Tensor], name: str) -> str:
+    """The layout of a state dict with bare names.
+
+    Raises ValueError naming the tensors that were looked for if it has none of them.
+    """
+    missing = [key for key in (TOKENS, *_HEADS) if key not in tensors]
+    if not count_layers(tensors, "L_level"):
+        missing.append("L_level.layers.*")
+    if missing:
+        has = ", ".join(list(tensors)[:3])
+        raise ValueError(
+            f"{name} has an unknown layout: checkpoints of HRM, TRM and EqR have {', '.join(missing)}, which "
+            f"it lacks; it has {has}, ..."
+        )
+    for key in (TOKENS, PUZZLE_TABLE, _POSITIONS, _MIXER, *_HEADS):
+        wanted = 1 if key == "q_head.bias" else 2
+        if key in tensors and tensors[key].ndim != wanted:
+            shape = list(tensors[key].shape)
+            raise ValueError(
+                f"{name} has an unknown layout: {key} must have {wanted} dimensions, got {shape}"
+            )
+    if count_layers(tensors, "H_level"):
+        return "hrm"
+    return "trm" if "H_init" in tensors else "eqr"
+
+
+def count_layers(tensors: Mapping[str, Tensor], module: str) -> int:
+    """The number of blocks of a module."""
+    numbers = (re.match(rf"{module}\.layers\.([0-9]{{1,9}})\.", key) for key in tensors)
+    return max((int(number[1]) for number in numbers if number), default=-1) + 1
+
+
+def usual_settings(layout: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The settings of the papers, for a checkpoint without any."""
+    width = tensors[TOKENS].shape[1]
+    rotary = "none" if _MIXER in tensors else "rope"
+    settings: dict[str, Any] = {
+        "hidden_size": width,
+        "num_heads": max(1, width // 64),
+        "L_layers": count_layers(tensors, "L_level"),
+        "pos_encodings": "learned" if _POSITIONS in tensors else rotary,
+    }
+    if layout == "hrm":
+        return settings | {"H_layers": count_layers(tensors, "H_level")}
+    settings |= {"H_cycles": 3, "L_cycles": 6}
+    return settings | ({"puzzle_emb_len": 16} if layout == "trm" else {"num_heads": 8, "lambda_": 0.95})
+
+
+def translate(
+    layout: str, arch: Mapping[str, Any], tensors: Mapping[str, Tensor], seq_len: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Settings for `HRMConfig.from_dict`, and the tensors that this model takes.
+
+    Raises ValueError for a board that is not square.
+    """
+    settings, found, table = dict(arch), dict(tensors), tensors.get(PUZZLE_TABLE)
+    settings["vocab_size"], settings["seq_len"] = tensors[TOKENS].shape[0], seq_len
+    settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
+    settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
+    if layout == "hrm":
+        return settings, found
+    for key in _TRANSLATED:
+        settings.pop(key, None)
+    height, width = (arch.get(f"board_{side}") for side in ("height", "width"))
+    positions = arch.get("pos_encodings", "rope")
+    positions = (
+        _NAMES_OF_POSITIONS.get(positions, positions) if isinstance(positions, str | None) else positions
+    )
+    board = positions == "rope-2d" and arch.get("pos_encodings") != "rope-2d"
+    if board and height != width:
+        raise ValueError(f"rope2d of a board of {height} x {width}: only square boards are supported")
+    settings["pos_encodings"] = positions
+    settings["architecture"], settings["relaxation"] = "trm", arch.get("lambda_", 1.0)
+    settings["mixer"] = "mlp" if _MIXER in tensors else "attention"
+    settings["H_layers"] = settings.get("L_layers", 2)  # not read
+    tokens = {key: tensors[key].shape[axis] for key, axis in ((_MIXER, 1), (_POSITIONS, 0)) if key in tensors}
+    if tokens and table is not None:
+        settings["puzzle_emb_len"] = max(0, *tokens.values()) - seq_len
+    if table is None:
+        settings.pop("puzzle_emb_len", None)
+    if layout == "eqr":
+        starts = torch.zeros(tensors[TOKENS].shape[1])
+        found |= {"H_init": starts, "L_init": starts.clone()}
+    if arch.get("no_ACT_continue", True):
+        for key in ("q_head.weight", "q_head.bias"):
+            found[key] = found[key].clone()
+            found[key][1:] = 0.0
+    if board and settings["mixer"] == "attention":
+        for key in found:
+            if key.endswith("qkv_proj.weight"):
+                found[key] = _as_our_board_rope(key, found[key], settings.get("num_heads", 8))
+    return settings, found
+
+
+def _as_our_board_rope(name: str, qkv: Tensor, heads: Any) -> Tensor:
+    """A matrix of q, k and v, [3 D, D], with the channels of each head of q and k in our order.
+
+    There the first half of a head's channels turns with the row and the second with the column, each in
+    pairs a quarter apart; here pairs are half a head apart.
+    """
+    if not isinstance(heads, int) or heads < 1 or qkv.ndim != 2 or len(qkv) % (12 * heads):
+        raise ValueError(f"{name} of shape {list(qkv.shape)} cannot be divided among {heads!r} heads")
+    parts = qkv.reshape(3, heads, 4, -1, qkv.shape[1])
+    turned = parts[:2, :, [0, 2, 1, 3]]
+    return torch.cat((turned, parts[2:])).reshape(qkv.shape)
