@@ -104,12 +104,12 @@ def compare(
                 f"give folders of runs, banks or their files, got {type(source).__name__}; "
                 "hrm_rl.record makes a bank of a model"
             )
-    if seconds and (kept is None or any(isinstance(s, TraceBank) or _is_bank(s) for s in given)):
+    if seconds and (kept is None or any(isinstance(s, TraceBank) or is_bank(s) for s in given)):
         raise ValueError("seconds are measured live: give runs instead of banks, and a folder for the rules")
     recording = {"data": data, "dtype": dtype, "threads": threads, "device": device}
-    if all(isinstance(source, TraceBank) or _is_bank(source) for source in given):
+    if all(isinstance(source, TraceBank) or is_bank(source) for source in given):
         _refuse_recording_options(recording)
-    labels = _names(given)
+    labels = source_names(given)
     start = time.perf_counter()
 
     opened: list[Trained] = []
@@ -117,7 +117,7 @@ def compare(
     def open_source(source: Source, name: str) -> TraceBank:
         if isinstance(source, TraceBank):
             return source
-        if _is_bank(source):
+        if is_bank(source):
             return TraceBank.load(source)
         # Banks need none of this, which takes as long to load as a comparison.
         from hrm_rl.training.open_run import open_trained
@@ -178,14 +178,14 @@ def _refuse_recording_options(options: Mapping[str, Any]) -> None:
         _log.warning("Banks are recorded already, so these have no effect: %s.", ", ".join(unread))
 
 
-def _is_bank(source: str | os.PathLike[str]) -> bool:
+def is_bank(source: str | os.PathLike[str]) -> bool:
     """True if a path names a bank's file; otherwise it is a run."""
     return Path(source).is_file() or Path(source).suffix == ".safetensors"
 
 
 def _file(source: str | os.PathLike[str], name: str, folder: Path | None) -> str | None:
     """The file of a bank, or the one that keeps a run's recording; None if it is not kept."""
-    if _is_bank(source):
+    if is_bank(source):
         return str(source)
     return None if folder is None else str(folder / f"bank-{name}.safetensors")
 
@@ -236,7 +236,7 @@ def _check_folder(folder: Path) -> None:
     check_report_folder(folder)
 
 
-def _names(given: Sequence[Source]) -> list[str]:
+def source_names(given: Sequence[Source]) -> list[str]:
     """Short and distinct: the last part of each path, or as many parts as it takes."""
     if not given:
         raise ValueError("give a run or a bank, or several")

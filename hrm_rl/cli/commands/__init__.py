@@ -20,6 +20,7 @@ COMMANDS = {
     "trace": "trace:Trace",
     "compare": "compare:Compare",
     "depth": "depth:Depth",
+    "report": "report:Report",
     "solve": "solve:Solve",
     "puzzles": "puzzles:Puzzles",
     "import-reference": "exchange:ImportReference",

@@ -1,0 +1,93 @@
+"""Chosen puzzles of a bank, segment by segment: what the page replays."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrm_rl.halting import TraceBank
+from hrm_rl.halting.bank.replay import replay as replay_rule
+from hrm_rl.halting.rules.spec import RULES
+from hrm_rl.puzzles.base.picture import Drawable
+from hrm_rl.report.boards import TileTable, layout
+
+_SIGNALS = ("confidence", "margin", "entropy", "changed", "residual_H", "residual_L", "kl")
+HOW = "This bank holds no drafts. Record them with: hrm-rl trace RUN --out BANK --drafts"
+
+
+def replays(bank: TraceBank, kind: Drawable, count: int) -> dict[str, Any]:
+    """Chosen puzzles with every draft, ready for JSON; a bank without drafts says how to record them."""
+    if bank.drafts is None:
+        return {"missing": HOW}
+    rows, rule = choose(bank, count), trained_rule(bank)
+    part, table = bank.take(rows), TileTable()
+    stops = replay_rule(part, rule)
+    puzzles, frames = [], []
+    for k, row in enumerate(rows.tolist()):
+        question = kind.panels(kind.shown(part.inputs[k], None, part.labels[k]))
+        found = [table.numbers(question)]
+        for draft in part.drafts[k].astype(np.int32):  # type: ignore[index]
+            found.append(table.numbers(kind.panels(kind.shown(part.inputs[k], draft, part.labels[k]))))
+        frames.append(found)
+        rating = float(part.rating[k])
+        puzzles.append(
+            {
+                "number": row,
+                "outcome": _outcome(part.valid[k]),
+                "rating": None if np.isnan(rating) else rating,
+                "split": str(part.split[k]),
+                "source": part.source[k],
+                "layout": layout(question),
+                "stopped": int(stops.stopped[k]),
+                "answered": int(stops.answered[k]),
+                "trajectories": [_signals(part, k)],
+            }
+        )
+    for puzzle, found in zip(puzzles, frames, strict=True):
+        puzzle["trajectories"][0]["frames"] = [table.packed(frame) for frame in found]
+    return {"rule": rule, "tiles": table.to_json(), "puzzles": puzzles}
+
+
+def trained_rule(bank: TraceBank) -> str:
+    """The rule that the recorded model was trained with if it is a built-in one, else q: a bank names no code
+    and no files."""
+    rule = bank.header.trained_rule
+    return rule if rule.partition(":")[0] in RULES else "q"
+
+
+def choose(bank: TraceBank, count: int) -> NDArray[np.int64]:
+    """Rows of `count` puzzles, of the test puzzles if there are any: in turn one that is right late, right
+    and then wrong again, never right, and right at once."""
+    right = bank.valid
+    rows = np.flatnonzero(bank.split == "test") if (bank.split == "test").any() else np.arange(len(bank))
+    first = np.where(right.any(1), right.argmax(1) + 1, 0)[rows]
+    last = right[rows, -1]
+    late = rows[(first > 1) & last]
+    late = late[np.argsort(-np.where(right.any(1), right.argmax(1), 0)[late], kind="stable")]
+    groups = [late, rows[(first > 0) & ~last], rows[first == 0], rows[(first == 1) & last]]
+    turns = sorted((place, number, row) for number, g in enumerate(groups) for place, row in enumerate(g))
+    return np.array([row for _, _, row in turns[:count]], np.int64)
+
+
+def _outcome(right: NDArray[np.bool_]) -> str:
+    if not right.any():
+        return "never right"
+    first = int(right.argmax()) + 1
+    return (
+        f"right from segment {first}" if right[first - 1 :].all() else f"right at segment {first}, then lost"
+    )
+
+
+def _signals(bank: TraceBank, row: int) -> dict[str, Any]:
+    """Every recorded number of a trajectory, [M] each."""
+    q = {name: bank.column(name)[row] for name in ("q_halt", "q_continue") if name in bank.features}
+    found = {name: 0.5 * (1 + np.tanh(np.asarray(x, np.float64) / 2)) for name, x in q.items()}
+    found |= {name: bank.column(name)[row] for name in _SIGNALS if name in bank.features}
+    columns = {name: rounded(column) for name, column in found.items()}
+    columns["cell_accuracy"] = rounded(bank.cell_accuracy[row])
+    return columns | {"correct": bank.correct[row].tolist(), "valid": bank.valid[row].tolist()}
+
+
+def rounded(values: Any) -> list[float | None]:
+    """Numbers of five digits; None for one that is not finite."""
+    return [float(f"{x:.5g}") if np.isfinite(x) else None for x in np.asarray(values, np.float64).tolist()]

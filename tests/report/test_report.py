@@ -1,0 +1,121 @@
+"""`hrm-rl report`: the page's data, its refusals, what it escapes, and the page in a browser."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hrm_rl.cli import main
+from hrm_rl.halting.bank.toy import toy_bank
+from hrm_rl.puzzles import FAMILIES, find_family
+from hrm_rl.report.boards import kind_of_bank
+from hrm_rl.report.page import report
+
+POLICIES = ("fixed:1", "q", "margin:auto", "oracle")
+HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    found = re.search(r'id="report-data">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+@pytest.fixture
+def page(bank: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
+    """A report of a recorded family."""
+
+    def make(name: str = "sudoku", **header: Any) -> Path:
+        family = find_family(name)(**({"size": 4} if name == "sudoku" else {}))
+        bank(family.generate(24, seed=1), family.source_name, **header).save(tmp_path / "bank.safetensors")
+        return report([tmp_path / "bank.safetensors"], tmp_path / "report.html", policies=POLICIES)
+
+    return make
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_bank_names_its_family_and_its_dials(name: str, bank: Callable[..., Any]) -> None:
+    family = find_family(name).with_dials({"steps": 3} if name == "life" else {})
+    found = kind_of_bank(bank(family.generate(4, seed=0), family.source_name))
+    assert type(found) is type(family) and found.named_dials() == family.named_dials()
+
+
+def test_the_data_of_a_page(page: Callable[..., Path]) -> None:
+    path = page("lights-out", note="by hand")
+    (source,) = data_of(path)["sources"]
+    assert ["note", "by hand"] in source["facts"] and source["depth"]["count"] == 12
+    assert [row[0] for row in source["halting"]["table"]] == ["policy", *POLICIES]
+    puzzles = source["replay"]["puzzles"]
+    assert len(puzzles) == 12 and all(len(p["trajectories"][0]["frames"]) == 9 for p in puzzles)
+    assert any("then lost" in p["outcome"] for p in puzzles[:3]) and "from" in puzzles[0]["outcome"]
+    assert path.stat().st_size < 2_000_000
+
+
+def test_a_page_of_part_of_the_data(tmp_path: Path) -> None:
+    """A bank without drafts, of another split, shows the rest, and says what is missing."""
+    toy = toy_bank(20)
+    toy.in_split("validation").save(tmp_path / "bank.safetensors")
+    (source,) = data_of(report([tmp_path / "bank.safetensors"], tmp_path / "report.html"))["sources"]
+    assert "--drafts" in source["replay"]["missing"] and "test puzzles" in source["halting"]["missing"]
+    assert "a bank has no training log" in source["training"]["missing"]
+    toy.in_split("test").save(tmp_path / "bank.safetensors")
+    (source,) = data_of(report([tmp_path / "bank.safetensors"], tmp_path / "report.html"))["sources"]
+    assert "q" in [row[0] for row in source["halting"]["table"]]
+
+
+def test_no_text_of_a_file_becomes_markup(page: Callable[..., Path]) -> None:
+    """The policy allows the page's scripts by hash, and no connection; a bank's rule is never code."""
+    path = page(note=HOSTILE, preset=HOSTILE, trained_rule="os:getcwd")
+    text = path.read_text(encoding="utf-8")
+    assert HOSTILE not in text and "<img" not in text.partition("report-data")[2].partition("</script>")[0]
+    policy = re.search(r'Security-Policy" content="(.*?)"', text)
+    assert policy and policy[1].startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy[1].partition("style-src")[0] and "connect-src" not in policy[1]
+    assert text.count("<script>") == policy[1].count("sha256-") == 4
+    (source,) = data_of(path)["sources"]
+    assert source["replay"]["rule"] == "q" and ["note", HOSTILE] in source["facts"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "give a run or a bank"),
+        (["nothing-here"], "no model folder at nothing-here"),
+        (["sudoku-4x5"], "did you mean 'sudoku-4x4'"),
+        (["sudoku-4x4", "--policies", "wibble"], "unknown rule 'wibble'"),
+        (["sudoku-4x4", "--out", "gone/report.html"], "the folder gone does not exist"),
+        (["sudoku-4x4", "--out", "pyproject.toml"], "exists and is not a report"),
+        (["sudoku-4x4", "--replayed", "0"], "--replayed must be >= 1"),
+    ],
+)
+def test_refusals(words: list[str], message: str, capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[project]", encoding="utf-8")
+    assert main(["report", *words]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+
+
+SHOWN = "replay.segment + [...document.querySelectorAll('.tile')].map((tile) => tile.outerHTML).join()"
+SLIDER = "document.querySelector('input[type=range]')"
+WIDTH = "document.documentElement.scrollWidth"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_in_a_browser(name: str, page: Callable[..., Path], chromium: Any) -> None:
+    chromium.errors.clear()
+    chromium.open(page(name, note=HOSTILE), width=400, height=800)
+    assert chromium.run(WIDTH) == 400
+    boards = []
+    for key in ("Home", "ArrowRight", "End", "ArrowLeft"):
+        chromium.run("document.querySelector('.controls button').focus()")
+        chromium.press(key)
+        boards.append(chromium.run(SHOWN))
+    assert len(set(boards)) == 4 and [board[0] for board in boards] == list("0187")
+    chromium.run(f"{SLIDER}.value = 8, {SLIDER}.dispatchEvent(new Event('input'))")
+    assert chromium.run(SHOWN) == boards[2]
+    assert chromium.run("window.hacked === undefined") and chromium.errors == []
+    assert chromium.run("document.querySelector('#downloads a').href.startsWith('data:application/json')")
