@@ -8,7 +8,7 @@
 SHELL := /bin/sh
 
 VENV ?= .venv
-EXTRAS ?= arc,dev,docs,hub,minigrid,plot,popgym,reference,sb3,slurm
+EXTRAS ?= arc,dev,docs,export,hub,minigrid,plot,popgym,reference,sb3,slurm
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 GPU_ARGS ?=

@@ -48,7 +48,7 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None)
     """Full, non-causal attention by one of PyTorch's kernels; all [B, heads, T, head_dim]. With a `bias` on
     the scores, [heads, T, T], PyTorch picks."""
     if bias is not None:
-        return F.scaled_dot_product_attention(q, k, v, bias.expand(len(q), *bias.shape))
+        return F.scaled_dot_product_attention(q, k, v, bias.expand(q.shape[0], *bias.shape))
     if q.device.type != "cuda":
         return F.scaled_dot_product_attention(q, k, v)
     return _attention_on_gpu(q, k, v)

@@ -160,6 +160,14 @@ def test_an_unknown_layout_says_what_was_looked_for(hrm_rl, tmp_path) -> None:
         assert word in said
 
 
+def test_export_writes_a_program_and_what_it_needs(hrm_rl, made, tmp_path) -> None:
+    said = hrm_rl("export", made / "run", "--format", "torch", "--out", tmp_path / "out", "--json").json
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"segment.pt2", "manifest.json"}
+    assert said == json.loads((tmp_path / "out" / "manifest.json").read_text())
+    facts = {"format": "torch", "step": 2, "rule": "q", "max_segments": 3}
+    assert said | facts == said and said["puzzles"] == {"family": "sudoku", "size": 4, "extra_givens": [4, 8]}
+
+
 # --- quickstart -----------------------------------------------------------------------------------
 
 

@@ -61,6 +61,10 @@ def place(made, question, tmp_path) -> Callable[[str], str]:
         ("compare {made}/model9@best --out {tmp}/c", ["{made}/model9@best", "has no checkpoint"]),
         ("push {made}/run ab --dry-run", ["a repository on the Hub is owner/name, got 'ab'"]),
         ("push {tmp} a/b", ["{tmp} is not a run folder"]),
+        ("export {made}/run --out {made}", ["{made} already exists and is not an empty folder"]),
+        ("export sudoku4x4 --out {tmp}/out", ["sudoku4x4"]),
+        ("export {made}/run --out {tmp}/out --dtype int8", ["dtype must be one of float32", "'int8'"]),
+        ("export {made}/run --out {tmp}/out --format tflite", ["--format", "onnx", "torch"]),
         ("eval {made}", ["{made} is not a run folder", "it holds {made}/model4, "]),
         (
             "compare {made}/run --out c --policies q,oracle",

@@ -25,6 +25,7 @@ COMMANDS = {
     "puzzles": "puzzles:Puzzles",
     "import-reference": "exchange:ImportReference",
     "push": "exchange:Push",
+    "export": "exchange:Export",
     "quickstart": "quickstart:Quickstart",
     "bench": "bench:Bench",
 }

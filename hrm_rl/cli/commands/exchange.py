@@ -1,9 +1,9 @@
-"""`hrm-rl import-reference` and `hrm-rl push`: models that come from elsewhere, or go there."""
+"""`hrm-rl import-reference`, `push` and `export`: models that come from elsewhere, or go there."""
 
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -75,3 +75,42 @@ class Push(Command):
         address = push_run(folder, self.repo_id, private=self.private)
         next_step = f"{address}    Next: hrm-rl eval {self.repo_id}"
         self.report({"repo_id": self.repo_id, "url": address}, next_step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Command):
+    """Write one segment of a model as a program that runs without this package, with a manifest.
+
+    It takes the carry and the tokens, and returns the next carry, the logits and the Q values. docs/export.md
+    has the loop that runs it and stops. ONNX needs the extra `export`.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """An installed model, a run folder (RUN@500 or RUN@best: a checkpoint), a model folder or a Hub id."""
+    out: Path
+    """Folder for the program and manifest.json; new or empty."""
+    format: Literal["onnx", "torch"] = "onnx"
+    """onnx, or torch: the .pt2 of torch.export."""
+    dtype: str = "float32"
+    """Type to compute in."""
+
+    def run(self) -> None:
+        from hrm_rl import __version__
+        from hrm_rl.model.files.export import export_segment
+        from hrm_rl.puzzles.family import Family
+        from hrm_rl.training.open_run import open_trained
+        from hrm_rl.training.run_folder import RunFolder
+
+        RunFolder(self.out).refuse_if_used()
+        trained = open_trained(self.run_folder, "cpu", self.dtype)
+        kind = trained.kind
+        about = {
+            "hrm_rl": __version__,
+            "model": str(self.run_folder),
+            "step": trained.step,
+            "puzzles": {"family": kind.name} | (kind.dials() if isinstance(kind, Family) else {}),
+            "rule": trained.rule,
+            "max_segments": trained.model.config.halt_max_steps,
+        }
+        manifest = export_segment(trained.model, self.out, self.format, about)
+        self.report(manifest, f"{self.out / manifest['file']}    Next: the loop in docs/export.md")
