@@ -1,5 +1,7 @@
 """Devices by name, and integers from outside (actions, observations), checked before they are used."""
 
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,15 @@ def usable_device(device: torch.device | str) -> torch.device:
         if reason.startswith("Expected one of") or isinstance(error, TypeError):
             reason = "unknown kind; the usual ones are cpu, cuda and mps"
         raise ValueError(f"device {str(device)!r} cannot be used here: {reason}") from None
+
+
+def total_memory(device: str) -> int:
+    """Bytes of a device's memory; a CPU's is the machine's, where the system tells it."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_properties(device).total_memory
+    if not hasattr(os, "sysconf"):
+        return sys.maxsize
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def as_tensor(name: str, values: Any) -> Tensor:

@@ -2,5 +2,6 @@
 
 from hrm_rl.evaluation.evaluate import Evaluation, evaluate
 from hrm_rl.evaluation.record import record
+from hrm_rl.evaluation.trajectories import Trajectories
 
-__all__ = ["Evaluation", "evaluate", "record"]
+__all__ = ["Evaluation", "Trajectories", "evaluate", "record"]

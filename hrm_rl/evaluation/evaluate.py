@@ -17,11 +17,13 @@ from hrm_rl.agents.learning.graphs import GraphedAgent
 from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.core.source import Validator
-from hrm_rl.halting import HaltingRule
+from hrm_rl.evaluation.trajectories import ONE, Trajectories, answer_ids, any_of_group, resampled
+from hrm_rl.halting import HaltingRule, parse_rule
+from hrm_rl.halting.rules.select import Particles, Select
 from hrm_rl.model import HRMConfig, ReasoningModel
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.settings import check_counts
-from hrm_rl.stopwatch import Stopwatch, Timing, rate
+from hrm_rl.stopwatch import Stopwatch, rate
 
 _COLUMNS = {
     "q_halt": torch.float32,
@@ -80,6 +82,7 @@ def evaluate(
     batch_size: int = 256,
     validator: Validator | None = None,
     puzzle_keys: ArrayLike | None = None,
+    trajectories: Trajectories = ONE,
     graphs: bool = False,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
@@ -94,7 +97,9 @@ def evaluate(
         max_segments: the limit; the model's halt_max_steps by default.
         batch_size: puzzles in flight at once.
         validator: decides whether an answer is any correct one; without it valid = correct.
-        puzzle_keys: int64 [N], the counters of rules that draw at random; 0, 1, 2, ... by default.
+        puzzle_keys: int64 [N], the counters of rules and noise that draw at random; 0, 1, 2, ... by default.
+        trajectories: several of each puzzle, of which a rule such as "select(q, first)" selects one. A
+            trajectory that ends gives its row to the next; with `first` those of a puzzle start together.
         graphs: replay segments as CUDA graphs (`hrm_rl.agents.learning.graphs`); near the end, when rows
             run idle, batches shrink to powers of two.
         ranks: processes that each answer their share of the puzzles, and return all answers.
@@ -114,13 +119,21 @@ def evaluate(
     if ranks.count > 1:
         own = ranks.numbers(count)
         options: Any = {"max_segments": limit, "batch_size": batch_size, "validator": validator}
-        options |= {"puzzle_keys": counters[own], "graphs": graphs}
+        options |= {"puzzle_keys": counters[own], "graphs": graphs, "trajectories": trajectories}
         return evaluate(model, puzzles.take(own), rule, **options).whole(ranks, count)
-    envs = each_puzzle_once(model, puzzles, min(batch_size, count), limit, validator)
-    agent = (GraphedAgent if graphs else HRMAgent)(model, rule)
-    # Padded rows, whose key is past the end, take the last key.
-    keys = torch.as_tensor(np.append(counters, counters[-1]).astype(np.int64), device=device)
-    sheet, state = _Sheet(count, model.config.seq_len, device), None
+    rule = parse_rule(rule) if isinstance(rule, str) else rule
+    select, width = trajectories.selecting(rule), trajectories.width
+    if select is not None and graphs:
+        raise ValueError("CUDA graphs run one trajectory a puzzle; leave --graphs out")
+    rows = trajectories.rows(puzzles, counters.astype(np.int64))
+    count, size = len(rows.puzzles), min(batch_size, len(rows.puzzles))
+    if select is not None and select.together:
+        size = max(1, size // width) * width
+    envs = each_puzzle_once(model, rows.puzzles, size, limit, validator)
+    stopping, noise = rule if select is None else select.rule, trajectories.noise
+    agent = (GraphedAgent if graphs else HRMAgent)(model, stopping, noise=noise)
+    keys, numbers = rows.tensors(device)
+    sheet, state = _Sheet(count, model.config.seq_len, select, device), None
     with in_eval_mode(model):
         obs, info = envs.reset(seed=0)
         if _on_cuda(device):
@@ -128,9 +141,14 @@ def evaluate(
         watch = Stopwatch(device.type)
         while sheet.left:
             key = info["puzzle_key"]
-            decision = agent.act(obs, state, puzzle_key=keys[key.clamp_max(count)])
-            obs, _, terminated, _, info = envs.step(decision.action)
-            state = decision.state
+            row = key.clamp_max(count - 1)  # padded rows, whose key is past the end, repeat the last
+            decision = agent.act(obs, state, puzzle_key=keys[row], trajectory=numbers[row])
+            state, action = decision.state, decision.action
+            if select is not None and select.together:
+                action = action | {"halt": any_of_group(action["halt"], width)}
+            if isinstance(select, Particles):
+                state = resampled(state, decision.out.q_halt, keys[row], obs["segment"], width)
+            obs, _, terminated, _, info = envs.step(action)
             sheet.write(terminated & (key < count), key, decision, info)
             worth_it = 3 * envs.num_envs // 4
             if sheet.left <= worth_it and not model.is_compiled:
@@ -140,16 +158,33 @@ def evaluate(
                 if 0 < len(kept) <= worth_it:
                     envs, state = envs.take_rows(kept), state.take_rows(kept)
                     obs, info = envs.current()
-        return sheet.read(limit, watch.read())
+        columns, timing = sheet.read(), watch.read()
+    columns["answers"] = rows.undo_views(columns["answers"])
+    if select is not None:
+        columns = _selected(columns, select, limit, width)
+    return Evaluation(**columns, max_segments=limit, seconds=timing.seconds, cpu_share=timing.cpu_share)
+
+
+def _selected(
+    columns: dict[str, NDArray[Any]], select: Select, limit: int, width: int
+) -> dict[str, NDArray[Any]]:
+    """The columns [N] of the trajectories that answer, of columns [N * K]; segments are those of all."""
+    table = {name: column.reshape(-1, width, *column.shape[1:]) for name, column in columns.items()}
+    stopped = table.pop("halt") | (table["segments"] == limit)
+    ids = answer_ids(table["answers"])
+    chosen = select.choose(table.pop("merit"), stopped, ids, table["correct"])
+    found = {name: column[np.arange(len(column)), chosen] for name, column in table.items()}
+    return found | {"segments": table["segments"].sum(1)}
 
 
 class _Sheet:
     """The columns of an Evaluation, on the device. They have one slot more, for rows without a result."""
 
-    def __init__(self, count: int, seq_len: int, device: torch.device) -> None:
-        self.count = self.left = count
+    def __init__(self, count: int, seq_len: int, select: Select | None, device: torch.device) -> None:
+        self.count, self.left, self.select = count, count, select
+        kinds = _COLUMNS if select is None else _COLUMNS | {"merit": torch.float32, "halt": torch.bool}
         self.columns = {
-            name: torch.zeros(count + 1, dtype=kind, device=device) for name, kind in _COLUMNS.items()
+            name: torch.zeros(count + 1, dtype=kind, device=device) for name, kind in kinds.items()
         }
         self.columns["answers"] = torch.zeros(count + 1, seq_len, dtype=torch.int32, device=device)
 
@@ -157,15 +192,14 @@ class _Sheet:
         """Keep the rows of `ended` (bool [B]) under their puzzle's number `key` (int64 [B])."""
         slot = torch.where(ended, key, self.count)
         found = info | {"answers": decision.action["answer"], "q_halt": decision.out.q_halt}
+        if self.select is not None:
+            found |= {"merit": self.select.merit(decision.features), "halt": decision.action["halt"]}
         for name, column in self.columns.items():
             column[slot] = found[name].to(column.dtype)
         self.left -= int(ended.sum())
 
-    def read(self, limit: int, timing: Timing) -> Evaluation:
-        columns: dict[str, Any] = {
-            name: column[: self.count].cpu().numpy() for name, column in self.columns.items()
-        }
-        return Evaluation(**columns, max_segments=limit, seconds=timing.seconds, cpu_share=timing.cpu_share)
+    def read(self) -> dict[str, NDArray[Any]]:
+        return {name: column[: self.count].cpu().numpy() for name, column in self.columns.items()}
 
 
 def each_puzzle_once(

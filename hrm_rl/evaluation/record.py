@@ -23,6 +23,7 @@ from hrm_rl.envs.core.source import Validator
 from hrm_rl.evaluation.evaluate import check_arguments, each_puzzle_once, in_eval_mode
 from hrm_rl.evaluation.flops import segment_gflop
 from hrm_rl.evaluation.progress import progress_bar
+from hrm_rl.evaluation.trajectories import ONE, Rows, Trajectories, answer_ids, small_ids
 from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.halting.bank import FEATURES
 from hrm_rl.model import ReasoningModel
@@ -32,6 +33,9 @@ from hrm_rl.puzzles.pool import PuzzleArrays
 _JUDGED = ("correct", "valid", "cell_accuracy")
 # Seconds over which one segment is timed repeatedly, and the least and most repetitions.
 _TIMING_SECONDS, _TIMING_LEAST, _TIMING_MOST = 0.5, 3, 50
+
+# A segment's judgement and features, and the hash of its draft.
+_BYTES = 70
 
 Columns = dict[str, NDArray[Any]]
 
@@ -46,6 +50,7 @@ def record(
     validator: Validator | None = None,
     pooled: bool = False,
     drafts: bool = False,
+    trajectories: Trajectories = ONE,
     header: BankHeader | None = None,
     progress: bool = False,
     ranks: Ranks = ALONE,
@@ -66,6 +71,7 @@ def record(
         validator: decides whether an answer is any correct one; without it valid = correct.
         pooled: keep the mean of z_H over positions, in float16.
         drafts: keep every draft.
+        trajectories: several of each puzzle, for rules that select among them; one by default.
         header: the caller's facts about the model: trained_rule, preset, step, seconds_per_segment,
             cpu_share, note. The other fields are filled in here.
         progress: show it on stderr (`hrm_rl.evaluation.progress`).
@@ -73,6 +79,7 @@ def record(
 
     Raises:
         ValueError: an unknown split, or as `check_arguments`.
+        MemoryError: the bank would exceed the machine's memory.
     """
     limit = 1 if max_segments is None else max_segments
     check_arguments(model, puzzles, validator, max_segments=limit, batch_size=batch_size)
@@ -83,48 +90,64 @@ def record(
     if splits.shape not in ((), (len(puzzles),)):
         raise ValueError(f"split must be a name, or {len(puzzles)} of them; got shape {splits.shape}")
     splits = np.broadcast_to(splits, (len(puzzles),))
-    own = puzzles.take(ranks.numbers(len(puzzles))) if ranks.count > 1 else puzzles
-    rows = min(batch_size, len(own))
-    agent = HRMAgent(model, f"fixed:{max_segments}", pooled=pooled)
+    keys, numbers = _count_within(splits), ranks.numbers(len(puzzles))
+    width = trajectories.width
+    cells = puzzles.seq_len if drafts or width > 1 else 0
+    kept = 2 * model.config.hidden_size if pooled else 0
+    trajectories.check_memory(len(puzzles), max_segments, 2 * (_BYTES + cells + kept))  # a part and the whole
+    every = trajectories.rows(puzzles.take(numbers) if ranks.count > 1 else puzzles, keys[numbers])
+    rows = min(batch_size, len(every.puzzles))
+    agent = HRMAgent(model, f"fixed:{max_segments}", pooled=pooled, noise=trajectories.noise)
     parts: list[Columns] = []
     with in_eval_mode(model):
-        starts = range(0, len(own), rows)
+        starts = range(0, len(every.puzzles), rows)
         for start in progress_bar(starts, desc="recording", unit="batch", shown=progress):
-            few = own.take(slice(start, start + rows))
-            parts.append(_record_batch(agent, few, rows, max_segments, validator, drafts))
+            few = every.take(slice(start, start + rows))
+            part = _record_batch(agent, few, rows, max_segments, validator, drafts or width > 1)
+            if width > 1:
+                part["draft_ids"] = answer_ids(few.undo_views(part["drafts"]))
+            if "drafts" in part:
+                part["drafts"] = few.undo_views(part["drafts"])
+            parts.append(part if drafts else {name: x for name, x in part.items() if name != "drafts"})
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if width > 1:
+        joined = {name: column.reshape(-1, width, *column.shape[1:]) for name, column in joined.items()}
+        joined["draft_ids"] = small_ids(joined["draft_ids"])
     columns = {name: ranks.whole_array(column, len(puzzles)) for name, column in joined.items()}
+    others = {}
+    if width > 1:
+        others = {name: column[:, 1:] for name, column in columns.items()}
+        columns = {name: column[:, 0] for name, column in columns.items()}
     return TraceBank(
         **{name: columns.pop(name) for name in _JUDGED},
         features={name: columns.pop(name) for name in FEATURES},
         inputs=puzzles.inputs,
         labels=puzzles.labels,
         puzzle_identifiers=puzzles.puzzle_identifiers,
-        puzzle_key=_count_within(splits),
+        puzzle_key=keys,
         rating=puzzles.rating,
         source=puzzles.source if puzzles.source is not None else ("",) * len(puzzles),
         split=splits,
-        header=_header(model, header or BankHeader()),
+        header=_header(model, header or BankHeader(), str(trajectories) if width > 1 else ""),
         pooled_z_H=columns.get("pooled_z_H"),
         drafts=columns.get("drafts"),
+        draft_ids=columns.get("draft_ids"),
+        others=others,
     )
 
 
 def _record_batch(
-    agent: HRMAgent,
-    puzzles: PuzzleArrays,
-    rows: int,
-    max_segments: int,
-    validator: Validator | None,
-    drafts: bool,
+    agent: HRMAgent, given: Rows, rows: int, max_segments: int, validator: Validator | None, drafts: bool
 ) -> Columns:
-    """The columns of these puzzles, [n, M, ...], run in a batch of `rows` >= n."""
+    """The columns of these trajectories, [n, M, ...], run in a batch of `rows` >= n."""
+    puzzles, keys, numbers = given.puzzles, *given.tensors(agent.model.device)
     envs = each_puzzle_once(agent.model, puzzles, rows, max_segments, validator, autoreset_mode="Disabled")
     obs, info = envs.reset(seed=0)
     state = None
     columns: dict[str, list[torch.Tensor]] = defaultdict(list)
+    row = info["puzzle_key"].clamp_max(len(puzzles) - 1)  # padded rows repeat the last
     for _ in range(max_segments):
-        decision = agent.act(obs, state, puzzle_key=info["puzzle_key"])
+        decision = agent.act(obs, state, puzzle_key=keys[row], trajectory=numbers[row])
         obs, _, _, _, info = envs.step(decision.action)
         state, features = decision.state, decision.features
         found = {name: getattr(features, name) for name in FEATURES}
@@ -184,9 +207,10 @@ def _count_within(splits: NDArray[np.str_]) -> NDArray[np.int64]:
     return keys
 
 
-def _header(model: ReasoningModel, header: BankHeader) -> BankHeader:
+def _header(model: ReasoningModel, header: BankHeader, trajectories: str) -> BankHeader:
     return dataclasses.replace(
         header,
+        trajectories=trajectories,
         model_hash=model_hash(model),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={

@@ -246,10 +246,10 @@ class Symmetry:
         first, end = self.permuted_tokens
         token_map = np.broadcast_to(np.arange(first, end, dtype=np.int32), (count, end - first))
         token_map = rng.permuted(token_map, axis=1)
-        return _map_tokens(inputs, token_map, first), _map_tokens(labels, token_map, first)
+        return map_tokens(inputs, token_map, first), map_tokens(labels, token_map, first)
 
 
-def _map_tokens(tokens: NDArray[np.int32], token_map: NDArray[np.int32], first: int) -> NDArray[np.int32]:
+def map_tokens(tokens: NDArray[np.int32], token_map: NDArray[np.int32], first: int) -> NDArray[np.int32]:
     """Row i's tokens t in [first, first + K) become token_map[i, t - first]; others stay."""
     shifted = tokens - first
     free = (shifted >= 0) & (shifted < token_map.shape[1])

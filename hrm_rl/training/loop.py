@@ -22,12 +22,13 @@ from hrm_rl.evaluation.evaluate import evaluate
 from hrm_rl.halting import TraceBank
 from hrm_rl.model import PuzzleModel, ReasoningModel, make_model
 from hrm_rl.process.stopping import Stop, postponed
+from hrm_rl.tensors import total_memory
 from hrm_rl.training.average import WeightAverage
 from hrm_rl.training.config.init import Init
 from hrm_rl.training.data import TrainingData, training_data
 from hrm_rl.training.data.learned import puzzle_keys, scores_apart
 from hrm_rl.training.machine.compute import Compute
-from hrm_rl.training.machine.memory import is_out_of_memory, step_memory, too_large, total_memory
+from hrm_rl.training.machine.memory import is_out_of_memory, step_memory, too_large
 from hrm_rl.training.machine.pace import Pace
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.boards import segment_figures, watch, write_boards

@@ -1,7 +1,5 @@
 """Memory of a training step, counted on meta tensors (nothing is computed)."""
 
-import os
-import sys
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +11,7 @@ from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.model import HRMConfig, ReasoningModel, make_model
 from hrm_rl.model.layers import unrelated
 from hrm_rl.model.recurrence import Gradient
+from hrm_rl.tensors import total_memory
 
 # Copies of each weight in float32: itself, its gradient and two moments.
 _COPIES = 4
@@ -104,15 +103,6 @@ def refuse_too_large(model: HRMConfig, batch_size: int, device: str, parts: int 
     if batch_size * state > total - weights:
         rows = max(1, (total - weights) // (8 * state))
         raise MemoryError(f"batch_size {batch_size} does not fit into {room}; try {rows} at most")
-
-
-def total_memory(device: str) -> int:
-    """Bytes of a device's memory; a CPU's is the machine's, where the system tells it."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_properties(device).total_memory
-    if not hasattr(os, "sysconf"):
-        return sys.maxsize
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
