@@ -28,12 +28,12 @@ else:
 
 @pytest.fixture(scope="session")
 def tiny_hrm() -> Callable[..., Any]:
-    """Makes a tiny HRM for 4x4 Sudoku, the same for the same changes to its configuration."""
+    """Makes a tiny model for 4x4 Sudoku, an HRM by default, the same for the same changes to it."""
     import torch
 
-    from hrm_rl.model import HRM, HRMConfig
+    from hrm_rl.model import HRMConfig, make_model
 
-    def make(seed: int = 0, **changes: Any) -> HRM:
+    def make(seed: int = 0, **changes: Any) -> Any:
         settings: dict[str, Any] = {
             "vocab_size": 6,
             "seq_len": 16,
@@ -47,7 +47,7 @@ def tiny_hrm() -> Callable[..., Any]:
             "forward_dtype": "float32",
         }
         torch.manual_seed(seed)
-        return HRM(HRMConfig(**(settings | changes)))
+        return make_model(HRMConfig(**(settings | changes)))
 
     return make
 

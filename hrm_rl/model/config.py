@@ -106,6 +106,8 @@ class HRMConfig:
     mixer: str = "attention"
     """How a block mixes tokens: attention, or mlp, a SwiGLU over the tokens, the same for every channel (the
     public TRM's mlp_t)."""
+    mixer_width: int | None = None
+    """Inner width of that SwiGLU; none means by expansion, rounded up to 256s, wide for small boards."""
     pos_encodings: str = "rope"
     """rope (rotary, the reference's), learned (a table, which small models need), rope-2d: rotary by row and
     by column of a square board, with which small models learn large boards, or none."""
@@ -138,6 +140,8 @@ class HRMConfig:
                 "architecture",
             )
         check_one_of(self, MIXERS, "mixer")
+        if self.mixer_width is not None:
+            check_integers(self, 1, "mixer_width", most=_LARGEST)
         check_one_of(self, POSITION_ENCODINGS, "pos_encodings")
         check_one_of(self, FORWARD_DTYPES, "forward_dtype")
         for name in ("relation_bias", "norm_gated"):
@@ -225,9 +229,10 @@ class HRMConfig:
         return swiglu_width(self.expansion, self.hidden_size, 256)
 
     @property
-    def mixer_width(self) -> int:
-        """Inner width of the SwiGLU over tokens, rounded as the other; 0 with attention."""
-        return swiglu_width(self.expansion, self.tokens, 256) if self.mixer == "mlp" else 0
+    def mixer_shape(self) -> tuple[int, int] | None:
+        """Tokens and inner width of the SwiGLU over them; None with attention."""
+        width = self.mixer_width or swiglu_width(self.expansion, self.tokens, 256)
+        return (self.tokens, width) if self.mixer == "mlp" else None
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

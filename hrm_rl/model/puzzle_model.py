@@ -131,9 +131,8 @@ class PuzzleModel(Recurrent):
             self.embed_pos = Embedding(tokens, width, 1.0 / math.sqrt(width))
         if config.embedding_width:
             self.puzzle_emb = PuzzleEmbedding(config.num_puzzle_identifiers, config.embedding_width)
-        mixer = (tokens, config.mixer_width) if config.mixer == "mlp" else None
         for name, stack in config.stacks.items():
-            self.add_module(name, ReasoningModule(config, stack.layers, mixer))
+            self.add_module(name, ReasoningModule(config, stack.layers, config.mixer_shape))
         self.lm_head = linear(width, config.vocab_size)
         self.q_head = nn.Linear(width, 2)
         # Both Q values start near 0, at sigmoid(-5).
@@ -142,7 +141,7 @@ class PuzzleModel(Recurrent):
         self._draw_initial_states(width, self.dtype)
         self.register_buffer("rotary", self._rotary_tables(), persistent=False)
         self.relation_bias = None if relations is None else RelationBias(config, relations, favoured)
-        self._plain_block: BlockFunction = block if mixer is None else mixer_block
+        self._plain_block: BlockFunction = mixer_block if config.mixer == "mlp" else block
         if config.norm_gated:
             self._plain_block = norm_gated_block
         self._block: BlockFunction = self._plain_block

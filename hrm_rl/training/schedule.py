@@ -92,7 +92,9 @@ def _unread(preset: Preset) -> Iterator[tuple[str, str]]:
             yield key, "model.mixer is mlp, which has no attention"
         if model.pos_encodings != "learned":
             yield "model.pos_encodings", "model.mixer is mlp, which knows each token by its place"
-    elif not model.pos_encodings.startswith("rope"):
+    else:
+        yield "model.mixer_width", "model.mixer is attention"
+    if model.mixer == "attention" and not model.pos_encodings.startswith("rope"):
         yield "model.rope_theta", f"model.pos_encodings is {model.pos_encodings}"
     yield from ARCHITECTURES[model.architecture].unread.items()
     if learner.lr_min_ratio == 1.0:

@@ -46,30 +46,42 @@ def naive_segment(
 
     def module(level: str, layers: int, z: Tensor) -> Tensor:
         for n in range(layers):
-            w = {k: p[f"{level}.layers.{n}.{k}.weight"] for k in _MATRICES}
-            z = _norm(z + _mix(z, w, c, bias), c.rms_norm_eps)
-            gate, up = (z @ w["mlp.gate_up_proj"].T).tensor_split(2, dim=-1)
-            inner = gate * torch.sigmoid(gate) * up
-            if c.norm_gated:
-                inner = torch.sigmoid(gate) * _norm(gate * up, c.rms_norm_eps)
-            z = _norm(z + inner @ w["mlp.down_proj"].T, c.rms_norm_eps)
+            w = {k: p.get(f"{level}.layers.{n}.{k}.weight") for k in _MATRICES}
+            if c.mixer == "mlp":
+                z = _norm(z.mT + _swiglu(z.mT, w, "mlp_t", c), c.rms_norm_eps).mT
+            else:
+                z = _norm(z + _mix(z, w, c, bias), c.rms_norm_eps)
+            z = _norm(z + _swiglu(z, w, "mlp", c), c.rms_norm_eps)
         return z
 
     (z_H, z_L), call = carry, 0
-    for _ in range(c.H_cycles):
+    for _ in range(c.H_cycles if c.architecture != "direct" else 0):
         for step in range(c.L_cycles + 1):
-            if step < c.L_cycles:
+            if c.architecture == "recurrent":
+                z_H = z_L = module("L_level", c.L_layers, z_H + x)
+            elif step < c.L_cycles:
                 z_L = module("L_level", c.L_layers, z_L + z_H + x)
+            elif c.architecture == "trm":
+                z_H = module("L_level", c.L_layers, z_H + z_L)
             else:
                 z_H = module("H_level", c.H_layers, z_H + z_L)
             call += 1
             if call <= detach_before:
                 z_H, z_L = z_H.detach(), z_L.detach()
+    if c.architecture == "direct":
+        z_H = z_L = module("L_level", c.H_layers + c.L_layers, x)
     logits = z_H[:, prefix:] @ p["lm_head.weight"].T
     return Carry(z_H, z_L), logits, z_H[:, 0] @ p["q_head.weight"].T + p["q_head.bias"]
 
 
 _MATRICES = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")
+_MATRICES += ("mlp_t.gate_up_proj", "mlp_t.down_proj")
+
+
+def _swiglu(x: Tensor, w: dict[str, Tensor], name: str, c: HRMConfig) -> Tensor:
+    gate, up = (x @ w[f"{name}.gate_up_proj"].T).tensor_split(2, dim=-1)
+    inner = _norm(gate * up, c.rms_norm_eps) if c.norm_gated else gate * up
+    return (torch.sigmoid(gate) * inner) @ w[f"{name}.down_proj"].T
 
 
 def _norm(x: Tensor, eps: float) -> Tensor:

@@ -21,6 +21,7 @@ def test_defaults_are_the_reference_ones() -> None:
         "num_heads": 8,
         "expansion": 4.0,
         "mixer": "attention",
+        "mixer_width": None,
         "pos_encodings": "rope",
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,

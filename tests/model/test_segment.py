@@ -10,7 +10,13 @@ VARIANTS = [
     {"puzzle_emb_ndim": 20},
     {"puzzle_emb_ndim": 40, "pos_encodings": "learned"},
     {"H_cycles": 3, "L_cycles": 1},
+    {"architecture": "trm", "puzzle_emb_len": 3},
+    {"architecture": "trm", "mixer": "mlp", "pos_encodings": "none"},
+    {"architecture": "recurrent", "puzzle_emb_ndim": 0},
+    {"architecture": "direct", "halt_max_steps": 1, "pos_encodings": "none"},
+    {"mixer": "mlp", "mixer_width": 7, "pos_encodings": "learned"},
     {"norm_gated": True},
+    {"architecture": "trm", "mixer": "mlp", "norm_gated": True},
 ]
 # H_cycles, L_cycles, H_layers and L_layers with all counts different.
 DEEP = {"H_cycles": 2, "L_cycles": 3, "H_layers": 1, "L_layers": 2}
@@ -86,16 +92,32 @@ def count_calls(model, batch, gradient) -> tuple[int, int]:
     return counts[True], counts[False]
 
 
-@pytest.mark.parametrize(("gradient", "calls"), [("one-step", 3), ("last-cycle", 7), ("full", 14)])
-def test_number_of_differentiated_blocks(build, batch, gradient, calls) -> None:
-    """2 x (3 L calls of 2 blocks + 1 H call of 1 block) = 14 in all."""
-    assert count_calls(build(**DEEP), batch, gradient) == (calls, 14 - calls)
+@pytest.mark.parametrize(
+    ("architecture", "blocks", "calls"),
+    [
+        ("hrm", 14, (3, 7, 14)),  # 2 x (3 L calls of 2 blocks + 1 H call of 1)
+        ("trm", 16, (4, 8, 16)),  # 2 x 4 calls of 2
+        ("recurrent", 16, (4, 8, 16)),
+        ("direct", 3, (3, 3, 3)),
+    ],
+)
+def test_number_of_blocks_and_of_differentiated_ones(build, batch, architecture, blocks, calls) -> None:
+    limit = 1 if architecture == "direct" else 4
+    model = build(architecture=architecture, halt_max_steps=limit, **DEEP)
+    assert model.config.segment_blocks == blocks
+    for gradient, number in zip(("one-step", "last-cycle", "full"), calls, strict=True):
+        assert count_calls(model, batch, gradient) == (number, blocks - number)
 
 
 # Of the 8 calls, those before the last L call, before the last cycle, none.
 @pytest.mark.parametrize(("gradient", "without"), [("one-step", 6), ("last-cycle", 4), ("full", 0)])
-def test_gradients_are_those_of_the_calls_that_count(build, naive, batch, gradient, without) -> None:
-    model = build(forward_dtype="float64", **DEEP).double()
+@pytest.mark.parametrize("architecture", ["hrm", "trm", "recurrent"])
+def test_gradients_are_those_of_the_calls_that_count(
+    build, naive, batch, architecture, gradient, without
+) -> None:
+    model = build(
+        forward_dtype="float64", architecture=architecture, **DEEP, pos_encodings="learned"
+    ).double()
     carry = random_carry(model, 3)
     weights = torch.randn(3, 5, 6, dtype=torch.float64)
 

@@ -11,8 +11,15 @@ from hrm_rl.model.config import HRMConfig
 # Stored in forward_dtype, so hashed in bfloat16, the coarsest usual type.
 _STARTS = ("H_init", "L_init")
 # Settings that came after the first hashes were stored, with the value that those models had.
-_LATER = {"relation_bias": False, "architecture": "hrm", "mixer": "attention", "puzzle_emb_len": 0}
-_LATER |= {"norm_gated": False, "relaxation": 1.0}
+_LATER = {
+    "relation_bias": False,
+    "architecture": "hrm",
+    "mixer": "attention",
+    "mixer_width": None,
+    "puzzle_emb_len": 0,
+    "norm_gated": False,
+    "relaxation": 1.0,
+}
 
 
 class Model(Protocol):
