@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "exchange:Export",
     "quickstart": "quickstart:Quickstart",
     "bench": "bench:Bench",
+    "doctor": "doctor:Doctor",
 }
 _CONFIG = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff)
 _ABOUT = "Hierarchical reasoning as reinforcement learning: train, halt, evaluate (--version: of hrm_rl)."

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hrm_rl.evaluation import evaluate
-from hrm_rl.model import HRM, Carry, HRMConfig, SegmentOutput
+from hrm_rl.model import HRM, Carry, HRMConfig, ReasoningModel, SegmentOutput, make_model
 from hrm_rl.model.files import export
 from hrm_rl.model.files.export import export_segment
 from hrm_rl.puzzles import sudoku
@@ -21,21 +21,24 @@ TINY = HRMConfig(6, 16, H_cycles=1, L_cycles=1, H_layers=1, L_layers=1, hidden_s
 KINDS: dict[str, dict[str, Any]] = {
     "relations": {"pos_encodings": "rope-2d", "relation_bias": True, "puzzle_emb_ndim": 0},
     "many tokens": {"seq_len": 144, "relation_bias": True},  # PyTorch's attention instead of plain products
+    "trm": {"architecture": "trm", "mixer": "mlp", "pos_encodings": "none", "relaxation": 0.9},
+    "recurrent": {"architecture": "recurrent"},
+    "direct": {"architecture": "direct", "halt_max_steps": 1},
     "puzzle embedding": {"pos_encodings": "learned", "num_puzzle_identifiers": 4, "puzzle_emb_ndim": 20},
 }
 
 
-def made(**changes: Any) -> HRM:
+def made(**changes: Any) -> ReasoningModel:
     config = dataclasses.replace(TINY, **{"forward_dtype": "float32"} | changes)
     torch.manual_seed(0)
     relations = np.arange(config.seq_len**2).reshape(config.seq_len, -1) % 3
-    model = HRM(config, relations if config.relation_bias else None).eval()
-    torch.nn.init.normal_(model.q_head.weight)
+    model = make_model(config, relations if config.relation_bias else None).eval()
+    torch.nn.init.normal_(dict(model.named_parameters())["q_head.weight"])
     return model
 
 
 @torch.no_grad()
-def assert_runs(run: Any, model: HRM) -> None:
+def assert_runs(run: Any, model: ReasoningModel) -> None:
     """Three segments of one row and of three equal the model's, the first from a carry that is not read."""
     for rows in (1, 3):
         config, carry = model.config, model.initial_carry(rows)
