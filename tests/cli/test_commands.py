@@ -12,7 +12,7 @@ import torch
 from hrm_rl import __version__
 from hrm_rl.cli import main
 from hrm_rl.cli.commands import COMMANDS
-from hrm_rl.model import HRM, TRM
+from hrm_rl.model import HRM, TRM, from_pretrained
 from hrm_rl.puzzles import sudoku
 from hrm_rl.training.run_folder import RunFolder
 
@@ -128,24 +128,29 @@ def test_import_reads_the_settings_beside_it(hrm_rl, tmp_path, reference) -> Non
 
 @pytest.mark.parametrize("layout", ["trm", "eqr"])
 def test_trm_and_eqr_are_imported_traced_compared_and_solve(hrm_rl, tmp_path, config_of, layout) -> None:
-    """A mixer with a puzzle embedding by the settings beside it, and EqR's attention by its paper's."""
+    """TRM's mixer with a puzzle embedding, by the settings beside it; EqR's attention, by its own, with the
+    average of its weights."""
     pytest.importorskip("yaml")
     sizes = {"hidden_size": 32, "num_heads": 8, "H_layers": 1, "L_layers": 1, "pos_encodings": "none"}
     mixer = {"mixer": "mlp", "puzzle_emb_ndim": 20, "puzzle_emb_len": 2, "H_cycles": 1, "L_cycles": 2}
     config = config_of(4, **sizes, **(mixer if layout == "trm" else {}), architecture="trm")
     state = {f"_orig_mod.model.inner.{name}": t for name, t in TRM(config).state_dict().items()}
+    averaged: dict = {"ema": {"mu": 0.9, "shadow": {"model.inner.lm_head.weight": torch.ones(6, 32)}}}
     if layout == "trm":
         arch = sizes | {"H_cycles": 1, "L_cycles": 2, "halt_max_steps": 3, "H_layers": 0, "mlp_t": True}
         arch |= {"puzzle_emb_len": 2, "no_ACT_continue": True, "loss": {"name": "losses"}}
         (tmp_path / "all_config.yaml").write_text(f"arch: {arch}\n".replace("True", "true"))
     else:
         state = {name: tensor for name, tensor in state.items() if "_init" not in name}
-    torch.save({"model": state, "step": 5}, tmp_path / "step_5")
+        arch = sizes | {"H_cycles": 3, "L_cycles": 4, "H_layers": 0, "lambda_": 0.9, "noise_scale": 0.01}
+        averaged |= {"config": {"arch": arch | {"pos_encodings": None}}, "step": 5}
+    torch.save({"model": state} | averaged, tmp_path / "step_5")
     out, bank = tmp_path / "ours", tmp_path / "bank.safetensors"
     found = hrm_rl("import-reference", tmp_path, "--out", out, "--seq-len", 16, "--json").json["config"]
-    wanted = ("mlp", 1, 1.0, 2) if layout == "trm" else ("attention", 3, 0.95, 0)
+    wanted = ("mlp", 1, 1.0, 2) if layout == "trm" else ("attention", 3, 0.9, 0)
     kept = ("mixer", "H_cycles", "relaxation", "puzzle_emb_len")
     assert tuple(found[name] for name in kept) == wanted
+    assert (from_pretrained(out).lm_head.weight == 1).all()
     cpu = ("--dtype", "float32", "--max-segments", 2)
     hrm_rl("trace", out, "--out", bank, "--puzzles", 6, *cpu)
     words = ("--policies", "q", "fixed:2", "--out", tmp_path / "compared", "--json")

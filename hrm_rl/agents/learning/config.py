@@ -97,8 +97,8 @@ class LearnerConfig:
     act_epsilon: float = 0.01
     """act: an episode is over where the halting units' sum reaches 1 - act_epsilon."""
     random_start: bool = False
-    """Start every episode from random states instead of H_init and L_init; evaluate such a model with random
-    starts too."""
+    """Start every episode from random states instead of H_init and L_init, which evaluation still takes;
+    several random starts of a puzzle need a model that learned so."""
     path_noise: float = 0.0
     """Standard deviation of the Gaussian noise added to the states between segments."""
     seed: int = 0

@@ -12,14 +12,14 @@ from hrm_rl.cli.options import Command
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReference(Command):
-    """Convert a checkpoint of the reference implementation into a model folder.
+    """Convert a checkpoint of the public HRM, TRM or EqR into a model folder.
 
-    Settings are read from the all_config.yaml beside it; without one, the paper's apply (2 x 2 cycles, heads
-    of size 64, 16 segments). Nothing in the file is executed.
+    Its tensors tell which it is. Settings are read from the all_config.yaml beside it, or from the file
+    itself; without either, its paper's apply. Nothing in the file is executed.
     """
 
     checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CKPT")]
-    """The reference's state dict, such as step_26041, or its folder: the newest in it."""
+    """The state dict, such as step_26041, or its folder: the newest in it."""
     out: Path
     """Folder for config.json and model.safetensors; new or empty."""
     seq_len: int | None = None

@@ -35,17 +35,19 @@ def is_reference(path: Path) -> bool:
 def import_reference(path: str | os.PathLike[str], seq_len: int | None = None) -> Loaded:
     """A checkpoint's configuration and tensors; of a folder, its newest checkpoint.
 
-    Settings are read from the all_config.yaml beside it; without one, its paper's apply (cycles 2 x 2 of HRM,
-    3 x 6 of TRM and EqR; heads of size 64, of EqR 8 heads; 16 segments). Without `seq_len` its vocabulary
-    tells the cells of a puzzle.
+    Settings are read from the all_config.yaml beside it, or from its own `config`; without either, its
+    paper's apply (cycles 2 x 2 of HRM, 3 x 6 of TRM and EqR; heads of size 64, of EqR 8 heads; 16 segments).
+    Without `seq_len` its vocabulary tells the cells of a puzzle. Weights whose average it holds (`ema`) are
+    the average's.
 
     Raises as `read_reference`.
     """
     file = Path(path)
     if file.is_dir():
         file = _newest_in(file)
-    state = read_reference_state(file)
-    settings = _read_settings(file.parent / SETTINGS_FILE)
+    loaded, stored = _read_torch_file(file)
+    state = read_reference_state(loaded, str(file))
+    settings = _read_settings(file.parent / SETTINGS_FILE) or stored
     settings = settings or usual_settings(layout_of(state, str(file)), state)
     vocabulary = state[TOKENS].shape[0]
     seq_len = _CELLS.get(vocabulary) if seq_len is None else seq_len
@@ -104,8 +106,11 @@ def read_reference(
         FileNotFoundError: no such file.
         ValueError: a checkpoint of an unknown layout, or wrong settings in `arch`.
     """
-    name = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
-    tensors = read_reference_state(checkpoint)
+    if isinstance(checkpoint, Mapping):
+        name, loaded = "the state dict", dict(checkpoint)
+    else:
+        name, loaded = str(checkpoint), _read_torch_file(Path(checkpoint))[0]
+    tensors = read_reference_state(loaded, name)
     if not isinstance(arch, HRMConfig | Mapping):
         raise ValueError(f"arch must be settings by name or an HRMConfig, got {type(arch).__name__}")
     arch = arch.to_dict() if isinstance(arch, HRMConfig) else arch
@@ -117,13 +122,9 @@ def read_reference(
     return config, tensors, name
 
 
-def read_reference_state(checkpoint: Mapping[str, Tensor] | str | os.PathLike[str]) -> dict[str, Tensor]:
-    """A reference checkpoint's tensors under their bare names; raises as `read_reference`."""
-    if isinstance(checkpoint, Mapping):
-        name, tensors = "the state dict", dict(checkpoint)
-    else:
-        name, tensors = str(checkpoint), _read_torch_file(Path(checkpoint))
-    tensors = {_bare_name(key): t for key, t in tensors.items()}
+def read_reference_state(loaded: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of a state dict under their bare names; raises as `layout_of`."""
+    tensors = {_bare_name(key): t for key, t in loaded.items()}
     layout_of(tensors, name)
     return {key: t for key, t in tensors.items() if not key.startswith(_DERIVED)}
 
@@ -134,18 +135,31 @@ def _bare_name(key: str) -> str:
     return key
 
 
-def _read_torch_file(path: Path) -> dict[str, Tensor]:
+def _read_torch_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The tensors of a checkpoint, and its `arch` settings if it has them."""
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint at {path} (from the Hub: hf download OWNER/NAME)")
     try:
         loaded = read_tensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
     except ValueError as error:
-        raise ValueError(f"{path} is not a PyTorch state dict: {error}") from None
-    if isinstance(loaded, Mapping):
-        inner = [part for part in loaded.values() if _is_state(part)]
-        if _is_state(loaded) or len(inner) == 1:  # {"model": state, "step": 100}
-            return dict(inner[0] if inner else loaded)
-    raise ValueError(f"{path} is not a PyTorch state dict: it holds more than named tensors")
+        hint = "; save its weights alone: torch.save(checkpoint['model'], FILE)" * ("objects" in str(error))
+        raise ValueError(f"{path} is not a PyTorch state dict: {error}{hint}") from None
+    if _is_state(loaded):
+        return dict(loaded), None
+    inner = [part for part in loaded.values() if _is_state(part)] if isinstance(loaded, Mapping) else []
+    if len(inner) != 1:  # {"model": state, "step": 100}
+        raise ValueError(f"{path} is not a PyTorch state dict: it holds more than named tensors")
+    average, arch = (_within(loaded, *names) for names in (("ema", "shadow"), ("config", "arch")))
+    tensors = {_bare_name(key): tensor for key, tensor in inner[0].items()}
+    if _is_state(average):
+        tensors |= {_bare_name(key): tensor for key, tensor in average.items()}
+    return tensors, dict(arch) if isinstance(arch, Mapping) else None
+
+
+def _within(part: Any, *names: str) -> Any:
+    for name in names:
+        part = part.get(name) if isinstance(part, Mapping) else None
+    return part
 
 
 def _is_state(part: Any) -> bool:
