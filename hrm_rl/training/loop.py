@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hrm_rl.agents import Learner, make_learner
 from hrm_rl.agents.learning.graphs import GraphedLearner
+from hrm_rl.agents.learning.update import Update
 from hrm_rl.distributed.ranks import current
 from hrm_rl.distributed.sharding import Sharding, gathered, load, shard
 from hrm_rl.envs import PuzzleVectorEnv
@@ -38,6 +40,9 @@ from hrm_rl.training.run_folder import RunFolder
 from hrm_rl.training.schedule import episode_note, identifier_note, unread_notes, warmup_note
 
 log = logging.getLogger(__name__)
+
+Obs = dict[str, Tensor]
+Info = dict[str, Any]
 
 
 class Trainer:
@@ -167,9 +172,8 @@ class Trainer:
         return {**validation, "steps": self.learner.step, "seconds": seconds}
 
     def _train(self, progress: bool) -> dict[str, Any]:
-        preset, learner, envs = self.preset, self.learner, self.envs
-        seeds = [self.seed + row for row in self.ranks.numbers(preset.batch_size).tolist()]
-        obs, info = envs.reset(seed=seeds) if learner.step == 0 else envs.current()
+        preset, learner = self.preset, self.learner
+        obs, info = self.begin()
         validation: dict[str, Any] = {}
         stopping = False
         with postponed() as stop, self._reporting(progress) as report:
@@ -179,13 +183,7 @@ class Trainer:
             while learner.step < preset.max_steps and not stopping:
                 begun = time.perf_counter()
                 report.gradient.expect(self._is_due(preset.log_every, learner.step + 1))
-                envs.source = self.data.source_at(learner.step)
-                out, action = learner.act(obs)
-                next_obs, _, terminated, _, next_info = envs.step(action)
-                update = learner.learn(out, obs, info["labels"], terminated, next_info)
-                obs, info = next_obs, next_info
-                if self.average:
-                    self.average.update()
+                update, obs, info = self.step(obs, info)
                 report.add(update, learner.step)
                 self._keep_pace(report, time.perf_counter() - begun)
                 if self._is_due(preset.log_every, learner.step):
@@ -204,6 +202,21 @@ class Trainer:
                     shlex.quote(str(self.run.path)),
                 )
         return validation
+
+    def begin(self) -> tuple[Obs, Info]:
+        """The observation and info that the next step starts from."""
+        seeds = [self.seed + row for row in self.ranks.numbers(self.preset.batch_size).tolist()]
+        return self.envs.reset(seed=seeds) if self.learner.step == 0 else self.envs.current()
+
+    def step(self, obs: Obs, info: Info) -> tuple[Update, Obs, Info]:
+        """Act and learn once; what was learned, and the next observation and info."""
+        self.envs.source = self.data.source_at(self.learner.step)
+        out, action = self.learner.act(obs)
+        next_obs, _, terminated, _, next_info = self.envs.step(action)
+        update = self.learner.learn(out, obs, info["labels"], terminated, next_info)
+        if self.average:
+            self.average.update()
+        return update, next_obs, next_info
 
     @contextlib.contextmanager
     def _reporting(self, progress: bool) -> Iterator[Report]:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,20 @@ def _of_init(layers: Sequence[Layer]) -> list[Layer]:
     return [Layer(values, stored.name)]
 
 
-def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
+def prepare_run(
+    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: bool = False
+) -> Callable[[], Trainer]:
+    """What makes the trainer that `start_run` would begin with; nothing is locked or written.
+
+    Raises ValueError or OSError as `start_run`.
+    """
+    given = resolve(*_of_init(layers), *layers)
+    run = RunFolder(folder or Path("runs") / given.preset.name)
+    run.refuse_if_used(_way_on(run))
+    return _prepare(given, run, graphs)
+
+
+def _prepare(given: Run, run: RunFolder, graphs: bool) -> Callable[[], Trainer]:
     device, rows = pick_device(given.settings.device), current().share(given.preset.batch_size)
     if graphs:
         refuse_graphs_without_gpu(device)
@@ -141,9 +155,13 @@ def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
         _log.info("Starts from %s%s.", init.name, init.ids and f": {init.ids}")
     pace = _pace(preset, compute, given)
     options: Any = {"graphs": graphs, "sharding": given.settings.sharding, "pace": pace}
-    trainer = Trainer(preset, compute, run, given.settings.seed, data, init, **options)
+    return partial(Trainer, preset, compute, run, given.settings.seed, data, init, **options)
+
+
+def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
+    trainer = _prepare(given, run, graphs)()
     trainer.given = given.given
-    keys = data.learned()
+    keys, init = trainer.data.learned(), given.init
     if init:
         before = RunFolder.named(init.folder).learned()
         if before is None:
@@ -152,7 +170,7 @@ def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
             )
         else:
             keys = np.union1d(keys, before)
-    run.store(preset, compute)
+    run.store(trainer.preset, trainer.compute)
     run.store_learned(keys)
     return trainer
 

@@ -1,7 +1,7 @@
 """`hrm-rl train`."""
 
 import shlex
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import asdict, dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ from hrm_rl.cli.output import percent, say, show_log
 from hrm_rl.messages import also_valid
 
 if TYPE_CHECKING:
+    from hrm_rl.training.config import Layer
     from hrm_rl.training.presets import Preset
 
 
@@ -36,6 +37,9 @@ class Train(Long):
     graphs: bool = False
     """Replay each training step as CUDA graphs (GPU only; not with every:K or jointly trained halting).
     Not stored with the run: repeat it with --resume."""
+    dry_run: bool = False
+    """Train nothing and write no run: print the data's counts, the steps, the parameters, the memory, the
+    time on this machine (from some measured steps), and what would be written."""
     settings: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """The settings given as options; `train_with_settings` lists them."""
 
@@ -47,6 +51,9 @@ class Train(Long):
         show_log()
         layers = [read_config(self.config)] if self.config is not None else []
         layers.append(Layer(self.settings, self.preset))
+        if self.dry_run:
+            self._plan(layers)
+            return
         begin = resume_run if self.resume or is_restarted() else start_run
         trainer = begin(layers, self.out, graphs=self.graphs)
         preset, compute = trainer.preset, trainer.compute
@@ -58,6 +65,15 @@ class Train(Long):
         result, folder = trainer.train(self.progress), trainer.run.path
         found = {"run": str(folder), "preset": preset.name, **result}
         self.report(found, _text(folder, preset, result))
+
+    def _plan(self, layers: list["Layer"]) -> None:
+        from hrm_rl.training.dry_run import dry_run
+        from hrm_rl.training.start import prepare_run
+
+        if self.resume:
+            raise ValueError("--dry-run is for a run that begins: not with --resume")
+        plan = dry_run(prepare_run(layers, self.out, graphs=self.graphs))
+        self.report(asdict(plan), plan.text())
 
 
 def _text(folder: Path, preset: "Preset", result: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Memory of a training step, counted on meta tensors (nothing is computed)."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,10 @@ class StepMemory:
     """Weights, gradients and the optimizer's moments, and the weights cast to the compute dtype."""
     per_row: int
     """What the backward pass keeps for a row, and the row's carry before and after."""
+    carry: int = 0
+    """The carry's part of a row."""
+    weights: int = 0
+    """The part of the weights and their cast; the rest of `fixed` is gradients and moments."""
 
     def rows(self, available: int) -> int:
         """The largest power of two of rows that fits into `available` bytes, or 0."""
@@ -32,19 +37,21 @@ class StepMemory:
         return 1 << spare.bit_length() - 1 if spare >= 1 else 0
 
 
-def step_memory(model: HRMConfig, learner: LearnerConfig) -> StepMemory:
-    """The memory of a training step: close to what autograd keeps with fused attention.
+def step_memory(model: HRMConfig, learner: LearnerConfig, device: str = "meta") -> StepMemory:
+    """The memory of a training step: close to what autograd keeps, on "meta" with fused attention, on "cpu",
+    which computes a few rows, as a CPU's attention does.
 
     Not counted are the scratch space of kernels, the allocator's waste and the puzzle embedding's table.
     """
-    with torch.device("meta"):
+    model = dataclasses.replace(model, num_puzzle_identifiers=1)
+    with torch.random.fork_rng(devices=[]), torch.device(device):
         network = make_model(model, unrelated(model))
         two, four = (_kept(network, rows, learner) for rows in (2, 4))
         carry = network.initial_carry(1)
     weights = sum(p.numel() for n, p in network.named_parameters() if not n.startswith("puzzle_"))
     carries = 2 * sum(z.numel() * z.element_size() for z in carry)
     cast = weights * network.dtype.itemsize
-    return StepMemory(4 * _COPIES * weights + cast, (four - two) // 2 + carries)
+    return StepMemory(4 * _COPIES * weights + cast, (four - two) // 2 + carries, carries, 4 * weights + cast)
 
 
 def kept_per_row(

@@ -18,7 +18,9 @@ from hrm_rl.training.report.cards import AFTER_SEGMENT
 from hrm_rl.training.report.metrics import MetricsLog
 
 TAG = "boards/validation"
-_PUZZLES, _WATCHED = 4, 256
+_PUZZLES = 4
+WATCHED = 256
+"""Most validation puzzles of `watch`."""
 _SEGMENTS = (1, 2, 4)
 # Pixels of a cell, of the smallest cell, and of the side of a board from which cells shrink.
 _CELL, _LEAST_CELL, _SIDE = 28, 16, 336
@@ -26,7 +28,7 @@ _CELL, _LEAST_CELL, _SIDE = 28, 16, 336
 
 def watch(model: ReasoningModel, data: TrainingData, batch_size: int, ranks: Ranks = ALONE) -> TraceBank:
     """The first validation puzzles, the same ones each time, run to the limit; draws no random numbers."""
-    puzzles, limit = data.validation.take(slice(_WATCHED)), model.config.halt_max_steps
+    puzzles, limit = data.validation.take(slice(WATCHED)), model.config.halt_max_steps
     options: Any = {"batch_size": batch_size, "validator": data.validator, "ranks": ranks}
     # A compiled model would compile again for this number of rows.
     with torch.compiler.set_stance("force_eager"):
