@@ -21,7 +21,8 @@ def few_steps(monkeypatch) -> None:
 
 
 def data_of(name: str) -> list[str]:
-    return ["--data", str(ARC_TASKS)] if name.startswith("arc-") else []
+    few = ["--model.H-layers", "1", "--model.L-layers", "1"] if name in ("maze-hard", "arc-agi-1") else []
+    return [*few, "--data", str(ARC_TASKS)] if name.startswith("arc-") else few
 
 
 @pytest.mark.parametrize("name", PRESETS)
