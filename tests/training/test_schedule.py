@@ -38,6 +38,16 @@ from hrm_rl.training.schedule import unread_notes
         ),
         ({"model.rope_theta": 30.0}, "model.pos_encodings is learned"),
         ({"learner.lr_min_ratio": 1.0, "learner.total_steps": 7}, "the learning rate is constant"),
+        (
+            {"model.architecture": "trm", "model.H_layers": 3},
+            "--model.H-layers 3 changes nothing: architecture trm has one network",
+        ),
+        ({"model.mixer": "mlp", "model.num_heads": 2}, "model.mixer is mlp, which has no attention"),
+        ({"model.mixer_width": 8}, "model.mixer is attention"),
+        (
+            {"model.architecture": "direct", "model.halt_max_steps": 1, "model.L_cycles": 5},
+            "runs its blocks once",
+        ),
         ({"learner.puzzle_emb_lr": 1e-2, "model.puzzle_emb_ndim": 96}, None),
         ({"learner.act_cost": 0.1, "learner.halting_loss": "act"}, None),
         ({"model.rope_theta": 30.0, "model.pos_encodings": "rope"}, None),
