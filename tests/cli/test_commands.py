@@ -119,6 +119,7 @@ def test_import_reads_the_settings_beside_it(hrm_rl, tmp_path, reference) -> Non
     checkpoint, model = reference
     arch = {k: getattr(model.config, k) for k in ("hidden_size", "num_heads", "H_layers")}
     arch |= {"L_layers": 1, "halt_max_steps": 5, "name": "hrm.hrm_act_v1@HRM", "H_cycles": 3}
+    arch |= {"mlp_t": "false"}  # in the HRM beside the public TRM
     lines = "".join(f"  {key}: {value}\n" for key, value in arch.items())
     (checkpoint.parent / "all_config.yaml").write_text(f"arch:\n{lines}lr: 1e-4\n")
     hrm_rl("import-reference", checkpoint, "--out", tmp_path / "ours")
@@ -158,11 +159,17 @@ def test_trm_and_eqr_are_imported_traced_compared_and_solve(hrm_rl, tmp_path, co
     assert hrm_rl("solve", out, "123434122143432.", *cpu).code == 0
 
 
-def test_an_unknown_layout_says_what_was_looked_for(hrm_rl, tmp_path) -> None:
-    torch.save({"model.layers.0.weight": torch.zeros(2, 2)}, tmp_path / "step_1")
-    said = hrm_rl("import-reference", tmp_path / "step_1", "--out", tmp_path / "ours").refusal
-    for word in ("step_1", "embed_tokens.embedding_weight", "L_level.layers.*", "it has layers.0.weight"):
-        assert word in said
+def test_an_unknown_layout_says_what_was_looked_for(hrm_rl, tmp_path, config_of) -> None:
+    lacking = ("embed_tokens.embedding_weight", "L_level.layers.*", "it has layers.0.weight")
+    state = TRM(config_of(4, architecture="trm", hidden_size=32)).state_dict()
+    single = {f"model.{name}": tensor for name, tensor in state.items() if name != "H_init"}
+    for tensors, words in (
+        ({"model.layers.0.weight": torch.zeros(2, 2)}, lacking),
+        (single, ("TRM has H_init and L_init, EqR neither", "it has L_init")),
+    ):
+        torch.save(tensors, tmp_path / "step_1")
+        said = hrm_rl("import-reference", tmp_path / "step_1", "--out", tmp_path / "ours").refusal
+        assert [word for word in ("step_1", "unknown layout", *words) if word not in said] == []
 
 
 def test_export_writes_a_program_and_what_it_needs(hrm_rl, made, tmp_path) -> None:

@@ -3,8 +3,8 @@
 | layout | public code | recognised by |
 | --- | --- | --- |
 | hrm | sapientinc/HRM | H_level and L_level |
-| trm | SamsungSAILMontreal/TinyRecursiveModels | L_level alone, H_init |
-| eqr | locuslab/EqR (arXiv 2605.21488) | L_level alone, no H_init: every episode starts from random states |
+| trm | SamsungSAILMontreal/TinyRecursiveModels | L_level alone, H_init and L_init |
+| eqr | locuslab/EqR (arXiv 2605.21488) | L_level alone, no initial states: episodes start from random ones |
 
 TRM and EqR become architecture trm. Where their q_continue was never trained it becomes 0, so that the rule
 `q` is theirs, q_halt > 0. EqR starts from zeros here, the mean of its random states, and runs without the
@@ -23,7 +23,7 @@ from hrm_rl.model.files.weights import PUZZLE_TABLE
 TOKENS = "embed_tokens.embedding_weight"
 _HEADS = ("lm_head.weight", "q_head.weight", "q_head.bias")
 _POSITIONS, _MIXER = "embed_pos.embedding_weight", "L_level.layers.0.mlp_t.gate_up_proj.weight"
-# Settings of TRM and EqR that are read here, or describe training and noise.
+# Settings of these codes that are read here, or describe training and noise.
 _TRANSLATED = ("mlp_t", "no_ACT_continue", "lambda_", "short_name", "noise_scale", "H_init_std", "L_init_std")
 _TRANSLATED += ("board_height", "board_width", "disable_act_halt", "act_inference", "halt_threshold")
 _TRANSLATED += ("halt_confirm_steps", "halt_confirm_mode")
@@ -53,7 +53,13 @@ def layout_of(tensors: Mapping[str, Tensor], name: str) -> str:
             )
     if count_layers(tensors, "H_level"):
         return "hrm"
-    return "trm" if "H_init" in tensors else "eqr"
+    starts = sorted(key for key in tensors if key.endswith("_init"))
+    if starts and starts != ["H_init", "L_init"]:
+        raise ValueError(
+            f"{name} has an unknown layout: with L_level alone TRM has H_init and L_init, EqR neither; it "
+            f"has {', '.join(starts)}"
+        )
+    return "trm" if starts else "eqr"
 
 
 def count_layers(tensors: Mapping[str, Tensor], module: str) -> int:
@@ -89,10 +95,12 @@ def translate(
     settings["vocab_size"], settings["seq_len"] = tensors[TOKENS].shape[0], seq_len
     settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
     settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
-    if layout == "hrm":
-        return settings, found
     for key in _TRANSLATED:
         settings.pop(key, None)
+    if _MIXER in tensors:
+        settings["mixer"] = "mlp"
+    if layout == "hrm":
+        return settings, found
     height, width = (arch.get(f"board_{side}") for side in ("height", "width"))
     positions = arch.get("pos_encodings", "rope")
     positions = (
@@ -103,7 +111,6 @@ def translate(
         raise ValueError(f"rope2d of a board of {height} x {width}: only square boards are supported")
     settings["pos_encodings"] = positions
     settings["architecture"], settings["relaxation"] = "trm", arch.get("lambda_", 1.0)
-    settings["mixer"] = "mlp" if _MIXER in tensors else "attention"
     settings["H_layers"] = settings.get("L_layers", 2)  # not read
     tokens = {key: tensors[key].shape[axis] for key, axis in ((_MIXER, 1), (_POSITIONS, 0)) if key in tensors}
     if tokens and table is not None:
@@ -117,7 +124,7 @@ def translate(
         for key in ("q_head.weight", "q_head.bias"):
             found[key] = found[key].clone()
             found[key][1:] = 0.0
-    if board and settings["mixer"] == "attention":
+    if board and _MIXER not in tensors:
         for key in found:
             if key.endswith("qkv_proj.weight"):
                 found[key] = _as_our_board_rope(key, found[key], settings.get("num_heads", 8))
