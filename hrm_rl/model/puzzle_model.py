@@ -82,14 +82,14 @@ class PuzzleModel(Recurrent):
     @staticmethod
     def stacks(config: HRMConfig) -> dict[str, Stack]:
         """The model's stacks of blocks by the name of their module, in the order in which they are made."""
-        raise NotImplementedError
+        raise NotImplementedError("a model of puzzles defines stacks(config)")
 
     def recur(self, nets: Sequence[Net], carry: Carry, x: Tensor, gradient: Gradient) -> Carry:
         """The state after a segment on the embedded input x, [B, T, D].
 
         `nets` are the stacks, each ready to run on [B, T, D]; `graph_of` says which calls keep their graph.
         """
-        raise NotImplementedError
+        raise NotImplementedError("a model of puzzles defines recur(nets, carry, x, gradient)")
 
     @classmethod
     def check(cls, config: HRMConfig) -> None:
