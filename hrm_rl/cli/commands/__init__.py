@@ -22,6 +22,7 @@ COMMANDS = {
     "depth": "depth:Depth",
     "report": "report:Report",
     "solve": "solve:Solve",
+    "watch": "watch:Watch",
     "puzzles": "puzzles:Puzzles",
     "import-reference": "exchange:ImportReference",
     "push": "exchange:Push",

@@ -1,7 +1,6 @@
 """`hrm-rl solve`."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated
 
 import tyro
@@ -29,33 +28,23 @@ class Solve(OfRun):
         from hrm_rl.evaluation import evaluate
         from hrm_rl.halting import parse_rule
         from hrm_rl.puzzles import maze, sudoku
-        from hrm_rl.puzzles.pool import PuzzleArrays
+        from hrm_rl.report.thinking import read_puzzle, think
 
         check_counts(self, "max_segments")
         parse_rule(self.halting or "q")
         trained = self.open()
-        kind = trained.kind
-        if not isinstance(kind, (sudoku.Sudoku, maze.Maze)):
-            raise ValueError(
-                f"solve takes a Sudoku or a maze, but {self.run_folder} solves {kind.words}; "
-                "evaluate it with hrm-rl eval"
-            )
-        family, size = (sudoku if kind.name == "sudoku" else maze), kind.size
-        question = family.parse(self.puzzle, size)
-        if kind.name == "maze":  # a drawn path lies on spaces
-            question[question == maze.PATH] = maze.SPACE
-        solution = family.check_puzzle(question, size)
-        puzzle, rule = PuzzleArrays(question[None], solution[None]), self.halting or trained.rule
-        answer_of = partial(
-            evaluate, trained.model, puzzle, max_segments=self.max_segments, validator=trained.validator()
+        puzzle, rule = read_puzzle(trained, self.puzzle, "solve"), self.halting or trained.rule
+        family, size = (sudoku if trained.kind.name == "sudoku" else maze), trained.kind.size  # type: ignore
+        question, solution = puzzle.inputs[0], puzzle.labels[0]
+        result = evaluate(
+            trained.model, puzzle, rule, max_segments=self.max_segments, validator=trained.validator()
         )
-        result = answer_of(rule)
         answer, right = result.answers[0], bool(result.valid[0])
         segments = int(result.segments[0])
         drafts = [answer]
         if self.show_drafts:
-            # Stopping does not change how a model thinks, so each is the answer of a shorter run.
-            drafts = [answer_of(f"fixed:{k}").answers[0] for k in range(1, segments)] + drafts
+            # Stopping does not change how a model thinks.
+            drafts = [*think(trained, puzzle, rule, segments).drafts[:-1], answer]
         found = {
             "puzzle": family.to_text(question),
             "answer": family.to_text(answer),
