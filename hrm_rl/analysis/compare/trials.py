@@ -14,6 +14,7 @@ from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.statistics.judging import Judgement, best_fixed, judge
 from hrm_rl.analysis.statistics.selective import RiskCurve, risk_curve
 from hrm_rl.halting.bank.replay import Outcome, heights_at_stop, replay
+from hrm_rl.halting.fit.budget import PRICES, BudgetRule
 from hrm_rl.halting.fit.provenance import check_fitted
 from hrm_rl.halting.fit.tuning import check_spec, resolve, threshold_curve
 from hrm_rl.halting.rules import HaltingRule, ThresholdRule, auto_spec, needs_of, parts_of, spec_of
@@ -116,13 +117,19 @@ class Trials:
     def sweep(self, policy: str, costs: Sequence[float]) -> list[tuple[float, float]]:
         """(mean segments, accuracy) on the test puzzles over a policy's whole range.
 
-        A threshold is swept, a learned rule has a point at each cost; none for CALM, chosen by risk.
+        A threshold is swept, a learned rule has a point at each cost (a rule for all budgets at 24); none
+        for CALM, chosen by risk.
         """
         autos = self.autos(policy)
         if not autos or any(node.parts is not None for node in autos):
             return []
         if all(node.name in LEARNED for node in autos):
-            judged = [self.trial(policy, cost).judgement for cost in costs]
+            rule = self.trial(policy, self.settings.cost).rule
+            if isinstance(rule, BudgetRule):  # one network has the whole curve
+                prices = np.geomspace(*PRICES, 24).tolist()
+                judged = [self._judge(rule.at(c), f"{policy} at {c:g}").judgement for c in prices]
+            else:
+                judged = [self.trial(policy, cost).judgement for cost in costs]
             return [(float(j.segments.mean()), float(j.correct.mean())) for j in judged]
         swept = threshold_curve(policy, self.case.test)
         return list(zip(swept.mean_segments.tolist(), swept.accuracy.tolist(), strict=True))

@@ -69,9 +69,13 @@ class NetworkRule(FittedRule):
 
     @torch.no_grad()
     def __call__(self, features: SegmentFeatures) -> Tensor:
-        seen = feature_vector(features, pooled=self.pooled)
+        seen = self.observed(features)
         think_on, halt = self.network.to(seen.device)(seen).unbind(-1)
         return (halt > think_on) | (features.segment >= self.max_segments)
+
+    def observed(self, features: SegmentFeatures) -> Tensor:
+        """What the network sees, float32 [B, inputs]."""
+        return feature_vector(features, pooled=self.pooled)
 
     @classmethod
     def auto(cls, words: tuple[str, ...], bank: TraceBank, cost: float, seed: int) -> Any:
@@ -90,9 +94,14 @@ class NetworkRule(FittedRule):
 
     @classmethod
     def restore(cls, arrays: Any, settings: Any, fitted_on: FittedOn, path: str) -> Any:
+        network = cls.network_of(arrays, settings.inputs, settings.hidden)
+        return cls(network, fitted_on, settings.max_segments, settings.pooled, path)
+
+    @staticmethod
+    def network_of(arrays: Any, inputs: int, hidden: tuple[int, ...]) -> QNetwork:
+        """The network of a file's arrays. Raises RuntimeError if they do not fit."""
         with torch.device("meta"):  # takes no memory, however wrong the settings are
-            network = QNetwork(settings.inputs, 2, settings.hidden)
+            network = QNetwork(inputs, 2, hidden)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         network.load_state_dict(tensors, assign=True)
-        network.float()
-        return cls(network, fitted_on, settings.max_segments, settings.pooled, path)
+        return network.float()

@@ -11,11 +11,12 @@ LEARNED = {
     "lsm": "hrm_rl.halting.fit.linear:LeastSquaresStopping",
     "voc": "hrm_rl.halting.fit.linear:ValueOfComputation",
     "calm": "hrm_rl.halting.fit.calm:Calibrated",
+    "budget": "hrm_rl.halting.fit.budget:BudgetRule",
     "pqn": "hrm_rl.halting.fit.network:NetworkRule",
     "sb3": "hrm_rl.agents.sb3.rule:Sb3Rule",
 }
 
-FILES = dict.fromkeys(LEARNED, "FILE") | {"sb3": "ALGO:FILE"}
+FILES = dict.fromkeys(LEARNED, "FILE") | {"sb3": "ALGO:FILE", "budget": "COST:FILE"}
 """What follows the colon in a spec that loads the rule."""
 
 
