@@ -10,6 +10,7 @@ import tyro
 from hrm_rl.cli.output import print_result, say
 
 if TYPE_CHECKING:
+    from hrm_rl.evaluation import Trajectories
     from hrm_rl.training.open_run import Trained
 
 
@@ -76,6 +77,32 @@ class OnPuzzles(OfRun):
         """Report a seed that was given and is not read, since the puzzles are those of a file or folder."""
         if self.seed and puzzles is not None:
             say(f"--seed {self.seed} changes nothing: the puzzles are those of {puzzles}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnTrajectories(OnPuzzles):
+    """A command that runs several trajectories of each puzzle."""
+
+    width: int = 1
+    """Trajectories of each puzzle, for rules that select among them."""
+    trajectories: str | None = None
+    """How they differ: start (random first states), noise:SIGMA (in the states between segments), views
+    (symmetric ones of the puzzle), or several joined by +."""
+
+    def several(self, kind: Any) -> "Trajectories":
+        """The trajectories of puzzles of this kind. Raises ValueError if width and kind do not fit."""
+        from hrm_rl.evaluation import Trajectories
+
+        check_counts(self, "width")
+        if (self.width > 1) != (self.trajectories is not None):
+            raise ValueError(
+                f"--width {self.width} needs --trajectories start, noise:0.01 or views"
+                if self.width > 1
+                else f"--trajectories {self.trajectories} needs --width 2 or more"
+            )
+        return (
+            Trajectories.parse(self.trajectories, self.width, kind) if self.trajectories else Trajectories()
+        )
 
 
 def check_counts(command: Any, *names: str) -> None:

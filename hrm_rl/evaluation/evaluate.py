@@ -105,7 +105,8 @@ def evaluate(
         ranks: processes that each answer their share of the puzzles, and return all answers.
 
     Raises:
-        ValueError: an unknown rule, or as `check_arguments`.
+        ValueError: an unknown rule, one that does not fit the trajectories, or as `check_arguments`.
+        MemoryError: the trajectories' answers would exceed the machine's memory.
     """
     limit = 1 if max_segments is None else max_segments
     check_arguments(model, puzzles, validator, max_segments=limit, batch_size=batch_size)
@@ -125,6 +126,7 @@ def evaluate(
     select, width = trajectories.selecting(rule), trajectories.width
     if select is not None and graphs:
         raise ValueError("CUDA graphs run one trajectory a puzzle; leave --graphs out")
+    trajectories.check_memory(count, 1, 8 * puzzles.seq_len)
     rows = trajectories.rows(puzzles, counters.astype(np.int64))
     count, size = len(rows.puzzles), min(batch_size, len(rows.puzzles))
     if select is not None and select.together:

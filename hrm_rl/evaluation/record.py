@@ -92,9 +92,7 @@ def record(
     splits = np.broadcast_to(splits, (len(puzzles),))
     keys, numbers = _count_within(splits), ranks.numbers(len(puzzles))
     width = trajectories.width
-    cells = puzzles.seq_len if drafts or width > 1 else 0
-    kept = 2 * model.config.hidden_size if pooled else 0
-    trajectories.check_memory(len(puzzles), max_segments, 2 * (_BYTES + cells + kept))  # a part and the whole
+    check_room(model, len(puzzles), max_segments, trajectories, pooled, drafts)
     every = trajectories.rows(puzzles.take(numbers) if ranks.count > 1 else puzzles, keys[numbers])
     rows = min(batch_size, len(every.puzzles))
     agent = HRMAgent(model, f"fixed:{max_segments}", pooled=pooled, noise=trajectories.noise)
@@ -134,6 +132,16 @@ def record(
         draft_ids=columns.get("draft_ids"),
         others=others,
     )
+
+
+def check_room(
+    model: ReasoningModel, puzzles: int, segments: int, trajectories: Trajectories, pooled: bool, drafts: bool
+) -> None:
+    """Raise MemoryError, with the estimate, if a bank would exceed the machine's memory."""
+    cells = model.config.seq_len if drafts or trajectories.width > 1 else 0
+    states = 2 * model.config.hidden_size if pooled else 0
+    # Twice: batch by batch, and joined.
+    trajectories.check_memory(puzzles, segments, 2 * (_BYTES + cells + states))
 
 
 def _record_batch(

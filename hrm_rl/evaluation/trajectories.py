@@ -135,7 +135,7 @@ class Trajectories:
         if needed > total:
             raise MemoryError(
                 f"{puzzles:,} puzzles x {self.width} trajectories x {segments} segments take about "
-                f"{needed / 1e9:,.0f} GB, more than the {total / 1e9:.1f} GB of this machine; record fewer"
+                f"{needed / 1e9:,.0f} GB, more than the {total / 1e9:.1f} GB of this machine; take fewer"
             )
 
 

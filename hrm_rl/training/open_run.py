@@ -17,7 +17,8 @@ from hrm_rl.envs.core.source import Validator
 from hrm_rl.envs.families.validators import validator_of
 from hrm_rl.evaluation import record
 from hrm_rl.evaluation.evaluate import check_fits
-from hrm_rl.evaluation.record import segment_seconds
+from hrm_rl.evaluation.record import check_room, segment_seconds
+from hrm_rl.evaluation.trajectories import ONE, Trajectories
 from hrm_rl.halting import BankHeader, TraceBank
 from hrm_rl.model import ReasoningModel, from_pretrained
 from hrm_rl.model.config import FORWARD_DTYPES
@@ -204,14 +205,16 @@ def record_run(
     batch_size: int = 256,
     pooled: bool = False,
     drafts: bool = False,
+    trajectories: Trajectories = ONE,
     progress: bool = False,
 ) -> TraceBank:
     """Record a run on puzzles by split, with its segments timed. Arguments as in `evaluation.record`."""
     model, puzzles = trained.model, concatenate(list(pools.values()))
     check_fits(model.config, puzzles)
     limit, rows = max_segments or model.config.halt_max_steps, min(batch_size, len(puzzles))
+    check_room(model, len(puzzles), limit, trajectories, pooled, drafts)
     watch = Stopwatch(model.device.type)
-    seconds = segment_seconds(model, puzzles, {1, min(64, rows), rows})
+    seconds = segment_seconds(model, puzzles, {1, min(trajectories.width, rows), min(64, rows), rows})
     share = watch.read().cpu_share
     if note := crowded(share):
         _log.warning(note)
@@ -225,6 +228,7 @@ def record_run(
         validator=trained.validator(),
         pooled=pooled,
         drafts=drafts,
+        trajectories=trajectories,
         header=BankHeader(
             trained_rule=trained.rule,
             preset=trained.preset.name if trained.preset else None,

@@ -186,3 +186,48 @@ def test_eval_names_what_is_wrong_with_a_bank(hrm_rl, made, bank_file, tmp_path,
     shutil.copy(made / "model4" / "model.safetensors", tmp_path / "weights")
     words = words.format(tmp=tmp_path, bank=bank_file, made=made)
     assert message in hrm_rl("eval", made / "run", *words.split()).refusal
+
+
+def test_several_trajectories(hrm_rl, made, tmp_path) -> None:
+    words = ("--width", 3, "--trajectories", "views+noise:0.1")
+    found = hrm_rl("trace", made / "run", "--puzzles", 4, "--out", tmp_path / "bank", *words, "--json").json
+    bank = TraceBank.load(tmp_path / "bank")
+    assert (found["width"], bank.width, bank.header.trajectories) == (3, 3, "views+noise:0.1")
+    assert set(bank.header.seconds_per_segment) == {"1", "3", "8"}
+    for rule in ("select(fixed:2, vote)", "select(q, first)"):
+        given = ("--halting", rule, "--json")
+        live = hrm_rl("eval", made / "run", "--bank", tmp_path / "bank", *given).json
+        assert (live["agree_segments"], live["agree_correct"], live["width"]) == (1, 1, 3)
+        assert live["mean_segments"] == replay(bank, rule).stopped.mean()
+    shown = hrm_rl("eval", made / "run", "--puzzles", 4, *words[:2], "--trajectories", "start", *given[:2])
+    assert "of at most 3 x 3 segments" in shown.out
+    compared = hrm_rl(
+        "compare", tmp_path / "bank", "--policies", "select(q, vote)", "--out", tmp_path / "cmp"
+    )
+    assert compared.code == 0 and "select(q, vote)" in compared.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("eval RUN --halting {select}", "--width K"),
+        ("eval RUN --bank BANK --halting {select}", "record several with"),
+        ("eval RUN --width 4 --trajectories start", "say which of them answers, as in select(q, first)"),
+        ("eval RUN --width 4 --halting {select}", "--width 4 needs --trajectories start"),
+        ("eval RUN --bank BANK --width 4 --trajectories start", "those of --bank"),
+        ("eval RUN --trajectories start", "--trajectories start needs --width 2 or more"),
+        ("eval RUN --halting {select} --speedup", "--speedup times rules that run one trajectory"),
+        ("trace RUN --out NEW --width 4 --trajectories strat", "did you mean 'start'"),
+        ("trace RUN --out NEW --width 0", "--width must be >= 1"),
+        ("trace RUN --out NEW --width 99999999 --trajectories start --puzzles 9", "more than the"),
+        ("eval RUN --width 99999999 --trajectories start --halting {select}", "more than the"),
+        ("compare BANK --policies {select} --out NEW", "record several with `hrm-rl trace RUN --out BANK"),
+    ],
+)
+def test_trajectories_that_do_not_fit(hrm_rl, made, bank_file, tmp_path, words: str, message: str) -> None:
+    places = {"RUN": made / "run", "BANK": bank_file, "NEW": tmp_path / "new", "{select}": "select(q, vote)"}
+    refused = hrm_rl(
+        *(places.get(word, word.replace("{select}", "select(q, vote)")) for word in words.split())
+    )
+    assert refused.code == 2 and message in refused.err and len(refused.err.strip().splitlines()) == 1
+    assert not (tmp_path / "new").exists()

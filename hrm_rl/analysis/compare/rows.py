@@ -172,7 +172,7 @@ def _iso_accuracy(
 def _pooled_wall_clock(trials: Sequence[Trial], runs: Sequence[Trials]) -> WallClock:
     """Over runs the harmonic mean of puzzles a second, which is the mean of seconds a puzzle."""
     each = [
-        wall_clock(trial.outcome.stopped, run.case.test.header.seconds_per_segment)
+        wall_clock(trial.outcome.lengths, run.case.test.header.seconds_per_segment)
         for trial, run in zip(trials, runs, strict=True)
     ]
 

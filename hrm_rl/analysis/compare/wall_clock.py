@@ -3,7 +3,7 @@
 A segment of B rows takes t(B) seconds, whatever its rows hold. Serving puzzles one by one, a puzzle takes
 `mean segments x t(1)`. A static batch of B runs until its last row stops, so it takes
 `E[largest of B stops] x t(B)`. If a row that stops takes the next puzzle, all B rows always work and a
-puzzle takes `mean segments x t(B) / B`.
+puzzle takes `mean segments x t(B) / B`. K trajectories of a puzzle are K rows, served together.
 """
 
 from collections.abc import Mapping
@@ -23,19 +23,22 @@ def expected_maximum(stops: NDArray[np.int64], batch: int) -> float:
     return float((1 - share**batch).sum())
 
 
-def wall_clock(stops: NDArray[np.int64], seconds_per_segment: Mapping[str, float]) -> WallClock:
-    """Puzzles a second, from the segment each puzzle stopped at [N] and a segment's seconds by batch size.
+def wall_clock(lengths: NDArray[np.int64], seconds_per_segment: Mapping[str, float]) -> WallClock:
+    """Puzzles a second, from the segments of each puzzle's trajectories [N, K] and a segment's seconds by
+    batch size.
 
     `static` and `refilled` are of the largest batch.
     """
     seconds = {int(size): float(value) for size, value in seconds_per_segment.items()}
-    mean, batch = float(stops.mean()), max(seconds, default=0)
-    alone = 1 / (mean * seconds[1]) if 1 in seconds else None
+    longest, width = lengths.max(1), lengths.shape[1]
+    mean, batch = float(lengths.sum(1).mean()), max(seconds, default=0)
+    alone = 1 / (float(longest.mean()) * seconds[width]) if width in seconds else None
     if not batch:
         return WallClock(None, alone, None, None)
+    at_once = max(1, batch // width)
     return WallClock(
         batch,
         alone,
-        static=batch / (expected_maximum(stops, batch) * seconds[batch]),
+        static=at_once / (expected_maximum(longest, at_once) * seconds[batch]),
         refilled=batch / (mean * seconds[batch]),
     )

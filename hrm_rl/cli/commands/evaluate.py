@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_rl.cli.options import OnPuzzles, check_counts
+from hrm_rl.cli.options import OnTrajectories, check_counts
 from hrm_rl.cli.output import percent, show_log
 from hrm_rl.messages import also_valid
 from hrm_rl.puzzles.base.splits import Split
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Eval(OnPuzzles):
+class Eval(OnTrajectories):
     """Answer puzzles, stopping by a rule, and report accuracy and segments.
 
     Every puzzle is answered once. A row that stops takes the next puzzle, so stopping early saves time in
@@ -25,7 +25,7 @@ class Eval(OnPuzzles):
     halting: str | None = None
     """Stopping rule: q (the paper), q-halt:0, fixed:4, confidence:0.9, margin:0.5, entropy:0.1,
     stable:2, residual:0.01, kl:5e-4, random:0.2, recall(q), min(2, q), any(q, stable:2), or
-    module:Class. The run's rule by default."""
+    module:Class; with --width select(q, first). The run's rule by default."""
     data: Path | None = None
     """CSV of puzzles (source,question,answer,rating), or a dataset folder, of which test/ is used. By
     default generated test puzzles, or, for custom puzzles, the folder that the run learned from."""
@@ -44,11 +44,12 @@ class Eval(OnPuzzles):
 
     def run(self) -> None:
         from hrm_rl.distributed.ranks import current
-        from hrm_rl.evaluation import evaluate
+        from hrm_rl.evaluation import Trajectories, evaluate
         from hrm_rl.evaluation.confirm import check_bank, measure_speedup
         from hrm_rl.halting import parse_rule
         from hrm_rl.halting.bank.replay import replay
         from hrm_rl.halting.fit.provenance import check_may_judge
+        from hrm_rl.halting.rules.select import Select
         from hrm_rl.model.files.fingerprint import model_hash
         from hrm_rl.training.data.learned import scores_apart
         from hrm_rl.training.pools import evaluation_pool, solved_tasks
@@ -60,6 +61,7 @@ class Eval(OnPuzzles):
         model, name = trained.model, self.halting or trained.rule
         rule, limit = parse_rule(name), self.max_segments or model.config.halt_max_steps
         options: Any = {"batch_size": self.batch_size, "graphs": self.graphs, "ranks": current()}
+        several = self.several(trained.kind)
         replayed = None
         if bank is None:
             data = self.data or trained.learned_folder()
@@ -72,7 +74,9 @@ class Eval(OnPuzzles):
             limit = limit if self.max_segments else min(limit, bank.num_segments)
             data, puzzles, options["puzzle_keys"] = self.bank, bank.puzzles, bank.puzzle_key
             replayed = replay(bank, rule, max_segments=limit)
-        options["max_segments"] = limit
+            if isinstance(rule, Select):
+                several = Trajectories.parse(bank.header.trajectories, bank.width, trained.kind)
+        options |= {"max_segments": limit, "trajectories": several}
         found = evaluate(model, puzzles, rule, validator=trained.validator(), **options)
         self.note_unread_seed(data)
         result: dict[str, Any] = {**found.summary(), "cpu_share": found.cpu_share}
@@ -86,16 +90,22 @@ class Eval(OnPuzzles):
             result |= measure_speedup(model, puzzles, rule, **options)
         where = {"run": str(self.run_folder), "step": trained.step, "halting": name}
         where["data"] = str(data or "generated")
-        self.report({**result, **where}, self._text(result, name))
+        if several.width > 1:
+            where |= {"width": several.width, "trajectories": str(several)}
+        result |= where
+        self.report(result, self._text(result, name))
 
     def _text(self, result: dict[str, Any], rule: str) -> str:
         from hrm_rl.stopwatch import crowded
         from hrm_rl.training.data.learned import told_apart
 
+        most = (
+            f"{result['width']} x {result['max_segments']}" if "width" in result else result["max_segments"]
+        )
         text = (
             f"{percent(result['exact_accuracy'])} of {result['count']} puzzles solved{also_valid(result)} "
             f"({percent(result['cell_accuracy'])} of the cells), stopping by {rule} after "
-            f"{result['mean_segments']:.2f} of at most {result['max_segments']} segments; "
+            f"{result['mean_segments']:.2f} of at most {most} segments; "
             f"{result['puzzles_per_second']:.0f} puzzles a second."
         )
         if self.bank is not None:
@@ -125,11 +135,16 @@ class Eval(OnPuzzles):
     def _check(self) -> None:
         from hrm_rl.halting import parse_rule
         from hrm_rl.halting.fit.provenance import is_fitted
+        from hrm_rl.halting.rules.select import Select
         from hrm_rl.training.machine.compute import pick_device, refuse_graphs_without_gpu
 
         check_counts(self, "puzzles", "max_segments", "batch_size")
         if self.bank is not None and self.data is not None:
             raise ValueError(f"--bank {self.bank} and --data {self.data}: choose one of the two")
+        if self.bank is not None and self.width > 1:
+            raise ValueError(f"--width {self.width}: the trajectories are those of --bank {self.bank}")
+        if self.speedup and isinstance(parse_rule(self.halting or "q"), Select):
+            raise ValueError("--speedup times rules that run one trajectory")
         if self.graphs:
             refuse_graphs_without_gpu(pick_device(self.device))
         fitted = is_fitted(parse_rule(self.halting or "q"))

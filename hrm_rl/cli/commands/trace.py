@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_rl.cli.options import Long, OnPuzzles, check_counts
+from hrm_rl.cli.options import Long, OnTrajectories, check_counts
 from hrm_rl.cli.output import percent, show_log
 from hrm_rl.puzzles.base.splits import Split
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace(OnPuzzles, Long):
+class Trace(OnTrajectories, Long):
     """Record a trained model, segment by segment, as one file: a trace bank.
 
     Every puzzle runs to the limit. Any stopping rule can then be evaluated on the bank, exactly and
@@ -45,6 +45,7 @@ class Trace(OnPuzzles, Long):
         self._check()
         show_log()
         trained = self.open()
+        several = self.several(trained.kind)
         chosen = pools(trained, self.splits, data=self.data, puzzles=self.puzzles, seed=self.seed)
         self.note_unread_seed(self.data or trained.learned_folder())
         start = time.perf_counter()
@@ -55,6 +56,7 @@ class Trace(OnPuzzles, Long):
             batch_size=self.batch_size,
             pooled=self.pooled,
             drafts=self.drafts,
+            trajectories=several,
             progress=self.progress and not self.json,
         )
         if not current().first:
@@ -79,6 +81,7 @@ class Trace(OnPuzzles, Long):
             "run": str(self.run_folder),
             "puzzles": bank.counts(),
             "max_segments": bank.num_segments,
+            "width": bank.width,
             "exact_accuracy": last,
             "learned": {name: self._apart(bank.in_split(name)) for name in bank.counts()},
             "model_hash": bank.header.model_hash,
@@ -102,8 +105,9 @@ def _text(result: dict[str, Any]) -> str:
         f"{count} {name} ({percent(result['exact_accuracy'][name])} correct at the limit)"
         for name, count in result["puzzles"].items()
     )
+    width = f"{result['width']} x " if result["width"] > 1 else ""
     return (
-        f"{result['bank']}: {parts}; {result['max_segments']} segments each, "
+        f"{result['bank']}: {parts}; {width}{result['max_segments']} segments each, "
         f"{result['bytes'] / 1e6:.1f} MB, {result['seconds']:.0f} s."
         + "".join(f"\n{name}: {note}" for name, note in apart if note)
     )

@@ -335,9 +335,11 @@ def test_expected_maximum_of_every_batch() -> None:
 
 def test_puzzles_a_second_by_hand() -> None:
     """Stops 1 and 3: mean 2; the longer of two is 1 once in four, else 3: 2.5."""
-    found = wall_clock(np.array([1, 3]), {"1": 0.1, "2": 0.125})
+    found = wall_clock(np.array([[1], [3]]), {"1": 0.1, "2": 0.125})
     assert dataclasses.astuple(found) == pytest.approx((2, 1 / 0.2, 2 / (2.5 * 0.125), 2 / 0.25))
-    assert set(dataclasses.astuple(wall_clock(np.array([1, 3]), {}))) == {None}
+    wide = wall_clock(np.array([[1, 1], [2, 4]]), {"2": 0.125})  # two rows hold one puzzle
+    assert (wide.batch_1, wide.static, wide.refilled) == (1 / (2.5 * 0.125),) * 2 + (2 / (4 * 0.125),)
+    assert set(dataclasses.astuple(wall_clock(np.array([[1], [3]]), {}))) == {None}
 
 
 # --- tables ---------------------------------------------------------------------------------------
