@@ -13,6 +13,8 @@ def test_a_preset_survives_json_and_fits_its_puzzles(name) -> None:
     assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
     assert preset.model.seq_len == preset.data.kind.seq_len
     assert preset.model.vocab_size == preset.data.kind.vocab_size
+    papers = ("sudoku-extreme", "maze-hard", "arc-agi-1")  # as in the reference, without an average
+    assert (preset.ema_decay == 0) == (name in papers)
 
 
 def test_settings_of_before_there_were_families_load() -> None:

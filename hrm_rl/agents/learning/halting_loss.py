@@ -94,7 +94,11 @@ class QLearning(HaltingLoss):
     """Deep Q-learning on every segment (HRM, arXiv 2506.21734); `Learner` computes its losses."""
 
     learned = "by Q-learning when to stop"
-    card = {"q_target": "Q target", "segment_cost": "segment cost"}  # noqa: RUF012
+    card = {  # noqa: RUF012
+        "q_target": "Q target",
+        "segment_cost": "segment cost",
+        "q_loss_weight": "weight of the Q losses",
+    }
     whole_episodes = False
     min_segments = 1
 

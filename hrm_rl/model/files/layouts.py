@@ -80,7 +80,7 @@ def usual_settings(layout: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]
     }
     if layout == "hrm":
         return settings | {"H_layers": count_layers(tensors, "H_level")}
-    settings |= {"H_cycles": 3, "L_cycles": 6}
+    settings |= {"H_cycles": 3, "L_cycles": 6 if len(tensors[TOKENS]) == 11 else 4}  # 11: Sudoku
     return settings | ({"puzzle_emb_len": 16} if layout == "trm" else {"num_heads": 8, "lambda_": 0.95})
 
 

@@ -36,9 +36,9 @@ def import_reference(path: str | os.PathLike[str], seq_len: int | None = None) -
     """A checkpoint's configuration and tensors; of a folder, its newest checkpoint.
 
     Settings are read from the all_config.yaml beside it, or from its own `config`; without either, its
-    paper's apply (cycles 2 x 2 of HRM, 3 x 6 of TRM and EqR; heads of size 64, of EqR 8 heads; 16 segments).
-    Without `seq_len` its vocabulary tells the cells of a puzzle. Weights whose average it holds (`ema`) are
-    the average's.
+    paper's apply (cycles 2 x 2 of HRM, of TRM and EqR 3 x 6 for Sudoku and 3 x 4 else; heads of size 64, of
+    EqR 8 heads; 16 segments). Without `seq_len` its vocabulary tells the cells of a puzzle. Weights whose
+    average it holds (`ema`) are the average's.
 
     Raises as `read_reference`.
     """

@@ -169,6 +169,13 @@ def _training(preset: Preset, step: int) -> dict[str, Any]:
         "gradient": learner.gradient,
         "seed": learner.seed,
     }
+    if learner.optimizer == "muon":
+        rows["Muon"] = f"learning rate {learner.muon_lr:g}, weight decay {learner.muon_weight_decay:g}"
+    if learner.label_smoothing:
+        rows["label smoothing"] = f"{learner.label_smoothing:g}"
+    if learner.noise:
+        starts = "random starts" if learner.random_start else "no random starts"
+        rows["noise"] = f"{starts}; between segments {learner.path_noise:g}"
     if learner.lr_min_ratio != 1.0:
         rows["cosine"] = f"to {learner.lr_min_ratio:g} of it at step {learner.total_steps:,}"
     if preset.ema_decay:
