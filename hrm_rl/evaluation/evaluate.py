@@ -1,7 +1,7 @@
 """Evaluation with halting: each puzzle is answered once; a row that stops takes the next puzzle."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,8 @@ from hrm_rl.distributed.ranks import ALONE, Ranks
 from hrm_rl.envs import PuzzleVectorEnv, SequentialSource
 from hrm_rl.envs.core.source import Validator
 from hrm_rl.evaluation.trajectories import ONE, Trajectories, answer_ids, any_of_group, resampled
-from hrm_rl.halting import HaltingRule, parse_rule
+from hrm_rl.halting import HaltingRule, SegmentFeatures, parse_rule
+from hrm_rl.halting.rules.combine import Abstain
 from hrm_rl.halting.rules.select import Particles, Select
 from hrm_rl.model import HRMConfig, ReasoningModel
 from hrm_rl.puzzles.pool import PuzzleArrays
@@ -33,6 +34,8 @@ _COLUMNS = {
     "segments": torch.int64,
     "first_correct_segment": torch.int64,
 }
+_MARKS = {"merit": torch.float32, "answered": torch.bool}
+Mark = Callable[[SegmentFeatures], Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Evaluation:
     seconds: float
     cpu_share: float = 1.0
     """Share of the seconds in which this process ran; clearly below 1 on a crowded machine."""
+    declined: NDArray[np.bool_] | None = None
+    """[N]: the rule did not answer, which is neither correct nor valid; None if it always does."""
 
     def whole(self, ranks: Ranks, count: int) -> "Evaluation":
         """The evaluation of all ranks' puzzles, `count` in all, of which this is one rank's `numbers`."""
@@ -61,7 +66,7 @@ class Evaluation:
     def summary(self) -> dict[str, float | int]:
         """The figures of `hrm-rl eval --json`."""
         count = len(self.correct)
-        return {
+        figures = {
             "exact_accuracy": float(self.correct.mean()),
             "valid_accuracy": float(self.valid.mean()),
             "cell_accuracy": float(self.cell_accuracy.mean()),
@@ -71,6 +76,11 @@ class Evaluation:
             "seconds": self.seconds,
             "puzzles_per_second": rate(count, self.seconds),
         }
+        if self.declined is not None:
+            answered = int((~self.declined).sum())
+            wrong = answered - int(self.correct.sum())
+            figures |= {"coverage": answered / count, "risk": wrong / max(1, answered)}
+        return figures
 
 
 def evaluate(
@@ -135,7 +145,10 @@ def evaluate(
     stopping, noise = rule if select is None else select.rule, trajectories.noise
     agent = (GraphedAgent if graphs else HRMAgent)(model, stopping, noise=noise)
     keys, numbers = rows.tensors(device)
-    sheet, state = _Sheet(count, model.config.seq_len, select, device), None
+    marks = {} if select is None else {"merit": select.merit}
+    if isinstance(rule, Abstain):
+        marks["answered"] = rule.answers
+    sheet, state = _Sheet(count, model.config.seq_len, marks, device), None
     with in_eval_mode(model):
         obs, info = envs.reset(seed=0)
         if _on_cuda(device):
@@ -164,6 +177,10 @@ def evaluate(
     columns["answers"] = rows.undo_views(columns["answers"])
     if select is not None:
         columns = _selected(columns, select, limit, width)
+    if "answered" in columns:
+        given = columns.pop("answered")
+        right = {name: columns[name] & given for name in ("correct", "valid")}
+        columns |= right | {"declined": ~given}
     return Evaluation(**columns, max_segments=limit, seconds=timing.seconds, cpu_share=timing.cpu_share)
 
 
@@ -180,11 +197,15 @@ def _selected(
 
 
 class _Sheet:
-    """The columns of an Evaluation, on the device. They have one slot more, for rows without a result."""
+    """The columns of an Evaluation, on the device. They have one slot more, for rows without a result.
 
-    def __init__(self, count: int, seq_len: int, select: Select | None, device: torch.device) -> None:
-        self.count, self.left, self.select = count, count, select
-        kinds = _COLUMNS if select is None else _COLUMNS | {"merit": torch.float32, "halt": torch.bool}
+    `marks` are columns computed from the features at the stop; with `merit` there is `halt` too.
+    """
+
+    def __init__(self, count: int, seq_len: int, marks: Mapping[str, Mark], device: torch.device) -> None:
+        self.count, self.left, self.marks = count, count, marks
+        kinds = _COLUMNS | {name: kind for name, kind in _MARKS.items() if name in marks}
+        kinds |= {"halt": torch.bool} if "merit" in marks else {}
         self.columns = {
             name: torch.zeros(count + 1, dtype=kind, device=device) for name, kind in kinds.items()
         }
@@ -194,8 +215,8 @@ class _Sheet:
         """Keep the rows of `ended` (bool [B]) under their puzzle's number `key` (int64 [B])."""
         slot = torch.where(ended, key, self.count)
         found = info | {"answers": decision.action["answer"], "q_halt": decision.out.q_halt}
-        if self.select is not None:
-            found |= {"merit": self.select.merit(decision.features), "halt": decision.action["halt"]}
+        found |= {"halt": decision.action["halt"]}
+        found |= {name: mark(decision.features) for name, mark in self.marks.items()}
         for name, column in self.columns.items():
             column[slot] = found[name].to(column.dtype)
         self.left -= int(ended.sum())

@@ -123,6 +123,7 @@ SPECS = ["q", "q-halt:{q_halt}", "confidence:{confidence}", "margin:{margin}", "
 SPECS += ["stable:1", "residual:{residual_H}", "kl:{kl}", "second-order:0.02", "random:0.3"]
 SPECS += ["fixed:3", "act:{halt_sum}", "ponder:{halted}", "recall(q)", "recall(fixed:5)"]
 SPECS += ["any(stable:2, margin:{margin})", "all(q, min(3, confidence:{confidence}))", "min(2, q)"]
+SPECS += ["abstain(recall(stable:1), margin:{margin})"]
 
 
 def with_thresholds(template: str, bank: TraceBank) -> str:
@@ -159,6 +160,9 @@ def test_live_and_replayed_agree_puzzle_by_puzzle(model: HRM, bank: TraceBank, t
         np.testing.assert_array_equal(live.segments, replayed.stopped)
         np.testing.assert_array_equal(live.correct, replayed.correct)
         np.testing.assert_array_equal(live.valid, replayed.valid)
+        if replayed.declined is not None:
+            np.testing.assert_array_equal(live.declined, replayed.declined)  # type: ignore[arg-type]
+            assert 0 < live.summary()["coverage"] == (~replayed.declined).mean() < 1
         answers = bank.drafts[np.arange(COUNT), replayed.answered - 1]  # type: ignore[index]
         np.testing.assert_array_equal(live.answers, answers)
         share = (answers == bank.labels).mean(1)

@@ -108,6 +108,11 @@ class Eval(OnTrajectories):
             f"{result['mean_segments']:.2f} of at most {most} segments; "
             f"{result['puzzles_per_second']:.0f} puzzles a second."
         )
+        if "coverage" in result:
+            text += (
+                f"\n{percent(result['coverage'])} of the puzzles are answered; of these answers "
+                f"{percent(result['risk'])} are wrong."
+            )
         if self.bank is not None:
             alike = [round(result[f"agree_{x}"] * result["count"]) for x in ("segments", "correct")]
             text += (
