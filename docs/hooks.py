@@ -92,13 +92,13 @@ def presets_table() -> str:
     """The presets: name, parameters, puzzles, length."""
     import torch
 
-    from hrm_rl.model import HRM
+    from hrm_rl.model import make_model
     from hrm_rl.training.presets import PRESETS
 
     rows = []
     for name, preset in PRESETS.items():
         with torch.device("meta"):
-            count = sum(p.numel() for p in HRM(preset.model).parameters())
+            count = sum(p.numel() for p in make_model(preset.model).parameters())
         data = preset.data
         steps = f"{preset.max_steps:,} x {preset.batch_size}"
         puzzles = f"{data.train_puzzles:,} of {data.kind.words}"

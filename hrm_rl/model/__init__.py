@@ -6,7 +6,7 @@ from hrm_rl.model.direct import DirectTransformer
 from hrm_rl.model.hrm import HRM
 from hrm_rl.model.models import ReasoningModel, from_pretrained, make_model
 from hrm_rl.model.puzzle_model import PuzzleModel, SegmentOutput, Stack
-from hrm_rl.model.recurrence import Carry, Gradient, Net, graph_of
+from hrm_rl.model.recurrence import Carry, graph_of
 from hrm_rl.model.recurrent import RecurrentTransformer
 from hrm_rl.model.trm import TRM
 
@@ -18,10 +18,8 @@ __all__ = [
     "CoreConfig",
     "CoreOutput",
     "DirectTransformer",
-    "Gradient",
     "HRMConfig",
     "HRMCore",
-    "Net",
     "PuzzleModel",
     "ReasoningModel",
     "RecurrentTransformer",
