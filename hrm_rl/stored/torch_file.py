@@ -1,8 +1,8 @@
 """What `torch.save` wrote, read without torch's unpickler.
 
 The file is a zip: a pickle of the objects, whose tensors name other entries. Of the pickle only tensors,
-plain values, lists, tuples and dicts are read; any other name in it is refused before it is looked up, so no
-code is imported or called. Each tensor must lie within its entry.
+plain values, lists, tuples and dicts are read; any other name in it is refused, or skipped, before it is
+looked up, so no code is imported or called. Each tensor must lie within its entry.
 """
 
 import math
@@ -22,8 +22,9 @@ from hrm_rl.messages import shortened
 from hrm_rl.stored.archives import open_archive, read_entry
 
 _MOST_PICKLE, _MOST_STEPS = 1 << 24, 1 << 18
-# Steps of a pickle that make objects of other classes.
-_REFUSED = {"EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "NEXT_BUFFER", "READONLY_BUFFER"}
+# Steps of a pickle that make objects of other classes; the latter may be skipped.
+_REFUSED = {"EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEXT_BUFFER", "READONLY_BUFFER"}
+_OBJECTS = {"NEWOBJ", "NEWOBJ_EX"}
 _STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -38,10 +39,11 @@ _STORAGES = {
 }
 
 
-def read_torch_file(source: str | os.PathLike[str] | BinaryIO) -> Any:
+def read_torch_file(source: str | os.PathLike[str] | BinaryIO, *, skip_objects: bool = False) -> Any:
     """The tensors and plain values of a file that `torch.save` wrote, on the CPU.
 
-    Raises ValueError if it is damaged or holds anything else; OSError if it cannot be read.
+    With `skip_objects` a `Skipped` stands for every other object. Raises ValueError if the file is damaged or
+    holds anything else; OSError if it cannot be read.
     """
     with open_archive(source) as archive:
         names = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
@@ -52,17 +54,18 @@ def read_torch_file(source: str | os.PathLike[str] | BinaryIO) -> Any:
         if order in archive.namelist() and read_entry(archive, order) != b"little":
             raise ValueError("it was saved on a big-endian machine")
         content = read_entry(archive, names[0])
-        _check_steps(content)
+        _check_steps(content, set() if skip_objects else _OBJECTS)
         try:
-            return _checked(_Reader(content, archive, folder).load())
+            return _checked(_Reader(content, archive, folder, skip_objects).load())
         except ValueError:
             raise
         except Exception as error:  # a damaged pickle can raise anything
             raise ValueError(f"its objects are damaged: {shortened(str(error), 100)}") from None
 
 
-def _check_steps(content: bytes) -> None:
-    """Raise ValueError unless a pickle is short, and has no step that makes an object of another class."""
+def _check_steps(content: bytes, refused: set[str]) -> None:
+    """Raise ValueError unless a pickle is short, and has no step that makes an object of another class, nor
+    one of those refused."""
     if len(content) > _MOST_PICKLE:
         raise ValueError(f"its objects take {len(content):,} bytes beside the tensors")
     steps = pickletools.genops(content)
@@ -73,7 +76,7 @@ def _check_steps(content: bytes) -> None:
             return
         except Exception as error:  # a damaged pickle can raise anything
             raise ValueError(f"its objects are damaged: {shortened(str(error), 100)}") from None
-        if step.name in _REFUSED:
+        if step.name in _REFUSED | refused:
             raise ValueError("it holds objects, which are not loaded")
         # A place in the memo beyond the steps would only take memory.
         if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > number:
@@ -100,12 +103,24 @@ class _Storage(NamedTuple):
     content: bytearray
 
 
-class _Reader(pickle.Unpickler):
-    """Builds tensors and plain values; every other name in the pickle is refused."""
+class Skipped:
+    """Stands for an object that is not loaded; whatever the pickle does with it has no effect."""
 
-    def __init__(self, content: bytes, archive: zipfile.ZipFile, folder: str) -> None:
+    def __new__(cls, *_: Any, **__: Any) -> "Skipped":
+        return super().__new__(cls)
+
+    def __call__(self, *_: Any, **__: Any) -> "Skipped":
+        return self
+
+    __setstate__ = __setitem__ = append = extend = __call__
+
+
+class _Reader(pickle.Unpickler):
+    """Builds tensors and plain values; every other name in the pickle is refused, or skipped."""
+
+    def __init__(self, content: bytes, archive: zipfile.ZipFile, folder: str, skips: bool) -> None:
         super().__init__(BytesIO(content))
-        self._archive, self._folder = archive, folder
+        self._archive, self._folder, self._skips = archive, folder, skips
         self._contents: dict[str, bytearray] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -118,6 +133,8 @@ class _Reader(pickle.Unpickler):
             ("torch._utils", "_rebuild_parameter"): _parameter,
             ("_codecs", "encode"): _encode,
         }
+        if (module, name) not in known and self._skips:
+            return Skipped
         if (module, name) not in known:
             raise ValueError(f"it holds objects, which are not loaded ({shortened(f'{module}.{name}', 80)})")
         return known[module, name]

@@ -144,7 +144,7 @@ def test_trm_and_eqr_are_imported_traced_compared_and_solve(hrm_rl, tmp_path, co
     else:
         state = {name: tensor for name, tensor in state.items() if "_init" not in name}
         arch = sizes | {"H_cycles": 3, "L_cycles": 4, "H_layers": 0, "lambda_": 0.9, "noise_scale": 0.01}
-        averaged |= {"config": {"arch": arch | {"pos_encodings": None}}, "step": 5}
+        averaged |= {"config": {"arch": arch | {"pos_encodings": None}}, "numpy": np.random.get_state()}
     torch.save({"model": state} | averaged, tmp_path / "step_5")
     out, bank = tmp_path / "ours", tmp_path / "bank.safetensors"
     found = hrm_rl("import-reference", tmp_path, "--out", out, "--seq-len", 16, "--json").json["config"]

@@ -1,5 +1,6 @@
 """Hostile files: refused in one line, without running anything, in a second and little memory."""
 
+import collections
 import io
 import os
 import pickle
@@ -12,6 +13,7 @@ import time
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from hrm_rl.stored.archives import open_archive, read_entry
 from hrm_rl.stored.npy import read_npy
 from hrm_rl.stored.tensors import read_arrays, read_tensors
 from hrm_rl.stored.text import parse_json
-from hrm_rl.stored.torch_file import read_torch_file
+from hrm_rl.stored.torch_file import Skipped, read_torch_file
 
 SECONDS, MEGABYTES = 1.0, 700
 
@@ -311,7 +313,25 @@ def test_no_name_in_a_pickle_is_looked_up(name: str, tmp_path: Path) -> None:
                 file.write_bytes(whole)
                 with pytest.raises(ValueError):
                     read_torch_file(file)
+            file.write_bytes(with_pickle(content))
+            (skipped,) = read_torch_file(file, skip_objects=True).values()
+            assert isinstance(skipped, Skipped)
     assert not trap.exists()
+
+
+def test_objects_beside_tensors_can_be_skipped(tmp_path: Path) -> None:
+    """As a training checkpoint holds them, with the steps that fill them."""
+    tensor = torch.arange(3.0)
+    counts = collections.Counter("abba")
+    held = {"random": np.random.get_state(), "carry": SimpleNamespace(z=tensor), "counts": counts}
+    held |= {"paths": [tmp_path], "deque": collections.deque([1, 2]), "model": {"w": tensor}}
+    for protocol in (2, 4):
+        torch.save(held, tmp_path / "a", pickle_protocol=protocol)
+        with pytest.raises(ValueError, match="holds objects"):
+            read_torch_file(tmp_path / "a")
+        found = read_torch_file(tmp_path / "a", skip_objects=True)
+        assert torch.equal(found["model"]["w"], tensor)
+        assert all(isinstance(found[name], Skipped) for name in ("carry", "counts", "deque"))
 
 
 STORAGE = b"X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"

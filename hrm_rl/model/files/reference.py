@@ -140,10 +140,10 @@ def _read_torch_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | No
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint at {path} (from the Hub: hf download OWNER/NAME)")
     try:
-        loaded = read_tensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
+        stored = path.suffix == ".safetensors"
+        loaded = read_tensors(path) if stored else read_torch_file(path, skip_objects=True)
     except ValueError as error:
-        hint = "; save its weights alone: torch.save(checkpoint['model'], FILE)" * ("objects" in str(error))
-        raise ValueError(f"{path} is not a PyTorch state dict: {error}{hint}") from None
+        raise ValueError(f"{path} is not a PyTorch state dict: {error}") from None
     if _is_state(loaded):
         return dict(loaded), None
     inner = [part for part in loaded.values() if _is_state(part)] if isinstance(loaded, Mapping) else []
