@@ -150,7 +150,7 @@ class Family(Drawable):
         for name in dials:
             if name not in known:
                 near = did_you_mean(name, known)
-                has = ", ".join(f"{dial} ({words})" for dial, words in known.items())
+                has = ", ".join(f"{dial} ({words})" if words else dial for dial, words in known.items())
                 raise ValueError(f"{name} is not a dial of {cls.name}; {near and f'{near} '}it has {has}")
         return cls(**dials)
 

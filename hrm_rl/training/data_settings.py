@@ -47,10 +47,11 @@ class CommonData:
     0 to 57 extra givens before step 600; ";" separates phases. Validation puzzles are the run's own. With
     another max_steps the phases of a preset stretch."""
     file: str | None = None
-    """A file to learn from instead of generated puzzles. In a CSV (source,question,answer,rating), puzzles of
-    validation classes only validate and those of test classes are not used. In a dataset folder of the
-    reference's format, validation classes of train/ validate and test/ is not used. Of ARC, the test pairs of
-    a sixteenth of the training tasks validate, and those of evaluation tasks are not used."""
+    """A file to learn from instead of generated puzzles, or the name of one of the reference's datasets,
+    such as maze-30x30-hard-1k. In a CSV (source,question,answer,rating), puzzles of validation classes
+    only validate and those of test classes are not used. In a dataset folder of the reference's format,
+    validation classes of train/ validate and test/ is not used. Of ARC, the test pairs of a sixteenth of the
+    training tasks validate, and those of evaluation tasks are not used."""
 
     @property
     def phases(self) -> tuple[tuple[int, Family], ...]:

@@ -247,8 +247,8 @@ _PRESETS = [
     # Few augmentations, so that each version of a task is seen often enough to learn its embedding.
     _small(
         "arc-small",
-        FamilyData("arc", {"size": 10, "augmentations": 16}),
-        max_steps=6000,
+        FamilyData("arc", {"size": 10, "augmentations": 16, "translate": False}),
+        max_steps=4500,
         model={
             "puzzle_emb_ndim": 256,
             "hidden_size": 128,
@@ -257,6 +257,7 @@ _PRESETS = [
             "L_layers": 2,
             "H_cycles": 1,
             "L_cycles": 1,
+            "expansion": 2.0,
             "pos_encodings": "rope-2d",
             "rope_theta": 30.0,
             "halt_max_steps": 4,
@@ -266,6 +267,7 @@ _PRESETS = [
             "warmup_steps": 200,
             "puzzle_emb_lr": 1e-2,
             "puzzle_emb_weight_decay": 0.1,
+            "token_loss": "softmax",
             "gradient": "full",
             "q_target": "subsample:0.25",
         },

@@ -72,9 +72,13 @@ def find(
         raise FileNotFoundError(f"no {full}: {_reason(error, file)}; or {place}") from error
 
 
+def known_name(name: str) -> str | None:
+    """The full name of one of `DATASETS`, from the full or the short one; None for another."""
+    return next((full for full in DATASETS if name in (full, full.split("/")[1])), None)
+
+
 def _full_name(name: str) -> str:
-    known = [full for full in DATASETS if full.split("/")[1] == name]
-    full = known[0] if known else name
+    full = known_name(name) or name
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", full):
         raise ValueError(f"a dataset on the Hub is owner/name, got {name!r}; known: {', '.join(DATASETS)}")
     return full

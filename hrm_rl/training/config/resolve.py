@@ -9,6 +9,7 @@ from typing import Any
 from hrm_rl.agents.learning.config import LearnerConfig, q_defaults
 from hrm_rl.model import HRMConfig
 from hrm_rl.model.files.checkpoints import BEST
+from hrm_rl.puzzles.files import hub
 from hrm_rl.settings import SettingError
 from hrm_rl.training.config.init import Init, read_init
 from hrm_rl.training.config.layers import Given, Layer
@@ -63,6 +64,8 @@ def resolve(*layers: Layer) -> Run:
         if data.phases and data.phases[-1][0] >= preset.max_steps:
             message = f"curriculum ends at step {data.phases[-1][0]}, the run at {preset.max_steps}"
             raise SettingError(message, "curriculum")
+        if data.file is not None and not Path(data.file).exists() and hub.known_name(data.file):
+            data = dataclasses.replace(data, file=str(hub.find(data.file)))
         if data.file is not None and not Path(data.file).exists():
             named = given.layers["data.file"].named("data.file")
             raise FileNotFoundError(f"{named}: no file at {data.file}")

@@ -151,6 +151,16 @@ def test_a_written_file_resolves_to_the_same_run(write, name, tmp_path) -> None:
     assert (again.settings.device, again.settings.dtype) == ("cpu", "float32")
 
 
+def test_a_dataset_of_the_hub_is_named(tmp_path, monkeypatch) -> None:
+    """A local copy of it comes first."""
+    monkeypatch.chdir(tmp_path)
+    file = Path("data/maze-30x30-hard-1k/train.csv")
+    file.parent.mkdir(parents=True)
+    file.touch()
+    for name in ("maze-30x30-hard-1k", "sapientinc/maze-30x30-hard-1k"):
+        assert resolve(Layer({"data.file": name}, "maze-hard")).preset.data.file == str(file)
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
