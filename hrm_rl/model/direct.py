@@ -17,6 +17,7 @@ class DirectTransformer(PuzzleModel):
     always differentiated as a whole.
     """
 
+    title = "transformer"
     starts = ("H_init",)
     unread = {  # noqa: RUF012
         "model.H_cycles": "architecture direct runs its blocks once",

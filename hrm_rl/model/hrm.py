@@ -14,6 +14,9 @@ __all__ = ["HRM", "SegmentOutput"]
 class HRM(PuzzleModel):
     """A slow module H and a fast module L, recurring: `run_segment`."""
 
+    title = "Hierarchical Reasoning Model"
+    paper = "https://arxiv.org/abs/2506.21734"
+
     @staticmethod
     def stacks(config: HRMConfig) -> dict[str, Stack]:
         c = config

@@ -76,6 +76,9 @@ class PuzzleModel(Recurrent):
     read. The Q head reads the first position of z_H: the puzzle embedding's, if there is one.
     """
 
+    title: ClassVar[str] = "recurrent reasoner"
+    paper: ClassVar[str] = ""
+    """The model's name and the address of its paper, for model cards."""
     unread: ClassVar[Mapping[str, str]] = {}
     """Settings without effect on this model, by key ("model.H_layers"), and why."""
 

@@ -185,7 +185,7 @@ _PRESETS = [
         max_steps=1500,
         model={
             "architecture": "trm",
-            "hidden_size": 88,
+            "hidden_size": 80,
             "num_heads": 4,
             "mixer": "mlp",
             "mixer_width": 48,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Long):
-    """Train an HRM on puzzles, one segment per environment step, and let its Q head learn when to stop.
+    """Train a model on puzzles, one segment per environment step, and let its Q head learn when to stop.
 
     A preset can learn puzzles of another family (--data.family, --data.dials), or from a file or dataset
     folder (--data). A config file changes the preset, and options change both. Results go into a run folder:

@@ -5,14 +5,14 @@ from typing import Any
 
 import hrm_rl
 from hrm_rl.agents import LearnerConfig
-from hrm_rl.model import ReasoningModel
+from hrm_rl.model import ARCHITECTURES, ReasoningModel
 from hrm_rl.model.files.checkpoints import is_number, split_name
 from hrm_rl.model.files.hub import is_hub_id
 from hrm_rl.training.data_settings import ARC, CUSTOM, STORED
 from hrm_rl.training.presets import Preset, PuzzleData, SudokuData
 from hrm_rl.training.run_folder import RunFolder
 
-TAGS = ("hierarchical-reasoning-model", "reinforcement-learning", "adaptive-computation-time", "gymnasium")
+TAGS = ("reinforcement-learning", "adaptive-computation-time", "gymnasium")
 _FIGURES = {
     "exact_accuracy": "puzzles solved exactly",
     "valid_accuracy": "puzzles with a valid answer",
@@ -56,14 +56,15 @@ def _card(
 ) -> str:
     data, custom = preset.data, preset.data.family in STORED
     named = data.family != CUSTOM
-    tags = (*TAGS, data.family) if named else TAGS
+    kind = ARCHITECTURES[model.config.architecture]
+    tags = (kind.title.lower().replace(" ", "-"), *TAGS, *((data.family,) if named else ()))
     folder = custom or (data.file is not None and _is_folder(data.file))
     unseen = "a dataset folder's test puzzles" if folder else "puzzles of classes held out of training"
     stated = [f"license: {licence.lower()}"] if licence else []
     parts = [
         "\n".join(["---", "library_name: hrm_rl", "tags:", *(f"- {tag}" for tag in tags), *stated, "---"]),
         f"# {repo_id.rpartition('/')[2]}",
-        f"A [Hierarchical Reasoning Model](https://arxiv.org/abs/2506.21734) of "
+        f"A {f'[{kind.title}]({kind.paper})' if kind.paper else kind.title} of "
         f"{model.num_parameters():,} parameters for {data.kind.words if named else 'puzzles'}, "
         f"trained from hrm_rl's preset `{preset.name}` (settings below) for {step:,} steps"
         f"{_start(preset)}. It thinks "

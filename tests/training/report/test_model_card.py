@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrm_rl.model import HRM
+from hrm_rl.model import make_model
 from hrm_rl.puzzles import PuzzleArrays
 from hrm_rl.puzzles.files.dataset import write_dataset
 from hrm_rl.training.config import Layer, resolve
@@ -27,7 +27,7 @@ def make_run(path, *lines: dict, step: int = 40, preset: str = "sudoku-4x4", **t
     run = RunFolder(path)
     run.create(found, Compute())
     torch.manual_seed(0)
-    run.save(step, HRM(model), {})
+    run.save(step, make_model(model), {})
     run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return run
 
@@ -142,6 +142,12 @@ def test_the_weights_it_started_from_go_by_their_name(tmp_path, monkeypatch) -> 
     preset, compute = run.config()
     run.store(dataclasses.replace(preset, init="owner/name@v2"), compute)
     assert "weights of `owner/name@v2` with" in model_card(run, "a/b")
+
+
+def test_the_card_of_another_architecture(tmp_path) -> None:
+    card = model_card(make_run(tmp_path / "run", preset="sudoku-4x4-trm"), "a/b")
+    for text in ("- tiny-recursive-model\n", "A [Tiny Recursive Model](https://arxiv.org/abs/2510.04871) of"):
+        assert text in card, text
 
 
 def test_other_families_say_what_they_are(tmp_path) -> None:
