@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrm_rl.model import make_model
+from hrm_rl.model import PuzzleModel, make_model
 from hrm_rl.puzzles import PuzzleArrays
 from hrm_rl.puzzles.files.dataset import write_dataset
 from hrm_rl.training.config import Layer, resolve
@@ -116,7 +116,7 @@ def test_a_file_of_puzzles_goes_by_its_name(tmp_path, monkeypatch) -> None:
     assert "`mine.csv`" in card and "secret" not in card
     assert "that training never saw" not in card
     pushed = {}
-    monkeypatch.setattr(HRM, "push_to_hub", lambda self, repo_id, **o: pushed.update(o) or "url")
+    monkeypatch.setattr(PuzzleModel, "push_to_hub", lambda self, repo_id, **o: pushed.update(o) or "url")
     assert push_run(run, "a/b", private=True) == "url"
     assert pushed["private"] and pushed["files"]["README.md"] == card
     assert "learned.npy" not in pushed["files"]
@@ -136,7 +136,7 @@ def test_the_weights_it_started_from_go_by_their_name(tmp_path, monkeypatch) -> 
     assert f"{words}, of which only the puzzle embedding learned. It thinks" in card
     assert str(tmp_path) not in card
     pushed = {}
-    monkeypatch.setattr(HRM, "push_to_hub", lambda self, repo_id, **o: pushed.update(o) or "url")
+    monkeypatch.setattr(PuzzleModel, "push_to_hub", lambda self, repo_id, **o: pushed.update(o) or "url")
     push_run(run, "a/b")
     assert json.loads(pushed["files"]["run.json"])["preset"]["init"] == "secret@40"
     preset, compute = run.config()
