@@ -19,7 +19,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --quiet --disable-pip-version-check 
 HERE := $(shell pwd -P | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(HERE)
 
-.PHONY: help setup quickstart test lint format docs bench gpu clean
+.PHONY: help setup quickstart test lint format docs wheel bench gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ format: $(READY) ## sort the imports and format the code
 docs: $(READY) ## build the site into site/, strictly
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 	@echo "The site is in site/index.html"
+
+wheel: $(READY) ## build the wheel and the source archive into dist/
+	@$(PY) -c "from setuptools import build_meta as b; print(b.build_sdist('dist')); print(b.build_wheel('dist'))"
 
 bench: $(READY) ## time the kernels and a training step on this machine
 	@$(PY) -m hrm_rl.cli bench $(BENCH_ARGS)

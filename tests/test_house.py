@@ -1,19 +1,15 @@
-"""The package as a whole: a light import, names that cannot be had twice, floors, and the wheel."""
+"""The package as a whole: a light import, names that cannot be had twice, and floors."""
 
 import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
-
-import hrm_rl
 
 ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("envs", "agents")
@@ -50,10 +46,6 @@ def test_import_is_quick() -> None:
         if seconds[-1] < 0.5:
             return
     pytest.fail(f"import hrm_rl took {min(seconds):.2f} s of CPU at best; the limit is 0.5 s")
-
-
-def test_one_version() -> None:
-    assert hrm_rl.__version__ == pyproject()["project"]["version"]
 
 
 @pytest.mark.parametrize("name", LINKED)
@@ -133,57 +125,3 @@ def test_plain_words() -> None:
     texts += [*(ROOT / "docs").rglob("*.md"), *(ROOT / "hrm_rl").rglob("*.py")]
     found = [f"{t.name}: {line}" for t in texts for line in t.read_text().splitlines() if odd.search(line)]
     assert found == []
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel, built without the network from a tree that holds what must stay out of it too."""
-    setuptools = pytest.importorskip("setuptools")
-    if int(setuptools.__version__.split(".")[0]) < 77:
-        pytest.skip("needs setuptools 77 or newer")
-    pytest.importorskip("pip")
-    tree = tmp_path_factory.mktemp("tree")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy2(ROOT / name, tree / name)
-    shutil.copytree(ROOT / "hrm_rl", tree / "hrm_rl", ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for name in LINKED:
-        if (ROOT / name).is_symlink():
-            (tree / name).symlink_to(Path("hrm_rl") / name, target_is_directory=True)
-    for name in ("tests", "docs", "experiments"):
-        (tree / name).mkdir()
-        (tree / name / "__init__.py").touch()
-    out = tmp_path_factory.mktemp("wheel")
-    words = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(out)]
-    result = subprocess.run(
-        [sys.executable, "-m", "pip", *words, "."],
-        cwd=tree,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    (built,) = out.glob("*.whl")
-    return built
-
-
-def test_wheel_holds_the_package_alone(wheel: Path) -> None:
-    """All of hrm_rl, data files too, and nothing called envs, agents or tests beside it."""
-    names = zipfile.ZipFile(wheel).namelist()
-    info = f"hrm_rl-{hrm_rl.__version__}.dist-info"
-    assert {name.split("/")[0] for name in names} == {"hrm_rl", info}
-    here = {
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "hrm_rl").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
-    }
-    assert here == {name for name in names if name.startswith("hrm_rl/")}
-
-
-def test_wheel_states_licence_and_command(wheel: Path) -> None:
-    archive = zipfile.ZipFile(wheel)
-    info = f"hrm_rl-{hrm_rl.__version__}.dist-info"
-    assert "License-Expression: Apache-2.0" in archive.read(f"{info}/METADATA").decode()
-    assert f"{info}/licenses/LICENSE" in archive.namelist()
-    entry_points = archive.read(f"{info}/entry_points.txt").decode()
-    assert "hrm-rl = hrm_rl.cli:main" in entry_points
