@@ -27,7 +27,6 @@ _POSITIONS, _MIXER = "embed_pos.embedding_weight", "L_level.layers.0.mlp_t.gate_
 _TRANSLATED = ("mlp_t", "no_ACT_continue", "lambda_", "short_name", "noise_scale", "H_init_std", "L_init_std")
 _TRANSLATED += ("board_height", "board_width", "disable_act_halt", "act_inference", "halt_threshold")
 _TRANSLATED += ("halt_confirm_steps", "halt_confirm_mode")
-_NAMES_OF_POSITIONS = {"rope2d": "rope-2d", None: "none"}
 
 
 def layout_of(tensors: Mapping[str, Tensor], name: str) -> str:
@@ -91,44 +90,46 @@ def translate(
 
     Raises ValueError for a board that is not square.
     """
-    settings, found, table = dict(arch), dict(tensors), tensors.get(PUZZLE_TABLE)
+    table = tensors.get(PUZZLE_TABLE)
+    settings = {name: value for name, value in arch.items() if name not in _TRANSLATED}
     settings["vocab_size"], settings["seq_len"] = tensors[TOKENS].shape[0], seq_len
     settings["num_puzzle_identifiers"] = 1 if table is None else table.shape[0]
     settings["puzzle_emb_ndim"] = 0 if table is None else table.shape[1]
-    for key in _TRANSLATED:
-        settings.pop(key, None)
     if _MIXER in tensors:
         settings["mixer"] = "mlp"
     if layout == "hrm":
-        return settings, found
-    height, width = (arch.get(f"board_{side}") for side in ("height", "width"))
-    positions = arch.get("pos_encodings", "rope")
-    positions = (
-        _NAMES_OF_POSITIONS.get(positions, positions) if isinstance(positions, str | None) else positions
-    )
-    board = positions == "rope-2d" and arch.get("pos_encodings") != "rope-2d"
-    if board and height != width:
-        raise ValueError(f"rope2d of a board of {height} x {width}: only square boards are supported")
-    settings["pos_encodings"] = positions
-    settings["architecture"], settings["relaxation"] = "trm", arch.get("lambda_", 1.0)
+        return settings, dict(tensors)
+    settings["architecture"] = "trm"
     settings["H_layers"] = settings.get("L_layers", 2)  # not read
-    tokens = {key: tensors[key].shape[axis] for key, axis in ((_MIXER, 1), (_POSITIONS, 0)) if key in tensors}
-    if tokens and table is not None:
-        settings["puzzle_emb_len"] = max(0, *tokens.values()) - seq_len
+    settings["relaxation"] = arch.get("lambda_", arch.get("relaxation", 1.0))
+    lengths = [tensors[key].shape[axis] for key, axis in ((_MIXER, 1), (_POSITIONS, 0)) if key in tensors]
     if table is None:
-        settings.pop("puzzle_emb_len", None)
-    if layout == "eqr":
-        starts = torch.zeros(tensors[TOKENS].shape[1])
-        found |= {"H_init": starts, "L_init": starts.clone()}
-    if arch.get("no_ACT_continue", True):
-        for key in ("q_head.weight", "q_head.bias"):
-            found[key] = found[key].clone()
-            found[key][1:] = 0.0
-    if board and _MIXER not in tensors:
-        for key in found:
-            if key.endswith("qkv_proj.weight"):
-                found[key] = _as_our_board_rope(key, found[key], settings.get("num_heads", 8))
-    return settings, found
+        settings["puzzle_emb_len"] = 0
+    elif lengths:
+        settings["puzzle_emb_len"] = max(lengths) - seq_len
+    positions = arch.get("pos_encodings", "rope")
+    if positions is None:
+        settings["pos_encodings"] = "none"
+    boards = positions == "rope2d"
+    if boards:
+        settings["pos_encodings"] = "rope-2d"
+        height, width = (arch.get(f"board_{side}") for side in ("height", "width"))
+        if height != width:
+            raise ValueError(f"rope2d of a board of {height} x {width}: only square boards are supported")
+    heads = settings.get("num_heads", 8) if boards and _MIXER not in tensors else None
+    return settings, _tensors(tensors, heads, learned_continue=not arch.get("no_ACT_continue", True))
+
+
+def _tensors(tensors: Mapping[str, Tensor], heads: Any, learned_continue: bool) -> dict[str, Tensor]:
+    """The tensors of TRM or EqR as this model takes them; `heads` of an attention that turns on a board."""
+    starts = {name: torch.zeros(tensors[TOKENS].shape[1]) for name in ("H_init", "L_init")}
+    found = starts | dict(tensors)
+    for name, tensor in tensors.items():
+        if name.startswith("q_head.") and not learned_continue:
+            found[name] = torch.cat((tensor[:1], torch.zeros_like(tensor[1:])))
+        elif name.endswith("qkv_proj.weight") and heads is not None:
+            found[name] = _as_our_board_rope(name, tensor, heads)
+    return found
 
 
 def _as_our_board_rope(name: str, qkv: Tensor, heads: Any) -> Tensor:
