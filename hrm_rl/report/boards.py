@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from hrm_rl.halting import TraceBank
 from hrm_rl.puzzles import FAMILIES, CustomPuzzles, family_of_shape, make_family
 from hrm_rl.puzzles.arc.drawing import ArcBoards
+from hrm_rl.puzzles.arc.tokens import SEQ_LEN
 from hrm_rl.puzzles.base import picture as pictures
+from hrm_rl.puzzles.unique_sat.drawing import TRUE_CELL
 
 _NAMES = {
     getattr(pictures, name): name.lower().replace("_", "-")
@@ -21,7 +24,7 @@ _NAMES = {
         *("PAPER", "GIVEN", "GIVEN_CELL", "DRAFT", "DRAFT_CELL", "MISTAKE", "MISTAKE_CELL"),
         *("HALT", "CONTINUE", "CAPTION", "THIN_LINE", "THICK_LINE"),
     )
-}
+} | {TRUE_CELL: "true-cell"}
 """The colors that the page has a dark twin of, by name."""
 
 
@@ -49,8 +52,8 @@ def drawable(kind: Any) -> pictures.Drawable:
     """What draws puzzles of a kind: the family, ARC's boards by their shape, or numbers."""
     if isinstance(kind, pictures.Drawable):
         return kind
-    if (kind.vocab_size, kind.seq_len) == (ArcBoards.vocab_size, ArcBoards.seq_len):
-        return ArcBoards()
+    if kind.name == "arc" or (kind.vocab_size, kind.seq_len) == (ArcBoards.vocab_size, SEQ_LEN):
+        return ArcBoards(math.isqrt(kind.seq_len))
     return Numbers(kind.vocab_size, kind.seq_len)
 
 

@@ -9,6 +9,7 @@ from hrm_rl.halting import TraceBank
 from hrm_rl.halting.bank.replay import replay as replay_rule
 from hrm_rl.halting.rules.spec import RULES
 from hrm_rl.puzzles.base.picture import Drawable
+from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.report.boards import TileTable, layout
 
 _SIGNALS = ("confidence", "margin", "entropy", "changed", "residual_H", "residual_L", "kl")
@@ -85,6 +86,8 @@ def _signals(bank: TraceBank, row: int) -> dict[str, Any]:
     found |= {name: bank.column(name)[row] for name in _SIGNALS if name in bank.features}
     columns = {name: rounded(column) for name, column in found.items()}
     columns["cell_accuracy"] = rounded(bank.cell_accuracy[row])
+    wrong = (bank.drafts[row] != bank.labels[row]) & (bank.labels[row] != IGNORE_LABEL)  # type: ignore[index]
+    columns["wrong"] = wrong.sum(1).tolist()
     return columns | {"correct": bank.correct[row].tolist(), "valid": bank.valid[row].tolist()}
 
 

@@ -124,7 +124,7 @@ def _tile(token: int, wrong: bool, judged: bool) -> pictures.Tile:
     number = token - FIRST_COLOR
     if number < 0:
         text = "\u00d7" if wrong else "\u00b7" if token == EOS else ""
-        return pictures.Tile(text, pictures.MISTAKE if wrong else pictures.CAPTION, _OFF_GRID)
+        return pictures.Tile(text, pictures.MISTAKE if wrong else pictures.CAPTION, pictures.GIVEN_CELL)
     ink = pictures.PAPER if number in _DARK else pictures.GIVEN
     ground = PALETTE[number] if judged else _pale(PALETTE[number])
     return pictures.Tile("\u00d7" if wrong else "", ink, ground)

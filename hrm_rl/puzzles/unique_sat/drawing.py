@@ -9,7 +9,7 @@ from hrm_rl.puzzles.unique_sat.layout import FALSE, FIRST_LITERAL, TRUE
 
 _VALUES = {FALSE: "F", TRUE: "T"}
 _CLAUSES_A_LINE = 5
-_TRUE_CELL: pictures.Color = (205, 232, 226)
+TRUE_CELL: pictures.Color = (205, 232, 226)
 
 
 def text(shown: pictures.Shown, variables: int, color: bool) -> str:
@@ -48,6 +48,7 @@ def panels(shown: pictures.Shown, variables: int) -> list[pictures.Panel]:
     value.
     """
     header, blocks = _parts(shown, variables)
+    blocks = [block for block in blocks if block[0].text]
     blocks += [[pictures.Tile()] * 3] * (-len(blocks) % _CLAUSES_A_LINE)
     literals = [tile for block in blocks for tile in block]
     clauses = pictures.Panel(literals, 3 * _CLAUSES_A_LINE, "clauses", box=(1, 3))
@@ -92,7 +93,7 @@ def _literal_tile(text: str, truth: bool | None, false: bool) -> pictures.Tile:
     if false:
         return pictures.Tile(text, pictures.MISTAKE, pictures.MISTAKE_CELL)
     if truth:
-        return pictures.Tile(text, pictures.HALT, _TRUE_CELL)
+        return pictures.Tile(text, pictures.HALT, TRUE_CELL)
     return pictures.Tile(text, pictures.GIVEN)
 
 

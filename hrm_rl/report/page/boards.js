@@ -13,6 +13,7 @@ function el(tag, props = {}, ...children) {
 }
 
 const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)} %`);
+const cells = (n) => (n === 1 ? "1 cell" : `${n} cells`);
 const figure = (x, digits = 3) => (x === null || x === undefined ? "–" : String(Number(x.toPrecision(digits))));
 
 function unpack(text, bytes) {
@@ -54,7 +55,7 @@ class Boards {
       this.tiles.push(tile);
       board.append(tile);
     }
-    const node = el("figure", { class: columns > 12 ? "panel many" : "panel" }, board);
+    const node = el("figure", { class: tiles <= (columns * columns) / 2 ? "panel strip" : "panel" }, board);
     node.style.setProperty("--columns", columns);
     if (title) node.prepend(el("figcaption", {}, title));
     return node;
@@ -68,8 +69,7 @@ class Boards {
       changed += differs;
     });
     this.shown = now;
-    const mistakes = now.reduce((sum, number) => sum + isMistake(this.looks[number]), 0);
-    return { changed, mistakes };
+    return changed;
   }
 }
 
@@ -135,12 +135,13 @@ class Replay {
     this.parts = this.puzzle.trajectories.map((trajectory, k) => ({
       trajectory, name: several ? `Trajectory ${k + 1}: ` : "", boards: new Boards(this.puzzle.layout, looks),
       bars: new Bars(trajectory), frames: trajectory.frames.map((frame) => unpack(frame, bytes)) }));
-    this.space.replaceChildren(...this.parts.map(({ boards, bars }) => el("div", { class: "trajectory" }, boards.node, bars.node)));
+    const broad = this.puzzle.layout.reduce((sum, { columns, tiles }) => sum + (tiles > (columns * columns) / 2 ? columns : 0), 0) > 40;
+    this.space.replaceChildren(...this.parts.map(({ boards, bars }) => el("div", { class: broad ? "trajectory broad" : "trajectory" }, boards.node, bars.node)));
     this.last = Math.max(...this.parts.map(({ frames }) => frames.length)) - 1;
     this.slider.max = this.last;
     this.marks = Array.from({ length: this.last + 1 }, (_, segment) => this.mark(segment));
     this.steps.replaceChildren(...this.marks);
-    this.go(this.puzzle.stopped);
+    this.go(1);
     if (this.chart) this.chart(this.puzzle);
   }
   mark(segment) {
@@ -158,17 +159,17 @@ class Replay {
     this.marks.forEach((mark, k) => mark.setAttribute("aria-current", k === this.segment));
     for (const part of this.parts) {
       const at = Math.min(this.segment, part.frames.length - 1);
-      const found = part.boards.show(part.frames[at], at > 1 ? part.frames[at - 1] : null);
+      const changed = part.boards.show(part.frames[at], at > 1 ? part.frames[at - 1] : null);
       part.boards.node.setAttribute("role", "img");
-      part.bars.show(at, part.name + this.words(part, at, found));
+      part.bars.show(at, part.name + this.words(part, at, changed));
       part.boards.node.setAttribute("aria-label", part.bars.head.textContent);
     }
     if (this.chart) this.chart.at(this.segment);
   }
-  words({ trajectory }, segment, { changed, mistakes }) {
+  words({ trajectory }, segment, changed) {
     if (segment === 0) return "The question";
     const stop = segment === this.puzzle.stopped ? `, ${this.data.rule} stops here` : "";
-    const right = trajectory.correct[segment - 1] ? "right" : trajectory.valid[segment - 1] ? "right, another answer than the stored one" : `wrong (${mistakes} marked)`;
+    const right = trajectory.correct[segment - 1] ? "right" : trajectory.valid[segment - 1] ? "right, another answer than the stored one" : `wrong in ${cells(trajectory.wrong[segment - 1])}`;
     return `Segment ${segment}: ${right}, ${changed} changed${stop}`;
   }
   play() {

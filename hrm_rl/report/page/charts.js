@@ -19,13 +19,13 @@ function themed(layout) {
   const { xaxis = {}, yaxis = {}, ...others } = layout;
   return { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: variable("ink"), family: "system-ui, sans-serif", size: 12 },
     margin: { l: 48, r: 12, t: 8, b: 40 }, hovermode: "closest", hoverlabel: { font: { color: "#171c26" }, bgcolor: "#fff" },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, showlegend: true, modebar: { bgcolor: "rgba(0,0,0,0)", color: variable("soft"), activecolor: variable("accent") },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, showlegend: true,
     ...others, xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis } };
 }
 
 function render(node) {
   const { traces, layout } = charts.get(node);
-  return Plotly.react(node, traces(), themed(layout), { displaylogo: false, responsive: true, modeBarButtons: [["toImage", "resetScale2d"]] });
+  return Plotly.react(node, traces(), themed(layout), { responsive: true, displayModeBar: false });
 }
 
 const seen = new IntersectionObserver((entries) => {
