@@ -89,6 +89,8 @@ def depth_figure(found: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -
         for kind, line in (("settled", "-"), ("drifting", ":")):
             shares = [np.nan if row[kind] is None else 100 * row[kind] for row in rows]
             right.plot(depth, shares, line, label=f"{name}: {kind}", **style)
+    low, high = left.dataLim.intervaly
+    left.set_ylim(max(-1, low - 2), min(101, high + 2))
     for axes, what in ((left, "puzzles solved (%)"), (right, "puzzles (%)")):
         axes.set(xscale="log", xlabel="depth / limit in training", ylabel=what)
         axes.set_xticks(depth, [f"{multiple}x" for multiple in depth])

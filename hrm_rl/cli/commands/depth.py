@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_rl.cli.options import Long, OnPuzzles, check_counts
-from hrm_rl.cli.output import percent, show_log, table_text
+from hrm_rl.cli.output import percent, say, show_log, table_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,7 @@ class Depth(OnPuzzles, Long):
             models = {"average": trained.model, "last weights": last}
         found: dict[str, list[dict[str, Any]]] = {}
         for name, model in models.items():
+            say(f"{name}: {len(pool):,} puzzles, {deepest:,} segments each")
             bank = record(
                 model,
                 pool,
