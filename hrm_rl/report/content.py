@@ -67,6 +67,7 @@ def _facts(found: Recorded) -> list[list[str]]:
     facts = {
         "puzzles": counts,
         "segments recorded": f"{bank.num_segments}",
+        "trajectories": f"{bank.width} ({header.trajectories})" if bank.width > 1 else "",
         "limit in training": f"{header.halt_max_steps or 'unknown'}",
         "trained to stop by": header.trained_rule,
         "parameters": f"{found.trained.model.num_parameters():,}" if found.trained else "",
@@ -86,6 +87,8 @@ def depth(bank: TraceBank) -> dict[str, Any]:
     part = bank.in_split(split)
     curves = {"exact": part.correct, "valid": part.valid, "cells": part.cell_accuracy}
     found: dict[str, Any] = {name: rounded(column.mean(0)) for name, column in curves.items()}
+    if part.width > 1:
+        found["any"] = rounded(part.stacked("valid").any(1).mean(0))
     if "q_halt" in part.features:
         q = part.features["q_halt"].astype(np.float64)
         found["q_halt"] = rounded((0.5 * (1 + np.tanh(q / 2))).mean(0))
@@ -101,7 +104,8 @@ def halting(name: str, bank: TraceBank, policies: Sequence[str] | None, seed: in
         return {"missing": f"Rules are judged on test puzzles, and this bank has {', '.join(counts)} only."}
     if policies is None:
         open_rules = ("auto", "calm") if "validation" not in counts else ()
-        policies = [p for p in DEFAULT_POLICIES if not any(word in p for word in open_rules)]
+        several = ("select(q, first)", "select(q-halt:auto, vote)") if bank.width > 1 else ()
+        policies = [p for p in (*DEFAULT_POLICIES, *several) if not any(word in p for word in open_rules)]
     report = compare([make_case(name, bank)], Settings(tuple(policies), seed=seed)).to_dict()
     header, rows = table_cells(report)
     chosen = chosen_cells(report)

@@ -13,6 +13,7 @@ from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.report.boards import TileTable, layout
 
 _SIGNALS = ("confidence", "margin", "entropy", "changed", "residual_H", "residual_L", "kl")
+_SIDE_BY_SIDE = 6  # trajectories
 HOW = "This bank holds no drafts. Record them with: hrm-rl trace RUN --out BANK --drafts"
 
 
@@ -21,15 +22,19 @@ def replays(bank: TraceBank, kind: Drawable, count: int) -> dict[str, Any]:
     if bank.drafts is None:
         return {"missing": HOW}
     rows, rule = choose(bank, count), trained_rule(bank)
-    part, table = bank.take(rows), TileTable()
-    stops = replay_rule(part, rule)
+    part, table = bank.narrow(min(bank.width, _SIDE_BY_SIDE)).take(rows), TileTable()
+    every = part.unrolled  # a row a trajectory
+    assert every.drafts is not None
+    stops = replay_rule(every, rule).stopped.tolist()
     puzzles, frames = [], []
     for k, row in enumerate(rows.tolist()):
         question = kind.panels(kind.shown(part.inputs[k], None, part.labels[k]))
-        found = [table.numbers(question)]
-        for draft in part.drafts[k].astype(np.int32):  # type: ignore[index]
-            found.append(table.numbers(kind.panels(kind.shown(part.inputs[k], draft, part.labels[k]))))
-        frames.append(found)
+        mine = range(k * part.width, (k + 1) * part.width)
+        for each in mine:
+            found = [table.numbers(question)]
+            for draft in every.drafts[each].astype(np.int32):
+                found.append(table.numbers(kind.panels(kind.shown(part.inputs[k], draft, part.labels[k]))))
+            frames.append(found)
         rating = float(part.rating[k])
         puzzles.append(
             {
@@ -39,13 +44,12 @@ def replays(bank: TraceBank, kind: Drawable, count: int) -> dict[str, Any]:
                 "split": str(part.split[k]),
                 "source": part.source[k],
                 "layout": layout(question),
-                "stopped": int(stops.stopped[k]),
-                "answered": int(stops.answered[k]),
-                "trajectories": [_signals(part, k)],
+                "trajectories": [_signals(every, each) | {"stopped": stops[each]} for each in mine],
             }
         )
-    for puzzle, found in zip(puzzles, frames, strict=True):
-        puzzle["trajectories"][0]["frames"] = [table.packed(frame) for frame in found]
+    trajectories: Any = (trajectory for puzzle in puzzles for trajectory in puzzle["trajectories"])
+    for trajectory, found in zip(trajectories, frames, strict=True):
+        trajectory["frames"] = [table.packed(frame) for frame in found]
     return {"rule": rule, "tiles": table.to_json(), "puzzles": puzzles}
 
 

@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from browser import CHROMIUM, Browser, browser
 
 
-def recorded(puzzles: PuzzleArrays, source: str = "", **header: Any) -> TraceBank:
+def recorded(puzzles: PuzzleArrays, source: str = "", width: int = 1, **header: Any) -> TraceBank:
     """The first half of the puzzles is for validation. Drafts go from question to solution, some cells a
     segment; a third of the puzzles lose cells in the end."""
-    toy, count = toy_bank(len(puzzles) // 2), len(puzzles) // 2 * 2
+    toy, count = toy_bank(len(puzzles) // 2, width=width), len(puzzles) // 2 * 2
     rng, limit = np.random.default_rng(0), toy.num_segments
     inputs, labels = puzzles.inputs[:count], puzzles.labels[:count]
     answers = np.where(labels == IGNORE_LABEL, inputs, labels)
@@ -31,14 +31,18 @@ def recorded(puzzles: PuzzleArrays, source: str = "", **header: Any) -> TraceBan
     )
     right = (drafts == answers[:, None]) | (labels == IGNORE_LABEL)[:, None]
     correct = right.all(2)
+    columns = {"drafts": drafts.astype(np.uint16), "correct": correct, "valid": correct}
+    columns["cell_accuracy"] = right.mean(2, dtype=np.float32)
+    others = dict(toy.others)
+    if width > 1:  # each is a segment later than the one before
+        later = [np.maximum(np.arange(limit) - k, 0) for k in range(1, width)]
+        others |= {name: np.stack([column[:, k] for k in later], 1) for name, column in columns.items()}
     return dataclasses.replace(
         toy,
-        correct=correct,
-        valid=correct,
-        cell_accuracy=right.mean(2),
+        **columns,
+        others=others,
         inputs=inputs,
         labels=labels,
-        drafts=drafts.astype(np.uint16),
         source=(source,) * count,
         header=dataclasses.replace(toy.header, **header),
     )

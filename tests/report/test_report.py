@@ -54,6 +54,22 @@ def test_the_data_of_a_page(page: Callable[..., Path]) -> None:
     assert path.stat().st_size < 2_000_000
 
 
+def test_trajectories_stand_side_by_side(bank: Callable[..., Any], tmp_path: Path, chromium: Any) -> None:
+    family = find_family("lights-out")()
+    bank(family.generate(24, seed=1), family.source_name, width=3).save(tmp_path / "bank.safetensors")
+    rules = ["q", "select(q, first)"]
+    path = report([tmp_path / "bank.safetensors"], tmp_path / "report.html", policies=rules)
+    (source,) = data_of(path)["sources"]
+    assert ["trajectories", "3 (start)"] in source["facts"] and source["depth"]["any"]
+    frames = [each["frames"] for each in source["replay"]["puzzles"][0]["trajectories"]]
+    assert len(frames) == 3 and frames[0][1:8] == frames[1][2:9] != frames[1][1:8]
+    chromium.errors.clear()
+    chromium.open(path)
+    shown = chromium.run("[...document.querySelectorAll('.head')].map((head) => head.textContent)")
+    assert [text.partition(":")[0] for text in shown] == [f"Trajectory {k}" for k in (1, 2, 3)]
+    assert chromium.errors == []
+
+
 def test_a_page_of_part_of_the_data(tmp_path: Path) -> None:
     """A bank without drafts, of another split, shows the rest, and says what is missing."""
     toy = toy_bank(20)

@@ -146,7 +146,7 @@ class Replay {
   }
   mark(segment) {
     const right = segment > 0 && this.parts.some(({ trajectory }) => trajectory.valid[segment - 1]);
-    const stops = segment === this.puzzle.stopped;
+    const stops = segment === this.parts[0].trajectory.stopped;
     const words = segment === 0 ? "question" : `segment ${segment}, ${right ? "right" : "wrong"}${stops ? `, ${this.data.rule} stops here` : ""}`;
     const kind = `${segment === 0 ? "" : right ? "right" : "wrong"}${stops ? " stop" : ""}`;
     return el("button", { type: "button", class: kind, title: words, "aria-label": words,
@@ -168,7 +168,7 @@ class Replay {
   }
   words({ trajectory }, segment, changed) {
     if (segment === 0) return "The question";
-    const stop = segment === this.puzzle.stopped ? `, ${this.data.rule} stops here` : "";
+    const stop = segment === trajectory.stopped ? `, ${this.data.rule} stops here` : "";
     const right = trajectory.correct[segment - 1] ? "right" : trajectory.valid[segment - 1] ? "right, another answer than the stored one" : `wrong in ${cells(trajectory.wrong[segment - 1])}`;
     return `Segment ${segment}: ${right}, ${changed} changed${stop}`;
   }

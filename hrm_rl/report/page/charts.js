@@ -69,6 +69,7 @@ function depthChart(node, sources) {
     const found = [line(`${label}exact`, x, percents(depth.exact), k, { mode: "lines+markers", error_y: { type: "data", array: percents(depth.half_width), thickness: 1, width: 2 } })];
     if (sources.length > 1) return found;
     if (depth.valid.some((share, j) => share !== depth.exact[j])) found.push(line("any right answer", x, percents(depth.valid), 2));
+    if (depth.any) found.push(line("any trajectory", x, percents(depth.any), 4));
     found.push(line("cells", x, percents(depth.cells), 1));
     if (depth.q_halt) found.push(line("mean halt probability", x, percents(depth.q_halt), 3));
     return found;
