@@ -123,6 +123,10 @@ class Trajectories:
                 f"rule {spec!r} stops one trajectory, and there are {self.width}; say which of them answers, "
                 f"as in select({spec}, first)"
             )
+        if rule.width not in (None, self.width):
+            raise ValueError(
+                f"rule {spec!r} selects among {rule.width} trajectories, and there are {self.width}"
+            )
         if "future" in rule.needs:
             raise ValueError(f"rule {spec!r} decides in hindsight: it runs on a trace bank, not live")
         if isinstance(rule, Particles) and self.symmetry is not None:

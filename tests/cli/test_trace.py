@@ -194,10 +194,10 @@ def test_several_trajectories(hrm_rl, made, tmp_path) -> None:
     bank = TraceBank.load(tmp_path / "bank")
     assert (found["width"], bank.width, bank.header.trajectories) == (3, 3, "views+noise:0.1")
     assert set(bank.header.seconds_per_segment) == {"1", "3", "8"}
-    for rule in ("select(fixed:2, vote)", "select(q, first)"):
+    for rule, width in (("select(fixed:2, vote, 2)", 2), ("select(q, first)", 3)):
         given = ("--halting", rule, "--json")
         live = hrm_rl("eval", made / "run", "--bank", tmp_path / "bank", *given).json
-        assert (live["agree_segments"], live["agree_correct"], live["width"]) == (1, 1, 3)
+        assert (live["agree_segments"], live["agree_correct"], live["width"]) == (1, 1, width)
         assert live["mean_segments"] == replay(bank, rule).stopped.mean()
     shown = hrm_rl("eval", made / "run", "--puzzles", 4, *words[:2], "--trajectories", "start", *given[:2])
     assert "of at most 3 x 3 segments" in shown.out
@@ -211,7 +211,7 @@ def test_several_trajectories(hrm_rl, made, tmp_path) -> None:
     ("words", "message"),
     [
         ("eval RUN --halting {select}", "--width K"),
-        ("eval RUN --bank BANK --halting {select}", "record several with"),
+        ("eval RUN --bank BANK --halting {select}", "record more with"),
         ("eval RUN --width 4 --trajectories start", "say which of them answers, as in select(q, first)"),
         ("eval RUN --width 4 --halting {select}", "--width 4 needs --trajectories start"),
         ("eval RUN --bank BANK --width 4 --trajectories start", "those of --bank"),
@@ -221,7 +221,7 @@ def test_several_trajectories(hrm_rl, made, tmp_path) -> None:
         ("trace RUN --out NEW --width 0", "--width must be >= 1"),
         ("trace RUN --out NEW --width 99999999 --trajectories start --puzzles 9", "more than the"),
         ("eval RUN --width 99999999 --trajectories start --halting {select}", "more than the"),
-        ("compare BANK --policies {select} --out NEW", "record several with `hrm-rl trace RUN --out BANK"),
+        ("compare BANK --policies {select} --out NEW", "record more with `hrm-rl trace RUN --out BANK"),
     ],
 )
 def test_trajectories_that_do_not_fit(hrm_rl, made, bank_file, tmp_path, words: str, message: str) -> None:

@@ -160,8 +160,7 @@ class Trials:
         if spec not in self._judged:
             test = self.case.test
             outcome = replay(test, rule)
-            several = outcome.lengths.shape[1] > 1
-            correct = test.stacked("correct") if several else test.correct[:, None]
+            correct = test.narrow(outcome.lengths.shape[1]).stacked("correct")
             judgement = judge(outcome.lengths, outcome.correct, correct)
             if outcome.declined is not None:
                 judgement = judgement.answered(~outcome.declined)

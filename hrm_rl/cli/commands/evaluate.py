@@ -75,7 +75,7 @@ class Eval(OnTrajectories):
             data, puzzles, options["puzzle_keys"] = self.bank, bank.puzzles, bank.puzzle_key
             replayed = replay(bank, rule, max_segments=limit)
             if isinstance(rule, Select):
-                several = Trajectories.parse(bank.header.trajectories, bank.width, trained.kind)
+                several = Trajectories.parse(bank.header.trajectories, rule.width or bank.width, trained.kind)
         options |= {"max_segments": limit, "trajectories": several}
         found = evaluate(model, puzzles, rule, validator=trained.validator(), **options)
         self.note_unread_seed(data)

@@ -19,6 +19,7 @@ from hrm_rl.halting.rules.threshold import ThresholdRule
 
 # A sweep needs the same features once for every threshold.
 _features: WeakKeyDictionary[TraceBank, dict[bool, SegmentFeatures]] = WeakKeyDictionary()
+_narrow: WeakKeyDictionary[TraceBank, dict[int, TraceBank]] = WeakKeyDictionary()
 _merits_by: WeakKeyDictionary[TraceBank, dict[str, NDArray[np.float32]]] = WeakKeyDictionary()
 
 
@@ -105,10 +106,11 @@ def replay(bank: TraceBank, rule: HaltingRule | str, *, max_segments: int | None
 
 def _select(bank: TraceBank, rule: Select, limit: int) -> Outcome:
     """The outcome of a rule that selects among the trajectories of each puzzle."""
-    spec = spec_of(rule)
     if "live" in rule.needs:
-        raise ValueError(f"rule {spec!r} changes the trajectories; run it live: `hrm-rl eval RUN --width K`")
-    check_width(bank, spec)
+        raise ValueError(
+            f"rule {spec_of(rule)!r} changes the trajectories; run it live: `hrm-rl eval RUN --width K`"
+        )
+    bank = trajectories_of(bank, rule)
     each = replay(bank.unrolled, rule.rule, max_segments=limit)
     lengths, answered, chosen = selected(bank, rule, each.stopped, each.answered)
     rows = np.arange(len(bank)) * bank.width + chosen
@@ -122,13 +124,21 @@ def _select(bank: TraceBank, rule: Select, limit: int) -> Outcome:
     )
 
 
-def check_width(bank: TraceBank, spec: str) -> None:
-    """Raise ValueError, with how to record them, unless a bank has several trajectories a puzzle."""
-    if bank.width == 1:
+def trajectories_of(bank: TraceBank, rule: Select) -> TraceBank:
+    """The bank with the trajectories that a rule selects among; cached with the bank.
+
+    Raises ValueError, with how to record them, if it has fewer.
+    """
+    width = rule.width or max(2, bank.width)
+    if width > bank.width:
         raise ValueError(
-            f"rule {spec!r} selects among trajectories, and this bank has one a puzzle; record several with "
-            "`hrm-rl trace RUN --out BANK --width 8 --trajectories start`"
+            f"rule {spec_of(rule)!r} selects among trajectories, and this bank has {bank.width} a puzzle; "
+            f"record more with `hrm-rl trace RUN --out BANK --width {rule.width or 8} --trajectories start`"
         )
+    kept = _narrow.setdefault(bank, {})
+    if width not in kept:
+        kept[width] = bank.narrow(width)
+    return kept[width]
 
 
 def selected(

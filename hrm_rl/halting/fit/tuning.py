@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrm_rl.halting.bank import TraceBank
-from hrm_rl.halting.bank.replay import bank_features, check_width, selected
+from hrm_rl.halting.bank.replay import bank_features, selected, trajectories_of
 from hrm_rl.halting.features import SegmentFeatures
 from hrm_rl.halting.fit.calm import calibrated_answers
 from hrm_rl.halting.fit.provenance import check_cost, refuse_test
@@ -161,10 +161,10 @@ def _prepare(spec: str, bank: TraceBank, count: int) -> tuple[Node, ThresholdRul
     if count < 2:
         raise ValueError(f"count must be at least 2, got {count}")
     rule = _class(leaf).at(1.0)
-    if tree.name == Select.name:
-        check_width(bank, spec)
-        bank = bank.unrolled
-    needs = needs_of(build(tree, lambda _: rule))
+    built = build(tree, lambda _: rule)
+    needs = needs_of(built)
+    if isinstance(built, Select):
+        bank = trajectories_of(bank, built).unrolled
     return tree, rule, bank_features(bank, needs)
 
 
@@ -194,6 +194,7 @@ def _select_sums(
     """Right answers and segments of all trajectories, summed over puzzles, at every level: [2, L]."""
     assert tree.parts is not None
     select: Any = build(tree, lambda _: rule)
+    bank = trajectories_of(bank, select)
     every, stopping = bank.unrolled, tree.parts[0]
     heights = _heights(stopping, rule, bank_features(every, select.needs)).numpy()
     highest = np.maximum.accumulate(heights.reshape(every.correct.shape), axis=1)

@@ -21,7 +21,7 @@ BY = ("first", "best:SIGNAL", "vote", "vote:q-halt", "oracle")
 
 @dataclass(frozen=True)
 class Select(Wrapper):
-    """Run K trajectories of a puzzle, each until RULE stops it, and answer with the one that BY selects.
+    """Run K trajectories of a puzzle, each until RULE stops it; answer with the one that BY selects.
 
     - `first`: the first to stop, which ends the others; of several the one with the largest q_halt.
     - `best:SIGNAL`: the one whose signal is furthest on the side where the rule SIGNAL stops, such as the
@@ -30,12 +30,14 @@ class Select(Wrapper):
     - `oracle`: one that is right, if there is any: an upper bound.
 
     Signals are those of a trajectory's last segment. Of equals the earlier trajectory is selected. The cost
-    is the sum of all trajectories' segments. Raises ValueError for another BY, or a RULE that selects.
+    is the sum of all trajectories' segments. Without K it takes all there are. Raises ValueError for another
+    BY, a K below 2, or a RULE that selects.
     """
 
-    name, form = "select", "select(RULE, BY)"
+    name, form = "select", "select(RULE, BY, K)"
     rule: Any
     by: str
+    width: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,6 +46,8 @@ class Select(Wrapper):
             _signal_of(signal, str(self))
         elif self.by not in BY:
             raise _unknown(self.by, str(self))
+        if self.width is not None and self.width < 2:
+            raise ValueError(f"rule {str(self)!r} needs K >= 2 trajectories, got {self.width}")
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
@@ -64,7 +68,8 @@ class Select(Wrapper):
         return self.rule(features)
 
     def __str__(self) -> str:
-        return super().__str__()[:-1] + f", {self.by})"
+        last = "" if self.width is None else f", {self.width}"
+        return super().__str__()[:-1] + f", {self.by}{last})"
 
     def merit(self, features: SegmentFeatures) -> Tensor:
         """What a trajectory is selected by, from the features of its last segment: float32 [B]."""

@@ -181,18 +181,22 @@ def _build_wrapper(node: Node, choose: Choose | None) -> HaltingRule:
     kind: Any = _WRAPPERS[name]
     if name in ("any", "all"):
         return kind(tuple(build(part, choose) for part in parts))
-    if len(parts) != kind.form.count(",") + 1:
+    if len(parts) != kind.form.count(",") + 1 - (name == "select" and len(parts) == 2):
         raise ValueError(f"rule {str(node)!r}: the form is {kind.form}, got {len(parts)} parts")
     if name in ("recall", "particles", "abstain"):
         return kind(*(build(part, choose) for part in parts))
     if name == "select":
-        return kind(build(parts[0], choose), str(parts[1]))
+        return kind(build(parts[0], choose), str(parts[1]), *(_count(node, part) for part in parts[2:]))
+    return kind(_count(node, parts[0]), build(parts[1], choose))
+
+
+def _count(node: Node, part: Node) -> int:
+    """The whole number that a part of a wrapper is."""
     try:
-        count = whole_number(str(parts[0]))
+        return whole_number(str(part))
     except ValueError:
-        given = shortened(str(parts[0]), 60)
-        raise ValueError(f"rule {str(node)!r}: {given!r} is not a whole number; {kind.form}") from None
-    return kind(count, build(parts[1], choose))
+        given, form = shortened(str(part), 60), _WRAPPERS[node.name].form
+        raise ValueError(f"rule {str(node)!r}: {given!r} is not a whole number; {form}") from None
 
 
 def _load(name: str, argument: str) -> HaltingRule:

@@ -92,6 +92,17 @@ def test_thresholds_are_chosen_for_all_trajectories(wide: TraceBank, stop: str, 
     assert isinstance(best, Select) and spec_of(best).endswith(f", {by})")
 
 
+@pytest.mark.parametrize("by", BY)
+def test_fewer_trajectories_are_a_narrower_bank(wide: TraceBank, by: str) -> None:
+    for width in (2, 3):
+        spec = f"select(q-halt:auto, {by}, {width})"
+        chosen, narrow = resolve(spec, wide, 0.01), resolve(spec, wide.narrow(width), 0.01)
+        assert str(chosen) == str(narrow) and str(parse_rule(str(chosen))) == str(chosen)
+        one, two = replay(wide, chosen), replay(wide.narrow(width), str(chosen).replace(f", {width})", ")"))
+        np.testing.assert_array_equal(one.lengths, two.lengths)
+        np.testing.assert_array_equal(one.correct, two.correct)
+
+
 def test_selecting_beats_the_best_single_trajectory_where_drafts_differ() -> None:
     bank = toy_bank(500, num_segments=8, width=4).in_split("test")
     one = max(replay(bank, f"fixed:{n}").correct.mean() for n in range(1, 9))
@@ -108,12 +119,15 @@ def test_selecting_beats_the_best_single_trajectory_where_drafts_differ() -> Non
         ("select(q, votes)", "did you mean 'vote'"),
         ("select(q, best:q)", "unknown way to select, 'best:q'"),
         ("select(q, best:numpy:array)", "unknown way to select"),
-        ("select(q)", r"the form is select\(RULE, BY\), got 1 parts"),
-        ("select(select(q, vote), first)", r"cannot be part of select\(RULE, BY\); select outside"),
+        ("select(q)", r"the form is select\(RULE, BY, K\), got 1 parts"),
+        ("select(q, vote, 4, 4)", "got 4 parts"),
+        ("select(q, vote, few)", "'few' is not a whole number; select"),
+        ("select(q, vote, 1)", "needs K >= 2 trajectories, got 1"),
+        ("select(select(q, vote), first)", r"cannot be part of select\(RULE, BY, K\); select outside"),
         ("select(q, select(q, vote))", "unknown way to select"),
         ("recall(select(q, vote))", r"selects among trajectories and cannot be part of recall\(RULE\)"),
         ("select(oracle, vote)", "decides in hindsight"),
-        ("select", r"wraps rules, as in select\(RULE, BY\)"),
+        ("select", r"wraps rules, as in select\(RULE, BY, K\)"),
         ("selct(q, vote)", "did you mean 'select'"),
     ],
 )
@@ -123,11 +137,14 @@ def test_refusals(spec: str, message: str) -> None:
 
 
 def test_what_a_bank_cannot_do(wide: TraceBank) -> None:
-    alone, message = wide.narrow(1), "this bank has one a puzzle; record .* --width 8"
-    with pytest.raises(ValueError, match=message):
-        replay(alone, "select(q, vote)")
+    alone, message = wide.narrow(1), "this bank has 1 a puzzle; record .* --width 8"
+    for spec in ("select(q, vote)", "select(q, vote, 8)"):
+        with pytest.raises(ValueError, match=message):
+            replay(alone, spec)
     with pytest.raises(ValueError, match=message):
         threshold_curve("select(fixed:auto, vote)", alone)
+    with pytest.raises(ValueError, match=r"this bank has 4 a puzzle; record more .* --width 9"):
+        replay(wide, "select(q, vote, 9)")
     with pytest.raises(ValueError, match="changes the trajectories; run it live"):
         replay(wide, "particles(q)")
     assert spec_of(parse_rule("particles(q)")) == "particles(q)"
