@@ -29,7 +29,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "in float32": {"dtype": "float32"},
     "adamw, explored once an episode": {"optimizer": "adamw", "exploration": "episode"},
     "delayed": {"q_target": "delayed"},
-    "lambda": {"q_target": "lambda:0.5"},
+    "lambda, with noise": {"q_target": "lambda:0.5", "random_start": True, "path_noise": 0.1},
     "subsample": {"q_target": "subsample:0.25"},
     "act": {"halting_loss": "act"},
     "ponder, all gradients": {"halting_loss": "ponder", "gradient": "full"},
