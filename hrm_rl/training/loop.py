@@ -50,6 +50,8 @@ class Trainer:
 
     given: Collection[str] = ()
     """The settings that the user gave, by key; those that this run does not read are named as it begins."""
+    track: Collection[str] = ()
+    """Trackers beside TensorBoard, by name (`hrm_rl.training.report.trackers`)."""
 
     def __init__(
         self,
@@ -87,10 +89,8 @@ class Trainer:
         few = data.validation.take(slice(0, preset.data.validation_puzzles))
         self.data: TrainingData = dataclasses.replace(data, validation=few)
         torch.manual_seed(seed)
-        relations, favoured = (
-            (data.kind.relations, data.kind.favoured) if preset.model.relation_bias else (None, None)
-        )
-        model = make_model(preset.model, relations, favoured)
+        told = (data.kind.relations, data.kind.favoured) if preset.model.relation_bias else ()
+        model = make_model(preset.model, *told)
         if init is not None:
             model.load_state_dict(init.tensors)
         self.model = model.to(compute.device)
@@ -164,8 +164,7 @@ class Trainer:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            memory = step_memory(self.preset.model, self.preset.learner)
-            device = self.compute.device
+            memory, device = step_memory(self.preset.model, self.preset.learner), self.compute.device
             # From None: the traceback holds the tensors that did not fit.
             raise too_large(self.preset.batch_size, device, memory, total_memory(device)) from None
         seconds = time.perf_counter() - start
@@ -221,9 +220,8 @@ class Trainer:
     @contextlib.contextmanager
     def _reporting(self, progress: bool) -> Iterator[Report]:
         """A report that goes on from the last one."""
-        self._report = report = Report(
-            self.preset, self.compute, self.run, self.learner, graphs=self.graphs, bar=progress
-        )
+        options: Any = {"graphs": self.graphs, "bar": progress, "track": self.track}
+        self._report = report = Report(self.preset, self.compute, self.run, self.learner, **options)
         if self._report_state is not None:
             report.load_state_dict(self._report_state)
         self._saved_at = time.monotonic()

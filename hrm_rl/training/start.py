@@ -35,6 +35,7 @@ from hrm_rl.training.machine.memory import refuse_too_large
 from hrm_rl.training.machine.pace import Pace
 from hrm_rl.training.machine.threads import Threads, thread_counts
 from hrm_rl.training.presets import Preset
+from hrm_rl.training.report.trackers import check_trackers
 from hrm_rl.training.run_folder import RunFolder, version_note
 from hrm_rl.training.schedule import stretch_note
 
@@ -49,6 +50,7 @@ def train(
     resume: bool = False,
     graphs: bool = False,
     progress: bool = True,
+    track: Sequence[str] = (),
 ) -> Trainer:
     """Train a model into a run folder, as `hrm-rl train` does; the result has `model` and `run.path`.
 
@@ -62,13 +64,15 @@ def train(
         resume: continue the run from its newest checkpoint.
         graphs: replay each training step as CUDA graphs (GPU only).
         progress: draw a bar on stderr.
+        track: trackers beside TensorBoard: "wandb", "trackio" (extras of these names), or your own.
 
     Raises ValueError or OSError as `start_run` and `resume_run`, FloatingPointError if a loss becomes
     infinite or NaN, and MemoryError if the batch does not fit.
     """
-    begin = resume_run if resume else start_run
+    begin, tracked = resume_run if resume else start_run, check_trackers(track)
     folder = None if folder is None else as_path("folder", folder)
     trainer = begin([Layer(read_settings(settings or {}), preset)], folder, graphs=graphs)
+    trainer.track = tracked
     trainer.train(progress)
     return trainer
 

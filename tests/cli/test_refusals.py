@@ -51,6 +51,7 @@ def place(made, question, tmp_path) -> Callable[[str], str]:
         ("eval {tmp}", ["{tmp}", "config.json"]),
         ("train --resume --out {tmp}", ["{tmp}", "config.json"]),
         ("train tiny --out {made}/run", ["{made}/run", "--resume"]),
+        ("train tiny --out {tmp}/run --track wanb", ["unknown tracker 'wanb'; did you mean 'wandb'?"]),
         ("train tiny --out {made}", ["empty folder"]),
         ("import-reference {made}/run --out {made}/run", ["run"]),
         ("eval {made}/run@3", ["{made}/run has no checkpoint '3'; it has 2, best"]),

@@ -37,6 +37,8 @@ class Train(Long):
     graphs: bool = False
     """Replay each training step as CUDA graphs (GPU only; not with every:K or jointly trained halting).
     Not stored with the run: repeat it with --resume."""
+    track: tuple[str, ...] = ()
+    """Trackers beside TensorBoard: wandb, trackio (extras). Not stored with the run."""
     dry_run: bool = False
     """Train nothing and write no run: print the data's counts, the steps, the parameters, the memory, the
     time on this machine (from some measured steps), and what would be written."""
@@ -46,9 +48,11 @@ class Train(Long):
     def run(self) -> None:
         from hrm_rl.distributed.launch import is_restarted
         from hrm_rl.training.config import Layer, read_config, to_toml
+        from hrm_rl.training.report.trackers import check_trackers
         from hrm_rl.training.start import resume_run, start_run
 
         show_log()
+        tracked = check_trackers(self.track)
         layers = [read_config(self.config)] if self.config is not None else []
         layers.append(Layer(self.settings, self.preset))
         if self.dry_run:
@@ -56,6 +60,7 @@ class Train(Long):
             return
         begin = resume_run if self.resume or is_restarted() else start_run
         trainer = begin(layers, self.out, graphs=self.graphs)
+        trainer.track = tracked
         preset, compute = trainer.preset, trainer.compute
         say(to_toml(preset, compute))
         say(

@@ -1,9 +1,9 @@
-"""Averages over log intervals, written to TensorBoard and JSON lines; tensors are read once an interval."""
+"""Averages over log intervals, written to JSON lines and trackers; tensors are read once an interval."""
 
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +20,9 @@ from hrm_rl.stopwatch import rate
 from hrm_rl.tensors import stored_tensor
 from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.presets import Preset
-from hrm_rl.training.report.appended import AppendedFile, Board
-from hrm_rl.training.report.cards import constant_figures, write_settings
+from hrm_rl.training.report.appended import AppendedFile
+from hrm_rl.training.report.cards import constant_figures
+from hrm_rl.training.report.trackers import TRACKERS, Tracked, Tracker
 from hrm_rl.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
@@ -139,14 +140,19 @@ class IntervalMetrics:
 
 
 class MetricsLog:
-    """Writes figures to metrics.jsonl and TensorBoard with SB3's prefixes: rollout/ train/ eval/ time/.
+    """Writes figures to metrics.jsonl and to trackers, with SB3's prefixes: rollout/ train/ eval/ time/.
 
-    Neither ends the training: what cannot be written to a file waits (`AppendedFile`), and TensorBoard is
-    left out, with a warning, once it fails otherwise.
+    Neither ends the training: what cannot be written to a file waits (`AppendedFile`), and a tracker is left
+    out, with a warning, once it fails otherwise.
     """
 
     def __init__(
-        self, run: RunFolder, first_step: int = 0, *, settings: tuple[Preset, Compute] | None = None
+        self,
+        run: RunFolder,
+        first_step: int = 0,
+        *,
+        settings: tuple[Preset, Compute] | None = None,
+        track: Iterable[str] = (),
     ) -> None:
         # A resumed run repeats the steps after its checkpoint, so both logs drop them.
         again = run.metrics_file.exists()
@@ -155,14 +161,14 @@ class MetricsLog:
             write_text(run.metrics_file, "".join(kept))
         self._lock, self._lines = run.lock, AppendedFile(run.metrics_file)
         self._constant = frozenset() if settings is None else constant_figures(settings[0])
-        self._board: Board | None = None
-        with self._tracker():
-            self._board = Board(str(run.tensorboard), purge_step=first_step + 1 if again else None)
-        if settings is not None:
-            self._track(lambda board: write_settings(board, *settings))
+        self._trackers: dict[str, Tracker] = {}
+        tracked = Tracked(run.path, settings, first_step if again else None)
+        for name in ("TensorBoard", *track):
+            with self._left_out_if_it_fails(name):
+                self._trackers[name] = TRACKERS[name](tracked)
 
     def write(self, step: int, figures: Mapping[str, Any], histogram: Tensor | None = None) -> None:
-        """Write a line to the log, and its figures to TensorBoard.
+        """Write a line to the log, and its figures to the trackers.
 
         Raises BlockingIOError if another process took the run's folder.
         """
@@ -173,25 +179,20 @@ class MetricsLog:
             counts = histogram.long()
             segments = torch.arange(len(counts)).repeat_interleave(counts)
             if "rollout/segments" not in self._constant:
-                self._track(lambda board: board.add_histogram("rollout/segments", segments, step))
+                self._track(lambda tracker: tracker.histogram(step, "rollout/segments", segments))
             line["rollout/segments"] = counts[1:].tolist()
         self._lines.write(f"{json.dumps(line)}\n".encode())
         self._lines.flush()
-        self._track(Board.flush)
+        self._track(lambda tracker: tracker.flush())
 
     def show(self, step: int, figures: Mapping[str, float]) -> None:
-        """Write the figures that may change to TensorBoard only."""
-
-        def add(board: Board) -> None:
-            for name, value in figures.items():
-                if name not in self._constant:
-                    board.add_scalar(name, value, step)
-
-        self._track(add)
+        """Write the figures that may change to the trackers only."""
+        shown = {name: value for name, value in figures.items() if name not in self._constant}
+        self._track(lambda tracker: tracker.figures(step, shown))
 
     def image(self, step: int, name: str, array: NDArray[np.uint8]) -> None:
-        """Write an RGB picture, uint8 [H, W, 3], to TensorBoard only."""
-        self._track(lambda board: board.add_image(name, array, step, dataformats="HWC"))
+        """Write an RGB picture, uint8 [H, W, 3], to the trackers only."""
+        self._track(lambda tracker: tracker.image(step, name, array))
 
     def sync(self) -> None:
         """Wait until all lines are on the disk. Raises as `write`."""
@@ -203,20 +204,20 @@ class MetricsLog:
         if self._lock.lost:
             return
         self._lines.flush()
-        self._track(Board.close)
+        self._track(lambda tracker: tracker.close())
 
-    def _track(self, call: Callable[[Board], None]) -> None:
-        if self._board is not None:
-            with self._tracker():
-                call(self._board)
+    def _track(self, call: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._trackers.items()):
+            with self._left_out_if_it_fails(name):
+                call(tracker)
 
     @contextmanager
-    def _tracker(self) -> Iterator[None]:
+    def _left_out_if_it_fails(self, name: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            _log.warning("TensorBoard failed (%s); training goes on without it.", error or type(error))
-            self._board = None
+            _log.warning("%s failed (%s); training goes on without it.", name, error or type(error))
+            self._trackers.pop(name, None)
 
 
 class NoLog(MetricsLog):

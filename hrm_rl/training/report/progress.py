@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -31,12 +31,21 @@ class Report:
     """Follows a run from the learner's step on, until `close`."""
 
     def __init__(
-        self, preset: Preset, compute: Compute, run: RunFolder, learner: Learner, *, graphs: bool, bar: bool
+        self,
+        preset: Preset,
+        compute: Compute,
+        run: RunFolder,
+        learner: Learner,
+        *,
+        graphs: bool,
+        bar: bool,
+        track: Iterable[str] = (),
     ) -> None:
         self._step = first_step = learner.step
         self.run = run
         first = learner.ranks.first
-        self.log = MetricsLog(run, first_step, settings=(preset, compute)) if first else NoLog()
+        settings = preset, compute
+        self.log = MetricsLog(run, first_step, settings=settings, track=track) if first else NoLog()
         self.gradient = GradientNorm(learner, graphs=graphs)
         self._metrics = IntervalMetrics(preset.model.halt_max_steps, learner.model.device)
         self._alarms = Alarms()

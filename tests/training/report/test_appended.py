@@ -6,7 +6,7 @@ import shutil
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hrm_rl.training.report import metrics
+from hrm_rl.training.report import metrics, trackers
 from hrm_rl.training.report.appended import AppendedFile
 from hrm_rl.training.report.metrics import MetricsLog
 from hrm_rl.training.run_folder import RunFolder
@@ -98,7 +98,7 @@ def test_a_tracker_that_fails_is_left_out(tmp_path, monkeypatch, caplog, broken)
     def fail(*_, **__) -> None:
         raise RuntimeError("protobuf is of another version")
 
-    monkeypatch.setattr(metrics.Board, broken, fail)
+    monkeypatch.setattr(trackers.Board, broken, fail)
     log = MetricsLog(RunFolder(tmp_path))
     for step in range(3):
         log.write(step, {"train/loss": 1.0})
