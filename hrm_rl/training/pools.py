@@ -60,10 +60,13 @@ def pools(
 def solved_tasks(
     trained: Trained, found: Evaluation, split: str | None = None, data: Path | None = None
 ) -> dict[str, float | int]:
-    """`ArcFiles.votes` of the answers to an `evaluation_pool`; {} for other puzzles than ARC's."""
+    """`ArcFiles.votes` of answers to an `evaluation_pool`; {} for pairs learned from, or other puzzles."""
     data = data or trained.learned_folder()
-    stored = trained.open(data) if isinstance(trained.kind, ArcPuzzles) and data else None
-    return stored.votes(split or "test", found) if isinstance(stored, ArcFiles) else {}
+    if split == "train" or data is None or not isinstance(trained.kind, ArcPuzzles):
+        return {}
+    stored = trained.open(data)
+    assert isinstance(stored, ArcFiles)
+    return stored.votes(split or "test", found)
 
 
 def evaluation_pool(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,14 +10,14 @@ import torch
 
 import hrm_rl
 from hrm_rl.cli import main
-from hrm_rl.puzzles.arc import read_folder
+from hrm_rl.puzzles import IGNORE_LABEL, arc
 from hrm_rl.puzzles.arc.family import ArcPuzzles
 from hrm_rl.training.data import training_data
 from hrm_rl.training.data.arc_files import open_arc
 from hrm_rl.training.data_settings import FamilyData
 
 FOLDER = Path(__file__).parents[2] / "puzzles" / "arc_tasks"
-SIDE = max(task.side for task in read_folder(FOLDER).tasks)
+SIDE = max(task.side for task in arc.read_folder(FOLDER).tasks)
 TINY = {
     "batch_size": 4,
     "max_steps": 2,
@@ -58,6 +59,20 @@ def test_a_smaller_board_shows_the_same_grids() -> None:
         np.testing.assert_array_equal(
             ours, theirs.reshape(-1, 30, 30)[:, :SIDE, :SIDE].reshape(len(ours), -1)
         )
+
+
+def test_a_vote_mends_a_wrong_single_view() -> None:
+    stored = open_arc(FOLDER, ArcPuzzles(SIDE, 3), None)
+    labels = stored.take("test", stored.rows("test")).labels
+    right = np.where(labels == IGNORE_LABEL, arc.PAD, labels)
+    wrong = right.copy()
+    wrong[:4] = arc.PAD  # of the original test inputs
+    shares = []
+    for answers in (right, wrong, right[:4], wrong[:4]):
+        found = SimpleNamespace(answers=answers, q_halt=np.zeros(len(answers)))
+        score = stored.votes("test", found)
+        shares.append((score["single_view"], score["pass@1"], score["pass@2"]))
+    assert shares == [(1, 1, 1), (0, 1, 1), (1, 1, 1), (0, 0, 0)]
 
 
 def test_train_resume_and_vote(tmp_path, capsys) -> None:
