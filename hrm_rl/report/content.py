@@ -102,11 +102,17 @@ def halting(name: str, bank: TraceBank, policies: Sequence[str] | None, seed: in
     counts = bank.counts()
     if "test" not in counts:
         return {"missing": f"Rules are judged on test puzzles, and this bank has {', '.join(counts)} only."}
+    chosen_here = policies is None
     if policies is None:
         open_rules = ("auto", "calm") if "validation" not in counts else ()
         several = ("select(q, first)", "select(q-halt:auto, vote)") if bank.width > 1 else ()
         policies = [p for p in (*DEFAULT_POLICIES, *several) if not any(word in p for word in open_rules)]
-    report = compare([make_case(name, bank)], Settings(tuple(policies), seed=seed)).to_dict()
+    try:
+        report = compare([make_case(name, bank)], Settings(tuple(policies), seed=seed)).to_dict()
+    except ValueError as error:
+        if not chosen_here:
+            raise
+        return {"missing": f"Rules cannot be compared: {error}"}  # the bank lacks a column, perhaps
     header, rows = table_cells(report)
     chosen = chosen_cells(report)
     for key in ("seconds", "settings"):

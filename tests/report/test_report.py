@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hrm_rl.cli import main
 from hrm_rl.halting.bank.toy import toy_bank
 from hrm_rl.puzzles import FAMILIES, find_family
 from hrm_rl.report.boards import kind_of_bank
+from hrm_rl.report.content import training
 from hrm_rl.report.page import report
 
 POLICIES = ("fixed:1", "q", "margin:auto", "oracle")
@@ -93,6 +95,24 @@ def test_no_text_of_a_file_becomes_markup(page: Callable[..., Path]) -> None:
     assert text.count("<script>") == policy[1].count("sha256-") == 4
     (source,) = data_of(path)["sources"]
     assert source["replay"]["rule"] == "q" and ["note", HOSTILE] in source["facts"]
+
+
+def test_training_curves_come_from_the_log(tmp_path: Path) -> None:
+    lines = [{"step": k, "train/loss": 1 / k, "rollout/segments": [1]} for k in range(1, 2501)]
+    text = "\n".join(map(json.dumps, lines)) + "\n"
+    (tmp_path / "metrics.jsonl").write_text(text, encoding="utf-8")
+    curves = training(SimpleNamespace(path=tmp_path))  # type: ignore[arg-type]
+    assert list(curves) == ["train/loss"] and 800 < len(curves["train/loss"]["values"]) <= 1000
+
+
+def test_without_a_browser_the_page_is_written(capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("webbrowser.open", lambda *_: False)
+    toy_bank(8).save(tmp_path / "bank.safetensors")
+    words = [str(tmp_path / "bank.safetensors"), "--out", str(tmp_path / "a.html"), "--policies", "q"]
+    assert main(["report", *words, "--open"]) == 2 and (tmp_path / "a.html").is_file()
+    assert "open it by hand" in capsys.readouterr().err
+    assert main(["report", *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bytes"] > 1_000_000
 
 
 @pytest.mark.parametrize(

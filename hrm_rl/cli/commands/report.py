@@ -1,5 +1,6 @@
 """`hrm-rl report`."""
 
+import webbrowser
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,9 @@ class Report(Long, Recording):
     replayed: int = 12
     """Puzzles of each run to replay."""
 
+    open: bool = False
+    """Open the page in a browser."""
+
     def run(self) -> None:
         from hrm_rl.report.page import report
 
@@ -38,6 +42,8 @@ class Report(Long, Recording):
         path = report(
             self.runs, self.out, policies=self.policies, replayed=self.replayed, how=how, progress=progress
         )
+        if self.open and not webbrowser.open(path.resolve().as_uri()):
+            raise ValueError(f"no browser was found here; {path} is written, open it by hand")
         size = path.stat().st_size
         found = {"report": str(path), "bytes": size, "sources": [str(run) for run in self.runs]}
         self.report(found, f"{path}: {size / 1e6:.1f} MB, opens in a browser")

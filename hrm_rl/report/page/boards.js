@@ -184,7 +184,7 @@ class Replay {
     this.playing.textContent = "Play";
   }
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, summary, a")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, summary, a, pre, .scroll")) return;
     const onSlider = event.target === this.slider, onButton = event.target.closest("button");
     const count = this.data.puzzles.length;
     const moves = { ArrowLeft: () => this.go(this.segment - 1), ArrowRight: () => this.go(this.segment + 1),
