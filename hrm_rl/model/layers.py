@@ -249,19 +249,19 @@ class CastModule:
         function: BlockFunction = block,
     ) -> None:
         self._heads, self._eps = config.num_heads, config.rms_norm_eps
-        self._fusable = not config.norm_gated
         self._weights, self._positions, self._function = weights, positions, function
         self._detached_positions = positions.detach()
         self._detached = [type(one)(*(w.detach() for w in one)) for one in weights]
+        plain = [one for one in self._detached if isinstance(one, BlockWeights)]
+        self._fusable = [] if config.norm_gated else plain
 
     def __call__(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return self._run(x, self._weights, self._positions)
         positions = self._detached_positions
-        attending = [one for one in self._detached if self._fusable and isinstance(one, BlockWeights)]
-        if attending and wanted(x, attending[0], positions.rotary, self._heads):
+        if self._fusable and wanted(x, self._fusable[0], positions.rotary, self._heads):
             rotary, bias = positions
-            return fused_blocks(x, attending, rotary, self._heads, self._eps, bias)
+            return fused_blocks(x, self._fusable, rotary, self._heads, self._eps, bias)
         return self._run(x, self._detached, positions)
 
     def _run(self, x: Tensor, weights: list[BlockWeights | MixerWeights], positions: Positions) -> Tensor:

@@ -186,6 +186,7 @@ class _Config:
     swiglu_width: int = 112
     num_heads: int = 2
     rms_norm_eps: float = EPS
+    norm_gated: bool = False
 
 
 def segment(dtype: torch.dtype, device: str = "cpu") -> Iterator[Check]:

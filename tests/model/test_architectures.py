@@ -61,8 +61,9 @@ def test_files_and_compiled_blocks_give_the_same_model(made, kind, tmp_path) -> 
             HRM.from_pretrained(tmp_path)
 
 
-def test_a_whole_model_compiles(made) -> None:
-    model, batch = made("trm"), (torch.arange(27).view(3, 9) % 6, torch.tensor([0, 2, 2]))
+@pytest.mark.parametrize("kind", ["hrm", "trm"])
+def test_a_whole_model_compiles(made, kind) -> None:
+    model, batch = made(kind), (torch.arange(27).view(3, 9) % 6, torch.tensor([0, 2, 2]))
     whole = torch.compile(model, backend="eager")
     wanted, found = (m(model.initial_carry(3), *batch, gradient="last-cycle") for m in (model, whole))
     torch.testing.assert_close(found.logits, wanted.logits)
