@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -66,6 +67,11 @@ class Plan:
     """Bytes that making the model and the measured steps took at most; None if the system does not tell."""
     cpu_share: float
     writes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, and the totals of time and memory."""
+        found = asdict(self) | {"total_seconds": self.training_seconds + self.validation_seconds}
+        return found | {"memory": asdict(self.memory) | {"total": self.memory.total}}
 
     def text(self) -> str:
         """As lines to read."""

@@ -35,6 +35,8 @@ def test_every_preset_is_planned_and_nothing_is_written(name, tmp_path, monkeypa
     assert plan["step_seconds"] > 0 and plan["measured_steps"] >= 2
     assert plan["training_seconds"] == pytest.approx(plan["max_steps"] * plan["step_seconds"])
     assert all(plan["memory"][part] > 0 for part in ("weights", "optimizer", "carry", "activations"))
+    assert plan["memory"]["total"] > 3 * plan["memory"]["weights"]
+    assert plan["total_seconds"] == plan["training_seconds"] + plan["validation_seconds"]
     assert plan["run"] == f"runs/{name}" and plan["parameters"] > 1000
 
 

@@ -1,7 +1,7 @@
 """`hrm-rl train`."""
 
 import shlex
-from dataclasses import asdict, dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,7 +78,7 @@ class Train(Long):
         if self.resume:
             raise ValueError("--dry-run is for a run that begins: not with --resume")
         plan = dry_run(prepare_run(layers, self.out, graphs=self.graphs))
-        self.report(asdict(plan), plan.text())
+        self.report(plan.to_dict(), plan.text())
 
 
 def _text(folder: Path, preset: "Preset", result: dict[str, Any]) -> str:

@@ -132,7 +132,7 @@ def _from_file(
         else:
             validation = generated_puzzles(kind, "validation", data.validation_puzzles, data.seed)
             origin = "generated ones"
-    described = f"{len(train):,} puzzles of {file} (validating on {origin})"
+    described = f"{len(train):,} of {len(stored):,} puzzles of {file} (validating on {origin})"
     return train, validation, stored.num_ids, described
 
 
