@@ -36,7 +36,14 @@ def test_a_segment_is_counted_as_by_hand() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"puzzle_emb_ndim": 40, "L_layers": 2, "relation_bias": True}, {"pos_encodings": "rope-2d"}],
+    [
+        {},
+        {"puzzle_emb_ndim": 40, "L_layers": 2, "relation_bias": True},
+        {"pos_encodings": "rope-2d"},
+        {"architecture": "trm", "mixer": "mlp", "mixer_width": 24},
+        {"architecture": "recurrent", "L_layers": 2, "mixer": "mlp"},
+        {"architecture": "direct", "halt_max_steps": 1},
+    ],
 )
 def test_gflop_of_the_configuration_are_those_that_run(changes: dict) -> None:
     config = dataclasses.replace(CONFIG, **changes)
