@@ -94,7 +94,7 @@ class Thinking:
         return f"Segment {segment} of {self.limit}: {right}, {int((now != before).sum())} changed{stop}"
 
     def signals(self, segment: int, color: bool = False, full: str = "#", empty: str = ".") -> str:
-        """The numbers of a segment as bars; which segments are right, the stop in brackets."""
+        """The numbers of a segment, those from 0 to 1 as bars."""
         lines = []
         for name, words in _BARS.items():
             x = float(self.bank.column(name)[0, segment - 1]) if segment else 0.0
@@ -105,13 +105,17 @@ class Thinking:
         if segment:
             numbers = [f"{name} {float(self.bank.column(name)[0, segment - 1]):.3g}" for name in _NUMBERS]
             lines += ["  ".join(numbers[:2]), "  ".join(numbers[2:])]
+        return "\n".join(lines)
+
+    def timeline(self, segment: int, color: bool = False) -> str:
+        """Which segments are right (+) and wrong (x), the rule's stop in brackets."""
         marks = []
         for k in range(1, self.limit + 1):
             right = bool(self.bank.valid[0, k - 1])
             mark = f"{k}{'+' if right else 'x'}"
             look = BOLD if k == segment else FAINT if right else RED
             marks.append(paint(f"[{mark}]" if k == self.stopped else mark, look, color))
-        return "\n".join([*lines, "segments   " + " ".join(marks)])
+        return "segments   " + " ".join(marks)
 
     def to_json(self) -> dict[str, Any]:
         """Every draft and every number."""

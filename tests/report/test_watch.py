@@ -26,7 +26,7 @@ def test_every_family_is_drawn(name: str, bank: Callable[..., Any], tmp_path: Pa
     thinking = Thinking(drawable(kind), one, "fixed:3", replay(one, "fixed:3"))
     pages = [thinking.board(k) for k in range(9)]
     assert len(set(pages)) > 1 and "\x1b" in thinking.signals(4, color=True)
-    assert thinking.words(3).endswith("fixed:3 stops here") and "[3" in thinking.signals(0)
+    assert thinking.words(3).endswith("fixed:3 stops here") and "[3" in thinking.timeline(0)
     thinking.save_gif(tmp_path / "a.gif")
     with Image.open(tmp_path / "a.gif") as picture:
         assert picture.n_frames == 4

@@ -66,31 +66,50 @@ class Watch(OfRun):
         if not self.json and sys.stdout.isatty() and (self.play or _can_read_keys()):
             self._show(thinking)
         else:
-            self.report(found, "\n\n".join(_page(thinking, k) for k in range(thinking.limit + 1)))
+            self.report(found, "\n\n".join("\n".join(_parts(thinking, k)) for k in range(thinking.limit + 1)))
 
     def _show(self, thinking: "Thinking") -> None:
+        """Segments on a screen of their own; the last one shown stays."""
+        from rich.console import Console, Group
         from rich.live import Live
+        from rich.table import Table
         from rich.text import Text
 
         from hrm_rl.report.thinking import steps
 
-        def shown(segment: int) -> Text:
-            return Text.from_ansi(_page(thinking, segment, color=True))
+        console, segment = Console(), 0
+        help_line = Text(
+            "" if self.play else "space and arrow keys step, Home and End jump, q ends", style="dim"
+        )
+
+        def shown(segment: int) -> Group:
+            words, board, signals, timeline = map(Text.from_ansi, _parts(thinking, segment, color=True))
+            width = max(len(line) for line in board.plain.splitlines())
+            if width + 45 > console.width:
+                return Group(words, board, signals, timeline)
+            beside = Table.grid(padding=(0, 3))
+            beside.add_row(board, signals)
+            return Group(words, beside, timeline)
 
         # Keys are read before the first board is there, so that none is lost.
         reading = nullcontext(()) if self.play else _keys()
-        live = Live(shown(0), auto_refresh=False, vertical_overflow="visible")
-        with reading as keys, live:
+        with reading as keys, Live(console=console, auto_refresh=False, screen=True) as live:
             for segment in range(thinking.limit + 1) if self.play else steps(keys, thinking.limit):
-                live.update(shown(segment), refresh=True)
+                live.update(Group(shown(segment), help_line), refresh=True)
                 time.sleep(self.seconds if self.play else 0)
+        console.print(shown(segment))
 
 
-def _page(thinking: "Thinking", segment: int, color: bool = False) -> str:
-    """A segment: what happened, the board, the signals."""
+def _parts(thinking: "Thinking", segment: int, color: bool = False) -> list[str]:
+    """A segment: what happened, the board, the signals, the timeline."""
     bar = ("\u2588", "\u2591") if "utf" in (sys.stdout.encoding or "").lower() else ("#", ".")
-    parts = [thinking.words(segment), thinking.board(segment, color), thinking.signals(segment, color, *bar)]
-    return "\n".join(parts)
+    signals = thinking.signals(segment, color, *bar)
+    return [
+        thinking.words(segment),
+        thinking.board(segment, color),
+        signals,
+        thinking.timeline(segment, color),
+    ]
 
 
 def _can_read_keys() -> bool:
