@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from hrm_rl.analysis.statistics.curves import curve, upper_hull
 from hrm_rl.files import written_whole
@@ -47,8 +48,11 @@ def accuracy_gflop_figure(reports: Mapping[str, Mapping[str, Any]], path: Path) 
         at = [p["gflop"] for p in rules], 100 * np.array(chosen[1])
         axes.plot(*at, marker, color=colour, mec="white", mew=0.8, label=name)
     axes.set(xscale="log", xlabel="GFLOP a puzzle", ylabel="puzzles solved (%)")
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8.5)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8.5, loc="lower right")
     axes.set_title("Marks: rules as chosen; thin: constants; broad: the best of both", fontsize=10)
     return save(figure, path)
 

@@ -48,8 +48,10 @@ def draw_figures(
     with rc_context({"text.parse_math": False, "text.usetex": False}):
         drawn = [draw(report, folder / f"{name}.png") for name, draw in kinds.items() if draw]
         if all(bank.get("gflop_per_segment") for bank in report["banks"]):
-            names = {" + ".join(bank["name"] for bank in report["banks"]): report}
-            drawn.append(accuracy_gflop_figure(names | (beside or {}), folder / "accuracy_gflop.png"))
+            name = " + ".join(bank["name"] for bank in report["banks"])
+            drawn.append(
+                accuracy_gflop_figure({name: report, **(beside or {})}, folder / "accuracy_gflop.png")
+            )
         if any("selective" in policy for policy in report["policies"]):
             drawn.append(risk_figure(report, folder / "selective_risk.png"))
         return drawn

@@ -44,8 +44,9 @@ class AllTrials:
                 for name in ("correct", "segments"):
                     values[_key(trials, name)] = [getattr(t.judgement, name) for t in trials]
         for trials in self.headline.values():
-            if trials[0].outcome.declined is not None:
-                values[_key(trials, "answered")] = [1.0 - t.outcome.declined for t in trials]
+            declined = [t.outcome.declined for t in trials if t.outcome.declined is not None]
+            if declined:
+                values[_key(trials, "answered")] = [(~rows).astype(np.float64) for rows in declined]
             values[_key(trials, "valid")] = [t.outcome.valid.astype(np.float64) for t in trials]
         groups = [np.stack(columns, axis=1) for columns in zip(*values.values(), strict=True)]
         draws, seed = self.settings.draws, self.settings.seed

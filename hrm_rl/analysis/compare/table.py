@@ -133,7 +133,7 @@ def legend(report: Report) -> list[str]:
     if any("selective" in policy for policy in report["policies"]):
         lines.append("answered: the puzzles that the rule answers; risk: the answers that are wrong.")
     if any("measured" in policy for policy in report["policies"]):
-        lines.append("ms: measured milliseconds a puzzle, alone and in that batch with slot refill.")
+        lines.append("ms: measured milliseconds a puzzle, alone, and in a batch of 256 with slot refill.")
     undefined = report["adaptive_gain_undefined"]
     if undefined and not any(report["curves"]["fixed"]["accuracy"]):
         # The same at every price: one line for all.

@@ -148,13 +148,13 @@ def calibrated_answers(node: Node, bank: TraceBank) -> Abstain:
 
     Raises ValueError as `calibrate`, and for a RULE that is to be chosen or was fitted on these puzzles.
     """
-    rule, by = node.parts or ()
-    if by.name != "calm" or any(rule.autos()):
+    rule, given_by = node.parts or ()
+    if given_by.name != "calm" or any(rule.autos()):
         raise ValueError(
             f"rule {str(node)!r}: its guarantee needs a given RULE and a calibrated BY, as in "
             "abstain(q, calm(confidence, 0.01, 0.05))"
         )
-    name, delta, epsilon = _read(by.words)
+    name, delta, epsilon = _read(given_by.words)
     kind, stopping, fitted_on = _checked(name, delta, epsilon), build(rule), fitting_data(bank, 0.0)
     check_fitted(stopping, bank, allow_mismatch=True)
     outcome = replay(bank, stopping)
@@ -169,8 +169,9 @@ def calibrated_answers(node: Node, bank: TraceBank) -> Abstain:
         if p_value(wrong / count, count, delta) > epsilon:
             break
         chosen = float(threshold)
-    levels = delta, epsilon, "answers", bank.num_segments, spec_of(stopping)
-    return Abstain(stopping, Calibrated(kind.at(chosen), fitted_on, *levels))
+    limit, spec = bank.num_segments, spec_of(stopping)
+    by = Calibrated(kind.at(chosen), fitted_on, delta, epsilon, "answers", limit, spec)
+    return Abstain(stopping, by)
 
 
 def calibrate(

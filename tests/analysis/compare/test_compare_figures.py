@@ -12,6 +12,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from hrm_rl.analysis import figures
 from hrm_rl.analysis.compare import compare
 from hrm_rl.analysis.compare import figures as compare_figures
 from hrm_rl.analysis.compare.cases import make_case
@@ -137,3 +138,25 @@ def test_one_segment_only_and_all_right(tmp_path) -> None:
     policies = ("q", "fixed:auto", "margin:auto", "oracle")
     found = compare([make_case("toy", bank)], Settings(policies=policies, draws=20))
     assert len(compare_figures.draw_figures(found.to_dict(), tmp_path)) == 3
+
+
+def test_models_stand_side_by_side_by_their_gflop(tmp_path, monkeypatch) -> None:
+    kept: list = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: kept.append(figure))
+    reports = {}
+    for name, gflop in (("small", 0.5), ("large", 40.0)):
+        bank = toy_bank(100)
+        header = dataclasses.replace(bank.header, gflop_per_segment={"segment": gflop, "logits": 0.1})
+        case = make_case(name, dataclasses.replace(bank, header=header))
+        found = compare([case], Settings(policies=("q", "abstain(q, margin:0.5)"), draws=50))
+        reports[name] = found.to_dict()
+    figures.accuracy_gflop_figure(reports, tmp_path / "a.png")
+    figures.risk_figure(reports["small"], tmp_path / "b.png")
+    (by_gflop,), (by_coverage,) = (figure.axes for figure in kept)
+    assert [text.get_text() for text in by_gflop.get_legend().get_texts()] == ["small", "large"]
+    ends = sorted(line.get_xdata()[-1] for line in by_gflop.lines if line.get_linewidth() < 1)
+    assert ends == [8 * 0.5, 8 * 40.0]
+    curve, mark = by_coverage.lines
+    selective = reports["small"]["policies"][1]["selective"]
+    assert curve.get_ydata() == pytest.approx(100 * np.array(selective["curve"]["risk"]))
+    assert mark.get_xdata() == pytest.approx([100 * selective["coverage"]])
