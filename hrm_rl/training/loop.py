@@ -26,6 +26,7 @@ from hrm_rl.model import PuzzleModel, ReasoningModel, make_model
 from hrm_rl.process.stopping import Stop, postponed
 from hrm_rl.tensors import total_memory
 from hrm_rl.training.average import WeightAverage
+from hrm_rl.training.config.doubtful import episode_note, identifier_note, unread_notes, warmup_note
 from hrm_rl.training.config.init import Init
 from hrm_rl.training.data import TrainingData, training_data
 from hrm_rl.training.data.learned import puzzle_keys, scores_apart
@@ -37,7 +38,6 @@ from hrm_rl.training.report.boards import segment_figures, watch, write_boards
 from hrm_rl.training.report.progress import Report
 from hrm_rl.training.roll_back import rolling_back
 from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.schedule import episode_note, identifier_note, unread_notes, warmup_note
 
 log = logging.getLogger(__name__)
 

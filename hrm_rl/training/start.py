@@ -17,6 +17,7 @@ from hrm_rl.messages import as_path
 from hrm_rl.model.files.weights import read_config as read_model_config
 from hrm_rl.training.config import Layer, Run, resolve
 from hrm_rl.training.config import resume as resume_settings
+from hrm_rl.training.config.doubtful import stretch_note
 from hrm_rl.training.config.layers import Given
 from hrm_rl.training.config.settings import RunSettings, values_of
 from hrm_rl.training.config.toml import read_settings
@@ -37,7 +38,6 @@ from hrm_rl.training.machine.threads import Threads, thread_counts
 from hrm_rl.training.presets import Preset
 from hrm_rl.training.report.trackers import check_trackers
 from hrm_rl.training.run_folder import RunFolder, version_note
-from hrm_rl.training.schedule import stretch_note
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from hrm_rl.agents import LearnerConfig
 from hrm_rl.model import HRM
 from hrm_rl.process.stopping import SIGNALS
 from hrm_rl.training.average import WeightAverage
+from hrm_rl.training.config.doubtful import episode_note, stretch_note, warmup_note
 from hrm_rl.training.presets import find_preset
 from hrm_rl.training.run_folder import RunFolder
-from hrm_rl.training.schedule import episode_note, stretch_note, warmup_note
 
 
 def same(a: dict, b: dict) -> bool:

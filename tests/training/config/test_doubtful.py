@@ -6,7 +6,7 @@ import pytest
 
 import hrm_rl
 from hrm_rl.training.config import Layer, resolve
-from hrm_rl.training.schedule import unread_notes
+from hrm_rl.training.config.doubtful import unread_notes
 
 
 @pytest.mark.parametrize(
