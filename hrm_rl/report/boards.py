@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from hrm_rl.puzzles.arc.drawing import ArcBoards
 from hrm_rl.puzzles.arc.tokens import SEQ_LEN
 from hrm_rl.puzzles.base import picture as pictures
 from hrm_rl.puzzles.unique_sat.drawing import TRUE_CELL
+from hrm_rl.stored.text import parse_json
 
 _NAMES = {
     getattr(pictures, name): name.lower().replace("_", "-")
@@ -78,9 +78,9 @@ def _kind_of_source(source: str) -> Any:
     family = name.rpartition("-v")[0].replace("_", "-")
     if family not in FAMILIES:
         return None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, TypeError):
         pairs = (dial.partition("=") for dial in dials)
-        return make_family(family, {key: json.loads(value.lower()) for key, _, value in pairs})
+        return make_family(family, {key: parse_json(value.lower()) for key, _, value in pairs})
     return None
 
 

@@ -17,12 +17,17 @@ _SIDE_BY_SIDE = 6  # trajectories
 HOW = "This bank holds no drafts. Record them with: hrm-rl trace RUN --out BANK --drafts"
 
 
-def replays(bank: TraceBank, kind: Drawable, count: int) -> dict[str, Any]:
-    """Chosen puzzles with every draft, ready for JSON; a bank without drafts says how to record them."""
+def replays(bank: TraceBank, kind: Drawable, count: int, most: int = 4_000_000) -> dict[str, Any]:
+    """Chosen puzzles with every draft, ready for JSON; a bank without drafts says how to record them.
+
+    At most `count` puzzles, and fewer if they have more than `most` cells over all segments.
+    """
     if bank.drafts is None:
         return {"missing": HOW}
-    rows, rule = choose(bank, count), trained_rule(bank)
-    part, table = bank.narrow(min(bank.width, _SIDE_BY_SIDE)).take(rows), TileTable()
+    width = min(bank.width, _SIDE_BY_SIDE)
+    cells = 2 * bank.inputs.shape[1] * (bank.num_segments + 1) * width  # families draw up to two boards
+    rows, rule = choose(bank, max(1, min(count, most // cells))), trained_rule(bank)
+    part, table = bank.narrow(width).take(rows), TileTable()
     every = part.unrolled  # a row a trajectory
     assert every.drafts is not None
     stops = replay_rule(every, rule).stopped.tolist()

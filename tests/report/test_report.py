@@ -11,8 +11,10 @@ import pytest
 
 from hrm_rl.cli import main
 from hrm_rl.halting.bank.toy import toy_bank
-from hrm_rl.puzzles import FAMILIES, find_family
-from hrm_rl.report.boards import kind_of_bank
+from hrm_rl.puzzles import FAMILIES, CustomPuzzles, find_family
+from hrm_rl.puzzles.arc.drawing import ArcBoards
+from hrm_rl.puzzles.arc.family import ArcPuzzles
+from hrm_rl.report.boards import drawable, kind_of_bank
 from hrm_rl.report.content import training
 from hrm_rl.report.page import report
 
@@ -45,6 +47,14 @@ def test_a_bank_names_its_family_and_its_dials(name: str, bank: Callable[..., An
     assert type(found) is type(family) and found.named_dials() == family.named_dials()
 
 
+def test_boards_of_no_family(bank: Callable[..., Any]) -> None:
+    puzzles = find_family("life")(size=5).generate(4, seed=0)
+    for source in ("life-v1/size=[" + "[" * 9000, "life-v1/size=[1]", "life-v1/size", "life-v1/size=6", "x"):
+        assert kind_of_bank(bank(puzzles, source)) == CustomPuzzles(3, 25)
+    assert isinstance(drawable(CustomPuzzles(12, 900)), ArcBoards)
+    assert drawable(ArcPuzzles(size=10)).seq_len == 100
+
+
 def test_the_data_of_a_page(page: Callable[..., Path]) -> None:
     path = page("lights-out", note="by hand")
     (source,) = data_of(path)["sources"]
@@ -66,7 +76,10 @@ def test_trajectories_stand_side_by_side(bank: Callable[..., Any], tmp_path: Pat
     frames = [each["frames"] for each in source["replay"]["puzzles"][0]["trajectories"]]
     assert len(frames) == 3 and frames[0][1:8] == frames[1][2:9] != frames[1][1:8]
     chromium.errors.clear()
+    chromium.call("Performance.enable", timeDomain="threadTicks")
     chromium.open(path)
+    metrics = chromium.call("Performance.getMetrics")["metrics"]
+    assert next(each["value"] for each in metrics if each["name"] == "TaskDuration") < 2  # seconds of CPU
     shown = chromium.run("[...document.querySelectorAll('.head')].map((head) => head.textContent)")
     assert [text.partition(":")[0] for text in shown] == [f"Trajectory {k}" for k in (1, 2, 3)]
     assert chromium.errors == []

@@ -1,7 +1,10 @@
 "use strict";
 // Charts with plotly.js. They are drawn when they come into view, and again when the colors of the page change.
 
-const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]; // Okabe and Ito
+// Okabe and Ito's; on dark ground their blue is lighter.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const colors = () => [dark.matches ? "#6CB4F0" : "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", dark.matches ? "#B7A6F5" : "#56B4E9"];
+const colorOf = (k) => colors()[k % colors().length];
 const DASHES = ["solid", "dash", "dashdot", "dot"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "x", "cross", "star-diamond", "hexagon"];
 const charts = new Map();
@@ -11,7 +14,7 @@ const variable = (name) => getComputedStyle(document.documentElement).getPropert
 const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 function line(name, x, y, k, more = {}) {
-  return { name: plain(name), x, y, type: "scatter", mode: "lines", line: { color: COLORS[k % COLORS.length], dash: DASHES[k % DASHES.length], width: 2 }, ...more };
+  return { name: plain(name), x, y, type: "scatter", mode: "lines", line: { color: colorOf(k), dash: DASHES[k % DASHES.length], width: 2 }, ...more };
 }
 
 function themed(layout) {
@@ -50,7 +53,7 @@ function forget() {
 }
 
 const repaint = () => charts.forEach(({ drawn }, node) => drawn && render(node));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+dark.addEventListener("change", repaint);
 addEventListener("beforeprint", () => charts.forEach((found, node) => { if (!found.drawn) { found.drawn = true; render(node); } }));
 
 /** A place for a chart below its title, in a node. */
@@ -88,7 +91,7 @@ function haltingChart(node, report) {
       { ...line("fixed:N", fixed.segments, percents(fixed.accuracy), 0, { mode: "lines+markers" }), line: { color: grey, width: 3 }, marker: { color: grey, size: 5 } },
       { ...line("hindsight", oracle.segments, percents(oracle.accuracy), 0), line: { color: variable("ink"), dash: "dash", width: 2 } }];
     report.policies.filter(({ policy, hindsight }) => !hindsight && !/^fixed:\d/.test(policy)).forEach((policy, k) => {
-      const [x, y] = at(policy), color = COLORS[k % COLORS.length], group = String(k);
+      const [x, y] = at(policy), color = colorOf(k), group = String(k);
       if (policy.curve) found.push({ ...line(policy.policy, policy.curve.hull_segments, percents(policy.curve.hull_accuracy), k, { legendgroup: group, showlegend: false, hoverinfo: "skip" }), line: { color, width: 1 } });
       found.push({ name: plain(policy.policy), x: [x], y: [y], type: "scatter", mode: "markers", legendgroup: group,
         marker: { color, size: 10, symbol: SYMBOLS[k % SYMBOLS.length], line: { width: 1, color: variable("card") } } });
@@ -98,11 +101,11 @@ function haltingChart(node, report) {
   chart(node, traces, { height: 440, xaxis: { title: { text: "mean segments" } }, yaxis: { title: { text: "puzzles solved (%)" } } });
 }
 
-function difficultyChart(node, { by, bins, policies }, baseline) {
+function difficultyChart(node, { by, bins, policies }, baseline, column, scale, words) {
   const chosen = policies.filter(({ policy }, k) => policy === baseline || policy === "fixed:auto" || k < 6).slice(0, 6);
   const x = bins.map(({ low, high }) => (low === high ? figure(low) : `${figure(low)}–${figure(high)}`));
-  const traces = () => chosen.map(({ policy, mean_segments }, k) => line(policy, x, mean_segments, k, { mode: "lines+markers", marker: { symbol: SYMBOLS[k] } }));
-  chart(node, traces, { height: 440, xaxis: { title: { text: plain(by) }, type: "category" }, yaxis: { title: { text: "mean segments" }, rangemode: "tozero" } });
+  const traces = () => chosen.map((row, k) => line(row.policy, x, scale(row[column]), k, { mode: "lines+markers", marker: { symbol: SYMBOLS[k] } }));
+  chart(node, traces, { height: 440, xaxis: { title: { text: plain(by) }, type: "category" }, yaxis: { title: { text: words }, rangemode: "tozero" } });
 }
 
 function calibrationChart(node, { curve }) {

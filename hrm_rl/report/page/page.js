@@ -42,7 +42,11 @@ function showHalting({ halting }) {
   body.replaceChildren(el("p", { class: "note" }, `${halting.title}. Rules in italics know the answers: bounds, not rules to use.`),
     table(halting.table, { kinds, label: "Stopping rules" }), ...halting.legend.map(missing), figures);
   haltingChart(titled(figures, "Accuracy for compute"), report);
-  if (report.difficulty) difficultyChart(titled(figures, `Segments by ${report.difficulty.by}`), report.difficulty, report.settings.baseline);
+  if (report.difficulty) {
+    const of = (title, ...how) => difficultyChart(titled(figures, `${title} by ${report.difficulty.by}`), report.difficulty, report.settings.baseline, ...how);
+    of("Segments", "mean_segments", (values) => values, "mean segments");
+    of("Accuracy", "exact_accuracy", percents, "puzzles solved (%)");
+  }
   if (halting.chosen.length) body.append(el("details", {}, el("summary", {}, "Rules as chosen"), table(halting.chosen, { label: "Rules as chosen" })));
   const { ece, brier, auroc } = report.calibration;
   const both = el("div", { class: "charts" });
