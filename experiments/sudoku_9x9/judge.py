@@ -7,7 +7,6 @@ read from that recording. Puzzles of classes that the run learned from are left 
 CSV (source,question,answer,rating); each source in it is a row. Results go to RUN/judged.json too.
 """
 
-import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -89,7 +88,8 @@ def main(options: Judge) -> None:
         halted = [f"{100 * row['q'][room]:.1f} ({row['q_segments'][room]:.1f})" for room in row["q"]]
         table.add_row(name, f"{row['givens']:.1f}", str(row["puzzles"]), *solved, *halted)
     Console(width=160).print(table)
-    report = {"settings": {k: str(v) for k, v in dataclasses.asdict(options).items()}, "rows": rows}
+    lists = [path.name for path in options.lists]
+    report = {"lists": lists, "most_puzzles": options.puzzles, "times": options.times, "rows": rows}
     (options.run / "judged.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
