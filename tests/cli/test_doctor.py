@@ -22,7 +22,11 @@ def broken_import(*_: object) -> None:
 @pytest.mark.parametrize(
     ("version", "machine", "says"),
     [
-        (lambda name: None if name == "scipy" else "99", doctor._machine, "scipy<2,>=1.11; it is not inst"),
+        (
+            lambda name: None if name == "rich" else "99",
+            doctor._machine,
+            "needs rich<16,>=13.7; it is not installed",
+        ),
         (lambda name: "0.1", doctor._machine, "hrm_rl needs torch<3,>=2.6; version 0.1 is installed"),
         (doctor._version, None, "sudoku-4x4 does not run: OSError: libtorch.so: cannot open"),
     ],
