@@ -76,7 +76,7 @@ def export_segment(
         if form == "torch":
             torch.export.save(program, folder / FORMATS[form])
         else:
-            names = {"input_names": [*examples], "output_names": [*_OUTPUTS]}
+            names: Any = {"input_names": [*examples], "output_names": [*_OUTPUTS]}
             onnx = torch.onnx.export(program, dynamo=True, verbose=False, **names)
             assert onnx is not None
             onnx.save(folder / FORMATS[form])

@@ -24,7 +24,8 @@ TOKENS = "embed_tokens.embedding_weight"
 _HEADS = ("lm_head.weight", "q_head.weight", "q_head.bias")
 _POSITIONS, _MIXER = "embed_pos.embedding_weight", "L_level.layers.0.mlp_t.gate_up_proj.weight"
 # Settings of these codes that are read here, or describe training and noise.
-_TRANSLATED = ("mlp_t", "no_ACT_continue", "lambda_", "short_name", "noise_scale", "H_init_std", "L_init_std")
+_TRANSLATED: tuple[str, ...] = ("mlp_t", "no_ACT_continue", "lambda_", "short_name", "noise_scale")
+_TRANSLATED += ("H_init_std", "L_init_std")
 _TRANSLATED += ("board_height", "board_width", "disable_act_halt", "act_inference", "halt_threshold")
 _TRANSLATED += ("halt_confirm_steps", "halt_confirm_mode")
 
