@@ -22,21 +22,21 @@ from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.report.boards import drawable
 from hrm_rl.training.open_run import Trained
 
-_BARS = {"q_halt": "halt", "q_continue": "continue", "confidence": "confidence", "changed": "changed"}
+_BARS = {"q_halt": "halt", "q_continue": "continue", "confidence": "confidence"}
 _NUMBERS = ("margin", "entropy", "residual_H", "residual_L")
 _WIDE, _FIRST, _FRAME, _LAST = 20, 1200, 700, 2500  # characters of a bar; milliseconds
 
 
-def read_puzzle(trained: Trained, text: str, command: str) -> PuzzleArrays:
+def read_puzzle(trained: Trained, text: str, command: str, instead: str) -> PuzzleArrays:
     """A Sudoku or maze as people write it, with its solution.
 
-    Raises ValueError if it is not one with a solution, or if the model solves other puzzles.
+    Raises ValueError if it is not one with a solution, or if the model solves other puzzles: then what the
+    command can do instead.
     """
     kind = trained.kind
     if not isinstance(kind, sudoku.Sudoku | maze.Maze):
         raise ValueError(
-            f"{command} takes a Sudoku or a maze, but {trained.path} solves {kind.words}; "
-            "evaluate it with hrm-rl eval"
+            f"{command} takes a Sudoku or a maze, but {trained.path} solves {kind.words}; {instead}"
         )
     family: Any = sudoku if kind.name == "sudoku" else maze
     question = family.parse(text, kind.size)
@@ -93,17 +93,22 @@ class Thinking:
         stop = f"; {self.rule} stops here" if segment == self.stopped else ""
         return f"Segment {segment} of {self.limit}: {right}, {int((now != before).sum())} changed{stop}"
 
+    def _signal(self, name: str, segment: int) -> float:
+        column = self.bank.cell_accuracy if name == "cell_accuracy" else self.bank.column(name)
+        return float(column[0, segment - 1]) if segment else 0.0
+
     def signals(self, segment: int, color: bool = False, full: str = "#", empty: str = ".") -> str:
         """The numbers of a segment, those from 0 to 1 as bars."""
         lines = []
-        for name, words in _BARS.items():
-            x = float(self.bank.column(name)[0, segment - 1]) if segment else 0.0
+        for name, words in (_BARS | {"cell_accuracy": "cells right"}).items():
+            x = self._signal(name, segment)
             share = 0.5 * (1 + np.tanh(x / 2)) if name.startswith("q_") else x
-            bar = round(_WIDE * min(1.0, max(0.0, share))) if segment else 0
+            bar = round(_WIDE * share) if segment else 0
             value = f"{share:.3f}" if segment else "-"
-            lines.append(f"{words:<11}{paint(full * bar, CYAN, color)}{empty * (_WIDE - bar)} {value}")
+            lines.append(f"{words:<12}{paint(full * bar, CYAN, color)}{empty * (_WIDE - bar)} {value}")
         if segment:
-            numbers = [f"{name} {float(self.bank.column(name)[0, segment - 1]):.3g}" for name in _NUMBERS]
+            values = {name: self._signal(name, segment) for name in _NUMBERS}
+            numbers = [f"{name} {x:.3g}" if np.isfinite(x) else f"{name} -" for name, x in values.items()]
             lines += ["  ".join(numbers[:2]), "  ".join(numbers[2:])]
         return "\n".join(lines)
 
@@ -115,7 +120,7 @@ class Thinking:
             mark = f"{k}{'+' if right else 'x'}"
             look = BOLD if k == segment else FAINT if right else RED
             marks.append(paint(f"[{mark}]" if k == self.stopped else mark, look, color))
-        return "segments   " + " ".join(marks)
+        return "segments    " + " ".join(marks)
 
     def to_json(self) -> dict[str, Any]:
         """Every draft and every number."""

@@ -33,7 +33,8 @@ class Solve(OfRun):
         check_counts(self, "max_segments")
         parse_rule(self.halting or "q")
         trained = self.open()
-        puzzle, rule = read_puzzle(trained, self.puzzle, "solve"), self.halting or trained.rule
+        puzzle = read_puzzle(trained, self.puzzle, "solve", "evaluate it with hrm-rl eval")
+        rule = self.halting or trained.rule
         family, size = (sudoku if trained.kind.name == "sudoku" else maze), trained.kind.size  # type: ignore
         question, solution = puzzle.inputs[0], puzzle.labels[0]
         result = evaluate(

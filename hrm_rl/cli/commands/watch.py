@@ -52,7 +52,7 @@ class Watch(OfRun):
             check_gif(self.gif)
         trained = self.open()
         if self.puzzle is not None:
-            puzzle = read_puzzle(trained, self.puzzle, "watch")
+            puzzle = read_puzzle(trained, self.puzzle, "watch", "--number chooses a test puzzle")
         else:
             pool = evaluation_pool(trained, puzzles=self.number, seed=self.seed)
             if self.number > len(pool):

@@ -74,7 +74,7 @@ class Boards {
 }
 
 const BARS = [["q_halt", "halt", "halt"], ["q_continue", "continue", "continue"], ["confidence", "confidence", ""],
-  ["cell_accuracy", "cells right", ""], ["changed", "changed", ""]];
+  ["cell_accuracy", "cells right", ""]];
 const NUMBERS = [["margin", "margin"], ["entropy", "entropy"], ["residual_H", "residual z_H"], ["residual_L", "residual z_L"], ["kl", "KL"]];
 
 class Bars {
