@@ -47,6 +47,6 @@ def warn_of_emulation(dtype: torch.dtype, device: str) -> None:
         warnings.warn(
             "this CPU has no instructions for bfloat16 and emulates it, many times slower than float32: "
             "--dtype float32 avoids that, in Python forward_dtype='float32' in the model's config or "
-            "to HRM.from_pretrained",
+            "to from_pretrained",
             stacklevel=4,
         )

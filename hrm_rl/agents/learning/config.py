@@ -1,4 +1,4 @@
-"""LearnerConfig: the settings of training an HRM."""
+"""LearnerConfig: the settings of training a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ RENAMED_SETTINGS = {"halting": "halting_loss"}
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """Settings of training an HRM; the defaults are the reference's Sudoku recipe.
+    """Settings of training a model; the defaults are the reference's Sudoku recipe.
 
     Raises ValueError, naming the field, for a value out of range.
     """

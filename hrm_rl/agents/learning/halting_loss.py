@@ -1,4 +1,4 @@
-"""Halting losses: how an HRM learns when to stop, one class each.
+"""Halting losses: how a model learns when to stop, one class each.
 
 | halting_loss | learns from | source |
 | --- | --- | --- |

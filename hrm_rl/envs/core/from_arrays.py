@@ -41,7 +41,7 @@ def source_from_arrays(
         validator: `validator(inputs [B, S], answers [B, S]) -> bool [B]` in torch, for puzzles with several
             right answers.
         relations: integers [S, S], a class for each ordered pair of cells, 0 for unrelated, for a model with
-            `relation_bias`: `HRM(config, relations=envs.source.relations)`.
+            `relation_bias`: `make_model(config, envs.source.relations)`.
         device: of the pool.
 
     Raises:
