@@ -252,7 +252,7 @@ class TraceBank:
         if not self.others:
             return self
         rows = np.repeat(np.arange(len(self)), self.width)
-        columns = {name: np.concatenate(self.stacked(name)) for name in self._of_segments()}
+        columns: dict[str, Any] = {n: np.concatenate(self.stacked(n)) for n in self._of_segments()}
         features = {name: columns.pop(name) for name in self.features}
         return replace(self.narrow(1).take(rows), features=features, **columns)
 
