@@ -238,7 +238,8 @@ def _window(report: Report) -> dict[str, tuple[float, float]] | None:
     kept = sorted(adaptive, key=lambda p: -p["utility"])[: math.ceil(0.8 * len(adaptive))]
     limit = report["settings"]["max_segments"]
     left, right = _padded([p["mean_segments"] for p in kept], 0.25)
-    right = 1.03 * limit if right > 0.95 * limit else right  # a mark at the limit stays whole
+    if max(p["mean_segments"] for p in kept) <= limit < right / 0.95:
+        right = 1.03 * limit  # a mark at the limit stays whole; several trajectories may cost more
     return {"xlim": (left, right), "ylim": _padded([100 * p["exact_accuracy"] for p in kept], 0.5)}
 
 

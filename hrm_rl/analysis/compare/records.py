@@ -199,6 +199,10 @@ class BankRecord:
     """Share of the timing in which the recording process ran; clearly below 1 on a crowded machine."""
     gflop_per_segment: Mapping[str, float] | None = None
     """As in the bank's header; None if that does not know it."""
+    width: int | None = None
+    """Trajectories a puzzle, of a bank that has several."""
+    trajectories: str | None = None
+    """How they differ."""
 
 
 @dataclass(frozen=True)

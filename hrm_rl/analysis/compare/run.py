@@ -105,4 +105,6 @@ def _bank(case: Case) -> BankRecord:
         seconds_per_segment=dict(header.seconds_per_segment),
         cpu_share=header.cpu_share,
         gflop_per_segment=dict(header.gflop_per_segment) or None,
+        width=case.test.width if case.test.width > 1 else None,
+        trajectories=header.trajectories or None,
     )

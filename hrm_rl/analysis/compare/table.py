@@ -118,6 +118,9 @@ def legend(report: Report) -> list[str]:
         "early: wrong, but a later draft is correct; late: wrong, but an earlier draft was correct. wasted: "
         "segments after the first correct draft.",
     ]
+    if widths := sorted({bank["width"] for bank in banks if "width" in bank}):
+        each = " or ".join(f"{width}" for width in widths)
+        lines.append(f"select: segments are those of all trajectories, of which the bank has {each}.")
     if learned := sum(bank.get("learned_test_puzzles", 0) for bank in banks):
         which = f"{learned:,} of the {counted(report)} were learned from"
         lines.insert(0, f"{which}; held out %: solved of the others.")

@@ -323,6 +323,22 @@ def test_a_rule_that_declines_has_coverage_and_risk(tmp_path) -> None:
     assert calibrated["spec"][0].startswith("abstain(q, calm:") and "risk %" in table_cells(found)[0]
 
 
+def test_rules_that_select_cost_the_segments_of_all_trajectories(tmp_path) -> None:
+    bank = toy_bank(100, num_segments=4, width=3)
+    policies = "q", "select(q, first)", "select(q-halt:auto, vote, 2)", "select(fixed:4, oracle)"
+    found = compare(make_case("wide", bank), *policies, folder=tmp_path)
+    q, first, vote, bound = found["policies"]
+    assert q == compare(make_case("wide", bank.narrow(1)), "q")["policies"][0] | {"p_value": q["p_value"]}
+    outcome = replay(bank.in_split("test"), "select(q, first)")
+    assert first["mean_segments"] == outcome.stopped.mean() == 3 * outcome.lengths[:, 0].mean()
+    assert (bound["mean_segments"], bound["hindsight"], bound["p_value"]) == (12, True, None)
+    wrong = 1 - bank.in_split("test").stacked("correct")[:, :, 3].any(1).mean()
+    assert bound["never_right"] + bound["overthinking"] == pytest.approx(wrong)
+    assert vote["chosen"] and min(vote["curve"]["segments"]) >= 2 and max(vote["curve"]["segments"]) <= 8
+    assert (found["banks"][0]["width"], found["banks"][0]["trajectories"]) == (3, "start")
+    assert any("of which the bank has 3" in line for line in legend(found))
+
+
 # --- wall-clock -----------------------------------------------------------------------------------
 
 
