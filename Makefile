@@ -44,6 +44,7 @@ format: $(READY) ## sort the imports and format the code
 
 docs: $(READY) ## build the site into site/, strictly
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@$(PY) docs/solver.py site
 	@echo "The site is in site/index.html"
 
 wheel: $(READY) ## build the wheel and the source archive into dist/
