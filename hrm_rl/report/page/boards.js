@@ -170,7 +170,7 @@ class Replay {
     if (segment === 0) return "The question";
     const stop = segment === trajectory.stopped ? `, ${this.data.rule} stops here` : "";
     const right = trajectory.correct[segment - 1] ? "right" : trajectory.valid[segment - 1] ? "right, another answer than the stored one" : `wrong in ${cells(trajectory.wrong[segment - 1])}`;
-    return `Segment ${segment}: ${right}, ${changed} changed${stop}`;
+    return `Segment ${segment}: ${right}${segment > 1 ? `, ${changed} changed` : ""}${stop}`;
   }
   play() {
     if (this.timer) return this.pause();
