@@ -51,6 +51,7 @@ class Depth(OnPuzzles, Long):
             fit = f"at most {MOST_SEGMENTS:,} are possible; give --times {MOST_SEGMENTS // limit}"
             raise ValueError(f"--times {self.times} of {limit} segments are {deepest:,}, but {fit}")
         pool = evaluation_pool(trained, "test", data=self.data, puzzles=self.puzzles, seed=self.seed)
+        self.note_unread_seed(self.data or trained.learned_folder())
         models = {"weights": trained.model}
         if (last := without_average(trained)) is not None:
             models = {"average": trained.model, "last weights": last}

@@ -6,7 +6,8 @@ Recorded segments give the outcome of every stop. So the expected return of a ru
 
 is exact and differentiable, and the network learns by gradient ascent on it, without exploration. Each puzzle
 of a step draws its price. Returns are divided by what hindsight gains over the best constant at that price,
-so that small prices count as much as large ones. As a rule, the network stops where that is more probable.
+so that small prices count as much as large ones. A bonus on entropy, which falls to 0, keeps decisions open
+at the start. As a rule, the network stops where that is more probable.
 """
 
 import os
@@ -32,6 +33,7 @@ PRICES = (0.0005, 0.1)
 """The least and the largest price of a segment, in right answers."""
 _LEARNED = (PRICES[0] / 2, PRICES[1] * 2)  # the ends of the range are learned worst
 _STEPS, _ROWS, _LR, _DECAY, _HIDDEN, _GRID = 1000, 512, 1e-2, 1e-2, (64, 64), 33
+_BONUS, _BONUS_UNTIL = 0.2, 0.8  # in normalised returns a nat; the share of the steps that it falls over
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,19 +129,26 @@ def _ascend(network: QNetwork, bank: TraceBank) -> None:
         log_price = low + (high - low) * torch.rand(_ROWS)
         price = log_price.exp()
         values = network(_priced(seen[rows], price))
-        returns = correct[rows] - price[:, None] * segments
-        gained = (_stops(values[..., 1] - values[..., 0]) * returns).sum(1)
-        loss = -(gained / torch.tensor(np.interp(log_price, places, headroom)).float()).mean()
+        stops, entropy = _stops(values[..., 1] - values[..., 0])
+        gained = (stops * (correct[rows] - price[:, None] * segments)).sum(1)
+        gained = gained / torch.tensor(np.interp(log_price, places, headroom)).float()
+        bonus = _BONUS * max(0.0, 1 - step / _STEPS / _BONUS_UNTIL)
+        loss = -(gained + bonus * entropy).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 
-def _stops(logits: Tensor) -> Tensor:
-    """P(stop at t), [B, M], of logits to halt; the last segment stops all that is left."""
-    going_on = F.logsigmoid(-logits[:, :-1]).cumsum(1)
-    reached = F.pad(going_on, (1, 0))
-    return (reached + F.pad(F.logsigmoid(logits[:, :-1]), (0, 1))).exp()
+def _stops(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """P(stop at t), [B, M], of logits to halt, and the entropy of the decisions that are reached, [B].
+
+    The last segment stops all that is left.
+    """
+    decided = logits[:, :-1]
+    reached = F.pad(F.logsigmoid(-decided).cumsum(1), (1, 0)).exp()
+    stops = reached * F.pad(decided.sigmoid(), (0, 1), value=1.0)
+    entropy = F.binary_cross_entropy_with_logits(decided, decided.sigmoid(), reduction="none")
+    return stops, (entropy * reached[:, :-1].detach()).sum(1)
 
 
 def _headroom(correct: NDArray[np.bool_], price: float) -> float:
