@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from hrm_rl.puzzles.arc.augment import Augmented, augment
 from hrm_rl.puzzles.arc.drawing import ArcBoards
 from hrm_rl.puzzles.arc.table import ArcTable
-from hrm_rl.puzzles.arc.tasks import Collection, read_folder
+from hrm_rl.puzzles.arc.tasks import Collection, Role, read_folder
 from hrm_rl.puzzles.arc.tokens import SEQ_LEN, SIDE, VOCAB_SIZE
 from hrm_rl.puzzles.base.dials import check_dials, dial, range_of, switch
 from hrm_rl.puzzles.pool import CustomPuzzles
@@ -82,10 +82,10 @@ class ArcFolder:
         translate = self.kind.translate and split == "train"
         return ArcTable(self.augmented, split, translate, side=self.kind.size)
 
-    @property
-    def left_out(self) -> int:
-        """Number of tasks with a grid that is larger than the board."""
-        return len(self.found.tasks) - len(self.fitting.tasks)
+    def left_out(self, role: Role | None = None) -> int:
+        """Number of tasks, of one kind or all, with a grid that is larger than the board."""
+        found, fitting = (getattr(part, role or "tasks") for part in (self.found, self.fitting))
+        return len(found) - len(fitting)
 
     @property
     def words(self) -> str:
@@ -93,6 +93,6 @@ class ArcFolder:
         used = self.augmented.collection
         text = f"{len(used.training)} training tasks and the demonstrations of {len(used.validation)} more"
         text += f" (which validate) and of {len(used.evaluation)} evaluation tasks"
-        if self.left_out:
-            text += f"; {self.left_out} tasks left out: a grid is over {self.kind.size}x{self.kind.size}"
+        if left_out := self.left_out():
+            text += f"; {left_out} tasks left out: a grid is over {self.kind.size}x{self.kind.size}"
         return text

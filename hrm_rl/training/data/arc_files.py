@@ -78,7 +78,8 @@ class ArcFiles:
         voting.add(rows, found.answers, found.q_halt)
         single.add(rows[original], found.answers[original], found.q_halt[original])
         share = {name: score["all_tests"] for name, score in voting.score((1, 2)).items()}
-        tasks = {"tasks": len(np.unique(table.pairs.task)), "left_out": self.folder.left_out}
+        left_out = self.folder.left_out("evaluation" if split == "test" else "training")
+        tasks = {"tasks": len(np.unique(table.pairs.task)), "left_out": left_out}
         return {**tasks, "single_view": single.score((1,))["pass@1"]["all_tests"], **share}
 
     def _versions(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

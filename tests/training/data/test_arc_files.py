@@ -61,6 +61,17 @@ def test_a_smaller_board_shows_the_same_grids() -> None:
         )
 
 
+def test_tasks_that_do_not_fit_are_counted() -> None:
+    folder = open_arc(FOLDER, ArcPuzzles(SIDE - 1), None).folder
+    count = folder.left_out("training") + folder.left_out("evaluation")
+    assert (
+        folder.left_out()
+        == count
+        == len(arc.read_folder(FOLDER).tasks) - len(folder.augmented.collection.tasks)
+    )
+    assert f"; {count} tasks left out: a grid is over {SIDE - 1}x{SIDE - 1}" in folder.words and count
+
+
 def test_a_vote_mends_a_wrong_single_view() -> None:
     stored = open_arc(FOLDER, ArcPuzzles(SIDE, 3), None)
     labels = stored.take("test", stored.rows("test")).labels
