@@ -98,7 +98,8 @@ def presets_table() -> str:
     rows = []
     for name, preset in PRESETS.items():
         with torch.device("meta"):
-            count = sum(p.numel() for p in make_model(preset.model).parameters())
+            relations = preset.data.kind.relations if preset.model.relation_bias else None
+            count = sum(p.numel() for p in make_model(preset.model, relations).parameters())
         data = preset.data
         steps = f"{preset.max_steps:,} x {preset.batch_size}"
         puzzles = f"{data.train_puzzles:,} of {data.kind.words}"
