@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def _check_onnx(dtype: torch.dtype) -> None:
 
 
 @contextmanager
-def _one_message(form: str) -> Any:
+def _one_message(form: str) -> Iterator[None]:
     """Turn an exporter's errors into one ValueError, and keep its log to itself."""
     log = logging.getLogger("torch.onnx")
     before = log.level
