@@ -46,6 +46,7 @@ MODULES = {
         "halting.fit.tuning",
         "halting.fit.linear",
         "halting.fit.calm",
+        "halting.fit.budget",
     ),
     "Training and evaluation": (
         "training.start",
@@ -65,6 +66,8 @@ MODULES = {
         "analysis.statistics.bootstrap",
         "analysis.statistics.stats",
         "analysis.statistics.calibration",
+        "analysis.statistics.selective",
+        "analysis.depth",
     ),
     "Puzzles": (
         "puzzles",

@@ -84,6 +84,8 @@ def test_solve_gives_the_answer_and_draws_the_board(hrm_rl, made, question) -> N
     assert hrm_rl("solve", made / "model9", drawn, "--json").json["puzzle"] == question
     said = hrm_rl("solve", made / "model9", question.replace(".", "0"), "--halting", "fixed:2")
     assert said.code == 0 and said.out.count("+---") >= 4
+    declining = ("--halting", "abstain(fixed:2, confidence:1)")
+    assert "Declined, a draft with" in hrm_rl("solve", made / "model9", question, *declining).out
     assert "after 2 of at most 3 segments." in said.out
 
 

@@ -58,6 +58,9 @@ class Solve(OfRun):
         }
         wrong = int((answer != solution).sum())
         verdict = "Correct" if right else f"Wrong in {wrong} of {len(answer)} cells"
+        if result.declined is not None:
+            found["declined"] = bool(result.declined[0])
+            verdict = f"Declined, a draft with {wrong} wrong cells" if found["declined"] else verdict
         boards = [family.draw(question, size=size, draft=draft, labels=solution) for draft in drafts]
         if self.show_drafts:
             found["drafts"] = [family.to_text(draft) for draft in drafts]
