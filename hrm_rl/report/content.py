@@ -15,7 +15,7 @@ from hrm_rl.analysis.compare.table import chosen_cells, legend, table_cells, tit
 from hrm_rl.halting import TraceBank
 from hrm_rl.messages import shortened
 from hrm_rl.report.boards import drawable, kind_of_bank
-from hrm_rl.report.replay import replays, rounded
+from hrm_rl.report.replay import replays, rounded, sigmoid
 from hrm_rl.report.settings import Recording
 from hrm_rl.training.comparison import is_bank
 from hrm_rl.training.open_run import Trained, open_trained, record_run
@@ -90,8 +90,7 @@ def depth(bank: TraceBank) -> dict[str, Any]:
     if part.width > 1:
         found["any"] = rounded(part.stacked("valid").any(1).mean(0))
     if "q_halt" in part.features:
-        q = part.features["q_halt"].astype(np.float64)
-        found["q_halt"] = rounded((0.5 * (1 + np.tanh(q / 2))).mean(0))
+        found["q_halt"] = rounded(sigmoid(part.features["q_halt"]).mean(0))
     error = 1.96 * part.correct.std(0) / np.sqrt(len(part))
     found["half_width"] = rounded(error)
     return found | {"split": split, "count": len(part), "limit": bank.header.halt_max_steps}
@@ -115,8 +114,6 @@ def halting(name: str, bank: TraceBank, policies: Sequence[str] | None, seed: in
         return {"missing": f"Rules cannot be compared: {error}"}  # the bank lacks a column, perhaps
     header, rows = table_cells(report)
     chosen = chosen_cells(report)
-    for key in ("seconds", "settings"):
-        report[key] = {k: v for k, v in report[key].items() if v is not None}
     return {
         "title": title(report),
         "table": [header, *rows],
@@ -127,12 +124,14 @@ def halting(name: str, bank: TraceBank, policies: Sequence[str] | None, seed: in
 
 
 def _short(value: Any) -> Any:
-    """The value with floats of six digits."""
+    """The value with floats of six digits; None for one that is not finite."""
     if isinstance(value, dict):
         return {key: _short(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_short(inner) for inner in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if np.isfinite(value) else None
 
 
 def training(trained: Trained | None) -> dict[str, Any]:
@@ -163,4 +162,4 @@ def settings(found: Recorded) -> dict[str, Any]:
     header = dataclasses.asdict(found.bank.header)
     trained, versions = found.trained, header.pop("versions")
     run = (trained.preset or trained.model.config).to_dict() if trained else None
-    return {"run": run, "recording": header, "versions": versions}
+    return _short({"run": run, "recording": header, "versions": versions})

@@ -90,14 +90,19 @@ def _outcome(right: NDArray[np.bool_]) -> str:
 
 def _signals(bank: TraceBank, row: int) -> dict[str, Any]:
     """Every recorded number of a trajectory, [M] each."""
-    q = {name: bank.column(name)[row] for name in ("q_halt", "q_continue") if name in bank.features}
-    found = {name: 0.5 * (1 + np.tanh(np.asarray(x, np.float64) / 2)) for name, x in q.items()}
+    q_values = [name for name in ("q_halt", "q_continue") if name in bank.features]
+    found = {name: sigmoid(bank.column(name)[row]) for name in q_values}
     found |= {name: bank.column(name)[row] for name in _SIGNALS if name in bank.features}
     columns = {name: rounded(column) for name, column in found.items()}
     columns["cell_accuracy"] = rounded(bank.cell_accuracy[row])
     wrong = (bank.drafts[row] != bank.labels[row]) & (bank.labels[row] != IGNORE_LABEL)  # type: ignore[index]
     columns["wrong"] = wrong.sum(1).tolist()
     return columns | {"correct": bank.correct[row].tolist(), "valid": bank.valid[row].tolist()}
+
+
+def sigmoid(logits: Any) -> Any:
+    """Probabilities of logits, without overflow."""
+    return 0.5 * (1 + np.tanh(np.asarray(logits, np.float64) / 2))
 
 
 def rounded(values: Any) -> list[float | None]:

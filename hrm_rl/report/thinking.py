@@ -20,6 +20,7 @@ from hrm_rl.puzzles.base.picture import Drawable
 from hrm_rl.puzzles.base.tokens import BOLD, CYAN, FAINT, RED, paint
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.report.boards import drawable
+from hrm_rl.report.replay import sigmoid
 from hrm_rl.training.open_run import Trained
 
 _BARS = {"q_halt": "halt", "q_continue": "continue", "confidence": "confidence"}
@@ -102,7 +103,7 @@ class Thinking:
         lines = []
         for name, words in (_BARS | {"cell_accuracy": "cells right"}).items():
             x = self._signal(name, segment)
-            share = 0.5 * (1 + np.tanh(x / 2)) if name.startswith("q_") else x
+            share = float(sigmoid(x)) if name.startswith("q_") else x
             bar = round(_WIDE * share) if segment else 0
             value = f"{share:.3f}" if segment else "-"
             lines.append(f"{words:<12}{paint(full * bar, CYAN, color)}{empty * (_WIDE - bar)} {value}")

@@ -16,7 +16,7 @@ from hrm_rl.puzzles.arc.drawing import ArcBoards
 from hrm_rl.puzzles.arc.family import ArcPuzzles
 from hrm_rl.report.boards import drawable, kind_of_bank
 from hrm_rl.report.content import training
-from hrm_rl.report.page import report
+from hrm_rl.report.document import report
 
 POLICIES = ("fixed:1", "q", "margin:auto", "oracle")
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"

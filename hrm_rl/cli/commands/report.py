@@ -33,7 +33,7 @@ class Report(Long, Recording):
     """Open the page in a browser."""
 
     def run(self) -> None:
-        from hrm_rl.report.page import report
+        from hrm_rl.report.document import report
 
         check_counts(self, "puzzles", "max_segments", "replayed")
         show_log()
