@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hrm_rl.envs import PuzzleEnv, PuzzleVectorEnv
     from hrm_rl.evaluation.evaluate import evaluate
     from hrm_rl.evaluation.record import record
+    from hrm_rl.evaluation.trajectories import Trajectories
     from hrm_rl.halting import SegmentFeatures
     from hrm_rl.model import HRM, TRM, Carry, HRMConfig, SegmentOutput, from_pretrained
     from hrm_rl.training.comparison import compare
@@ -42,6 +43,7 @@ _HOMES = {
     "SegmentFeatures": "hrm_rl.halting",
     "compare": "hrm_rl.training.comparison",
     "train": "hrm_rl.training.start",
+    "Trajectories": "hrm_rl.evaluation",
     "evaluate": "hrm_rl.evaluation",
     "record": "hrm_rl.evaluation",
 }
@@ -58,6 +60,7 @@ __all__ = [
     "PuzzleVectorEnv",
     "SegmentFeatures",
     "SegmentOutput",
+    "Trajectories",
     "__version__",
     "compare",
     "evaluate",

@@ -93,7 +93,7 @@ class Trajectories:
         return cls(width, Noise(start, path), symmetry)
 
     def __str__(self) -> str:
-        noise = f"noise:{self.noise.path:g}" if self.noise.path else ""
+        noise = f"noise:{self.noise.path}" if self.noise.path else ""
         parts = ("views" if self.symmetry else "", "start" if self.noise.start else "", noise)
         return "+".join(filter(None, parts))
 

@@ -15,6 +15,7 @@ from hrm_rl.analysis.compare.records import Comparison, Measured, PolicyRow, che
 from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
 from hrm_rl.analysis.compare.trials import Policy, policy_name, rules_by_name
 from hrm_rl.halting import HaltingRule, TraceBank, parse_rule, puzzles_hash
+from hrm_rl.halting.rules.select import SELECTORS
 from hrm_rl.messages import as_path
 from hrm_rl.puzzles.pool import PuzzleArrays, concatenate
 from hrm_rl.settings import check_counts
@@ -104,10 +105,18 @@ def compare(
                 f"give folders of runs, banks or their files, got {type(source).__name__}; "
                 "hrm_rl.record makes a bank of a model"
             )
-    if seconds and (kept is None or any(isinstance(s, TraceBank) or is_bank(s) for s in given)):
+    runs = [source for source in given if not (isinstance(source, TraceBank) or is_bank(source))]
+    several = [name for name in (*names, base) if name.startswith(tuple(f"{kind}(" for kind in SELECTORS))]
+    if runs and several:
+        raise ValueError(
+            f"rule {several[0]!r} selects among trajectories, and a run is recorded with one a puzzle; "
+            f"record several with `hrm-rl trace {runs[0]} --out BANK --width 8 --trajectories start`, and "
+            "compare BANK"
+        )
+    if seconds and (kept is None or len(runs) < len(given)):
         raise ValueError("seconds are measured live: give runs instead of banks, and a folder for the rules")
     recording = {"data": data, "dtype": dtype, "threads": threads, "device": device}
-    if all(isinstance(source, TraceBank) or is_bank(source) for source in given):
+    if not runs:
         _refuse_recording_options(recording)
     labels = source_names(given)
     start = time.perf_counter()

@@ -221,6 +221,10 @@ def test_several_trajectories(hrm_rl, made, tmp_path) -> None:
         ("trace RUN --out NEW --width 0", "--width must be >= 1"),
         ("trace RUN --out NEW --width 99999999 --trajectories start --puzzles 9", "more than the"),
         ("eval RUN --width 99999999 --trajectories start --halting {select}", "more than the"),
+        (
+            "compare RUN --policies q {select} --out NEW",
+            "a run is recorded with one a puzzle; record several",
+        ),
         ("compare BANK --policies {select} --out NEW", "record more with `hrm-rl trace RUN --out BANK"),
     ],
 )

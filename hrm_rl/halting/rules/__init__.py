@@ -5,6 +5,7 @@ are the rules of one name and at most one number; a new one is one class here. M
 (threshold.py). The other modules have
 
 - combine.py: rules made of rules, such as `recall(q)`
+- select.py: rules for several trajectories of a puzzle, such as `select(q, first)`
 - learned.py: rules that are fitted on a trace bank and kept in a file, such as `lsm:FILE`
 - custom.py: yours, `module:Class`; any callable of the form above will do
 - spec.py: reading spec strings
