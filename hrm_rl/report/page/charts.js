@@ -57,9 +57,9 @@ dark.addEventListener("change", repaint);
 addEventListener("beforeprint", () => charts.forEach((found, node) => { if (!found.drawn) { found.drawn = true; render(node); } }));
 
 /** A place for a chart below its title, in a node. */
-function titled(node, title) {
+function titled(node, title, kind = "") {
   const place = el("div", { class: "chart", role: "img", "aria-label": title });
-  node.append(el("div", {}, el("h3", {}, title), place));
+  node.append(el("div", { class: kind }, el("h3", {}, title), place));
   return place;
 }
 
@@ -82,7 +82,17 @@ function depthChart(node, sources) {
   chart(node, traces, { xaxis: { title: { text: "segments" } }, yaxis: { title: { text: "%" }, rangemode: "tozero" }, shapes });
 }
 
-function haltingChart(node, report) {
+/** Rules within ten points of the best one, and their ranges; null where all rules are. */
+function better({ policies }) {
+  const rules = policies.filter(({ hindsight }) => !hindsight);
+  const best = Math.max(...rules.map((policy) => policy.exact_accuracy));
+  const inside = rules.filter((policy) => policy.exact_accuracy > best - 0.1);
+  if (inside.length < 2 || inside.length === rules.length) return null;
+  const range = (values, margin) => [Math.min(...values) - margin, Math.max(...values) + margin];
+  return { x: range(inside.map((policy) => policy.mean_segments), 0.3), y: range(inside.map((policy) => 100 * policy.exact_accuracy), 1.5) };
+}
+
+function haltingChart(node, report, window) {
   const at = (policy) => [policy.mean_segments, 100 * policy.exact_accuracy];
   const traces = () => {
     const { fixed, oracle } = report.curves;
@@ -98,7 +108,8 @@ function haltingChart(node, report) {
     });
     return found;
   };
-  chart(node, traces, { height: 440, xaxis: { title: { text: "mean segments" } }, yaxis: { title: { text: "puzzles solved (%)" } } });
+  const height = window ? 440 : innerWidth < 640 ? 640 : 480;
+  chart(node, traces, { height, showlegend: !window, xaxis: { title: { text: "mean segments" }, range: window?.x }, yaxis: { title: { text: "puzzles solved (%)" }, range: window?.y } });
 }
 
 function difficultyChart(node, { by, bins, policies }, baseline, column, scale, words) {

@@ -41,7 +41,9 @@ function showHalting({ halting }) {
   const figures = el("div", { class: "charts" });
   body.replaceChildren(el("p", { class: "note" }, `${halting.title}. Rules in italics know the answers: bounds, not rules to use.`),
     table(halting.table, { kinds, label: "Stopping rules" }), ...halting.legend.map(missing), figures);
-  haltingChart(titled(figures, "Accuracy for compute"), report);
+  haltingChart(titled(figures, "Accuracy for compute", "whole"), report);
+  const window = better(report);
+  if (window) haltingChart(titled(figures, "The better rules, closer"), report, window);
   if (report.difficulty) {
     const of = (title, ...how) => difficultyChart(titled(figures, `${title} by ${report.difficulty.by}`), report.difficulty, report.settings.baseline, ...how);
     of("Segments", "mean_segments", (values) => values, "mean segments");
