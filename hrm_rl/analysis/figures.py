@@ -31,8 +31,10 @@ def save(figure: Any, path: Path) -> Path:
 def accuracy_gflop_figure(reports: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
     """Accuracy against GFLOP a puzzle of comparisons by name, whose models may differ.
 
-    Thin lines are the constants, marks the rules as chosen, broad lines the concave hull of both.
+    Thin lines are the constants, marks the rules as chosen, broad lines the concave hull of both. The legend
+    marks comparisons on other puzzles than those of the first.
     """
+    judged = [{(b["puzzles_hash"], b["test_puzzles"]) for b in r["banks"]} for r in reports.values()]
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
     for number, (name, report) in enumerate(reports.items()):
@@ -46,7 +48,8 @@ def accuracy_gflop_figure(reports: Mapping[str, Mapping[str, Any]], path: Path) 
         axes.plot(gflop * constants.segments, 100 * constants.accuracy, color=colour, lw=0.8)
         axes.plot(gflop * best.segments, 100 * best.accuracy, color=colour, lw=4, alpha=0.35)
         at = [p["gflop"] for p in rules], 100 * np.array(chosen[1])
-        axes.plot(*at, marker, color=colour, mec="white", mew=0.8, label=name)
+        label = name + " (other puzzles)" * (judged[number] != judged[0])
+        axes.plot(*at, marker, color=colour, mec="white", mew=0.8, label=label)
     axes.set(xscale="log", xlabel="GFLOP a puzzle", ylabel="puzzles solved (%)")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")

@@ -144,8 +144,8 @@ def test_models_stand_side_by_side_by_their_gflop(tmp_path, monkeypatch) -> None
     kept: list = []
     monkeypatch.setattr(figures, "save", lambda figure, path: kept.append(figure))
     reports = {}
-    for name, gflop in (("small", 0.5), ("large", 40.0)):
-        bank = toy_bank(100)
+    for name, gflop, count in (("small", 0.5, 100), ("large", 40.0, 100), ("odd", 2.0, 90)):
+        bank = toy_bank(count)
         header = dataclasses.replace(bank.header, gflop_per_segment={"segment": gflop, "logits": 0.1})
         case = make_case(name, dataclasses.replace(bank, header=header))
         found = compare([case], Settings(policies=("q", "abstain(q, margin:0.5)"), draws=50))
@@ -153,9 +153,10 @@ def test_models_stand_side_by_side_by_their_gflop(tmp_path, monkeypatch) -> None
     figures.accuracy_gflop_figure(reports, tmp_path / "a.png")
     figures.risk_figure(reports["small"], tmp_path / "b.png")
     (by_gflop,), (by_coverage,) = (figure.axes for figure in kept)
-    assert [text.get_text() for text in by_gflop.get_legend().get_texts()] == ["small", "large"]
+    names = [text.get_text() for text in by_gflop.get_legend().get_texts()]
+    assert names == ["small", "large", "odd (other puzzles)"]
     ends = sorted(line.get_xdata()[-1] for line in by_gflop.lines if line.get_linewidth() < 1)
-    assert ends == [8 * 0.5, 8 * 40.0]
+    assert ends == [8 * 0.5, 8 * 2.0, 8 * 40.0]
     curve, mark = by_coverage.lines
     selective = reports["small"]["policies"][1]["selective"]
     assert curve.get_ydata() == pytest.approx(100 * np.array(selective["curve"]["risk"]))
