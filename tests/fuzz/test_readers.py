@@ -22,6 +22,7 @@ from hrm_rl import HRM
 from hrm_rl.agents.pqn.q_network import CoreConfig, HRMQNetwork, ThinkingConfig
 from hrm_rl.halting import TraceBank, parse_rule
 from hrm_rl.halting.bank.replay import replay
+from hrm_rl.halting.bank.toy import toy_bank
 from hrm_rl.model.files.checkpoints import best_checkpoint, read_metrics
 from hrm_rl.model.files.reference import import_reference
 from hrm_rl.puzzles import arc, sudoku
@@ -81,6 +82,8 @@ def use_bank(folder: Path) -> None:
     bank = TraceBank.load(folder / "bank.safetensors")
     replay(bank, "any(q, stable:2, fixed:3)")
     bank.counts()
+    if bank.width > 1:
+        replay(bank, "select(stable:1, vote)")
 
 
 def use_rule(spec: str) -> Callable[[Path], None]:
@@ -144,7 +147,10 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
     found |= {
         name: tree_of(ARTIFACTS / f"{name}.safetensors") for name in ("bank", "lsm", "voc", "calm", "pqn")
     }
+    (place / "wide").mkdir()
+    toy_bank(6, num_segments=3, width=3).save(place / "wide/bank.safetensors")
     return found | {
+        "wide": tree_of(place / "wide"),
         "run": tree_of(run),
         "dqn": tree_of(ARTIFACTS / "dqn.zip"),
         "csv": tree_of(place / "puzzles.csv"),
@@ -179,6 +185,7 @@ READERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "state": ("run", use_state),
     "model": ("model", lambda folder: use_model(HRM.from_pretrained(folder))),
     "bank": ("bank", use_bank),
+    "wide": ("wide", use_bank),
     "lsm": ("lsm", use_rule("lsm")),
     "voc": ("voc", use_rule("voc")),
     "calm": ("calm", use_rule("calm")),
