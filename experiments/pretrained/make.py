@@ -22,6 +22,7 @@ from hrm_rl.training.run_folder import RunFolder
 # What each cannot do, for its card.
 LIMITS = {
     "sudoku-4x4": "It knows 4x4 boards only. After one segment it is often wrong: let it think.",
+    "sudoku-4x4-trm": "It knows 4x4 boards only.",
     "sudoku-6x6": "It knows 6x6 boards (boxes of 2 x 3) only. Minimal puzzles are much harder than its mix.",
     "sudoku-9x9": "It is given the structure of the board (relation bias), which the paper's model is not: "
     "their figures cannot be compared. It solves few puzzles of the hardest published lists, "

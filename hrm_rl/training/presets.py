@@ -256,7 +256,7 @@ _PRESETS = [
     _small(
         "maze",
         FamilyData("maze", {"size": 11, "min_path": 11}, train_puzzles=60_000),
-        max_steps=2000,
+        max_steps=1800,
         model=_BOARD | {"num_heads": 8, "relation_bias": True, "halt_max_steps": 8},
         learner=_BOARD_LEARNER,
         batch_size=128,
