@@ -8,7 +8,7 @@ compare the last q = max(1, d // 4) segments with the q segments before them. A 
                 before: the state still converges;
     drifting    otherwise: the state moves as far as before, in a circle or away.
 
-The three shares add up to 1. Depth 1 has no change to compare: there they are None.
+The three shares add up to 1. Depth 1 has no change to compare: there they and the residual are None.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class DepthRow:
     """Share of the puzzles that are right here and wrong at the limit."""
     lost: float
     """Share of the puzzles that are wrong here and right at the limit."""
-    residual: float
+    residual: float | None
     """Median of residual_H in the last segment."""
     settled: float | None
     moving: float | None
@@ -69,7 +69,7 @@ def _row(bank: TraceBank, limit: int, multiple: int, tolerance: float) -> DepthR
         float(bank.valid[:, depth - 1].mean()),
         float((here & ~before).mean()),
         float((before & ~here).mean()),
-        float(np.median(residual[:, -1])),
+        float(np.median(residual[:, -1])) if depth > 1 else None,
         *(float(rows.mean()) if depth > 1 else None for rows in kinds),
     )
 

@@ -72,10 +72,13 @@ class Trajectories:
         `kind` is the family of the puzzles, for views. Raises ValueError for another text, or a family
         without symmetry.
         """
-        start, path, symmetry = False, 0.0, None
+        start, path, symmetry, names = False, 0.0, None, set[str]()
         for part in text.split("+"):
-            name, colon, sigma = part.strip().partition(":")
-            if name == "noise" and colon:
+            name, _, sigma = part.strip().partition(":")
+            if name in names:
+                raise ValueError(f"trajectories {text!r}: {name} is given twice; give each once")
+            names.add(name)
+            if name == "noise":
                 path = _positive(sigma, part)
             elif part.strip() == "start":
                 start = True

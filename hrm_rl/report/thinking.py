@@ -168,6 +168,8 @@ def check_gif(path: Path) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
     check_replaces(path, "a GIF", begins_with(b"GIF8"))
+    if path.suffix.lower() != ".gif":
+        raise ValueError(f"{path}: the picture is a GIF; name it {path.with_suffix('.gif')}")
 
 
 def think(trained: Trained, puzzle: PuzzleArrays, rule: str, max_segments: int | None = None) -> Thinking:

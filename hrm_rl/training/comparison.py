@@ -257,7 +257,7 @@ def source_names(given: Sequence[Source]) -> list[str]:
         if path.resolve() in [other.resolve() for other in paths[:number]]:
             raise ValueError(f"{path} is given twice; give each run or bank once")
     plain = [path.with_suffix("") if path.suffix == ".safetensors" else path for path in paths]
-    for parts in range(1, max(len(path.parts) for path in plain) + 1):
+    for parts in range(1, max(1, *(len(path.parts) for path in plain)) + 1):
         names = ["-".join(path.parts[-parts:]).strip("/.-") for path in plain]
         if len(set(names)) == len(names):
             break

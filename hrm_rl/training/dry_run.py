@@ -1,6 +1,7 @@
 """A dry run: what a training run would take and write, from a few measured steps; nothing is written."""
 
 import ctypes
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,9 +13,12 @@ import torch
 from hrm_rl.evaluation.record import segment_seconds
 from hrm_rl.files import read_text
 from hrm_rl.stopwatch import Stopwatch, crowded
+from hrm_rl.training.config.doubtful import doubts
 from hrm_rl.training.loop import Trainer
 from hrm_rl.training.machine.memory import step_memory
 from hrm_rl.training.report.boards import WATCHED
+
+_log = logging.getLogger(__name__)
 
 # Steps are measured for so many seconds, and at least and at most so many of them.
 _SECONDS, _LEAST, _MOST = 5.0, 2, 20
@@ -106,6 +110,8 @@ def dry_run(make: Callable[[], Trainer]) -> Plan:
     """
     peak = _Peak()
     trainer = make()
+    for note in doubts(trainer.preset, trainer.data.source.num_ids, trainer.given):
+        _log.warning(note)
     preset, compute, model = trainer.preset, trainer.compute, trainer.model
     count, seconds, share = _measure(trainer)
     taken = peak.read(compute.device)

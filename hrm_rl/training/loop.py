@@ -26,7 +26,7 @@ from hrm_rl.model import PuzzleModel, ReasoningModel, make_model
 from hrm_rl.process.stopping import Stop, postponed
 from hrm_rl.tensors import total_memory
 from hrm_rl.training.average import WeightAverage
-from hrm_rl.training.config.doubtful import episode_note, identifier_note, unread_notes, warmup_note
+from hrm_rl.training.config.doubtful import doubts
 from hrm_rl.training.config.init import Init
 from hrm_rl.training.data import TrainingData, training_data
 from hrm_rl.training.data.learned import puzzle_keys, scores_apart
@@ -153,9 +153,7 @@ class Trainer:
         does not fit; earlier checkpoints stay.
         """
         if self.learner.step == 0:
-            ids = identifier_note(self.preset.model, self.data.source.num_ids)
-            notes = warmup_note(self.preset), episode_note(self.preset), ids
-            for note in filter(None, (*notes, *unread_notes(self.preset, self.given))):
+            for note in doubts(self.preset, self.data.source.num_ids, self.given):
                 log.warning(note)
         start = time.perf_counter()
         try:

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,12 +158,17 @@ def _prepare(given: Run, run: RunFolder, graphs: bool) -> Callable[[], Trainer]:
         _log.info("Starts from %s%s.", init.name, init.ids and f": {init.ids}")
     pace = _pace(preset, compute, given)
     options: Any = {"graphs": graphs, "sharding": given.settings.sharding, "pace": pace}
-    return partial(Trainer, preset, compute, run, given.settings.seed, data, init, **options)
+
+    def make() -> Trainer:
+        trainer = Trainer(preset, compute, run, given.settings.seed, data, init, **options)
+        trainer.given = given.given
+        return trainer
+
+    return make
 
 
 def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
     trainer = _prepare(given, run, graphs)()
-    trainer.given = given.given
     keys, init = trainer.data.learned(), given.init
     if init:
         before = RunFolder.named(init.folder).learned()

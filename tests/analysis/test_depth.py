@@ -44,7 +44,7 @@ def test_rows_settle_move_or_drift(bank) -> None:
 
 def test_a_first_segment_has_no_change(bank) -> None:
     first, second, *_ = depth_rows(bank, 1)
-    assert (first.settled, first.moving, first.drifting) == (None, None, None)
+    assert (first.settled, first.moving, first.drifting, first.residual) == (None,) * 4
     assert second.moving == 1
     with pytest.raises(ValueError, match="max_segments must be"):
         depth_rows(bank, 17)

@@ -25,8 +25,11 @@ def test_a_run_is_judged_with_and_without_its_average(hrm_rl, made, tmp_path) ->
         (("--times", 1 << 20), "at most 4,096 are possible; give --times"),
         (("--tolerance", 0), "--tolerance must be > 0"),
         (("--puzzles", 0), "--puzzles must be >= 1"),
+        (("--out", "{}/file"), "is a file; name a folder"),
     ],
 )
 def test_refusals_write_nothing(hrm_rl, made, tmp_path, words, said) -> None:
-    assert said in hrm_rl("depth", made / "run", "--out", tmp_path / "d", *words).refusal
+    (tmp_path / "file").touch()
+    given = [str(word).format(tmp_path) for word in words]
+    assert said in hrm_rl("depth", made / "run", "--out", tmp_path / "d", *given).refusal
     assert not (tmp_path / "d").exists()

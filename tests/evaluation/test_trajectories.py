@@ -143,7 +143,8 @@ def test_views_are_distinct_symmetries_and_are_undone(name: str) -> None:
     ("make", "message"),
     [
         (lambda: Trajectories.parse("view", 4), "unknown trajectories 'view'; did you mean 'views'"),
-        (lambda: Trajectories.parse("noise", 4), "known: start, views, noise:SIGMA"),
+        (lambda: Trajectories.parse("noise", 4), "SIGMA must be a number > 0, as in noise:0.01"),
+        (lambda: Trajectories.parse("noise:0.1+noise:1", 4), "noise is given twice"),
         (lambda: Trajectories.parse("noise:0", 4), "SIGMA must be a number > 0"),
         (lambda: Trajectories.parse("noise:x", 4), "SIGMA must be a number > 0"),
         (lambda: Trajectories.parse("views", 4, PrefixParity()), "prefix-parity.*no symmetry, so no views"),

@@ -133,6 +133,7 @@ def test_without_a_browser_the_page_is_written(capsys: Any, tmp_path: Path, monk
     [
         ([], "give a run or a bank"),
         (["nothing-here"], "no model folder at nothing-here"),
+        ([""], "is not a run folder"),
         (["sudoku-4x5"], "did you mean 'sudoku-4x4'"),
         (["sudoku-4x4", "--policies", "wibble"], "unknown rule 'wibble'"),
         (["sudoku-4x4", "--out", "gone/report.html"], "the folder gone does not exist"),

@@ -54,11 +54,14 @@ def test_a_puzzle_is_printed(capsys: Any, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["sudoku-4x5"], "did you mean 'sudoku-4x4'"),
+        (["maze-9"], "no model folder at maze-9; installed: sudoku-4x4"),
+        (["sudoku-4x4@best"], "an installed model, which has one checkpoint; omit @best"),
         (["sudoku-4x4", "123"], "3 cells"),
         (["sudoku-4x4", "--number", "0"], "--number must be >= 1"),
         (["sudoku-4x4", "--halting", "wibble"], "unknown rule 'wibble'"),
         (["sudoku-4x4", "--gif", "gone/a.gif"], "the folder gone does not exist"),
         (["sudoku-4x4", "--gif", "a.txt"], "exists and is not a GIF"),
+        (["sudoku-4x4", "--gif", "a.png"], "a.png: the picture is a GIF; name it a.gif"),
         (["sudoku-4x4", "--seconds", "-1"], "--seconds"),
     ],
 )

@@ -48,8 +48,10 @@ def test_the_estimate_is_that_of_a_step(preset) -> None:
 
 
 def test_the_plan_as_text(capsys) -> None:
-    assert main(["train", "arc-small", "--dry-run", *SMALL.split(), *data_of("arc-")]) == 0
-    text = capsys.readouterr().out
+    unread = ["--model.architecture", "trm", "--model.H-layers", "3"]
+    assert main(["train", "arc-small", "--dry-run", *SMALL.split(), *data_of("arc-"), *unread]) == 0
+    text, warnings = capsys.readouterr()
+    assert "--model.H-layers 3 changes nothing: architecture trm" in warnings
     for words in ("nothing is trained or written", "validate) and of", "puzzle identifiers", "s a step"):
         assert words in text
 

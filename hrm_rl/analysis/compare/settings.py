@@ -28,6 +28,7 @@ DEFAULT_POLICIES = (
 )
 """The policies compared by default; LIMIT is the number of segments recorded."""
 
+_FITTED = ("lsm:auto", "voc:auto")
 DEFAULT_COSTS = (0.001, 0.003, 0.01, 0.03)
 
 
@@ -73,8 +74,13 @@ class Settings:
             object.__setattr__(self, "baseline", "oracle")
 
     def resolved(self, limit: int) -> "Settings":
-        """LIMIT replaced by the limit, the baseline among the policies, and the cost among the costs."""
+        """LIMIT replaced by the limit, the baseline among the policies, and the cost among the costs.
+
+        Of the default policies, those that are fitted are left out if there is one segment only.
+        """
         names = [name.replace("LIMIT", str(limit)) for name in (*self.policies, self.baseline)]
+        if limit == 1 and self.policies[: len(DEFAULT_POLICIES)] == DEFAULT_POLICIES:
+            names = [*(name for name in names[:-1] if name not in _FITTED), names[-1]]
         return replace(
             self,
             policies=tuple(dict.fromkeys(names)),

@@ -41,6 +41,8 @@ class Depth(OnPuzzles, Long):
         check_counts(self, "max_segments", "times", "puzzles", "batch_size")
         if not 0 < self.tolerance < float("inf"):
             raise ValueError(f"--tolerance must be > 0, got {self.tolerance:g}")
+        if self.out.exists() and not self.out.is_dir():
+            raise ValueError(f"--out {self.out} is a file; name a folder")
         file = self.out / "depth.json"
         check_replaces(file, "a report of hrm-rl depth", lambda path: b'"tolerance"' in path.read_bytes())
         show_log()
@@ -88,7 +90,7 @@ def _text(result: dict[str, Any]) -> str:
     header = ["", "depth", "segments", "solved", *shares[1:], "residual"]
     rows = [
         [name, f"{row['multiple']}x", str(row["segments"]), *(_share(row[kind]) for kind in shares)]
-        + [f"{row['residual']:.1e}"]
+        + ["-" if row["residual"] is None else f"{row['residual']:.1e}"]
         for name, depths in result["models"].items()
         for row in depths
     ]

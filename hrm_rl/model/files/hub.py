@@ -131,9 +131,10 @@ def resolve(source: str | os.PathLike[str], files: Sequence[str], revision: str 
         return folder if which is None else find_checkpoint(folder, which)
     name = folder.as_posix() if isinstance(source, os.PathLike) else str(source).removesuffix(f"@{which}")
     if not is_hub_id(name):
-        known = pretrained_models()
-        meant = did_you_mean(name.removeprefix(PREFIX), known)
-        raise FileNotFoundError(
-            f"no model folder at {name}" + (f"; {meant} Installed: {', '.join(known)}" if meant else "")
-        )
+        known, bare = pretrained_models(), name.removeprefix(PREFIX)
+        if bare in known:
+            raise FileNotFoundError(f"{name} is an installed model, which has one checkpoint; omit @{which}")
+        meant = did_you_mean(bare, known)
+        installed_models = f"{meant} Installed" if meant else "installed"
+        raise FileNotFoundError(f"no model folder at {name}; {installed_models}: {', '.join(known)}")
     return download(name, files, revision or which)

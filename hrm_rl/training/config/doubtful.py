@@ -9,6 +9,12 @@ from hrm_rl.training.config.settings import option
 from hrm_rl.training.presets import PRESETS, Preset
 
 
+def doubts(preset: Preset, identifiers: int, given: Collection[str]) -> list[str]:
+    """All warnings of a run on puzzles with this number of identifiers; `given` are keys."""
+    notes = warmup_note(preset), episode_note(preset), identifier_note(preset.model, identifiers)
+    return [note for note in notes if note] + unread_notes(preset, given)
+
+
 def warmup_note(preset: Preset) -> str | None:
     """A warning if the run ends before its warm-up, with a setting that would not; else None."""
     warmup, steps, lr = preset.learner.warmup_steps, preset.max_steps, preset.learner.lr

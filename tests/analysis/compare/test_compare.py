@@ -60,6 +60,12 @@ def test_every_policy_has_a_row_and_json_takes_it(report) -> None:
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
+def test_one_segment_has_every_default_rule_but_the_fitted() -> None:
+    found = compare_cases([make_case("toy", toy_bank(40, num_segments=1))], Settings(draws=10))
+    left_out = {*DEFAULT_POLICIES} - {row.policy for row in found}
+    assert left_out == {"fixed:LIMIT", "lsm:auto", "voc:auto"}
+
+
 def test_gain_by_hand(report) -> None:
     """Of a rule without a threshold, from the outcomes on the test puzzles."""
     test, cost = bank_of().in_split("test"), 0.03
