@@ -68,7 +68,7 @@ def pairs_of(augmented: Augmented, split: str) -> Pairs:
             else:
                 found.append((place, number, pair))
     if not found:
-        raise ValueError(f"{collection.name} has no {split} tasks, so nothing for split {split!r}")
+        raise ValueError(f"{collection.name} has no {split} tasks; choose {' or '.join(SPLITS)}")
     places, numbers, pairs = zip(*found, strict=True)
     (inputs, input_sizes), (outputs, output_sizes) = map(_flat, zip(*pairs, strict=True))
     numbered = np.array(places), np.array(numbers)
