@@ -130,9 +130,12 @@ def check_replaces(path: str | os.PathLike[str], kind: str, is_kind: Callable[[P
     """Check that an output to `path` destroys nothing: the file is missing, empty, or an earlier output
     of the same kind, such as "a trace bank", which `is_kind` knows from its content.
 
-    Raises FileExistsError, or ValueError as `place`.
+    Raises FileExistsError, PermissionError if its folder cannot be written, or ValueError as `place`.
     """
     found = place(path)
+    folder = next(parent for parent in found.absolute().parents if parent.exists())
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{path}: no permission to write in the folder {folder}")
     if found.is_file() and found.stat().st_size and not is_kind(found):
         raise FileExistsError(f"{path} exists and is not {kind}; name another file, or remove it first")
 

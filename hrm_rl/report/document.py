@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hrm_rl
+from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
 from hrm_rl.analysis.compare.trials import policy_name
 from hrm_rl.files import check_replaces, write_text
 from hrm_rl.model.files.weights import fetch_pretrained
@@ -46,6 +47,7 @@ def report(
     Raises ValueError or OSError: a source that cannot be opened, an unknown rule, a file in the way.
     """
     check_report(out)
+    Settings(DEFAULT_POLICIES if policies is None else tuple(policies), seed=how.seed)
     for policy in policies or ():
         policy_name(policy)
     names = source_names(list(sources))

@@ -38,6 +38,12 @@ def test_a_file_of_another_kind_is_not_replaced(hrm_rl, here, words, name, kind)
     assert Path(name).read_bytes() == content
 
 
+@pytest.mark.parametrize("words", [TRACE, PUZZLES, PICTURE])
+def test_a_folder_without_permission_is_refused_before_the_work(hrm_rl, here, monkeypatch, words) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert hrm_rl(*words, "a.png").refusal.startswith("hrm-rl: a.png: no permission to write in the folder")
+
+
 def test_a_file_of_the_kind_or_an_empty_one_is_replaced(hrm_rl, here) -> None:
     for words, name in ((TRACE, "bank.safetensors"), (PUZZLES, "puzzles.csv"), (PICTURE, "boards.png")):
         Path(name).touch()

@@ -139,6 +139,8 @@ def test_without_a_browser_the_page_is_written(capsys: Any, tmp_path: Path, monk
         (["sudoku-4x4", "--out", "gone/report.html"], "the folder gone does not exist"),
         (["sudoku-4x4", "--out", "pyproject.toml"], "exists and is not a report"),
         (["sudoku-4x4", "--replayed", "0"], "--replayed must be >= 1"),
+        (["sudoku-4x4", "--seed", "-1"], "seed must be an integer >= 0"),
+        (["sudoku-4x4", "--policies"], "policies must name at least one rule"),
     ],
 )
 def test_refusals(words: list[str], message: str, capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:

@@ -57,7 +57,8 @@ def make_rule(kind: Any, text: str, spec: str) -> Any:
     try:
         return kind(number) if text else kind()
     except (TypeError, ValueError) as error:
-        raise ValueError(f"rule {spec!r}: {error}") from None
+        start = f"rule {spec!r}: "
+        raise ValueError(start + str(error).removeprefix(start)) from None
     except Exception as error:
         if is_built_in(kind):
             raise

@@ -168,7 +168,7 @@ def test_custom_classes_and_instances_print_alike() -> None:
 REFUSED = [
     ("fixed", "'fixed' needs a value, as in fixed:VALUE"),
     ("confidence:", "'confidence' needs a value"),
-    ("fixed:0", "must be >= 1, got 0"),
+    ("fixed:0", "^rule 'fixed:0': the number must be >= 1, got 0"),
     ("stable:-2", "must be >= 1, got -2"),
     ("fixed:2.5", "'fixed:2.5': '2.5' is not a whole number"),
     ("fixed:many", "'fixed:many': 'many' is not a whole number"),
