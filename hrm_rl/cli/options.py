@@ -51,7 +51,7 @@ class OfRun(OnDevice):
     """A command that runs a trained model."""
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
-    """An installed model (sudoku-4x4, sudoku-9x9, ...), a run folder (its newest checkpoint; RUN@500 or
+    """An installed model (sudoku-4x4, sudoku-9x9, maze, ...), a run folder (its newest checkpoint; RUN@500 or
     RUN@best another), a folder with config.json and model.safetensors, or a Hub id, owner/name."""
     max_segments: int | None = None
     """Limit of segments; the run's halt_max_steps by default. May be larger."""

@@ -54,7 +54,7 @@ def test_a_puzzle_is_printed(capsys: Any, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["sudoku-4x5"], "did you mean 'sudoku-4x4'"),
-        (["maze-9"], "no model folder at maze-9; installed: sudoku-4x4"),
+        (["wibble"], "no model folder at wibble; installed: "),
         (["sudoku-4x4@best"], "an installed model, which has one checkpoint; omit @best"),
         (["sudoku-4x4", "123"], "3 cells"),
         (["sudoku-4x4", "--number", "0"], "--number must be >= 1"),
