@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hrm_rl.agents import LearnerConfig, make_learner
-from hrm_rl.agents.learning import episode, learner
+from hrm_rl.agents.learning import learner
 from hrm_rl.agents.learning.graphs import GraphedLearner
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.training.data import training_data
@@ -30,19 +30,18 @@ def poison(monkeypatch):
     """Makes the token loss of the given calls NaN, of all rows or of one."""
 
     def calls(*numbers: int, rows=slice(None)) -> None:
-        for module in (learner, episode):
-            real, count = module.token_loss, [0]
+        real, count = learner.token_loss, [0]
 
-            def broken(*arguments, real=real, count=count):
-                count[0] += 1
-                loss = real(*arguments)
-                if count[0] in numbers:
-                    factor = torch.ones_like(loss)
-                    factor[rows] = torch.nan
-                    return loss * factor
-                return loss
+        def broken(*arguments):
+            count[0] += 1
+            loss = real(*arguments)
+            if count[0] in numbers:
+                factor = torch.ones_like(loss)
+                factor[rows] = torch.nan
+                return loss * factor
+            return loss
 
-            monkeypatch.setattr(module, "token_loss", broken)
+        monkeypatch.setattr(learner, "token_loss", broken)
 
     return calls
 
