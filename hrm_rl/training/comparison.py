@@ -141,6 +141,7 @@ def compare(
         make_case(name, open_source(source, name), max_segments=max_segments, puzzles=puzzles)
         for source, name in zip(given, labels, strict=True)
     ]
+    _warn_of_untrained_q(cases, (*names, base))
     opening = time.perf_counter() - start
     found = compare_cases(cases, chosen, kept and kept / "rules", rules)
     banks = [
@@ -152,6 +153,18 @@ def compare(
     if seconds:
         found = dataclasses.replace(found, policies=_measured(found, opened, cases, rules))
     return dataclasses.replace(found, banks=banks, seconds={**found.seconds, "opening": opening})
+
+
+def _warn_of_untrained_q(cases: Sequence[Case], policies: Sequence[str]) -> None:
+    """Warn where `q` judges a run that learned to stop in another way, and so has no trained Q_continue."""
+    for case in cases:
+        rule = case.test.header.trained_rule
+        if rule != "q" and "q" in policies:
+            _log.warning(
+                "%s was trained to stop by %s, so its Q_continue is untrained and q is not its rule: "
+                "compare with %s as a policy and the baseline.",
+                *(case.name, rule, rule),
+            )
 
 
 def _measured(

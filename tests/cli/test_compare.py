@@ -222,3 +222,14 @@ def test_refusals_write_nothing(hrm_rl, banks, tmp_path, words, said) -> None:
 def test_arguments_of_the_function_are_checked(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compare(**{"runs_or_banks": toy_bank(20), "policies": ["q"], **arguments})
+
+
+def test_q_is_not_the_rule_of_a_run_without_q_continue(caplog: pytest.LogCaptureFixture) -> None:
+    bank = toy_bank(60)
+    other = dataclasses.replace(bank, header=dataclasses.replace(bank.header, trained_rule="q-halt:0"))
+    settings = {"draws": 10, "policies": ["q-halt:0"]}
+    compare(bank, **settings)
+    compare(other, **settings, baseline="q-halt:0")
+    assert "Q_continue" not in caplog.text
+    compare(other, **settings)
+    assert "was trained to stop by q-halt:0, so its Q_continue is untrained" in caplog.text
