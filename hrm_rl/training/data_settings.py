@@ -234,7 +234,10 @@ def model_needs(data: PuzzleData) -> dict[str, int]:
 def arc_folder(data: PuzzleData) -> str:
     """The folder of a run on ARC tasks. Raises ValueError if none is given."""
     if data.file is None:
-        message = "family arc needs a folder of ARC task files, such as a copy of github.com/fchollet/ARC-AGI"
+        message = (
+            "family arc needs a folder of ARC task files (--data FOLDER), such as a copy of "
+            "github.com/fchollet/ARC-AGI"
+        )
         raise SettingError(message, "family", "file")
     return data.file
 
