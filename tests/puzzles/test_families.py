@@ -302,7 +302,7 @@ def test_only_mazes_with_one_path_are_augmented() -> None:
 def test_custom_puzzles_have_a_shape_alone() -> None:
     custom = CustomPuzzles(12, 30)
     assert custom.symmetry is None and custom.augmentation is None and custom.picture is None
-    with pytest.raises(ValueError, match="30 cells and 12 tokens can only come from a dataset"):
+    with pytest.raises(ValueError, match="30 cells and 12 tokens can only come from a folder"):
         custom.generate(1, seed=0, split="test")
 
 

@@ -9,7 +9,14 @@ import pytest
 from hrm_rl.sweep import read_study
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-STUDIES = {"q_targets/study": 6, "halting_policies/study": 6, "halting_policies/full": 10}
+STUDIES = {
+    "q_targets/study": 6,
+    "halting_policies/study": 6,
+    "halting_policies/full": 10,
+    "models/study": 15,
+    "relation_bias/nine": 12,
+    "relation_bias/six": 12,
+}
 
 pytestmark = pytest.mark.skipif(not EXPERIMENTS.is_dir(), reason="runs in a checkout of the repository")
 
