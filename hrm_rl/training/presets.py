@@ -167,8 +167,9 @@ def _paper(
 
 
 # For boards of about a hundred cells. With learned positions even near-solved Sudokus stop at a fifth solved.
-_BOARD = {
+_BOARD: dict[str, Any] = {
     "hidden_size": 128,
+    "num_heads": 8,
     "H_layers": 2,
     "L_layers": 2,
     "H_cycles": 1,
@@ -176,6 +177,8 @@ _BOARD = {
     "expansion": 2.0,
     "pos_encodings": "rope-2d",
     "rope_theta": 30.0,
+    "relation_bias": True,
+    "halt_max_steps": 8,
 }
 _BOARD_LEARNER = {
     "lr": 1.5e-3,
@@ -246,7 +249,7 @@ _PRESETS = [
             train_puzzles=40_000,
         ),
         max_steps=4500,
-        model=_BOARD | {"num_heads": 8, "relation_bias": True, "halt_max_steps": 8},
+        model=_BOARD,
         learner=_BOARD_LEARNER,
         batch_size=128,
         validate_every=500,
@@ -257,7 +260,7 @@ _PRESETS = [
         "maze",
         FamilyData("maze", {"size": 11, "min_path": 11}, train_puzzles=60_000),
         max_steps=1800,
-        model=_BOARD | {"num_heads": 8, "relation_bias": True, "halt_max_steps": 8},
+        model=_BOARD,
         learner=_BOARD_LEARNER,
         batch_size=128,
         ema_decay=0.99,
@@ -267,7 +270,7 @@ _PRESETS = [
         "arc-small",
         FamilyData("arc", {"size": 10, "augmentations": 16, "translate": False}),
         max_steps=4500,
-        model=_BOARD | {"puzzle_emb_ndim": 256, "num_heads": 4, "halt_max_steps": 4},
+        model=_BOARD | {"puzzle_emb_ndim": 256, "num_heads": 4, "relation_bias": False, "halt_max_steps": 4},
         learner=_BOARD_LEARNER | {"lr": 1e-3, "puzzle_emb_lr": 1e-2, "puzzle_emb_weight_decay": 0.1},
         batch_size=128,
         ema_decay=0.99,

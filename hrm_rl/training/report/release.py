@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from hrm_rl.files import write_text
 from hrm_rl.model.files.weights import LEARNED_FILE, RUN_FILE, write_folder
 from hrm_rl.training.report.model_card import base_name, model_card, origin_name
 from hrm_rl.training.run_folder import RunFolder, as_stored
@@ -32,12 +33,12 @@ def save_small(run: RunFolder, folder: Path) -> int:
     its step.
 
     Its puzzles are generated again where they matter, so their keys are left out. It computes in float32,
-    where every CPU is at home.
+    which no CPU has to emulate.
     """
     model, step = run.load_model("float32")
     tensors = {name: t.half() if t.dtype == torch.float32 else t for name, t in model.state_dict().items()}
     write_folder(model.config.to_dict(), tensors, folder)
-    (folder / RUN_FILE).write_text(_settings(run, step), encoding="utf-8")
+    write_text(folder / RUN_FILE, _settings(run, step))
     return step
 
 
