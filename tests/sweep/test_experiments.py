@@ -13,7 +13,8 @@ STUDIES = {
     "q_targets/study": 6,
     "halting_policies/study": 6,
     "halting_policies/full": 10,
-    "models/study": 15,
+    "models/study": 21,
+    "models/lower_rate": 9,
     "relation_bias/nine": 12,
     "relation_bias/six": 12,
 }

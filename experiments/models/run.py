@@ -1,0 +1,188 @@
+"""Train HRM, TRM, a recurrent and a direct transformer on 4x4 Sudoku, and compare them at equal compute.
+
+    python experiments/models/run.py
+
+The runs are two studies of `hrm-rl sweep`; finished ones in --work are not repeated. Test puzzles of held-out
+classes judge the trained models, validation puzzles give the curves. results.json and curves.png are written
+beside this file.
+"""
+
+import json
+import logging
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from matplotlib.figure import Figure
+
+from hrm_rl.analysis.figures import COLOURS, save
+from hrm_rl.analysis.statistics.stats import mean_interval
+from hrm_rl.bench.roofline import step_work
+from hrm_rl.evaluation import evaluate
+from hrm_rl.evaluation.flops import segment_gflop
+from hrm_rl.files import write_text
+from hrm_rl.sweep import sweep
+from hrm_rl.training.data import generated_puzzles
+from hrm_rl.training.dry_run import dry_run
+from hrm_rl.training.loop import Trainer
+from hrm_rl.training.open_run import open_trained
+from hrm_rl.training.run_folder import RunFolder
+
+HERE = Path(__file__).parent
+AXES = {"step": "steps", "tflop": "TFLOP of training", "seconds": "seconds of one core"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Compare recurrences on 4x4 Sudoku."""
+
+    studies: tuple[Path, ...] = (HERE / "study.toml", HERE / "lower_rate.toml")
+    """The runs to train: each group is a model with its gradient."""
+    puzzles: int = 1000
+    """Test puzzles, of held-out classes."""
+    work: Path = Path("runs/models")
+    """Folder for the runs."""
+    workers: int | None = None
+    """Trainings at a time; by default one a processor."""
+    results: Path = HERE / "results.json"
+    """File to write; the figure is written beside it."""
+
+
+def main(study: Study) -> None:
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    options: Any = {"workers": study.workers, "threads": 1}
+    reports = [sweep(file, study.work / file.stem, **options) for file in study.studies]
+    trials = [trial for report in reports for trial in report["trials"]]
+    torch.set_num_threads(1)
+    arms: dict[str, dict[str, Any]] = {}
+    for trial in trials:
+        if trial["state"] == "finished":
+            arm = arms.setdefault(trial["group"], {})
+            arm["cost"] = arm.get("cost") or cost(trial["run"])
+            arm.setdefault("runs", []).append(judge(study, trial, arm["cost"]))
+    found = {
+        "arms": {name: arm | {"mean": means(arm["runs"])} for name, arm in arms.items()},
+        "equal": {axis: equal(arms, axis) for axis in AXES},
+        "machine": machine(),
+    }
+    write_text(study.results, json.dumps(found, indent=1) + "\n")
+    draw(arms, study.results.with_name("curves.png"))
+    print(table(found))
+
+
+def machine() -> dict[str, str]:
+    """When and where a study ran."""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "command": " ".join(["python", *sys.argv]),
+    }
+
+
+def cost(run: str) -> dict[str, Any]:
+    """Parameters, and operations, seconds and memory of a training step, of which some are measured."""
+    preset, compute = RunFolder(run).config()
+    plan = dry_run(lambda: Trainer(preset, compute, RunFolder("unused")))
+    return {
+        "parameters": plan.parameters,
+        "segment_gflop": segment_gflop(preset.model)["segment"],
+        "step_gflop": step_work(preset.model, preset.learner, preset.batch_size).flops / 1e9,
+        # Other work on the machine lengthens the clock's seconds more than the processor's.
+        "step_seconds": plan.step_seconds * plan.cpu_share,
+        "cpu_share": plan.cpu_share,
+        "activations_mb": plan.memory.activations / 1e6,
+        "peak_mb": None if plan.measured_peak is None else plan.measured_peak / 1e6,
+    }
+
+
+def judge(study: Study, trial: Mapping[str, Any], of_step: Mapping[str, Any]) -> dict[str, Any]:
+    """Test accuracy at the limit and by the run's own rule, and the curve of validation accuracy."""
+    trained = open_trained(trial["run"])
+    puzzles = generated_puzzles(trained.kind, "test", study.puzzles)
+    limit = evaluate(trained.model, puzzles, f"fixed:{trained.model.config.halt_max_steps}")
+    own = evaluate(trained.model, puzzles, trained.rule)
+    lines = RunFolder(trial["run"]).metrics()
+    curve = [(line["step"], line["eval/exact_accuracy"]) for line in lines if "eval/exact_accuracy" in line]
+    steps = [0, *(step for step, _ in curve)]
+    return {
+        "seed": trial["seed"],
+        "limit": float(limit.correct.mean()),
+        "own": float(own.correct.mean()),
+        "segments": float(own.segments.mean()),
+        "curve": {
+            "step": steps,
+            "tflop": [step * of_step["step_gflop"] / 1e3 for step in steps],
+            "seconds": [step * of_step["step_seconds"] for step in steps],
+            "accuracy": [0.0, *(accuracy for _, accuracy in curve)],
+        },
+    }
+
+
+def means(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean over seeds and 95 % interval of each figure."""
+    return {name: mean_interval([run[name] for run in runs]) for name in ("limit", "own", "segments")}
+
+
+def equal(arms: Mapping[str, Mapping[str, Any]], axis: str) -> dict[str, Any]:
+    """Validation accuracy of every arm where the axis reaches the shortest run of several segments; an arm
+    that ends before has none. Between two validations it is interpolated."""
+    ends = {name: arm["runs"][0]["curve"][axis][-1] for name, arm in arms.items()}
+    at = min(end for name, end in ends.items() if not name.startswith("direct"))
+    shares = {
+        name: mean_interval([np.interp(at, r["curve"][axis], r["curve"]["accuracy"]) for r in arm["runs"]])
+        for name, arm in arms.items()
+        if ends[name] >= 0.999 * at
+    }
+    return {"at": at, "accuracy": shares}
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The table of the README."""
+    heads = ["model", "parameters", "GFLOP a segment", "GFLOP a step", "s a step", "peak MB"]
+    heads += ["solved at the limit", "by its own rule", "segments"]
+    heads += [f"at {found['equal'][axis]['at']:.3g} {words}" for axis, words in AXES.items()]
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    for name, arm in found["arms"].items():
+        of, mean = arm["cost"], arm["mean"]
+        cells = [f"`{name}`", f"{of['parameters']:,}", f"{of['segment_gflop']:.4f}"]
+        cells += [f"{of['step_gflop']:.1f}", f"{of['step_seconds']:.3f}", f"{of['peak_mb'] or np.nan:.0f}"]
+        cells += [share(mean["limit"]), share(mean["own"]), f"{mean['segments'][0]:.2f}"]
+        cells += [share(found["equal"][axis]["accuracy"].get(name)) for axis in AXES]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def share(mean: tuple[float, list[float] | None] | None) -> str:
+    """A share with its interval: "98.7 % [97.9, 99.4]"."""
+    if mean is None:
+        return "-"
+    low, high = (100 * end for end in mean[1] or (np.nan, np.nan))
+    return f"{100 * mean[0]:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def draw(arms: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Validation accuracy over steps, operations and seconds: mean of the seeds, and their range."""
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    for axes, (axis, words) in zip(figure.subplots(1, 3, sharey=True), AXES.items(), strict=True):
+        for number, (name, arm) in enumerate(arms.items()):
+            curves = 100 * np.array([run["curve"]["accuracy"] for run in arm["runs"]])
+            at, line = arm["runs"][0]["curve"][axis], "-" if number < len(COLOURS) else "--"
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(at, curves.mean(0), line, marker="o", ms=3, color=colour, label=name)
+            axes.fill_between(at, curves.min(0), curves.max(0), color=colour, alpha=0.12)
+        axes.set(xlabel=words, ylabel="validation puzzles solved (%)" if axis == "step" else "")
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=8.5)
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Study, description=__doc__))
