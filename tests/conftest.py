@@ -90,6 +90,31 @@ def _tiny_preset(**changes: Any) -> Any:
     return Preset(**(settings | changes))
 
 
+@pytest.fixture
+def run_page(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Runs the Python of a Markdown page, block after block in an empty folder; returns its names.
+
+    `shorter` replaces what would take long, and `skip` counts blocks from 0 that are left out.
+    """
+    import re
+    from pathlib import Path
+
+    def run(page: str, shorter: dict[str, str] | None = None, skip: tuple[int, ...] = ()) -> dict[str, Any]:
+        text = Path(__file__).parents[1].joinpath(page).read_text(encoding="utf-8")
+        blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        blocks = ["" if number in skip else block for number, block in enumerate(blocks)]
+        for long, short in (shorter or {}).items():
+            assert any(long in block for block in blocks), f"{page} has no {long!r}"
+            blocks = [block.replace(long, short) for block in blocks]
+        monkeypatch.chdir(tmp_path)
+        names: dict[str, Any] = {"__name__": page}
+        for number, block in enumerate(blocks):
+            exec(compile(block, f"{page}, block {number}", "exec"), names)
+        return names
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def restless_hrm(tiny_hrm) -> Callable[..., Any]:
     """Makes a tiny HRM whose rows halt at different segments; the seed was searched for that."""
