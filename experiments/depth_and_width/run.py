@@ -179,7 +179,7 @@ def judged(runs: Sequence[Recorded], draws: int) -> dict[str, Any]:
                 accuracy = float(np.mean([out.correct.mean() for out in outs]))
                 at = {"by": by, "width": width, "limit": room}
                 points.append(at | {"segments": cost, "gflop": cost * gflop, "accuracy": accuracy})
-                if room == limit and by != "oracle":
+                if room in (limit, WIDE_DEEPER * limit) and by != "oracle":
                     rows = [
                         np.stack([out.correct, run.single(out.stopped.mean())], 1)
                         for run, out in zip(runs, outs, strict=True)
@@ -213,16 +213,13 @@ def tables(found: Mapping[str, Any]) -> str:
     """The tables of the README: differences at equal GFLOP, and the contested puzzles."""
     lines = []
     for name, world in found.items():
-        lines += ["", f"**{name}**", "", "| selector | " + " | ".join(f"K = {k}" for k in WIDTHS) + " |"]
-        lines.append("| --- " * (len(WIDTHS) + 1) + "|")
+        tests, rooms = world["equal_gflop"], (world["limit"], WIDE_DEEPER * world["limit"])
+        heads = [f"K = {width}, limit {room}" for room in rooms for width in WIDTHS]
+        lines += ["", f"**{name}**", "", "| selector | " + " | ".join(heads) + " |"]
+        lines.append("| --- " * (len(heads) + 1) + "|")
         for by in SELECTORS[:-1]:
-            cells = []
-            for test in (test for test in world["equal_gflop"] if test["by"] == by):
-                gap, low, high = (100 * x for x in (test["difference"], *test["ci95"]))
-                star = "*" * (test["p_holm"] < 0.05)
-                what = f"{100 * test['accuracy']:.1f} % ({test['segments']:.1f})"
-                cells.append(f"{what}: {gap:+.1f} [{low:+.1f}, {high:+.1f}]{star}")
-            lines.append(f"| `{by}` | " + " | ".join(cells) + " |")
+            of = [test for room in rooms for test in tests if (test["by"], test["limit"]) == (by, room)]
+            lines.append(f"| `{by}` | " + " | ".join(map(cell, of)) + " |")
     names = ("puzzles", "one at random", *SELECTORS[1:-1])
     lines += ["", "| contested puzzles | " + " | ".join(names) + " |", "| --- " * (len(names) + 1) + "|"]
     for name, world in found.items():
@@ -230,6 +227,15 @@ def tables(found: Mapping[str, Any]) -> str:
             shares = [f"{100 * run[by]:.0f} %" if by in run else "-" for by in names[1:]]
             lines.append(f"| {name} | {run['puzzles']} | " + " | ".join(shares) + " |")
     return "\n".join(lines)
+
+
+def cell(test: Mapping[str, Any]) -> str:
+    """Accuracy, its difference from one trajectory's, and segments: "94.0 %: +2.5 [-1.5, +6.5] (43)"."""
+    gap, low, high = (100 * x for x in (test["difference"], *test["ci95"]))
+    star = "*" * (test["p_holm"] < 0.05)
+    return (
+        f"{100 * test['accuracy']:.1f} %: {gap:+.1f} [{low:+.1f}, {high:+.1f}]{star} ({test['segments']:.0f})"
+    )
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:

@@ -149,18 +149,18 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def spikes(residuals: Sequence[float], calls: int) -> float:
-    """How much more a state moves in the first call of a cycle than in the others: a ratio of means from the
-    second cycle on; 1 if a cycle has one call."""
+    """How much more a state moves in the first call of a cycle than in the calls before and after it: the
+    mean logarithm of the ratio, 0 if a state only settles; 0 too if a cycle has one call."""
     if calls == 1:
-        return 1.0
-    after = np.array(residuals[calls - 1 :])  # begins with a cycle's first call
-    first = np.arange(len(after)) % calls == 0
-    return float(after[first].mean() / after[~first].mean())
+        return 0.0
+    logs = np.log(residuals)
+    first = np.arange(calls - 1, len(logs) - 1, calls)  # residual n is call n + 1
+    return float((logs[first] - (logs[first - 1] + logs[first + 1]) / 2).mean())
 
 
 def table(found: Mapping[str, Any]) -> str:
     """The table of the README."""
-    heads = ("model", "state", "residual, segment 2", "residual, last", "first call over others")
+    heads = ("model", "state", "residual, segment 2", "residual, last", "first call of a cycle")
     lines = ["| " + " | ".join((*heads, "dimensions", "of tokens", "untrained", "of tokens")) + " |"]
     lines.append("| --- " * 9 + "|")
     for arm, each in found.items():
@@ -168,17 +168,17 @@ def table(found: Mapping[str, Any]) -> str:
             calls, residuals = of["calls_per_segment"], np.array(of["residuals"])
             second = residuals[calls - 1 : 2 * calls - 1].mean()
             cells = [f"`{arm}`", name, f"{second:.3f}", f"{residuals[-calls:].mean():.3f}"]
-            cells.append(number(of["spikes"]) if of["calls_per_cycle"] > 1 else "-")
+            cells.append(number(of["spikes"], np.exp, 2) if of["calls_per_cycle"] > 1 else "-")
             for one in (of, each["untrained"][name]):
                 cells += [number(one["dimensions"]), number(one["dimensions_of_tokens"])]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def number(mean: tuple[float, list[float] | None]) -> str:
-    """A mean with its interval."""
-    low, high = mean[1] or (np.nan, np.nan)
-    return f"{mean[0]:.1f} [{low:.1f}, {high:.1f}]"
+def number(mean: tuple[float, list[float] | None], of: Any = np.asarray, digits: int = 1) -> str:
+    """A mean with its interval, both by a function `of` them."""
+    middle, low, high = of([mean[0], *(mean[1] or (np.nan, np.nan))])
+    return f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
