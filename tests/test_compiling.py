@@ -94,7 +94,6 @@ def test_a_damaged_cache_is_made_again_and_a_full_disk_noted(load, tmp_path, mon
 
 
 @pytest.mark.skipif(os.name != "posix", reason="homes are of POSIX")
-@pytest.mark.skipif(os.name != "posix", reason="homes are of POSIX")
 @pytest.mark.parametrize(
     ("place", "variable", "name"),
     [

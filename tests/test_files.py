@@ -53,24 +53,6 @@ def test_a_path_is_stored_as_it_reads_in_utf8(tmp_path, monkeypatch) -> None:
     assert portable_path("\udcff") == "\udcff"
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
-def test_a_console_without_a_character_shows_a_mark(encoding) -> None:
-    code = "from hrm_rl.cli import main; main(['puzzles']); print('\\u2212')"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True
-    )
-    assert done.returncode == 0 and done.stdout == b"?\n"
-
-
-@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
-@pytest.mark.parametrize("after", ["2>&-", ">&-", "| head -n 1"])
-def test_closed_streams_and_pipes_are_not_errors(after) -> None:
-    command = f"{sys.executable} -m hrm_rl puzzles lights-out --show 2000 {after}"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\n") == {"2>&-": 14000, ">&-": 0, "| head -n 1": 1}[after]
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="locales are of POSIX")
 def test_a_run_of_another_locale_goes_on_in_this_one(tmp_path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -164,16 +163,6 @@ def test_a_tracker_file_that_cannot_be_written_costs_a_line(train, monkeypatch, 
     assert said.json["steps"] == 4
     assert said.err.count("cannot be written (Is a directory); training goes on") == 2
     assert weights(Path("run")) == undisturbed
-
-
-def test_a_clock_that_stands_still_divides_nothing(train, hrm_rl, monkeypatch) -> None:
-    for name in ("perf_counter", "monotonic", "time", "thread_time", "process_time"):
-        monkeypatch.setattr(time, name, lambda: 1e9)
-    assert train("--json").json["steps"] == 4
-    assert hrm_rl("eval", "run", "--puzzles", 4, "--json").json["count"] == 4
-    assert hrm_rl("trace", "run", "--puzzles", 4, "--out", "bank.safetensors").code == 0
-    said = hrm_rl("compare", "run", "--puzzles", 4, "--policies", "q", "--draws", 10, "--out", "report")
-    assert said.code == 0, said.err
 
 
 def test_a_run_of_a_gpu_goes_on_on_a_cpu(train) -> None:

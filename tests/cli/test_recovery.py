@@ -30,8 +30,10 @@ def damage(file: Path, content: bytes | None) -> None:
     file.unlink() if content is None else file.write_bytes(content)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"half"])
-@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "state.safetensors"])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("model.safetensors", b"half"), ("state.safetensors", b""), ("config.json", None), ("config.json", b"")],
+)
 def test_an_older_checkpoint_is_used_where_the_newest_is_damaged(hrm_rl, copy, file, content) -> None:
     damage(copy / "checkpoints" / "step-0000002" / file, content)
     said = hrm_rl("eval", copy, "--puzzles", 2, "--json")
@@ -44,14 +46,6 @@ def test_an_older_checkpoint_is_used_where_the_newest_is_damaged(hrm_rl, copy, f
     assert names == ["step-0000002.damaged", "step-0000003", "step-0000004"]
     steps = [line.split(",")[0] for line in (copy / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps) and steps[-1] == '{"step": 4'
-
-
-def test_a_changed_byte_of_a_state_is_found(hrm_rl, copy) -> None:
-    file = copy / "checkpoints" / "step-0000002" / "state.safetensors"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-    assert "state.safetensors is damaged" in hrm_rl("train", "--resume", "--out", copy, *STEPS).err
 
 
 def test_without_a_whole_checkpoint_the_newest_is_named(hrm_rl, copy) -> None:

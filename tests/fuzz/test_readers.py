@@ -25,7 +25,7 @@ from hrm_rl.halting.bank.replay import replay
 from hrm_rl.halting.bank.toy import toy_bank
 from hrm_rl.model.files.checkpoints import best_checkpoint, read_metrics
 from hrm_rl.model.files.reference import import_reference
-from hrm_rl.puzzles import arc, sudoku
+from hrm_rl.puzzles import arc, maze, sudoku
 from hrm_rl.puzzles.files.cache import read_csv_cached
 from hrm_rl.puzzles.files.dataset import read_dataset, write_dataset
 from hrm_rl.training.config import read_config, resolve
@@ -100,15 +100,31 @@ def use_config(folder: Path) -> None:
 
 
 def use_csv(folder: Path) -> None:
-    path = folder / "puzzles.csv"
-    table = sudoku.read_csv(path, 4)
-    np.testing.assert_array_equal(read_csv_cached(path).arrays().inputs, table.inputs)
+    """Both readers give the same valid puzzles, or both refuse."""
+    (path,) = folder.glob("*.csv")
+    module, size = {"sudoku": (sudoku, 4), "maze": (maze, 6)}[path.stem]
+    try:
+        table = module.read_csv(path, size)
+    except ValueError:
+        with pytest.raises(ValueError):
+            read_csv_cached(path, None, size)
+        raise
+    assert module.is_valid(table.inputs, table.labels, size).all()
+    cached = read_csv_cached(path, None, size).arrays()
+    for field in ("inputs", "labels", "rating"):
+        np.testing.assert_array_equal(getattr(cached, field), getattr(table, field))
 
 
 def use_dataset(folder: Path) -> None:
     data = read_dataset(folder)
-    data.arrays()
-    data.epoch(np.random.default_rng(0))
+    arrays = data.arrays()
+    assert arrays.inputs.shape == (8, 16) and arrays.inputs.max() < data.metadata.vocab_size
+    assert len(data.epoch(np.random.default_rng(0))) <= 8
+
+
+def use_arc(folder: Path) -> None:
+    tasks = arc.read_folder(folder).tasks
+    assert all(grid.dtype == np.uint8 and grid.max() < 10 for t in tasks for p in t.pairs for grid in p)
 
 
 def use_metrics(folder: Path) -> None:
@@ -133,7 +149,8 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
     run = ARTIFACTS / "run-sudoku"
     model = HRM.from_pretrained(run)
     model.save_pretrained(place / "model")
-    sudoku.write_csv(place / "puzzles.csv", sudoku.generate(8, 4, seed=1), 4)
+    sudoku.write_csv(place / "sudoku.csv", sudoku.generate(8, 4, seed=1, rate=True), 4)
+    maze.write_csv(place / "maze.csv", maze.generate(8, 6, perfect=True, rate=True), 6)
     write_dataset(place / "data", train=sudoku.generate(8, 4, seed=1))
     (place / "reference").mkdir()
     torch.save({f"model.inner.{k}": t for k, t in model.state_dict().items()}, place / "reference/step_1.pt")
@@ -153,7 +170,8 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
         "wide": tree_of(place / "wide"),
         "run": tree_of(run),
         "dqn": tree_of(ARTIFACTS / "dqn.zip"),
-        "csv": tree_of(place / "puzzles.csv"),
+        "csv": tree_of(place / "sudoku.csv"),
+        "csv of mazes": tree_of(place / "maze.csv"),
         "arc": tree_of(ARC_TASKS),
         "metrics": {**tree_of(place / "metrics.jsonl"), **tree_of(run)},
         "toml": {"config.toml": TOML.encode()},
@@ -193,8 +211,9 @@ READERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "sb3": ("dqn", use_rule("sb3:dqn")),
     "config": ("toml", use_config),
     "csv": ("csv", use_csv),
+    "csv of mazes": ("csv of mazes", use_csv),
     "dataset": ("data", use_dataset),
-    "arc": ("arc", arc.read_folder),  # type: ignore[dict-item]
+    "arc": ("arc", use_arc),
     "metrics": ("metrics", use_metrics),
     "reference": ("reference", use_reference),
     "network": ("network", use_network),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -173,12 +173,6 @@ class TraceBank:
     def first_correct(self) -> NDArray[np.int64]:
         """Segment of the first correct draft, [N], counted from 1; 0 = never."""
         return np.where(self.correct.any(1), self.correct.argmax(1) + 1, 0).astype(np.int64)
-
-    def correct_under(self, checker: Literal["exact", "valid"]) -> NDArray[np.bool_]:
-        """[N, M]: which drafts are the stored solution (`exact`), or any right answer (`valid`)."""
-        if checker not in ("exact", "valid"):
-            raise ValueError(f"checker must be 'exact' or 'valid', got {checker!r}")
-        return self.correct if checker == "exact" else self.valid
 
     @property
     def puzzles(self) -> PuzzleArrays:

@@ -39,8 +39,6 @@ from hrm_rl.puzzles.arc.tokens import (
 from hrm_rl.puzzles.arc.vote import Candidate, Voting, is_valid
 from hrm_rl.puzzles.base.tokens import is_exact
 
-Ballots = Voting  # the former name
-
 __all__ = [
     "DATASETS",
     "EOS",

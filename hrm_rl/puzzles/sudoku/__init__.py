@@ -69,11 +69,6 @@ def symmetry(size: int = 9) -> Symmetry:
     return Sudoku(size).symmetry
 
 
-def in_test_split(keys: ArrayLike) -> NDArray[np.bool_]:
-    """Whether classes are held out for testing: `in_split(keys, "test")`."""
-    return in_split(keys, "test")
-
-
 def generate(
     count: int,
     size: int = 9,

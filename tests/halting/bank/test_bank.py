@@ -257,15 +257,13 @@ def test_take_and_truncate(full: TraceBank, rows: Any) -> None:
     assert len(few) == few.num_puzzles == len(few.puzzles)
 
 
-def test_splits_first_correct_and_checkers(full: TraceBank) -> None:
+def test_splits_and_first_correct(full: TraceBank) -> None:
     assert full.counts() == {"train": 1, "validation": 5, "test": 3}
     test = full.in_split("test")
     np.testing.assert_array_equal(test.inputs, full.inputs[5:8])
     np.testing.assert_array_equal(test.puzzle_key, [0, 1, 2])
     for row, first in zip(full.correct, full.first_correct, strict=True):
         assert first == next((m + 1 for m in range(M) if row[m]), 0)
-    assert full.correct_under("exact") is full.correct
-    assert full.correct_under("valid") is full.valid
 
 
 # --- columns --------------------------------------------------------------------------------------
@@ -308,7 +306,6 @@ BARE = {"pooled_z_H": None, "features": {}, "others": {}}
         (lambda bank: bank.truncate(M + 1), rf"1\.\.{M}, .* got {M + 1}"),
         (lambda bank: bank.narrow(4), r"1\.\.3, the trajectories in the bank; got 4"),
         (lambda bank: replace(bank, draft_ids=None), "same columns; odd: .'draft_ids'"),
-        (lambda bank: bank.correct_under("both"), "'exact' or 'valid', got 'both'"),
         (lambda bank: replace(bank, **BARE).column("pooled_z_H"), "'pooled_z_H', .* lacks.*--pool"),
         (lambda bank: replace(bank, **BARE).column("kl"), "'kl', which this bank lacks; record it"),
         (lambda bank: bank.column("mood"), r"'mood', which this bank lacks$"),

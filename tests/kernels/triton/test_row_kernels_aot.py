@@ -79,7 +79,7 @@ def well_compiled(monkeypatch: Any, run: Callable[[], Any], arch: int) -> str:
     return found.ptx
 
 
-@pytest.mark.parametrize("arch", [90, 80])
+@pytest.mark.parametrize("arch", [90, pytest.param(80, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", list(RUNS))
 def test_compiles_without_spills_and_reads_in_full_width(monkeypatch, name, arch) -> None:
     ptx = well_compiled(monkeypatch, RUNS[name], arch)

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -99,42 +98,6 @@ def test_what_is_not_json_is_named(tmp_path: Path, raw: bytes) -> None:
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=r"bad\.json: "):
         arc.read_task(path)
-
-
-JUNK = [None, True, -1, 10, 1.5, "", "x", [], {}, [[]], [[1], [2, 3]], [None], 10**30, {"input": 1}]
-
-
-def mutate(data: Any, rng: random.Random) -> Any:
-    """One place of a JSON value replaced by junk, or taken out."""
-    if isinstance(data, (dict, list)) and data and rng.random() < 0.85:
-        data = copy.copy(data)
-        key = rng.choice(list(data) if isinstance(data, dict) else range(len(data)))
-        if rng.random() < 0.1:
-            del data[key]
-        else:
-            data[key] = mutate(data[key], rng)
-        return data
-    return rng.choice(JUNK)
-
-
-def test_mutated_files_raise_valueerror_or_are_tasks(tmp_path: Path) -> None:
-    rng, refused = random.Random(0), 0
-    text = json.dumps(GOOD)
-    path = tmp_path / "task.json"
-    for number in range(400):
-        if number % 3:
-            path.write_text(json.dumps(mutate(GOOD, rng)))
-        else:  # of the file's characters
-            cut = rng.randrange(len(text))
-            path.write_text(text[:cut] + rng.choice('[]{},:"9-e ') + text[cut + rng.randrange(3) :])
-        try:
-            task = arc.read_task(path)
-        except ValueError as error:
-            assert str(path) in str(error) and "\n" not in str(error) and len(str(error)) < 300
-            refused += 1
-        else:
-            assert all(grid.dtype == np.uint8 and grid.max() < 10 for p in task.pairs for grid in p)
-    assert 250 < refused < 400
 
 
 def test_tasks_of_several_sets_are_evaluated_or_learned_never_both(tasks: arc.Collection) -> None:
