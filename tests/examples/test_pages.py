@@ -11,6 +11,8 @@ import pytest
 import hrm_rl
 from hrm_rl.halting.bank.toy import toy_bank
 from hrm_rl.puzzles import PuzzleArrays, maze, sudoku
+from hrm_rl.sweep import sweep
+from hrm_rl.training.config import read_config, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {page.stem: page for page in (ROOT / "docs").glob("*.md") if "```python" in page.read_text("utf-8")}
@@ -75,6 +77,23 @@ def test_every_page_is_run() -> None:
 def test_page(name: str, files: None, run_page: Callable[..., dict]) -> None:
     pytest.importorskip(NEEDS.get(name, "hrm_rl"))
     run_page(f"docs/{name}.md", SHORTER.get(name), SKIPPED.get(name, ()))
+
+
+def config_file(page: str, folder: Path) -> Path:
+    """The page's config file."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    (found,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (folder / "file.toml").write_text(found)
+    return folder / "file.toml"
+
+
+def test_the_config_files_are_read(tmp_path: Path) -> None:
+    assert resolve(read_config(config_file("cli.md", tmp_path))).preset.max_steps == 3000
+    trials = sweep(config_file("scaling.md", tmp_path), tmp_path / "out", dry_run=True)["trials"]
+    assert len(trials) == 3 * 2 and {row["group"] for row in trials} == {
+        "wide,q_target=full",
+        "wide,q_target=none",
+    }
 
 
 @pytest.mark.slow

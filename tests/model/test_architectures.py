@@ -1,9 +1,6 @@
 """Every architecture: files, compiled blocks, training, and what is refused."""
 
 import dataclasses
-import re
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -143,14 +140,10 @@ def test_a_class_and_its_configuration_must_agree(config, made, tmp_path) -> Non
         TRM.from_state(other, model.state_dict())
 
 
-def test_the_page_about_your_own_model_runs_as_it_stands(tmp_path, monkeypatch) -> None:
-    page = Path(__file__).parents[2].joinpath("docs", "your-own-model.md").read_text()
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
-    fewer = '"max_steps": 2, "data.train_puzzles": 64, "data.validation_puzzles": 8'
-    code = code.replace('"max_steps": 300', fewer).replace('"oracle"]', '"oracle"], puzzles=16')
-    monkeypatch.chdir(tmp_path)
+def test_the_page_about_your_own_model_runs_as_it_stands(run_page, monkeypatch) -> None:
     monkeypatch.setitem(ARCHITECTURES, "damped", None)  # its entry ends with the test
-    names: dict[str, Any] = {}
-    exec(compile(code, "your-own-model.md", "exec"), names)
+    fewer = '"max_steps": 2, "data.train_puzzles": 64, "data.validation_puzzles": 8'
+    shorter = {'"max_steps": 300': fewer, '"oracle"]': '"oracle"], puzzles=16'}
+    names = run_page("docs/your-own-model.md", shorter)
     model = names["model"]
-    assert fewer in code and type(model) is names["Damped"] and model.config.segment_blocks == 6
+    assert type(model) is names["Damped"] and model.config.segment_blocks == 6

@@ -1,7 +1,6 @@
 """A segment as a program of its own: torch.export's and ONNX, run by the loop of docs/export.md."""
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from hrm_rl.model.files import export
 from hrm_rl.model.files.export import export_segment
 from hrm_rl.puzzles import sudoku
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "export.md"
 TINY = HRMConfig(6, 16, H_cycles=1, L_cycles=1, H_layers=1, L_layers=1, hidden_size=16, num_heads=2)
 KINDS: dict[str, dict[str, Any]] = {
     "relations": {"pos_encodings": "rope-2d", "relation_bias": True, "puzzle_emb_ndim": 0},
@@ -85,11 +83,10 @@ def test_onnx_program(tmp_path: Path, kind: str, onnxruntime: Any) -> None:
     assert_runs(run, model)
 
 
-def test_the_loop_of_the_page_stops_as_the_rule(tmp_path: Path, onnxruntime: Any) -> None:
+def test_the_loop_of_the_page_stops_as_the_rule(tmp_path: Path, onnxruntime: Any, run_page: Any) -> None:
     model = HRM.from_pretrained("sudoku-4x4")
     export_segment(model, tmp_path, about={"rule": "q", "max_segments": model.config.halt_max_steps})
-    loop: dict[str, Any] = {}
-    exec(re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0], loop)
+    loop = run_page("docs/export.md", skip=(1,))
     puzzles = sudoku.generate(100, 4, split="test")
     answers, taken = loop["Solver"](tmp_path).solve(puzzles.inputs)
     found = evaluate(model, puzzles, "q")
