@@ -38,9 +38,14 @@ HERE = Path(__file__).parent
 class Study:
     """States of HRM, TRM and a recurrent transformer, trained and untrained."""
 
-    runs: Path = Path("runs/models/study")
+    runs: Path = Path("runs/models")
     """Folder of the runs of experiments/models."""
-    arms: tuple[str, ...] = ("hrm", "hrm,-one-step", "trm", "recurrent")
+    arms: tuple[str, ...] = (
+        "study/hrm",
+        "study/hrm,-one-step",
+        "lower_rate/trm,-lower-rate",
+        "study/recurrent",
+    )
     """Groups of runs."""
     puzzles: int = 200
     """Test puzzles, of held-out classes."""
@@ -53,8 +58,11 @@ class Study:
 def main(study: Study) -> None:
     torch.set_num_threads(1)
     arms: dict[str, dict[str, Any]] = {}
-    for arm in study.arms:
-        runs = sorted((study.runs / arm).glob("seed-*/config.json"))
+    for folder in study.arms:
+        runs, arm = (
+            sorted((study.runs / folder).glob("seed-*/config.json")),
+            Path(folder).name.replace(",-", ", ").replace("lower-rate", "lower rate"),
+        )
         arms[arm] = {"trained": [], "untrained": []}
         for file in runs:
             trained = open_trained(file.parent, dtype="float32")
@@ -160,17 +168,20 @@ def spikes(residuals: Sequence[float], calls: int) -> float:
 
 def table(found: Mapping[str, Any]) -> str:
     """The table of the README."""
-    heads = ("model", "state", "residual, segment 2", "residual, last", "first call of a cycle")
-    lines = ["| " + " | ".join((*heads, "dimensions", "of tokens", "untrained", "of tokens")) + " |"]
-    lines.append("| --- " * 9 + "|")
+    heads = ["model", "state", "residual, segment 2", "residual, last segment"]
+    for words in ("first call of a cycle", "dimensions of puzzles", "of tokens"):
+        heads += [words, "untrained"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for arm, each in found.items():
         for name, of in each["trained"].items():
             calls, residuals = of["calls_per_segment"], np.array(of["residuals"])
             second = residuals[calls - 1 : 2 * calls - 1].mean()
             cells = [f"`{arm}`", name, f"{second:.3f}", f"{residuals[-calls:].mean():.3f}"]
-            cells.append(number(of["spikes"], np.exp, 2) if of["calls_per_cycle"] > 1 else "-")
-            for one in (of, each["untrained"][name]):
-                cells += [number(one["dimensions"]), number(one["dimensions_of_tokens"])]
+            both = of, each["untrained"][name]
+            several = of["calls_per_cycle"] > 1
+            cells += [number(one["spikes"], np.exp, 2) if several else "-" for one in both]
+            cells += [number(one["dimensions"]) for one in both]
+            cells += [number(one["dimensions_of_tokens"]) for one in both]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

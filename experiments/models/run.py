@@ -1,10 +1,10 @@
-"""Train HRM, TRM, a recurrent and a direct transformer on 4x4 Sudoku, and compare them at equal compute.
+"""Train HRM, TRM, a recurrent and a direct transformer on Sudoku, and compare them at equal compute.
 
     python experiments/models/run.py
 
-The runs are two studies of `hrm-rl sweep`; finished ones in --work are not repeated. Test puzzles of held-out
-classes judge the trained models, validation puzzles give the curves. results.json and curves.png are written
-beside this file.
+The runs are three studies of `hrm-rl sweep`; finished ones in --work are not repeated. Test puzzles of
+held-out classes judge the trained models, validation puzzles give the curves. results.json and curves.png are
+written beside this file.
 """
 
 import json
@@ -36,15 +36,15 @@ from hrm_rl.training.open_run import open_trained
 from hrm_rl.training.run_folder import RunFolder
 
 HERE = Path(__file__).parent
+# The studies of each world; a group is a model with its gradient.
+WORLDS = {"4x4": ("study", "lower_rate"), "6x6": ("six",)}
 AXES = {"step": "steps", "tflop": "TFLOP of training", "seconds": "seconds of one core"}
 
 
 @dataclass(frozen=True)
 class Study:
-    """Compare recurrences on 4x4 Sudoku."""
+    """Compare recurrences on 4x4 and 6x6 Sudoku."""
 
-    studies: tuple[Path, ...] = (HERE / "study.toml", HERE / "lower_rate.toml")
-    """The runs to train: each group is a model with its gradient."""
     puzzles: int = 1000
     """Test puzzles, of held-out classes."""
     work: Path = Path("runs/models")
@@ -57,24 +57,28 @@ class Study:
 
 def main(study: Study) -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    options: Any = {"workers": study.workers, "threads": 1}
-    reports = [sweep(file, study.work / file.stem, **options) for file in study.studies]
-    trials = [trial for report in reports for trial in report["trials"]]
+    found: dict[str, Any] = {}
+    for world, names in WORLDS.items():
+        options: Any = {"workers": study.workers, "threads": 1}
+        reports = [sweep(HERE / f"{name}.toml", study.work / name, **options) for name in names]
+        found[world] = compared(study, [trial for report in reports for trial in report["trials"]])
+        print(f"\n**{world}**\n\n{table(found[world])}")
+    draw(found, study.results.with_name("curves.png"))
+    write_text(study.results, json.dumps({"worlds": found, "machine": machine()}, indent=1) + "\n")
+
+
+def compared(study: Study, trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Every arm's cost, runs and means, and all arms at equal steps, operations and time."""
     torch.set_num_threads(1)
+    finished = [trial for trial in trials if trial["state"] == "finished"]
+    cost(finished[0]["run"])  # not kept: the first one also measures what a process allocates once
     arms: dict[str, dict[str, Any]] = {}
-    for trial in trials:
-        if trial["state"] == "finished":
-            arm = arms.setdefault(trial["group"], {})
-            arm["cost"] = arm.get("cost") or cost(trial["run"])
-            arm.setdefault("runs", []).append(judge(study, trial, arm["cost"]))
-    found = {
-        "arms": {name: arm | {"mean": means(arm["runs"])} for name, arm in arms.items()},
-        "equal": {axis: equal(arms, axis) for axis in AXES},
-        "machine": machine(),
-    }
-    write_text(study.results, json.dumps(found, indent=1) + "\n")
-    draw(arms, study.results.with_name("curves.png"))
-    print(table(found))
+    for trial in finished:
+        arm = arms.setdefault(trial["group"].replace(",-", ", "), {})
+        arm["cost"] = arm.get("cost") or cost(trial["run"])
+        arm.setdefault("runs", []).append(judge(study, trial, arm["cost"]))
+    arms = {name: arm | {"mean": means(arm["runs"])} for name, arm in arms.items()}
+    return {"arms": arms, "equal": {axis: equal(arms, axis) for axis in AXES}}
 
 
 def machine() -> dict[str, str]:
@@ -168,19 +172,23 @@ def share(mean: tuple[float, list[float] | None] | None) -> str:
     return f"{100 * mean[0]:.1f} % [{low:.1f}, {high:.1f}]"
 
 
-def draw(arms: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+def draw(found: Mapping[str, Any], path: Path) -> None:
     """Validation accuracy over steps, operations and seconds: mean of the seeds, and their range."""
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    for axes, (axis, words) in zip(figure.subplots(1, 3, sharey=True), AXES.items(), strict=True):
-        for number, (name, arm) in enumerate(arms.items()):
-            curves = 100 * np.array([run["curve"]["accuracy"] for run in arm["runs"]])
-            at, line = arm["runs"][0]["curve"][axis], "-" if number < len(COLOURS) else "--"
-            colour = COLOURS[number % len(COLOURS)]
-            axes.plot(at, curves.mean(0), line, marker="o", ms=3, color=colour, label=name)
-            axes.fill_between(at, curves.min(0), curves.max(0), color=colour, alpha=0.12)
-        axes.set(xlabel=words, ylabel="validation puzzles solved (%)" if axis == "step" else "")
-        axes.grid(alpha=0.3)
-    axes.legend(fontsize=8.5)
+    figure = Figure(figsize=(13, 4 * len(found)), layout="constrained")
+    names = list(dict.fromkeys(name for world in found.values() for name in world["arms"]))
+    places = figure.subplots(len(found), len(AXES), sharey=True, squeeze=False)
+    for row, (world, of) in zip(places, found.items(), strict=True):
+        for axes, (axis, words) in zip(row, AXES.items(), strict=True):
+            for name, arm in of["arms"].items():
+                curves = 100 * np.array([run["curve"]["accuracy"] for run in arm["runs"]])
+                at, turn = arm["runs"][0]["curve"][axis], names.index(name)
+                colour, line = COLOURS[turn % len(COLOURS)], "-" if turn < len(COLOURS) else "--"
+                axes.plot(at, curves.mean(0), line, marker="o", ms=3, color=colour, label=name)
+                axes.fill_between(at, curves.min(0), curves.max(0), color=colour, alpha=0.12)
+            axes.set(xlabel=words, title=world)
+            axes.grid(alpha=0.3)
+        row[0].set_ylabel("validation puzzles solved (%)")
+        row[-1].legend(fontsize=7.5)
     save(figure, path)
 
 
