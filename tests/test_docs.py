@@ -144,6 +144,7 @@ def build(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow  # `make docs` does the same
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
     result = build(tmp_path)
     assert result.returncode == 0, result.stderr

@@ -135,6 +135,7 @@ def test_programs_find_the_package(gpu, job, monkeypatch) -> None:
     assert environment["PYTHONUNBUFFERED"] == "1"
 
 
+@pytest.mark.slow  # it waits for the end of a time
 @pytest.mark.skipif(os.name == "nt", reason="no process groups")
 def test_a_program_out_of_time_ends_with_its_children(gpu, job) -> None:
     """It is interrupted first, so that it can print its results."""
@@ -240,6 +241,7 @@ folder.mkdir(exist_ok=True)
 """
 
 
+@pytest.mark.slow  # it waits for the end of a time
 def test_a_benchmark_that_breaks_leaves_its_rows(job, gpu, programs) -> None:
     programs["bench"] = RECORDING + "print('x'); print(json.dumps({'rows': [1, 2, 3]}))"
     assert gpu.bench(job) == {"rows": [1, 2, 3], "exit": 0}
@@ -260,6 +262,7 @@ folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
 """
 
 
+@pytest.mark.slow  # it waits for the end of a time
 def test_training_stops_in_time_and_resumes_from_its_checkpoint(gpu, job, programs, monkeypatch) -> None:
     monkeypatch.setattr(gpu, "SHORTEST_TRAINING", 0)
     monkeypatch.setattr(gpu, "EVALUATION", job.left() - 4)
@@ -288,6 +291,7 @@ sys.exit("no memory")
     assert (job.out / "train.err").read_text() == "no memory\n"
 
 
+@pytest.mark.slow  # it waits for the end of a time
 def test_an_evaluation_keeps_its_results(gpu, job, programs, monkeypatch) -> None:
     monkeypatch.setattr(gpu, "LEAST", 0)
     (job.out / "p" / "checkpoints" / "step-0000500").mkdir(parents=True)

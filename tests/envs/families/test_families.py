@@ -59,8 +59,9 @@ def test_all_families_are_registered() -> None:
 
 
 @every_id
-@pytest.mark.parametrize("flat_action", [False, True])
-@pytest.mark.parametrize("render_mode", [None, "ansi", "rgb_array"])
+@pytest.mark.parametrize(
+    ("render_mode", "flat_action"), [(None, True), (None, False), ("ansi", False), ("rgb_array", True)]
+)
 def test_checkers_have_no_complaint(env_id: str, render_mode: str | None, flat_action: bool) -> None:
     env = make(env_id, render_mode=render_mode, flat_action=flat_action)
     assert env.metadata["render_modes"] == ["ansi", "rgb_array"]
