@@ -29,12 +29,13 @@ def shard(model: Any, *, dtype: torch.dtype, whole: Iterable[Tensor] = ()) -> No
         raise ValueError("sharding full divides a model among ranks; start several with torchrun")
     options: dict[str, Any] = {"ignored_params": set(whole)}
     try:
-        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
         if dtype.itemsize < torch.float32.itemsize:
             options["mp_policy"] = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
         # A sum, not a mean: the loss is divided by the global batch.
         divided: Any = fully_shard(model, **options)
+        register_fsdp_forward_method(divided, "next_q_values")
         divided.set_force_sum_reduction_for_comms(True)
         divided.set_gradient_divide_factor(1.0)
     except (ImportError, TypeError, AttributeError):

@@ -17,6 +17,7 @@ class DirectTransformer(PuzzleModel):
     always differentiated as a whole.
     """
 
+    answering = "L_level"
     title = "transformer"
     starts = ("H_init",)
     unread = {  # noqa: RUF012

@@ -14,6 +14,7 @@ __all__ = ["HRM", "SegmentOutput"]
 class HRM(PuzzleModel):
     """A slow module H and a fast module L, recurring: `run_segment`."""
 
+    answering = "H_level"
     title = "Hierarchical Reasoning Model"
     paper = "https://arxiv.org/abs/2506.21734"
 

@@ -4,6 +4,7 @@ Parameters are float32 masters, initialised as in the reference's `models/layers
 casts a module's weights once a segment for all its calls; one compiled block serves every layer.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from hrm_rl.kernels.fused.block import fused_blocks, wanted
 from hrm_rl.model.config import HRMConfig
-from hrm_rl.model.recurrence import NOWHERE, BlockFunction, BlockWeights, MixerWeights, Positions, block
+from hrm_rl.model.recurrence import NOWHERE, BlockFunction, BlockWeights, MixerWeights, Net, Positions, block
 from hrm_rl.puzzles.base.relations import UNRELATED, as_relations
 
 # Standard deviation of a unit normal cut at two sigma.
@@ -255,16 +256,26 @@ class CastModule:
         plain = [one for one in self._detached if isinstance(one, BlockWeights)]
         self._fusable = [] if config.norm_gated else plain
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, read: int | None = None) -> Tensor:
+        """The output [B, T, D]; with `read`, of the first positions at least, [B, read or T, D]."""
         if torch.is_grad_enabled():
-            return self._run(x, self._weights, self._positions)
+            return self._run(x, self._weights, self._positions, read)
         positions = self._detached_positions
         if self._fusable and wanted(x, self._fusable[0], positions.rotary, self._heads):
             rotary, bias = positions
             return fused_blocks(x, self._fusable, rotary, self._heads, self._eps, bias)
-        return self._run(x, self._detached, positions)
+        return self._run(x, self._detached, positions, read)
 
-    def _run(self, x: Tensor, weights: list[BlockWeights | MixerWeights], positions: Positions) -> Tensor:
-        for one in weights:
-            x = self._function(x, one, positions, self._heads, self._eps)
-        return x
+    def ending_in_one_position(self, calls: int) -> Net:
+        """The module for a segment of `calls` calls, whose last one may give the first position alone."""
+        number = itertools.count(1)
+        return lambda x: self(x, 1 if next(number) == calls else None)
+
+    def _run(
+        self, x: Tensor, weights: list[BlockWeights | MixerWeights], positions: Positions, read: int | None
+    ) -> Tensor:
+        rest = (positions, self._heads, self._eps)
+        for one in weights[:-1]:
+            x = self._function(x, one, *rest)
+        last = {} if read is None else {"read": read}
+        return self._function(x, weights[-1], *rest, **last)

@@ -32,6 +32,9 @@ class ReasoningModel(Protocol):
     def __call__(
         self, carry: Carry, inputs: Tensor, puzzle_identifiers: Tensor, *, gradient: Gradient = "one-step"
     ) -> SegmentOutput: ...
+    def next_q_values(
+        self, carry: Carry, inputs: Tensor, puzzle_identifiers: Tensor
+    ) -> tuple[Tensor, Tensor]: ...
     def q_values(self, first_position: Tensor) -> tuple[Tensor, Tensor]: ...
 
     # Where and how it computes.

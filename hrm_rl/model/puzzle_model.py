@@ -79,6 +79,8 @@ class PuzzleModel(Recurrent):
     title: ClassVar[str] = "recurrent reasoner"
     paper: ClassVar[str] = ""
     """The model's name and the address of its paper, for model cards."""
+    answering: ClassVar[str] = ""
+    """The stack whose last call in a segment gives z_H, position by position; "" for a model without one."""
     unread: ClassVar[Mapping[str, str]] = {}
     """Settings without effect on this model, by key ("model.H_layers"), and why."""
 
@@ -210,18 +212,36 @@ class PuzzleModel(Recurrent):
                 that the model lacks (on a GPU only shapes and types are checked, since reading numbers would
                 wait for it), or `gradient` is not one of the three.
         """
-        config = self.config
-        if not torch.compiler.is_compiling():
-            self._check(carry, inputs, puzzle_identifiers)
-        x = self._embed(inputs, puzzle_identifiers)
-        bias = None if self.relation_bias is None else self.relation_bias(self.dtype)
-        positions = Positions(self.rotary, bias)
-        levels = [getattr(self, name) for name in config.stacks]
-        nets = [level.cast(self.dtype, positions, self._block) for level in levels]
-        after = self.recur(nets, carry, x, gradient)
-        logits = F.linear(after.z_H[:, config.prefix_len :], self.lm_head.weight.to(self.dtype))
+        after = self._segment(carry, inputs, puzzle_identifiers, gradient)
+        cells = after.z_H[:, self.config.prefix_len :]
+        logits = F.linear(cells, self.lm_head.weight.to(self.dtype))
         q_halt, q_continue = self.q_values(after.z_H[:, 0])
         return SegmentOutput(after.detach(), logits, q_halt, q_continue)
+
+    @torch.no_grad()
+    def next_q_values(
+        self, carry: Carry, inputs: Tensor, puzzle_identifiers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The Q logits (halt, continue) of a segment, as `forward` without gradient; float32 [B] each.
+
+        The segment's last block computes the first position alone. Raises ValueError as `forward`.
+        """
+        after = self._segment(carry, inputs, puzzle_identifiers, "one-step", self.answering)
+        return self.q_values(after.z_H[:, 0])
+
+    def _segment(
+        self, carry: Carry, inputs: Tensor, ids: Tensor, gradient: Gradient, first: str = ""
+    ) -> Carry:
+        """The state after a segment; `first` names the stack whose last call may give one position."""
+        if not torch.compiler.is_compiling():
+            self._check(carry, inputs, ids)
+        x = self._embed(inputs, ids)
+        bias = None if self.relation_bias is None else self.relation_bias(self.dtype)
+        positions, nets = Positions(self.rotary, bias), list[Net]()
+        for name, stack in self.config.stacks.items():
+            net = getattr(self, name).cast(self.dtype, positions, self._block)
+            nets.append(net.ending_in_one_position(stack.calls) if name == first else net)
+        return self.recur(nets, carry, x, gradient)
 
     def _check(self, carry: Carry, inputs: Tensor, puzzle_identifiers: Tensor) -> None:
         config = self.config

@@ -129,7 +129,8 @@ class Positions(NamedTuple):
 NOWHERE = Positions()
 """For tokens whose embeddings hold their places."""
 
-BlockFunction = Callable[[Tensor, Any, Positions, int, float], Tensor]
+BlockFunction = Callable[..., Tensor]
+"""`block`, or another with its arguments, compiled or not."""
 Gated = Callable[[Tensor, Tensor, float], Tensor]
 """The inner layer of a feed-forward: x [..., D], weight [2 W, D] with the gate first, epsilon -> [..., W]."""
 
@@ -154,15 +155,21 @@ def block(
     heads: int,
     eps: float,
     gated: Gated = swiglu_gated,
+    read: int | None = None,
 ) -> Tensor:
-    """One Transformer block with Post-Norm: `rms(x + attention)`, then `rms(x + swiglu)`. [B, T, D]"""
+    """One Transformer block with Post-Norm: `rms(x + attention)`, then `rms(x + swiglu)`. [B, T, D]
+
+    With `read`, the output of the first positions alone, [B, read, D].
+    """
     batch, tokens, width = x.shape
     qkv = F.linear(x, weights.qkv).view(batch, tokens, 3 * heads, width // heads)
     q, k, v = qkv.split(heads, dim=2)
     if positions.rotary is not None:
         q, k = rope(q, k, positions.rotary)
-    mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), positions.bias)
-    mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
+    bias = None if positions.bias is None else positions.bias[:, :read]
+    mixed = attention(q[:, :read].transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias)
+    x = x[:, :read]
+    mixed = mixed.transpose(1, 2).reshape(x.shape)
     x = add_rms_norm(x, F.linear(mixed, weights.o), eps)
     return add_rms_norm(x, F.linear(gated(x, weights.gate_up, eps), weights.down), eps)
 
@@ -174,6 +181,7 @@ def mixer_block(
     heads: int,
     eps: float,
     gated: Gated = swiglu_gated,
+    read: int | None = None,
 ) -> Tensor:
     """One block with a SwiGLU over the tokens, channel by channel, in place of attention. [B, T, D]
 
@@ -182,14 +190,16 @@ def mixer_block(
     """
     x = x.mT.contiguous()
     x = add_rms_norm(x, F.linear(gated(x, weights.mix_gate_up, eps), weights.mix_down), eps)
-    x = x.mT.contiguous()
+    x = x.mT[:, :read].contiguous()
     return add_rms_norm(x, F.linear(gated(x, weights.gate_up, eps), weights.down), eps)
 
 
-def norm_gated_block(x: Tensor, weights: Any, positions: Positions, heads: int, eps: float) -> Tensor:
+def norm_gated_block(
+    x: Tensor, weights: Any, positions: Positions, heads: int, eps: float, read: int | None = None
+) -> Tensor:
     """`block`, or `mixer_block` for its weights, with `norm_gated` for SwiGLU."""
     kind: Any = mixer_block if isinstance(weights, MixerWeights) else block
-    return kind(x, weights, positions, heads, eps, norm_gated)  # type: ignore[no-any-return]
+    return kind(x, weights, positions, heads, eps, norm_gated, read)  # type: ignore[no-any-return]
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -16,6 +16,7 @@ class RecurrentTransformer(PuzzleModel):
     Each gradient covers as many, too: one-step the last two calls, last-cycle the last L_cycles + 1.
     """
 
+    answering = "L_level"
     title = "recurrent transformer"
     starts = ("H_init",)
     unread = {"model.H_layers": "architecture recurrent has one network, of L_layers blocks"}  # noqa: RUF012

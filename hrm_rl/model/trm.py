@@ -22,6 +22,7 @@ class TRM(PuzzleModel):
     the old one, as in EqR (arXiv 2605.21488).
     """
 
+    answering = "L_level"
     title = "Tiny Recursive Model"
     paper = "https://arxiv.org/abs/2510.04871"
     unread = {"model.H_layers": "architecture trm has one network, of L_layers blocks"}  # noqa: RUF012

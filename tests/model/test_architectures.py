@@ -58,6 +58,29 @@ def test_files_and_compiled_blocks_give_the_same_model(made, kind, tmp_path) -> 
             HRM.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "unnamed"])
+def test_next_q_values_are_those_of_a_segment(made, kind, monkeypatch) -> None:
+    """The last block computes one position alone, if the model names the stack it is in."""
+    model, batch = (
+        made("hrm" if kind == "unnamed" else kind),
+        (torch.arange(27).view(3, 9) % 6, torch.tensor([0, 2, 2])),
+    )
+    if kind == "unnamed":
+        monkeypatch.setattr(type(model), "answering", "")
+    carry = model(model.initial_carry(3), *batch).carry
+    whole, read, plain = model(carry, *batch), [], model._block
+
+    def block(*arguments: Any, **options: Any) -> torch.Tensor:
+        read.append(options.get("read"))
+        return plain(*arguments, **options)
+
+    model._block = block
+    found = model.next_q_values(carry, *batch)
+    torch.testing.assert_close(found, (whole.q_halt, whole.q_continue), rtol=1e-3, atol=1e-4)
+    assert not found[0].requires_grad and len(read) == model.config.segment_blocks
+    assert read[-1] == (None if kind == "unnamed" else 1) and not any(read[:-1])
+
+
 @pytest.mark.parametrize("kind", ["hrm", "trm"])
 def test_a_whole_model_compiles(made, kind) -> None:
     model, batch = made(kind), (torch.arange(27).view(3, 9) % 6, torch.tensor([0, 2, 2]))

@@ -139,8 +139,8 @@ class Bootstrap(TargetRule):
 
     @torch.no_grad()
     def _next_value(self, now: Experience) -> Tensor:
-        after = now.model(now.out.carry, now.inputs, now.puzzle_identifiers)
-        return self.target(after.q_halt, after.q_continue, now.last)
+        values = now.model.next_q_values(now.out.carry, now.inputs, now.puzzle_identifiers)
+        return self.target(*values, now.last)
 
 
 @dataclass
