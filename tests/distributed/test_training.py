@@ -36,7 +36,7 @@ def alone() -> dict[str, Any]:
 def test_ranks_equal_one_process(
     count: int, sharding: list[str], job: Callable, alone: dict, tmp_path: Path
 ) -> None:
-    """Losses, rows, halting, weights, puzzle embeddings, averages and states over 20 steps, to 1e-5; the
+    """Losses, rows, halting, weights, puzzle embeddings, averages and states over 10 steps, to 1e-5; the
     states are also loaded in the middle of an episode. Evaluations, banks and votes are the same too."""
     for end in job(count, SCRIPT, tmp_path / "found.pt", *sharding):
         assert end.returncode == 0, end.stderr

@@ -23,7 +23,7 @@ from hrm_rl.training.average import WeightAverage
 
 TASKS = Path(__file__).parents[1] / "puzzles" / "arc_tasks"
 SHARDED = sys.argv[2:] == ["full"]
-STEPS, ROWS, IDS = 20, 16, 5
+STEPS, ROWS, IDS = 10, 16, 5
 LEARNERS: dict[str, dict[str, Any]] = {
     "full": {},
     "in float32": {"dtype": "float32"},
