@@ -99,15 +99,16 @@ def uses_triton(device: torch.device) -> bool:
     return backend(device) == "triton"
 
 
-def runs_in_few_passes(x: Tensor) -> bool:
+def runs_in_few_passes(x: Tensor, *more: torch.dtype) -> bool:
     """Whether a kernel on a CPU takes the form with fewer passes over memory.
 
-    True in float32 and float64; not while torch.compile traces, which fuses by itself, nor under torch.func,
-    which cannot differentiate a hand-written backward pass. HRM_KERNELS=eager keeps the formulas.
+    True in float32, float64 and the dtypes of `more`; not while torch.compile traces, which fuses by itself,
+    nor under torch.func, which cannot differentiate a hand-written backward pass. HRM_KERNELS=eager keeps the
+    formulas.
     """
     return (
         x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.float64)
+        and x.dtype in (torch.float32, torch.float64, *more)
         and mode() == "auto"
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()

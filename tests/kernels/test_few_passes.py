@@ -1,4 +1,4 @@
-"""The forms with few passes over memory, for float32 on a CPU: values, gradients, and when they are taken."""
+"""The forms with few passes over memory on a CPU: values, gradients, and when they are taken."""
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from hrm_rl.kernels.rms_norm import add_rms_norm, rms_norm
 from hrm_rl.kernels.rope import rope, rotate
 from hrm_rl.kernels.swiglu import linear_swiglu
 from hrm_rl.model.layers import rotary_tables
+from hrm_rl.model.recurrence import attention
 
 EPS = 1e-5
 
@@ -87,6 +88,25 @@ def test_half_precision_and_functional_transforms_take_the_formula(case) -> None
     gradient = torch.func.grad(lambda t: form(t).square().sum())(x)
     wanted = torch.func.grad(lambda t: plain(name, t).square().sum())(x)
     torch.testing.assert_close(gradient, wanted)
+
+
+@pytest.mark.parametrize("tokens", [16, 40])
+def test_attention_in_bfloat16_rounds_no_more_than_by_its_own_softmax(tokens) -> None:
+    """Of short rows the softmax is computed in float32; values and gradients are at least as exact."""
+    q, k, v = (draw(8, 4, tokens, 24).roll(n, 0).bfloat16().requires_grad_() for n in range(3))
+
+    def by_own_softmax(q, k, v):
+        return ((q * 24**-0.5) @ k.mT).softmax(-1) @ v
+
+    def results(form, *inputs):
+        out = form(*inputs)
+        return out.detach(), *torch.autograd.grad(out.square().sum(), inputs)
+
+    exact = results(by_own_softmax, *(t.detach().double().requires_grad_() for t in (q, k, v)))
+    ours, own = results(attention, q, k, v), results(by_own_softmax, q, k, v)
+    for found, plain, right in zip(ours, own, exact, strict=True):
+        assert found.dtype == torch.bfloat16
+        assert (found - right).norm() <= 1.01 * (plain - right).norm()
 
 
 def test_broadcast_inputs_and_compiled_code_take_the_formula() -> None:

@@ -70,7 +70,7 @@ def test_next_q_values_are_those_of_a_segment(made, kind, monkeypatch) -> None:
     carry = model(model.initial_carry(3), *batch).carry
     whole, read, plain = model(carry, *batch), [], model._block
 
-    def block(*arguments: Any, **options: Any) -> torch.Tensor:
+    def block(*arguments, **options) -> torch.Tensor:
         read.append(options.get("read"))
         return plain(*arguments, **options)
 
