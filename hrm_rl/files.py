@@ -134,6 +134,8 @@ def check_replaces(path: str | os.PathLike[str], kind: str, is_kind: Callable[[P
     """
     found = place(path)
     folder = next(parent for parent in found.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{path}: {folder} is a file, not a folder")
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"{path}: no permission to write in the folder {folder}")
     if found.is_file() and found.stat().st_size and not is_kind(found):

@@ -1,10 +1,13 @@
 """Phrases that messages share."""
 
 import difflib
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 
 def shortened(text: str, length: int) -> str:
@@ -48,3 +51,9 @@ def as_path(name: str, value: Any) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise ValueError(f"{name} must be a path, got {value!r}")
     return Path(value)
+
+
+def note_fewer(found: int, wanted: int | None, where: object) -> None:
+    """Warn if there are fewer puzzles than were wanted; all of them are used."""
+    if wanted is not None and found < wanted:
+        _log.warning("%s has %s puzzles, fewer than %s: all are used.", where, f"{found:,}", f"{wanted:,}")

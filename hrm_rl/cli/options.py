@@ -106,8 +106,10 @@ class OnTrajectories(OnPuzzles):
 
 
 def check_counts(command: Any, *names: str) -> None:
-    """Raise ValueError for the first of these options that was given and is below 1."""
+    """Raise ValueError for the first of these options that was given and is below 1, or a negative seed."""
     for name in names:
         value = getattr(command, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be >= 1, got {value}")
+    if getattr(command, "seed", 0) < 0:
+        raise ValueError(f"--seed must be an integer >= 0, got {command.seed}")

@@ -34,6 +34,7 @@ _COLUMNS = {
     "segments": torch.int64,
     "first_correct_segment": torch.int64,
 }
+_BYTES = 100  # a trajectory's columns and names, beside its tokens: inputs, labels, answers and their copy
 _MARKS = {"merit": torch.float32, "answered": torch.bool}
 Mark = Callable[[SegmentFeatures], Tensor]
 
@@ -136,7 +137,7 @@ def evaluate(
     select, width = trajectories.selecting(rule), trajectories.width
     if select is not None and graphs:
         raise ValueError("CUDA graphs run one trajectory a puzzle; leave --graphs out")
-    trajectories.check_memory(count, 1, 8 * puzzles.seq_len)
+    trajectories.check_memory(count, 1, 16 * puzzles.seq_len + _BYTES)
     rows = trajectories.rows(puzzles, counters.astype(np.int64))
     count, size = len(rows.puzzles), min(batch_size, len(rows.puzzles))
     if select is not None and select.together:

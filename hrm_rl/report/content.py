@@ -17,7 +17,6 @@ from hrm_rl.messages import shortened
 from hrm_rl.report.boards import drawable, kind_of_bank
 from hrm_rl.report.replay import replays, rounded, sigmoid
 from hrm_rl.report.settings import Recording
-from hrm_rl.training.comparison import is_bank
 from hrm_rl.training.open_run import Trained, open_trained, record_run
 from hrm_rl.training.pools import pools
 from hrm_rl.training.run_folder import RunFolder
@@ -34,11 +33,12 @@ class Recorded:
     trained: Trained | None = None
 
 
-def open_source(source: str | os.PathLike[str], name: str, how: Recording, progress: bool) -> Recorded:
+def open_source(
+    source: TraceBank | str | os.PathLike[str], name: str, how: Recording, progress: bool
+) -> Recorded:
     """A bank, or a run recorded on validation and test puzzles with its drafts."""
-    if is_bank(source):
-        bank = TraceBank.load(source)
-        return Recorded(name, bank if how.max_segments is None else bank.truncate(how.max_segments))
+    if isinstance(source, TraceBank):
+        return Recorded(name, source if how.max_segments is None else source.truncate(how.max_segments))
     trained = open_trained(source, how.device, threads="auto")
     chosen = pools(trained, data=how.data, puzzles=how.puzzles, seed=how.seed)
     bank = record_run(trained, chosen, how.max_segments, drafts=True, progress=progress)

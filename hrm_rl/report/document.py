@@ -15,10 +15,11 @@ import hrm_rl
 from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
 from hrm_rl.analysis.compare.trials import policy_name
 from hrm_rl.files import check_replaces, write_text
+from hrm_rl.halting import TraceBank
 from hrm_rl.model.files.weights import fetch_pretrained
 from hrm_rl.report.content import content, open_source
 from hrm_rl.report.settings import Recording
-from hrm_rl.training.comparison import is_bank, source_names
+from hrm_rl.training.comparison import is_bank, refuse_selectors, source_names
 
 _PAGE = Path(__file__).parent / "page"
 _SCRIPTS = ("plotly-basic.min.js", "boards.js", "charts.js", "page.js")
@@ -51,12 +52,15 @@ def report(
     for policy in policies or ():
         policy_name(policy)
     names = source_names(list(sources))
+    refuse_selectors(policies or (), [source for source in sources if not is_bank(source)])
+    opened: list[Any] = []
     for source in sources:  # before the first one takes its minutes
         if not is_bank(source):
             fetch_pretrained(source)
+        opened.append(TraceBank.load(source) if is_bank(source) else source)
     found = [
         content(open_source(source, name, how, progress), policies, replayed, how.seed)
-        for source, name in zip(sources, names, strict=True)
+        for source, name in zip(opened, names, strict=True)
     ]
     path = Path(out)
     write_text(path, page(found))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hrm_rl.halting import TraceBank
 from hrm_rl.halting.bank.replay import replay as replay_rule
-from hrm_rl.halting.rules.spec import RULES
+from hrm_rl.halting.bank.replay import trained_rule
 from hrm_rl.puzzles.base.picture import Drawable
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 from hrm_rl.report.boards import TileTable, layout
@@ -56,13 +56,6 @@ def replays(bank: TraceBank, kind: Drawable, count: int, most: int = 4_000_000) 
     for trajectory, found in zip(trajectories, frames, strict=True):
         trajectory["frames"] = [table.packed(frame) for frame in found]
     return {"rule": rule, "tiles": table.to_json(), "puzzles": puzzles}
-
-
-def trained_rule(bank: TraceBank) -> str:
-    """The rule that the recorded model was trained with if it is a built-in one, else q: a bank names no code
-    and no files."""
-    rule = bank.header.trained_rule
-    return rule if rule.partition(":")[0] in RULES else "q"
 
 
 def choose(bank: TraceBank, count: int) -> NDArray[np.int64]:

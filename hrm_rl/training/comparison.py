@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_rl.analysis.compare import compare as compare_cases
-from hrm_rl.analysis.compare.cases import Case, make_case
+from hrm_rl.analysis.compare.cases import Case, check_shapes, make_case
 from hrm_rl.analysis.compare.records import Comparison, Measured, PolicyRow, check_report_folder
 from hrm_rl.analysis.compare.settings import DEFAULT_POLICIES, Settings
 from hrm_rl.analysis.compare.trials import Policy, policy_name, rules_by_name
@@ -41,7 +41,7 @@ def compare(
     costs: Sequence[float] = Settings.costs,
     draws: int = Settings.draws,
     seed: int = Settings.seed,
-    baseline: Policy = "q",
+    baseline: Policy | None = None,
     allow_mismatch: bool = False,
     data: str | os.PathLike[str] | None = None,
     device: str = "auto",
@@ -70,7 +70,8 @@ def compare(
         costs: prices at which the adaptive gain is given, each with rules chosen at that price.
         draws: bootstrap draws.
         seed: of a run's generated puzzles, of the bootstrap, and of rules that are learned.
-        baseline: the policy that the others are tested against.
+        baseline: the policy that the others are tested against; by default the rule that all runs learned,
+            or else q.
         allow_mismatch: judge learned rules given as files on other models than they were fitted on.
         data: CSV or dataset folder for runs; by default generated puzzles.
         device: for recording; see `open_trained`.
@@ -90,9 +91,10 @@ def compare(
     if not isinstance(costs, Iterable):
         raise ValueError(f"costs must be several numbers, got {costs!r}")
     several = (policies,) if isinstance(policies, str) or callable(policies) else policies
-    *names, base = [policy_name(policy) for policy in (*several, baseline)]
-    rules = rules_by_name((*several, baseline))
-    chosen = Settings(tuple(names), cost, tuple(costs), draws, seed, base, allow_mismatch)
+    all_policies = (*several, *(() if baseline is None else (baseline,)))
+    names, rules = [policy_name(policy) for policy in all_policies], rules_by_name(all_policies)
+    base = None if baseline is None else names[-1]
+    chosen = Settings(tuple(names[: len(several)]), cost, tuple(costs), draws, seed, base, allow_mismatch)
     kept = None if folder is None else as_path("folder", folder)
     data = None if data is None else as_path("data", data)
     if kept is not None:
@@ -106,13 +108,7 @@ def compare(
                 "hrm_rl.record makes a bank of a model"
             )
     runs = [source for source in given if not (isinstance(source, TraceBank) or is_bank(source))]
-    several = [name for name in (*names, base) if name.startswith(tuple(f"{kind}(" for kind in SELECTORS))]
-    if runs and several:
-        raise ValueError(
-            f"rule {several[0]!r} selects among trajectories, and a run is recorded with one a puzzle; "
-            f"record several with `hrm-rl trace {runs[0]} --out BANK --width 8 --trajectories start`, and "
-            "compare BANK"
-        )
+    refuse_selectors(names, runs)
     if seconds and (kept is None or len(runs) < len(given)):
         raise ValueError("seconds are measured live: give runs instead of banks, and a folder for the rules")
     recording = {"data": data, "dtype": dtype, "threads": threads, "device": device}
@@ -121,27 +117,28 @@ def compare(
     labels = source_names(given)
     start = time.perf_counter()
 
-    opened: list[Trained] = []
+    opened: list[Any] = []
+    for source in given:
+        if isinstance(source, TraceBank) or is_bank(source):
+            opened.append(source if isinstance(source, TraceBank) else TraceBank.load(source))
+        else:  # banks need none of this, which takes as long to load as a comparison
+            from hrm_rl.training.open_run import open_trained
 
-    def open_source(source: Source, name: str) -> TraceBank:
-        if isinstance(source, TraceBank):
-            return source
-        if is_bank(source):
-            return TraceBank.load(source)
-        # Banks need none of this, which takes as long to load as a comparison.
-        from hrm_rl.training.open_run import open_trained
+            opened.append(open_trained(source, device, dtype, threads))
+    check_shapes([(name, *_shape(one, max_segments)) for name, one in zip(labels, opened, strict=True)])
+
+    def recorded(one: Any, name: str, source: Any) -> TraceBank:
+        if isinstance(one, TraceBank):
+            return one
         from hrm_rl.training.pools import pools
 
-        trained = open_trained(source, device, dtype, threads)
-        opened.append(trained)
-        by_split = pools(trained, data=data, puzzles=puzzles, seed=chosen.seed)
-        return _recording(trained, by_split, max_segments, _file(source, name, kept), progress)
+        by_split = pools(one, data=data, puzzles=puzzles, seed=chosen.seed)
+        return _recording(one, by_split, max_segments, _file(source, name, kept), progress)
 
     cases = [
-        make_case(name, open_source(source, name), max_segments=max_segments, puzzles=puzzles)
-        for source, name in zip(given, labels, strict=True)
+        make_case(name, recorded(one, name, source), max_segments=max_segments, puzzles=puzzles)
+        for one, name, source in zip(opened, labels, given, strict=True)
     ]
-    _warn_of_untrained_q(cases, (*names, base))
     opening = time.perf_counter() - start
     found = compare_cases(cases, chosen, kept and kept / "rules", rules)
     banks = [
@@ -155,15 +152,22 @@ def compare(
     return dataclasses.replace(found, banks=banks, seconds={**found.seconds, "opening": opening})
 
 
-def _warn_of_untrained_q(cases: Sequence[Case], policies: Sequence[str]) -> None:
-    """Warn where `q` judges a run that learned to stop in another way, and so has no trained Q_continue."""
-    for case in cases:
-        rule = case.test.header.trained_rule
-        if rule != "q" and "q" in policies:
-            _log.warning(
-                "%s was trained to stop by %s, so its Q_continue is untrained and q is not its rule: "
-                "compare with %s as a policy and the baseline.",
-                *(case.name, rule, rule),
+def _shape(opened: Any, max_segments: int | None) -> tuple[int, int]:
+    """Segments and cells a puzzle of a bank, or of an opened run once it is recorded."""
+    if isinstance(opened, TraceBank):
+        return min(opened.num_segments, max_segments or opened.num_segments), opened.inputs.shape[1]
+    config = opened.model.config
+    return max_segments or config.halt_max_steps, config.seq_len
+
+
+def refuse_selectors(policies: Iterable[str], runs: Sequence[Any]) -> None:
+    """Raise ValueError if a policy selects among trajectories, and there are runs to record."""
+    for name in policies:
+        if runs and name.startswith(tuple(f"{kind}(" for kind in SELECTORS)):
+            raise ValueError(
+                f"rule {name!r} selects among trajectories, and a run is recorded with one a puzzle; "
+                f"record several with `hrm-rl trace {runs[0]} --out BANK --width 8 --trajectories start`, "
+                "and compare BANK"
             )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hrm_rl.evaluation.evaluate import Evaluation
+from hrm_rl.messages import note_fewer
 from hrm_rl.puzzles.arc.family import ArcPuzzles
 from hrm_rl.puzzles.pool import PuzzleArrays
 from hrm_rl.training.data import generated_puzzles
@@ -54,6 +55,8 @@ def pools(
     rows = {split: stored.rows(split)[:puzzles] for split in splits}
     if not any(len(found) for found in rows.values()):
         raise ValueError(f"{data} has no puzzle of a class for {' or '.join(splits)} among its {len(stored)}")
+    for split, found in rows.items():
+        note_fewer(len(found), puzzles, f"{data} ({split})")
     return {split: stored.take(split, found) for split, found in rows.items()}
 
 
@@ -90,6 +93,8 @@ def evaluation_pool(
     if split is None and data is not None and not data.is_dir():
         stored = trained.open(data)
         assert isinstance(stored, CsvFile)
-        return stored.first(puzzles)
+        first = stored.first(puzzles)
+        note_fewer(len(first), puzzles, data)
+        return first
     name = split or "test"
     return pools(trained, (name,), data=data, puzzles=puzzles, seed=seed)[name]

@@ -224,12 +224,50 @@ def test_arguments_of_the_function_are_checked(arguments: dict, message: str) ->
         compare(**{"runs_or_banks": toy_bank(20), "policies": ["q"], **arguments})
 
 
-def test_q_is_not_the_rule_of_a_run_without_q_continue(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_baseline_is_the_rule_that_the_runs_learned(caplog: pytest.LogCaptureFixture) -> None:
     bank = toy_bank(60)
     other = dataclasses.replace(bank, header=dataclasses.replace(bank.header, trained_rule="q-halt:0"))
-    settings = {"draws": 10, "policies": ["q-halt:0"]}
-    compare(bank, **settings)
-    compare(other, **settings, baseline="q-halt:0")
+    code = dataclasses.replace(bank, header=dataclasses.replace(bank.header, trained_rule="os:getcwd"))
+    for given, rule in ((bank, "q"), (other, "q-halt:0")):
+        assert compare(given, ["fixed:2"], draws=10).settings.baseline == rule
+    names = [row.policy for row in compare(other, draws=10).policies]
+    assert "q" not in names and {"q-halt:0", "recall(q-halt:0)", "q-halt:auto"} < {*names}
     assert "Q_continue" not in caplog.text
-    compare(other, **settings)
+    assert compare(code, ["fixed:2"], draws=10).settings.baseline == "q"
+    compare(other, ["q"], draws=10)
     assert "was trained to stop by q-halt:0, so its Q_continue is untrained" in caplog.text
+
+
+def test_fewer_puzzles_than_asked_for_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    compare(toy_bank(60), ["fixed:2"], draws=10, puzzles=500)
+    assert "puzzles, fewer than 500: all are used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("lsm:strange:auto", "cannot be chosen; try lsm:auto"),
+        ("first-correct:auto", "has nothing to choose"),
+        ("calm(q)", "has no grid of thresholds"),
+        ("abstain(q, stable:auto)", "needs a given RULE and a calibrated BY"),
+        ("any(stable:auto, kl:auto)", "only one can be chosen"),
+        ("select(q, first)", "a run is recorded with one a puzzle"),
+    ],
+)
+def test_a_run_is_not_recorded_for_a_rule_that_is_refused(
+    policy: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hrm_rl.training.open_run.record_run", lambda *_, **__: pytest.fail("recorded"))
+    for options in ({"policies": [policy]}, {"policies": ["q"], "baseline": policy}):
+        with pytest.raises(ValueError, match=words):
+            compare("sudoku-4x4", **options)
+
+
+def test_runs_that_cannot_be_pooled_are_refused_before_the_first_is_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hrm_rl.training.open_run.record_run", lambda *_, **__: pytest.fail("recorded"))
+    with pytest.raises(ValueError, match="they have 16 and 81 cells a puzzle"):
+        compare(["sudoku-4x4", "sudoku-9x9"], ["q"], puzzles=10)
+    with pytest.raises(FileNotFoundError, match="none"):
+        compare(["sudoku-4x4", "none.safetensors"], ["q"], puzzles=10)

@@ -93,6 +93,13 @@ def place(made, question, tmp_path) -> Callable[[str], str]:
             ["--model.relation-bias needs puzzles whose cells are related", "no relations"],
         ),
         ("bench --rounds 1", ["rounds", "1"]),
+        ("eval {made}/run --data {made}/puzzles4.csv --seed -1", ["--seed must be an integer >= 0, got -1"]),
+        ("watch {made}/run --number 10000000000", ["--number must be <= 100000, got 10000000000"]),
+        (
+            "eval {made}/run --width 50000000 --trajectories start --halting select(q,first)",
+            ["1,000 puzzles x 50000000 trajectories", "GB of this machine; take fewer"],
+        ),
+        ("compare {made}/run --out {made}/puzzles4.csv/deep", ["puzzles4.csv is a file, not a folder"]),
         # Names.
         ("eval {made}/run --halting nonsense", ["nonsense", "confidence"]),
         ("eval {made}/run --halting confidense:0.9", ["confidense", "did you mean 'confidence'"]),

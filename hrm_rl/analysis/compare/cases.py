@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrm_rl.halting.bank import TraceBank, puzzle_ids
+from hrm_rl.messages import note_fewer
 from hrm_rl.puzzles.pool import IGNORE_LABEL
 
 __all__ = ["Case", "make_case"]
@@ -53,6 +54,8 @@ def make_case(
     counts = bank.counts()
     if "test" not in counts:
         raise ValueError(f"{name} has no test puzzles to judge on; it has {', '.join(counts)} puzzles only")
+    for split in ("test", "validation"):
+        note_fewer(counts.get(split, 0), puzzles if split in counts else None, f"{name} ({split})")
     test = bank.in_split("test").take(slice(puzzles))
     if "validation" not in counts:
         return Case(name, test, None, digest)
@@ -111,9 +114,13 @@ def check_poolable(cases: Sequence[Case]) -> None:
                 f"{names} record the same model, but banks are pooled as independent training runs; "
                 "record all of its puzzles in one bank"
             )
-        for what, a, b in (
-            ("segments a puzzle; --max-segments cuts both to as many", first.limit, second.limit),
-            ("cells a puzzle", one.inputs.shape[1], two.inputs.shape[1]),
-        ):
+    check_shapes([(case.name, case.limit, case.test.inputs.shape[1]) for case in cases])
+
+
+def check_shapes(shapes: Sequence[tuple[str, int, int]]) -> None:
+    """Raise ValueError unless these runs, each a name, segments and cells a puzzle, can be pooled."""
+    words = "segments a puzzle; --max-segments cuts both to as many", "cells a puzzle"
+    for (first, *mine), (second, *others) in itertools.combinations(shapes, 2):
+        for what, a, b in zip(words, mine, others, strict=True):
             if a != b:
-                raise ValueError(f"{names} cannot be pooled: they have {a} and {b} {what}")
+                raise ValueError(f"{first} and {second} cannot be pooled: they have {a} and {b} {what}")

@@ -113,7 +113,7 @@ def _held_out_accuracy(trials: Sequence[Trial], runs: Sequence[Trials]) -> float
 
 def _gain_over_baseline(trials: AllTrials, policy: str) -> GainOver:
     mine, draws = trials.gain(policy, trials.settings.cost)
-    other, other_draws = trials.gain(trials.settings.baseline, trials.settings.cost)
+    other, other_draws = trials.gain(str(trials.settings.baseline), trials.settings.cost)
     return GainOver(mine - other, _interval(draws - other_draws))
 
 
@@ -132,7 +132,7 @@ def _p_values(trials: AllTrials) -> dict[str, float | None]:
     Adjusted by Holm's method over all policies compared; None for the baseline and for rules that know the
     future, which are bounds.
     """
-    rows, cost, baseline = trials.headline, trials.settings.cost, trials.settings.baseline
+    rows, cost, baseline = trials.headline, trials.settings.cost, str(trials.settings.baseline)
     _, reference = trials.utility(rows[baseline], cost)
     rivals = [name for name, row in rows.items() if name != baseline and not row[0].needs_future]
     found: dict[str, float | None] = dict.fromkeys(rows)

@@ -5,6 +5,7 @@ differences are paired; several runs (training seeds) are pooled, each run weigh
 bootstrap draws runs first and puzzles within them. `hrm_rl.compare` also takes runs, and records them.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,10 @@ from hrm_rl.analysis.compare.rows import policy_rows
 from hrm_rl.analysis.compare.settings import Settings
 from hrm_rl.analysis.compare.trials import Trials
 from hrm_rl.analysis.statistics.calibration import halt_calibration
+from hrm_rl.halting.bank.replay import trained_rule
 from hrm_rl.halting.rules import HaltingRule
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -59,7 +63,9 @@ def compare(
     clock = [time.perf_counter()]
     check_poolable(cases)
     limit = cases[0].limit
-    settings = settings.resolved(limit)
+    learned = {trained_rule(case.test) for case in cases}
+    settings = settings.resolved(limit, learned.pop() if len(learned) == 1 else "q")
+    _warn_of_untrained_q(cases, settings.policies)
     runs = [Trials(case, settings, rules_folder, rules or {}) for case in cases]
     trials = AllTrials(runs, settings)
     clock.append(time.perf_counter())
@@ -84,6 +90,17 @@ def compare(
         shared_puzzles=shared,
         seconds=dict(zip(("choosing", "bootstrap", "summary"), np.diff(clock), strict=True)),
     )
+
+
+def _warn_of_untrained_q(cases: Sequence[Case], policies: Sequence[str]) -> None:
+    """Warn where `q` judges a run that learned to stop in another way, and so has no trained Q_continue."""
+    for case in cases:
+        rule = case.test.header.trained_rule
+        if rule != "q" and "q" in policies:
+            _log.warning(
+                "%s was trained to stop by %s, so its Q_continue is untrained and q is not its rule.",
+                *(case.name, rule),
+            )
 
 
 def _bank(case: Case) -> BankRecord:

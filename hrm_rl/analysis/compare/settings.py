@@ -51,8 +51,8 @@ class Settings:
     """Bootstrap draws."""
     seed: int = 0
     """Seed of a run's generated puzzles, of the bootstrap, and of rules that are learned."""
-    baseline: str = "q"
-    """The policy that the others are tested against."""
+    baseline: str | None = None
+    """The policy that the others are tested against; by default the rule that all runs learned, or else q."""
     allow_mismatch: bool = False
     """Judge learned rules given as files on other models than they were fitted on."""
 
@@ -73,14 +73,18 @@ class Settings:
         if self.baseline == "hindsight":
             object.__setattr__(self, "baseline", "oracle")
 
-    def resolved(self, limit: int) -> "Settings":
+    def resolved(self, limit: int, trained_rule: str = "q") -> "Settings":
         """LIMIT replaced by the limit, the baseline among the policies, and the cost among the costs.
 
-        Of the default policies, those that are fitted are left out if there is one segment only.
+        The default policies have the rule that the runs learned instead of q, and leave out those that are
+        fitted if there is one segment only.
         """
-        names = [name.replace("LIMIT", str(limit)) for name in (*self.policies, self.baseline)]
-        if limit == 1 and self.policies[: len(DEFAULT_POLICIES)] == DEFAULT_POLICIES:
-            names = [*(name for name in names[:-1] if name not in _FITTED), names[-1]]
+        names = list(self.policies)
+        if self.policies[: len(DEFAULT_POLICIES)] == DEFAULT_POLICIES:
+            learned = {"q": trained_rule, "recall(q)": f"recall({trained_rule})"}
+            names = [learned.get(name, name) for name in names if limit > 1 or name not in _FITTED]
+        names.append(trained_rule if self.baseline is None else self.baseline)
+        names = [name.replace("LIMIT", str(limit)) for name in names]
         return replace(
             self,
             policies=tuple(dict.fromkeys(names)),

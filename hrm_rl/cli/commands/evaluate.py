@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hrm_rl.cli.options import OnTrajectories, check_counts
 from hrm_rl.cli.output import percent, show_log
-from hrm_rl.messages import also_valid
+from hrm_rl.messages import also_valid, note_fewer
 from hrm_rl.puzzles.base.splits import Split
 
 if TYPE_CHECKING:
@@ -163,4 +163,5 @@ class Eval(OnTrajectories):
             return None
         bank = TraceBank.load(self.bank)
         bank = bank if self.split is None else bank.in_split(self.split)
+        note_fewer(len(bank), self.puzzles, self.bank)
         return bank.take(slice(self.puzzles))

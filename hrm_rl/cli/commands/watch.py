@@ -16,6 +16,8 @@ from hrm_rl.cli.options import OfRun, check_counts
 if TYPE_CHECKING:
     from hrm_rl.report.thinking import Thinking
 
+_LAST = 100_000  # puzzles are distinct, so those before it are generated too
+
 
 @dataclass(frozen=True, kw_only=True)
 class Watch(OfRun):
@@ -27,7 +29,7 @@ class Watch(OfRun):
     puzzle: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PUZZLE]")] = None
     """A Sudoku or maze, as `hrm-rl solve` takes it; by default a test puzzle, of any family."""
     number: int = 1
-    """Which test puzzle, counted from 1."""
+    """Which test puzzle, from 1 to 100,000."""
     seed: int = 0
     """Seed of the test puzzles."""
     halting: str | None = None
@@ -45,6 +47,8 @@ class Watch(OfRun):
         from hrm_rl.training.pools import evaluation_pool
 
         check_counts(self, "max_segments", "number")
+        if self.number > _LAST:
+            raise ValueError(f"--number must be <= {_LAST}, got {self.number}; another --seed has others")
         if not 0 <= self.seconds < 3600:
             raise ValueError(f"--seconds must lie in [0, 3600), got {self.seconds:g}")
         parse_rule(self.halting or "q")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.features import SegmentFeatures
+from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.combine import Abstain
 from hrm_rl.halting.rules.protocol import HaltingRule, needs_of, spec_of, stops_of
 from hrm_rl.halting.rules.select import Select
@@ -45,6 +46,13 @@ class Outcome:
     def __post_init__(self) -> None:
         if self.lengths is None:
             object.__setattr__(self, "lengths", self.stopped[:, None])
+
+
+def trained_rule(bank: TraceBank) -> str:
+    """The rule that the recorded model learned if it is a built-in one, else q: a bank names no code and no
+    files."""
+    rule = bank.header.trained_rule
+    return rule if rule.partition(":")[0] in RULES else "q"
 
 
 def bank_features(bank: TraceBank, needs: Collection[str] = ()) -> SegmentFeatures:

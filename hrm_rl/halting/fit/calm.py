@@ -138,6 +138,23 @@ def _read(words: tuple[str, ...]) -> tuple[str, float, float]:
     return name, delta, epsilon
 
 
+def check_calibrated(node: Node) -> "tuple[type[ThresholdRule], str, float, float]":
+    """Class, name, delta and epsilon of what `calm(...)`, or an `abstain` with it, calibrates.
+
+    Raises ValueError for what cannot be calibrated.
+    """
+    if node.name == Abstain.name:
+        rule, node_by = node.parts or ()
+        if node_by.name != "calm" or any(rule.autos()):
+            raise ValueError(
+                f"rule {str(node)!r}: its guarantee needs a given RULE and a calibrated BY, as in "
+                "abstain(q, calm(confidence, 0.01, 0.05))"
+            )
+        node = node_by
+    name, delta, epsilon = _read(node.words)
+    return _checked(name, delta, epsilon), name, delta, epsilon
+
+
 def calibrated_answers(node: Node, bank: TraceBank) -> Abstain:
     """The rule of `abstain(RULE, calm(NAME, DELTA, EPSILON))`: the most lenient threshold at which the share
     of wrong answers among those given is at most delta, with probability 1 - epsilon.
@@ -148,14 +165,8 @@ def calibrated_answers(node: Node, bank: TraceBank) -> Abstain:
 
     Raises ValueError as `calibrate`, and for a RULE that is to be chosen or was fitted on these puzzles.
     """
-    rule, given_by = node.parts or ()
-    if given_by.name != "calm" or any(rule.autos()):
-        raise ValueError(
-            f"rule {str(node)!r}: its guarantee needs a given RULE and a calibrated BY, as in "
-            "abstain(q, calm(confidence, 0.01, 0.05))"
-        )
-    name, delta, epsilon = _read(given_by.words)
-    kind, stopping, fitted_on = _checked(name, delta, epsilon), build(rule), fitting_data(bank, 0.0)
+    (kind, _, delta, epsilon), (rule, _) = check_calibrated(node), node.parts or ()
+    stopping, fitted_on = build(rule), fitting_data(bank, 0.0)
     check_fitted(stopping, bank, allow_mismatch=True)
     outcome = replay(bank, stopping)
     heights = heights_at_stop(bank, kind.at(float(kind.grid[0])), outcome)

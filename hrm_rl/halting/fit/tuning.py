@@ -12,7 +12,7 @@ from torch import Tensor
 from hrm_rl.halting.bank import TraceBank
 from hrm_rl.halting.bank.replay import bank_features, selected, trajectories_of
 from hrm_rl.halting.features import SegmentFeatures
-from hrm_rl.halting.fit.calm import calibrated_answers
+from hrm_rl.halting.fit.calm import calibrated_answers, check_calibrated
 from hrm_rl.halting.fit.provenance import check_cost, refuse_test
 from hrm_rl.halting.rules import RULES
 from hrm_rl.halting.rules.combine import Abstain, AtLeast
@@ -81,7 +81,7 @@ def resolve(spec: str, validation: TraceBank, cost: float, *, seed: int = 0) -> 
         return curve.rule(curve.best(cost))
     if _recalls(tree):  # then the answer is the best-scored draft so far
         validation = replace(validation, correct=_recalled(validation))
-    return build(tree, lambda leaf: _fit(leaf, validation, cost, seed))
+    return build(tree, lambda leaf: _fitted(leaf).auto(leaf.words, validation, cost, seed))
 
 
 def sweep(spec: str, bank: TraceBank, count: int = CANDIDATES) -> list[HaltingRule]:
@@ -119,9 +119,22 @@ def threshold_curve(spec: str, bank: TraceBank, count: int = CANDIDATES) -> Thre
 
 
 def check_spec(spec: str) -> None:
-    """Raise ValueError if a spec does not parse or names what does not exist; `auto` stays open."""
-    fixed = threshold_class("fixed")
-    build(parse_tree(spec), lambda leaf: (_class(leaf) if has_threshold(leaf) else fixed).at(1.0))
+    """Raise ValueError if a spec does not parse, names what does not exist, or has an `auto` that cannot be
+    chosen."""
+    tree = parse_tree(spec)
+    _only_auto(tree, spec)
+    build(tree, _stand_in)
+
+
+def _stand_in(leaf: Node) -> HaltingRule:
+    """A rule in the place of one that is `auto`. Raises ValueError if that cannot be chosen."""
+    if has_threshold(leaf):
+        return _class(leaf).at(1.0)
+    if leaf.name in ("calm", Abstain.name):
+        check_calibrated(leaf)
+    else:
+        _fitted(leaf)
+    return threshold_class("fixed").at(1.0)
 
 
 def has_threshold(leaf: Node) -> bool:
@@ -230,8 +243,8 @@ def _recalled_segments(bank: TraceBank) -> NDArray[np.int64]:
     return np.maximum.accumulate(places, axis=1) + 1
 
 
-def _fit(leaf: Node, bank: TraceBank, cost: float, seed: int) -> HaltingRule:
-    """The rule of an `auto` that is not a threshold: what its class fits."""
+def _fitted(leaf: Node) -> Any:
+    """The class that fits an `auto` that is not a threshold. Raises ValueError if there is none."""
     kind: Any = learned_class(leaf.name) if leaf.name in LEARNED else RULES.get(leaf.name)
     if not hasattr(kind, "auto"):
         raise ValueError(
@@ -241,4 +254,4 @@ def _fit(leaf: Node, bank: TraceBank, cost: float, seed: int) -> HaltingRule:
     if leaf.parts is None and leaf.words not in kind.variants:
         forms = (":".join((leaf.name, *words, "auto")) for words in sorted(kind.variants))
         raise ValueError(f"rule {str(leaf)!r} cannot be chosen; try {', '.join(forms)}")
-    return kind.auto(leaf.words, bank, cost, seed)
+    return kind
