@@ -11,8 +11,8 @@ COPY hrm_rl hrm_rl
 RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
     -c constraints.txt ".[plot]" && rm -rf /src
 
-RUN useradd --create-home reader && mkdir /work && chown reader /work
-USER reader
+RUN useradd --create-home --uid 1000 reader && mkdir /work && chown reader /work
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["hrm-rl"]
 CMD ["--help"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hrm_rl.training.comparison import compare
     from hrm_rl.training.start import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "HRM": "hrm_rl.model",

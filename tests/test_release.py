@@ -19,6 +19,8 @@ import hrm_rl
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = ROOT / "pyproject.toml"
+BESIDE = ["pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"]
+BESIDE += ["constraints.txt", "Dockerfile", ".dockerignore"]
 INFO = f"hrm_rl-{hrm_rl.__version__}.dist-info"
 
 pytestmark = pytest.mark.skipif(not PROJECT.is_file(), reason="runs in a checkout of the repository")
@@ -38,7 +40,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if int(setuptools.__version__.split(".")[0]) < 77:
         pytest.skip("needs setuptools 77 or newer")
     tree = tmp_path_factory.mktemp("tree")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+    for name in (*BESIDE, "MANIFEST.in"):
         shutil.copy2(ROOT / name, tree / name)
     shutil.copytree(ROOT / "hrm_rl", tree / "hrm_rl", ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for name in ("envs", "agents"):
@@ -74,7 +76,7 @@ def test_wheel_and_source_archive_hold_the_package_alone(dist: Path, wheel: Path
         inside = {member.name.split("/", 1)[-1] for member in source if member.isfile()}
     assert here == {name for name in inside if name.startswith("hrm_rl/")}
     assert {name for name in inside if name.startswith(("tests", "envs", "agents", "docs"))} == set()
-    assert {"pyproject.toml", "README.md", "LICENSE"} <= inside
+    assert {*BESIDE} <= inside
 
 
 def test_wheel_states_licence_and_command(wheel: Path) -> None:
@@ -116,6 +118,15 @@ def test_completion_knows_commands_and_options(tmp_path: Path) -> None:
 def test_one_version() -> None:
     assert hrm_rl.__version__ == tomllib.loads(PROJECT.read_text())["project"]["version"]
     assert f"\nversion: {hrm_rl.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    for notebook in (ROOT / "examples").glob("*.ipynb"):
+        assert f"hrm_rl-{hrm_rl.__version__}-py3-none-any.whl" in notebook.read_text(encoding="utf-8")
+
+
+def test_the_changelog_has_the_version_below_what_is_not_released() -> None:
+    first, second = re.findall(r"^## \[(.+?)\](.*)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)[:2]
+    assert first == ("Unreleased", "") and second[0] == hrm_rl.__version__
+    released = re.fullmatch(r" - (\d{4}-\d\d-\d\d)", second[1])
+    assert released and f"date-released: {released[1]}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_the_workflow_calls_make_on_every_python() -> None:
@@ -139,11 +150,12 @@ def test_dockerfile() -> None:
     for word, rest in lines:
         said.setdefault(word, []).append(rest)
     assert set(said) <= {"FROM", "WORKDIR", "COPY", "RUN", "USER", "ENTRYPOINT", "CMD"}
-    assert re.fullmatch(r"python:3\.1[123]-slim", said["FROM"][0]) and said["USER"] == ["reader"]
+    assert re.fullmatch(r"python:3\.1[123]-slim", said["FROM"][0]) and said["USER"] == ["1000"]
     assert said["ENTRYPOINT"] == ['["hrm-rl"]'] and all("--no-cache-dir" in r for r in said["RUN"][:1])
     allowed = (ROOT / ".dockerignore").read_text().split()
     copied = [name for rest in said["COPY"] for name in rest.split()[:-1]]
     assert [name for name in copied if not (ROOT / name).exists() or f"!{name}" not in allowed] == []
+    assert {*copied} <= {"hrm_rl", *BESIDE}  # all of them are in the source archive
 
 
 @pytest.mark.slow
