@@ -93,7 +93,7 @@ def test_it_thinks_as_long_as_that_is_worth_it(bandit, cost: float, stops: int) 
 def test_where_thinking_is_useless_it_halts_at_once(bandit) -> None:
     envs = bandit(4, 64)
     thinking = ThinkingConfig(max_segments=2, segment_cost=0.05)
-    config = fast(total_steps=6_400, rollout=1, lr=1e-2, thinking=thinking)
+    config = fast(total_steps=4_480, rollout=1, lr=1e-2, thinking=thinking)
     result = evaluate(train_hrm(envs, config), envs, episodes=32)
     assert result.mean_segments == 1 and (result.returns == 1).all()
 
