@@ -1,6 +1,6 @@
 """Is compute better spent on more segments or on more trajectories, and which selector picks best among them?
 
-    python experiments/models/run.py            # trains the 4x4 models
+    python experiments/models/run.py            # trains the 4x4 and 6x6 models
     python experiments/depth_and_width/run.py
 
 Records each model on test puzzles of held-out classes twice: one trajectory to eight times the limit of its
@@ -58,8 +58,8 @@ DEEPER, WIDE_DEEPER = 8, 2
 class Study:
     """Depth against width, with eight selectors."""
 
-    runs: Path = Path("runs/models/study/hrm")
-    """Folder of the 4x4 runs, one a seed."""
+    runs: Path = Path("runs/models")
+    """Folder of the runs of experiments/models."""
     puzzles: int = 200
     """Test puzzles of each world."""
     draws: int = 10_000
@@ -119,9 +119,10 @@ class Recorded:
 
 def main(study: Study) -> None:
     torch.set_num_threads(1)
-    seeds = sorted(str(path) for path in study.runs.glob("seed-?"))
+    seeds = {name: sorted(map(str, study.runs.glob(f"{name}/hrm/seed-?"))) for name in ("study", "six")}
     worlds = {
-        "Sudoku 4x4, minimal": World(Sudoku(4, (0, 0)), seeds),
+        "Sudoku 4x4, minimal": World(Sudoku(4, (0, 0)), seeds["study"]),
+        "Sudoku 6x6, 0 to 20 extra givens": World(Sudoku(6, (0, 20)), seeds["six"]),
         "Sudoku 9x9, 0 to 12 extra givens": World(Sudoku(9, (0, 12)), ["sudoku-9x9"]),
         "maze 11x11": World(Maze(11, perfect=False, min_path=11), ["maze"]),
     }
@@ -240,7 +241,7 @@ def cell(test: Mapping[str, Any]) -> str:
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
     """Accuracy against GFLOP: one trajectory in black, the largest width of each selector over its limits."""
-    figure = Figure(figsize=(14, 4.6), layout="constrained")
+    figure = Figure(figsize=(4.5 * len(found), 4.6), layout="constrained")
     for axes, (name, world) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
         single = world["single"]
         shares = 100 * np.array(single["accuracy"])

@@ -15,6 +15,7 @@ STUDIES = {
     "halting_policies/full": 10,
     "models/study": 21,
     "models/lower_rate": 9,
+    "models/six": 15,
     "relation_bias/nine": 12,
     "relation_bias/six": 12,
 }
