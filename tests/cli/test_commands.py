@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -215,9 +213,6 @@ def test_quickstart_leaves_other_runs_alone(hrm_rl, made, tmp_path) -> None:
     assert RunFolder(tmp_path / "run").load_model()[1] == 2
 
 
-# --- as a program ---------------------------------------------------------------------------------
-
-
 def test_a_clock_that_stands_still_ends_nothing(hrm_rl, made, tmp_path, monkeypatch) -> None:
     for clock in ("perf_counter", "monotonic", "time", "thread_time", "process_time"):
         monkeypatch.setattr(f"time.{clock}", lambda: 5.0)
@@ -228,19 +223,6 @@ def test_a_clock_that_stands_still_ends_nothing(hrm_rl, made, tmp_path, monkeypa
     assert hrm_rl("trace", made / "run", "--out", bank, *few, "--json").json["seconds_per_segment"] == {}
     assert hrm_rl("compare", bank, "--out", tmp_path / "compared").code == 0
     assert "clock" in hrm_rl("eval", made / "run", *few, "--speedup").refusal
-
-
-def test_the_program_prints_json_alone_or_one_message(made) -> None:
-    """In a process of its own, with its exit code."""
-    for run, code in (("run", 0), ("nothing", 2)):
-        command = [sys.executable, "-m", "hrm_rl.cli", "eval", str(made / run), "--puzzles", "2"]
-        result = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=120)
-        assert result.returncode == code, result.stderr
-        if code:
-            assert result.stdout == "" and result.stderr.count("\n") == 1
-            assert result.stderr.startswith("hrm-rl: ")
-        else:
-            assert json.loads(result.stdout)["count"] == 2
 
 
 def test_help_names_every_command(capsys) -> None:

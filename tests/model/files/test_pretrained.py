@@ -52,8 +52,8 @@ def test_a_folder_of_that_name_is_never_opened_by_accident(
 
 def test_a_misspelt_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
     done = command("eval", "sudoku-4x5", cwd=tmp_path)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "did you mean 'sudoku-4x4'?" in done.stderr
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("hrm-rl: ") and "did you mean 'sudoku-4x4'?" in done.stderr
 
 
 @pytest.mark.slow
