@@ -73,7 +73,7 @@ def _step_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, 
                 against = "ours, full" if other == "full" else other
                 name = f"train_step.{target}.{shape(config, rows)}"
                 row = ratio_row(name, seconds[target], seconds[other], against)
-                yield with_work(row, work, peak)
+                yield with_work(row, work, peak, ways[target])
 
 
 def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[str, Any]]:
@@ -98,7 +98,7 @@ def _segment_rows(directory: Path, device: str, rounds: int) -> Iterator[dict[st
         against = f"reference, {dtype}, its torch.compile"
         row = ratio_row(name, seconds["ours"], seconds["reference"], against)
         computed = dataclasses.replace(config, forward_dtype=compute.dtype)
-        yield with_work(row, segment_work(computed, rows), peak)
+        yield with_work(row, segment_work(computed, rows), peak, ways["ours"])
 
 
 def _long_run_compute(config: HRMConfig, rows: int, device: str) -> Compute:

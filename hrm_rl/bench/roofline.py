@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.agents.learning.q_targets import extra_segments
-from hrm_rl.bench.timing import now
+from hrm_rl.bench.timing import Way, now, product_share
 from hrm_rl.model import HRMConfig, ReasoningModel, make_model
 from hrm_rl.model.layers import unrelated
 from hrm_rl.training.machine.compute import Compute
@@ -54,7 +54,7 @@ class Peak:
 
 def step_work(model: HRMConfig, learner: LearnerConfig, rows: int) -> Work:
     """The work of a Q-learning step without the environment: a segment with its backward pass, the Q target's
-    share of another segment, and the optimizer."""
+    share of another one, which ends in one position, and the optimizer."""
     with torch.device("meta"):
         network = make_model(model, unrelated(model))
 
@@ -64,9 +64,11 @@ def step_work(model: HRMConfig, learner: LearnerConfig, rows: int) -> Work:
             (loss.sum() + out.q_halt.sum() + out.q_continue.sum()).backward()
 
         step = count(gradient)
+        batch = _tokens(model, rows), torch.zeros(rows, dtype=torch.int64)
+        target = count(lambda: network.next_q_values(network.initial_carry(rows), *batch))
     share = extra_segments(learner.q_target) if model.halt_max_steps > 1 else 0.0
     optimizer = Work(0, _OPTIMIZER_BYTES * network.num_parameters())
-    return step + segment_work(model, rows) * share + optimizer
+    return step + target * share + optimizer
 
 
 def segment_work(model: HRMConfig, rows: int) -> Work:
@@ -140,13 +142,19 @@ def measure_peak(compute: Compute, repeats: int = 5) -> Peak:
     return Peak(2 * width**3 / product, 2 * 4 * numbers / copy)
 
 
-def with_work(row: dict[str, Any], work: Work, peak: Peak) -> dict[str, Any]:
-    """A row of `timing.ratio_row` with our work in GFLOP and GB, and the share of the peak reached."""
-    return row | {
-        "gflop": work.flops / 1e9,
-        "gigabytes": work.bytes / 1e9,
-        "share_of_peak": work.flops / row["ours"] / peak.flops,
-    }
+def with_work(row: dict[str, Any], work: Work, peak: Peak, way: Way | None = None) -> dict[str, Any]:
+    """A row of `timing.ratio_row` with our work in GFLOP and GB, the share of the peak reached, and on a CPU
+    the share of products in `way`."""
+    shares = {"products": product_share(way)} if way is not None and way.compute.device == "cpu" else {}
+    return (
+        row
+        | shares
+        | {
+            "gflop": work.flops / 1e9,
+            "gigabytes": work.bytes / 1e9,
+            "share_of_peak": work.flops / row["ours"] / peak.flops,
+        }
+    )
 
 
 def _best(run: Callable[[], Any], compute: Compute, repeats: int) -> float:

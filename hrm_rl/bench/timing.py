@@ -12,6 +12,12 @@ from hrm_rl.model import HRMConfig
 from hrm_rl.stopwatch import Stopwatch
 from hrm_rl.training.machine.compute import Compute
 
+_PRODUCTS = (
+    *("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm", "mkldnn::_linear_pointwise"),
+    "aten::_scaled_dot_product_flash_attention_for_cpu",
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward",
+)
+
 
 @dataclass(frozen=True)
 class Way:
@@ -62,6 +68,15 @@ def interleaved(ways: Mapping[str, Way], rounds: int, warm_up: int = 1, runs: in
     if not all(min(times) > 0 for times in seconds.values()):
         raise ValueError("the clock did not move, so that nothing can be measured")
     return {name: Samples(times, share) for name, times in seconds.items()}
+
+
+def product_share(way: Way) -> float:
+    """Share of a run's time on a CPU in matrix products and fused attention, of operations in all, by
+    PyTorch's profiler; what lies between operations is not counted."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        way.seconds()
+    seconds = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+    return sum(seconds.get(name, 0.0) for name in _PRODUCTS) / sum(seconds.values())
 
 
 def ratio_row(name: str, ours: Samples, other: Samples, against: str) -> dict[str, Any]:

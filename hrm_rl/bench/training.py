@@ -43,7 +43,7 @@ def training_rows(
         name = f"train_step.{target}.{shape(model, preset.batch_size)}"
         row = ratio_row(name, seconds[target], seconds[other], against)
         learner = with_target(preset, target).learner
-        yield with_work(row, step_work(model, learner, preset.batch_size), peak)
+        yield with_work(row, step_work(model, learner, preset.batch_size), peak, ways[target])
     yield from _shares(preset, compute, rounds)
 
 

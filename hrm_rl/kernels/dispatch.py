@@ -102,9 +102,9 @@ def uses_triton(device: torch.device) -> bool:
 def runs_in_few_passes(x: Tensor, *more: torch.dtype) -> bool:
     """Whether a kernel on a CPU takes the form with fewer passes over memory.
 
-    True in float32, float64 and the dtypes of `more`; not while torch.compile traces, which fuses by itself,
-    nor under torch.func, which cannot differentiate a hand-written backward pass. HRM_KERNELS=eager keeps the
-    formulas.
+    Where it does, Triton does not run. True in float32, float64 and the dtypes of `more`; not while
+    torch.compile traces, which fuses by itself, nor under torch.func, which cannot differentiate a
+    hand-written backward pass. HRM_KERNELS=eager keeps the formulas.
     """
     return (
         x.device.type == "cpu"

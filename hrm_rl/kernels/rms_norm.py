@@ -24,14 +24,14 @@ def add_rms_norm(x: Tensor, residual: Tensor, eps: float) -> Tensor:
 
     The Triton kernel adds in float32 too; eager rounds the sum to x's dtype first.
     """
-    if dispatch.uses_triton(x.device) and _fits(x, residual):
-        if torch.compiler.is_compiling():
-            return forward_op(x, residual, eps)[0]
-        return _AddRMSNorm.apply(x, residual, eps)
     if dispatch.runs_in_few_passes(x) and _fits(x, residual):
         # Without a gradient autograd's bookkeeping would be 1 to 4 % of a small batch's segment.
         run = _InFewPasses.apply if torch.is_grad_enabled() else _in_few_passes
         return run(x, residual, eps)[0]
+    if dispatch.uses_triton(x.device) and _fits(x, residual):
+        if torch.compiler.is_compiling():
+            return forward_op(x, residual, eps)[0]
+        return _AddRMSNorm.apply(x, residual, eps)
     return rms_norm(x + residual, eps)
 
 

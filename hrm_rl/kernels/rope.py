@@ -28,14 +28,14 @@ def rope(q: Tensor, k: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
         k: the same shape and dtype.
         tables: cosines and sines, [2, T, head_dim], both halves of a position equal; no gradient.
     """
-    if dispatch.uses_triton(q.device) and _fits(q, k, tables):
-        if torch.compiler.is_compiling():
-            return rope_op(q, k, tables, False)
-        return _Rope.apply(q, k, tables)
     if dispatch.runs_in_few_passes(q) and q.dtype == k.dtype == tables.dtype:
         if torch.is_grad_enabled():
             return _Rotate.apply(q, tables), _Rotate.apply(k, tables)
         return _turn(q, tables, 1), _turn(k, tables, 1)
+    if dispatch.uses_triton(q.device) and _fits(q, k, tables):
+        if torch.compiler.is_compiling():
+            return rope_op(q, k, tables, False)
+        return _Rope.apply(q, k, tables)
     return rotate(q, tables), rotate(k, tables)
 
 

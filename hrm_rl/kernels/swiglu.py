@@ -29,7 +29,7 @@ def linear_swiglu(x: Tensor, weight: Tensor) -> Tensor:
     On a CPU the layer is two products: half of a joint one is not contiguous, and a pass over it costs twice
     as much.
     """
-    if dispatch.uses_triton(x.device) or not dispatch.runs_in_few_passes(x, torch.bfloat16):
+    if not dispatch.runs_in_few_passes(x, torch.bfloat16):
         return swiglu(F.linear(x, weight))
     gate, up = (F.linear(x, half) for half in weight.chunk(2))
     if torch.is_grad_enabled():

@@ -168,9 +168,10 @@ def block(
     q, k, v = qkv.split(heads, dim=2)
     if positions.rotary is not None:
         q, k = rope(q, k, positions.rotary)
-    bias = None if positions.bias is None else positions.bias[:, :read]
-    mixed = attention(q[:, :read].transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias)
-    x = x[:, :read]
+    bias = positions.bias
+    if read is not None:
+        x, q, bias = x[:, :read], q[:, :read], None if bias is None else bias[:, :read]
+    mixed = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias)
     mixed = mixed.transpose(1, 2).reshape(x.shape)
     x = add_rms_norm(x, F.linear(mixed, weights.o), eps)
     return add_rms_norm(x, F.linear(gated(x, weights.gate_up, eps), weights.down), eps)

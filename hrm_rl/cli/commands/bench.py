@@ -52,7 +52,7 @@ class Bench(Command):
                 record(self.record, about, rows)
         text = table_text(
             f"{about['machine']}; {about['device']}; torch {about['torch']}",
-            ["what", "ours (ms)", "other (ms)", "against", "ratio", "spread", "of the peak"],
+            ["what", "ours (ms)", "other (ms)", "against", "ratio", "spread", "of the peak", "products"],
             [
                 [
                     row["name"],
@@ -61,7 +61,7 @@ class Bench(Command):
                     row["against"],
                     f"{row['ratio']:.3f}",
                     f"{row['spread'][0]:.3f} to {row['spread'][1]:.3f}",
-                    f"{row['share_of_peak']:.2f}" if "share_of_peak" in row else "",
+                    *(f"{row[key]:.2f}" if key in row else "" for key in ("share_of_peak", "products")),
                 ]
                 for row in rows
             ],
