@@ -33,7 +33,7 @@ def test_rows_and_their_comparisons(rows) -> None:
         row = found[f"train_step.{target}"]
         assert row["against"] == ("float32, plain formulas" if target == "full" else "ours, full")
         assert row["ours"] > 0 and row["spread"][0] <= row["ratio"] <= row["spread"][1]
-        assert 0.05 < row["products"] < 1
+        assert 0 < row["products"] < 1
         assert row["share_of_peak"] == pytest.approx(row["gflop"] / row["ours"] / about["peak"]["gflops"])
     assert found["train_step.full"]["gflop"] > found["train_step.none"]["gflop"]
     assert 0 < found["environment"]["ratio"] < found["overhead"]["ratio"] < 1
