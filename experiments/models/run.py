@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import tyro
 from matplotlib.figure import Figure
+from PIL import Image
 
 from hrm_rl.analysis.figures import COLOURS, save
 from hrm_rl.analysis.statistics.stats import mean_interval
@@ -190,6 +191,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         row[0].set_ylabel("validation puzzles solved (%)")
         row[-1].legend(fontsize=7.5)
     save(figure, path)
+    Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
 
 
 if __name__ == "__main__":
