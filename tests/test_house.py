@@ -34,6 +34,9 @@ def test_import_loads_nothing_heavy() -> None:
     result = python(f"import sys, hrm_rl; print([name for name in {heavy!r} if name in sys.modules])")
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[]"
+    code = "import sys, hrm_rl; hrm_rl.from_pretrained('maze'); print('torch._dynamo' in sys.modules)"
+    opened = python(code)
+    assert opened.stdout.strip() == "False", opened.stderr
 
 
 def test_import_is_quick() -> None:

@@ -97,22 +97,24 @@ def test_the_loop_of_the_page_stops_as_the_rule(tmp_path: Path, onnxruntime: Any
 @pytest.mark.slow
 @torch.no_grad()
 def test_a_thousand_puzzles_equal_pytorch(tmp_path: Path, onnxruntime: Any) -> None:
-    """Eight segments in float64 to 1e-4; rounding in float32 differs by more, in PyTorch alike (the page)."""
+    """In float64, since rounding in float32 moves PyTorch's logits as far: a segment from the same carry to
+    1e-4, the whole run to 1e-3, every draft alike. (The exporter keeps the graph's constants in float32.)"""
     model = HRM.from_pretrained("sudoku-4x4", forward_dtype="float64")
     names = export_segment(model, tmp_path)["inputs"]
     session = onnxruntime.InferenceSession(tmp_path / "segment.onnx")
     inputs = torch.from_numpy(sudoku.generate(1000, 4, split="test").inputs).long()
     ids, carry = torch.zeros(len(inputs), dtype=torch.int64), model.initial_carry(len(inputs))
-    z_H, z_L = (z.numpy() for z in carry)
+    alone: Any = [z.numpy() for z in carry]
     for segment in range(model.config.halt_max_steps):
         fresh = np.full(len(inputs), segment == 0)
-        feeds = dict(zip(names, (z_H, z_L, fresh, inputs.numpy(), ids.numpy()), strict=True))
-        z_H, z_L, logits, q_halt, _ = session.run(None, feeds)
-        out = model(carry, inputs, ids)
-        carry = out.carry
-        np.testing.assert_allclose(logits, out.logits.numpy(), rtol=0, atol=1e-4)
-        np.testing.assert_allclose(q_halt, out.q_halt.numpy(), rtol=0, atol=1e-4)
-        assert (logits.argmax(-1) == out.logits.numpy().argmax(-1)).all()
+        given = (fresh, inputs.numpy(), ids.numpy())
+        *alone, logits, _, _ = session.run(None, dict(zip(names, (*alone, *given), strict=True)))
+        same = session.run(None, dict(zip(names, (*(z.numpy() for z in carry), *given), strict=True)))
+        carry, *wanted = model(carry, inputs, ids)
+        for found, right in zip(same[2:], wanted, strict=True):
+            np.testing.assert_allclose(found, right.numpy(), rtol=0, atol=1e-4)
+        np.testing.assert_allclose(logits, wanted[0].numpy(), rtol=0, atol=1e-3)
+        assert (logits.argmax(-1) == wanted[0].numpy().argmax(-1)).all()
 
 
 class Odd(HRM):
