@@ -4,7 +4,7 @@
 
 Every puzzle runs `--times` as many segments as the model's limit in training, once; the rows of the table are
 read from that recording. Puzzles of classes that the run learned from are left out and counted. A list is a
-CSV (source,question,answer,rating); each source in it is a row. Results go to RUN/judged.json too.
+CSV (source,question,answer,rating); each source in it is a row. Results go to a JSON file too.
 """
 
 import json
@@ -40,17 +40,26 @@ class Judge:
     """Most puzzles of each row, the first of them."""
     times: int = 8
     """Segments recorded, over the limit in training."""
+    only: tuple[str, ...] = field(default=())
+    """Rows to judge, by words of their names; all by default."""
+    out: Path | None = None
+    """JSON file of the results; RUN/judged.json by default."""
 
 
-def pools(lists: tuple[Path, ...], count: int) -> Iterator[tuple[str, PuzzleArrays]]:
+def pools(options: Judge) -> Iterator[tuple[str, PuzzleArrays]]:
     """The generated puzzles of test classes, then each source of each list."""
+
+    def chosen(name: str) -> bool:
+        return not options.only or any(word in name for word in options.only)
+
     for name, extra_givens in GENERATED.items():
-        yield name, Sudoku(9, extra_givens).generate_distinct(count, seed=2, split="test")
-    for path in lists:
+        if chosen(name):
+            yield name, Sudoku(9, extra_givens).generate_distinct(options.puzzles, seed=2, split="test")
+    for path in options.lists:
         puzzles = Sudoku(9).read_csv(path)
         sources = np.array(puzzles.source)
-        for source in dict.fromkeys(puzzles.source or ()):
-            yield source, puzzles.take(np.flatnonzero(sources == source)[:count])
+        for source in filter(chosen, dict.fromkeys(puzzles.source or ())):
+            yield source, puzzles.take(np.flatnonzero(sources == source)[: options.puzzles])
 
 
 def judged(trained: Trained, puzzles: PuzzleArrays, times: int) -> dict[str, Any]:
@@ -73,10 +82,9 @@ def judged(trained: Trained, puzzles: PuzzleArrays, times: int) -> dict[str, Any
 
 def main(options: Judge) -> None:
     trained = open_trained(options.run)
-    rows = {
-        name: judged(trained, puzzles, options.times)
-        for name, puzzles in pools(options.lists, options.puzzles)
-    }
+    rows = {name: judged(trained, puzzles, options.times) for name, puzzles in pools(options)}
+    if not rows:
+        sys.exit(f"no row has one of these words in its name: {', '.join(options.only)}")
     table = Table("puzzles", "givens", "n")
     first = next(iter(rows.values()))
     for room in first["solved"]:
@@ -90,7 +98,8 @@ def main(options: Judge) -> None:
     Console(width=160).print(table)
     lists = [path.name for path in options.lists]
     report = {"lists": lists, "most_puzzles": options.puzzles, "times": options.times, "rows": rows}
-    (options.run / "judged.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    out = options.out or options.run / "judged.json"
+    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -255,6 +255,23 @@ _PRESETS = [
         validate_every=500,
         ema_decay=0.995,
     ),
+    # The installed model of sudoku-9x9 goes on: harder puzzles, and twice the segments to think.
+    _small(
+        "sudoku-9x9-long",
+        SudokuData(
+            size=9,
+            extra_givens=(0, 8),
+            curriculum="2500 extra_givens=0..14",
+            train_puzzles=100_000,
+        ),
+        max_steps=8500,
+        model=_BOARD | {"halt_max_steps": 16},
+        learner=_BOARD_LEARNER | {"lr": 1e-3},
+        batch_size=128,
+        validate_every=500,
+        ema_decay=0.999,
+        init="pretrained:sudoku-9x9",
+    ),
     # Mazes of random walls: most have several shortest paths, and each of them is a valid answer.
     _small(
         "maze",
