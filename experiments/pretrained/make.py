@@ -28,7 +28,7 @@ LIMITS = {
     "their figures cannot be compared. It solves few puzzles of the hardest published lists, "
     "and next to none with 17 givens.",
     "sudoku-9x9-long": "It went on from sudoku-9x9, with the same relation bias: its figures cannot be "
-    "compared with the paper's. Most puzzles of the hardest published lists and with 17 givens stay unsolved.",
+    "compared with the paper's. Most puzzles with 17 givens or of the hardest lists stay unsolved.",
     "maze": "It knows 11x11 mazes only, is given which cells are neighbours (relation bias), and finds long "
     "paths less often than short ones.",
     "prefix-parity": "It knows rows of 16 bits only.",
