@@ -258,12 +258,7 @@ _PRESETS = [
     # The installed model of sudoku-9x9 goes on: harder puzzles, and twice the segments to think.
     _small(
         "sudoku-9x9-long",
-        SudokuData(
-            size=9,
-            extra_givens=(0, 8),
-            curriculum="2500 extra_givens=0..14",
-            train_puzzles=100_000,
-        ),
+        SudokuData(size=9, extra_givens=(0, 8), curriculum="2500 extra_givens=0..14", train_puzzles=100_000),
         max_steps=8500,
         model=_BOARD | {"halt_max_steps": 16},
         learner=_BOARD_LEARNER | {"lr": 1e-3},
