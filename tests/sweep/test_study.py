@@ -30,7 +30,7 @@ def test_a_preset_may_vary_and_sets_the_length(write, tmp_path) -> None:
         ("preset=sudoku-4x4", 0),
         ("preset=sudoku-6x6", 0),
     ]
-    assert [trial.max_steps for trial in trials] == [1500, 4000]
+    assert [trial.max_steps for trial in trials] == [1500, 2000]
 
 
 def test_without_grid_and_list_only_the_seed_varies(write) -> None:
