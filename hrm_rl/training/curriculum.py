@@ -29,7 +29,7 @@ def read_phases(text: str) -> tuple[Phase, ...]:
     if not isinstance(text, str):
         raise SettingError(f"curriculum must be text, {_FORM}; got {text!r}", "curriculum")
     phases: list[Phase] = []
-    for part in filter(None, map(str.strip, text.split(";"))):
+    for part in map(str.strip, text.strip().removesuffix(";").split(";") if text.strip() else ()):
         step, _, dials = part.partition(" ")
         if "=" in step:
             message = f"curriculum: the phase {part!r} does not end; put its last step in front, {_FORM}"

@@ -271,3 +271,10 @@ def test_runs_that_cannot_be_pooled_are_refused_before_the_first_is_recorded(
         compare(["sudoku-4x4", "sudoku-9x9"], ["q"], puzzles=10)
     with pytest.raises(FileNotFoundError, match="none"):
         compare(["sudoku-4x4", "none.safetensors"], ["q"], puzzles=10)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_folder_is_named_after_the_runs(hrm_rl, banks, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    hrm_rl("compare", banks["one"], banks["two"], *FEW, "q")
+    assert (tmp_path / "reports" / "one-two" / "compare.json").is_file()

@@ -39,6 +39,7 @@ def test_sat_relates_the_literals_of_a_clause() -> None:
     [
         (np.zeros((3, 4), int), r"must be \[4, 4\].*got shape \[3, 4\]"),
         (np.zeros(4, int), r"got shape \[4\]"),
+        ([[0], [0, 1]], "rows of different lengths"),
         (np.zeros((4, 4)), "integer classes, got dtype float64"),
         (np.diag([0, 0, -1, 0]), "classes 0 to 255, got -1 for cells 2 and 2"),
         (np.diag([0, 256, 0, 0]), "got 256 for cells 1 and 1"),

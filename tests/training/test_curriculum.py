@@ -15,7 +15,7 @@ TWO = "3 extra_givens=7..8; 5 extra_givens=2"
 
 
 def test_phases_are_read_and_stretched() -> None:
-    assert read_phases(" ; ") == ()
+    assert read_phases(" ") == () and read_phases(f"{TWO} ;") == read_phases(TWO)
     assert read_phases(TWO) == (Phase(3, {"extra_givens": (7, 8)}), Phase(5, {"extra_givens": 2}))
     assert stretch(TWO, 10.0) == "30 extra_givens=7..8; 50 extra_givens=2"
     assert stretch(TWO, 0.1) == "1 extra_givens=2"
@@ -73,6 +73,7 @@ def test_another_length_stretches_a_presets_phases_only(monkeypatch, preset) -> 
         ("600", "the phase '600' has no dials"),
         ("6 extra_givens=4; 3 extra_givens=3", "'3 extra_givens=3' must end after step 6"),
         ("extra_givens=0..5", "the phase 'extra_givens=0..5' does not end"),
+        (";;", "must be .*; got ''"),
         ("x extra_givens=2", "must be .*; got 'x extra_givens=2'"),
         ("9 extra_givens=a", "must be .*; got '9 extra_givens=a'"),
         ("9 size=6", "6x6 Sudoku does not have the cells and tokens of 4x4 Sudoku"),

@@ -18,13 +18,13 @@ class Compare(OnDevice, Long, Settings):
     """Compare stopping rules: accuracy against segments, with intervals, on the same puzzles.
 
     Validation puzzles choose thresholds, test puzzles judge. Several runs (training seeds) are pooled.
-    Writes compare.json, compare.md, figures, recordings of runs and learned rules into --out.
+    Writes compare.json, compare.md, figures, recordings of runs and learned rules into a folder.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN|BANK ...")]
     """Runs (folder, RUN@500, RUN@best or Hub id), recorded first, or banks made by `hrm-rl trace`."""
-    out: Path
-    """Folder for the report. A run's recording is kept there and used again."""
+    out: Path | None = None
+    """Folder for the report, by default reports/RUN. A run's recording is kept there and used again."""
     puzzles: int | None = None
     """Puzzles of each split; by default 1000 of a run, all of a bank."""
     max_segments: int | None = None
@@ -40,6 +40,7 @@ class Compare(OnDevice, Long, Settings):
 
     def run(self) -> None:
         from hrm_rl.analysis.compare.records import read_reports
+        from hrm_rl.model.files.pretrained import PREFIX
         from hrm_rl.training.comparison import compare
 
         check_counts(self, "puzzles", "max_segments")
@@ -47,6 +48,8 @@ class Compare(OnDevice, Long, Settings):
         show_log()
         options = dict(vars(self))
         runs, out, json, beside = (options.pop(name) for name in ("runs", "out", "json", "beside"))
+        names = (run.absolute().name.removeprefix(PREFIX).removesuffix(".safetensors") for run in runs)
+        out = out or Path("reports", "-".join(names))
         options["progress"] = self.progress and not json
         options["threads"] = "auto" if self.threads is None else self.threads
         report = compare(runs, folder=out, **options).save(out, beside)

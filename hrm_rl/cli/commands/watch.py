@@ -71,6 +71,8 @@ class Watch(OfRun):
             self._show(thinking)
         else:
             self.report(found, "\n\n".join("\n".join(_parts(thinking, k)) for k in range(thinking.limit + 1)))
+        if self.gif is not None and not self.json:
+            print(f"Written: {self.gif}")
 
     def _show(self, thinking: "Thinking") -> None:
         """Segments on a screen of their own; the last one shown stays."""

@@ -16,12 +16,13 @@ def as_relations(values: ArrayLike, cells: int) -> NDArray[np.int32]:
 
     Raises ValueError for another shape or dtype, or a class outside 0 .. 255.
     """
-    array = np.asarray(values)
-    if array.shape != (cells, cells):
-        raise ValueError(
-            f"relations must be [{cells}, {cells}], a class for every pair of cells; "
-            f"got shape {list(array.shape)}"
-        )
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        array = None
+    if array is None or array.shape != (cells, cells):
+        got = "rows of different lengths" if array is None else f"shape {list(array.shape)}"
+        raise ValueError(f"relations must be [{cells}, {cells}], a class for every pair of cells; got {got}")
     if not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"relations must hold integer classes, got dtype {array.dtype}")
     wrong = (array < 0) | (array >= MOST_CLASSES)
