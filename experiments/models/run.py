@@ -10,7 +10,6 @@ written beside this file.
 import json
 import logging
 import platform
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,7 +87,7 @@ def machine() -> dict[str, str]:
         "date": time.strftime("%Y-%m-%d"),
         "processor": platform.processor() or platform.machine(),
         "torch": torch.__version__,
-        "command": " ".join(["python", *sys.argv]),
+        "command": "python experiments/models/run.py",  # its options name folders and workers only
     }
 
 

@@ -40,16 +40,14 @@ class Compare(OnDevice, Long, Settings):
 
     def run(self) -> None:
         from hrm_rl.analysis.compare.records import read_reports
-        from hrm_rl.model.files.pretrained import PREFIX
-        from hrm_rl.training.comparison import compare
+        from hrm_rl.training.comparison import compare, source_names
 
         check_counts(self, "puzzles", "max_segments")
         read_reports(self.beside)
         show_log()
         options = dict(vars(self))
         runs, out, json, beside = (options.pop(name) for name in ("runs", "out", "json", "beside"))
-        names = (run.absolute().name.removeprefix(PREFIX).removesuffix(".safetensors") for run in runs)
-        out = out or Path("reports", "-".join(names))
+        out = out or Path("reports", "-".join(source_names(runs)))
         options["progress"] = self.progress and not json
         options["threads"] = "auto" if self.threads is None else self.threads
         report = compare(runs, folder=out, **options).save(out, beside)
