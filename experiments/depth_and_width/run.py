@@ -4,8 +4,8 @@
     python experiments/depth_and_width/run.py
 
 Records each model on test puzzles of held-out classes twice: one trajectory to eight times the limit of its
-training, and eight symmetric views to twice the limit. Banks in --work are used again. results.json and
-accuracy_gflop.png are written beside this file.
+training, and 16 symmetric views (all 8 of a maze) to four times the limit. Banks in --work are used again.
+results.json and accuracy_gflop.png are written beside this file.
 """
 
 import dataclasses
@@ -50,8 +50,10 @@ SELECTORS = (
     "vote:q-halt",
     "oracle",
 )
-WIDTHS = (2, 4, 8)
-DEEPER, WIDE_DEEPER = 8, 2
+WIDTHS = (2, 4, 8, 16)
+DEEPER, WIDE_DEEPER = 8, 4
+TESTED = (1, 2)
+"""The multiples of the limit at which selectors are tested."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Study:
     """Folder of the runs of experiments/models."""
     puzzles: int = 200
     """Test puzzles of each world."""
+    dtype: str = "bfloat16"
+    """Of the models, as in their training; machines without instructions for it take float32 sooner."""
     draws: int = 10_000
     """Bootstrap draws."""
     work: Path = Path("runs/depth_and_width")
@@ -76,6 +80,7 @@ class World:
 
     family: Any
     models: Sequence[str]
+    views: int = WIDTHS[-1]
 
 
 class Recorded:
@@ -124,7 +129,7 @@ def main(study: Study) -> None:
         "Sudoku 4x4, minimal": World(Sudoku(4, (0, 0)), seeds["study"]),
         "Sudoku 6x6, 0 to 20 extra givens": World(Sudoku(6, (0, 20)), seeds["six"]),
         "Sudoku 9x9, 0 to 12 extra givens": World(Sudoku(9, (0, 12)), ["sudoku-9x9"]),
-        "maze 11x11": World(Maze(11, perfect=False, min_path=11), ["maze"]),
+        "maze 11x11": World(Maze(11, perfect=False, min_path=11), ["maze"], views=8),
     }
     found: dict[str, Any] = {}
     for name, world in worlds.items():
@@ -132,7 +137,7 @@ def main(study: Study) -> None:
             print(f"{name} is left out: no runs in {study.runs}", file=sys.stderr)
             continue
         start = time.perf_counter()
-        runs = [recorded(study, name, world.family, model) for model in world.models]
+        runs = [recorded(study, name, world, model) for model in world.models]
         found[name] = judged(runs, study.draws) | {"runs": len(runs), "puzzles": len(runs[0].wide)}
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     adjusted = iter(holm([test["p"] for world in found.values() for test in world["equal_gflop"]]))
@@ -144,18 +149,19 @@ def main(study: Study) -> None:
     print(tables(found))
 
 
-def recorded(study: Study, name: str, family: Any, model: str) -> Recorded:
+def recorded(study: Study, name: str, world: World, model: str) -> Recorded:
     """A model's banks, recorded if --work lacks them."""
     stem = "-".join(f"{name} {Path(model).name}".replace(",", "").split())
-    deep, wide = (study.work / f"{stem}-{kind}.safetensors" for kind in ("deep", "wide"))
+    stem, family = f"{stem}-{study.puzzles}", world.family
+    deep, wide = (study.work / f"{stem}x{views}.safetensors" for views in (1, world.views))
     if not wide.exists():
-        trained = open_trained(model, dtype="float32")
+        trained = open_trained(model, dtype=study.dtype)
         puzzles = family.generate_distinct(study.puzzles, seed=11, split="test")
         limit = trained.model.config.halt_max_steps
         study.work.mkdir(parents=True, exist_ok=True)
         checks: Any = {"validator": trained.validator(), "progress": True}
         record(trained.model, puzzles, DEEPER * limit, **checks).save(deep)
-        views = Trajectories(max(WIDTHS), symmetry=family.symmetry)
+        views = Trajectories(world.views, symmetry=family.symmetry)
         record(trained.model, puzzles, WIDE_DEEPER * limit, trajectories=views, **checks).save(wide)
     return Recorded(*(any_right_answer(TraceBank.load(file)) for file in (deep, wide)))
 
@@ -172,7 +178,7 @@ def judged(runs: Sequence[Recorded], draws: int) -> dict[str, Any]:
     rooms = [2**k for k in range((WIDE_DEEPER * limit).bit_length())]
     points, tests = [], []
     for by in SELECTORS:
-        for width in WIDTHS:
+        for width in (width for width in WIDTHS if width <= runs[0].wide.width):
             for room in rooms:
                 rule = f"select(q, {by}, {width})"
                 outs = [replay(run.wide, rule, max_segments=room) for run in runs]
@@ -180,7 +186,7 @@ def judged(runs: Sequence[Recorded], draws: int) -> dict[str, Any]:
                 accuracy = float(np.mean([out.correct.mean() for out in outs]))
                 at = {"by": by, "width": width, "limit": room}
                 points.append(at | {"segments": cost, "gflop": cost * gflop, "accuracy": accuracy})
-                if room in (limit, WIDE_DEEPER * limit) and by != "oracle":
+                if room in [times * limit for times in TESTED] and by != "oracle":
                     rows = [
                         np.stack([out.correct, run.single(out.stopped.mean())], 1)
                         for run, out in zip(runs, outs, strict=True)
@@ -214,8 +220,9 @@ def tables(found: Mapping[str, Any]) -> str:
     """The tables of the README: differences at equal GFLOP, and the contested puzzles."""
     lines = []
     for name, world in found.items():
-        tests, rooms = world["equal_gflop"], (world["limit"], WIDE_DEEPER * world["limit"])
-        heads = [f"K = {width}, limit {room}" for room in rooms for width in WIDTHS]
+        tests, widest = world["equal_gflop"], max(test["width"] for test in world["equal_gflop"])
+        rooms, widths = [times * world["limit"] for times in TESTED], [k for k in WIDTHS if k <= widest]
+        heads = [f"K = {width}, limit {room}" for room in rooms for width in widths]
         lines += ["", f"**{name}**", "", "| selector | " + " | ".join(heads) + " |"]
         lines.append("| --- " * (len(heads) + 1) + "|")
         for by in SELECTORS[:-1]:
@@ -249,11 +256,12 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         for number, by in enumerate(SELECTORS):
             colour = GREY if by == "oracle" else COLOURS[number % len(COLOURS)]
             line = ":" if by == "oracle" else "--" if number >= len(COLOURS) else "-"
-            of = [point for point in world["selected"] if point["by"] == by and point["width"] == WIDTHS[-1]]
+            widest = max(point["width"] for point in world["selected"])
+            of = [point for point in world["selected"] if (point["by"], point["width"]) == (by, widest)]
             shares = [100 * point["accuracy"] for point in of]
             at = [point["gflop"] for point in of]
-            axes.plot(at, shares, line, marker="o", ms=3, color=colour, label=f"{by}, K = {WIDTHS[-1]}")
-        axes.set(xscale="log", xlabel="GFLOP a puzzle", title=name)
+            axes.plot(at, shares, line, marker="o", ms=3, color=colour, label=by)
+        axes.set(xscale="log", xlabel="GFLOP a puzzle", title=f"{name}, K = {widest}")
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("puzzles solved (%)")
     figure.axes[-1].legend(fontsize=7.5, loc="lower right")

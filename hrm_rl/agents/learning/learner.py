@@ -205,28 +205,32 @@ class Learner:
         return update.whole(self.ranks)
 
     def _update(self, segment: JudgedSegment) -> Update:
-        """Compute target and loss, and take an optimizer step."""
+        """Take an optimizer step from the segment's loss."""
+        loss, update = self._loss(segment)
+        loss.backward()
+        self.apply_gradients()
+        self.carry = segment.out.carry
+        if self._skip is not None:
+            self.carry, memory = self._skip.carry(self.carry), self._target_rule.memory
+            self._target_rule.memory = memory and tuple(map(finite_or_zero, memory))
+        return update
+
+    def _loss(self, segment: JudgedSegment) -> tuple[Tensor, Update]:
+        """The loss of a segment with its target, a scalar, and what `learn` returns."""
         out, obs, labels, ended, judged = segment
         labelled = (labels != IGNORE_LABEL).any(-1)
-        # A row without labels counts as correct.
-        right = judged.correct | ~labelled
+        right = judged.correct | ~labelled  # a row without labels counts as correct
         puzzles = obs["inputs"], obs["puzzle_identifiers"]
         now = Experience(self.model, out, *puzzles, judged.segments, ended, right, self.clock)
         continue_loss, target = self._target_rule(now)
         halt_loss = q_loss(out.q_halt, right)
         ce = self._token_loss(out.logits, labels)
         loss = ce + self.config.q_loss_weight * (halt_loss + continue_loss)
-        # The sum over rows over the global batch: every row counts, halted or thinking on.
-        (loss.sum() / self.global_batch).backward()
-        self.apply_gradients()
-        self.carry = out.carry
-        if self._skip is not None:
-            self.carry, memory = self._skip.carry(out.carry), self._target_rule.memory
-            self._target_rule.memory = memory and tuple(map(finite_or_zero, memory))
-        losses = {"loss": loss, "token_loss": ce}
-        losses |= {"q_halt_loss": halt_loss, "q_continue_loss": continue_loss}
+        q_losses = {"q_halt_loss": halt_loss, "q_continue_loss": continue_loss}
+        losses = {"loss": loss, "token_loss": ce} | q_losses
         means = {name: rows.detach().mean() for name, rows in losses.items()}
-        return Update(means, Rows.of(out, ended & labelled, judged, target))
+        # The sum over rows over the global batch: every row counts, halted or thinking on.
+        return loss.sum() / self.global_batch, Update(means, Rows.of(out, ended & labelled, judged, target))
 
     def _token_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return token_loss(logits, labels, self.config.token_loss, self.config.label_smoothing)
