@@ -2,10 +2,15 @@
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from hrm_rl.agents import LearnerConfig
+from hrm_rl.agents.learning.losses import token_loss
+from hrm_rl.puzzles.sudoku import Sudoku
 from hrm_rl.sweep import read_study
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
@@ -15,7 +20,9 @@ STUDIES = {
     "halting_policies/full": 10,
     "models/study": 21,
     "models/lower_rate": 9,
-    "models/six": 15,
+    "models/six": 18,
+    "models/six_half_rate": 3,
+    "models/maze": 18,
     "relation_bias/nine": 12,
     "relation_bias/six": 12,
 }
@@ -29,13 +36,18 @@ def test_every_study_of_an_experiment_has_its_trials() -> None:
     assert counts == STUDIES
 
 
-@pytest.fixture(scope="module")
-def summarise() -> Any:
-    spec = importlib.util.spec_from_file_location("report", EXPERIMENTS / "soak" / "report.py")
+def loaded(name: str) -> Any:
+    """A module of an experiment."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, EXPERIMENTS / name)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.summarise
+    return module
+
+
+@pytest.fixture(scope="module")
+def summarise() -> Any:
+    return loaded("soak/report.py").summarise
 
 
 def log_of(rss: Any) -> list[dict[str, Any]]:
@@ -61,6 +73,44 @@ def log_of(rss: Any) -> list[dict[str, Any]]:
         lines.append({"event": "life", "run": "disturbed", "life": life, **steps, **common})
     end = {"seconds": 2000, "event": "compare", "step": 1000, "lines": 3, "different_lines": [500]}
     return [{"seconds": 0, **line} for line in lines] + [end]
+
+
+def test_the_gradient_through_two_segments_is_the_derivative_of_their_loss(tiny_hrm) -> None:
+    """Along one direction, by a central difference; a gradient that ends between them is another."""
+    model = tiny_hrm(forward_dtype="float64", halt_max_steps=2).double()
+    config = LearnerConfig(q_loss_weight=0.0, q_target="none", gradient="full")
+    trainer = SimpleNamespace(model=model, rows=3, preset=SimpleNamespace(learner=config))
+    puzzles = Sudoku(4).generate(3, seed=1)
+    inputs, labels = (torch.as_tensor(x) for x in (puzzles.inputs, puzzles.labels))
+    weight = model.L_level.layers[0].mlp.down_proj.weight
+    direction = torch.linspace(-1, 1, weight.numel(), dtype=torch.float64).view_as(weight)
+
+    def gradient(segments: int) -> float:
+        learner = loaded("models/through_segments.py").SegmentsLearner.of(trainer, segments)
+        learner.apply_gradients = lambda: None
+        model.zero_grad()
+        for number in range(2):
+            obs = {"inputs": inputs, "puzzle_identifiers": torch.zeros(3).long()}
+            obs["segment"] = torch.full((3,), number)
+            out, _ = learner.act(obs)
+            wrong = torch.zeros(3).bool()
+            info = {"correct": wrong, "cell_accuracy": torch.zeros(3), "segments": obs["segment"] + 1}
+            learner.learn(out, obs, labels, wrong, info)
+        return float((weight.grad * direction).sum())
+
+    @torch.no_grad()
+    def loss(shift: float) -> float:
+        weight.add_(shift * direction)
+        carry, total = model.initial_carry(3), 0.0
+        for _ in range(2):
+            out = model(carry, inputs, torch.zeros(3).long())
+            total, carry = total + float(token_loss(out.logits, labels).mean()) / 2, out.carry
+        weight.sub_(shift * direction)
+        return total
+
+    slope = (loss(1e-6) - loss(-1e-6)) / 2e-6
+    assert gradient(2) == pytest.approx(slope, rel=1e-5)
+    assert gradient(1) / 2 != pytest.approx(slope, rel=1e-2)  # the sum of two updates' gradients
 
 
 def test_the_soak_tells_memory_that_grows_from_memory_that_does_not(summarise) -> None:
