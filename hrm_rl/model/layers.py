@@ -90,6 +90,8 @@ def board_rotary_tables(width: int, prefix: int, head_dim: int, theta: float) ->
 
 # A head that favours a class starts with this bias on it and its negative on all others.
 _FAVOUR = 3.0
+# The tensor of relations in a model's file.
+RELATIONS = "relation_bias.relations"
 Favoured = Sequence[Sequence[int]]
 
 
@@ -117,11 +119,9 @@ class RelationBias(nn.Module):
         """
         super().__init__()
         classes = as_relations(relations, config.seq_len)
-        count, favoured = int(classes.max()) + 1, favoured or _each(classes)
-        if config.prefix_len:
-            classes, count = np.pad(classes, ((config.prefix_len, 0),) * 2, constant_values=count), count + 1
-        self.register_buffer("relations", torch.from_numpy(classes))
-        self.weight = nn.Parameter(_start(config.num_heads, count, favoured))
+        self.register_buffer("relations", stored_form(classes, config))
+        count = int(self.relations.max()) + 1
+        self.weight = nn.Parameter(_start(config.num_heads, count, favoured or _each(classes)))
 
     def forward(self, dtype: torch.dtype) -> Tensor:
         """The bias on the scores of every head and pair, [heads, T, T]."""
@@ -143,13 +143,20 @@ def _start(heads: int, classes: int, favoured: Favoured) -> Tensor:
     return start
 
 
+def stored_form(relations: NDArray[np.int32], config: HRMConfig) -> Tensor:
+    """Relations of cells [S, S] as a model keeps them, [T, T]: pairs with a token of the puzzle embedding are
+    one class more."""
+    pad = ((config.prefix_len, 0),) * 2
+    return torch.from_numpy(np.pad(relations, pad, constant_values=int(relations.max()) + 1))
+
+
 def stored_relations(tensors: Mapping[str, Tensor], config: HRMConfig) -> NDArray[Any] | None:
     """The relations of cells [S, S] in a model's tensors; None if it has none."""
-    found = tensors.get("relation_bias.relations")
+    found = tensors.get(RELATIONS)
     if found is None:
         return None
     if found.is_floating_point():
-        raise ValueError(f"relation_bias.relations must hold integers, got {found.dtype}")
+        raise ValueError(f"{RELATIONS} must hold integers, got {found.dtype}")
     table = found.cpu().numpy()
     return table[config.prefix_len :, config.prefix_len :] if table.ndim == 2 else table
 

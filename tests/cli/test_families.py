@@ -12,6 +12,7 @@ from hrm_rl.halting import TraceBank
 from hrm_rl.model import HRM
 from hrm_rl.puzzles import PuzzleArrays, maze, prefix_parity
 from hrm_rl.puzzles.files.dataset import write_dataset
+from hrm_rl.puzzles.life import Life
 from hrm_rl.puzzles.prefix_parity import PrefixParity
 from hrm_rl.training.run_folder import RunFolder
 
@@ -51,14 +52,22 @@ def test_a_relation_bias_is_trained_kept_and_judged(hrm_rl, config, folder, tmp_
         relations = np.tri(7, dtype=int) + np.tri(7, k=-1, dtype=int)
         np.save(tmp_path / "related" / "relations.npy", relations)
         words = ["--data.family", "custom", "--data", tmp_path / "related"]
-    words += ["--model.relation-bias", "True", "--out", run, "--json"]
+    words += ["--model.relation-bias", "True", "--model.pos-encodings", "rope", "--out", run, "--json"]
     assert hrm_rl("train", "--config", config, *words).json["steps"] == 2
     assert hrm_rl("train", "--out", run, "--resume", "--max-steps", 3, "--json").json["steps"] == 3
     model = HRM.from_pretrained(run)
     classes = {"life": 10, "folder": 3}[puzzles] + model.config.prefix_len
     assert len(model.relation_bias.weight) == classes
     assert hrm_rl("eval", run, "--puzzles", 5, "--json").json["count"] == 5
-    if puzzles == "folder":
+    if puzzles == "life":
+        words[3:4] = ["size=5 steps=1"]
+        larger = tmp_path / "larger"
+        words[-2] = larger
+        assert hrm_rl("train", "--config", config, *words, "--init", run).json["steps"] == 2
+        prefix = HRM.from_pretrained(larger).config.prefix_len
+        table = HRM.from_pretrained(larger).relation_bias.relations[prefix:, prefix:]
+        assert np.array_equal(table, Life(5).relations)
+    else:
         np.save(tmp_path / "related" / "relations.npy", relations.T)
         refused = hrm_rl("train", "--config", config, *words[:-2], tmp_path / "other", "--init", run).refusal
         assert "related in another way" in refused and not (tmp_path / "other").exists()

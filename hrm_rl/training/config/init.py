@@ -13,7 +13,7 @@ from hrm_rl.model import HRMConfig
 from hrm_rl.model.files.checkpoints import checkpoint_name
 from hrm_rl.model.files.reference import import_reference, is_reference
 from hrm_rl.model.files.weights import CONFIG_FILE, check_model, read_pretrained, with_puzzle_ids
-from hrm_rl.model.layers import stored_relations
+from hrm_rl.model.layers import RELATIONS, stored_form, stored_relations
 from hrm_rl.settings import SettingError
 
 # Settings of a model that its weights do not fix; seq_len is another, but for learned positions and mixers.
@@ -53,12 +53,21 @@ class Init:
             )
         return given or max(puzzles, has)
 
-    def check_relations(self, relations: NDArray[np.int32] | None) -> None:
-        """Raise SettingError if the weights learned a bias for other relations of cells than the puzzles'."""
+    def related(self, relations: NDArray[np.int32] | None) -> "Init":
+        """These weights for puzzles whose cells are related so. Boards of another size have relations of
+        their own, in the classes that the bias was learned for.
+
+        Raises SettingError if the weights learned a bias for other relations.
+        """
         learned = stored_relations(self.tensors, self.config)
-        if learned is not None and (relations is None or not np.array_equal(learned, relations)):
+        if learned is None or (relations is not None and np.array_equal(learned, relations)):
+            return self
+        resized = relations is not None and learned.shape != relations.shape
+        if not resized or not np.array_equal(np.unique(learned), np.unique(relations)):
             message = f"the weights of {self.name} are for cells that are related in another way"
             raise SettingError(message, "init")
+        table = stored_form(relations, self.config)
+        return dataclasses.replace(self, tensors={**self.tensors, RELATIONS: table})
 
     def fitted(self, config: HRMConfig, puzzles: Mapping[str, int], reset: bool) -> "Init":
         """These weights for a model of `config`, with fresh rows where the puzzle embedding has none.

@@ -83,8 +83,7 @@ def resolve(*layers: Layer) -> Run:
             raise SettingError(message, "relation_bias")
     if init is not None:
         with given.blame():
-            init = init.fitted(model, needs, reset)
-            init.check_relations(data.kind.relations)
+            init = init.fitted(model, needs, reset).related(data.kind.relations)
         top["init"] = init.name
     with given.blame("learner"):
         learner = _learner(preset.learner, {**given.table("learner"), "seed": settings.seed})
