@@ -113,7 +113,8 @@ def _signal_of(name: str, spec: str) -> type[ThresholdRule]:
 def _unknown(by: str, spec: str) -> ValueError:
     signals = [name for name, kind in RULES.items() if issubclass(kind, ThresholdRule)]
     known = [form for form in BY if form != "best:SIGNAL"] + [f"best:{name}" for name in signals]
-    hint = did_you_mean(by, known) or did_you_mean(f"best:{by}", known)
+    begun = [f"best:{name}" for name in signals if name.startswith(by)]
+    hint = did_you_mean(by, known) or did_you_mean(f"best:{by}", begun or known)
     return ValueError(
         f"rule {shortened(spec, 60)!r}: unknown way to select, {shortened(by, 40)!r}; {hint}"
         f"{' ' if hint else ''}known: {', '.join(BY)}, with SIGNAL one of {', '.join(signals)}"

@@ -117,6 +117,7 @@ def test_selecting_beats_the_best_single_trajectory_where_drafts_differ() -> Non
         ("select(q, best:qhalt)", "unknown way to select, 'best:qhalt'; did you mean 'best:q-halt'"),
         ("select(q, residual)", "did you mean 'best:residual'"),
         ("select(q, votes)", "did you mean 'vote'"),
+        ("select(q, q)", "unknown way to select, 'q'; did you mean 'best:q-halt'"),
         ("select(q, best:q)", "unknown way to select, 'best:q'"),
         ("select(q, best:numpy:array)", "unknown way to select"),
         ("select(q)", r"the form is select\(RULE, BY, K\), got 1 parts"),
