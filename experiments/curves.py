@@ -1,6 +1,6 @@
 """Validation accuracy of a sweep's finished runs over steps and seconds, as a file and a table of means.
 
-    python experiments/curves.py runs/nine experiments/relation_bias/nine.json --reach 0.676
+python experiments/curves.py runs/nine experiments/relation_bias/nine.json --reach 0.676
 """
 
 import json
