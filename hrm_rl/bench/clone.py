@@ -1,7 +1,8 @@
-"""The reference implementation's training step, from a local clone.
+"""Training steps of other implementations, from local clones: the reference's, TRM's and lucidrains'.
 
 PyTorch's fused attention replaces FlashAttention, and our AdamATan2 the compiled one, as a machine may lack
-them. Source: github.com/sapientinc/HRM, `pretrain.py` (`create_model`, `train_batch`).
+them. Sources: github.com/sapientinc/HRM and github.com/SamsungSAILMontreal/TinyRecursiveModels, `pretrain.py`
+(`create_model`, `train_batch`); github.com/lucidrains/HRM, `HRM/hrm.py`.
 """
 
 import importlib
@@ -10,23 +11,70 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hrm_rl.agents.learning.optim import AdamATan2
-from hrm_rl.model import HRM, HRMConfig
+from hrm_rl.bench.roofline import count
+from hrm_rl.model import HRMConfig, ReasoningModel
 
-_MODULES = ("models.hrm.hrm_act_v1", "models.losses", "models.sparse_embedding")
+Whose = Literal["sapientinc/HRM", "SamsungSAILMontreal/TinyRecursiveModels", "lucidrains/HRM"]
+
+_SHARED = ("models.losses", "models.sparse_embedding")
+# The modules of each, the one with its model first.
+_MODULES: dict[Whose, tuple[str, ...]] = {
+    "sapientinc/HRM": ("models.hrm.hrm_act_v1", *_SHARED),
+    "SamsungSAILMontreal/TinyRecursiveModels": ("models.recursive_reasoning.trm", *_SHARED),
+    "lucidrains/HRM": ("HRM.hrm",),
+}
+_MODEL: dict[Whose, str] = {
+    "sapientinc/HRM": "HierarchicalReasoningModel_ACTV1",
+    "SamsungSAILMontreal/TinyRecursiveModels": "TinyRecursiveReasoningModel_ACTV1",
+    "lucidrains/HRM": "HRM",
+}
 
 
-class ReferenceStep:
-    """A model and an optimizer of the reference; `step()` is one of its training steps.
+def whose(directory: Path) -> Whose:
+    """Whose code a clone holds. Raises FileNotFoundError if none that is known."""
+    for owner, modules in _MODULES.items():
+        if all((directory / (name.replace(".", "/") + ".py")).is_file() for name in modules):
+            return owner
+    files = ", ".join(name[0].replace(".", "/") + ".py" for name in _MODULES.values())
+    raise FileNotFoundError(f"{directory} is not a clone of {', '.join(_MODULES)}: it has none of {files}")
+
+
+class CloneStep:
+    """A model and an optimizer of another implementation; `step()` is one of its training steps."""
+
+    optimizers: list[torch.optim.Optimizer]
+
+    def loss(self) -> Tensor:
+        """The loss of the batch's next segment; the carry goes on."""
+        raise NotImplementedError
+
+    def after(self) -> None:
+        """What its trainer does at the end of a step."""
+
+    def step(self) -> float:
+        """Forward, backward and update; returns the loss, which its trainer also reads at every step."""
+        loss = self.loss()
+        loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.after()
+        return float(loss.detach())
+
+
+class ReferenceStep(CloneStep):
+    """The reference's or TRM's, which share their trainer.
 
     Args:
-        directory: a clone of the reference.
+        directory: a clone.
         config: the architecture; a puzzle embedding adds a sparse optimizer.
         weights: initial weights, shared with ours.
         batch: `inputs`, `labels`, `puzzle_identifiers` (int32, as its data loader gives them).
@@ -34,29 +82,29 @@ class ReferenceStep:
         compile: use its torch.compile; otherwise eager.
 
     Raises:
-        FileNotFoundError: `directory` is not a clone of the reference.
-        ValueError: a package that the reference needs is missing.
+        FileNotFoundError: `directory` is not a clone.
+        ValueError: a package that it needs is missing.
     """
 
     def __init__(
         self,
         directory: Path,
         config: HRMConfig,
-        weights: HRM,
+        weights: ReasoningModel,
         batch: dict[str, Tensor],
         device: str,
         *,
         compile: bool,
     ) -> None:
-        models, losses, embedding = _load(directory)
-        rows = len(batch["inputs"])
-        settings = config.to_dict() | {"batch_size": rows, "causal": False}
+        owner, (models, losses, embedding) = whose(directory), _load(directory)
+        self.rows = len(batch["inputs"])
+        settings = config.to_dict() | {"batch_size": self.rows, "causal": False}
         with torch.device(device):
-            model = models.HierarchicalReasoningModel_ACTV1(settings)
+            model = getattr(models, _MODEL[owner])(settings)
             head = losses.ACTLossHead(model, "stablemax_cross_entropy")
         model.inner.load_state_dict(weights.state_dict(), strict=False)
         self.batch = {name: value.to(device) for name, value in batch.items()}
-        self.optimizers: list[torch.optim.Optimizer] = [AdamATan2(head.parameters(), 1e-4)]
+        self.optimizers = [AdamATan2(head.parameters(), 1e-4)]
         if config.embedding_width:
             sparse = embedding.CastedSparseEmbeddingSignSGD_Distributed
             table = sparse(model.puzzle_emb.buffers(), world_size=1, lr=1e-4, weight_decay=1.0)
@@ -66,16 +114,13 @@ class ReferenceStep:
         with torch.device(device):
             self.carry = head.initial_carry(self.batch)
 
-    def step(self) -> float:
-        """Forward, backward and update; returns the loss, which its trainer also reads at every step."""
-        self.carry, loss, metrics, _, _ = self.head(carry=self.carry, batch=self.batch, return_keys=[])
-        (loss / len(self.batch["inputs"])).backward()
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+    def loss(self) -> Tensor:
+        self.carry, loss, self._metrics, _, _ = self.head(carry=self.carry, batch=self.batch, return_keys=[])
+        return loss / self.rows
+
+    def after(self) -> None:
         # Its trainer copies the metrics to the host at each step.
-        torch.stack([metrics[name].float() for name in sorted(metrics)]).cpu()
-        return float(loss.detach())
+        torch.stack([self._metrics[name].float() for name in sorted(self._metrics)]).cpu()
 
     def evaluating(self) -> "ReferenceStep":
         """Switch to evaluation, for `segment`: no target, and nothing halts."""
@@ -88,21 +133,90 @@ class ReferenceStep:
         self.carry, *_ = self.head(carry=self.carry, batch=self.batch, return_keys=[])
 
 
-def check_clone(directory: Path) -> None:
-    """Raise FileNotFoundError if `directory` is not a clone of the reference."""
-    for file in (name.replace(".", "/") + ".py" for name in _MODULES):
-        if not (directory / file).is_file():
-            raise FileNotFoundError(f"{directory} is not a clone of sapientinc/HRM: {file} is missing")
+class LucidrainsStep(CloneStep):
+    """lucidrains': as in its README, with the blocks of `config`, one segment a step. It has no halting, no
+    Q-learning and no puzzle embedding, and computes bfloat16 by autocast. Arguments as of `ReferenceStep`."""
+
+    def __init__(
+        self, directory: Path, config: HRMConfig, batch: dict[str, Tensor], device: str, *, compile: bool
+    ) -> None:
+        (module,) = _load(directory)
+        block = {
+            "dim": config.hidden_size,
+            "heads": config.num_heads,
+            "attn_dim_head": config.head_dim,
+            "attn_flash": True,
+            "rotary_pos_emb": True,
+            "rotary_emb_dim": config.head_dim,
+            "use_rmsnorm": True,
+            "pre_norm": False,
+            "ff_glu": True,
+            "ff_swish": True,
+            "ff_no_bias": True,
+            "ff_mult": config.swiglu_width / config.hidden_size,
+        }
+        model: nn.Module = module.HRM(
+            networks=[block | {"depth": layers} for layers in (config.L_layers, config.H_layers)],
+            dim=config.hidden_size,
+            num_tokens=config.vocab_size,
+            reasoning_steps=config.H_cycles,
+            relative_period=config.L_cycles,
+        ).to(device)
+        self.inputs, self.labels = (batch[name].long().to(device) for name in ("inputs", "labels"))
+        self.optimizers = [AdamATan2(model.parameters(), 1e-4)]
+        self.model: Any = torch.compile(model, dynamic=False) if compile else model
+        half, kind = config.forward_dtype == "bfloat16", "cuda" if device.startswith("cuda") else "cpu"
+        self._cast = torch.autocast(kind, torch.bfloat16, enabled=half)
+        self.hiddens: Any = None
+
+    def loss(self) -> Tensor:
+        with self._cast:
+            loss, hiddens, _ = self.model(self.inputs, self.hiddens, labels=self.labels)
+        self.hiddens = tuple(hidden.detach() for hidden in hiddens)
+        return loss
+
+
+def clone_step(
+    directory: Path,
+    config: HRMConfig,
+    weights: ReasoningModel,
+    batch: dict[str, Tensor],
+    device: str,
+    *,
+    compile: bool,
+) -> CloneStep:
+    """The step of whatever implementation a clone holds. Arguments and errors as of `ReferenceStep`."""
+    if whose(directory) == "lucidrains/HRM":
+        return LucidrainsStep(directory, config, batch, device, compile=compile)
+    return ReferenceStep(directory, config, weights, batch, device, compile=compile)
+
+
+def clone_flops(
+    directory: Path, config: HRMConfig, weights: ReasoningModel, batch: dict[str, Tensor]
+) -> float:
+    """Operations of a clone's step on these rows, counted in a step of the first row."""
+    first = {name: value[:1] for name, value in batch.items()}
+    step = clone_step(directory, config, weights, first, "cpu", compile=False)
+    with sdpa_kernel(SDPBackend.MATH):  # PyTorch does not count a CPU's fused attention
+        return len(batch["inputs"]) * count(lambda: step.loss().backward()).flops
 
 
 def _load(directory: Path) -> list[types.ModuleType]:
-    """The clone's modules, imported once under their top-level name `models`."""
-    check_clone(directory)
+    """The clone's modules, imported under their own top-level name, in place of another clone's."""
+    names = _MODULES[whose(directory)]
+    top = names[0].split(".")[0]
+    for name in [n for n in sys.modules if n.split(".")[0] == top]:
+        if not str(getattr(sys.modules[name], "__file__", None) or directory).startswith(str(directory)):
+            del sys.modules[name]
     with _importable(directory):
         try:
-            return [importlib.import_module(name) for name in _MODULES]
+            found = [importlib.import_module(name) for name in names]
         except ModuleNotFoundError as error:
-            raise ValueError(f"the reference needs {error.name}: pip install {error.name}") from None
+            raise ValueError(f"{directory} needs {error.name}: pip install {error.name}") from None
+    layers: Any = sys.modules.get("models.layers")
+    if hasattr(layers, "scaled_dot_product_attention"):  # TRM's
+        layers.scaled_dot_product_attention = _attention_of_heads
+    return found
 
 
 @contextmanager
@@ -124,4 +238,11 @@ def _importable(directory: Path) -> Iterator[None]:
 def _attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     """FlashAttention's signature, [B, T, heads, head_dim], on PyTorch's fused attention."""
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).contiguous()
+    return _attention_of_heads(q, k, v, is_causal=causal).transpose(1, 2)
+
+
+def _attention_of_heads(*args: Any, **kwargs: Any) -> Tensor:
+    """PyTorch's fused attention, [B, heads, T, head_dim], laid out as [B, T, heads, head_dim] for
+    TRM's code."""
+    mixed = F.scaled_dot_product_attention(*args, **kwargs)
+    return mixed.transpose(1, 2).contiguous().transpose(1, 2)

@@ -5,22 +5,23 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hrm_rl.bench.clone import check_clone
+from hrm_rl.bench.clone import whose
 from hrm_rl.bench.evaluation import evaluation_row
 from hrm_rl.bench.graphs import graph_rows
 from hrm_rl.bench.reference import reference_rows
 from hrm_rl.bench.roofline import Peak, measure_peak
 from hrm_rl.bench.training import training_rows
-from hrm_rl.files import read_text, write_text
+from hrm_rl.files import write_text
 from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.training.machine.compute import Compute, choose_compute, current_switches
+from hrm_rl.training.machine.measured import processor
 from hrm_rl.training.presets import Preset, find_preset
 
 
@@ -32,14 +33,14 @@ class Benchmark:
     rows: Iterator[dict[str, Any]]
 
 
-def benchmark(device: str, rounds: int = 5, reference: Path | None = None) -> Benchmark:
+def benchmark(device: str, rounds: int = 5, reference: Sequence[Path] = ()) -> Benchmark:
     """The rows of `hrm-rl bench`: seconds (medians), ratios, and their spread over rounds.
 
-    `reference` is a local clone of sapientinc/HRM to measure as well. Raises FileNotFoundError or ValueError
-    if it is not a clone or does not run here.
+    `reference` names local clones of other implementations to measure as well (`bench.clone`). Raises
+    FileNotFoundError or ValueError if one is not a clone or does not run here.
     """
-    if reference is not None:
-        check_clone(reference)
+    for clone in reference:
+        whose(clone)
     preset = find_preset("sudoku-4x4")
     before = current_switches()
     compute = choose_compute(preset.model, preset.learner, preset.batch_size, device=device).compute
@@ -51,6 +52,7 @@ def benchmark(device: str, rounds: int = 5, reference: Path | None = None) -> Be
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(device),
         "device": str(compute),
+        "clock": "CPU seconds" if device == "cpu" and compute.threads == 1 else "wall",
         "fast_bfloat16": has_fast_bfloat16(device),
         "peak": {"gflops": peak.flops / 1e9, "gigabytes_per_second": peak.bytes / 1e9},
         "python": platform.python_version(),
@@ -65,19 +67,11 @@ def machine(device: str) -> str:
     """The name of the GPU, or of the CPU with its cores."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
-    try:
-        for line in read_text("/proc/cpuinfo").splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass
-    return f"{name}, {os.cpu_count()} cores"
+    return f"{processor()}, {os.cpu_count()} cores"
 
 
 def _rows(
-    preset: Preset, compute: Compute, peak: Peak, device: str, rounds: int, reference: Path | None
+    preset: Preset, compute: Compute, peak: Peak, device: str, rounds: int, reference: Sequence[Path]
 ) -> Iterator[dict[str, Any]]:
     before = current_switches()
     try:
@@ -85,9 +79,9 @@ def _rows(
         yield evaluation_row(preset, compute, rounds)
         if device.startswith("cuda"):
             yield from graph_rows(device, rounds)
-        if reference is not None:
+        for clone in reference:
             before.apply()
-            yield from reference_rows(reference, device, rounds)
+            yield from reference_rows(clone, device, rounds)
     finally:
         before.apply()
 

@@ -1,7 +1,6 @@
 """Interleaved timing in one process: in every round, each way runs once."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 
 from hrm_rl.model import HRMConfig
-from hrm_rl.stopwatch import Stopwatch
+from hrm_rl.stopwatch import Stopwatch, clock
 from hrm_rl.training.machine.compute import Compute
 
 _PRODUCTS = (
@@ -27,7 +26,7 @@ class Way:
     compute: Compute
 
     def seconds(self) -> float:
-        """Wall-clock seconds of one run; the device's queue is empty before and after."""
+        """Seconds of one run by the clock `now`; the device's queue is empty before and after."""
         self.compute.apply()
         start = now(self.compute)
         self.run()
@@ -47,7 +46,7 @@ def now(compute: Compute) -> float:
     """The clock, read when the device has finished its work."""
     if compute.device.startswith("cuda"):
         torch.cuda.synchronize()
-    return time.perf_counter()
+    return clock(compute.threads if compute.device == "cpu" else None)
 
 
 def interleaved(ways: Mapping[str, Way], rounds: int, warm_up: int = 1, runs: int = 1) -> dict[str, Samples]:

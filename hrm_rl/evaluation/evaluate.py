@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,7 +150,7 @@ def evaluate(
     if isinstance(rule, Abstain):
         marks["answered"] = rule.answers
     sheet, state = _Sheet(count, model.config.seq_len, marks, device), None
-    with in_eval_mode(model):
+    with in_eval_mode(model), ExitStack() as tail:
         obs, info = envs.reset(seed=0)
         if _on_cuda(device):
             _warm_up(model, obs, info["puzzle_key"])
@@ -167,11 +167,12 @@ def evaluate(
             obs, _, terminated, _, info = envs.step(action)
             sheet.write(terminated & (key < count), key, decision, info)
             worth_it = 3 * envs.num_envs // 4
-            if sheet.left <= worth_it and not model.is_compiled:
+            if sheet.left <= worth_it:
                 # All puzzles are handed out and a quarter of the rows idle: continue with the others.
-                # (A compiled model would be compiled again for every number of rows.)
                 kept = _rows_to_keep(info["puzzle_key"] < count, graphs)
                 if 0 < len(kept) <= worth_it:
+                    if model.is_compiled:  # it would be compiled again for every number of rows
+                        tail.enter_context(torch.compiler.set_stance("force_eager"))
                     envs, state = envs.take_rows(kept), state.take_rows(kept)
                     obs, info = envs.current()
         columns, timing = sheet.read(), watch.read()

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import Tensor
 
-from hrm_rl.files import can_write, temporary_folder
+from hrm_rl.files import cache_folders, can_write, temporary_folder
 
 Backend = Literal["eager", "triton"]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -169,12 +169,12 @@ def place_triton_cache() -> None:
 
 @functools.cache
 def place_inductor_cache() -> None:
-    """Where torch.compile cannot write its cache, and would fail, let it use a temporary folder."""
-    try:
-        from torch._inductor.runtime.cache_dir_utils import default_cache_dir
-    except ImportError:  # another version of PyTorch has it elsewhere
-        return
-    _place_cache("torch.compile", "TORCHINDUCTOR_CACHE_DIR", default_cache_dir(), "inductor")
+    """Let torch.compile keep its code where later runs find it: in TORCHINDUCTOR_CACHE_DIR, else the user's
+    cache folder; in a temporary one where that cannot be written."""
+    name, places = "TORCHINDUCTOR_CACHE_DIR", cache_folders()
+    if not os.environ.get(name) and places:
+        os.environ[name] = str(places[0] / "inductor")
+    _place_cache("torch.compile", name, os.environ.get(name, ""), "inductor")
 
 
 def _place_cache(whose: str, variable: str, default: str, name: str) -> None:

@@ -57,6 +57,24 @@ def test_the_first_segment_on_a_gpu_changes_nothing(
         np.testing.assert_array_equal(getattr(warmed, name), getattr(plain, name))
 
 
+def test_a_compiled_model_drops_idle_rows_too(restless_hrm: Any, model: HRM, puzzles: PuzzleArrays) -> None:
+    """It goes on without compiling again for fewer rows."""
+    compiled, seen = restless_hrm(), set()
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        seen.add(inputs[0].shape[0])
+        return graph.forward
+
+    compiled.compile_blocks(backend=backend)
+    rows: list[int] = []
+    for one in (model, compiled):
+        noting = Counting()
+        found = evaluate(one, puzzles, lambda f, n=noting: rows.append(len(f.q_halt)) or n(f), batch_size=8)
+        rows.append(int(found.segments.sum()))
+    assert seen == {8} and min(rows) < 8
+    assert rows[: len(rows) // 2] == rows[len(rows) // 2 :]
+
+
 def test_summary(model: HRM, puzzles: PuzzleArrays) -> None:
     result = evaluate(model, puzzles, "q", batch_size=7)
     assert result.summary() == {

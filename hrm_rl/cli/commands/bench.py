@@ -18,15 +18,16 @@ class Bench(Command):
     `train_step.*` compares the way `train` would compute with plain formulas in float32, and the cheaper Q
     targets with the paper's; `environment.*` and `overhead.*` give the share of a training step outside the
     model; `evaluate.*` compares stopping early with running to the limit, and on a GPU `graph.*` replayed
-    CUDA graphs with single launches. With --reference, the 27M-parameter model's training step and segment,
-    and a smaller model's step, are compared with the reference's own code, eager and with its torch.compile.
+    CUDA graphs with single launches. With --reference, training steps of hidden size 128 and 512, and of the
+    reference a segment, are compared with other implementations of equal size, eager and with torch.compile.
     Steps and segments also give their arithmetic and traffic, and the share of this machine's measured peak.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes cuda if there is a GPU."""
-    reference: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """A local clone of sapientinc/HRM to measure as well; takes a few minutes."""
+    reference: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR ...")] = ()
+    """Local clones of sapientinc/HRM, SamsungSAILMontreal/TinyRecursiveModels or lucidrains/HRM to measure as
+    well; each takes a few minutes."""
     rounds: int = 5
     """Interleaved rounds per row; the median is reported."""
     record: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None

@@ -40,8 +40,8 @@ class RunSettings:
     dtype: str = "auto"
     """float32 or bfloat16; auto measures which is faster."""
     compile: Compiling = "auto"
-    """Compile the model's block with torch.compile; auto does on a CPU, for runs of a quarter of an hour and
-    more, if it measures faster."""
+    """Compile the model's block with torch.compile; auto does on a CPU, if that measures faster, for runs of
+    five minutes, and of one minute once the code is on the disk."""
     threads: int | None = None
     """Threads of the CPU; by default OMP_NUM_THREADS, or else the faster of PyTorch's choice and one."""
 

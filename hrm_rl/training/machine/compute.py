@@ -5,8 +5,7 @@ import logging
 import math
 import os
 import shutil
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,8 +18,10 @@ from hrm_rl.model import HRMConfig, make_model
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.model.layers import unrelated
 from hrm_rl.settings import check_at_least, check_integers, check_one_of
+from hrm_rl.stopwatch import clock
 from hrm_rl.tensors import usable_device
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
+from hrm_rl.training.machine.measured import Measured
 from hrm_rl.training.machine.threads import MOST_THREADS, WORTH_CHANGING, Threads, thread_counts, usable_cpus
 
 log = logging.getLogger(__name__)
@@ -32,11 +33,17 @@ _PROBE_FLOPS = 2e10
 # Above this relative error oneDNN has not kept float32 (on AMX it computes in bfloat16).
 _FLOAT32_ERROR = 1e-5
 # For each thing that a candidate changes, how many times faster than plain float32 on all threads it must be.
-_WORTH_CHANGING = {"dtype": 1.25, "matmul_precision": 1.25, "threads": WORTH_CHANGING, "compile": 1.05}
+_WORTH_CHANGING = {"dtype": 1.25, "matmul_precision": 1.25, "threads": WORTH_CHANGING}
+# How many times faster than plain a compiled step must be.
+_WORTH_COMPILING = 1.05
 # On a CPU the batch is cut if a step takes longer than this many seconds.
 LONG_STEP = 20.0
-# Compiling the block takes up to half a minute and saves about a fifth of a step: for long runs only.
-_WORTH_COMPILING = 900.0
+# Compiling takes up to half a minute, and compiled code a few seconds to start; it saves up to a quarter of a
+# step. Runs of fewer seconds stay plain: where the code must be compiled, and where it is on the disk.
+_LONG_RUN, _SHORT_RUN = 300.0, 60.0
+# Compiled and plain are compared on the run's own rows, or on fewer if a plain step takes longer than this
+# many seconds: from there on both grow with the rows alike.
+_LONG_PROBE = 5.0
 
 
 @dataclass(frozen=True)
@@ -122,10 +129,11 @@ def choose_compute(
     """The fastest way to train this model on this machine.
 
     On a CPU, a training step is timed in float32 (also through oneDNN if that keeps float32's precision), in
-    bfloat16 unless the CPU emulates it, and then, unless the user set the threads, on one thread. Runs of a
-    quarter of an hour and more are also timed compiled. This takes a few seconds. A candidate that rounds
-    differently from plain float32 must save a fifth or more, so that noise does not choose the rounding; the
-    run stores the choice.
+    bfloat16 unless the CPU emulates it, and then, unless the user set the threads, on one thread. Runs of
+    five minutes and more are also timed compiled, on their own rows. This takes a few seconds, half a minute
+    with compiling, and once: timings (`Measured`) and compiled code are kept, and with them a run of a minute
+    is compiled too. A candidate that rounds differently from plain float32 must save a fifth or more, so that
+    noise does not choose the rounding; the run stores the choice.
 
     Args:
         model, learner, batch_size, steps: the run.
@@ -149,34 +157,56 @@ def choose_compute(
     if compile == "yes" and not _has_compiler():
         raise ValueError("torch.compile needs a C++ compiler (g++, clang++ or cl); none was found")
     before, (first, *others) = current_switches(), thread_counts(threads)
-    seconds: dict[Compute, float] = {}
+    measured, seconds = Measured(model, learner, batch_size), dict[Compute, float]()
 
-    def probe(way: Compute) -> None:
-        seconds[way] = _row_seconds(way, model, learner, batch_size)
-        log.info("probe: %7.2f ms a row with %s", 1000 * seconds[way], way)
+    def probe(way: Compute, rows: int | None = None) -> float:
+        name = str(way) if rows is None else f"{way}, {rows} rows"
+        found = measured.get(name, lambda: _row_seconds(way, model, learner, batch_size, rows), way.threads)
+        log.info("probe: %7.2f ms a row with %s", 1000 * found, name)
+        return found
 
     plain = Compute(dtype="float32" if dtype == "auto" else dtype, threads=first, cpus=usable_cpus())
     try:
-        probe(plain)
-        if dtype == "auto" and has_fast_bfloat16():
-            probe(dataclasses.replace(plain, dtype="bfloat16"))
+        seconds[plain] = probe(plain)
+        tried = (
+            [dataclasses.replace(plain, dtype="bfloat16")] if dtype == "auto" and has_fast_bfloat16() else []
+        )
         if plain.dtype == "float32" and _onednn_keeps_float32():
-            probe(dataclasses.replace(plain, matmul_precision="medium"))
+            tried.append(dataclasses.replace(plain, matmul_precision="medium"))
+        seconds |= {way: probe(way) for way in tried}
         best = _best(seconds)
-        for count in others:
-            probe(dataclasses.replace(best, threads=count))
+        seconds |= {way: probe(way) for way in (dataclasses.replace(best, threads=count) for count in others)}
         best = _best(seconds)
-        whole = steps * min(LONG_STEP, batch_size * seconds[best])
-        if compile == "auto" and whole > _WORTH_COMPILING and _has_compiler():
-            try:
-                probe(dataclasses.replace(best, compile=True))
-            except Exception as error:  # whatever the compiler raises, the run works without it
-                log.info("probe: torch.compile does not work here (%s)", type(error).__name__)
+        row = seconds[best]
+        compiled = dataclasses.replace(best, compile=True)
+        if compile == "auto":
+            rows = int(min(batch_size, max(1, _LONG_PROBE / row)))
+            known = f"{compiled}, {rows} rows" in measured.seconds
+            long = steps * min(LONG_STEP, batch_size * row) > (_SHORT_RUN if known else _LONG_RUN)
+            if long and not _has_compiler():
+                log.info(
+                    "No C++ compiler (g++, clang++ or cl) is here: the run computes without torch.compile."
+                )
+            elif long:
+                row, best = _faster_compiled(best, compiled, lambda way: probe(way, rows))
     finally:
         before.apply()
-    best = _best(seconds)
-    chosen = dataclasses.replace(best, compile=True) if compile == "yes" else best
-    return Choice(chosen, seconds[best])
+    if not measured.began_empty:
+        log.info("These timings are of an earlier run; --dtype, --threads and --compile choose otherwise.")
+    return Choice(compiled if compile == "yes" else best, row)
+
+
+def _faster_compiled(
+    plain: Compute, compiled: Compute, probe: Callable[[Compute], float]
+) -> tuple[float, Compute]:
+    """The seconds of a row and the way: compiled, if that works here and is clearly faster."""
+    seconds = probe(plain)
+    try:
+        fast = probe(compiled)
+    except Exception as error:  # whatever the compiler raises, the run works without it
+        log.info("probe: torch.compile does not work here (%s)", type(error).__name__)
+        return seconds, plain
+    return (fast, compiled) if fast * _WORTH_COMPILING < seconds else (seconds, plain)
 
 
 def choose_again(
@@ -269,8 +299,11 @@ def _has_compiler() -> bool:
     return any(shutil.which(name) for name in (named, "c++", "g++", "clang++", "cl"))
 
 
-def _row_seconds(compute: Compute, model: HRMConfig, learner: LearnerConfig, batch_size: int) -> float:
-    """Seconds per row of a training step: the faster of two quick ones, after one to warm up."""
+def _row_seconds(
+    compute: Compute, model: HRMConfig, learner: LearnerConfig, batch_size: int, rows: int | None = None
+) -> float:
+    """Seconds per row of a training step: the faster of two, after one to warm up; of one if that takes a
+    second. By default of few rows, for a quick one."""
     compute.apply()
     config = dataclasses.replace(model, forward_dtype=compute.dtype)
     with torch.random.fork_rng(devices=[]):
@@ -281,16 +314,16 @@ def _row_seconds(compute: Compute, model: HRMConfig, learner: LearnerConfig, bat
         # 16 module calls a step, each running half of the weights at two operations a weight.
         flops = 16 * network.num_parameters() * (config.seq_len + config.prefix_len)
         # Fewer than four rows would time the casting of the weights, not the work.
-        rows = int(min(batch_size, max(4, _PROBE_FLOPS / flops)))
+        rows = rows or int(min(batch_size, max(4, _PROBE_FLOPS / flops)))
         # Jointly trained halting runs a segment twice as `full` does, but spread over an episode.
         student = Learner(network, rows, dataclasses.replace(learner, halting_loss="q"))
         inputs = random_tokens(config, rows)
         step = fixed_step(student, fixed_observation(inputs), inputs)
         times: list[float] = []
         while len(times) < 2 or (len(times) < 3 and times[1] < 1.0):
-            start = time.perf_counter()
+            start = clock(compute.threads)
             step()
-            times.append(time.perf_counter() - start)
+            times.append(clock(compute.threads) - start)
     return min(times[1:]) / rows
 
 
