@@ -102,7 +102,8 @@ def test_a_damaged_cache_is_made_again_and_a_full_disk_noted(load, tmp_path, mon
     ],
 )
 @pytest.mark.parametrize(
-    ("home", "given", "moves"), [("", None, False), ("file", None, True), ("", "file", True)]
+    ("home", "given", "moves"),
+    [("", None, False), ("", "default", False), ("file", None, True), ("", "file", True)],
 )
 def test_caches_of_compilers_move_too(
     place, variable, name, home, given, moves, tmp_path, monkeypatch
@@ -115,10 +116,13 @@ def test_caches_of_compilers_move_too(
     monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("TRITON_HOME", str(tmp_path / home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
+    default = "torch._inductor.runtime.cache_dir_utils.default_cache_dir"
+    monkeypatch.setattr(default, lambda: str(tmp_path / "default"))
     monkeypatch.setenv(variable, str(tmp_path / given) if given else "")
     getattr(dispatch, place).__wrapped__()
     wanted = tmp_path / "tmp" / f"hrm_rl-{os.getuid()}" / name
-    stays = str(tmp_path / "hrm_rl" / "inductor") if name == "inductor" else ""
+    stays = str(tmp_path / given) if given else ""
+    stays = str(tmp_path / "hrm_rl" / "inductor") if name == "inductor" else stays
     assert os.environ[variable] == (str(wanted) if moves else stays)
 
 

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.agents.learning.losses import token_loss
 from hrm_rl.agents.learning.q_targets import extra_segments
-from hrm_rl.bench.timing import Way, now, product_share
+from hrm_rl.bench.timing import Way, now, on_one_thread, product_share
 from hrm_rl.model import HRMConfig, ReasoningModel, make_model
 from hrm_rl.model.layers import unrelated
 from hrm_rl.training.machine.compute import Compute
@@ -160,7 +160,7 @@ def with_work(row: dict[str, Any], work: Work, peak: Peak, way: Way | None = Non
 def _best(run: Callable[[], Any], compute: Compute, repeats: int) -> float:
     times = []
     for _ in range(repeats + 1):
-        start = now(compute)
+        start = now(compute, alone=on_one_thread(compute))
         run()
-        times.append(now(compute) - start)
+        times.append(now(compute, alone=on_one_thread(compute)) - start)
     return min(times[1:])

@@ -17,6 +17,7 @@ from hrm_rl.bench.evaluation import evaluation_row
 from hrm_rl.bench.graphs import graph_rows
 from hrm_rl.bench.reference import reference_rows
 from hrm_rl.bench.roofline import Peak, measure_peak
+from hrm_rl.bench.timing import on_one_thread
 from hrm_rl.bench.training import training_rows
 from hrm_rl.files import write_text
 from hrm_rl.kernels.precision import has_fast_bfloat16
@@ -52,7 +53,7 @@ def benchmark(device: str, rounds: int = 5, reference: Sequence[Path] = ()) -> B
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(device),
         "device": str(compute),
-        "clock": "CPU seconds" if device == "cpu" and compute.threads == 1 else "wall",
+        "clock": "CPU seconds" if on_one_thread(compute, before) else "wall",
         "fast_bfloat16": has_fast_bfloat16(device),
         "peak": {"gflops": peak.flops / 1e9, "gigabytes_per_second": peak.bytes / 1e9},
         "python": platform.python_version(),

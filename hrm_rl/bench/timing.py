@@ -25,12 +25,12 @@ class Way:
     run: Callable[[], Any]
     compute: Compute
 
-    def seconds(self) -> float:
+    def seconds(self, *, alone: bool = False) -> float:
         """Seconds of one run by the clock `now`; the device's queue is empty before and after."""
         self.compute.apply()
-        start = now(self.compute)
+        start = now(self.compute, alone=alone)
         self.run()
-        return now(self.compute) - start
+        return now(self.compute, alone=alone) - start
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,16 @@ class Samples:
     """Of the time of all rounds, as in `stopwatch.Timing`."""
 
 
-def now(compute: Compute) -> float:
-    """The clock, read when the device has finished its work."""
+def now(compute: Compute, *, alone: bool = False) -> float:
+    """The clock, read when the device has finished its work; `alone`: one thread's of a CPU."""
     if compute.device.startswith("cuda"):
         torch.cuda.synchronize()
-    return clock(compute.threads if compute.device == "cpu" else None)
+    return clock(1 if alone else None)
+
+
+def on_one_thread(*computes: Compute) -> bool:
+    """Whether all of these compute on one thread of a CPU, so that its CPU seconds compare them."""
+    return all(compute.device == "cpu" and compute.threads == 1 for compute in computes)
 
 
 def interleaved(ways: Mapping[str, Way], rounds: int, warm_up: int = 1, runs: int = 1) -> dict[str, Samples]:
@@ -58,11 +63,12 @@ def interleaved(ways: Mapping[str, Way], rounds: int, warm_up: int = 1, runs: in
         for _ in range(warm_up):
             way.seconds()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    alone = on_one_thread(*(way.compute for way in ways.values()))
     on_gpu = any(way.compute.device != "cpu" for way in ways.values())
     watch = Stopwatch("cuda" if on_gpu else "cpu")
     for _ in range(rounds):
         for name, way in ways.items():
-            seconds[name].append(way.seconds() / runs)
+            seconds[name].append(way.seconds(alone=alone) / runs)
     share = watch.read().cpu_share
     if not all(min(times) > 0 for times in seconds.values()):
         raise ValueError("the clock did not move, so that nothing can be measured")

@@ -172,7 +172,12 @@ def place_inductor_cache() -> None:
     """Let torch.compile keep its code where later runs find it: in TORCHINDUCTOR_CACHE_DIR, else the user's
     cache folder; in a temporary one where that cannot be written."""
     name, places = "TORCHINDUCTOR_CACHE_DIR", cache_folders()
-    if not os.environ.get(name) and places:
+    try:
+        from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+    except ImportError:  # another version of PyTorch has it elsewhere
+        return
+    # PyTorch writes its default there as soon as it reads it: a folder among the temporary files.
+    if places and os.environ.get(name, "") in ("", default_cache_dir()):
         os.environ[name] = str(places[0] / "inductor")
     _place_cache("torch.compile", name, os.environ.get(name, ""), "inductor")
 

@@ -1,6 +1,7 @@
 """Device, dtype and threads of a run; on a CPU the fastest choice is measured, not guessed."""
 
 import dataclasses
+import functools
 import logging
 import math
 import os
@@ -158,10 +159,12 @@ def choose_compute(
         raise ValueError("torch.compile needs a C++ compiler (g++, clang++ or cl); none was found")
     before, (first, *others) = current_switches(), thread_counts(threads)
     measured, seconds = Measured(model, learner, batch_size), dict[Compute, float]()
+    alone = first == 1 and not others  # else one thread would be timed by another clock than several
 
     def probe(way: Compute, rows: int | None = None) -> float:
         name = str(way) if rows is None else f"{way}, {rows} rows"
-        found = measured.get(name, lambda: _row_seconds(way, model, learner, batch_size, rows), way.threads)
+        run = functools.partial(_row_seconds, way, model, learner, batch_size, rows, alone=alone)
+        found = measured.get(name, run, alone=alone)
         log.info("probe: %7.2f ms a row with %s", 1000 * found, name)
         return found
 
@@ -200,12 +203,11 @@ def _faster_compiled(
     plain: Compute, compiled: Compute, probe: Callable[[Compute], float]
 ) -> tuple[float, Compute]:
     """The seconds of a row and the way: compiled, if that works here and is clearly faster."""
-    seconds = probe(plain)
+    seconds = fast = probe(plain)
     try:
         fast = probe(compiled)
     except Exception as error:  # whatever the compiler raises, the run works without it
         log.info("probe: torch.compile does not work here (%s)", type(error).__name__)
-        return seconds, plain
     return (fast, compiled) if fast * _WORTH_COMPILING < seconds else (seconds, plain)
 
 
@@ -300,10 +302,16 @@ def _has_compiler() -> bool:
 
 
 def _row_seconds(
-    compute: Compute, model: HRMConfig, learner: LearnerConfig, batch_size: int, rows: int | None = None
+    compute: Compute,
+    model: HRMConfig,
+    learner: LearnerConfig,
+    batch_size: int,
+    rows: int | None = None,
+    *,
+    alone: bool = False,
 ) -> float:
-    """Seconds per row of a training step: the faster of two, after one to warm up; of one if that takes a
-    second. By default of few rows, for a quick one."""
+    """Seconds per row of a training step, after one to warm up; by default of few rows. `alone`: by the
+    clock of one thread."""
     compute.apply()
     config = dataclasses.replace(model, forward_dtype=compute.dtype)
     with torch.random.fork_rng(devices=[]):
@@ -319,11 +327,11 @@ def _row_seconds(
         student = Learner(network, rows, dataclasses.replace(learner, halting_loss="q"))
         inputs = random_tokens(config, rows)
         step = fixed_step(student, fixed_observation(inputs), inputs)
-        times: list[float] = []
+        times, threads = list[float](), 1 if alone else None
         while len(times) < 2 or (len(times) < 3 and times[1] < 1.0):
-            start = clock(compute.threads)
+            start = clock(threads)
             step()
-            times.append(clock(compute.threads) - start)
+            times.append(clock(threads) - start)
     return min(times[1:]) / rows
 
 

@@ -50,13 +50,13 @@ class Measured:
         self.seconds = self._read()
         self.began_empty = not self.seconds
 
-    def get(self, name: str, measure: Callable[[], float], threads: int | None) -> float:
-        """The seconds of this name, measured now if they are not known."""
+    def get(self, name: str, measure: Callable[[], float], *, alone: bool) -> float:
+        """The seconds of this name, measured now if they are not known; `alone`: in CPU seconds."""
         if name not in self.seconds:
             watch = Stopwatch()
             found = measure()
             took = watch.read()
-            if took.seconds < _WORTH_KEEPING or (threads != 1 and crowded(took.cpu_share)):
+            if took.seconds < _WORTH_KEEPING or (not alone and crowded(took.cpu_share)):
                 return found
             self.seconds[name] = found
             self._write()

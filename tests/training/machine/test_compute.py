@@ -85,7 +85,8 @@ def machine(preset, monkeypatch, tmp_path):
     monkeypatch.setattr(compute, "_onednn_keeps_float32", lambda: False)
     times, probed = {"plain": 0.1, "compiled": 0.05}, []
 
-    def row_seconds(way, model, learner, batch_size, rows=None):
+    def row_seconds(way, model, learner, batch_size, rows=None, *, alone):
+        assert alone
         probed.append((way.compile, rows))
         return times["compiled" if way.compile else "plain"] / batch_size
 
@@ -138,10 +139,10 @@ def test_timings_of_a_crowded_machine_are_not_kept(preset, monkeypatch, tmp_path
     monkeypatch.setattr(measured, "_WORTH_KEEPING", 0.0)
     monkeypatch.setattr(measured, "crowded", lambda share: "crowded")
     p = preset()
-    for threads, kept in ((2, False), (1, True)):
+    for alone in (False, True):
         timings = measured.Measured(p.model, p.learner, 8)
-        assert timings.get("way", lambda: 0.5, threads) == 0.5
-        assert (tmp_path / "hrm_rl").exists() == kept
+        assert timings.get("way", lambda: 0.5, alone=alone) == 0.5
+        assert (tmp_path / "hrm_rl").exists() == alone
 
 
 def test_a_machine_without_a_compiler_trains_plainly_and_says_so(
