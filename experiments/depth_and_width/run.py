@@ -4,8 +4,8 @@
     python experiments/depth_and_width/run.py
 
 Records each model on test puzzles of held-out classes twice: one trajectory to eight times the limit of its
-training, and 16 symmetric views (all 8 of a maze) to four times the limit. Banks in --work are used again.
-results.json and accuracy_gflop.png are written beside this file.
+training, and 16 symmetric views (all 8 of a maze) to four times the limit, on the larger boards to twice the
+limit. Banks in --work are used again. results.json and accuracy_gflop.png are written beside this file.
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ SELECTORS = (
     "oracle",
 )
 WIDTHS = (2, 4, 8, 16)
-DEEPER, WIDE_DEEPER = 8, 4
+DEEPER = 8
 TESTED = (1, 2)
 """The multiples of the limit at which selectors are tested."""
 
@@ -62,7 +62,7 @@ class Study:
 
     runs: Path = Path("runs/models")
     """Folder of the runs of experiments/models."""
-    puzzles: int = 200
+    puzzles: int = 100
     """Test puzzles of each world."""
     dtype: str = "bfloat16"
     """Of the models, as in their training; machines without instructions for it take float32 sooner."""
@@ -81,13 +81,15 @@ class World:
     family: Any
     models: Sequence[str]
     views: int = WIDTHS[-1]
+    wide_deeper: int = 4
+    """The multiple of the limit to which the views run."""
 
 
 class Recorded:
     """One model's banks, and what each number of segments and each selector answers."""
 
-    def __init__(self, deep: TraceBank, wide: TraceBank) -> None:
-        self.wide, self.limit = wide, wide.num_segments // WIDE_DEEPER
+    def __init__(self, deep: TraceBank, wide: TraceBank, limit: int) -> None:
+        self.wide, self.limit = wide, limit
         rooms = [replay(deep, "q", max_segments=room) for room in range(1, deep.num_segments + 1)]
         self.halting = np.stack([out.correct for out in rooms], 1).astype(float)  # [N, M]
         self.halting_cost = np.array([out.stopped.mean() for out in rooms])
@@ -128,8 +130,8 @@ def main(study: Study) -> None:
     worlds = {
         "Sudoku 4x4, minimal": World(Sudoku(4, (0, 0)), seeds["study"]),
         "Sudoku 6x6, 0 to 20 extra givens": World(Sudoku(6, (0, 20)), seeds["six"]),
-        "Sudoku 9x9, 0 to 12 extra givens": World(Sudoku(9, (0, 12)), ["sudoku-9x9"]),
-        "maze 11x11": World(Maze(11, perfect=False, min_path=11), ["maze"], views=8),
+        "Sudoku 9x9, 0 to 12 extra givens": World(Sudoku(9, (0, 12)), ["sudoku-9x9"], wide_deeper=2),
+        "maze 11x11": World(Maze(11, perfect=False, min_path=11), ["maze"], views=8, wide_deeper=2),
     }
     found: dict[str, Any] = {}
     for name, world in worlds.items():
@@ -152,18 +154,18 @@ def main(study: Study) -> None:
 def recorded(study: Study, name: str, world: World, model: str) -> Recorded:
     """A model's banks, recorded if --work lacks them."""
     stem = "-".join(f"{name} {Path(model).name}".replace(",", "").split())
-    stem, family = f"{stem}-{study.puzzles}", world.family
-    deep, wide = (study.work / f"{stem}x{views}.safetensors" for views in (1, world.views))
-    if not wide.exists():
-        trained = open_trained(model, dtype=study.dtype)
-        puzzles = family.generate_distinct(study.puzzles, seed=11, split="test")
-        limit = trained.model.config.halt_max_steps
-        study.work.mkdir(parents=True, exist_ok=True)
-        checks: Any = {"validator": trained.validator(), "progress": True}
+    deep, wide = (study.work / f"{stem}-{study.puzzles}x{views}.safetensors" for views in (1, world.views))
+    trained = open_trained(model, dtype=study.dtype)
+    limit = trained.model.config.halt_max_steps
+    puzzles = world.family.generate_distinct(study.puzzles, seed=11, split="test")
+    checks: Any = {"validator": trained.validator(), "progress": True}
+    study.work.mkdir(parents=True, exist_ok=True)
+    if not deep.exists():
         record(trained.model, puzzles, DEEPER * limit, **checks).save(deep)
-        views = Trajectories(world.views, symmetry=family.symmetry)
-        record(trained.model, puzzles, WIDE_DEEPER * limit, trajectories=views, **checks).save(wide)
-    return Recorded(*(any_right_answer(TraceBank.load(file)) for file in (deep, wide)))
+    if not wide.exists():
+        views = Trajectories(world.views, symmetry=world.family.symmetry)
+        record(trained.model, puzzles, world.wide_deeper * limit, trajectories=views, **checks).save(wide)
+    return Recorded(*(any_right_answer(TraceBank.load(file)) for file in (deep, wide)), limit)
 
 
 def any_right_answer(bank: TraceBank) -> TraceBank:
@@ -175,7 +177,7 @@ def any_right_answer(bank: TraceBank) -> TraceBank:
 def judged(runs: Sequence[Recorded], draws: int) -> dict[str, Any]:
     """Every selector at every width and limit, and its difference from one trajectory at equal GFLOP."""
     gflop, limit = runs[0].gflop, runs[0].limit
-    rooms = [2**k for k in range((WIDE_DEEPER * limit).bit_length())]
+    rooms = [2**k for k in range(runs[0].wide.num_segments.bit_length())]
     points, tests = [], []
     for by in SELECTORS:
         for width in (width for width in WIDTHS if width <= runs[0].wide.width):

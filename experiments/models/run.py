@@ -224,7 +224,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
             for name, arm in of["arms"].items():
                 curves = 100 * np.array([run["curve"]["accuracy"] for run in arm["runs"]])
                 at, turn = arm["runs"][0]["curve"][axis], names.index(name)
-                colour, line = COLOURS[turn % len(COLOURS)], "-" if turn < len(COLOURS) else "--"
+                colour, line = COLOURS[turn % len(COLOURS)], ("-", "--", ":")[turn // len(COLOURS)]
                 axes.plot(at, curves.mean(0), line, marker="o", ms=3, color=colour, label=name)
                 axes.fill_between(at, curves.min(0), curves.max(0), color=colour, alpha=0.12)
             axes.set(xlabel=words, title=world)
