@@ -103,7 +103,7 @@ def test_a_probe_runs_segments_and_leaves_the_generator(preset) -> None:
 def test_training_measures_only_what_the_user_left_open(fast, preset, monkeypatch) -> None:
     tried = []
 
-    def seconds(way, *_):
+    def seconds(way, *_, **__):
         tried.append(way.threads)
         return 1.0 if way.threads == fast else 2.0
 
