@@ -1,6 +1,8 @@
-"""Validation accuracy of a sweep's finished runs over steps and seconds, as a file and a table of means.
+"""Validation accuracy of a sweep's finished runs over steps and seconds.
 
-python experiments/curves.py runs/nine experiments/relation_bias/nine.json --reach 0.676
+    python experiments/curves.py runs/nine experiments/relation_bias/nine.json --reach 0.676
+
+writes a file, and prints the means over seeds.
 """
 
 import json
