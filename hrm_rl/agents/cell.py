@@ -152,20 +152,20 @@ class HRMCell(nn.Module):
 
     def _run_on(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, State]:
         """Run each step from the state of the last one. x [L, N, T, D]."""
-        modules, initial = self.core.modules_in(x.dtype), (self.core.H_init, self.core.L_init)
+        modules, initial = self.core.modules_in(x.dtype), Carry(self.core.H_init, self.core.L_init)
+        states = Carry(*((s + z).transpose(0, 1) for s, z in zip((h, c), initial, strict=True)))  # [N, K, D]
         outputs = []
         for step in x:
             if not self.through_time:
-                h, c = h.detach(), c.detach()
-            pairs = zip((h, c), initial, strict=True)
-            carry = Carry(*(self._with_fresh(state, start, step) for state, start in pairs))
+                states = states.detach()
+            carry = Carry(*(self._with_fresh(z, z0, step) for z, z0 in zip(states, initial, strict=True)))
             carry = self._think(modules, carry, step)
             outputs.append(carry.z_H[:, 0])
-            pairs = zip(carry, initial, strict=True)
-            h, c = ((z - start)[:, : self.num_layers].transpose(0, 1) for z, start in pairs)
+            states = Carry(*(z[:, : self.num_layers] for z in carry))
         if not self.through_time:
-            h, c = h.detach(), c.detach()
-        return torch.stack(outputs), (h.contiguous(), c.contiguous())
+            states = states.detach()
+        h, c = ((z - z0).transpose(0, 1).contiguous() for z, z0 in zip(states, initial, strict=True))
+        return torch.stack(outputs), (h, c)
 
     def _run_apart(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, State]:
         """Run all steps at once, each from a fresh carry."""
@@ -186,17 +186,18 @@ class HRMCell(nn.Module):
     def _embed(self, sequence: Tensor) -> Tensor:
         """[L, N, F] -> [L, N, T, D]; the tokens of the carry come first."""
         if not self.embedded:
-            return _SHARE * self.projection(sequence).unflatten(-1, (-1, self.hidden_size))
+            x = _SHARE * self.projection(sequence).unflatten(-1, (-1, self.hidden_size))
+            return x.transpose(1, 2).contiguous().transpose(1, 2)  # in memory as small blocks want it
         x = sequence.unflatten(-1, (-1, self.hidden_size))
         if self.tokens is None:
             return x
         added = self.added_tokens.expand(*x.shape[:2], -1, -1)
         return torch.cat((x[:, :, :1], added, x[:, :, 1:]), dim=2)
 
-    def _with_fresh(self, state: Tensor, initial: Tensor, x: Tensor) -> Tensor:
-        """A module's carry [N, T, D] from its state [K, N, D]; tokens that are not kept are fresh."""
-        fresh = initial.expand(len(x), x.shape[1] - self.num_layers, -1)
-        return torch.cat((state.transpose(0, 1) + initial, fresh), dim=1)
+    def _with_fresh(self, kept: Tensor, initial: Tensor, x: Tensor) -> Tensor:
+        """A module's carry [N, T, D] from its kept tokens [N, K, D]; the others are fresh."""
+        missing = x.shape[1] - self.num_layers
+        return torch.cat((kept, initial.expand(len(x), missing, -1)), dim=1) if missing else kept
 
     def _checked(self, hx: State | None, input: Tensor) -> State:
         """The state, zero for None. Raises ValueError if it does not fit the input."""

@@ -122,13 +122,16 @@ class HRMCore(Recurrent):
         """A fresh carry [B, T, D], every position at H_init / L_init."""
         return self._fresh_carry(batch_size, tokens)
 
-    def modules_in(self, dtype: torch.dtype) -> Modules:
-        """H and L ready to run in `dtype`."""
-        return Modules(*(level.cast(dtype) for level in (self.H_level, self.L_level)))
+    def modules_in(self, dtype: torch.dtype, read: int | None = None) -> Modules:
+        """H and L ready to run in `dtype`; with `read=1` for one segment, as in `forward`."""
+        H, L = self.H_level.cast(dtype), self.L_level.cast(dtype)
+        return Modules(H.ending_in_one_position(self.config.H_cycles) if read == 1 else H, L)
 
-    def forward(self, carry: Carry, x: Tensor) -> CoreOutput:
+    def forward(self, carry: Carry, x: Tensor, read: int | None = None) -> CoreOutput:
         """Run one segment on embeddings x, [B, T, D].
 
+        With `read=1` the last block may compute z_H's first position alone, [B, 1, D]: no segment
+        follows then.
         Raises ValueError if x is not as wide as the core, or the carry has another shape.
         """
         if x.ndim != 3 or x.shape[-1] != self.config.hidden_size:
@@ -137,6 +140,6 @@ class HRMCore(Recurrent):
             )
         if carry.z_H.shape != x.shape:
             raise ValueError(f"the carry has shape {tuple(carry.z_H.shape)}, x has {tuple(x.shape)}")
-        modules = self.modules_in(x.dtype)
+        modules = self.modules_in(x.dtype, read)
         after = run_segment(self.config, modules, carry, x, self.config.gradient)
         return CoreOutput(after.detach(), after.z_H)

@@ -4,6 +4,7 @@ Parameters are float32 masters, initialised as in the reference's `models/layers
 casts a module's weights once a segment for all its calls; one compiled block serves every layer.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from hrm_rl.kernels import small_block
 from hrm_rl.kernels.fused.block import fused_blocks, wanted
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.recurrence import NOWHERE, BlockFunction, BlockWeights, MixerWeights, Net, Positions, block
@@ -258,20 +260,28 @@ class CastModule:
     ) -> None:
         self._heads, self._eps = config.num_heads, config.rms_norm_eps
         self._weights, self._positions, self._function = weights, positions, function
-        self._detached_positions = positions.detach()
-        self._detached = [type(one)(*(w.detach() for w in one)) for one in weights]
-        plain = [one for one in self._detached if isinstance(one, BlockWeights)]
-        self._fusable = [] if config.norm_gated else plain
+        self._norm_gated = config.norm_gated
+        self._may_be_small = function is block and not any(part is not None for part in positions)
 
     def __call__(self, x: Tensor, read: int | None = None) -> Tensor:
         """The output [B, T, D]; with `read`, of the first positions at least, [B, read or T, D]."""
+        if self._may_be_small and small_block.fits(x, self._weights[0][0]):
+            for one in self._weights[:-1]:
+                x = small_block.small_block(x, one, self._heads, self._eps)
+            return small_block.small_block(x, self._weights[-1], self._heads, self._eps, read)
         if torch.is_grad_enabled():
             return self._run(x, self._weights, self._positions, read)
-        positions = self._detached_positions
-        if self._fusable and wanted(x, self._fusable[0], positions.rotary, self._heads):
+        positions, weights = self._detached
+        plain = [one for one in weights if isinstance(one, BlockWeights)]
+        if plain and not self._norm_gated and wanted(x, plain[0], positions.rotary, self._heads):
             rotary, bias = positions
-            return fused_blocks(x, self._fusable, rotary, self._heads, self._eps, bias)
-        return self._run(x, self._detached, positions, read)
+            return fused_blocks(x, plain, rotary, self._heads, self._eps, bias)
+        return self._run(x, weights, positions, read)
+
+    @functools.cached_property
+    def _detached(self) -> tuple[Positions, list[BlockWeights | MixerWeights]]:
+        """Positions and weights without their graph."""
+        return self._positions.detach(), [type(one)(*(w.detach() for w in one)) for one in self._weights]
 
     def ending_in_one_position(self, calls: int) -> Net:
         """The module for a segment of `calls` calls, whose last one may give the first position alone."""

@@ -176,18 +176,19 @@ class HRMQNetwork(nn.Module):
         q_continue = self.value_scale * self.continue_head(summary)[:, 0]
         return self.value_scale * self.action_head(summary), q_continue
 
-    def segments(self, obs: Any, carry: Carry | None = None) -> Iterator[SegmentValues]:
-        """Think segment by segment, up to K; from a fresh carry if none is given."""
+    def segments(self, obs: Any, carry: Carry | None = None, keep: bool = True) -> Iterator[SegmentValues]:
+        """Think segment by segment, up to K; from a fresh carry if none is given. Without `keep` the carry of
+        the last has no meaning."""
         x = self.tokenizer(obs)
         if carry is None:
             carry = self.initial_carry(len(x))
-        for _ in range(self.thinking.segments):
-            carry, z_H = self.core(carry, x)
+        for left in reversed(range(self.thinking.segments)):
+            carry, z_H = self.core(carry, x, read=None if keep or left else 1)
             yield SegmentValues(*self.heads(z_H[:, 0]), carry)
 
     def forward(self, obs: Any, carry: Carry | None = None) -> Values:
         """The values of all K segments, each with the gradient of its segment: the carry is detached."""
-        q_action, q_continue, _ = zip(*self.segments(obs, carry), strict=True)
+        q_action, q_continue, _ = zip(*self.segments(obs, carry, keep=False), strict=True)
         return Values(torch.stack(q_action, 1), torch.stack(q_continue, 1))
 
     @torch.no_grad()

@@ -118,6 +118,12 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
             return self
         return super().apply(fn)
 
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of this module alone: SB3 does so at every prediction and update, the walk through the
+        modules takes as long as a segment, and nothing inside depends on the mode."""
+        self.training = mode
+        return self
+
     def _think(self, x: Tensor, running: list[int]) -> Tensor:
         """Run segment k on the first `running[k]` rows of x [B, T, D]; return each row's last summary."""
         tracked = torch.is_grad_enabled()
@@ -131,7 +137,7 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
                 x, carry = map_tensors(lambda t, rows=rows: t[:rows], (x, carry))
             ending = staying < rows
             with torch.set_grad_enabled(tracked and (ending or deep)):
-                carry, z_H = self.core(carry, x)
+                carry, z_H = self.core(carry, x, read=None if staying else 1)
             if ending:
                 summary = z_H[staying:, 0]
                 last.append(summary + self.deep_supervision * past[staying:] if deep else summary)

@@ -108,8 +108,10 @@ class ObsTokenizer(nn.Module):
         if self.part_table is not None:
             summed = summed + self.part_table(self.part_of)
         summands = 2 if self.part_table is None else 3
-        summary = places[:1].expand(len(content), 1, -1)
-        return math.sqrt(self.hidden_size) * torch.cat([summary, summed / summands**0.5], 1)
+        # Tokens come first in memory, as the core's small blocks want them.
+        summary = places[:1, None].expand(1, len(content), -1)
+        tokens = torch.cat((summary, (summed * summands**-0.5).transpose(0, 1)))
+        return (math.sqrt(self.hidden_size) * tokens).transpose(0, 1)
 
     def from_sb3(self, obs: Any) -> Any:
         """Invert SB3's `preprocess_obs(..., normalize_images=False)`, for `forward`.

@@ -50,7 +50,8 @@ def test_deep_supervision_is_the_sum_of_losses_of_every_segment(weight: float) -
         summaries.append(z_H[:, 0])
         share = 1.0 if segment == 2 else weight
         (share * (z_H[:, 0] * upstream).sum()).backward()
-    assert torch.equal(features, summaries[-1]) and torch.equal(features, ours.eval()(x))
+    torch.testing.assert_close(features, summaries[-1])
+    assert torch.equal(features, ours.eval()(x))
     assert features.shape == (4, ours.features_dim) == (4, 16)
     for (name, p), q in zip(ours.named_parameters(), by_hand.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad, msg=name, rtol=1e-4, atol=1e-6)
