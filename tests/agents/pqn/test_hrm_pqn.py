@@ -55,7 +55,7 @@ class SlowCore(torch.nn.Module):
     def reset(self, carry: Carry, where: Tensor) -> Carry:
         return Carry(*(torch.where(where[:, None, None], 0.0, z) for z in carry))
 
-    def forward(self, carry: Carry, x: Tensor) -> CoreOutput:
+    def forward(self, carry: Carry, x: Tensor, read=None) -> CoreOutput:
         clock = carry.z_L + 1
         numbers = torch.arange(1, self.config.hidden_size + 1)
         z_H = torch.where(clock >= self.shows, x[:, 1:], (clock == numbers).float())
