@@ -62,8 +62,11 @@ class Init:
         learned = stored_relations(self.tensors, self.config)
         if learned is None or (relations is not None and np.array_equal(learned, relations)):
             return self
-        resized = relations is not None and learned.shape != relations.shape
-        if not resized or not np.array_equal(np.unique(learned), np.unique(relations)):
+        if (
+            relations is None
+            or learned.shape == relations.shape
+            or not np.array_equal(np.unique(learned), np.unique(relations))
+        ):
             message = f"the weights of {self.name} are for cells that are related in another way"
             raise SettingError(message, "init")
         table = stored_form(relations, self.config)
