@@ -62,7 +62,7 @@ class Study:
 
     runs: Path = Path("runs/models")
     """Folder of the runs of experiments/models."""
-    puzzles: int = 100
+    puzzles: int = 200
     """Test puzzles of each world."""
     dtype: str = "bfloat16"
     """Of the models, as in their training; machines without instructions for it take float32 sooner."""
