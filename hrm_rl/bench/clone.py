@@ -203,10 +203,10 @@ def clone_flops(
 
 def _load(directory: Path) -> list[types.ModuleType]:
     """The clone's modules, imported under their own top-level name, in place of another clone's."""
-    names = _MODULES[whose(directory)]
+    directory, names = directory.resolve(), _MODULES[whose(directory)]
     top = names[0].split(".")[0]
     for name in [n for n in sys.modules if n.split(".")[0] == top]:
-        if not str(getattr(sys.modules[name], "__file__", None) or directory).startswith(str(directory)):
+        if not Path(getattr(sys.modules[name], "__file__", None) or directory).is_relative_to(directory):
             del sys.modules[name]
     with _importable(directory):
         try:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from hrm_rl.files import cache_folders, can_write, temporary_folder
 
@@ -103,8 +104,8 @@ def runs_in_few_passes(x: Tensor, *more: torch.dtype) -> bool:
     """Whether a kernel on a CPU takes the form with fewer passes over memory.
 
     Where it does, Triton does not run. True in float32, float64 and the dtypes of `more`; not while
-    torch.compile traces, which fuses by itself, nor under torch.func, which cannot differentiate a
-    hand-written backward pass. HRM_KERNELS=eager keeps the formulas.
+    torch.compile traces, which fuses by itself, nor under torch.func or in forward mode, which cannot
+    differentiate a hand-written backward pass. HRM_KERNELS=eager keeps the formulas.
     """
     return (
         x.device.type == "cpu"
@@ -112,6 +113,7 @@ def runs_in_few_passes(x: Tensor, *more: torch.dtype) -> bool:
         and mode() == "auto"
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
     )
 
 

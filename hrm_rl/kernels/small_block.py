@@ -27,6 +27,7 @@ def fits(x: Tensor, weight: Tensor) -> bool:
     """Whether blocks of `weight` on x, [B, T, D], are to run in this form."""
     return (
         dispatch.runs_in_few_passes(x)  # first: a tracer would make a guard of a size
+        and type(x) is Tensor  # no FakeTensor: `_constant` would keep one
         and x.numel() <= MOST_NUMBERS
         and x.dtype == weight.dtype
         and not torch.is_autocast_enabled("cpu")
@@ -108,7 +109,7 @@ def _norm(x: Tensor, eps: float, keep: bool) -> tuple[Tensor, Tensor]:
 @functools.cache
 def _constant(value: float, dtype: torch.dtype) -> Tensor:
     """A number as a tensor: PyTorch makes one of a number at each call, which takes longer than the sum."""
-    return torch.tensor(value, dtype=dtype)
+    return torch.tensor(value, dtype=dtype, device="cpu")
 
 
 class _SmallBlock(torch.autograd.Function):
@@ -125,8 +126,9 @@ class _SmallBlock(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, qkv, o, gate_up, down, *kept = ctx.saved_tensors
         weights = qkv, o, gate_up, down
-        if torch.is_grad_enabled():  # a second derivative follows
-            return *_differentiable(x, weights, ctx.rest, grads[0]), None, None, None
+        # If a second derivative follows, or gradients come in a batch (is_grads_batched of autograd.grad).
+        if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(grads[0]):
+            return *_by_autograd(x, weights, ctx.rest, grads[0]), None, None, None
         return *_backward(grads[0], weights, _Kept(*kept), ctx.rest[0], x.shape), None, None, None
 
 
@@ -170,11 +172,15 @@ def _norm_backward(grad: Tensor, y: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(grad, y, along, value=-1 / y.shape[-1]).mul_(scale)
 
 
-def _differentiable(
+def _by_autograd(
     x: Tensor, weights: Weights, rest: tuple[int, float, int | None], grad: Tensor
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of x and the weights with a graph: the forward pass again, by autograd."""
-    inputs = [t for t in (x, *weights) if t.requires_grad]
-    out, _ = _forward(x, weights, *rest, keep=True)
-    found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
-    return tuple(next(found) if t.requires_grad else None for t in (x, *weights))
+    """The gradients of x and the weights, with a graph in grad mode: the forward pass again, by autograd."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Views: x may come from a block of the same weights, whose own backward pass gives its share.
+        x, qkv, o, gate_up, down = own = [t.view_as(t) for t in (x, *weights)]
+        out, _ = _forward(x, (qkv, o, gate_up, down), *rest, keep=True)
+    inputs = [t for t in own if t.requires_grad]
+    found = iter(torch.autograd.grad(out, inputs, grad, create_graph=again))
+    return tuple(next(found) if t.requires_grad else None for t in own)

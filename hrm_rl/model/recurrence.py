@@ -5,6 +5,7 @@ fused blocks. Source: arXiv 2506.21734, section 2 and figure 4; reference `model
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
@@ -84,7 +85,7 @@ def run_segment(config: Cycles, modules: Modules, carry: Carry, x: Tensor, gradi
     return Carry(z_H, z_L)
 
 
-def graph_of(gradient: Gradient, last_cycle: bool, last_call: bool) -> torch.set_grad_enabled:
+def graph_of(gradient: Gradient, last_cycle: bool, last_call: bool) -> AbstractContextManager[None]:
     """A context for one call of a module: it keeps the call's graph if `gradient` covers it.
 
     Args:
@@ -97,7 +98,9 @@ def graph_of(gradient: Gradient, last_cycle: bool, last_call: bool) -> torch.set
     if gradient not in GRADIENTS:
         raise ValueError(f"gradient must be one of {GRADIENTS}, got {gradient!r}")
     covered = gradient == "full" or (last_cycle and (last_call or gradient == "last-cycle"))
-    return torch.set_grad_enabled(covered and torch.is_grad_enabled())
+    # Not set_grad_enabled, which acts where it is made: if torch.compile takes this function for itself, as
+    # after a graph break in a caller's loop, the mode stays off after the block.
+    return nullcontext() if covered else torch.no_grad()
 
 
 class BlockWeights(NamedTuple):

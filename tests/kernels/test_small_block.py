@@ -49,6 +49,34 @@ def test_first_and_second_derivatives_are_those_of_finite_differences(read) -> N
     assert torch.autograd.gradgradcheck(lambda *t: ours(*t, read=read), given, atol=1e-4)
 
 
+def test_derivatives_through_blocks_that_share_weights() -> None:
+    """A state of a block goes through the same weights again, as in every recurrence."""
+    given = inputs(width=4, inner=3)
+
+    def derivatives(one) -> list[torch.Tensor]:
+        x, *weights = given
+        out = one(one(x, *weights), *weights).pow(3).sum()
+        first = torch.autograd.grad(out, given, create_graph=True)
+        return [*first, *torch.autograd.grad(sum(g.square().sum() for g in first), given)]
+
+    for found, wanted in zip(derivatives(ours), derivatives(formula), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["reverse-mode", "forward-mode"])
+def test_a_vectorized_jacobian_is_the_formulas(mode, monkeypatch) -> None:
+    core = HRMCore(CoreConfig(hidden_size=32))
+    x, carry = torch.randn(1, 2, 32), core.initial_carry(1, 2)
+
+    def jacobian() -> torch.Tensor:
+        run = torch.autograd.functional.jacobian
+        return run(lambda x: core(carry, x).z_H, x, vectorize=True, strategy=mode)
+
+    found = jacobian()
+    monkeypatch.setenv("HRM_KERNELS", "eager")
+    torch.testing.assert_close(found, jacobian(), rtol=1e-4, atol=1e-5)
+
+
 def test_inputs_stay_and_frozen_weights_get_no_gradient() -> None:
     x, *weights = inputs()
     before = [t.detach().clone() for t in (x, *weights)]

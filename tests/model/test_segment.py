@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hrm_rl.model import Carry
+from hrm_rl.model import Carry, graph_of
 
 VARIANTS = [
     {},
@@ -210,3 +210,18 @@ def test_what_the_model_cannot_take_is_refused(build, rows, inputs, identifiers,
     model = build()
     with pytest.raises(ValueError, match=message):
         model(model.initial_carry(rows), inputs, torch.tensor(identifiers))
+
+
+def test_gradients_stay_on_where_a_loop_cannot_be_compiled() -> None:
+    """torch.compile takes `graph_of` for itself after a break in its caller's loop."""
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        for last in (False, True):
+            with graph_of("one-step", last, last):
+                torch._dynamo.graph_break()
+                x = x * 2
+        return x
+
+    with torch.enable_grad():  # sets the mode back if this fails
+        torch.compile(run, backend="eager")(torch.ones(2))
+        assert torch.is_grad_enabled()

@@ -158,13 +158,13 @@ def choose_compute(
     if compile == "yes" and not _has_compiler():
         raise ValueError("torch.compile needs a C++ compiler (g++, clang++ or cl); none was found")
     before, (first, *others) = current_switches(), thread_counts(threads)
-    measured, seconds = Measured(model, learner, batch_size), dict[Compute, float]()
     alone = first == 1 and not others  # else one thread would be timed by another clock than several
+    measured, seconds = Measured(model, learner, batch_size, alone=alone), dict[Compute, float]()
 
     def probe(way: Compute, rows: int | None = None) -> float:
         name = str(way) if rows is None else f"{way}, {rows} rows"
         run = functools.partial(_row_seconds, way, model, learner, batch_size, rows, alone=alone)
-        found = measured.get(name, run, alone=alone)
+        found = measured.get(name, run)
         log.info("probe: %7.2f ms a row with %s", 1000 * found, name)
         return found
 

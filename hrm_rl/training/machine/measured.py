@@ -30,11 +30,12 @@ _TIMED = ("kernels", "model", "agents/learning")
 class Measured:
     """Seconds by name for one model, learner and batch, in a file of the user's cache folder.
 
-    A file belongs to this processor, PyTorch and code of hrm_rl. A timing is kept unless the machine was
-    crowded: `Stopwatch` tells, and only one thread's CPU seconds stand that.
+    A file belongs to this processor, PyTorch, code of hrm_rl and clock. A timing is kept unless the machine
+    was crowded: `Stopwatch` tells, and only one thread's CPU seconds (`alone`) stand that.
     """
 
-    def __init__(self, model: HRMConfig, learner: LearnerConfig, rows: int) -> None:
+    def __init__(self, model: HRMConfig, learner: LearnerConfig, rows: int, *, alone: bool) -> None:
+        self.alone = alone
         self.about: dict[str, Any] = {
             "processor": processor(),
             "cpus": usable_cpus(),
@@ -44,19 +45,20 @@ class Measured:
             "model": model.to_dict(),
             "learner": dataclasses.asdict(dataclasses.replace(learner, seed=0)),
             "rows": rows,
+            "clock": "CPU" if alone else "wall",
         }
         text = json.dumps(self.about, sort_keys=True, default=str)
         self._name = f"measured/{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
         self.seconds = self._read()
         self.began_empty = not self.seconds
 
-    def get(self, name: str, measure: Callable[[], float], *, alone: bool) -> float:
-        """The seconds of this name, measured now if they are not known; `alone`: in CPU seconds."""
+    def get(self, name: str, measure: Callable[[], float]) -> float:
+        """The seconds of this name, measured now if they are not known."""
         if name not in self.seconds:
             watch = Stopwatch()
             found = measure()
             took = watch.read()
-            if took.seconds < _WORTH_KEEPING or (not alone and crowded(took.cpu_share)):
+            if took.seconds < _WORTH_KEEPING or (not self.alone and crowded(took.cpu_share)):
                 return found
             self.seconds[name] = found
             self._write()
@@ -66,7 +68,7 @@ class Measured:
         for folder in cache_folders():
             with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
                 found = json.loads(read_text(folder / self._name))["seconds"]
-                return {name: x for name, x in found.items() if 0 < float(x) < math.inf}
+                return {name: float(x) for name, x in found.items() if 0 < float(x) < math.inf}
         return {}
 
     def _write(self) -> None:

@@ -77,9 +77,8 @@ def test_compiling_on_request_needs_a_compiler(preset, monkeypatch) -> None:
 
 
 @pytest.fixture
-def machine(preset, monkeypatch, tmp_path):
-    """A machine whose steps take as many seconds as `times` says; it has a cache folder of its own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def machine(preset, monkeypatch):
+    """A machine whose steps take as many seconds as `times` says."""
     monkeypatch.setattr(measured, "_WORTH_KEEPING", 0.0)
     monkeypatch.setattr(compute, "has_fast_bfloat16", lambda: False)
     monkeypatch.setattr(compute, "_onednn_keeps_float32", lambda: False)
@@ -135,14 +134,23 @@ def test_timings_belong_to_a_model_and_a_damaged_file_is_measured_again(machine,
 
 
 def test_timings_of_a_crowded_machine_are_not_kept(preset, monkeypatch, tmp_path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(measured, "_WORTH_KEEPING", 0.0)
     monkeypatch.setattr(measured, "crowded", lambda share: "crowded")
     p = preset()
     for alone in (False, True):
-        timings = measured.Measured(p.model, p.learner, 8)
-        assert timings.get("way", lambda: 0.5, alone=alone) == 0.5
+        timings = measured.Measured(p.model, p.learner, 8, alone=alone)
+        assert timings.get("way", lambda: 0.5) == 0.5
         assert (tmp_path / "hrm_rl").exists() == alone
+
+
+def test_timings_of_two_clocks_stay_apart(preset, monkeypatch) -> None:
+    monkeypatch.setattr(measured, "_WORTH_KEEPING", 0.0)
+    monkeypatch.setattr(measured, "crowded", lambda share: "")
+    p = preset()
+    for seconds, alone in ((0.5, True), (2.0, False)):
+        for now in (seconds, 7.0):
+            timings = measured.Measured(p.model, p.learner, 8, alone=alone)
+            assert timings.get("way", lambda now=now: now) == seconds
 
 
 def test_a_machine_without_a_compiler_trains_plainly_and_says_so(
