@@ -4,7 +4,6 @@ Parameters are float32 masters, initialised as in the reference's `models/layers
 casts a module's weights once a segment for all its calls; one compiled block serves every layer.
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -261,6 +260,7 @@ class CastModule:
         self._heads, self._eps = config.num_heads, config.rms_norm_eps
         self._weights, self._positions, self._function = weights, positions, function
         self._norm_gated = config.norm_gated
+        self._plain: tuple[Positions, list[BlockWeights | MixerWeights]] | None = None
         self._may_be_small = function is block and not any(part is not None for part in positions)
 
     def __call__(self, x: Tensor, read: int | None = None) -> Tensor:
@@ -271,17 +271,19 @@ class CastModule:
             return small_block.small_block(x, self._weights[-1], self._heads, self._eps, read)
         if torch.is_grad_enabled():
             return self._run(x, self._weights, self._positions, read)
-        positions, weights = self._detached
+        positions, weights = self._detached()
         plain = [one for one in weights if isinstance(one, BlockWeights)]
         if plain and not self._norm_gated and wanted(x, plain[0], positions.rotary, self._heads):
             rotary, bias = positions
             return fused_blocks(x, plain, rotary, self._heads, self._eps, bias)
         return self._run(x, weights, positions, read)
 
-    @functools.cached_property
     def _detached(self) -> tuple[Positions, list[BlockWeights | MixerWeights]]:
         """Positions and weights without their graph."""
-        return self._positions.detach(), [type(one)(*(w.detach() for w in one)) for one in self._weights]
+        if self._plain is None:  # torch.compile traces no cached_property of Python 3.11
+            weights = [type(one)(*(w.detach() for w in one)) for one in self._weights]
+            self._plain = self._positions.detach(), weights
+        return self._plain
 
     def ending_in_one_position(self, calls: int) -> Net:
         """The module for a segment of `calls` calls, whose last one may give the first position alone."""

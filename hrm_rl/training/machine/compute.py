@@ -183,7 +183,7 @@ def choose_compute(
         row = seconds[best]
         compiled = dataclasses.replace(best, compile=True)
         if compile == "auto":
-            rows = int(min(batch_size, max(1, _LONG_PROBE / row)))
+            rows = int(min(batch_size, max(1, _LONG_PROBE / row))) if row else batch_size
             known = f"{compiled}, {rows} rows" in measured.seconds
             long = steps * min(LONG_STEP, batch_size * row) > (_SHORT_RUN if known else _LONG_RUN)
             if long and not _has_compiler():
