@@ -20,9 +20,11 @@ from hrm_rl.kernels.swiglu import linear_swiglu
 
 Gradient = Literal["one-step", "last-cycle", "full"]
 GRADIENTS: tuple[Gradient, ...] = ("one-step", "last-cycle", "full")
-# Up to this many tokens two plain matrix products are faster than the CPU's fused attention; with a bias they
-# always are, 1.1 to 6 times at 225 and 900 tokens (measured).
+# Up to this many tokens two plain matrix products are faster than the CPU's fused attention.
 PLAIN_ATTENTION_TOKENS = 128
+# With a bias they always are, 1.1 to 6 times at 225 and 900 tokens (measured); beyond this many, they would
+# need gigabytes where the fused one, without a gradient, needs none.
+_PLAIN_WITH_BIAS = 512
 # PyTorch's softmax of shorter rows in bfloat16 takes 2.5 times as long as in float32, its backward pass 14.
 _SHORT_ROW = 32
 
@@ -211,7 +213,9 @@ def norm_gated_block(
 
 def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """Full, non-causal attention; all [B, heads, T, head_dim], and `bias` on the scores [heads, T, T]."""
-    if q.device.type == "cpu" and (bias is not None or q.shape[-2] <= PLAIN_ATTENTION_TOKENS):
+    most = PLAIN_ATTENTION_TOKENS if bias is None else _PLAIN_WITH_BIAS
+    graph = bias is not None and torch.is_grad_enabled()  # then the fused one keeps all scores too
+    if q.device.type == "cpu" and (graph or q.shape[-2] <= most):
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if bias is not None:
             # In place: a second [B, heads, T, T] costs more than the addition. The product's backward pass
