@@ -119,10 +119,9 @@ class HRMFeaturesExtractor(BaseFeaturesExtractor):
         return super().apply(fn)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of this module alone: SB3 does so at every prediction and update, the walk through the
-        modules takes as long as a segment, and nothing inside depends on the mode."""
-        self.training = mode
-        return self
+        """Set the mode, if it is another: SB3 sets it at every prediction, and the walk through the modules
+        takes as long as a segment."""
+        return self if mode == self.training else super().train(mode)
 
     def _think(self, x: Tensor, running: list[int]) -> Tensor:
         """Run segment k on the first `running[k]` rows of x [B, T, D]; return each row's last summary."""
