@@ -24,7 +24,7 @@ def add_rms_norm(x: Tensor, residual: Tensor, eps: float) -> Tensor:
 
     The Triton kernel adds in float32 too; eager rounds the sum to x's dtype first.
     """
-    if dispatch.runs_in_few_passes(x) and _fits(x, residual):
+    if dispatch.runs_in_few_passes(x, torch.bfloat16) and _fits(x, residual):
         # Without a gradient autograd's bookkeeping would be 1 to 4 % of a small batch's segment.
         run = _InFewPasses.apply if torch.is_grad_enabled() else _in_few_passes
         return run(x, residual, eps)[0]
@@ -54,10 +54,10 @@ class _AddRMSNorm(torch.autograd.Function):
 
 
 def _in_few_passes(x: Tensor, residual: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    h = x + residual
+    h = (x + residual).to(wide(x.dtype))
     rstd = torch.linalg.vector_norm(h, dim=-1, keepdim=True)
     rstd.square_().div_(h.shape[-1]).add_(eps).rsqrt_()
-    return h.mul_(rstd), rstd
+    return h.mul_(rstd).to(x.dtype), rstd
 
 
 class _InFewPasses(torch.autograd.Function):
@@ -74,17 +74,18 @@ class _InFewPasses(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
         y, rstd = ctx.saved_tensors
         of_y, of_rstd = grads
+        dtype, y = y.dtype, y.to(rstd.dtype)
+        of_y = None if of_y is None else of_y.to(rstd.dtype)
         if of_rstd is None and of_y is not None and not torch.is_grad_enabled():
             along = torch.linalg.vecdot(of_y, y).div_(-y.shape[-1])
-            out = torch.addcmul(of_y, y, along[..., None]).mul_(rstd)
+            out = torch.addcmul(of_y, y, along[..., None]).mul_(rstd).to(dtype)
             return out, out, None
-        total = None
+        total = torch.zeros_like(y)
         if of_y is not None:
             total = (of_y - y * (of_y * y).mean(-1, keepdim=True)) * rstd
         if of_rstd is not None:
-            through = -of_rstd * rstd.square() * y / y.shape[-1]
-            total = through if total is None else total + through
-        return total, total, None
+            total = total - of_rstd * rstd.square() * y / y.shape[-1]
+        return total.to(dtype), total.to(dtype), None
 
 
 # --- what torch.compile sees: opaque operators, whose eager twins run on a CPU --------------------
