@@ -1,7 +1,7 @@
 """Run every check and benchmark of a GPU machine, in parts that stop in time and continue at the next call.
 
     python benchmarks/gpu.py --out runs/gpu --minutes 10 [--reference CLONE_OF_SAPIENTINC_HRM]
-                             [--data sudoku.csv] [--record benchmarks/records]
+                             [--data sudoku.csv] [--record benchmarks/records] [--only tests kernels]
 
 1. tests     `pytest -m gpu`, on the files that hold such tests
 2. bench     `hrm-rl bench --device cuda`, with --reference also beside the reference implementation
@@ -70,6 +70,8 @@ class Args:
     """Folder of the record."""
     minutes: float = 10
     """Time for this call."""
+    only: tuple[str, ...] = ()
+    """These parts alone; by default all."""
     reference: Path | None = None
     """A local clone of sapientinc/HRM."""
     data: Path | None = None
@@ -106,6 +108,9 @@ class Job(Args):
 
 
 def main(args: Args) -> int:
+    if unknown := set(args.only) - set(PARTS):
+        print(f"--only takes {', '.join(PARTS)}; got {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
     total = 60 * args.minutes
     deadline = time.monotonic() + total - GRACE - WRITING
     # The programs run in the repository, whatever the current folder.
@@ -114,6 +119,8 @@ def main(args: Args) -> int:
     job.out.mkdir(parents=True, exist_ok=True)
     measuring = sorted((n for n in PARTS if n not in LAST), key=lambda n: bool(job.found(n)))
     for name in [*measuring, *(n for n in LAST if n in PARTS)]:
+        if args.only and name not in args.only:
+            continue
         if name not in LAST and job.is_done(name):
             continue
         seconds = allowance(job, name, total)
@@ -140,7 +147,7 @@ def allowance(job: Job, name: str, total: float) -> float:
     if name in LAST:
         return job.left()
     training = SHORTEST_TRAINING + EVALUATION + GRACE
-    keep_free = not job.is_done("train") and (job.found(name) or total >= 2 * training)
+    keep_free = not job.only and not job.is_done("train") and (job.found(name) or total >= 2 * training)
     most = MOST.get(name, total) + (REFERENCE if name == "bench" and job.reference else 0)
     return min(most, job.left() - (training if keep_free else 0))
 

@@ -1,4 +1,4 @@
-"""Rows of `hrm-rl bench` about CUDA graphs: latency of a segment and of a training step, with and without."""
+"""Rows of `hrm-rl bench` about a GPU: a segment and a training step, with CUDA graphs and torch.compile."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +15,13 @@ from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
 
 BATCHES = (1, 8, 64, 768)
+# Whether graphs are replayed, and blocks compiled.
+_WAYS = {
+    "plain": (False, False),
+    "graph": (True, False),
+    "compiled": (False, True),
+    "compiled-graph": (True, True),
+}
 # Runs in one measurement, so that one launch's jitter does not show.
 _RUNS = 5
 
@@ -22,10 +29,11 @@ _RUNS = 5
 def graph_rows(
     device: str, rounds: int, config: HRMConfig | None = None, batches: Sequence[int] = BATCHES
 ) -> Iterator[dict[str, Any]]:
-    """Rows of `hrm-rl bench`, in seconds a run: `ours` replays graphs, `other` launches kernel by kernel.
+    """Rows of `hrm-rl bench`, in seconds a run: `ours` replays graphs, is compiled, or both; `other` does
+    neither.
 
-    `graph.segment.*` is a segment with its features and the rule q; `graph.train_step.*` is act and learn by
-    the paper's recipe, without an environment.
+    `*.segment.*` is a segment with its features and the rule q; `*.train_step.*` is act and learn by the
+    paper's recipe, without an environment.
 
     Args:
         device: a PyTorch device; except on CUDA the two sides do the same work.
@@ -37,13 +45,15 @@ def graph_rows(
     compute = Compute(device, config.forward_dtype)
     for kind, make in (("segment", _segment), ("train_step.full", _training_step)):
         for batch in batches:
+            torch.compiler.reset()
             ways = {
-                name: Way(_repeated(make(config, batch, device, graphs)), compute)
-                for name, graphs in (("on", True), ("off", False))
+                name: Way(_repeated(make(config, batch, device, graphs, compiled)), compute)
+                for name, (graphs, compiled) in _WAYS.items()
             }
             seconds = interleaved(ways, rounds, runs=_RUNS)
-            name = f"graph.{kind}.{shape(config, batch)}"
-            yield ratio_row(name, seconds["on"], seconds["off"], "without graphs")
+            about = f"{kind}.{shape(config, batch)}"
+            for name in list(_WAYS)[1:]:
+                yield ratio_row(f"{name}.{about}", seconds[name], seconds["plain"], "neither")
             # Free this memory before the next two sides allocate theirs.
             del ways
             gc.collect()  # learner and agent are in reference cycles with their graphs
@@ -51,8 +61,8 @@ def graph_rows(
                 torch.cuda.empty_cache()
 
 
-def _segment(config: HRMConfig, batch: int, device: str, graphs: bool) -> Callable[[], Any]:
-    model, obs = _model_and_batch(config, batch, device)
+def _segment(config: HRMConfig, batch: int, device: str, graphs: bool, compiled: bool) -> Callable[[], Any]:
+    model, obs = _model_and_batch(config, batch, device, compiled)
     agent = (GraphedAgent if graphs else HRMAgent)(model, "q")
     key = torch.arange(batch, device=device)
     state = None
@@ -64,17 +74,21 @@ def _segment(config: HRMConfig, batch: int, device: str, graphs: bool) -> Callab
     return run
 
 
-def _training_step(config: HRMConfig, batch: int, device: str, graphs: bool) -> Callable[[], Any]:
-    model, obs = _model_and_batch(config, batch, device)
+def _training_step(
+    config: HRMConfig, batch: int, device: str, graphs: bool, compiled: bool
+) -> Callable[[], Any]:
+    model, obs = _model_and_batch(config, batch, device, compiled)
     learner = (GraphedLearner if graphs else Learner)(model, batch, LearnerConfig())
     return fixed_step(learner, obs, obs["inputs"])
 
 
 def _model_and_batch(
-    config: HRMConfig, batch: int, device: str
+    config: HRMConfig, batch: int, device: str, compiled: bool
 ) -> tuple[ReasoningModel, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
     model = make_model(config, unrelated(config)).to(device)
+    if compiled:
+        model.compile_blocks()
     return model, fixed_observation(random_tokens(config, batch, device), segment=1)
 
 

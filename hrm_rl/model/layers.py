@@ -280,10 +280,13 @@ class CastModule:
 
     def _detached(self) -> tuple[Positions, list[BlockWeights | MixerWeights]]:
         """Positions and weights without their graph."""
-        if self._plain is None:  # torch.compile traces no cached_property of Python 3.11
-            weights = [type(one)(*(w.detach() for w in one)) for one in self._weights]
-            self._plain = self._positions.detach(), weights
-        return self._plain
+        if self._plain is not None:  # torch.compile traces no cached_property of Python 3.11
+            return self._plain
+        weights = [type(one)(*(w.detach() for w in one)) for one in self._weights]
+        plain = self._positions.detach(), weights
+        if not torch.compiler.is_compiling():  # PyTorch 2.11 hands the next call an empty tuple
+            self._plain = plain
+        return plain
 
     def ending_in_one_position(self, calls: int) -> Net:
         """The module for a segment of `calls` calls, whose last one may give the first position alone."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_rl.agents.learning.graphs import check_can_be_graphed
+from hrm_rl.agents.learning.graphs import Graphs, wants_graphs
 from hrm_rl.distributed.ranks import current
 from hrm_rl.messages import as_path
 from hrm_rl.model.files.weights import read_config as read_model_config
@@ -29,7 +29,6 @@ from hrm_rl.training.machine.compute import (
     choose_again,
     choose_compute,
     pick_device,
-    refuse_graphs_without_gpu,
 )
 from hrm_rl.training.machine.memory import refuse_too_large
 from hrm_rl.training.machine.pace import Pace
@@ -47,7 +46,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     *,
     resume: bool = False,
-    graphs: bool = False,
+    graphs: Graphs = "auto",
     progress: bool = True,
     track: Sequence[str] = (),
 ) -> Trainer:
@@ -61,7 +60,7 @@ def train(
         folder: new or empty, or the run's; runs/PRESET by default.
         settings: changes to the preset as in a config file, "learner.lr" or nested in tables.
         resume: continue the run from its newest checkpoint.
-        graphs: replay each training step as CUDA graphs (GPU only).
+        graphs: replay each training step as CUDA graphs: "yes", "no", or "auto", on a GPU where they can be.
         progress: draw a bar on stderr.
         track: trackers beside TensorBoard: "wandb", "trackio" (extras of these names), or your own.
 
@@ -77,7 +76,7 @@ def train(
 
 
 def start_run(
-    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: bool = False
+    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: Graphs = "auto"
 ) -> Trainer:
     """A new run of these settings, fitted to this machine; in runs/PRESET by default. Without a preset, what
     is not given is as in the run that `init` names.
@@ -124,7 +123,7 @@ def _of_init(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def prepare_run(
-    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: bool = False
+    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: Graphs = "auto"
 ) -> Callable[[], Trainer]:
     """What makes the trainer that `start_run` would begin with; nothing is locked or written.
 
@@ -136,11 +135,9 @@ def prepare_run(
     return _prepare(given, run, graphs)
 
 
-def _prepare(given: Run, run: RunFolder, graphs: bool) -> Callable[[], Trainer]:
+def _prepare(given: Run, run: RunFolder, graphs: Graphs) -> Callable[[], Trainer]:
     device, rows = pick_device(given.settings.device), current().share(given.preset.batch_size)
-    if graphs:
-        refuse_graphs_without_gpu(device)
-        check_can_be_graphed(given.preset.learner)
+    graphed = wants_graphs(graphs, device, given.preset.learner, current().count)
     refuse_too_large(given.preset.model, rows, device, _parts(given.settings))
     # Read the data first, so that a mistake in it shows before the probe.
     data = training_data(given.preset.data, device)
@@ -157,7 +154,7 @@ def _prepare(given: Run, run: RunFolder, graphs: bool) -> Callable[[], Trainer]:
     if init := given.init:
         _log.info("Starts from %s%s.", init.name, init.ids and f": {init.ids}")
     pace = _pace(preset, compute, given)
-    options: Any = {"graphs": graphs, "sharding": given.settings.sharding, "pace": pace}
+    options: Any = {"graphs": graphed, "sharding": given.settings.sharding, "pace": pace}
 
     def make() -> Trainer:
         trainer = Trainer(preset, compute, run, given.settings.seed, data, init, **options)
@@ -167,7 +164,7 @@ def _prepare(given: Run, run: RunFolder, graphs: bool) -> Callable[[], Trainer]:
     return make
 
 
-def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
+def _begin(given: Run, run: RunFolder, graphs: Graphs) -> Trainer:
     trainer = _prepare(given, run, graphs)()
     keys, init = trainer.data.learned(), given.init
     if init:
@@ -184,7 +181,7 @@ def _begin(given: Run, run: RunFolder, graphs: bool) -> Trainer:
 
 
 def resume_run(
-    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: bool = False
+    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: Graphs = "auto"
 ) -> Trainer:
     """The run in a folder, by default runs/PRESET, at its newest whole checkpoint, or at its beginning if it
     was stopped before the first. Layers with a preset start a run in a folder that is new or empty, so that
@@ -206,7 +203,7 @@ def resume_run(
         return _resume(layers, run, graphs)
 
 
-def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
+def _resume(layers: Sequence[Layer], run: RunFolder, graphs: Graphs) -> Trainer:
     stored, compute = run.config()
     given = resume_settings(stored, compute, run.path, *layers)
     if not run.checkpoints():
@@ -237,12 +234,11 @@ def _resume(layers: Sequence[Layer], run: RunFolder, graphs: bool) -> Trainer:
 
     preset, compute = _chosen_once(choose)
     refuse_too_large(preset.model, rows, compute.device, _parts(given.settings))
-    if graphs:
-        refuse_graphs_without_gpu(compute.device)
+    graphed = wants_graphs(graphs, compute.device, preset.learner, current().count)
     data = training_data(preset.data, compute.device)
     _refuse_other_puzzles(run, stored, data)
     pace = _pace(preset, compute, given)
-    options: Any = {"graphs": graphs, "sharding": given.settings.sharding, "pace": pace}
+    options: Any = {"graphs": graphed, "sharding": given.settings.sharding, "pace": pace}
     trainer = Trainer(preset, compute, run, given.settings.seed, data, **options)
     trainer.restore()
     run.store(preset, compute)

@@ -108,8 +108,8 @@ def place(made, question, tmp_path) -> Callable[[str], str]:
         ("train", ["which preset", *PRESETS]),
         ("puzzles sudoko --out {tmp}/p", ["'sudoko'", "sudoku"]),
         ("eval {made}/run --device cube", ["'cube'"]),
-        ("eval {made}/run --graphs --device cpu", ["--graphs needs a CUDA device", "on cpu"]),
-        ("train tiny --out {tmp}/run --graphs --device cpu", ["--graphs needs a CUDA device"]),
+        ("eval {made}/run --graphs yes --device cpu", ["--graphs yes needs a CUDA device", "on cpu"]),
+        ("train tiny --out {tmp}/run --graphs yes --device cpu", ["--graphs yes needs a CUDA device"]),
     ],
 )
 def test_one_short_message_and_nothing_written(hrm_rl, made, tmp_path, place, words, expected) -> None:

@@ -104,7 +104,7 @@ def test_ranks_answer_and_record_as_one_process(runs: Path, job: Callable, capsy
 MISTAKES = [
     ([*TINY, "--batch-size", "9"], "batch_size must be a multiple of the 2 ranks, got 9; the next is 10"),
     ([*TINY, "--device", "cuda"], "ranks need a GPU each"),
-    ([*TINY, "--graphs"], "--graphs needs a CUDA device"),
+    ([*TINY, "--graphs", "yes"], "--graphs yes needs a CUDA device"),
     ([*TINY, "--q-target", "subsample:0.1"], "takes 1 of the 8 rows at a step, which 2 ranks cannot"),
     (["train", "sudoku-4x4", "--outt", "x"], "--outt"),
     ([*TINY, "--sharding", "full", "--on-nan", "skip"], "on_nan skip looks at whole gradients"),

@@ -11,7 +11,7 @@ exploration's draws, the learning rate's schedule and the rule for stopping stay
 On other devices the same functions run again instead of being replayed, which serves the tests.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +32,30 @@ WARM_UP_STEPS = 3
 _OBSERVED = ("inputs", "puzzle_identifiers", "segment")
 _SHOWN = ("logits", "q_halt", "q_continue")
 _JUDGED = ("correct", "segments", "cell_accuracy")
+
+
+Graphs = Literal["auto", "yes", "no"]
+
+
+def wants_graphs(graphs: Graphs, device: str, config: LearnerConfig | None = None, ranks: int = 1) -> bool:
+    """Whether to replay CUDA graphs; `auto` does on a CUDA device, if the learner's steps can be recorded.
+
+    Raises ValueError if they were asked for and cannot be.
+    """
+    if graphs not in ("auto", "yes", "no"):
+        raise ValueError(f"graphs must be auto, yes or no, got {graphs!r}")
+    if graphs == "no" or (graphs == "auto" and ranks > 1):
+        return False
+    try:
+        if not device.startswith("cuda"):
+            raise ValueError(f"--graphs yes needs a CUDA device; this would compute on {device}")
+        if config is not None:
+            check_can_be_graphed(config)
+    except ValueError:
+        if graphs == "yes":
+            raise
+        return False
+    return True
 
 
 def check_can_be_graphed(config: LearnerConfig) -> None:

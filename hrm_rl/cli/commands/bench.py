@@ -44,7 +44,8 @@ class Bench(Command):
             self.record.mkdir(parents=True, exist_ok=True)
         show_log()
         measured = benchmark(pick_device(self.device), self.rounds, self.reference)
-        about = {**measured.about, "command": " ".join(["hrm-rl", *sys.argv[1:]])}
+        words = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
+        about = {**measured.about, "command": " ".join(["hrm-rl", *words])}
         rows = []
         for row in measured.rows:
             say(f"{row['name']} against {row['against']}: {row['ratio']:.3f}")

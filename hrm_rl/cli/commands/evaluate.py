@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hrm_rl.cli.options import OnTrajectories, check_counts
 from hrm_rl.cli.output import percent, show_log
@@ -39,10 +39,11 @@ class Eval(OnTrajectories):
     """Number of puzzles: 1000 generated ones, or all of the file, folder or bank, by default."""
     speedup: bool = False
     """Also time the rule against running every puzzle to the limit, three times each, alternately."""
-    graphs: bool = False
-    """Replay each segment as a CUDA graph (a GPU only)."""
+    graphs: Literal["auto", "yes", "no"] = "auto"
+    """Replay each segment as a CUDA graph; auto does on a GPU with one trajectory a puzzle."""
 
     def run(self) -> None:
+        from hrm_rl.agents.learning.graphs import wants_graphs
         from hrm_rl.distributed.ranks import current
         from hrm_rl.evaluation import Trajectories, evaluate
         from hrm_rl.evaluation.confirm import check_bank, measure_speedup
@@ -60,7 +61,7 @@ class Eval(OnTrajectories):
         trained = self.open()
         model, name = trained.model, self.halting or trained.rule
         rule, limit = parse_rule(name), self.max_segments or model.config.halt_max_steps
-        options: Any = {"batch_size": self.batch_size, "graphs": self.graphs, "ranks": current()}
+        options: Any = {"batch_size": self.batch_size, "ranks": current()}
         several = self.several(trained.kind)
         replayed = None
         if bank is None:
@@ -76,6 +77,8 @@ class Eval(OnTrajectories):
             replayed = replay(bank, rule, max_segments=limit)
             if isinstance(rule, Select):
                 several = Trajectories.parse(bank.header.trajectories, rule.width or bank.width, trained.kind)
+        graphs = "no" if self.graphs == "auto" and isinstance(rule, Select) else self.graphs
+        options["graphs"] = wants_graphs(graphs, str(model.device))
         options |= {"max_segments": limit, "trajectories": several}
         found = evaluate(model, puzzles, rule, validator=trained.validator(), **options)
         self.note_unread_seed(data)
@@ -138,10 +141,11 @@ class Eval(OnTrajectories):
         return text
 
     def _check(self) -> None:
+        from hrm_rl.agents.learning.graphs import wants_graphs
         from hrm_rl.halting import parse_rule
         from hrm_rl.halting.fit.provenance import is_fitted
         from hrm_rl.halting.rules.select import Select
-        from hrm_rl.training.machine.compute import pick_device, refuse_graphs_without_gpu
+        from hrm_rl.training.machine.compute import pick_device
 
         check_counts(self, "puzzles", "max_segments", "batch_size")
         if self.bank is not None and self.data is not None:
@@ -150,8 +154,7 @@ class Eval(OnTrajectories):
             raise ValueError(f"--width {self.width}: the trajectories are those of --bank {self.bank}")
         if self.speedup and isinstance(parse_rule(self.halting or "q"), Select):
             raise ValueError("--speedup times rules that run one trajectory")
-        if self.graphs:
-            refuse_graphs_without_gpu(pick_device(self.device))
+        wants_graphs(self.graphs, pick_device(self.device))  # raises before anything is read
         fitted = is_fitted(parse_rule(self.halting or "q"))
         if self.allow_mismatch and not self.bank and not fitted:
             raise ValueError("--allow-mismatch goes with --bank, or with a rule that was fitted")

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -34,9 +34,9 @@ class Train(Long):
     resume: bool = False
     """Continue the run in --out from its newest checkpoint, or start it if there is none. Only max_steps,
     validate_every, checkpoint_minutes, log_every, keep, on_nan, device and threads may change."""
-    graphs: bool = False
-    """Replay each training step as CUDA graphs (GPU only; not with every:K or jointly trained halting).
-    Not stored with the run: repeat it with --resume."""
+    graphs: Literal["auto", "yes", "no"] = "auto"
+    """Replay each training step as CUDA graphs; auto does on a GPU, but not with several processes, every:K,
+    muon or jointly trained halting. Not stored with the run."""
     track: tuple[str, ...] = ()
     """Trackers beside TensorBoard: wandb, trackio (extras). Not stored with the run."""
     dry_run: bool = False

@@ -110,12 +110,6 @@ def pick_device(device: str = "auto") -> str:
     return device
 
 
-def refuse_graphs_without_gpu(device: str) -> None:
-    """Raise ValueError if CUDA graphs cannot be recorded on the device."""
-    if not device.startswith("cuda"):
-        raise ValueError(f"--graphs needs a CUDA device; this would compute on {device}")
-
-
 def choose_compute(
     model: HRMConfig,
     learner: LearnerConfig,
@@ -140,7 +134,7 @@ def choose_compute(
         model, learner, batch_size, steps: the run.
         device: `auto` or a PyTorch device.
         dtype: `auto` or the dtype to compute in.
-        compile: whether to compile the block; `auto` never does on a GPU, where it has not been measured.
+        compile: whether to compile the block; `auto` never does on a GPU, where CUDA graphs gain more.
         threads: of the CPU; `auto` takes the environment's, or measures.
 
     Raises:

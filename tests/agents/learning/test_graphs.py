@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hrm_rl.agents import HRMAgent, Learner, LearnerConfig
-from hrm_rl.agents.learning.graphs import WARM_UP_STEPS, GraphedAgent, GraphedLearner
+from hrm_rl.agents.learning.graphs import WARM_UP_STEPS, GraphedAgent, GraphedLearner, wants_graphs
 from hrm_rl.envs import PuzzleVectorEnv
 from hrm_rl.kernels.graphs import Captured, CudaRecorder, Rerun, make_recorder
 from hrm_rl.model.noise import Noise
@@ -306,6 +306,30 @@ def test_what_is_garbage_goes_before_a_recording_begins(monkeypatch) -> None:
 @pytest.fixture
 def source_on_gpu(make_source):
     return make_source(device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("graphs", "device", "changes", "ranks", "found"),
+    [
+        ("auto", "cuda", {}, 1, True),
+        ("auto", "cuda:1", {"q_target": "subsample:0.5"}, 1, True),
+        ("auto", "cpu", {}, 1, False),
+        ("auto", "cuda", {"q_target": "every:2"}, 1, False),
+        ("auto", "cuda", {"optimizer": "muon"}, 1, False),
+        ("auto", "cuda", {}, 2, False),
+        ("no", "cuda", {}, 1, False),
+        ("yes", "cuda", {}, 1, True),
+        ("yes", "cpu", {}, 1, "needs a CUDA device"),
+        ("yes", "cuda", {"q_target": "every:2"}, 1, "every:2"),
+        (True, "cuda", {}, 1, "must be auto, yes or no, got True"),
+    ],
+)
+def test_a_run_replays_graphs_where_it_can(graphs, device, changes, ranks, found) -> None:
+    if isinstance(found, str):
+        with pytest.raises(ValueError, match=found):
+            wants_graphs(graphs, device, config(**changes), ranks)
+    else:
+        assert wants_graphs(graphs, device, config(**changes), ranks) is found
 
 
 @pytest.mark.gpu
