@@ -1,4 +1,4 @@
-"""numba's `njit` with a cache that may cost time and nothing else.
+"""Compiled loops: numba's `njit` with a cache that may cost time and nothing else, and threads for them.
 
 A function whose compiled form cannot be kept, or is damaged on disk, is compiled in this process.
 """
@@ -7,14 +7,22 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
+import numpy as np
 from numba.core.caching import FunctionCache, NullCache
+from numpy.typing import NDArray
 
 from hrm_rl.files import temporary_folder
+from hrm_rl.process.cpus import usable_cpus
 
+Found = TypeVar("Found")
+
+# Few enough that a processor is done with them in a moment, and Ctrl-C is heard.
+_PART = 256
 _log = logging.getLogger(__name__)
 
 
@@ -28,6 +36,23 @@ def njit(*, nogil: bool = False) -> Callable[[Callable[..., Any]], Any]:
         return compiled
 
     return decorate
+
+
+def by_parts(function: Callable[[NDArray[Any]], Found], rows: NDArray[Any]) -> list[Found]:
+    """The results of a function of successive parts of `rows`, in their order, on all processors.
+
+    The function takes its time in `njit(nogil=True)` code. NUMBA_NUM_THREADS limits the threads.
+    """
+    parts = np.array_split(rows, max(1, -(-len(rows) // _PART)))
+    settings: Any = numba.config
+    threads = min(len(parts), usable_cpus(), settings.NUMBA_NUM_THREADS)
+    if threads == 1:
+        return [function(part) for part in parts]
+    pool = ThreadPoolExecutor(threads)
+    try:
+        return list(pool.map(function, parts))
+    finally:  # also on Ctrl-C
+        pool.shutdown(cancel_futures=True)
 
 
 class _Cache(FunctionCache):

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numba
+import numpy as np
 import pytest
 
 from hrm_rl import compiling, files
@@ -149,3 +150,27 @@ def test_commands_run_from_a_package_that_cannot_be_written(tmp_path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == 1 and "Compiled code" in done.stderr
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+@pytest.mark.parametrize("rows", [0, 1, 255, 1000])
+def test_parts_come_in_their_order_on_any_number_of_processors(monkeypatch, cpus, rows) -> None:
+    monkeypatch.setattr(compiling, "usable_cpus", lambda: cpus)
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 8)
+    whole = np.arange(rows)
+    parts = compiling.by_parts(lambda part: 2 * part, whole)
+    assert (np.concatenate(parts) == 2 * whole).all() and len(parts) == max(1, -(-rows // 256))
+
+
+def test_the_first_error_ends_the_work(monkeypatch) -> None:
+    monkeypatch.setattr(compiling, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 2)
+    begun = []
+
+    def fails(part):
+        begun.append(part)
+        raise ValueError(f"no puzzle {part[0]}")
+
+    with pytest.raises(ValueError, match="no puzzle 0"):
+        compiling.by_parts(fails, np.arange(256 * 1000))
+    assert len(begun) < 1000

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hrm_rl.process.cpus import usable_cpus
 from hrm_rl.process.stopping import postponed
 from hrm_rl.sweep.trial_files import Attempts, TrialFiles
-from hrm_rl.training.machine.threads import usable_cpus
 
 # Attempts of a trial: one, and one more if it fails.
 MOST_ATTEMPTS = 2

@@ -96,8 +96,8 @@ def _machine(problems: list[str]) -> dict[str, Any]:
         import torch
 
         from hrm_rl.model.files.pretrained import pretrained_models
+        from hrm_rl.process.cpus import usable_cpus
         from hrm_rl.training.machine.compute import pick_device
-        from hrm_rl.training.machine.threads import usable_cpus
         from hrm_rl.training.open_run import open_trained
 
         devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hrm_rl.compiling import by_parts
 from hrm_rl.puzzles.base.counter_rng import stream_keys
 from hrm_rl.puzzles.base.dials import dial, switch
 from hrm_rl.puzzles.base.picture import Panel, Shown
@@ -120,17 +121,19 @@ class Maze(SquareFamily):
     def make(self, keys: NDArray[np.uint64]) -> Made:
         """Raises ValueError if a key gives no maze with a path of `least_moves`."""
         size, least = self.size, self.least_moves
-        mazes = np.zeros((len(keys), self.seq_len), np.int8)
-        labels, room = np.zeros_like(mazes), kernels.scratch(size)
-        made = kernels.generate(
-            size, self.perfect, self._braid_steps, least, _TRIES, keys, mazes, labels, room
-        )
-        if made < len(keys):
-            raise ValueError(
-                f"{_TRIES:,} mazes of {size}x{size} had no shortest path of min_path={least} moves; "
-                "a smaller min_path is more likely"
-            )
-        return mazes.astype(np.int32), labels.astype(np.int32), np.ones(len(keys), np.bool_)
+        dials = size, self.perfect, self._braid_steps, least, _TRIES
+
+        def sides(some: NDArray[np.uint64]) -> NDArray[np.int8]:
+            mazes, labels = made = np.zeros((2, len(some), self.seq_len), np.int8)
+            if kernels.generate(*dials, some, mazes, labels, kernels.scratch(size)) < len(some):
+                raise ValueError(
+                    f"{_TRIES:,} mazes of {size}x{size} had no shortest path of min_path={least} moves; "
+                    "a smaller min_path is more likely"
+                )
+            return made
+
+        mazes, labels = np.concatenate(by_parts(sides, keys), axis=1).astype(np.int32)
+        return mazes, labels, np.ones(len(keys), np.bool_)
 
     def solves(self, puzzles: NDArray[np.int32], answers: NDArray[np.int32]) -> NDArray[np.bool_]:
         return path_excess(puzzles, answers, self.size) == 0

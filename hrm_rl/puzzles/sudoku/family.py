@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hrm_rl.compiling import by_parts
 from hrm_rl.puzzles.base.board_text import cells_of
 from hrm_rl.puzzles.base.dials import dial
 from hrm_rl.puzzles.base.picture import Panel, Shown
@@ -121,11 +122,15 @@ class Sudoku(SquareFamily):
         return dataclasses.replace(super().generate(count, **options), source=None)
 
     def make(self, keys: NDArray[np.uint64]) -> Made:
-        tables = layout(self.size)
-        boards = np.zeros((len(keys), self.seq_len), np.int8)
-        solutions, work = np.zeros_like(boards), kernels.scratch(tables)
-        random_kernels.generate_boards(tables, keys, *self.extra_givens, boards, solutions, work)
-        puzzles, answers = (side.astype(np.int32) + BLANK for side in (boards, solutions))
+        tables, cells = layout(self.size), self.seq_len
+
+        def sides(some: NDArray[np.uint64]) -> NDArray[np.int8]:
+            boards, solutions = made = np.zeros((2, len(some), cells), np.int8)
+            work = kernels.scratch(tables)
+            random_kernels.generate_boards(tables, some, *self.extra_givens, boards, solutions, work)
+            return made
+
+        puzzles, answers = np.concatenate(by_parts(sides, keys), axis=1).astype(np.int32) + BLANK
         return puzzles, answers, np.ones(len(keys), np.bool_)
 
     def solves(self, puzzles: NDArray[np.int32], answers: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrm_rl.compiling import by_parts
 from hrm_rl.puzzles.sudoku import kernels, random_kernels
 from hrm_rl.puzzles.sudoku.layout import BLANK, as_boards, layout
 
@@ -86,10 +87,13 @@ def rate(inputs: ArrayLike, size: int = 9, copies: int = 16) -> NDArray[np.float
     boards, shape = _boards("inputs", inputs, tables.size)
     if tables.size == 4:
         return _naked_single_rounds(boards).reshape(shape)
-    ratings = np.empty(len(boards), np.float32)
-    work = kernels.scratch(tables)
-    random_kernels.mean_backtracks(tables, boards, copies, MAX_GUESSES, ratings, work)
-    return ratings.reshape(shape)
+
+    def ratings(some: NDArray[np.int8]) -> NDArray[np.float32]:
+        found, work = np.empty(len(some), np.float32), kernels.scratch(tables)
+        random_kernels.mean_backtracks(tables, some, copies, MAX_GUESSES, found, work)
+        return found
+
+    return np.concatenate(by_parts(ratings, boards)).reshape(shape)
 
 
 def _naked_single_rounds(boards: NDArray[np.int8]) -> NDArray[np.float32]:

@@ -18,12 +18,13 @@ from hrm_rl.kernels.precision import has_fast_bfloat16
 from hrm_rl.model import HRMConfig, make_model
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.model.layers import unrelated
+from hrm_rl.process.cpus import usable_cpus
 from hrm_rl.settings import check_at_least, check_integers, check_one_of
 from hrm_rl.stopwatch import clock
 from hrm_rl.tensors import usable_device
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
 from hrm_rl.training.machine.measured import Measured
-from hrm_rl.training.machine.threads import MOST_THREADS, WORTH_CHANGING, Threads, thread_counts, usable_cpus
+from hrm_rl.training.machine.threads import MOST_THREADS, WORTH_CHANGING, Threads, thread_counts
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ import hrm_rl
 from hrm_rl.agents import LearnerConfig
 from hrm_rl.files import cache_folders, read_text, write_text
 from hrm_rl.model import HRMConfig
+from hrm_rl.process.cpus import usable_cpus
 from hrm_rl.stopwatch import Stopwatch, crowded
-from hrm_rl.training.machine.threads import usable_cpus
 
 # What takes less time than this to measure, in seconds, is measured again.
 _WORTH_KEEPING = 1.0

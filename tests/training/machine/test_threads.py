@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from hrm_rl.model import HRM
+from hrm_rl.process.cpus import usable_cpus
 from hrm_rl.training.machine import compute, threads
 from hrm_rl.training.machine.compute import Compute, choose_again, choose_compute
-from hrm_rl.training.machine.threads import fit_threads, thread_counts, usable_cpus
+from hrm_rl.training.machine.threads import fit_threads, thread_counts
 
 
 @pytest.fixture(autouse=True)
