@@ -25,7 +25,7 @@ STUDIES = {
     "models/maze": 18,
     "relation_bias/nine": 12,
     "relation_bias/six": 12,
-    "sudoku_9x9/trials": 3,
+    "sudoku_9x9/trials": 11,
 }
 
 pytestmark = pytest.mark.skipif(not EXPERIMENTS.is_dir(), reason="runs in a checkout of the repository")
