@@ -231,8 +231,7 @@ def evaluate(job: Job) -> dict[str, Any] | None:
             return result | {"unfinished": "out of time"}
         words = ["eval", str(folder), "--halting", halting, "--device", job.device, "--json"]
         words += ["--puzzles", str(TEST_PUZZLES), "--batch-size", "768"]
-        # With Q-halting the number of rows falls; timing attention for each number would dominate.
-        ran = run(job, f"evaluate-{name}", hrm_rl(*words), HRM_ATTENTION="torch")
+        ran = run(job, f"evaluate-{name}", hrm_rl(*words))
         if ran.exit == 0:
             result[name] = json_lines(ran.stdout)[-1]
         else:
@@ -249,10 +248,10 @@ PARTS: dict[str, Callable[[Job], dict[str, Any] | None]] = {
 }
 
 
-def run(job: Job, name: str, words: list[str], **variables: str) -> Ran:
+def run(job: Job, name: str, words: list[str]) -> Ran:
     """Run a program in the repository in the time left; its output goes to OUT/NAME.out and .err."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    variables = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **variables}
+    variables = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     return run_program(words, job.left(), job.out / name, ROOT, variables, GRACE)
 
 

@@ -30,14 +30,11 @@ OLDEST_TRITON = (3, 2)
 log = logging.getLogger(__name__)
 
 
-def mode(variable: str = VARIABLE, modes: tuple[str, ...] = MODES) -> str:
-    """The value of an environment variable that is one of `modes`, by default the first.
-
-    Raises ValueError for any other value.
-    """
-    value = os.environ.get(variable, modes[0])
-    if value not in modes:
-        raise ValueError(f"{variable} must be one of {', '.join(modes)}; got {value!r}")
+def mode() -> str:
+    """The value of HRM_KERNELS, `auto` by default. Raises ValueError for another than those of MODES."""
+    value = os.environ.get(VARIABLE, MODES[0])
+    if value not in MODES:
+        raise ValueError(f"{VARIABLE} must be one of {', '.join(MODES)}; got {value!r}")
     return value
 
 
@@ -78,16 +75,6 @@ def backend(device: torch.device) -> Backend:
     return "eager"
 
 
-def constant_when_traced(function: Function) -> Function:
-    """A decorator: torch.compile calls the function once, while it traces, and keeps the result.
-
-    The same as torch.compiler.assume_constant_result without importing torch._dynamo, which takes longer than
-    everything else that `import hrm_rl.model` loads.
-    """
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return function
-
-
 def uses_triton(device: torch.device) -> bool:
     """Whether a kernel on `device` runs in Triton; also while torch.compile traces.
 
@@ -117,9 +104,13 @@ def runs_in_few_passes(x: Tensor, *more: torch.dtype) -> bool:
     )
 
 
-@constant_when_traced
 def _uses_triton_compiled(device: torch.device) -> bool:
     return mode() == "triton" and backend(device) == "triton"
+
+
+# torch.compile calls it once, while it traces, and keeps the result: torch.compiler.assume_constant_result
+# without importing torch._dynamo, which takes longer than everything else that `import hrm_rl.model` loads.
+_uses_triton_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @functools.cache

@@ -49,10 +49,6 @@ class CoreConfig:
         check_interval(self, "(0, inf)", "rms_norm_eps")
 
     @property
-    def norm_gated(self) -> bool:
-        return False
-
-    @property
     def swiglu_width(self) -> int:
         """Inner width of the SwiGLU: two thirds of the expansion, up to a multiple of 16."""
         return swiglu_width(self.expansion, self.hidden_size, 16)

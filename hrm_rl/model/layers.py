@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from hrm_rl.kernels import small_block
-from hrm_rl.kernels.fused.block import fused_blocks, wanted
 from hrm_rl.model.config import HRMConfig
 from hrm_rl.model.recurrence import NOWHERE, BlockFunction, BlockWeights, MixerWeights, Net, Positions, block
 from hrm_rl.puzzles.base.relations import UNRELATED, as_relations
@@ -181,8 +180,6 @@ class BlockShape(Protocol):
     def num_heads(self) -> int: ...
     @property
     def rms_norm_eps(self) -> float: ...
-    @property
-    def norm_gated(self) -> bool: ...
 
 
 class SelfAttention(nn.Module):
@@ -246,8 +243,8 @@ class ReasoningModule(nn.Module):
 class CastModule:
     """Runs a module's blocks, with weights cast once for all calls of a segment.
 
-    Calls without gradient run the fused Triton kernels with HRM_KERNELS=triton. Otherwise they take detached
-    weights, so that a compiled block gets one kind of weight and compiles once.
+    Calls without gradient take detached weights, so that a compiled block gets one kind of weight and
+    compiles once.
     """
 
     def __init__(
@@ -259,7 +256,6 @@ class CastModule:
     ) -> None:
         self._heads, self._eps = config.num_heads, config.rms_norm_eps
         self._weights, self._positions, self._function = weights, positions, function
-        self._norm_gated = config.norm_gated
         self._plain: tuple[Positions, list[BlockWeights | MixerWeights]] | None = None
         self._may_be_small = function is block and not any(part is not None for part in positions)
 
@@ -272,10 +268,6 @@ class CastModule:
         if torch.is_grad_enabled():
             return self._run(x, self._weights, self._positions, read)
         positions, weights = self._detached()
-        plain = [one for one in weights if isinstance(one, BlockWeights)]
-        if plain and not self._norm_gated and wanted(x, plain[0], positions.rotary, self._heads):
-            rotary, bias = positions
-            return fused_blocks(x, plain, rotary, self._heads, self._eps, bias)
         return self._run(x, weights, positions, read)
 
     def _detached(self) -> tuple[Positions, list[BlockWeights | MixerWeights]]:

@@ -1,7 +1,7 @@
 """How a segment runs: the recursion of the modules H and L, and the Transformer block they are stacks of.
 
-Functions of tensors alone. layers.py holds the parameters, casts them once a segment, and chooses compiled or
-fused blocks. Source: arXiv 2506.21734, section 2 and figure 4; reference `models/layers.py`.
+Functions of tensors alone. layers.py holds the parameters, casts them once a segment, and chooses compiled
+blocks. Source: arXiv 2506.21734, section 2 and figure 4; reference `models/layers.py`.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrm_rl.kernels.attention import fused_attention
 from hrm_rl.kernels.precision import wide
 from hrm_rl.kernels.rms_norm import add_rms_norm
 from hrm_rl.kernels.rope import rope
@@ -223,4 +222,5 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Te
             scores += bias
         short = scores.dtype == torch.bfloat16 and scores.shape[-1] < _SHORT_ROW
         return scores.softmax(-1, dtype=torch.float32 if short else None).to(v.dtype) @ v
-    return fused_attention(q, k, v, bias)
+    mask = None if bias is None else bias.expand(q.shape[0], *bias.shape)
+    return F.scaled_dot_product_attention(q, k, v, mask)

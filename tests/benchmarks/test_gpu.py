@@ -185,7 +185,7 @@ def test_every_file_with_a_gpu_test_is_found(gpu) -> None:
 
     files = (ROOT / "tests").rglob("*.py")
     wanted = {file.relative_to(ROOT).as_posix() for file in files if is_marked(file)}
-    assert set(gpu.files_with_gpu_tests()) == wanted and len(wanted) >= 6
+    assert set(gpu.files_with_gpu_tests()) == wanted and len(wanted) >= 4
 
 
 @pytest.mark.slow
@@ -296,18 +296,18 @@ def test_an_evaluation_keeps_its_results(gpu, job, programs, monkeypatch) -> Non
     monkeypatch.setattr(gpu, "LEAST", 0)
     (job.out / "p" / "checkpoints" / "step-0000500").mkdir(parents=True)
     answer = """
-import json, os, sys, time
+import json, sys, time
 rule = sys.argv[sys.argv.index("--halting") + 1]
 if SLOW: time.sleep(60)
-print(json.dumps({"rule": rule, "attention": os.environ["HRM_ATTENTION"]}))
+print(json.dumps({"rule": rule}))
 """
     programs["eval"] = answer.replace("SLOW", "rule == 'q'")
     found = gpu.evaluate(job.within(4))
-    limit = {"rule": "fixed:1000000", "attention": "torch"}
+    limit = {"rule": "fixed:1000000"}
     assert found["limit"] == limit and found["unfinished"] == "out of time" and "q" not in found
     (job.out / "evaluate.json").write_text(json.dumps(found))
     programs["eval"] = answer.replace("SLOW", "rule != 'q'")
     found = gpu.evaluate(job)
-    assert found == {"checkpoint": "step-0000500", "limit": limit, "q": limit | {"rule": "q"}}
+    assert found == {"checkpoint": "step-0000500", "limit": limit, "q": {"rule": "q"}}
     (job.out / "evaluate.json").write_text(json.dumps(found))
     assert gpu.evaluate(job) is None

@@ -39,58 +39,35 @@ def test_a_gpu_is_required(benchmark, monkeypatch, capsys) -> None:
 
 
 def test_every_kernel_is_measured(run) -> None:
-    code, (head, *rows) = run("--dry-run", "--sweep")
+    code, (head, *rows) = run("--dry-run")
     assert code == 0 and head["dry_run"] and head["device"] == "cpu"
-    measured = {row["name"] for row in rows}
-    products = ("qkv_rope", "gate_up_swiglu", "o_residual", "down_residual")
-    for name in (*products, "module", "add_rms_norm", "swiglu", "rope", "stablemax"):
-        assert {f"{name}.h64.s5.b2.eager", f"{name}.h64.s5.b2.compiled"} <= measured
-    for name in products:
-        assert {f"{name}.h64.s5.b2.matmul", f"tile.{name}.h64.s5.b2.128x64x3"} <= measured
+    kernels = ["adam_atan2.h64", *(f"{k}.h64.s5.b2" for k in ("add_rms_norm", "swiglu", "rope", "stablemax"))]
+    assert [row["name"] for row in rows] == [f"{k}.{a}" for k in kernels for a in ("eager", "compiled")]
     for row in rows:
         assert set(row) == {"name", "ours", "other", "against", "ratio", "spread", "cpu_share"}
         assert row["spread"][0] <= row["ratio"] <= row["spread"][1]
 
 
 def test_a_row_that_fails_leaves_the_others(benchmark, run, monkeypatch) -> None:
-    """Also if it fails at its first run, or while its case is made."""
-
     def refuse(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no such instruction")
 
-    cases = sys.modules["kernel_cases"]
-    launch_of = cases.launch_of
-    monkeypatch.setattr(cases, "swiglu", refuse)
-    monkeypatch.setattr(
-        cases,
-        "launch_of",
-        lambda name, device: refuse if name == "gate_up_swiglu" else launch_of(name, device),
-    )
+    monkeypatch.setattr(benchmark, "swiglu", refuse)
     code, (_, *rows) = run("--dry-run")
     failed = {row["name"]: row["error"] for row in rows if "ratio" not in row}
-    names = [f"gate_up_swiglu.h64.s5.b2.{kind}" for kind in ("eager", "compiled", "matmul")]
-    names += [f"swiglu.h64.s5.b2.{kind}" for kind in ("eager", "compiled")]
-    assert code == 1 and list(failed) == names
+    assert code == 1 and list(failed) == [f"swiglu.h64.s5.b2.{kind}" for kind in ("eager", "compiled")]
     assert set(failed.values()) == {"RuntimeError: no such instruction"}
-    assert len(rows) - len(failed) == 3 * 3 + 2 + 3 * 2
+    assert len(rows) == 10
 
 
-def test_every_case_is_made_with_the_kernels_of_our_side(benchmark, monkeypatch) -> None:
-    """Not with those of the other side in the last row of the case before."""
-    modes = []
-    cases = sys.modules["kernel_cases"]
-    launch_of = cases.launch_of
-
-    def noting(name: str, device: torch.device) -> Any:
-        modes.append(dispatch.mode())
-        return launch_of(name, device)
-
-    monkeypatch.setattr(cases, "launch_of", noting)
-    bench = benchmark.Bench(1, ("auto", "eager"), dry=True)
-    for tokens in (3, 4):
-        case = benchmark.make_case(1, tokens, 64, "cpu", torch.float32)
-        assert "ratio" in next(bench.rows(case, sweep=False))
-    assert modes == ["auto", "auto"]
+def test_each_side_runs_with_its_own_kernels(benchmark, monkeypatch) -> None:
+    """Also in the second row, and the program's choice stays."""
+    modes: list[list[str]] = [[], [], []]
+    works = [lambda seen=seen: seen.append(dispatch.mode()) for seen in modes]
+    rows = list(benchmark.Bench(1, ("auto", "eager"), dry=True).rows(benchmark.Case("a", *works)))
+    assert [row["name"] for row in rows] == ["a.eager", "a.compiled"]
+    assert [set(seen) for seen in modes] == [{"auto"}, {"eager"}, {"eager"}]
+    assert dispatch.mode() == "eager"
 
 
 @pytest.mark.parametrize(

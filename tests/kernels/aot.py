@@ -19,7 +19,7 @@ TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.float64: "*fp64"
 
 
 class Launch(NamedTuple):
-    """A kernel, its arguments, and its constants with `num_warps` and `num_stages`."""
+    """A kernel, its arguments, and its constants with `num_warps`."""
 
     kernel: Any
     arguments: tuple[Any, ...]
@@ -59,7 +59,7 @@ def compile_launch(launch: Launch, arch: int) -> Compiled:
     """Compile a launch for `arch`, the compute capability times ten; 90 compiles for sm_90a.
 
     TRITON_INTERPRET must be off where the kernel was imported. Pointers are aligned to 16 bytes, as PyTorch
-    allocates; numbers divisible by 16 are specialised unless the kernel excludes them, as at run time.
+    allocates; numbers divisible by 16 are specialised, as at run time.
     """
     import triton
     from triton.backends.compiler import GPUTarget
@@ -67,7 +67,7 @@ def compile_launch(launch: Launch, arch: int) -> Compiled:
     from triton.compiler import ASTSource
 
     fn, constants = launch.kernel, dict(launch.constants)
-    options = {name: constants.pop(name) for name in ("num_warps", "num_stages") if name in constants}
+    options = {"num_warps": constants.pop("num_warps", 4)}
     free = [param for param in fn.params if param.name not in constants]
     given = dict(zip([param.name for param in free], launch.arguments, strict=True))
     types = {
@@ -77,8 +77,7 @@ def compile_launch(launch: Launch, arch: int) -> Compiled:
     aligned = {
         (param.num,): [["tt.divisibility", 16]]
         for param in free
-        if isinstance(value := given[param.name], torch.Tensor)
-        or (value % 16 == 0 and not param.do_not_specialize)
+        if isinstance(value := given[param.name], torch.Tensor) or value % 16 == 0
     }
     signature = {name: types.get(name, "constexpr") for name in fn.arg_names}
     source = ASTSource(fn, signature=signature, constexprs=constants, attrs=aligned)

@@ -69,6 +69,11 @@ def test_exact_small_losses_are_computed_in_eager(monkeypatch) -> None:
 # --- on a GPU -------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def triton_by_name(monkeypatch) -> None:
+    monkeypatch.setenv("HRM_KERNELS", "triton")
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(
     ("checks", "arguments", "count"),
