@@ -7,6 +7,8 @@ formula takes 75 forward, and as many nodes of autograd. Here a block is 35 call
   the first positions are the first rows, and no head is copied;
 - scores are [B * heads, keys, queries], since PyTorch's softmax of a short row takes up to four times as long
   along the last axis as along another;
+- small heads are [heads, head_dim, T, B], and their attention is multiplications and sums along the batch:
+  PyTorch's products of many small matrices take up to four times as long;
 - residuals are added by the products, and SwiGLU is transposed, so that one product gives both its halves.
 
 The digits are the formula's up to rounding; tests/kernels/test_small_block.py. `block` in model/recurrence.py
@@ -36,6 +38,9 @@ def fits(x: Tensor, weight: Tensor) -> bool:
 
 # Of a state. Above it the plain formula is as fast (measured with 5 to 81 tokens and widths of 32 to 128).
 MOST_NUMBERS = 1 << 17
+# Of a head: tokens times head_dim. Up to this attention is faster without products of matrices (measured with
+# 3 to 10 tokens and head_dims of 8 and 16).
+_SMALL_HEAD = 64
 
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -56,10 +61,10 @@ class _Kept(NamedTuple):
     """What the backward pass reads; N = T * B rows, R = read * B, with the position in front of the batch."""
 
     x: Tensor  # [N, D]
-    q: Tensor  # [B * heads, read, head_dim]
-    k: Tensor  # [B * heads, T, head_dim]
+    q: Tensor  # [B * heads, read, head_dim]; if small [heads, head_dim, read, B]
+    k: Tensor  # [B * heads, T, head_dim]; [heads, head_dim, T, B]
     v: Tensor
-    probabilities: Tensor  # [B * heads, T keys, read queries]
+    probabilities: Tensor  # [B * heads, T keys, read queries]; [heads, T keys, read queries, B]
     mixed: Tensor  # [R, D]
     middle: Tensor  # [R, D]: after the first norm
     middle_scale: Tensor  # [R, 1]: 1 / rms
@@ -79,14 +84,20 @@ def _forward(
     head_dim, rows = width // heads, batch * tokens
     read = tokens if read is None else read
     x = x.transpose(0, 1).reshape(rows, width)
-    joint = torch.bmm(x.expand(3, rows, width), qkv.view(3, width, width).mT)
-    q, k, v = joint.view(3, tokens, batch * heads, head_dim).transpose(1, 2).unbind(0)
-    first = x
-    if read != tokens:
-        first, q = x[: read * batch], q[:, :read]
-    scores = torch.baddbmm(_constant(0.0, x.dtype), k, q.mT, beta=0, alpha=head_dim**-0.5)
-    probabilities = scores.softmax(1)
-    mixed = torch.bmm(probabilities.mT, v).transpose(0, 1).reshape(first.shape)
+    if tokens * head_dim <= _SMALL_HEAD:
+        q, k, v = (qkv @ x.t()).view(3, heads, head_dim, tokens, batch).unbind(0)
+        q = q[:, :, :read]
+        scores = (k[:, :, :, None] * q[:, :, None]).sum(1).mul_(head_dim**-0.5)
+        probabilities = scores.softmax(1)
+        mixed = (probabilities[:, None] * v[:, :, :, None]).sum(2).view(width, -1).t()
+    else:
+        joint = torch.bmm(x.expand(3, rows, width), qkv.view(3, width, width).mT)
+        q, k, v = joint.view(3, tokens, batch * heads, head_dim).transpose(1, 2).unbind(0)
+        q = q[:, :read]
+        scores = torch.baddbmm(_constant(0.0, x.dtype), k, q.mT, beta=0, alpha=head_dim**-0.5)
+        probabilities = scores.softmax(1)
+        mixed = torch.bmm(probabilities.mT, v).transpose(0, 1).reshape(-1, width)
+    first = x[: read * batch]
     middle, middle_scale = _norm(torch.addmm(first, mixed, o.t()), eps, keep)
     gate, up = torch.mm(gate_up, middle.t()).chunk(2)
     opened = F.silu(gate, inplace=not keep)
@@ -152,16 +163,28 @@ def _backward(
     grad = torch.addmm(grad, of_both.t(), gate_up)
     grad = _norm_backward(grad, kept.middle, kept.middle_scale)
     of_o = grad.t() @ kept.mixed
-    of_mixed = (grad @ o).view(read, batch * heads, head_dim).transpose(0, 1)
-    of_v = torch.bmm(kept.probabilities, of_mixed)
-    of_scores = torch.bmm(kept.v, of_mixed.mT)
-    of_scores = torch._softmax_backward_data(of_scores, kept.probabilities, 1, grad.dtype)
-    of_scores.mul_(head_dim**-0.5)
-    of_q, of_k = torch.bmm(of_scores.mT, kept.k), torch.bmm(of_scores, kept.q)
+    probabilities = kept.probabilities
+    if tokens * head_dim <= _SMALL_HEAD:
+        of_mixed = (o.t() @ grad.t()).view(heads, head_dim, 1, read, batch)
+        of_v = (probabilities[:, None] * of_mixed).sum(3)
+        of_scores = (kept.v[:, :, :, None] * of_mixed).sum(1)
+        of_scores = torch._softmax_backward_data(of_scores, probabilities, 1, grad.dtype)
+        of_scores = of_scores.mul_(head_dim**-0.5)[:, None]
+        of_q, of_k = (of_scores * kept.k[:, :, :, None]).sum(2), (of_scores * kept.q[:, :, None]).sum(3)
+        of_q = F.pad(of_q, (0, 0, 0, tokens - read)) if read != tokens else of_q
+        of_joint = torch.stack((of_q, of_k, of_v)).view(3 * width, rows).t()
+    else:
+        of_mixed = (grad @ o).view(read, batch * heads, head_dim).transpose(0, 1)
+        of_v = torch.bmm(probabilities, of_mixed)
+        of_scores = torch.bmm(kept.v, of_mixed.mT)
+        of_scores = torch._softmax_backward_data(of_scores, probabilities, 1, grad.dtype)
+        of_scores.mul_(head_dim**-0.5)
+        of_q, of_k = torch.bmm(of_scores.mT, kept.k), torch.bmm(of_scores, kept.q)
+        of_q = F.pad(of_q, (0, 0, 0, tokens - read)) if read != tokens else of_q
+        heads_last = [t.view(batch, heads, tokens, head_dim).permute(2, 0, 1, 3) for t in (of_q, of_k, of_v)]
+        of_joint = torch.stack(heads_last, 2).view(rows, 3 * width)
     if read != tokens:
-        of_q, grad = F.pad(of_q, (0, 0, 0, tokens - read)), F.pad(grad, (0, 0, 0, rows - len(grad)))
-    heads_last = [t.view(batch, heads, tokens, head_dim).permute(2, 0, 1, 3) for t in (of_q, of_k, of_v)]
-    of_joint = torch.stack(heads_last, 2).view(rows, 3 * width)
+        grad = F.pad(grad, (0, 0, 0, rows - len(grad)))
     of_x = torch.addmm(grad, of_joint, qkv).view(tokens, batch, width).transpose(0, 1)
     return of_x, of_joint.t() @ kept.x, of_o, of_gate_up, of_down
 

@@ -18,6 +18,12 @@ def inputs(dtype: torch.dtype = torch.float64, width: int = 8, inner: int = 6) -
     return [torch.randn(shape, generator=generator, dtype=dtype).requires_grad_() for shape in shapes]
 
 
+@pytest.fixture(params=["sums", "products"])
+def attention(request, monkeypatch) -> None:
+    """Both forms of attention, at one size."""
+    monkeypatch.setattr(small_block, "_SMALL_HEAD", 64 if request.param == "sums" else 0)
+
+
 def ours(x, *weights, read=None):
     return small_block.small_block(x, weights, HEADS, EPS, read)
 
@@ -28,6 +34,7 @@ def formula(x, *weights, read=None):
 
 @pytest.mark.parametrize("read", [None, 1, 3])
 @pytest.mark.parametrize("tokens_first", [False, True])
+@pytest.mark.usefixtures("attention")
 def test_values_and_gradients_are_the_formulas(read, tokens_first) -> None:
     for dtype, close in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         x, *weights = inputs(dtype)
@@ -43,12 +50,14 @@ def test_values_and_gradients_are_the_formulas(read, tokens_first) -> None:
 
 
 @pytest.mark.parametrize("read", [None, 2])
+@pytest.mark.usefixtures("attention")
 def test_first_and_second_derivatives_are_those_of_finite_differences(read) -> None:
     given = inputs(width=4, inner=3)
     assert torch.autograd.gradcheck(lambda *t: ours(*t, read=read), given)
     assert torch.autograd.gradgradcheck(lambda *t: ours(*t, read=read), given, atol=1e-4)
 
 
+@pytest.mark.usefixtures("attention")
 def test_derivatives_through_blocks_that_share_weights() -> None:
     """A state of a block goes through the same weights again, as in every recurrence."""
     given = inputs(width=4, inner=3)
@@ -126,6 +135,7 @@ def test_compiled_code_and_functional_transforms_take_the_formula() -> None:
     assert torch.equal(torch.func.vmap(lambda row: marked(row[None])[0])(x), x)
 
 
+@pytest.mark.usefixtures("attention")
 def test_a_core_that_is_read_at_one_position_gives_the_same_summary() -> None:
     core = HRMCore(CoreConfig(hidden_size=32, H_cycles=2))
     x, carry = torch.randn(3, 4, 32), core.initial_carry(3, 4)
