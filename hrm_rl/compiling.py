@@ -41,11 +41,16 @@ def njit(*, nogil: bool = False) -> Callable[[Callable[..., Any]], Any]:
 def by_parts(function: Callable[[NDArray[Any]], Found], rows: NDArray[Any]) -> list[Found]:
     """The results of a function of successive parts of `rows`, in their order, on all processors.
 
-    The function takes its time in `njit(nogil=True)` code. NUMBA_NUM_THREADS limits the threads.
+    The function takes its time in `njit(nogil=True)` code. NUMBA_NUM_THREADS and OMP_NUM_THREADS limit the
+    threads.
     """
+    if len(rows) <= _PART:
+        return [function(rows)]
     parts = np.array_split(rows, max(1, -(-len(rows) // _PART)))
     settings: Any = numba.config
-    threads = min(len(parts), usable_cpus(), settings.NUMBA_NUM_THREADS)
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(given) if given.isdigit() and int(given) else settings.NUMBA_NUM_THREADS
+    threads = min(len(parts), usable_cpus(), settings.NUMBA_NUM_THREADS, most)
     if threads == 1:
         return [function(part) for part in parts]
     pool = ThreadPoolExecutor(threads)

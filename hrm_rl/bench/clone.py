@@ -96,7 +96,7 @@ class ReferenceStep(CloneStep):
         *,
         compile: bool,
     ) -> None:
-        owner, (models, losses, embedding) = whose(directory), _load(directory)
+        owner, (models, losses, embedding) = whose(directory), load(directory)
         self.rows = len(batch["inputs"])
         settings = config.to_dict() | {"batch_size": self.rows, "causal": False}
         with torch.device(device):
@@ -140,7 +140,7 @@ class LucidrainsStep(CloneStep):
     def __init__(
         self, directory: Path, config: HRMConfig, batch: dict[str, Tensor], device: str, *, compile: bool
     ) -> None:
-        (module,) = _load(directory)
+        (module,) = load(directory)
         block = {
             "dim": config.hidden_size,
             "heads": config.num_heads,
@@ -201,8 +201,11 @@ def clone_flops(
         return len(batch["inputs"]) * count(lambda: step.loss().backward()).flops
 
 
-def _load(directory: Path) -> list[types.ModuleType]:
-    """The clone's modules, imported under their own top-level name, in place of another clone's."""
+def load(directory: Path) -> list[types.ModuleType]:
+    """The clone's modules, imported under their own top-level name, in place of another clone's.
+
+    Raises FileNotFoundError or ValueError if it is not a clone, or a package that it needs is missing.
+    """
     directory, names = directory.resolve(), _MODULES[whose(directory)]
     top = names[0].split(".")[0]
     for name in [n for n in sys.modules if n.split(".")[0] == top]:

@@ -36,7 +36,7 @@ def graph_rows(
     paper's recipe, without an environment.
 
     Args:
-        device: a PyTorch device; except on CUDA the two sides do the same work.
+        device: a PyTorch device; elsewhere than on CUDA graphs are run again, not replayed.
         rounds: interleaved rounds a row.
         config: by default the 27M-parameter model on 9x9 Sudoku in bfloat16.
         batches: rows of a batch; each gives one result of either kind.

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hrm_rl.bench.clone import whose
+from hrm_rl.bench.clone import load
 from hrm_rl.bench.evaluation import evaluation_row
 from hrm_rl.bench.graphs import graph_rows
 from hrm_rl.bench.reference import reference_rows
@@ -40,8 +40,8 @@ def benchmark(device: str, rounds: int = 5, reference: Sequence[Path] = ()) -> B
     `reference` names local clones of other implementations to measure as well (`bench.clone`). Raises
     FileNotFoundError or ValueError if one is not a clone or does not run here.
     """
-    for clone in reference:
-        whose(clone)
+    for clone in reference:  # now, not after minutes
+        load(clone)
     preset = find_preset("sudoku-4x4")
     before = current_switches()
     compute = choose_compute(preset.model, preset.learner, preset.batch_size, device=device).compute

@@ -57,8 +57,15 @@ class CudaRecorder:
         # during a recording spoils it. PyTorch from 2.11 on does not collect before it records.
         gc.collect()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            outputs = work()
+        try:
+            # What other threads do meanwhile is not recorded.
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+                outputs = work()
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"CUDA graphs cannot record this model, which reads a value or makes a tensor of numbers "
+                f"in a step ({error}); --graphs no runs it without"
+            ) from error
         graph.replay()  # nothing ran while it was recorded
         return outputs, graph.replay
 

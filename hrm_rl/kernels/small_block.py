@@ -1,7 +1,7 @@
 """A small Transformer block on a CPU in few calls of PyTorch, with its backward pass by hand.
 
 A block of a few tokens computes for some microseconds, and each call of PyTorch takes one or two: the plain
-formula takes 75 forward, and as many nodes of autograd. Here a block is 35 calls and one node:
+formula takes 75 forward, and as many nodes of autograd. Here a block is about 40 calls and one node:
 
 - tokens come first in memory, [T, B, D], so that queries, keys and values are views of a product by heads,
   the first positions are the first rows, and no head is copied;

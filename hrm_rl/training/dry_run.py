@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from hrm_rl.agents.learning.graphs import WARM_UP_STEPS
 from hrm_rl.evaluation.record import segment_seconds
 from hrm_rl.files import read_text
 from hrm_rl.stopwatch import Stopwatch, crowded
@@ -163,7 +164,8 @@ def _measure(trainer: Trainer) -> tuple[int, float, float]:
     """Steps measured, their seconds, and the share of the time in which the CPU was ours."""
     device = trainer.compute.device
     obs, info = trainer.begin()
-    _, obs, info = trainer.step(obs, info)
+    for _ in range(WARM_UP_STEPS + 1 if trainer.graphs else 1):
+        _, obs, info = trainer.step(obs, info)
     _wait(device)
     watch, count, begun = Stopwatch(device), 0, time.perf_counter()
     # Jointly trained halting learns at the end of an episode.

@@ -67,9 +67,30 @@ def test_a_run_of_steps_that_differ_is_refused(tmp_path, start) -> None:
         start(tmp_path / "run", graphs=True, learner=LearnerConfig(q_target="every:2"))
 
 
+class Unmoved:
+    """A rule that keeps a feature, and stops where it has not moved since: nowhere."""
+
+    def __init__(self) -> None:
+        self.before: torch.Tensor | None = None
+
+    def __call__(self, features: Any) -> torch.Tensor:
+        before, self.before = self.before, features.q_halt
+        if before is None or len(before) != len(features.q_halt):
+            return torch.zeros_like(features.q_halt, dtype=torch.bool)
+        return features.q_halt == before
+
+
 @pytest.mark.parametrize(
     ("rule", "batch_size"),
-    [("q", 1), ("q", 5), ("stable:1", 12), ("random:0.4", 12), ("random:0.4", 40), ("fixed:2", 5)],
+    [
+        ("q", 1),
+        ("q", 5),
+        ("stable:1", 12),
+        ("random:0.4", 12),
+        ("random:0.4", 40),
+        ("fixed:2", 5),
+        (Unmoved, 12),
+    ],
 )
 def test_an_evaluation_with_graphs_gives_the_same_answers(
     restless_hrm, tapes, monkeypatch, rule, batch_size
@@ -84,7 +105,10 @@ def test_an_evaluation_with_graphs_gives_the_same_answers(
     monkeypatch.setattr(evaluation.GraphedAgent, "act", noting)
     model, puzzles = restless_hrm(), sudoku.generate(24, 4, seed=0)
     options: dict[str, Any] = {"max_segments": 7, "batch_size": batch_size}
-    plain, graphed = (evaluate(model, puzzles, rule, graphs=g, **options) for g in (False, True))
+    plain, graphed = (
+        evaluate(model, puzzles, rule if isinstance(rule, str) else rule(), graphs=g, **options)
+        for g in (False, True)
+    )
     for name in ("answers", "correct", "segments", "cell_accuracy", "first_correct_segment"):
         np.testing.assert_array_equal(getattr(plain, name), getattr(graphed, name))
     first = min(batch_size, 24)

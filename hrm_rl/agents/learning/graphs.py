@@ -66,7 +66,7 @@ def check_can_be_graphed(config: LearnerConfig) -> None:
             "every step learns"
         )
     if config.optimizer == "muon":
-        raise ValueError("CUDA graphs do not record optimizer 'muon'; leave them out, or take adamw")
+        raise ValueError("CUDA graphs do not record optimizer 'muon': --graphs no, or take adamw")
     name, _, every = config.q_target.partition(":")
     if name == "every" and float(every) > 1:
         raise ValueError(
@@ -97,7 +97,7 @@ class GraphedLearner(Learner):
         check_can_be_graphed(config or LearnerConfig())
         if ranks.count > 1:
             raise ValueError(
-                f"CUDA graphs replay the step of one process; leave them out with {ranks.count} ranks"
+                f"CUDA graphs replay the step of one process, not of {ranks.count} ranks: --graphs no"
             )
         super().__init__(model, num_envs, config)
         self._recorder = recorder
@@ -273,7 +273,8 @@ class _Bucket:
         found = self._thinking(given, warm_up=self._run < WARM_UP_STEPS)
         self._run += 1
         out = SegmentOutput(self._state.carry, *(found[name] for name in _SHOWN))
-        columns: Any = [found.get(name) for name in SegmentFeatures._fields]
+        # A rule may keep a feature, which must not change under it.
+        columns: Any = [found[name].clone() if name in found else None for name in SegmentFeatures._fields]
         return SegmentResult(out, SegmentFeatures(*columns), self._state.memory, found["draft"])
 
     @torch.no_grad()

@@ -17,10 +17,11 @@ class Bench(Command):
 
     `train_step.*` compares the way `train` would compute with plain formulas in float32, and the cheaper Q
     targets with the paper's; `environment.*` and `overhead.*` give the share of a training step outside the
-    model; `evaluate.*` compares stopping early with running to the limit, and on a GPU `graph.*` replayed
-    CUDA graphs with single launches. With --reference, training steps of hidden size 128 and 512, and of the
-    reference a segment, are compared with other implementations of equal size, eager and with torch.compile.
-    Steps and segments also give their arithmetic and traffic, and the share of this machine's measured peak.
+    model; `evaluate.*` compares stopping early with running to the limit, and on a GPU `graph.*`,
+    `compiled.*` and `compiled-graph.*` CUDA graphs, torch.compile and both with neither. With --reference,
+    training steps of hidden size 128 and 512, and of the reference a segment, are compared with other
+    implementations of equal size, eager and with torch.compile. Steps and segments also give their arithmetic
+    and traffic, and the share of this machine's measured peak.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -44,7 +45,8 @@ class Bench(Command):
             self.record.mkdir(parents=True, exist_ok=True)
         show_log()
         measured = benchmark(pick_device(self.device), self.rounds, self.reference)
-        words = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
+        parts = (word.split("=") for word in sys.argv[1:])  # without the folders of this machine
+        words = ("=".join(Path(p).name if Path(p).is_absolute() else p for p in word) for word in parts)
         about = {**measured.about, "command": " ".join(["hrm-rl", *words])}
         rows = []
         for row in measured.rows:

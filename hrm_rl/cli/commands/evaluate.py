@@ -78,7 +78,7 @@ class Eval(OnTrajectories):
             if isinstance(rule, Select):
                 several = Trajectories.parse(bank.header.trajectories, rule.width or bank.width, trained.kind)
         graphs = "no" if self.graphs == "auto" and isinstance(rule, Select) else self.graphs
-        options["graphs"] = wants_graphs(graphs, str(model.device))
+        options["graphs"] = wants_graphs(graphs, str(model.device), ranks=current().count)
         options |= {"max_segments": limit, "trajectories": several}
         found = evaluate(model, puzzles, rule, validator=trained.validator(), **options)
         self.note_unread_seed(data)

@@ -135,7 +135,7 @@ def choose_compute(
         model, learner, batch_size, steps: the run.
         device: `auto` or a PyTorch device.
         dtype: `auto` or the dtype to compute in.
-        compile: whether to compile the block; `auto` never does on a GPU, where CUDA graphs gain more.
+        compile: whether to compile the block; `auto` never does on a GPU: CUDA graphs gain more.
         threads: of the CPU; `auto` takes the environment's, or measures.
 
     Raises:

@@ -35,10 +35,8 @@ class GradientNorm:
     def _measure(self, *_: Any) -> None:
         if self.due:
             gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-            norm = torch.nn.utils.get_total_norm(
-                [g.coalesce().values() if g.is_sparse else g for g in gradients]
-            )
-            self.norm = gathered(norm)
+            norms = [_sparse_norm(g) if g.is_sparse else g for g in gradients]
+            self.norm = gathered(torch.nn.utils.get_total_norm(norms))
 
     def take(self) -> dict[str, float]:
         """The figure; empty before the first update."""
@@ -47,3 +45,11 @@ class GradientNorm:
     def close(self) -> None:
         """Leave the optimizer."""
         self._hook.remove()
+
+
+def _sparse_norm(gradient: Tensor) -> Tensor:
+    """The norm of a sparse gradient of rows, of which several may be of one index. It waits for no device, as
+    `coalesce` would, so that it can be recorded."""
+    index, rows = gradient._indices()[0], gradient._values()
+    same = (index[:, None] == index).to(rows.dtype)
+    return ((same @ rows) * rows).sum().clamp_min(0).sqrt()

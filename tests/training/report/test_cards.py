@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
-from hrm_rl.training.report.gradient import GradientNorm
+from hrm_rl.training.report.gradient import GradientNorm, _sparse_norm
 from hrm_rl.training.run_folder import RunFolder
 
 JOINT = {"halting_loss": "ponder"}
@@ -105,6 +105,12 @@ def test_gradient_norms_are_those_of_the_steps_written(start, tmp_path, monkeypa
     assert [event.step for event in events] == [4, 6]
     assert written == pytest.approx([norms[3], norms[5]])
     assert measured == [False, False, False, True, False, True]
+
+
+def test_the_norm_of_a_sparse_gradient_adds_the_rows_of_one_index() -> None:
+    index = torch.tensor([[4, 0, 4, 2, 4]])
+    sparse = torch.sparse_coo_tensor(index, torch.randn(5, 3), (6, 3))
+    torch.testing.assert_close(_sparse_norm(sparse), sparse.to_dense().norm())
 
 
 def test_a_figure_for_each_segment_of_the_limit(boards, preset) -> None:
