@@ -58,13 +58,14 @@ class CudaRecorder:
         gc.collect()
         graph = torch.cuda.CUDAGraph()
         try:
-            # What other threads do meanwhile is not recorded.
-            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 outputs = work()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise RuntimeError(
-                f"CUDA graphs cannot record this model, which reads a value or makes a tensor of numbers "
-                f"in a step ({error}); --graphs no runs it without"
+                f"a CUDA graph could not be recorded ({error}). A model that reads a value or makes a "
+                "tensor of numbers in a step runs without: --graphs no"
             ) from error
         graph.replay()  # nothing ran while it was recorded
         return outputs, graph.replay
