@@ -46,11 +46,12 @@ def by_parts(function: Callable[[NDArray[Any]], Found], rows: NDArray[Any]) -> l
     """
     if len(rows) <= _PART:
         return [function(rows)]
-    parts = np.array_split(rows, max(1, -(-len(rows) // _PART)))
+    parts = np.array_split(rows, -(-len(rows) // _PART))
     settings: Any = numba.config
+    threads = min(len(parts), usable_cpus(), settings.NUMBA_NUM_THREADS)
     given = os.environ.get("OMP_NUM_THREADS", "")
-    most = int(given) if given.isdigit() and int(given) else settings.NUMBA_NUM_THREADS
-    threads = min(len(parts), usable_cpus(), settings.NUMBA_NUM_THREADS, most)
+    if given.isdigit():
+        threads = max(1, min(threads, int(given)))
     if threads == 1:
         return [function(part) for part in parts]
     pool = ThreadPoolExecutor(threads)

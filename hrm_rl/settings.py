@@ -17,6 +17,7 @@ from hrm_rl.messages import did_you_mean, shortened
 from hrm_rl.stored.text import parse_json
 
 Kind = TypeVar("Kind")
+Switch = Literal["auto", "yes", "no"]
 # The largest count and seed of a setting.
 LARGEST, LARGEST_SEED = (1 << 31) - 1, (1 << 63) - 1
 _brief = reprlib.Repr()  # of what may be huge

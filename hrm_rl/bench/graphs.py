@@ -54,7 +54,7 @@ def graph_rows(
             about = f"{kind}.{shape(config, batch)}"
             for name in list(_WAYS)[1:]:
                 yield ratio_row(f"{name}.{about}", seconds[name], seconds["plain"], "neither")
-            # Free this memory before the next two sides allocate theirs.
+            # Free this memory before the next sides allocate theirs.
             del ways
             gc.collect()  # learner and agent are in reference cycles with their graphs
             if device.startswith("cuda"):

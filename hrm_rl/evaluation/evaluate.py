@@ -136,7 +136,7 @@ def evaluate(
     rule = parse_rule(rule) if isinstance(rule, str) else rule
     select, width = trajectories.selecting(rule), trajectories.width
     if select is not None and graphs:
-        raise ValueError("CUDA graphs run one trajectory a puzzle; --graphs no does as well")
+        raise ValueError("CUDA graphs run one trajectory a puzzle: --graphs no")
     trajectories.check_memory(count, 1, 16 * puzzles.seq_len + _BYTES)
     rows = trajectories.rows(puzzles, counters.astype(np.int64))
     count, size = len(rows.puzzles), min(batch_size, len(rows.puzzles))

@@ -85,7 +85,8 @@ class _InFewPasses(torch.autograd.Function):
             total = (of_y - y * (of_y * y).mean(-1, keepdim=True)) * rstd
         if of_rstd is not None:
             total = total - of_rstd * rstd.square() * y / y.shape[-1]
-        return total.to(dtype), total.to(dtype), None
+        total = total.to(dtype)
+        return total, total, None
 
 
 # --- what torch.compile sees: opaque operators, whose eager twins run on a CPU --------------------

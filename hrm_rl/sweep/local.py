@@ -26,7 +26,7 @@ Ended = Callable[[TrialFiles, Attempts], None]
 
 def thread_variables(threads: int | None) -> dict[str, str]:
     """Environment variables that set the CPU threads; {} for None, or where the user set them."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     if threads is None or any(map(os.environ.get, names)):
         return {}
     return dict.fromkeys(names, str(threads))

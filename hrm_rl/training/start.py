@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from hrm_rl.agents.learning.graphs import Graphs, wants_graphs
+from hrm_rl.agents.learning.graphs import wants_graphs
 from hrm_rl.distributed.ranks import current
 from hrm_rl.messages import as_path
 from hrm_rl.model.files.weights import read_config as read_model_config
+from hrm_rl.settings import Switch
 from hrm_rl.training.config import Layer, Run, resolve
 from hrm_rl.training.config import resume as resume_settings
 from hrm_rl.training.config.doubtful import stretch_note
@@ -22,14 +23,7 @@ from hrm_rl.training.config.settings import RunSettings, values_of
 from hrm_rl.training.config.toml import read_settings
 from hrm_rl.training.data import TrainingData, training_data
 from hrm_rl.training.loop import Trainer
-from hrm_rl.training.machine.compute import (
-    LONG_STEP,
-    Compiling,
-    Compute,
-    choose_again,
-    choose_compute,
-    pick_device,
-)
+from hrm_rl.training.machine.compute import LONG_STEP, Compute, choose_again, choose_compute, pick_device
 from hrm_rl.training.machine.memory import refuse_too_large
 from hrm_rl.training.machine.pace import Pace
 from hrm_rl.training.machine.threads import Threads, thread_counts
@@ -46,7 +40,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     *,
     resume: bool = False,
-    graphs: Graphs = "auto",
+    graphs: Switch = "auto",
     progress: bool = True,
     track: Sequence[str] = (),
 ) -> Trainer:
@@ -76,7 +70,7 @@ def train(
 
 
 def start_run(
-    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: Graphs = "auto"
+    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: Switch = "auto"
 ) -> Trainer:
     """A new run of these settings, fitted to this machine; in runs/PRESET by default. Without a preset, what
     is not given is as in the run that `init` names.
@@ -123,7 +117,7 @@ def _of_init(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def prepare_run(
-    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: Graphs = "auto"
+    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: Switch = "auto"
 ) -> Callable[[], Trainer]:
     """What makes the trainer that `start_run` would begin with; nothing is locked or written.
 
@@ -135,7 +129,7 @@ def prepare_run(
     return _prepare(given, run, graphs)
 
 
-def _prepare(given: Run, run: RunFolder, graphs: Graphs) -> Callable[[], Trainer]:
+def _prepare(given: Run, run: RunFolder, graphs: Switch) -> Callable[[], Trainer]:
     device, rows = pick_device(given.settings.device), current().share(given.preset.batch_size)
     graphed = wants_graphs(graphs, device, given.preset.learner, current().count)
     refuse_too_large(given.preset.model, rows, device, _parts(given.settings))
@@ -164,7 +158,7 @@ def _prepare(given: Run, run: RunFolder, graphs: Graphs) -> Callable[[], Trainer
     return make
 
 
-def _begin(given: Run, run: RunFolder, graphs: Graphs) -> Trainer:
+def _begin(given: Run, run: RunFolder, graphs: Switch) -> Trainer:
     trainer = _prepare(given, run, graphs)()
     keys, init = trainer.data.learned(), given.init
     if init:
@@ -181,7 +175,7 @@ def _begin(given: Run, run: RunFolder, graphs: Graphs) -> Trainer:
 
 
 def resume_run(
-    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: Graphs = "auto"
+    layers: Sequence[Layer], folder: str | os.PathLike[str] | None = None, *, graphs: Switch = "auto"
 ) -> Trainer:
     """The run in a folder, by default runs/PRESET, at its newest whole checkpoint, or at its beginning if it
     was stopped before the first. Layers with a preset start a run in a folder that is new or empty, so that
@@ -203,7 +197,7 @@ def resume_run(
         return _resume(layers, run, graphs)
 
 
-def _resume(layers: Sequence[Layer], run: RunFolder, graphs: Graphs) -> Trainer:
+def _resume(layers: Sequence[Layer], run: RunFolder, graphs: Switch) -> Trainer:
     stored, compute = run.config()
     given = resume_settings(stored, compute, run.path, *layers)
     if not run.checkpoints():
@@ -290,7 +284,7 @@ def fit_to_machine(
     *,
     device: str = "auto",
     dtype: str = "auto",
-    compile: Compiling = "auto",
+    compile: Switch = "auto",
     threads: Threads = "auto",
     keep_batch_size: bool = False,
 ) -> tuple[Preset, Compute]:

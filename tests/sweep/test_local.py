@@ -39,7 +39,7 @@ def trials(write, tmp_path, monkeypatch) -> Callable[[str, int], list[TrialFiles
 
 
 def test_no_more_trials_run_than_there_are_workers(trials, monkeypatch) -> None:
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     made, done = trials(NOTES, 5), []
     run_local(made, Workers(2, 3, ("gpu-a", "gpu-b")), lambda trial, attempts: done.append(attempts.number))

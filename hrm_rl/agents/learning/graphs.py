@@ -11,7 +11,7 @@ exploration's draws, the learning rate's schedule and the rule for stopping stay
 On other devices the same functions run again instead of being replayed, which serves the tests.
 """
 
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from hrm_rl.envs import Judgement
 from hrm_rl.halting import HaltingRule, Memory, SegmentFeatures
 from hrm_rl.kernels.graphs import Captured, Recorder, Tensors, make_recorder, overwrite
 from hrm_rl.model import Carry, ReasoningModel, SegmentOutput
+from hrm_rl.settings import Switch
 
 # Steps (of the agent: segments of a number of rows) that run eagerly before one is recorded: kernels compile,
 # the optimizers make their state.
@@ -34,15 +35,12 @@ _SHOWN = ("logits", "q_halt", "q_continue")
 _JUDGED = ("correct", "segments", "cell_accuracy")
 
 
-Graphs = Literal["auto", "yes", "no"]
-
-
-def wants_graphs(graphs: Graphs, device: str, config: LearnerConfig | None = None, ranks: int = 1) -> bool:
+def wants_graphs(graphs: Switch, device: str, config: LearnerConfig | None = None, ranks: int = 1) -> bool:
     """Whether to replay CUDA graphs; `auto` does on a CUDA device, if the learner's steps can be recorded.
 
     Raises ValueError if they were asked for and cannot be.
     """
-    if graphs not in ("auto", "yes", "no"):
+    if graphs not in get_args(Switch):
         raise ValueError(f"graphs must be auto, yes or no, got {graphs!r}")
     if graphs == "no" or (graphs == "auto" and ranks > 1):
         return False

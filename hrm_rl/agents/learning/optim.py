@@ -131,11 +131,17 @@ class SignSGD(torch.optim.Optimizer):
             for table in group["params"]:
                 if table.grad is None:
                     continue
-                ids, rows = table.grad._indices()[0], table.grad._values()  # [B], [B, width]
-                # Sums duplicates without a data-dependent shape; duplicates then write the same value.
-                same = (ids[:, None] == ids[None, :]).to(rows.dtype)
-                table[ids] = table[ids] * decay - lr * (same @ rows).sign()
+                ids, _, sums = summed_rows(table.grad)
+                table[ids] = table[ids] * decay - lr * sums.sign()  # duplicates write the same value
         return loss
+
+
+def summed_rows(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The ids [B] and rows [B, width] of a sparse gradient, and for each row the sum of those of its id: as
+    `coalesce` without a shape that depends on the data, for which a device would have to be waited for."""
+    ids, rows = gradient._indices()[0], gradient._values()
+    same = (ids[:, None] == ids[None, :]).to(rows.dtype)
+    return ids, rows, same @ rows
 
 
 def sum_gradients(ranks: Ranks, optimizers: list[torch.optim.Optimizer], rows: int) -> None:

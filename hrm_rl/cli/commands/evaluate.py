@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hrm_rl.cli.options import OnTrajectories, check_counts
 from hrm_rl.cli.output import percent, show_log
 from hrm_rl.messages import also_valid, note_fewer
 from hrm_rl.puzzles.base.splits import Split
+from hrm_rl.settings import Switch
 
 if TYPE_CHECKING:
     from hrm_rl.halting import TraceBank
@@ -39,7 +40,7 @@ class Eval(OnTrajectories):
     """Number of puzzles: 1000 generated ones, or all of the file, folder or bank, by default."""
     speedup: bool = False
     """Also time the rule against running every puzzle to the limit, three times each, alternately."""
-    graphs: Literal["auto", "yes", "no"] = "auto"
+    graphs: Switch = "auto"
     """Replay each segment as a CUDA graph; auto does on a GPU with one trajectory a puzzle."""
 
     def run(self) -> None:

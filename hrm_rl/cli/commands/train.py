@@ -3,13 +3,14 @@
 import shlex
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from hrm_rl.cli.options import Long
 from hrm_rl.cli.output import percent, say, show_log
 from hrm_rl.messages import also_valid
+from hrm_rl.settings import Switch
 
 if TYPE_CHECKING:
     from hrm_rl.training.config import Layer
@@ -34,7 +35,7 @@ class Train(Long):
     resume: bool = False
     """Continue the run in --out from its newest checkpoint, or start it if there is none. Only max_steps,
     validate_every, checkpoint_minutes, log_every, keep, on_nan, device and threads may change."""
-    graphs: Literal["auto", "yes", "no"] = "auto"
+    graphs: Switch = "auto"
     """Replay each training step as CUDA graphs; auto does on a GPU, but not with several processes, every:K,
     muon or jointly trained halting. Not stored with the run."""
     track: tuple[str, ...] = ()

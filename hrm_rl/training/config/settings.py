@@ -21,10 +21,10 @@ from hrm_rl.agents.learning.config import RENAMED_SETTINGS
 from hrm_rl.distributed.sharding import SHARDINGS, Sharding
 from hrm_rl.model import HRMConfig
 from hrm_rl.model.config import FORWARD_DTYPES
-from hrm_rl.settings import LARGEST_SEED, check_integers, check_one_of
+from hrm_rl.settings import LARGEST_SEED, Switch, check_integers, check_one_of
 from hrm_rl.training.curriculum import read_dials
 from hrm_rl.training.data_settings import CommonData, FamilyData, SudokuData
-from hrm_rl.training.machine.compute import Compiling, Compute
+from hrm_rl.training.machine.compute import Compute
 from hrm_rl.training.machine.threads import MOST_THREADS
 from hrm_rl.training.presets import PRESETS, Preset
 
@@ -39,7 +39,7 @@ class RunSettings:
     """cpu, cuda or mps; auto takes cuda if there is one."""
     dtype: str = "auto"
     """float32 or bfloat16; auto measures which is faster."""
-    compile: Compiling = "auto"
+    compile: Switch = "auto"
     """Compile the model's block with torch.compile; auto does on a CPU, if that measures faster, for runs of
     five minutes, and of one minute once the code is on the disk."""
     threads: int | None = None
@@ -124,7 +124,7 @@ def option(key: str) -> str:
 
 def run_settings(preset: Preset, compute: Compute) -> RunSettings:
     """The settings that a resolved run has outside its preset."""
-    compiled: Compiling = "yes" if compute.compile else "no"
+    compiled: Switch = "yes" if compute.compile else "no"
     return RunSettings(preset.learner.seed, compute.device, compute.dtype, compiled)
 
 

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -19,7 +18,7 @@ from hrm_rl.model import HRMConfig, make_model
 from hrm_rl.model.config import FORWARD_DTYPES
 from hrm_rl.model.layers import unrelated
 from hrm_rl.process.cpus import usable_cpus
-from hrm_rl.settings import check_at_least, check_integers, check_one_of
+from hrm_rl.settings import Switch, check_at_least, check_integers, check_one_of
 from hrm_rl.stopwatch import clock
 from hrm_rl.tensors import usable_device
 from hrm_rl.training.machine.fixed_step import fixed_observation, fixed_step, random_tokens
@@ -27,8 +26,6 @@ from hrm_rl.training.machine.measured import Measured
 from hrm_rl.training.machine.threads import MOST_THREADS, WORTH_CHANGING, Threads, thread_counts
 
 log = logging.getLogger(__name__)
-
-Compiling = Literal["auto", "yes", "no"]
 
 # Work of one probe step, in floating-point operations: a few tenths of a second on a laptop's core.
 _PROBE_FLOPS = 2e10
@@ -119,7 +116,7 @@ def choose_compute(
     steps: int = 0,
     device: str = "auto",
     dtype: str = "auto",
-    compile: Compiling = "auto",
+    compile: Switch = "auto",
     threads: Threads = "auto",
 ) -> Choice:
     """The fastest way to train this model on this machine.

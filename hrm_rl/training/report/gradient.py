@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hrm_rl.agents import Learner
-from hrm_rl.agents.learning.optim import SignSGD
+from hrm_rl.agents.learning.optim import SignSGD, summed_rows
 from hrm_rl.distributed.sharding import gathered
 
 
@@ -35,8 +35,8 @@ class GradientNorm:
     def _measure(self, *_: Any) -> None:
         if self.due:
             gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-            norms = [_sparse_norm(g) if g.is_sparse else g for g in gradients]
-            self.norm = gathered(torch.nn.utils.get_total_norm(norms))
+            parts = [_sparse_norm(g) if g.is_sparse else g for g in gradients]
+            self.norm = gathered(torch.nn.utils.get_total_norm(parts))
 
     def take(self) -> dict[str, float]:
         """The figure; empty before the first update."""
@@ -48,8 +48,6 @@ class GradientNorm:
 
 
 def _sparse_norm(gradient: Tensor) -> Tensor:
-    """The norm of a sparse gradient of rows, of which several may be of one index. It waits for no device, as
-    `coalesce` would, so that it can be recorded."""
-    index, rows = gradient._indices()[0], gradient._values()
-    same = (index[:, None] == index).to(rows.dtype)
-    return ((same @ rows) * rows).sum().clamp_min(0).sqrt()
+    """The norm of a sparse gradient; not by `coalesce`, which cannot be recorded."""
+    _, rows, sums = summed_rows(gradient)
+    return (rows * sums).sum().clamp_min(0).sqrt()
