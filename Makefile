@@ -30,7 +30,7 @@ quickstart: $(READY) ## train a small model on small puzzles and show how it thi
 	@$(PY) -m hrm_rl.cli quickstart
 
 test: $(READY) ## run the tests, but the slow ones and those that need a GPU
-	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@$(PY) -m pytest $(PYTEST_ARGS)
 
 lint: $(READY) ## ruff, mypy and the import floors
 	@$(PY) -m ruff check .

@@ -144,4 +144,5 @@ if __name__ == "__main__":
     found = everything()
     if current().first:
         torch.save(found, Path(sys.argv[1]))
+    torch.distributed.barrier()  # no rank leaves while another works: gloo aborted at the end at times
     torch.distributed.destroy_process_group()
